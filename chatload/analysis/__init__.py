@@ -1,0 +1,1 @@
+"""Verdicts against a server's own ledger."""

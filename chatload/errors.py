@@ -1,0 +1,40 @@
+"""The one error hierarchy.
+
+ChatloadError
+└── UsageError      the user asked for something that cannot be done: one line, exit code 2
+    └── FileError   a file of the user's is unreadable or says something unexpected
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatload import exit_codes
+
+
+class ChatloadError(Exception):
+    """What went wrong and, as `hint`, what to do about it; `str()` is one line of both."""
+
+    exit_code = exit_codes.INVALID
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(ChatloadError):
+    """The command, an option or a file asks for what cannot be done."""
+
+    exit_code = exit_codes.WRONG_USAGE
+
+
+class FileError(UsageError):
+    """A file the user named: which file, which key, what was expected there."""
+
+    def __init__(self, path: str | Path, key: str, expected: str) -> None:
+        where = f"{path}: {key}: " if key else f"{path}: "
+        super().__init__(f"{where}{expected}")

@@ -1,0 +1,7 @@
+"""Every exit code of every chatload command and locustfile. Scripts rely on them."""
+
+PASSED = 0
+THRESHOLD_FAILED = 1
+WRONG_USAGE = 2
+INVALID = 3
+INCONCLUSIVE = 4

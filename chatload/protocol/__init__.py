@@ -1,0 +1,1 @@
+"""The wire: status table, replies, dialects. Pure: no I/O, no clock."""

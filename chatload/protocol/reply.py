@@ -1,0 +1,147 @@
+"""A reply of the chat service, read strictly: whatever arrives gets an outcome, nothing raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from chatload.protocol.status import Outcome, classify
+from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
+
+
+class Event(NamedTuple):
+    """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent)."""
+
+    index: int
+    kind: str
+    who: str
+    nickname: str
+    utc_ms: int | None
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer: its outcome, whether the session has ended by it, and what the client keeps.
+
+    Keys and position are None where the answer has none. detail: a constant string, fit for
+    statistics. Message texts are not kept.
+    """
+
+    outcome: Outcome
+    ended: bool
+    chat_id: str | None = None
+    user_id: str | None = field(default=None, repr=False)
+    secure_key: str | None = field(default=None, repr=False)
+    alias: str | None = None
+    next_position: int | None = None
+    events: tuple[Event, ...] = ()
+    detail: str = ""
+
+
+class ResponseNames(NamedTuple):
+    """Where a dialect puts each thing in an answer."""
+
+    status_code: str = "statusCode"
+    chat_ended: str = "chatEnded"
+    chat_id: str = "chatId"
+    user_id: str = "userId"
+    secure_key: str = "secureKey"
+    alias: str = "alias"
+    next_position: str = "nextPosition"
+    messages: str = "messages"
+
+
+GATEWAY_STATUSES = frozenset({502, 503, 504})
+_NO_EVENTS: tuple[Event, ...] = ()
+_FAILURES = {
+    "timeout": Outcome.TIMEOUT,
+    "connection": Outcome.CONNECTION,
+    "malformed": Outcome.MALFORMED,
+}
+
+
+def read(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
+    """The Reply a transport's result amounts to; `inherited` is the last successful chatEnded."""
+    if result.failure is not None:
+        return Reply(_FAILURES[result.failure], inherited, detail=result.detail or result.failure)
+    if result.http_status != 200:
+        return Reply(Outcome.HTTP_ERROR, inherited, detail=f"HTTP {result.http_status}")
+    return parse_body(names, result.body, inherited)
+
+
+def parse_body(names: ResponseNames, body: bytes, inherited: bool = False) -> Reply:
+    """The Reply in an HTTP 200 body."""
+    if len(body) > MAX_BODY_BYTES:
+        return _malformed(inherited, "body too large")
+    if not body:
+        return _malformed(inherited, "empty body")
+    try:
+        payload = orjson.loads(body)
+    except (orjson.JSONDecodeError, RecursionError):
+        return _malformed(inherited, "body is not JSON")
+    return parse_payload(names, payload, inherited)
+
+
+def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -> Reply:
+    """The Reply in a decoded JSON value."""
+    if type(payload) is not dict:
+        return _malformed(inherited, "body is not a JSON object")
+    code = payload.get(names.status_code)
+    outcome, ended = classify(code, payload.get(names.chat_ended), inherited)
+    if outcome is Outcome.MALFORMED:
+        what = "chatEnded" if type(code) is int else "statusCode"
+        return _malformed(inherited, f"{what} missing or of the wrong type")
+    if outcome is Outcome.UNKNOWN_STATUS:
+        return Reply(outcome, ended, detail="statusCode not in the table")
+    get = payload.get
+    events = get(names.messages)
+    return Reply(
+        outcome,
+        ended,
+        _text(get(names.chat_id)),
+        _text(get(names.user_id)),
+        _text(get(names.secure_key)),
+        _text(get(names.alias)),
+        _position(get(names.next_position)),
+        _events(events) if events else _NO_EVENTS,
+        "" if ended is False and outcome is Outcome.FINE else f"statusCode {outcome.value}",
+    )
+
+
+def _malformed(inherited: bool, detail: str) -> Reply:
+    return Reply(Outcome.MALFORMED, inherited, detail=detail)
+
+
+def _text(value: Any) -> str | None:
+    if type(value) is str:
+        return value or None
+    return str(value) if type(value) is int else None
+
+
+def _position(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _events(messages: Any) -> tuple[Event, ...]:
+    """The readable events; what is not an event is passed over, as a browser client does."""
+    if type(messages) is not list:
+        return _NO_EVENTS
+    events = []
+    for item in messages:
+        if type(item) is not dict or type(item.get("type")) is not str:
+            continue
+        sender = item.get("from")
+        sender = sender if type(sender) is dict else {}
+        index, utc = item.get("index"), item.get("utcTime")
+        events.append(
+            Event(
+                index if type(index) is int else -1,
+                item["type"],
+                _text(sender.get("type")) or "",
+                _text(sender.get("nickname")) or "",
+                utc if type(utc) is int else None,
+            )
+        )
+    return tuple(events)

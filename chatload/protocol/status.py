@@ -1,0 +1,53 @@
+"""The chat service's status table as one pure function.
+
+Source: Web API Developer Guide, "Chat Server Status Codes" (the seed document).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Outcome(StrEnum):
+    """What one request came to: the five rows of the status table, then what is not in it."""
+
+    FINE = "0/false"
+    ENDED = "0/true"
+    UNSUCCESSFUL = "1/false"
+    VIOLATION = "1/true"
+    UNRECOVERABLE = "2"
+    HTTP_ERROR = "http_error"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    MALFORMED = "malformed"
+    UNKNOWN_STATUS = "unknown_status"
+
+
+class Classified(NamedTuple):
+    """An outcome and whether the session has ended by it (the table's third column)."""
+
+    outcome: Outcome
+    ended: bool
+
+
+def classify(status_code: object, chat_ended: object, inherited: bool = False) -> Classified:
+    """Read `statusCode` and `chatEnded` as JSON gave them; `inherited` is the last successful chatEnded.
+
+    Strict: "0", 0.0, true and a missing code are malformed, not 0. On status 1 the answer's own
+    chatEnded carries no information; (1, true) cannot happen by the table, so it is counted under
+    its own outcome and then handled as (1, inherited).
+    """
+    if type(status_code) is not int:
+        return Classified(Outcome.MALFORMED, inherited)
+    if status_code == 0:
+        if chat_ended is False:
+            return Classified(Outcome.FINE, False)
+        if chat_ended is True:
+            return Classified(Outcome.ENDED, True)
+        return Classified(Outcome.MALFORMED, inherited)
+    if status_code == 1:
+        return Classified(Outcome.VIOLATION if chat_ended is True else Outcome.UNSUCCESSFUL, inherited)
+    if status_code == 2:
+        return Classified(Outcome.UNRECOVERABLE, True)
+    return Classified(Outcome.UNKNOWN_STATUS, inherited)

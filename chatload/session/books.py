@@ -1,0 +1,119 @@
+"""The run's books: counts and histograms that add, merge, and must balance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from chatload.session.effects import Exchange
+from chatload.session.histogram import Histogram
+from chatload.session.record import SessionRecord
+
+
+
+class Books:
+    """An accumulator of one process's facts: add / merge / to_dict. Values in `to_dict` are plain.
+
+    started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
+    outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
+    itself could have caused. latency: seconds per operation, answered requests. lateness, gap: of
+    every refresh, seconds; a gap is its upper bound. stalls_s: time the process stood still.
+    """
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.sent: Counter[str] = Counter()
+        self.outcomes: dict[str, Counter[str]] = {}
+        self.verdicts: Counter[str] = Counter()
+        self.blames: Counter[str] = Counter()
+        self.suspects = 0
+        self.latency: dict[str, Histogram] = {}
+        self.lateness = Histogram()
+        self.gap = Histogram()
+        self.stalls = 0
+        self.stalled_s = 0.0
+        self.longest_stall_s = 0.0
+        self.cpu_saturated = 0
+
+    def request(self, operation: str, exchange: Exchange) -> None:
+        """Count the outcome of one request."""
+        by_outcome = self.outcomes.get(operation)
+        if by_outcome is None:
+            by_outcome = self.outcomes[operation] = Counter()
+            self.latency[operation] = Histogram()
+        by_outcome[exchange.reply.outcome.value] += 1
+        if exchange.answered and exchange.sent_at is not None:
+            self.latency[operation].add(exchange.received_at - exchange.sent_at)
+
+    def session(self, record: SessionRecord) -> None:
+        """Count the verdict of one session."""
+        self.verdicts[record.verdict] += 1
+        if record.blame:
+            self.blames[record.blame] += 1
+        self.suspects += record.generator_suspect
+
+    def stall(self, seconds: float) -> None:
+        """Count one stretch in which this process stood still."""
+        self.stalls += 1
+        self.stalled_s += seconds
+        self.longest_stall_s = max(self.longest_stall_s, seconds)
+
+    def balanced(self) -> bool:
+        """Whether started = sum of verdicts and sent = sum of outcomes, per operation."""
+        outcomes = {op: by.total() for op, by in self.outcomes.items() if by.total()}
+        sent = {op: n for op, n in self.sent.items() if n}
+        return self.started == self.verdicts.total() and sent == outcomes
+
+    def merge(self, other: Books) -> None:
+        """Add another process's books to these."""
+        self.started += other.started
+        self.sent.update(other.sent)
+        for operation, by_outcome in other.outcomes.items():
+            self.outcomes.setdefault(operation, Counter()).update(by_outcome)
+        self.verdicts.update(other.verdicts)
+        self.blames.update(other.blames)
+        self.suspects += other.suspects
+        for operation, histogram in other.latency.items():
+            self.latency.setdefault(operation, Histogram()).merge(histogram)
+        self.lateness.merge(other.lateness)
+        self.gap.merge(other.gap)
+        self.stalls += other.stalls
+        self.stalled_s += other.stalled_s
+        self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
+        self.cpu_saturated += other.cpu_saturated
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON- and msgpack-safe form; `from_dict` reads it back."""
+        return {
+            "started": self.started,
+            "sent": dict(self.sent),
+            "outcomes": {operation: dict(by) for operation, by in self.outcomes.items()},
+            "verdicts": dict(self.verdicts),
+            "blames": dict(self.blames),
+            "suspects": self.suspects,
+            "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
+            "lateness": self.lateness.to_dict(),
+            "gap": self.gap.to_dict(),
+            "stalls": self.stalls,
+            "stalled_s": self.stalled_s,
+            "longest_stall_s": self.longest_stall_s,
+            "cpu_saturated": self.cpu_saturated,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Books:
+        """The books that `to_dict` wrote."""
+        made = cls()
+        made.started = data["started"]
+        made.sent = Counter(data["sent"])
+        made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
+        made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
+        made.suspects = data["suspects"]
+        made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
+        made.lateness = Histogram.from_dict(data["lateness"])
+        made.gap = Histogram.from_dict(data["gap"])
+        made.stalls, made.stalled_s = data["stalls"], data["stalled_s"]
+        made.longest_stall_s = data["longest_stall_s"]
+        made.cpu_saturated = data["cpu_saturated"]
+        return made

@@ -1,0 +1,87 @@
+"""A mergeable histogram of durations with a stated relative error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, exp, log
+from typing import Any
+
+#: A percentile is within this fraction of the true sample value.
+RELATIVE_ERROR = 0.01
+_GAMMA_LOG = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
+_SMALLEST_S = 1e-6
+
+
+class Histogram:
+    """Counts of durations (seconds) in buckets growing by 2 %; below 1 us counts as 0.
+
+    The bucketing is DDSketch's (Masson, Rim and Lee, VLDB 2019): value v falls into bucket
+    ceil(log_gamma v), and a quantile is off by at most RELATIVE_ERROR. min and max are exact.
+    """
+
+    __slots__ = ("buckets", "count", "maximum", "minimum", "zeros")
+
+    def __init__(self) -> None:
+        self.buckets: dict[int, int] = {}
+        self.zeros = 0
+        self.count = 0
+        self.minimum: float | None = None
+        self.maximum: float | None = None
+
+    def add(self, value: float) -> None:
+        """Count one duration in seconds; a negative one counts as 0."""
+        self.count += 1
+        if self.minimum is None or value < self.minimum:
+            self.minimum = value
+        if self.maximum is None or value > self.maximum:
+            self.maximum = value
+        if value < _SMALLEST_S:
+            self.zeros += 1
+            return
+        key = ceil(log(value) / _GAMMA_LOG)
+        self.buckets[key] = self.buckets.get(key, 0) + 1
+
+    def merge(self, other: Histogram) -> None:
+        """Add another histogram's counts to this one."""
+        for key, count in other.buckets.items():
+            self.buckets[key] = self.buckets.get(key, 0) + count
+        self.zeros += other.zeros
+        self.count += other.count
+        for value in (other.minimum, other.maximum):
+            if value is not None:
+                self.minimum = value if self.minimum is None else min(self.minimum, value)
+                self.maximum = value if self.maximum is None else max(self.maximum, value)
+
+    def quantile(self, q: float) -> float | None:
+        """The q-quantile (0..1) in seconds, None where nothing was counted."""
+        if not self.count or self.minimum is None or self.maximum is None:
+            return None
+        rank = q * (self.count - 1)
+        seen = self.zeros
+        if rank < seen:
+            return max(0.0, self.minimum)
+        for key in sorted(self.buckets):
+            seen += self.buckets[key]
+            if rank < seen:
+                middle = 2 * exp(key * _GAMMA_LOG) / (1 + exp(_GAMMA_LOG))
+                return min(max(middle, self.minimum), self.maximum)
+        return self.maximum
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON- and msgpack-safe form; `from_dict` reads it back."""
+        return {
+            "buckets": {str(key): count for key, count in sorted(self.buckets.items())},
+            "zeros": self.zeros,
+            "count": self.count,
+            "min": self.minimum,
+            "max": self.maximum,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Histogram:
+        """The histogram that `to_dict` wrote."""
+        made = cls()
+        made.buckets = {int(key): count for key, count in data["buckets"].items()}
+        made.zeros, made.count = data["zeros"], data["count"]
+        made.minimum, made.maximum = data["min"], data["max"]
+        return made

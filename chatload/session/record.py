@@ -1,0 +1,75 @@
+"""What is known of one session when it is over: its verdict, with the bounds it stands on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """What became of one session; exactly one each."""
+
+    COMPLETED = "completed"
+    ENDED_BY_AGENT = "ended_by_agent"
+    CLOSED_IDLE = "closed_idle"
+    DROPPED_LATE = "dropped_late"
+    DROPPED_EARLY = "dropped_early"
+    DROPPED_UNPROVEN = "dropped_unproven"
+    REFUSED = "refused"
+    FAILED = "failed"
+    GAVE_UP = "gave_up"
+    CUT_OFF = "cut_off"
+
+
+class Blame(StrEnum):
+    """Whose fault the lateness of a dropped_late session was."""
+
+    PLAN = "plan"
+    GENERATOR = "generator"
+    SERVER = "server"
+    RETRIES = "retries"
+    NETWORK = "network"
+
+
+@dataclass(slots=True)
+class SessionRecord:
+    """One session's facts; also one row of the run file and of `chatload export RUN sessions`.
+
+    chat_id: the server's, empty where it gave none. blame: set where verdict is dropped_late.
+    why: the verdict's reason in a few words. started_at, ended_at: seconds since the Unix epoch, as
+    the driver's clock has it. contacts: requests the server may have seen; requests: all attempts.
+    gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict where the server ended the
+    session, else of the widest gap between two answered contacts; None where there was none.
+    learned_by: the outcome that told of the end. goodbye_confirmed: of a cut_off or gave_up
+    session, whether its Disconnect was confirmed. generator_s: the generator's own part of the deciding gap.
+    generator_suspect: taking that part away would have refuted lateness.
+    """
+
+    chat_id: str = ""
+    verdict: str = ""
+    blame: str = ""
+    why: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    contacts: int = 0
+    requests: int = 0
+    failures: int = 0
+    gap_lower_s: float | None = None
+    gap_upper_s: float | None = None
+    learned_by: str = ""
+    goodbye_confirmed: bool = False
+    generator_s: float = 0.0
+    generator_suspect: bool = False
+    lateness_max_s: float = 0.0
+    messages_sent: int = 0
+    messages_received: int = 0
+    worker: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Column name to value, in the order of COLUMNS."""
+        return asdict(self)
+
+
+#: Columns of a session row, in order.
+COLUMNS = tuple(f.name for f in fields(SessionRecord))

@@ -1,0 +1,1 @@
+"""The Locust driver: the only package that imports locust and gevent."""
