@@ -1,0 +1,117 @@
+"""Refresh policies: when the next GetMessages is due, against the server's deadline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import floor
+
+from chatload.errors import UsageError
+
+MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
+#: How the vendor's browser client polls (seconds).
+WIDGET_INTERVAL_S = 3.0
+_RTT_WINDOW = 16
+
+
+@dataclass(slots=True)
+class RefreshClock:
+    """What a policy may know of one session. Instants: driver's clock; durations: seconds.
+
+    anchor: the session's first instant, from which a fixed clock counts. contact_sent: when the
+    last contact the server surely had was sent: it saw it then or later. last_tick: number of
+    the last fixed tick used. round_trips: the last few seen.
+    """
+
+    anchor: float
+    contact_sent: float
+    last_tick: int = -1
+    round_trips: list[float] = field(default_factory=list)
+
+    def saw(self, round_trip: float) -> None:
+        """Note a round trip (seconds)."""
+        self.round_trips.append(round_trip)
+        if len(self.round_trips) > _RTT_WINDOW:
+            del self.round_trips[0]
+
+    def tail(self) -> float:
+        """The slowest round trip remembered, seconds."""
+        return max(self.round_trips, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshPolicy:
+    """When to refresh: `fixed` every interval_s, `fraction` of the timeout, or `deadline`.
+
+    retries, backoff_s: the room the deadline policy leaves, and how failed requests are retried.
+    """
+
+    kind: str
+    timeout_s: float
+    interval_s: float
+    retries: int = 3
+    backoff_s: float = 0.25
+
+    def next_refresh(self, clock: RefreshClock, now: float) -> float:
+        """The instant the next GetMessages should leave; may be past, then it should leave at once."""
+        if self.kind == "fixed":
+            # Ticks that passed while a request was unanswered are skipped, as the widget skips them.
+            passed = floor((now - clock.anchor) / self.interval_s)
+            on_tick = clock.anchor + passed * self.interval_s >= now
+            tick = max(clock.last_tick + 1, passed if on_tick else passed + 1)
+            if clock.last_tick < 0:
+                tick = 0
+            return clock.anchor + tick * self.interval_s
+        if self.kind == "fraction":
+            return clock.contact_sent + self.interval_s
+        room = (self.retries + 1) * clock.tail() + self.retries * self.backoff_s
+        room = max(room, 0.1 * self.timeout_s)
+        return clock.contact_sent + max(self.timeout_s - room, 0.1 * self.timeout_s)
+
+    def ticked(self, clock: RefreshClock, due: float) -> None:
+        """The refresh that was due at `due` was sent."""
+        clock.last_tick = round((due - clock.anchor) / self.interval_s)
+
+    def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
+        """When to retry after `failures` unsuccessful requests in a row: backing off, but never
+        past the deadline while there is one to be met."""
+        backoff = min(self.backoff_s * 2.0 ** min(failures - 1, 16), max(self.interval_s, self.backoff_s))
+        latest = clock.contact_sent + self.timeout_s - clock.tail() - 0.05 * self.timeout_s
+        if now < latest < now + backoff:
+            return latest
+        return now + backoff
+
+
+def make_policy(
+    kind: str,
+    timeout_s: float,
+    interval_s: float | None = None,
+    fraction: float | None = None,
+    allow_late: bool = False,
+    retries: int = 3,
+) -> RefreshPolicy:
+    """A policy from the options' values; raises UsageError for what cannot be meant.
+
+    The default of `fixed` is the smaller of 3 s and a third of the timeout; of `fraction`, 0.5.
+    """
+    if not MIN_TIMEOUT_S <= timeout_s <= MAX_TIMEOUT_S:
+        raise UsageError(
+            f"--flex-disconnect-timeout {timeout_s:g} is outside 1..1728000 s", "give the server's own setting"
+        )
+    if kind == "fixed":
+        interval = min(WIDGET_INTERVAL_S, timeout_s / 3) if interval_s is None else interval_s
+        option = f"--refresh-interval {interval:g}"
+    elif kind == "fraction":
+        share = 0.5 if fraction is None else fraction
+        interval, option = share * timeout_s, f"--refresh-fraction {share:g}"
+    elif kind == "deadline":
+        interval, option = timeout_s / 2, "--refresh-policy deadline"
+    else:
+        raise UsageError(f"--refresh-policy {kind} is not known", "use fixed, fraction or deadline")
+    if not 0 < interval < float("inf"):
+        raise UsageError(f"{option} must be above 0")
+    if interval >= timeout_s and not allow_late:
+        raise UsageError(
+            f"{option} refreshes every {interval:g} s, not within --flex-disconnect-timeout {timeout_s:g} s",
+            "choose a shorter one, or add --allow-late-refresh to drop chats on purpose",
+        )
+    return RefreshPolicy(kind, timeout_s, interval, retries, min(0.25, timeout_s / 20))
