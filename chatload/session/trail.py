@@ -1,0 +1,178 @@
+"""What the client can prove of the server's view: contacts as intervals, gaps as bounds, blame.
+
+A request the server answered was seen somewhere between the instant it left (s) and the instant
+its answer was in (r), so the gap between contacts i and j lies in [s_j - r_i, r_j - s_i]. A failed
+request may or may not have been a contact: proof holds against the least favourable reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatload.protocol.status import Outcome
+from chatload.session.effects import Exchange
+from chatload.session.record import Blame
+
+#: A request that got no answer may still be acted on by the server for this long (seconds).
+LINGER_S = 60.0
+_BISECTIONS = 40
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A request that may have been a contact, anywhere in [sent, latest]. lost: it got no answer."""
+
+    sent: float
+    latest: float
+    lost: bool
+
+
+@dataclass(slots=True)
+class Shares:
+    """What the silence since the last sure contact went into, in seconds.
+
+    planned: the wait the schedule asked for. generator: our own lateness and stalls. server:
+    waiting in vain for answers. retries: answered failures and their back-off. network: connecting
+    and broken connections.
+    """
+
+    planned: float = 0.0
+    generator: float = 0.0
+    server: float = 0.0
+    retries: float = 0.0
+    network: float = 0.0
+
+
+@dataclass(slots=True)
+class Trail:
+    """The contacts that matter for the next verdict; constant in size but for failures in a row.
+
+    sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
+    during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
+    contacts so far.
+    """
+
+    sent: float
+    received: float
+    stalled_s: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    shares: Shares = field(default_factory=Shares)
+    widest: tuple[float, float] | None = None
+    _failed_with: str = ""
+
+    def sure(self, exchange: Exchange) -> float:
+        """A contact that surely was one; returns the upper bound of the gap it closed (seconds)."""
+        assert exchange.sent_at is not None
+        lower = self._least_gap(exchange.sent_at)
+        upper = exchange.received_at - self.sent
+        if self.widest is None or upper > self.widest[1]:
+            self.widest = (lower, upper)
+        self.sent, self.received = exchange.sent_at, exchange.received_at
+        self.stalled_s = exchange.stalled_s
+        self.attempts = [a for a in self.attempts if a.lost and a.latest > exchange.sent_at]
+        self.shares = Shares()
+        self._failed_with = ""
+        return upper
+
+    def leaving(self, due: float, ready: float, exchange: Exchange) -> float:
+        """Book the time up to a request's first byte; returns the generator's lateness (seconds).
+
+        due: when it was to leave; ready: when the request before it was over.
+        """
+        shares, start = self.shares, max(due, ready)
+        waited = max(0.0, start - ready)
+        if not self._failed_with:
+            shares.planned += waited
+        else:
+            setattr(shares, self._failed_with, getattr(shares, self._failed_with) + waited)
+        lateness = max(0.0, exchange.begun_at - start)
+        shares.generator += lateness
+        if exchange.sent_at is not None:
+            shares.network += exchange.connect_s
+        return lateness
+
+    def failed(self, exchange: Exchange) -> None:
+        """A request that did not surely reach the server, after `leaving`."""
+        outcome = exchange.reply.outcome
+        sent = exchange.sent_at
+        if sent is not None:
+            lost = not exchange.answered or exchange.gateway
+            latest = sent + LINGER_S if lost else exchange.received_at
+            self.attempts.append(Attempt(sent, max(latest, exchange.received_at), lost))
+        if outcome is Outcome.TIMEOUT and sent is not None:
+            kind = "server"
+        elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):
+            kind = "network"
+        else:
+            kind = "retries"
+        stalled = min(exchange.stalled_s, exchange.received_at - exchange.begun_at)
+        since = exchange.begun_at if sent is None else sent
+        shares = self.shares
+        shares.generator += stalled
+        setattr(shares, kind, getattr(shares, kind) + max(0.0, exchange.received_at - since - stalled))
+        self._failed_with = kind
+
+    def lost(self) -> list[Attempt]:
+        """Attempts without an answer that the server may have acted on since the last sure contact."""
+        return [attempt for attempt in self.attempts if attempt.lost]
+
+    def bounds(self, sent: float, received: float) -> tuple[float, float]:
+        """Bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
+        return self._least_gap(sent), received - self.sent
+
+    def feasible(self, gap: float, sent: float) -> bool:
+        """Whether the server may have seen no silence longer than `gap` up to the instant `sent`.
+
+        The reading most favourable to the session: the last sure contact as late as it can have
+        been, and every possible contact just where it helps most.
+        """
+        reach = self.received + gap
+        spare = [attempt for attempt in self.attempts if attempt.lost]
+        for attempt in (*(a for a in self.attempts if not a.lost), Attempt(sent, sent, False)):
+            while attempt.sent > reach:
+                usable = [a for a in spare if a.sent <= reach and min(a.latest, reach) + gap > reach]
+                if not usable:
+                    break
+                best = min(usable, key=lambda a: a.latest)
+                spare.remove(best)
+                reach = min(best.latest, reach) + gap
+            if attempt.sent <= reach:
+                reach = max(reach, min(attempt.latest, reach) + gap)
+        return sent <= reach
+
+    def _least_gap(self, sent: float) -> float:
+        """The longest silence there must have been before `sent`, by the most favourable reading."""
+        silence = sent - self.received
+        if not self.attempts or silence <= 0:
+            return max(0.0, silence)
+        low, high = 0.0, silence
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            if self.feasible(middle, sent):
+                high = middle
+            else:
+                low = middle
+        return low
+
+
+def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
+    """Whose fault a proven lateness was, for an end learned by a request that left at `sent`.
+
+    The plan's, where the planned silence alone was too long; else of what, taken away, would have
+    brought the session in under the timeout: the generator first, then the largest. Where no one
+    share would have, the largest.
+    """
+    shares = trail.shares
+    if shares.planned >= timeout_s:
+        return Blame.PLAN
+    silence = sent - trail.received
+    others = {
+        Blame.GENERATOR: shares.generator,
+        Blame.SERVER: shares.server,
+        Blame.RETRIES: shares.retries,
+        Blame.NETWORK: shares.network,
+    }
+    if shares.generator > 0 and silence - shares.generator <= timeout_s:
+        return Blame.GENERATOR
+    enough = {who: s for who, s in others.items() if s > 0 and silence - s <= timeout_s} or others
+    return max(enough, key=lambda who: enough[who])

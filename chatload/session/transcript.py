@@ -1,0 +1,92 @@
+"""What the transcript has told: who is there, who ended the chat, how the server's clock runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatload.protocol.reply import Event, Reply
+from chatload.session.effects import Exchange
+
+_MS = 0.001
+#: An own ParticipantLeft this soon after the agent's belongs to the agent's ending (milliseconds).
+_TOGETHER_MS = 1000
+
+
+@dataclass(slots=True)
+class Transcript:
+    """The client's reading of a transcript.
+
+    position: the cursor to ask from. ended_by: "agent", "idle", "self" (our own ParticipantLeft) or
+    "", read from the events. left_utc_ms: the server's time of our own ParticipantLeft. offset:
+    bounds of the server's clock minus ours (seconds), None until the server has shown its clock.
+    """
+
+    position: int = 1
+    agents: set[str] = field(default_factory=set)
+    agent_left_ms: int | None = None
+    agent_left: bool = False
+    idle_closed: bool = False
+    left: bool = False
+    left_utc_ms: int | None = None
+    offset: tuple[float, float] | None = None
+    agent_messages: int = 0
+
+    def read(self, reply: Reply) -> list[Event]:
+        """Take in an answer's events; returns the new ones (a server may repeat them)."""
+        fresh = []
+        cursor = self.position
+        for event in reply.events:
+            if 0 <= event.index < cursor:
+                continue
+            self.position = max(self.position, event.index + 1)
+            self._note(event)
+            fresh.append(event)
+        if reply.next_position is not None:
+            self.position = max(self.position, reply.next_position, 1)
+        return fresh
+
+    def synchronise(self, joined: list[Event], opening: Exchange) -> None:
+        """Bound the server's clock by our own ParticipantJoined, stamped while RequestChat was under way."""
+        if self.offset is not None or opening.sent_at is None:
+            return
+        for event in joined:
+            if event.kind == "ParticipantJoined" and event.who == "Client" and event.utc_ms is not None:
+                stamp = event.utc_ms * _MS
+                self.offset = (stamp - opening.received_at, stamp + _MS - opening.sent_at)
+                return
+
+    def left_at(self) -> tuple[float, float] | None:
+        """Bounds, on our clock, of the instant the server wrote our own ParticipantLeft."""
+        if self.left_utc_ms is None or self.offset is None:
+            return None
+        stamp = self.left_utc_ms * _MS
+        return stamp - self.offset[1], stamp + _MS - self.offset[0]
+
+    @property
+    def ended_by(self) -> str:
+        """Who or what ended the chat, as far as the events tell."""
+        if self.idle_closed:
+            return "idle"
+        if self.left:
+            together = (
+                self.agent_left_ms is not None
+                and self.left_utc_ms is not None
+                and 0 <= self.left_utc_ms - self.agent_left_ms <= _TOGETHER_MS
+            )
+            return "agent" if together else "self"
+        return "agent" if self.agent_left and not self.agents else ""
+
+    def _note(self, event: Event) -> None:
+        kind, who = event.kind, event.who
+        if kind == "Message" and who == "Agent":
+            self.agent_messages += 1
+        elif kind == "IdleClose":
+            self.idle_closed = True
+        elif kind == "ParticipantJoined" and who == "Agent":
+            self.agents.add(event.nickname)
+            self.agent_left = False
+        elif kind == "ParticipantLeft" and who == "Agent":
+            self.agents.discard(event.nickname)
+            self.agent_left, self.agent_left_ms = True, event.utc_ms
+        elif kind == "ParticipantLeft" and who == "Client":
+            self.left, self.left_utc_ms = True, event.utc_ms

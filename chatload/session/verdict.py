@@ -1,0 +1,79 @@
+"""The verdict on a session that the server says has ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chatload.protocol.status import Outcome
+from chatload.session.record import Verdict
+from chatload.session.trail import Trail
+from chatload.session.transcript import Transcript
+
+
+class Finding(NamedTuple):
+    """A verdict, why, and the bounds (seconds) of the silence it stands on."""
+
+    verdict: Verdict
+    why: str
+    lower_s: float
+    upper_s: float
+
+
+def judge(
+    trail: Trail,
+    transcript: Transcript,
+    outcome: Outcome,
+    sent: float,
+    received: float,
+    timeout_s: float,
+    keeps_ended_s: float,
+) -> Finding:
+    """What became of a session that a request in [sent, received] found ended.
+
+    Late is proven where every reading has a silence above timeout_s, refuted where none has. A
+    proven lateness is claimed only where nothing else can have ended the session unseen.
+    """
+    lower, upper = trail.bounds(sent, received)
+    told = transcript.ended_by
+    if told == "idle":
+        return Finding(Verdict.CLOSED_IDLE, "the transcript has an IdleClose", lower, upper)
+    if told == "agent":
+        return Finding(Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", lower, upper)
+    if upper <= timeout_s:
+        if outcome is Outcome.UNRECOVERABLE:
+            return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time", lower, upper)
+        return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time", lower, upper)
+    if trail.feasible(timeout_s, sent):
+        return Finding(Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", lower, upper)
+    doubt = _doubt(trail, transcript, outcome, upper, timeout_s, keeps_ended_s)
+    if doubt:
+        return Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper)
+    return Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout", lower, upper)
+
+
+def _doubt(
+    trail: Trail,
+    transcript: Transcript,
+    outcome: Outcome,
+    upper: float,
+    timeout_s: float,
+    keeps_ended_s: float,
+) -> str:
+    """Why a proven lateness may yet not be what ended the session; empty where there is no such reason."""
+    lost = trail.lost()
+    if outcome is Outcome.UNRECOVERABLE or transcript.ended_by != "self":
+        if lost:
+            return "an unanswered request may have told of another end"
+        if upper > keeps_ended_s:
+            return "silent for longer than the server keeps ended chats"
+        return ""
+    left = transcript.left_at()
+    if left is None:
+        return "an unanswered request may have told of another end" if lost else ""
+    if left[1] < trail.sent + timeout_s:
+        return "the server's own timestamp puts the end before the deadline"
+    # The end may have been told in an answer we never got: only an end well after that request left
+    # cannot have been its doing.
+    if any(attempt.sent <= left[1] and left[0] < attempt.sent + timeout_s / 2 for attempt in lost):
+        return "an unanswered request may have told of another end"
+    return ""
