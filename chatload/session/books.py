@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from chatload.protocol.status import Outcome
 from chatload.session.effects import Exchange
 from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
@@ -41,10 +42,16 @@ class Books:
         by_outcome = self.outcomes.get(operation)
         if by_outcome is None:
             by_outcome = self.outcomes[operation] = Counter()
-            self.latency[operation] = Histogram()
         by_outcome[exchange.reply.outcome.value] += 1
         if exchange.answered and exchange.sent_at is not None:
-            self.latency[operation].add(exchange.received_at - exchange.sent_at)
+            latency = self.latency.get(operation)
+            if latency is None:
+                latency = self.latency[operation] = Histogram()
+            latency.add(exchange.received_at - exchange.sent_at)
+
+    def cut(self, operation: str) -> None:
+        """Count a request whose answer was not waited for: its connection was closed by us."""
+        self.outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
 
     def session(self, record: SessionRecord) -> None:
         """Count the verdict of one session."""

@@ -1,0 +1,373 @@
+"""The life cycle of one chat: a generator that yields effects and receives results.
+
+RequestChat; then GetMessages on its schedule all along, while the customer waits for an agent and
+talks; then Disconnect and the check that it ended. Source of the rules: the Web API Developer
+Guide's "Life Cycle of a Chat Session" and its status table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from chatload.protocol.reply import Event
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
+from chatload.session.policy import RefreshClock, RefreshPolicy
+from chatload.session.record import SessionRecord, Verdict
+from chatload.session.script import Action, Customer, CustomerScript
+from chatload.session.trail import Trail, blame
+from chatload.session.transcript import Transcript
+from chatload.session.verdict import Finding, judge
+
+Steps = Generator[Effect, Result, None]
+Asked = Generator[Effect, Result, Exchange]
+
+_REFUSALS = frozenset(
+    {
+        Outcome.ENDED,
+        Outcome.UNRECOVERABLE,
+        Outcome.UNSUCCESSFUL,
+        Outcome.VIOLATION,
+        Outcome.HTTP_ERROR,
+        Outcome.MALFORMED,
+        Outcome.UNKNOWN_STATUS,
+    }
+)
+_RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
+_GOODBYES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What all sessions of a run share.
+
+    request_timeout_s: total time of one call. keeps_ended_s: the dialect's (see Dialect).
+    """
+
+    policy: RefreshPolicy
+    request_timeout_s: float
+    script: CustomerScript = CustomerScript()
+    keeps_ended_s: float = 60.0
+
+    @property
+    def timeout_s(self) -> float:
+        """The server's flex-disconnect-timeout, seconds."""
+        return self.policy.timeout_s
+
+
+class ChatSession:
+    """One chat. A driver runs `steps()`, answering each effect; then `record` says what became of it.
+
+    Whatever happens, `record.verdict` is set once when `steps()` has returned or `cut` was called,
+    and `books` have counted the session and every request. Deterministic in (settings, seed, results).
+    """
+
+    def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
+        """started_at: now, on the driver's clock (seconds)."""
+        self.settings = settings
+        self.record = SessionRecord(started_at=started_at)
+        self._books = books
+        self._customer = Customer(settings.script, Random(seed))
+        self._transcript = Transcript()
+        self._trail: Trail | None = None
+        self._clock = RefreshClock(started_at, started_at)
+        self._refresh_due = started_at
+        self._ready = started_at
+        self._now = started_at
+        self._keys: dict[str, str] = {}
+        self._inherited = False
+        self._failures = 0
+        self._stopping = False
+        self._in_flight = ""
+        self._goodbye_sent: float | None = None
+        self._opening: Exchange | None = None
+        books.started += 1
+
+    def steps(self) -> Steps:
+        """The chat, as effects; send each result back in."""
+        opening = yield from self._open()
+        if opening is None:
+            return
+        self._customer.begin(opening.received_at)
+        self._clock = RefreshClock(opening.received_at, self._trail.sent if self._trail else opening.received_at)
+        self._plan_refresh(opening.received_at)
+        while not self.record.verdict:
+            if self._stopping:
+                yield from self._leave(Verdict.CUT_OFF, "the run was stopped")
+            elif self._failures and self._spent():
+                yield from self._leave(Verdict.GAVE_UP, "the retry budget was spent")
+            else:
+                yield from self._live()
+
+    def cut(self, now: float) -> None:
+        """The driver must end this chat at once, without a goodbye; a no-op where it is over."""
+        if self.record.verdict:
+            return
+        if self._in_flight:
+            self._books.cut(self._in_flight)
+            self.record.contacts += 1
+            self._in_flight = ""
+        self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def _open(self) -> Generator[Effect, Result, Exchange | None]:
+        script, policy = self.settings.script, self.settings.policy
+        fields = {"nickname": script.nickname, "subject": script.subject}
+        due = self._ready
+        while True:
+            exchange = yield from self._ask("RequestChat", fields, due)
+            reply = exchange.reply
+            if reply.outcome is Outcome.FINE and reply.chat_id and exchange.sent_at is not None:
+                self.record.chat_id = reply.chat_id
+                self._trail = Trail(exchange.sent_at, exchange.received_at, exchange.stalled_s)
+                self._clock.contact_sent = exchange.sent_at
+                self._take(exchange)
+                self._transcript.synchronise(self._take_events(exchange), exchange)
+                self._opening = exchange
+                return exchange
+            self._failures += 1
+            self.record.failures += 1
+            safe = reply.outcome in _RETRIABLE or exchange.sent_at is None
+            # A RequestChat that may have been taken is never sent twice: that would open a second chat.
+            if self._stopping or not safe or self._failures > policy.retries:
+                self._not_opened(exchange)
+                return None
+            due = exchange.received_at + policy.backoff_s * 2.0 ** (self._failures - 1)
+            yield from self._wait(due)
+
+    def _not_opened(self, exchange: Exchange) -> None:
+        outcome = exchange.reply.outcome
+        if self._stopping:
+            self._close(Verdict.CUT_OFF, "the run was stopped before the chat was accepted", exchange.received_at)
+        elif outcome in _REFUSALS or outcome is Outcome.FINE:
+            self._close(Verdict.REFUSED, f"RequestChat: {exchange.reply.detail or 'no chatId'}", exchange.received_at)
+        else:
+            self._close(Verdict.GAVE_UP, f"RequestChat: {exchange.reply.detail}", exchange.received_at)
+
+    # -- the chat itself -------------------------------------------------------------------------
+
+    def _live(self) -> Steps:
+        """One step: whatever is due next, the customer's action, the refresh or the end."""
+        customer = self._customer
+        action = customer.action
+        refresh_due = self._refresh_due
+        if customer.end_at <= refresh_due and (action is None or customer.end_at <= action.due):
+            yield from self._wait(customer.end_at)
+            if not self._stopping:
+                yield from self._leave(Verdict.COMPLETED, "we disconnected and it was confirmed", customer.end_at)
+            return
+        if action is not None and action.due <= refresh_due and not self._failures:
+            yield from self._wait(action.due)
+            if self._stopping:
+                return
+            fields = {"message": action.message} if action.message else {}
+            if action.operation == "SendMessage":
+                fields["position"] = str(self._transcript.position)
+            exchange = yield from self._ask(action.operation, fields, action.due)
+            self._acted(action, exchange)
+        else:
+            yield from self._wait(refresh_due)
+            if self._stopping:
+                return
+            self.settings.policy.ticked(self._clock, refresh_due)
+            exchange = yield from self._ask("GetMessages", self._cursor(), refresh_due)
+            if not self._failures:
+                self._plan_refresh(exchange.received_at)
+        self._settle(exchange)
+
+    def _acted(self, action: Action, exchange: Exchange) -> None:
+        """The customer's action was sent: done with it, unless the service asks for a retry."""
+        outcome = exchange.reply.outcome
+        if outcome in _RETRIABLE:
+            return
+        if outcome is Outcome.FINE:
+            if action.operation == "SendMessage":
+                self.record.messages_sent += 1
+            if self.settings.policy.kind != "fixed":
+                self._plan_refresh(exchange.received_at)
+        self._customer.done(exchange.received_at)
+
+    def _settle(self, exchange: Exchange) -> None:
+        """Act on an exchange of a live chat: go on, retry, or find it ended."""
+        reply = exchange.reply
+        if reply.ended:
+            self._end(self._judge(exchange), exchange)
+        elif self._failures:
+            self._refresh_due = self.settings.policy.next_retry(
+                self._clock, exchange.received_at, self._failures
+            )
+
+    def _plan_refresh(self, now: float) -> None:
+        self._refresh_due = self.settings.policy.next_refresh(self._clock, now)
+
+    def _spent(self) -> bool:
+        """Whether to give up: more failures in a row than the budget, and the deadline is past."""
+        past = self._ready > self._clock.contact_sent + self.settings.timeout_s
+        return past and self._failures > self.settings.policy.retries
+
+    # -- leaving ---------------------------------------------------------------------------------
+
+    def _leave(self, verdict: Verdict, why: str, due: float | None = None) -> Steps:
+        """Disconnect, and the check that it ended; `verdict` where it is confirmed, or was all that was wanted."""
+        due = self._now if due is None else due
+        operation = "Disconnect"
+        exchange = None
+        for attempt in range(_GOODBYES if verdict is not Verdict.GAVE_UP else 1):
+            if attempt:
+                due = self.settings.policy.next_retry(self._clock, self._ready, attempt)
+                yield from self._wait(due)
+            exchange = yield from self._ask(operation, self._cursor(), due)
+            if operation == "Disconnect" and self._goodbye_sent is None and exchange.sent_at is not None:
+                self._goodbye_sent = exchange.sent_at
+            if exchange.reply.ended:
+                self._end(self._judge_goodbye(exchange, verdict, why), exchange)
+                return
+            # Taken but not ended: ask, rather than disconnect twice.
+            operation = "GetMessages" if exchange.reply.outcome is Outcome.FINE else "Disconnect"
+        assert exchange is not None
+        self._unconfirmed(verdict, why, exchange)
+
+    def _judge_goodbye(self, exchange: Exchange, verdict: Verdict, why: str) -> Finding:
+        """A goodbye was answered "ended": by us, or was it over before?"""
+        assert self._trail is not None and self._goodbye_sent is not None
+        left = self._transcript.left_at()
+        before = left is not None and left[1] < self._goodbye_sent
+        finding = self._judge(exchange, self._goodbye_sent)
+        confirmed = finding.verdict is Verdict.DROPPED_EARLY and not before
+        if confirmed:
+            self.record.goodbye_confirmed = True
+            return finding._replace(verdict=verdict, why=why)
+        return finding
+
+    def _unconfirmed(self, verdict: Verdict, why: str, exchange: Exchange) -> None:
+        """The goodbye was never confirmed. A session that may have been found too late is not claimed."""
+        assert self._trail is not None
+        deadline = self._trail.sent + self.settings.timeout_s
+        walked_away = verdict is Verdict.CUT_OFF
+        if any((a.sent if walked_away else a.latest) > deadline for a in self._trail.attempts):
+            lower, upper = self._trail.bounds(self._ready, exchange.received_at)
+            doubt = f"{why}; it may have been dropped by then"
+            self._end(Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper), exchange)
+        elif verdict is Verdict.COMPLETED:
+            self._close(Verdict.GAVE_UP, "Disconnect was never confirmed", exchange.received_at)
+        else:
+            self._close(verdict, why, exchange.received_at)
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _wait(self, until: float) -> Steps:
+        woken = yield Wait(until)
+        assert isinstance(woken, Woken)
+        self._now = woken.now
+        self._stopping = self._stopping or woken.stopping
+
+    def _ask(self, operation: str, extra: Mapping[str, str], due: float) -> Asked:
+        """Send one operation and book everything about it."""
+        books, record, settings = self._books, self.record, self.settings
+        fields = {**self._keys, **extra}
+        books.sent[operation] += 1
+        record.requests += 1
+        self._in_flight = operation
+        exchange = yield Send(operation, fields, due, settings.request_timeout_s, self._inherited)
+        assert isinstance(exchange, Exchange)
+        self._in_flight = ""
+        self._stopping = self._stopping or exchange.stopping
+        books.request(operation, exchange)
+        if exchange.sent_at is not None:
+            record.contacts += 1
+        self._book_time(operation, due, exchange)
+        self._ready = self._now = exchange.received_at
+        if operation != "RequestChat":
+            self._take(exchange)
+        return exchange
+
+    def _book_time(self, operation: str, due: float, exchange: Exchange) -> None:
+        trail, books = self._trail, self._books
+        if trail is None:
+            return
+        lateness = trail.leaving(due, self._ready, exchange)
+        self.record.lateness_max_s = max(self.record.lateness_max_s, lateness)
+        if operation == "GetMessages":
+            books.lateness.add(lateness)
+        outcome = exchange.reply.outcome
+        if outcome is Outcome.FINE:
+            books.gap.add(trail.sure(exchange))
+        elif not exchange.reply.ended:
+            trail.failed(exchange)
+
+    def _take(self, exchange: Exchange) -> None:
+        """Keep what an answer gives: newest keys, position, events; count failures in a row."""
+        reply = exchange.reply
+        if exchange.answered and exchange.sent_at is not None:
+            self._clock.saw(exchange.received_at - exchange.sent_at)
+        if reply.outcome is Outcome.FINE or reply.outcome is Outcome.ENDED:
+            self._failures = 0
+        else:
+            self._failures += 1
+            self.record.failures += 1
+        if reply.outcome is Outcome.FINE and exchange.sent_at is not None:
+            self._clock.contact_sent = exchange.sent_at
+            keys = self._keys
+            for name in ("chat_id", "user_id", "secure_key", "alias"):
+                value = getattr(reply, name)
+                if value is not None:
+                    keys[name] = value
+        if reply.events and self._opening is not None:
+            self._transcript.synchronise(self._take_events(exchange), self._opening)
+
+    def _take_events(self, exchange: Exchange) -> list[Event]:
+        fresh = self._transcript.read(exchange.reply)
+        for event in fresh:
+            if event.who == "Agent":
+                self._customer.heard(event.kind, exchange.received_at)
+        self.record.messages_received = self._transcript.agent_messages
+        return fresh
+
+    def _cursor(self) -> dict[str, str]:
+        return {"position": str(self._transcript.position)}
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _judge(self, exchange: Exchange, sent: float | None = None) -> Finding:
+        assert self._trail is not None
+        at = exchange.sent_at if sent is None else sent
+        settings = self.settings
+        return judge(
+            self._trail,
+            self._transcript,
+            exchange.reply.outcome,
+            exchange.received_at if at is None else at,
+            exchange.received_at,
+            settings.timeout_s,
+            settings.keeps_ended_s,
+        )
+
+    def _end(self, finding: Finding, exchange: Exchange) -> None:
+        """Record a finding with its bounds, blame and the generator's own part."""
+        assert self._trail is not None
+        record, trail, timeout = self.record, self._trail, self.settings.timeout_s
+        record.gap_lower_s, record.gap_upper_s = finding.lower_s, finding.upper_s
+        record.learned_by = exchange.reply.outcome.value
+        own = trail.shares.generator + exchange.stalled_s
+        record.generator_s = own
+        if finding.verdict is Verdict.DROPPED_LATE:
+            sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
+            record.blame = blame(trail, timeout, sent).value
+            silence = sent - trail.received
+            record.generator_suspect = (
+                trail.shares.planned < timeout and silence - trail.shares.generator <= timeout
+            )
+        elif finding.verdict is Verdict.DROPPED_UNPROVEN:
+            record.generator_suspect = finding.upper_s - own - trail.stalled_s <= timeout
+        self._close(finding.verdict, finding.why, exchange.received_at)
+
+    def _close(self, verdict: Verdict, why: str, now: float) -> None:
+        record = self.record
+        record.verdict, record.why, record.ended_at = verdict.value, why, now
+        if record.gap_upper_s is None and self._trail is not None and self._trail.widest is not None:
+            record.gap_lower_s, record.gap_upper_s = self._trail.widest
+        self._books.session(record)

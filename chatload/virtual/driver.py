@@ -1,0 +1,192 @@
+"""The discrete-event driver: the real engine against the real model, in virtual time.
+
+Nothing sleeps and nothing is sent: a heap of instants is the clock. The same seed gives the same
+run, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read
+from chatload.protocol.wire import WireResult
+from chatload.session.books import Books
+from chatload.session.effects import Exchange, Result, Send, Wait, Woken
+from chatload.session.lifecycle import ChatSession, SessionSettings
+from chatload.session.record import SessionRecord
+from chatload.simulator.faults import Fault
+from chatload.simulator.model import Answer, ChatService
+from chatload.virtual.network import NetworkModel, Stalls
+
+_NAMES = ResponseNames()
+
+
+@dataclass(slots=True)
+class VirtualRun:
+    """What a virtual run came to: one record a session, the books, the server's ledger rows, and
+    the virtual instant (seconds) at which it was over."""
+
+    records: list[SessionRecord]
+    books: Books
+    ledger: list[dict[str, Any]]
+    ended_at: float
+
+
+class VirtualSwarm:
+    """`users` customers holding `chats` chats in all, one after the other each, in virtual time."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        service: ChatService,
+        *,
+        users: int,
+        chats: int,
+        seed: int = 0,
+        network: NetworkModel = NetworkModel(),
+        stalls: Stalls = Stalls(),
+        spread_s: float = 1.0,
+        stop_at: float | None = None,
+    ) -> None:
+        """spread_s: the users' first chats start spread over this time. stop_at: the run is stopped
+        then and every chat says goodbye."""
+        self.settings, self.service, self.network, self.stalls = settings, service, network, stalls
+        self.random = Random(seed)
+        self.books = Books()
+        self.records: list[SessionRecord] = []
+        self.now = 0.0
+        self.stop_at = float("inf") if stop_at is None else stop_at
+        self._seed, self._chats, self._begun = seed, chats, 0
+        self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
+        self._scheduled = 0
+        service.start_at(0.0)
+        for number in range(min(users, chats)):
+            self.at(spread_s * number / users, self.next_chat)
+
+    def at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Call at a virtual instant; calls of one instant keep their order."""
+        self._scheduled += 1
+        heappush(self._heap, (instant, self._scheduled, call, arguments))
+
+    def next_chat(self) -> None:
+        """A user that is free begins its next chat, while there are chats left to hold."""
+        if self._begun >= self._chats or self.now >= self.stop_at:
+            return
+        self._begun += 1
+        _Driven(self, ChatSession(self.settings, self.books, self._seed + self._begun, self.now))
+
+    def run(self) -> VirtualRun:
+        """Run until every chat is over."""
+        heap = self._heap
+        while heap:
+            self.now, _, call, arguments = heappop(heap)
+            call(*arguments)
+        after = self.now + self.service.config.flex_disconnect_timeout_s + 1.0
+        return VirtualRun(self.records, self.books, list(self.service.ledger_rows(after)), self.now)
+
+
+class _Driven:
+    """One session under way."""
+
+    __slots__ = ("send", "sent", "session", "steps", "swarm", "waiting")
+
+    def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
+        self.swarm, self.session = swarm, session
+        self.steps = session.steps()
+        self.waiting = 0
+        self.sent = 0.0
+        self.send: Send | None = None
+        self._advance(None)
+
+    def _advance(self, result: Result | None) -> None:
+        swarm = self.swarm
+        try:
+            effect = next(self.steps) if result is None else self.steps.send(result)
+        except StopIteration:
+            swarm.records.append(self.session.record)
+            swarm.at(swarm.now, swarm.next_chat)
+            return
+        if type(effect) is Wait:
+            until = effect.until
+            if swarm.now < swarm.stop_at < until:
+                until = swarm.stop_at
+            swarm.at(swarm.stalls.awake(max(swarm.now, until)), self._wake)
+        elif type(effect) is Send:
+            self._transmit(effect)
+
+    def _wake(self) -> None:
+        now = self.swarm.now
+        self._advance(Woken(now, now >= self.swarm.stop_at))
+
+    def _transmit(self, send: Send) -> None:
+        swarm = self.swarm
+        network, random, now = swarm.network, swarm.random, swarm.now
+        self.send, self.sent = send, now
+        self.waiting += 1
+        if network.refuses(random):
+            failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
+            swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
+            return
+        swarm.at(now + send.timeout_s, self._give_up, self.waiting)
+        if not network.lost(random):
+            swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
+
+    def _arrive(self, number: int, send: Send) -> None:
+        """The request is at the service, whether or not anyone still waits for the answer."""
+        swarm = self.swarm
+        fault = swarm.service.draw(swarm.now, send.operation)
+        if fault is not None and fault.kind == "stall":
+            swarm.at(swarm.now + fault.delay_s, self._process, number, send, fault)
+        else:
+            self._process(number, send, fault)
+
+    def _process(self, number: int, send: Send, fault: Fault | None) -> None:
+        swarm = self.swarm
+        fields = send.fields
+        answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault)
+        if swarm.network.lost(swarm.random):
+            return
+        back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
+        swarm.at(back, self._receive, number, answer)
+
+    def _give_up(self, number: int) -> None:
+        if number == self.waiting and self.send is not None:
+            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail="timeout"))
+
+    def _receive(self, number: int, what: Answer | WireResult) -> None:
+        """An answer or a failure is there; the client takes it when it next runs."""
+        if number != self.waiting or self.send is None:
+            return
+        send, swarm = self.send, self.swarm
+        self.send = None
+        at = swarm.stalls.awake(swarm.now)
+        reply, answered, gateway = _read(what, send.inherited)
+        sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
+        exchange = Exchange(
+            self.sent,
+            sent,
+            at,
+            reply,
+            stalled_s=swarm.stalls.within(self.sent, at),
+            answered=answered,
+            gateway=gateway,
+            stopping=at >= swarm.stop_at,
+        )
+        swarm.at(at, self._advance, exchange)
+
+
+def _read(what: Answer | WireResult, inherited: bool) -> tuple[Reply, bool, bool]:
+    """The reply, whether it is an answer at all, and whether only a gateway's."""
+    if isinstance(what, WireResult):
+        return read(_NAMES, what, inherited), False, False
+    if what.drop:
+        closed = WireResult(0.0, 0.0, failure="connection", detail="connection closed before the answer")
+        return read(_NAMES, closed, inherited), False, False
+    if what.payload is not None and what.http_status == 200:
+        return parse_payload(_NAMES, what.payload, inherited), True, False
+    raw = WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b"")
+    return read(_NAMES, raw, inherited), True, what.http_status in GATEWAY_STATUSES
