@@ -14,7 +14,7 @@ from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
 class Event(NamedTuple):
     """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent)."""
 
-    index: int
+    position: int
     kind: str
     who: str
     nickname: str

@@ -92,7 +92,7 @@ class ChatSession:
         if opening is None:
             return
         self._customer.begin(opening.received_at)
-        self._clock = RefreshClock(opening.received_at, self._trail.sent if self._trail else opening.received_at)
+        self._clock.anchor = opening.received_at
         self._plan_refresh(opening.received_at)
         while not self.record.verdict:
             if self._stopping:

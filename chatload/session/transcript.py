@@ -36,9 +36,9 @@ class Transcript:
         fresh = []
         cursor = self.position
         for event in reply.events:
-            if 0 <= event.index < cursor:
+            if 0 <= event.position < cursor:
                 continue
-            self.position = max(self.position, event.index + 1)
+            self.position = max(self.position, event.position + 1)
             self._note(event)
             fresh.append(event)
         if reply.next_position is not None:

@@ -1,0 +1,5 @@
+"""`python -m chatload` is the `chatload` command."""
+
+from chatload.cli import run
+
+run()

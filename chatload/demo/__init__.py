@@ -1,0 +1,79 @@
+"""`chatload demo`: a chat server with faults, real Locust users on it, and the check against its ledger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from chatload.errors import ChatloadError
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 2.0
+USERS = 40
+
+
+@click.command()
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for the run. Default: reports/<time>-demo.")
+@click.option("--seconds", default=18, show_default=True, help="How long chats are held.")
+def demo(run_dir: Path | None, seconds: int) -> None:
+    """Hold chats on a built-in chat server for about 20 seconds and check every verdict.
+
+    Starts the simulator with a short flex-disconnect-timeout and a few faults (an outage among
+    them), runs headless Locust on it, prints what became of every chat, and compares that with the
+    server's own ledger, session by session. The run's folder stays.
+    """
+    if run_dir is None:
+        run_dir = Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-demo"
+    server = _start_simulator()
+    try:
+        assert server.stdout is not None
+        announced = server.stdout.readline().split()
+        if len(announced) < 3:
+            raise ChatloadError("the simulator did not start", "see its message above")
+        host = announced[-1]
+        click.echo(f"simulator: {host}, flex-disconnect-timeout {TIMEOUT_S:g} s, faults as in faults.toml")
+        click.echo(f"locust: {USERS} users hold chats for {seconds} s, an outage comes after 9 s")
+        code = subprocess.run(_locust(host, run_dir, seconds), check=False).returncode
+        ledger = run_dir / "ledger.ndjson"
+        with urllib.request.urlopen(f"{host}/simulator/ledger", timeout=30) as answer:
+            ledger.write_bytes(answer.read())
+    finally:
+        _stop(server)
+    click.echo("\nagainst the server's ledger:")
+    reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]
+    reconciled = subprocess.run(reconcile, check=False).returncode
+    click.echo(f"\nlook again: chatload report {run_dir}")
+    sys.exit(code or reconciled)
+
+
+def _start_simulator() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "chatload", "simulator", "--port", "0"]
+    command += ["--flex-disconnect-timeout", f"{TIMEOUT_S:g}", "--faults", str(HERE / "faults.toml")]
+    command += ["--agent-wait", "0.2", "1.0", "--agent-answer", "0.2", "0.8"]
+    command += ["--agent-leaves-chance", "0.15", "--agent-leaves-after", "1", "5"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _locust(host: str, run_dir: Path, seconds: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", host),
+        *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(USERS), "-r", "20"),
+        *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
+        *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir)),
+    ]
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    if server.poll() is None:
+        os.kill(server.pid, signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()

@@ -1,0 +1,116 @@
+"""The run's plan: the options' values, checked once, turned into what the users share."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chatload.errors import UsageError
+from chatload.protocol.dialect import Dialect, load_dialect
+from chatload.protocol.wire import WireRequest
+from chatload.session.lifecycle import SessionSettings
+from chatload.session.policy import make_policy
+from chatload.session.script import CustomerScript, load_script
+from chatload.swarm.transport import Endpoint, Transport, make_factory
+
+#: An idle request may take this long at most by default (seconds); less under a short timeout.
+REQUEST_TIMEOUT_S = 10.0
+_PREFLIGHT_TRIES = 3
+_UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the users of one process share."""
+
+    host: str
+    service: str
+    dialect: Dialect
+    settings: SessionSettings
+    chats: int
+    seed: int
+    open_transport: Callable[[], Transport]
+
+
+def make_plan(options: Namespace, host: str | None) -> Plan:
+    """The plan in Locust's parsed options; raises UsageError for what cannot be meant."""
+    if not host:
+        raise UsageError("no host to test", "give it with --host http://HOST:PORT")
+    timeout = _number(options, "flex_disconnect_timeout")
+    if timeout is None:
+        raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
+    policy = make_policy(
+        options.refresh_policy,
+        timeout,
+        _number(options, "refresh_interval"),
+        _number(options, "refresh_fraction"),
+        bool(options.allow_late_refresh),
+    )
+    script = load_script(options.script) if options.script else CustomerScript()
+    length = _number(options, "chat_length")
+    if length is not None:
+        script = script.with_chat_length(length)
+    request_timeout = _number(options, "request_timeout")
+    if request_timeout is None:
+        request_timeout = min(REQUEST_TIMEOUT_S, timeout / 2)
+    dialect = load_dialect(options.dialect)
+    endpoint = Endpoint(host)
+    return Plan(
+        host=host,
+        service=options.service,
+        dialect=dialect,
+        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s),
+        chats=_whole(options, "chats"),
+        seed=_whole(options, "chat_seed"),
+        open_transport=make_factory(options.transport, endpoint),
+    )
+
+
+def preflight(plan: Plan) -> None:
+    """Ask the service once for a chat that does not exist: no chat is opened, but a host that cannot
+    be reached and a service that is not there are found before the run, not by it.
+
+    Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
+    """
+    encoder = plan.dialect.encoder(plan.service)
+    keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
+    request: WireRequest = encoder.encode("GetMessages", keys)
+    transport = plan.open_transport()
+    try:
+        for _ in range(_PREFLIGHT_TRIES):
+            result = transport.call(request, plan.settings.request_timeout_s)
+            if result.failure is None or result.detail not in _UNREACHABLE:
+                break
+    finally:
+        transport.close()
+    if result.failure is not None and result.detail in _UNREACHABLE:
+        raise UsageError(f"{plan.host} cannot be reached: {result.detail}", "check --host, and that it is up")
+    if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
+        raise UsageError(
+            f"{plan.host} has no chat service {plan.service!r} at {request.path}: HTTP {result.http_status}",
+            "check --service, --dialect and --host",
+        )
+
+
+def _number(options: Namespace, name: str) -> float | None:
+    """An option's number; None where it was left empty (the web UI sends text)."""
+    value: Any = getattr(options, name)
+    if value is None or value == "" or value == "None":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
+    return number
+
+
+def _whole(options: Namespace, name: str) -> int:
+    value: Any = getattr(options, name)
+    try:
+        return max(0, int(value or 0))
+    except ValueError:
+        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number") from None

@@ -1,0 +1,242 @@
+"""One run on the Locust side: from test_start to the run folder, in one process or many.
+
+Locust's own order of events at the end differs with how it is stopped, and its master stops
+listening half a second after it said "quit". So: a worker hands over its facts when its users have
+gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs are written last.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import log as locust_log
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from chatload import exit_codes
+from chatload.errors import ChatloadError, UsageError
+from chatload.report.console import render
+from chatload.report.summary import exit_code, summarize, write_summary
+from chatload.session.books import Books
+from chatload.session.lifecycle import ChatSession
+from chatload.store.reader import RunReader
+from chatload.store.writer import RunWriter
+from chatload.swarm.facts import FLUSH_S, Facts
+from chatload.swarm.plan import Plan, make_plan, preflight
+from chatload.swarm.progress import Progress
+from chatload.swarm.settings import default_run_dir, run_settings
+from chatload.swarm.stalls import StallMonitor
+
+log = logging.getLogger("chatload")
+
+FACTS, DRAIN = "chatload-facts", "chatload-drain"
+#: How much longer than --stop-timeout the master waits for its workers' last facts (seconds).
+DRAIN_GRACE_S = 10.0
+
+
+class Run:
+    """The runs of one Locust process, one after another: plan, facts, run file, end."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.runner: Any = environment.runner
+        self.is_master = isinstance(self.runner, MasterRunner)
+        self.is_worker = isinstance(self.runner, WorkerRunner)
+        self.plan: Plan | None = None
+        self.facts = Facts("local")
+        self.monitor = StallMonitor(self._stalled)
+        self.run_dir: Path | None = None
+        self.settings: dict[str, Any] = {}
+        self.error: ChatloadError | None = None
+        self._writer: RunWriter | None = None
+        self._flusher: gevent.Greenlet | None = None
+        self._progress: Progress | None = None
+        self._by_worker: dict[str, Books] = {}
+        self._drained: set[str] = set()
+        self._ended = 0
+        self._stop_asked = False
+        if self.is_worker:
+            self.runner.register_message(DRAIN, self._on_drain, concurrent=True)
+        if self.is_master:
+            self.runner.register_message(FACTS, self._on_facts)
+
+    # -- before the run --------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
+        options = self.environment.parsed_options
+        plan = make_plan(options, self.environment.host or options.host)
+        if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
+            raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
+        preflight(plan)
+
+    def begin(self) -> None:
+        """test_start: a new plan, empty books, a new run folder; raises UsageError."""
+        options = self.environment.parsed_options
+        self.plan = make_plan(options, self.environment.host)
+        worker = self.runner.client_id if self.is_worker else "local"
+        self.facts = Facts(worker)
+        self._by_worker, self._drained, self._ended, self._stop_asked = {}, set(), 0, False
+        self.run_dir, self.error = None, None
+        if not self.is_worker:
+            run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
+            self.settings = run_settings(self.environment, self.plan)
+            self._writer = RunWriter.create(run_dir, self.settings)
+            self.run_dir = run_dir
+            if options.headless:
+                self._progress = Progress(sys.stderr, self.plan.chats)
+        if not self.is_master:
+            self.monitor.start()
+        self._flusher = gevent.spawn(self._flush_for_ever)
+
+    # -- what users ask for ----------------------------------------------------------------------
+
+    def new_session(self) -> ChatSession | None:
+        """The next chat to hold; None where there is none to begin any more."""
+        plan, books = self.plan, self.facts.books
+        if plan is None or (plan.chats and books.started >= plan.chats):
+            return None
+        worker = self.runner.worker_index + 1 if self.is_worker else 0
+        number = (plan.seed << 48) + (worker << 32) + books.started
+        return ChatSession(plan.settings, books, number, time.monotonic())
+
+    def session_ended(self, session: ChatSession) -> None:
+        """A chat is over."""
+        self.facts.ended(session.record)
+        if self.plan and self.plan.chats and not self.is_worker:
+            self._count_ended(1)
+
+    # -- facts on their way ----------------------------------------------------------------------
+
+    def _flush_for_ever(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_S)
+            self._flush()
+
+    def _flush(self, final: bool = False) -> None:
+        """Hand this process's facts on: a worker's to the master, others' into the run file."""
+        if self.is_worker:
+            facts = {"sessions": self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
+            self.runner.send_message(FACTS, facts)
+            return
+        if not self.is_master:
+            self._by_worker = {"local": self.facts.books}
+            self._keep(self.facts.take(), "local")
+        if self._progress is not None:
+            self._progress.show(self.books())
+
+    def _keep(self, sessions: list[dict[str, Any]], worker: str) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.add_sessions(sessions)
+            self._writer.put_books(worker, self._by_worker[worker])
+        except ChatloadError as error:
+            self.error = error
+            log.error("chatload: %s", error)
+
+    def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
+        data = msg.data
+        self._by_worker[msg.node_id] = Books.from_dict(data["books"])
+        self._keep(data["sessions"], msg.node_id)
+        if data["final"]:
+            self._drained.add(msg.node_id)
+        if self.plan and self.plan.chats:
+            self._count_ended(len(data["sessions"]))
+
+    def _count_ended(self, more: int) -> None:
+        self._ended += more
+        if self.plan and self._ended >= self.plan.chats and not self._stop_asked:
+            self._stop_asked = True
+            headless = self.environment.parsed_options.headless
+            gevent.spawn(self.runner.quit if headless else self.runner.stop)
+
+    def books(self) -> Books:
+        """The books of all processes so far."""
+        total = Books()
+        for books in self._by_worker.values():
+            total.merge(books)
+        return total
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """test_stopping on the master: have every worker stop its users and hand over its last facts."""
+        if not self.is_master or self._writer is None:
+            return
+        awaited = set(self._by_worker) | set(self.runner.clients)
+        self.runner.send_message(DRAIN)
+        until = time.monotonic() + float(self.environment.stop_timeout or 0) + DRAIN_GRACE_S
+        while awaited - self._drained and time.monotonic() < until:
+            gevent.sleep(0.05)
+
+    def _on_drain(self, environment: Environment, msg: Any, **_: Any) -> None:
+        self.runner.stop()
+
+    def end(self) -> None:
+        """test_stop: everyone has gone; hand over or write down what is left."""
+        if self._flusher is not None:
+            self._flusher.kill(block=False)
+            self._flusher = None
+        self.monitor.stop()
+        if self.is_worker:
+            self._flush(final=True)
+            self.runner._send_stats()
+            return
+        if self._writer is None or self.run_dir is None:
+            return
+        self._flush()
+        if self._progress is not None:
+            self._progress.close()
+        self._note_lost_workers()
+        writer, self._writer = self._writer, None
+        writer.finish(time.time())
+        writer.close()
+        write_summary(self.run_dir)
+
+    def _note_lost_workers(self) -> None:
+        if not self.is_master or self._writer is None:
+            return
+        for worker in sorted(set(self._by_worker) - self._drained):
+            books = self._by_worker[worker]
+            still = books.started - books.verdicts.total()
+            self._writer.incident(
+                "worker_lost", f"worker {worker} fell silent with {still} sessions open, their state unknown"
+            )
+
+    def report(self, code: int) -> int:
+        """quit: print what came of it; returns the exit code, given Locust's own `code`."""
+        if self.run_dir is None or self.is_worker:
+            return code
+        with RunReader.open(self.run_dir) as reader:
+            summary = summarize(reader)
+        print(flush=True)
+        render(summary, sys.stdout)
+        print(f"\nrun: {self.run_dir}", flush=True)
+        if self.error is not None:
+            return exit_codes.INVALID
+        return exit_code(summary) or code
+
+    def verdict_code(self) -> int | None:
+        """What Locust should exit with, failed requests being facts here and not failures."""
+        return exit_codes.WRONG_USAGE if locust_log.unhandled_greenlet_exception else exit_codes.PASSED
+
+    def _stalled(self, seconds: float) -> None:
+        self.facts.books.stall(seconds)
+
+
+def run_of(environment: Environment) -> Run:
+    """The Run of an environment, made at its first call."""
+    run = getattr(environment, "chatload_run", None)
+    if run is None:
+        run = Run(environment)
+        environment.chatload_run = run  # type: ignore[attr-defined]
+    assert isinstance(run, Run)
+    return run
+
+

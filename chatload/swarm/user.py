@@ -1,0 +1,152 @@
+"""The Locust user that holds chats, and chatload's place in Locust's events.
+
+A locustfile imports ChatUser from here; importing registers the options and listeners.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from random import Random
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust import User, constant, events, task
+from locust.env import Environment
+
+from chatload.errors import ChatloadError
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.protocol.wire import WireResult
+from chatload.swarm import options
+from chatload.swarm.driver import Driver
+from chatload.swarm.run import run_of
+
+log = logging.getLogger("chatload")
+#: The users of one spawn start within this time (seconds), not in the same instant.
+PHASE_S = 1.0
+_GOOD = frozenset({Outcome.FINE, Outcome.ENDED})
+
+__all__ = ["ChatUser", "options"]
+
+
+class RequestFailed(Exception):
+    """A request that did not succeed; its text is one of a few constants, fit for statistics."""
+
+
+class ChatUser(User):
+    """Holds one complete chat after another: the closed workload."""
+
+    abstract = True
+    wait_time = constant(0)
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.leave = Event()
+        self._run = run_of(environment)
+        self._begun = False
+
+    def stop(self, force: bool = False) -> Any:
+        """Locust wants this user gone: its chat says goodbye, or at once with `force`."""
+        self.leave.set()
+        return super().stop(force)
+
+    @task
+    def chat(self) -> None:
+        """One chat, from RequestChat to its verdict."""
+        run = self._run
+        plan = run.plan
+        if not self._begun:
+            self._begun = True
+            if self.leave.wait(Random().uniform(0.0, PHASE_S)):
+                return
+        session = None if plan is None or self.leave.is_set() else run.new_session()
+        if plan is None or session is None:
+            self.leave.wait()
+            return
+        transport = plan.open_transport()
+        try:
+            encoder = plan.dialect.encoder(plan.service)
+            names = plan.dialect.response
+            Driver(encoder, names, transport, run.monitor, self.leave, self._tell_locust).hold(session)
+        finally:
+            transport.close()
+            run.session_ended(session)
+
+    def _tell_locust(self, operation: str, result: WireResult, reply: Reply) -> None:
+        """Keep Locust's statistics, web UI and other people's listeners right."""
+        sent = result.received_at if result.sent_at is None else result.sent_at
+        self.environment.events.request.fire(
+            request_type="CHAT",
+            name=operation,
+            response_time=(result.received_at - sent) * 1000,
+            response_length=len(result.body),
+            exception=None if reply.outcome in _GOOD else RequestFailed(f"{reply.outcome}: {reply.detail}"),
+            context={},
+        )
+
+
+def _fail(error: ChatloadError) -> None:
+    print(f"chatload: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(error.exit_code)
+
+
+#: The quit event does not say whose it is.
+_environments: list[Environment] = []
+
+
+@events.init.add_listener
+def _init(environment: Environment, **_: Any) -> None:
+    _environments.append(environment)
+    run = run_of(environment)
+    parsed: Any = environment.parsed_options
+    if run.is_worker or parsed is None or not (parsed.headless or parsed.autostart):
+        return
+    try:
+        run.check()
+    except ChatloadError as error:
+        _fail(error)
+
+
+@events.test_start.add_listener
+def _test_start(environment: Environment, **_: Any) -> None:
+    run = run_of(environment)
+    try:
+        run.begin()
+    except ChatloadError as error:
+        run.plan = None
+        log.error("chatload: %s", error)
+        if not run.is_worker:
+            gevent.spawn(run.runner.stop)
+
+
+@events.test_stopping.add_listener
+def _test_stopping(environment: Environment, **_: Any) -> None:
+    run_of(environment).drain()
+
+
+@events.test_stop.add_listener
+def _test_stop(environment: Environment, **_: Any) -> None:
+    run_of(environment).end()
+
+
+@events.cpu_warning.add_listener
+def _cpu_warning(environment: Environment, **_: Any) -> None:
+    run_of(environment).facts.books.cpu_saturated += 1
+
+
+@events.quitting.add_listener
+def _quitting(environment: Environment, **_: Any) -> None:
+    if environment.process_exit_code is None:
+        environment.process_exit_code = run_of(environment).verdict_code()
+
+
+@events.quit.add_listener
+def _quit(exit_code: int, **_: Any) -> None:
+    """Last of all: only now has every goodbye been counted."""
+    code = exit_code
+    for environment in _environments:
+        code = run_of(environment).report(code)
+    if code != exit_code:
+        raise SystemExit(code)

@@ -1,0 +1,12 @@
+"""The closed workload: every user holds one chat after another.
+
+    locust -f locustfiles/chat.py --host http://127.0.0.1:8080 --headless -u 100 -r 10 -t 5m
+
+chatload's own settings are Locust options: see `locust -f locustfiles/chat.py --help`.
+"""
+
+from chatload.swarm.user import ChatUser
+
+
+class Customer(ChatUser):
+    """A customer in a browser: one chat, one connection, refreshed until it ends."""
