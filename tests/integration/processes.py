@@ -1,0 +1,84 @@
+"""Real processes for the tests: the simulator, and headless Locust on it. All on loopback, all bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAT = ROOT / "locustfiles" / "chat.py"
+ENV = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+HASTY = """
+chat_length = { shape = "uniform", low = 1.5, high = 5.0 }
+messages = { shape = "uniform", low = 1, high = 3 }
+think = { shape = "lognormal", median = 0.4, sigma = 0.5 }
+typing = 0.2
+answer_patience = 2.0
+"""
+
+
+@contextmanager
+def simulator(*options, faults=None, tmp_path=None):
+    """A simulator process; gives its base URL."""
+    command = [sys.executable, "-m", "chatload", "simulator", "--port", "0", *map(str, options)]
+    if faults is not None:
+        file = tmp_path / "faults.toml"
+        file.write_text(faults)
+        command += ["--faults", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("listening on http://127.0.0.1:"), line + process.stderr.read()
+        yield line.split()[-1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            _, err = process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert "Traceback" not in err, err
+    assert process.returncode in (0, 130), err
+
+
+def locust_command(host, run_dir, *options, locustfile=CHAT):
+    return [
+        *(sys.executable, "-m", "locust", "-f", str(locustfile), "--host", host, "--headless"),
+        *("--only-summary", "--loglevel", "WARNING", "--run-dir", str(run_dir), *map(str, options)),
+    ]
+
+
+def locust(host, run_dir, *options, timeout=110, **more):
+    """One headless Locust run to its end; gives the finished process."""
+    command = locust_command(host, run_dir, *options, **more)
+    return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=timeout, check=False)
+
+
+def chatload(*arguments, timeout=60):
+    """One chatload command to its end."""
+    command = [sys.executable, "-m", "chatload", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=timeout, check=False)
+
+
+def summary_of(run_dir):
+    return json.loads((Path(run_dir) / "summary.json").read_text())
+
+
+def ledger_of(host):
+    with urllib.request.urlopen(f"{host}/simulator/ledger", timeout=30) as answer:
+        return [json.loads(line) for line in answer.read().splitlines()]
+
+
+def assert_balanced(summary):
+    """started = sum of verdicts, sent = sum of outcomes, and the run says the same."""
+    assert summary["books"]["balanced"], summary["books"]
+    assert summary["sessions"]["started"] == sum(summary["sessions"]["by_verdict"].values())
+    for operation, entry in summary["requests"]["by_operation"].items():
+        assert entry["sent"] == sum(entry["by_outcome"].values()), operation

@@ -1,0 +1,116 @@
+"""The books balance however the run ends, in one process and in several."""
+
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.integration.processes import (
+    ENV, HASTY, assert_balanced, chatload, ledger_of, locust, locust_command, simulator, summary_of,
+)  # fmt: skip
+
+pytestmark = pytest.mark.slow
+TIMEOUT = ("--flex-disconnect-timeout", "5")
+
+
+def check(host, run_dir, least):
+    summary = summary_of(run_dir)
+    assert_balanced(summary)
+    assert summary["sessions"]["started"] >= least
+    ledger = ledger_of(host)
+    assert len(ledger) == summary["sessions"]["started"]
+    reconciled = chatload("reconcile", run_dir, "--ledger", host)
+    assert reconciled.returncode == 0, reconciled.stdout
+    return summary, ledger
+
+
+def test_two_worker_processes(tmp_path):
+    script = tmp_path / "script.toml"
+    script.write_text(HASTY)
+    with simulator(*TIMEOUT) as host:
+        run = locust(
+            host, tmp_path / "run", "-u", "40", "-r", "40", "-t", "8s", "--processes", "2", *TIMEOUT,
+            "--script", script, "--master-bind-port", free_port(),
+        )  # fmt: skip
+        assert run.returncode == 0, run.stdout + run.stderr
+        summary, ledger = check(host, tmp_path / "run", 40)
+    assert summary["generator"]["processes"] == 2
+    assert {row["end_reason"] for row in ledger} <= {"disconnected", "agent"}
+    assert summary["sessions"]["by_verdict"]["cut_off"] > 0
+
+
+@pytest.mark.parametrize(
+    ("how", "processes"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)]
+)
+def test_a_signal_in_the_middle(tmp_path, how, processes):
+    more = ("--processes", processes, "--master-bind-port", free_port()) if processes else ()
+    with simulator(*TIMEOUT) as host:
+        command = locust_command(
+            host, tmp_path / "run", "-u", "30", "-r", "30", "-t", "60s", *TIMEOUT, "--chat-length", "1000", *more
+        )
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        wait_for(lambda: len(ledger_of(host)) >= 30)
+        run.send_signal(how)
+        out, err = run.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        assert run.returncode == 0, out + err
+        summary, ledger = check(host, tmp_path / "run", 30)
+    assert summary["sessions"]["by_verdict"]["cut_off"] == 30
+    assert summary["sessions"]["cut_off_confirmed"] == 30
+    assert {row["end_reason"] for row in ledger} == {"disconnected"}
+
+
+def test_master_and_worker_started_apart(tmp_path):
+    port = free_port()
+    with simulator(*TIMEOUT) as host:
+        master = subprocess.Popen(
+            locust_command(
+                host, tmp_path / "run", "-u", "20", "-r", "20", "-t", "6s", *TIMEOUT, "--master",
+                "--master-bind-port", port, "--expect-workers", "1", "--chat-length", "3",
+            ),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV,
+        )  # fmt: skip
+        worker = subprocess.Popen(
+            [*locust_command(host, tmp_path / "unused")[:5], "--worker", "--master-port", str(port)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV,
+        )  # fmt: skip
+        out, err = master.communicate(timeout=60)
+        worker.communicate(timeout=60)
+        assert master.returncode == 0, out + err
+        check(host, tmp_path / "run", 20)
+    assert not (tmp_path / "unused").exists()
+
+
+def test_no_stop_timeout_cuts_chats_off_and_still_balances(tmp_path):
+    with simulator(*TIMEOUT) as host:
+        run = locust(host, tmp_path / "run", "-u", "20", "-r", "20", "-t", "4s", "-s", "0", *TIMEOUT)
+        assert run.returncode == 0, run.stdout + run.stderr
+        summary = summary_of(tmp_path / "run")
+        assert_balanced(summary)
+        assert summary["sessions"]["by_verdict"]["cut_off"] >= 10
+        assert summary["sessions"]["cut_off_confirmed"] == 0
+
+
+def test_the_requests_transport_holds_chats_too(tmp_path):
+    with simulator(*TIMEOUT) as host:
+        run = locust(
+            host, tmp_path / "run", "-u", "10", "-r", "10", "--chats", "10", "-t", "30s", *TIMEOUT,
+            "--chat-length", "2", "--transport", "requests",
+        )  # fmt: skip
+        assert run.returncode == 0, run.stdout + run.stderr
+        check(host, tmp_path / "run", 10)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)

@@ -1,0 +1,87 @@
+"""A user's mistake is one clear line and exit code 2; never a traceback."""
+
+import socket
+
+import pytest
+
+from tests.integration.processes import chatload, locust, simulator
+
+
+@pytest.fixture(scope="module")
+def host():
+    with simulator("--flex-disconnect-timeout", "5", "--service", "support") as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--service", "nowhere"), "has no chat service 'nowhere'"),
+        (("--flex-disconnect-timeout", "0.5"), "--flex-disconnect-timeout 0.5 is outside 1..1728000"),
+        (("--flex-disconnect-timeout", "1728001"), "outside 1..1728000"),
+        (("--flex-disconnect-timeout", "soon"), "--flex-disconnect-timeout soon is not a number"),
+        (("--refresh-interval", "45"), "not within --flex-disconnect-timeout 45 s"),
+        (("--refresh-policy", "fraction", "--refresh-fraction", "1.5"), "--allow-late-refresh"),
+        (("--script", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
+        (("--dialect", "klingon"), "no dialect named 'klingon'"),
+        (("--chats", "many"), "--chats many is not a whole number"),
+    ],
+)
+def test_options(host, tmp_path, options, says):
+    refused(locust(host, tmp_path / "run", "-t", "5s", "--service", "support", *options), says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unreadable_toml(host, tmp_path):
+    file = tmp_path / "script.toml"
+    file.write_text("think = [")
+    refused(locust(host, tmp_path / "run", "--service", "support", "--script", file), "not valid TOML")
+
+
+def test_unreachable_host(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    refused(locust(f"http://127.0.0.1:{port}", tmp_path / "run"), "cannot be reached: connection refused")
+
+
+def test_a_host_that_is_no_url(tmp_path):
+    refused(locust("127.0.0.1:80", tmp_path / "run"), "--host")
+
+
+def test_an_existing_run_is_never_overwritten(host, tmp_path):
+    run_dir = tmp_path / "run"
+    options = ("--service", "support", "-t", "3s", "--flex-disconnect-timeout", "5")
+    assert locust(host, run_dir, *options).returncode == 0
+    before = (run_dir / "summary.json").read_bytes()
+    refused(locust(host, run_dir, *options), "a run is already there")
+    assert (run_dir / "summary.json").read_bytes() == before
+
+
+def test_busy_port():
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        refused(chatload("simulator", "--port", busy.getsockname()[1]), "in use")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("simulator", "--flex-disconnect-timeout", "0"), "1..1728000"),
+        (("simulator", "--faults", "/nowhere.toml"), "/nowhere.toml"),
+        (("reconcile", "/nowhere", "--ledger", "x"), "/nowhere"),
+        (("export", "/nowhere", "sessions"), "/nowhere"),
+        (("report", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_commands(arguments, says):
+    refused(chatload(*arguments), says)
+
+
+def refused(run, says):
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert says in run.stderr
+    assert "Traceback" not in run.stderr
+    ours = [line for line in run.stderr.splitlines() if line.startswith("chatload:")]
+    assert len(ours) == 1, run.stderr

@@ -1,0 +1,102 @@
+"""The seed's status table, row by row, then everything that is not in it."""
+
+import pytest
+
+from chatload.protocol.reply import ResponseNames, parse_body, read
+from chatload.protocol.status import Outcome, classify
+from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
+
+NAMES = ResponseNames()
+
+
+@pytest.mark.parametrize(
+    ("status_code", "chat_ended", "inherited", "outcome", "ended"),
+    [
+        # statusCode, chatEnded, last successful chatEnded -> outcome, has the session ended?
+        (0, False, False, "0/false", False),  # everything is fine
+        (0, True, False, "0/true", True),  # the chat has ended; terminate the session
+        (1, False, False, "1/false", False),  # the request was unsuccessful; retry
+        (1, None, False, "1/false", False),
+        (1, True, False, "1/true", False),  # cannot happen: counted, and chatEnded inherited
+        (1, True, True, "1/true", True),
+        (1, False, True, "1/false", True),
+        (2, False, False, "2", True),  # unrecoverable error; terminate the session
+        (2, True, False, "2", True),
+        (2, None, False, "2", True),
+    ],
+)
+def test_table(status_code, chat_ended, inherited, outcome, ended):
+    assert classify(status_code, chat_ended, inherited) == (outcome, ended)
+
+
+@pytest.mark.parametrize(
+    ("status_code", "chat_ended", "outcome"),
+    [
+        ("0", False, "malformed"),
+        (0.0, False, "malformed"),
+        (False, False, "malformed"),
+        (None, False, "malformed"),
+        ([0], False, "malformed"),
+        (0, None, "malformed"),
+        (0, "false", "malformed"),
+        (0, 0, "malformed"),
+        (3, False, "unknown_status"),
+        (-1, True, "unknown_status"),
+    ],
+)
+@pytest.mark.parametrize("inherited", [False, True])
+def test_not_in_the_table(status_code, chat_ended, outcome, inherited):
+    """A category of its own, never one of the five rows; whether it ended is inherited."""
+    assert classify(status_code, chat_ended, inherited) == (outcome, inherited)
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"", "malformed"),
+        (b"<html><body>Bad gateway</body></html>", "malformed"),
+        (b"[]", "malformed"),
+        (b"null", "malformed"),
+        (b"{}", "malformed"),
+        (b"\xff\xfe", "malformed"),
+        (b"[" * 100_000, "malformed"),
+        (b'{"statusCode":0,"chatEnded":false', "malformed"),
+        (b'{"statusCode":0,"chatEnded":false,"messages":5}', "0/false"),
+        (b'{"statusCode":0,"chatEnded":false,"messages":[1,{},{"type":3}]}', "0/false"),
+        (b'{"statusCode":7,"chatEnded":false}', "unknown_status"),
+        (b'{"statusCode":0,"chatEnded":false}' + b" " * MAX_BODY_BYTES, "malformed"),
+        (b'"' + b"x" * 10_000_000 + b'"', "malformed"),
+    ],
+)
+def test_bodies(body, outcome):
+    assert parse_body(NAMES, body).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        (WireResult(1.0, 2.0, http_status=500, body=b'{"statusCode":0,"chatEnded":false}'), "http_error"),
+        (WireResult(1.0, 2.0, http_status=302), "http_error"),
+        (WireResult(1.0, 2.0, http_status=204), "http_error"),
+        (WireResult(1.0, 2.0, failure="timeout"), "timeout"),
+        (WireResult(None, 2.0, failure="connection"), "connection"),
+        (WireResult(1.0, 2.0, failure="malformed"), "malformed"),
+        (WireResult(1.0, 2.0, http_status=200, body=b'{"statusCode":2}'), "2"),
+    ],
+)
+def test_transport_results(result, outcome):
+    assert read(NAMES, result).outcome is Outcome(outcome)
+
+
+def test_events_and_keys_are_read_and_texts_are_not_kept():
+    reply = parse_body(
+        NAMES,
+        b'{"statusCode":0,"chatEnded":false,"chatId":"c","userId":"u","secureKey":"k","alias":117,'
+        b'"nextPosition":3,"messages":[{"from":{"nickname":"Ann","type":"Agent"},"index":2,'
+        b'"type":"Message","utcTime":5,"text":"a secret"}]}',
+    )
+    assert (reply.chat_id, reply.user_id, reply.secure_key, reply.alias) == ("c", "u", "k", "117")
+    assert reply.next_position == 3
+    assert reply.events == ((2, "Message", "Agent", "Ann", 5),)
+    assert "secret" not in repr(reply)
+    assert "'k'" not in repr(reply)
