@@ -38,6 +38,8 @@ _REFUSALS = frozenset(
 )
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _GOODBYES = 3
+#: A customer whose chat was not accepted waits this long before trying anew (seconds).
+PAUSE_AFTER_REFUSAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

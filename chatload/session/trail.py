@@ -20,11 +20,15 @@ _BISECTIONS = 40
 
 @dataclass(slots=True)
 class Attempt:
-    """A request that may have been a contact, anywhere in [sent, latest]. lost: it got no answer."""
+    """A request that may have been a contact, anywhere in [sent, latest].
+
+    lost: it got no answer, and was given up at `over`.
+    """
 
     sent: float
     latest: float
     lost: bool
+    over: float = 0.0
 
 
 @dataclass(slots=True)
@@ -98,7 +102,7 @@ class Trail:
         if sent is not None:
             lost = not exchange.answered or exchange.gateway
             latest = sent + LINGER_S if lost else exchange.received_at
-            self.attempts.append(Attempt(sent, max(latest, exchange.received_at), lost))
+            self.attempts.append(Attempt(sent, max(latest, exchange.received_at), lost, exchange.received_at))
         if outcome is Outcome.TIMEOUT and sent is not None:
             kind = "server"
         elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):

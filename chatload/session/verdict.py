@@ -10,6 +10,10 @@ from chatload.session.trail import Trail
 from chatload.session.transcript import Transcript
 
 
+#: A timestamp is a witness only where clocks and contact are known this well (part of the timeout).
+_STAMP_TOLERANCE = 0.1
+
+
 class Finding(NamedTuple):
     """A verdict, why, and the bounds (seconds) of the silence it stands on."""
 
@@ -43,12 +47,36 @@ def judge(
         if outcome is Outcome.UNRECOVERABLE:
             return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time", lower, upper)
         return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time", lower, upper)
+    if _stamped(trail, transcript, timeout_s):
+        why = "the server's own timestamp ends it one timeout after the last answered contact"
+        return Finding(Verdict.DROPPED_LATE, why, max(lower, sent - trail.received), upper)
     if trail.feasible(timeout_s, sent):
         return Finding(Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", lower, upper)
     doubt = _doubt(trail, transcript, outcome, upper, timeout_s, keeps_ended_s)
     if doubt:
         return Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper)
     return Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout", lower, upper)
+
+
+def _stamped(trail: Trail, transcript: Transcript, timeout_s: float) -> bool:
+    """Whether the server's timestamp of our own ParticipantLeft alone proves the timeout: it lies one
+    timeout after the last sure contact, so that no failed request in between can have been a contact.
+    """
+    left = transcript.left_at()
+    if left is None or transcript.ended_by != "self" or left[1] - left[0] > timeout_s * _STAMP_TOLERANCE:
+        return False
+    if left[1] < trail.sent + timeout_s or left[0] > trail.received + timeout_s:
+        return False
+    return trail.received - trail.sent <= timeout_s * _STAMP_TOLERANCE and not _hidden(trail, left, timeout_s)
+
+
+def _hidden(trail: Trail, left: tuple[float, float], timeout_s: float) -> bool:
+    """Whether an answer that was lost may have told of the end stamped within `left`: an end while
+    that request was under way, or soon after, may have been its doing."""
+    return any(
+        attempt.sent <= left[1] and left[0] <= min(attempt.over, attempt.sent + timeout_s / 2)
+        for attempt in trail.lost()
+    )
 
 
 def _doubt(
@@ -72,8 +100,4 @@ def _doubt(
         return "an unanswered request may have told of another end" if lost else ""
     if left[1] < trail.sent + timeout_s:
         return "the server's own timestamp puts the end before the deadline"
-    # The end may have been told in an answer we never got: only an end well after that request left
-    # cannot have been its doing.
-    if any(attempt.sent <= left[1] and left[0] < attempt.sent + timeout_s / 2 for attempt in lost):
-        return "an unanswered request may have told of another end"
-    return ""
+    return "an unanswered request may have told of another end" if _hidden(trail, left, timeout_s) else ""

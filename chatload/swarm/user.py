@@ -19,6 +19,7 @@ from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
+from chatload.session.lifecycle import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options
 from chatload.swarm.driver import Driver
 from chatload.swarm.run import run_of
@@ -73,6 +74,8 @@ class ChatUser(User):
         finally:
             transport.close()
             run.session_ended(session)
+        if not session.record.chat_id:
+            self.leave.wait(PAUSE_AFTER_REFUSAL_S)
 
     def _tell_locust(self, operation: str, result: WireResult, reply: Reply) -> None:
         """Keep Locust's statistics, web UI and other people's listeners right."""

@@ -16,7 +16,7 @@ from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, pars
 from chatload.protocol.wire import WireResult
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
-from chatload.session.lifecycle import ChatSession, SessionSettings
+from chatload.session.lifecycle import PAUSE_AFTER_REFUSAL_S, ChatSession, SessionSettings
 from chatload.session.record import SessionRecord
 from chatload.simulator.faults import Fault
 from chatload.simulator.model import Answer, ChatService
@@ -108,7 +108,8 @@ class _Driven:
             effect = next(self.steps) if result is None else self.steps.send(result)
         except StopIteration:
             swarm.records.append(self.session.record)
-            swarm.at(swarm.now, swarm.next_chat)
+            pause = 0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S
+            swarm.at(swarm.now + pause, swarm.next_chat)
             return
         if type(effect) is Wait:
             until = effect.until

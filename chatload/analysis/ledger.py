@@ -1,0 +1,215 @@
+"""The server's own account of its sessions: a simulator's ledger, or an export of a real server."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import ProxyHandler, build_opener
+
+from chatload.errors import FileError, UsageError
+
+#: Why a server ends a session, in the ledger's words; one still alive has no reason.
+END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early")
+#: What the ledger's own columns are called; a CSV may call them otherwise.
+FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s")
+
+_TIMEOUT_S = 30.0
+
+
+@dataclass(slots=True, frozen=True)
+class LedgerRow:
+    """One session as the server saw it. Instants: Unix seconds; max_gap_s: its widest gap, seconds.
+
+    end_reason: one of END_REASONS, None of a session still alive. late_contact_at: when the server
+    first heard of a session it had already expired, None where it never did. late_contact_known:
+    the ledger has that column at all.
+    """
+
+    chat_id: str
+    end_reason: str | None
+    started_at: float | None = None
+    ended_at: float | None = None
+    late_contact_at: float | None = None
+    max_gap_s: float | None = None
+    late_contact_known: bool = True
+
+
+@dataclass(slots=True, frozen=True)
+class Columns:
+    """How a ledger words things. names: our field -> its column; reasons: its end reason -> ours."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for ours in self.names:
+            if ours not in FIELDS:
+                raise UsageError(f"a ledger has no column {ours!r}", f"expected one of {', '.join(FIELDS)}")
+        for ours in self.reasons.values():
+            if ours not in (*END_REASONS, "alive"):
+                known = ", ".join(END_REASONS)
+                raise UsageError(f"no end reason {ours!r}", f"expected one of {known}, alive")
+
+
+def read(source: str, columns: Columns | None = None) -> Iterator[LedgerRow]:
+    """The rows of a ledger: an http(s) URL or a file of NDJSON, or a .csv file with a header line.
+
+    A URL without a path means a simulator, and its /simulator/ledger is read. Raises FileError
+    (one line, with the line number) where the ledger cannot be read or says something unexpected.
+    """
+    columns = columns or Columns()
+    if source.startswith(("http://", "https://")):
+        return _rows(source, _json_lines(source, _from_url(source)), columns)
+    if source.lower().endswith(".csv"):
+        return _rows(source, _csv_lines(source, columns), columns)
+    return _rows(source, _json_lines(source, _from_file(source)), columns)
+
+
+def _from_file(source: str) -> Iterator[str]:
+    try:
+        with open(source, encoding="utf-8-sig", newline="") as stream:
+            yield from stream
+    except UnicodeDecodeError:
+        raise FileError(source, "", "not UTF-8 text") from None
+    except OSError as error:
+        raise FileError(source, "", f"cannot be read ({error.strerror or error})") from None
+
+
+def _from_url(source: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(source)
+        if parts.path in ("", "/"):
+            parts = parts._replace(path="/simulator/ledger")
+        opener = build_opener(ProxyHandler({})) if _is_loopback(parts.hostname or "") else build_opener()
+        with opener.open(urlunsplit(parts), timeout=_TIMEOUT_S) as answer:
+            for line in answer:
+                yield line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileError(source, "", "not UTF-8 text") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise FileError(source, "", f"cannot be read ({str(reason) or type(error).__name__})") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _json_lines(source: str, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise FileError(source, f"line {number}", "expected a JSON object (NDJSON, one session a line)")
+        yield number, row
+
+
+def _csv_lines(source: str, columns: Columns) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(_from_file(source))
+    try:
+        header = reader.fieldnames or []
+        required = [columns.names.get(ours, ours) for ours in ("chat_id", "end_reason")]
+        for name in (*required, *columns.names.values()):
+            if name not in header:
+                said = f"no column {name!r}; it has {', '.join(header) or 'no header line'}"
+                raise FileError(source, "", f"{said}; say which it is, e.g. --column chat_id=ID")
+        for row in reader:
+            if None in row or None in row.values():
+                expected = f"expected {len(header)} cells, as in the header"
+                raise FileError(source, f"line {reader.line_num}", expected)
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise FileError(source, f"line {reader.line_num}", f"not CSV ({error})") from None
+
+
+def _rows(
+    source: str, lines: Iterable[tuple[int, Mapping[str, Any]]], columns: Columns
+) -> Iterator[LedgerRow]:
+    names = {ours: columns.names.get(ours, ours) for ours in FIELDS}
+    for number, row in lines:
+        cells = _Cells(source, number, row, names)
+        yield LedgerRow(
+            chat_id=cells.chat_id(),
+            end_reason=cells.end_reason(columns.reasons),
+            started_at=cells.seconds("started_at"),
+            ended_at=cells.seconds("ended_at"),
+            late_contact_at=cells.seconds("late_contact_at"),
+            max_gap_s=cells.seconds("max_gap_s"),
+            late_contact_known=names["late_contact_at"] in row,
+        )
+
+
+class _Cells(NamedTuple):
+    """One line of a ledger, that knows where it is, so that every mistake can be named."""
+
+    source: str
+    line: int
+    row: Mapping[str, Any]
+    names: Mapping[str, str]
+
+    def wrong(self, ours: str, expected: str) -> FileError:
+        return FileError(self.source, f"line {self.line}: {self.names[ours]}", expected)
+
+    def chat_id(self) -> str:
+        value = self.row.get(self.names["chat_id"])
+        if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+            raise self.wrong("chat_id", "expected the chat's id")
+        return str(value)
+
+    def end_reason(self, reasons: Mapping[str, str]) -> str | None:
+        name = self.names["end_reason"]
+        if name not in self.row:
+            raise self.wrong("end_reason", "missing; expected the reason, or null of a session still alive")
+        try:
+            return _reason(self.row[name], reasons)
+        except ValueError as error:
+            raise self.wrong("end_reason", str(error)) from None
+
+    def seconds(self, ours: str) -> float | None:
+        value = self.row.get(self.names[ours])
+        try:
+            return _seconds(value)
+        except (ValueError, OverflowError):
+            raise self.wrong(ours, f"expected seconds or an ISO 8601 time, not {value!r}") from None
+
+
+def _reason(value: Any, reasons: Mapping[str, str]) -> str | None:
+    text = "" if value is None else str(value).strip()
+    ours = reasons.get(text, text)
+    if ours in ("", "alive"):
+        return None
+    if ours not in END_REASONS:
+        known = ", ".join(END_REASONS)
+        raise ValueError(f"{text!r} is none of {known}; say which it means with --reason {text!r}=…")
+    return ours
+
+
+def _seconds(value: Any) -> float | None:
+    """Seconds from a number, its text, or an ISO 8601 time (UTC where it names no zone)."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError
+    try:
+        seconds = float(value)
+    except ValueError:
+        moment = datetime.fromisoformat(str(value).strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not math.isfinite(seconds):
+        raise ValueError
+    return seconds

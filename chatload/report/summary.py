@@ -1,0 +1,191 @@
+"""summary.json: what became of a run, in keys that scripts rely on (see summary.schema.json)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from chatload import __version__, exit_codes
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.histogram import Histogram
+from chatload.session.record import Blame, Verdict
+from chatload.store.reader import Incident, RunReader
+from chatload.store.writer import replacing
+
+#: `schema_version` of every summary this code makes.
+SCHEMA_VERSION = 1
+SUMMARY_FILE = "summary.json"
+
+_QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+
+
+def summarize(reader: RunReader) -> dict[str, Any]:
+    """The summary of one run: plain values, durations in seconds, None where nothing was measured."""
+    by_worker = reader.books_by_worker()
+    books = reader.books()
+    incidents = reader.incidents()
+    reasons = invalid_reasons(books)
+    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
+    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "chatload_version": __version__,
+        "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
+        "valid": not reasons,
+        "invalid_reasons": reasons,
+        "books": {
+            "balanced": not imbalances,
+            "imbalances": imbalances,
+            "sessions_started": books.started,
+            "sessions_ended": books.verdicts.total(),
+            "requests_sent": books.sent.total(),
+            "requests_with_outcome": sum(by.total() for by in books.outcomes.values()),
+        },
+        "sessions": {
+            "started": books.started,
+            "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
+            "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "cut_off_confirmed": reader.count_cut_off_confirmed(),
+        },
+        "requests": _requests(books),
+        "refresh": _refresh(books, timeout_s),
+        "generator": {
+            "stalls": books.stalls,
+            "stalled_s": _rounded(books.stalled_s),
+            "longest_stall_s": _rounded(books.longest_stall_s),
+            "cpu_saturated": books.cpu_saturated,
+            "processes": len(by_worker),
+        },
+        "settings": reader.settings,
+        "started_at": reader.started_at,
+        "ended_at": reader.ended_at,
+        "incidents": [incident._asdict() for incident in incidents],
+    }
+
+
+def write_summary(run_dir: str | Path) -> dict[str, Any]:
+    """Summarize the run in `run_dir` (or a run file) into summary.json beside it; whole or not at all."""
+    with RunReader.open(run_dir) as reader:
+        summary = summarize(reader)
+        with replacing(reader.run_dir / SUMMARY_FILE) as stream:
+            json.dump(summary, stream, indent=2, allow_nan=False)
+            stream.write("\n")
+    return summary
+
+
+def exit_code(summary: Mapping[str, Any]) -> int:
+    """INVALID where the run is invalid or its books do not balance, else PASSED."""
+    sound = summary["valid"] and summary["books"]["balanced"]
+    return exit_codes.PASSED if sound else exit_codes.INVALID
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of a summary."""
+    text = (resources.files("chatload.report") / "summary.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def invalid_reasons(books: Books) -> list[str]:
+    """Why the run cannot speak for the server: what the generator may have done itself."""
+    reasons = []
+    if books.suspects:
+        drops = "1 drop" if books.suspects == 1 else f"{books.suspects} drops"
+        reasons.append(f"the generator's own lateness could have caused {drops}")
+    if books.cpu_saturated:
+        reasons.append("generator CPU was saturated")
+    return reasons
+
+
+def find_imbalances(
+    by_worker: Mapping[str, Books],
+    rows_by_verdict: Mapping[str, int],
+    incidents: list[Incident],
+    finished: bool,
+) -> list[str]:
+    """Every way in which the run's facts disagree with each other, one sentence each; empty is balanced.
+
+    Each process's books must balance alone: a surplus in one does not make up for a lack in another.
+    """
+    found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind == "worker_lost"]
+    if not finished:
+        found.append("the run was never finished: what came after its last write is missing")
+    verdicts: Counter[str] = Counter()
+    for worker, books in by_worker.items():
+        where = f"{worker}: " if len(by_worker) > 1 else ""
+        found += [where + line for line in _imbalances_of(books)]
+        verdicts.update(books.verdicts)
+    known = {verdict.value for verdict in Verdict}
+    for verdict in sorted(verdicts.keys() | rows_by_verdict.keys()):
+        booked, rows = verdicts[verdict], rows_by_verdict.get(verdict, 0)
+        if verdict not in known:
+            found.append(f"{max(booked, rows)} sessions have the unknown verdict {verdict!r}")
+        if booked != rows:
+            found.append(f"{verdict}: {booked} sessions in the books, {rows} session rows")
+    return found
+
+
+def _imbalances_of(books: Books) -> list[str]:
+    found = []
+    ended = books.verdicts.total()
+    if books.started != ended:
+        found.append(f"{books.started} sessions started, {ended} ended")
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        sent = books.sent[operation]
+        outcomes = books.outcomes.get(operation, Counter()).total()
+        if sent != outcomes:
+            found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
+    return found
+
+
+def _requests(books: Books) -> dict[str, Any]:
+    by_operation = {}
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        outcomes = books.outcomes.get(operation, Counter())
+        by_operation[operation] = {
+            "sent": books.sent[operation],
+            "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
+            "latency_s": _tail(books.latency.get(operation, Histogram())),
+        }
+    return {"total": books.sent.total(), "by_operation": by_operation}
+
+
+def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
+    gap = books.gap
+
+    def margin(widest: float | None) -> float | None:
+        """What is left of the timeout after a gap whose upper bound is `widest`."""
+        return None if timeout_s is None or widest is None else _rounded(timeout_s - widest)
+
+    return {
+        "count": gap.count,
+        "lateness_s": _tail(books.lateness),
+        "gap_s": {
+            "p50": _rounded(gap.quantile(0.5)),
+            "p99": _rounded(gap.quantile(0.99)),
+            "max": _rounded(gap.maximum),
+        },
+        "margin_s": {
+            "min": margin(gap.maximum),
+            "p1": margin(gap.quantile(0.99)),
+            "p50": margin(gap.quantile(0.5)),
+        },
+    }
+
+
+def _tail(histogram: Histogram) -> dict[str, float | None]:
+    tail = {name: _rounded(histogram.quantile(q)) for name, q in _QUANTILES.items()}
+    return {**tail, "max": _rounded(histogram.maximum)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,114 @@
+"""What goes wrong at the simulated service: faults from TOML, drawn with a seed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from chatload.errors import FileError
+from chatload.protocol.dialect import OPERATION_FIELDS
+
+#: Kind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
+KINDS = {
+    "status_1": False,
+    "status_1_violation": False,
+    "status_2": True,
+    "http_500": False,
+    "http_503": False,
+    "malformed": True,
+    "html": False,
+    "unknown_status": True,
+    "slow": True,
+    "stall": True,
+    "drop_connection": True,
+    "early_end": True,
+    "outage": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault. chance: per request; operations: None is all; from_s, until_s: its window,
+    seconds since the service's start; delay_s: of slow and stall; reaches: whether the request is
+    processed all the same (None: as the kind has it)."""
+
+    kind: str
+    chance: float = 1.0
+    operations: frozenset[str] | None = None
+    from_s: float = 0.0
+    until_s: float | None = None
+    delay_s: float = 0.0
+    reaches: bool | None = None
+
+    def processed(self) -> bool:
+        """Whether the chat server gets the request."""
+        return KINDS[self.kind] if self.reaches is None else self.reaches
+
+    def open_at(self, elapsed: float, operation: str) -> bool:
+        """Whether it may strike a request now."""
+        if self.operations is not None and operation not in self.operations:
+            return False
+        return self.from_s <= elapsed and (self.until_s is None or elapsed < self.until_s)
+
+
+class FaultPlan:
+    """Faults in order; the first that is open and whose chance comes up strikes."""
+
+    def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
+        self.faults = tuple(faults)
+        self._random = Random(seed)
+
+    def draw(self, elapsed: float, operation: str) -> Fault | None:
+        """The fault that strikes a request arriving `elapsed` seconds after the start, if any."""
+        for fault in self.faults:
+            if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
+                return fault
+        return None
+
+    @classmethod
+    def load(cls, path: str | Path) -> FaultPlan:
+        """A plan from TOML; raises FileError naming file, key and what was expected."""
+        try:
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(path, "", f"cannot be read ({error.strerror})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FileError(path, "", f"not valid TOML ({error})") from None
+        for key in data:
+            if key not in ("seed", "fault"):
+                raise FileError(path, key, "unknown key; expected seed or [[fault]]")
+        seed, tables = data.get("seed", 0), data.get("fault", [])
+        if type(seed) is not int:
+            raise FileError(path, "seed", "expected a whole number")
+        if not isinstance(tables, list):
+            raise FileError(path, "fault", "expected [[fault]] tables")
+        return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(tables, 1)], seed)
+
+
+def _fault(path: str | Path, key: str, table: Any) -> Fault:
+    if not isinstance(table, dict):
+        raise FileError(path, key, "expected a table")
+    known = [f.name for f in fields(Fault)]
+    for name in table:
+        if name not in known:
+            raise FileError(path, f"{key}.{name}", f"unknown key; expected one of {', '.join(known)}")
+    kind = table.get("kind")
+    if kind not in KINDS:
+        raise FileError(path, f"{key}.kind", f"expected one of {', '.join(KINDS)}")
+    for name, most in (("chance", 1.0), ("from_s", None), ("until_s", None), ("delay_s", None)):
+        value = table.get(name, 0)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= (float("inf") if most is None else most):
+            raise FileError(path, f"{key}.{name}", "expected 0 to 1" if most else "expected seconds, not below 0")
+    operations = table.get("operations")
+    if operations is not None:
+        good = isinstance(operations, list) and operations and all(o in OPERATION_FIELDS for o in operations)
+        if not good:
+            raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATION_FIELDS)}")
+    if not isinstance(table.get("reaches", True), bool):
+        raise FileError(path, f"{key}.reaches", "expected true or false")
+    return Fault(**{**table, "operations": None if operations is None else frozenset(operations)})

@@ -1,0 +1,161 @@
+"""Reading a run, whether its writer finished it, is still at it, or died."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from chatload.errors import UsageError
+from chatload.session.books import Books
+from chatload.session.record import COLUMNS, SessionRecord
+from chatload.store.schema import RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
+
+_ROWS_AT_ONCE = 1000
+
+
+class Incident(NamedTuple):
+    """What happened to the run itself. at: Unix seconds; kind: e.g. "worker_lost"."""
+
+    at: float
+    kind: str
+    what: str
+
+
+class RunReader:
+    """One run as it was when it was opened, read only: later writes do not show.
+
+    facts: the run's settings, versions, seed and times.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self.facts: dict[str, Any] = {
+            key: json.loads(value) for key, value in self._rows("SELECT key, value FROM run")
+        }
+
+    @classmethod
+    def open(cls, run: str | Path) -> RunReader:
+        """Open a run's folder or file. Raises UsageError (one line) where it is not a readable run."""
+        path = run_file(run)
+        if not path.is_file():
+            missing = f"no {RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
+            raise UsageError(f"{run}: not a run ({missing})", "name the folder that --run-dir named")
+        with _told(path):
+            database = _connect(path)
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                database.close()
+                message = f"{path}: run format {version}, but this chatload reads {SCHEMA_VERSION}"
+                raise UsageError(message, "use a newer chatload")
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            if version < SCHEMA_VERSION or not {"run", "sessions", "books", "incidents"} <= tables:
+                database.close()
+                raise UsageError(f"{path}: not a run of chatload")
+            database.execute("BEGIN")  # one view of the run over all queries
+            return cls(path, database)
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder the run is in."""
+        return self.path.parent
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options the run was made with."""
+        settings = self.facts.get("settings")
+        return settings if isinstance(settings, dict) else {}
+
+    @property
+    def started_at(self) -> float | None:
+        """When the run began, Unix seconds."""
+        return self.facts.get("started_at")
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the run was finished, Unix seconds; None where it never was."""
+        return self.facts.get("ended_at")
+
+    def sessions(self) -> Iterator[SessionRecord]:
+        """Every session's record, in the order they were kept, a few in memory at a time."""
+        for row in self._rows(f"SELECT {', '.join(COLUMNS)} FROM sessions ORDER BY rowid"):
+            record = SessionRecord(*row)
+            for name in TRUTHS:
+                setattr(record, name, bool(getattr(record, name)))
+            yield record
+
+    def books_by_worker(self) -> dict[str, Books]:
+        """Each process's last books, by its name."""
+        rows = self._rows("SELECT worker, data FROM books ORDER BY worker")
+        return {worker: Books.from_dict(json.loads(data)) for worker, data in rows}
+
+    def books(self) -> Books:
+        """The books of all processes together."""
+        merged = Books()
+        for books in self.books_by_worker().values():
+            merged.merge(books)
+        return merged
+
+    def incidents(self) -> list[Incident]:
+        """What happened to the run itself, oldest first."""
+        rows = self._rows("SELECT at, kind, what FROM incidents ORDER BY at, rowid")
+        return [Incident(*row) for row in rows]
+
+    def count_sessions(self) -> int:
+        """How many session rows there are."""
+        return int(next(self._rows("SELECT count(*) FROM sessions"))[0])
+
+    def count_by_verdict(self) -> dict[str, int]:
+        """Session rows per verdict, those that occur."""
+        return dict(self._rows("SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"))
+
+    def count_cut_off_confirmed(self) -> int:
+        """Sessions cut off by the end of the run whose goodbye the server confirmed."""
+        sql = "SELECT count(*) FROM sessions WHERE verdict = 'cut_off' AND goodbye_confirmed"
+        return int(next(self._rows(sql))[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def __enter__(self) -> RunReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, sql: str) -> Iterator[Any]:
+        with _told(self.path):
+            cursor = self._database.execute(sql)
+            while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield from rows
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A read-only connection that also sees what a writer left in the write-ahead log."""
+    address = f"file:{quote(str(path.absolute()))}"
+    database = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=30, isolation_level=None)
+    try:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        # In a folder that cannot be written SQLite refuses a WAL file: it cannot make its index.
+        # With no log beside it there is nothing to index, and the file alone is the whole run.
+        database.close()
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        database = sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+    return database
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, json.JSONDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a run ({error})") from None

@@ -1,0 +1,182 @@
+"""Writing a run: one folder, one SQLite file, never over another run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from chatload import __version__
+from chatload.errors import ChatloadError, UsageError
+from chatload.session.books import Books
+from chatload.session.record import COLUMNS, SessionRecord
+from chatload.store.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
+
+_INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
+_UPSERT_BOOKS = (
+    "INSERT INTO books VALUES (?, ?, ?) "
+    "ON CONFLICT (worker) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at"
+)
+
+
+class RunWriter:
+    """The one writer of one run. Each call is one transaction: all of it is kept, or none.
+
+    Usable from any thread, one call at a time. A write that fails raises ChatloadError.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+
+    @classmethod
+    def create(
+        cls, run_dir: str | Path, settings: Mapping[str, Any], started_at: float | None = None
+    ) -> RunWriter:
+        """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default.
+
+        Raises UsageError where a run is there already or the folder cannot be written.
+        """
+        run_dir = Path(run_dir)
+        path = run_dir / RUN_FILE
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            # Claimed by exclusive creation: of two runs started at once, only one gets the folder.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            if run_dir.is_dir():
+                raise UsageError(f"{run_dir}: a run is already there", "choose another --run-dir") from None
+            raise UsageError(f"{run_dir}: is not a folder", "choose another --run-dir") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UsageError(f"{run_dir}: cannot be written ({reason})", "choose another --run-dir") from None
+        facts = {
+            "settings": settings,
+            "versions": {"chatload": __version__, "python": platform.python_version()},
+            "seed": settings.get("chat_seed"),
+            "started_at": time.time() if started_at is None else started_at,
+        }
+        with _told(path):
+            database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            writer = cls(path, database)
+            writer._begin(facts)
+        return writer
+
+    def _begin(self, facts: Mapping[str, Any]) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction() as database:
+            for statement in TABLES:
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            for key, value in facts.items():
+                self._put(key, value)
+
+    def add_sessions(self, records: Iterable[SessionRecord | Mapping[str, Any]]) -> None:
+        """Keep the records of sessions that ended."""
+        rows = [_row(record) for record in records]
+        with self._transaction() as database:
+            database.executemany(_INSERT, rows)
+
+    def put_books(self, worker: str, books: Books) -> None:
+        """Keep one process's books so far, in place of its earlier ones."""
+        data = json.dumps(books.to_dict())
+        with self._transaction() as database:
+            database.execute(_UPSERT_BOOKS, (worker, data, time.time()))
+
+    def incident(self, kind: str, what: str) -> None:
+        """Note what happened to the run itself, such as kind "worker_lost"."""
+        with self._transaction() as database:
+            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", (time.time(), kind, what))
+
+    def finish(self, ended_at: float | None = None) -> None:
+        """Say that the run came to its end and all of it is here; ended_at: Unix seconds, now by default."""
+        with self._transaction():
+            self._put("ended_at", time.time() if ended_at is None else ended_at)
+
+    def close(self) -> None:
+        """Close the file; a run that is not finished stays readable, and says that it is not."""
+        with _told(self.path):
+            # A closed run is one plain file, readable where SQLite may not write; a reader at work
+            # prevents that, and then the log stays, which is as good.
+            with suppress(sqlite3.OperationalError):
+                self._database.execute("PRAGMA busy_timeout = 0")
+                self._database.execute("PRAGMA journal_mode = DELETE")
+            self._database.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _put(self, key: str, value: Any) -> None:
+        row = (key, json.dumps(plain(value)))
+        self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", row)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _told(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+def _row(record: SessionRecord | Mapping[str, Any]) -> tuple[Any, ...]:
+    if isinstance(record, SessionRecord):
+        return tuple(getattr(record, name) for name in COLUMNS)
+    try:
+        return _row(SessionRecord(**record))
+    except TypeError as error:
+        message = f"a session's facts cannot be kept ({error})"
+        raise ChatloadError(message, "do all processes run the same chatload?") from None
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ChatloadError(f"{path}: cannot be written ({error})") from error
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[IO[str]]:
+    """A text file that takes the name `path` only once it is whole and on the disk.
+
+    Raises UsageError where it cannot be written; whatever was at `path` is then still there.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with open(handle, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = ""
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)

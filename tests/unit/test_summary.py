@@ -1,0 +1,225 @@
+"""summary.json: its schema, what makes a run invalid or unbalanced, and how it looks on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import pytest
+
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.report.console import render, under
+from chatload.report.summary import exit_code, schema, write_summary
+from chatload.session.books import Books
+from chatload.session.effects import Exchange
+from chatload.session.record import Blame, SessionRecord, Verdict
+from chatload.store.writer import RunWriter
+
+Change = Callable[[RunWriter, Books], None]
+
+
+def nothing(writer: RunWriter, books: Books) -> None:
+    pass
+
+
+def make_run(
+    folder: Path, verdicts: list[str], change: Change = nothing, finish: bool = True, timeout: Any = 45.0
+) -> dict[str, Any]:
+    books = Books()
+    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": timeout}, 1000.0) as writer:
+        for i, verdict in enumerate(verdicts):
+            blame = "server" if verdict == "dropped_late" else ""
+            record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
+            books.started += 1
+            books.session(record)
+            writer.add_sessions([record])
+            for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
+                books.sent["GetMessages"] += 1
+                books.request("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
+        books.gap.add(20.0)
+        books.gap.add(44.0)
+        books.lateness.add(0.002)
+        change(writer, books)
+        writer.put_books("w1", books)
+        if finish:
+            writer.finish(1300.0)
+    return write_summary(folder)
+
+
+def shown(summary: dict[str, Any], width: int = 80) -> str:
+    stream = io.StringIO()
+    render(summary, stream, width)
+    return stream.getvalue()
+
+
+def test_a_real_summary_satisfies_the_published_schema(tmp_path: Path) -> None:
+    published = schema()
+    jsonschema.Draft202012Validator.check_schema(published)
+    empty = make_run(tmp_path / "empty", [], timeout=None)
+    full = make_run(tmp_path / "full", list(Verdict), lambda w, _: w.incident("worker_lost", "w2"))
+    for summary in (empty, full):
+        jsonschema.validate(summary, published)
+    assert json.loads((tmp_path / "full" / "summary.json").read_text()) == full
+
+
+def _objects(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str = "") -> None:
+    """Every key of the summary is in the schema, and the other way round."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if "properties" in schema:
+        assert set(schema["properties"]) == set(value) == set(schema["required"]), path
+        for key, sub in schema["properties"].items():
+            _objects(sub, value[key], root, f"{path}.{key}")
+
+
+def test_schema_and_summary_name_the_same_keys(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed"])
+    _objects(schema(), summary, schema())
+    operation = schema()["$defs"]["operation"]
+    _objects(operation, summary["requests"]["by_operation"]["GetMessages"], schema())
+
+
+def test_the_schema_refuses_a_renamed_key(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed"])
+    summary["sessions"]["by_verdict"]["done"] = summary["sessions"]["by_verdict"].pop("completed")
+    with pytest.raises(jsonschema.ValidationError, match="completed"):
+        jsonschema.validate(summary, schema())
+
+
+def test_the_numbers(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed", "completed", "cut_off", "cut_off", "dropped_late"])
+    assert summary["sessions"]["started"] == 5
+    assert summary["sessions"]["by_verdict"] == {
+        **{v.value: 0 for v in Verdict},
+        "completed": 2,
+        "cut_off": 2,
+        "dropped_late": 1,
+    }
+    assert summary["sessions"]["dropped_late_by_blame"] == {**{b.value: 0 for b in Blame}, "server": 1}
+    assert summary["sessions"]["cut_off_confirmed"] == 1
+    refreshes = summary["requests"]["by_operation"]["GetMessages"]
+    assert refreshes["by_outcome"] == {**{o.value: 0 for o in Outcome}, "0/false": 5, "1/false": 5}
+    assert refreshes["latency_s"]["max"] == pytest.approx(0.3)
+    assert summary["refresh"]["gap_s"]["max"] == 44.0
+    assert summary["refresh"]["margin_s"]["min"] == 1.0
+    assert summary["refresh"]["margin_s"]["p50"] == pytest.approx(25.0, abs=0.5)
+    assert (summary["valid"], summary["books"]["balanced"], exit_code(summary)) == (True, True, 0)
+
+
+def test_without_a_timeout_there_is_no_margin(tmp_path: Path) -> None:
+    assert make_run(tmp_path, ["completed"], timeout=None)["refresh"]["margin_s"]["min"] is None
+
+
+def suspect(n: int) -> Change:
+    return lambda _, books: setattr(books, "suspects", n)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (suspect(1), "the generator's own lateness could have caused 1 drop"),
+        (suspect(7), "the generator's own lateness could have caused 7 drops"),
+        (lambda _, books: setattr(books, "cpu_saturated", 1), "generator CPU was saturated"),
+    ],
+)
+def test_an_invalid_run_says_so_first(tmp_path: Path, change: Change, reason: str) -> None:
+    summary = make_run(tmp_path, ["completed"], change)
+    assert (summary["valid"], summary["invalid_reasons"]) == (False, [reason])
+    assert summary["books"]["balanced"] is True
+    assert exit_code(summary) == 3
+    assert shown(summary).startswith(f"RUN INVALID: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "imbalance"),
+    [
+        (lambda _, b: setattr(b, "started", 4), "4 sessions started, 3 ended"),
+        (lambda _, b: b.sent.update(["GetMessages"]), "GetMessages: 7 requests sent, 6 outcomes"),
+        (lambda _, b: b.sent.update(["Disconnect"]), "Disconnect: 1 requests sent, 0 outcomes"),
+        (
+            lambda w, _: w.add_sessions([SessionRecord("x", "failed")]),
+            "failed: 0 sessions in the books, 1 session rows",
+        ),
+        (lambda w, _: w.incident("worker_lost", "w9 died"), "worker_lost: w9 died"),
+    ],
+)
+def test_books_that_do_not_balance_say_so_first(tmp_path: Path, change: Change, imbalance: str) -> None:
+    summary = make_run(tmp_path, ["completed"] * 3, change)
+    assert summary["books"]["balanced"] is False
+    assert imbalance in summary["books"]["imbalances"]
+    assert summary["valid"] is True
+    assert exit_code(summary) == 3
+    assert shown(summary).startswith("BOOKS DO NOT BALANCE: ")
+    assert f"- {imbalance}\n" in shown(summary)
+    assert "books balance:" not in shown(summary)
+
+
+def test_one_process_s_surplus_does_not_make_up_for_another_s_lack(tmp_path: Path) -> None:
+    def other(writer: RunWriter, books: Books) -> None:
+        books.started += 1
+        second = Books()
+        second.verdicts["completed"] = 1
+        writer.add_sessions([SessionRecord("x", "completed")])
+        writer.put_books("w2", second)
+
+    summary = make_run(tmp_path, ["completed"], other)
+    assert summary["books"]["sessions_started"] == summary["books"]["sessions_ended"] == 2
+    assert summary["books"]["imbalances"] == [
+        "w1: 2 sessions started, 1 ended",
+        "w2: 0 sessions started, 1 ended",
+    ]
+
+
+def test_a_run_that_was_never_finished_does_not_balance(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed"], finish=False)
+    assert summary["ended_at"] is None
+    assert summary["books"]["imbalances"] == [
+        "the run was never finished: what came after its last write is missing"
+    ]
+
+
+def test_other_incidents_do_not_unbalance(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed"], lambda w, _: w.incident("note", "disk was slow"))
+    assert summary["books"]["balanced"] is True
+    assert "note: disk was slow" in shown(summary)
+
+
+def test_zero_drops_are_a_bound_and_the_books_are_shown(tmp_path: Path) -> None:
+    text = shown(make_run(tmp_path, ["completed"] * 200))
+    assert text.startswith("no refresh came too late in 200 sessions: under 1.5 % with 95 % confidence\n")
+    assert "200 sessions started = 200 ended; 400 requests sent = 400 outcomes" in " ".join(text.split())
+    assert "\x1b" not in text
+    assert all(len(line) <= 80 and line == line.rstrip() for line in text.splitlines())
+
+
+def test_refused_sessions_prove_nothing_about_refreshes(tmp_path: Path) -> None:
+    text = shown(make_run(tmp_path / "a", ["refused"] * 3))
+    assert text.startswith("no session was accepted (3 refused)")
+    assert shown(make_run(tmp_path / "b", ["refused"] * 190 + ["completed"] * 10)).startswith(
+        "no refresh came too late in 10 accepted sessions: under 26 %"
+    )
+
+
+def test_drops_are_shown_with_their_blame(tmp_path: Path) -> None:
+    text = shown(make_run(tmp_path, ["completed"] * 8 + ["dropped_late", "dropped_unproven"]))
+    assert " ".join(text.split()).startswith(
+        "1 of 10 sessions was dropped because a refresh came too late (10.0 %); 1 more may have been"
+    )
+    assert "blame" in text and "server" in text
+
+
+@pytest.mark.parametrize("n", [1, 3, 59, 208, 300, 12345])
+def test_the_bound_shown_is_never_below_the_bound(tmp_path: Path, n: int) -> None:
+    assert (1 - under(n)) ** n == pytest.approx(0.05)
+    head = shown(make_run(tmp_path, ["completed"]) | {"sessions": _completed(n)}).splitlines()[0]
+    assert float(head.split("under ")[1].split(" %")[0]) >= 100 * under(n)
+
+
+def _completed(n: int) -> dict[str, Any]:
+    by_verdict = {**{v.value: 0 for v in Verdict}, "completed": n}
+    return {"started": n, "by_verdict": by_verdict, "dropped_late_by_blame": {}, "cut_off_confirmed": 0}

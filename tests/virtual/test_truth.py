@@ -1,0 +1,59 @@
+"""Truth in virtual time: no proven verdict is contradicted by the server's own ledger."""
+
+from collections import Counter
+
+import orjson
+from hypothesis import HealthCheck, given, settings
+
+from chatload.analysis.ledger import FIELDS, LedgerRow
+from chatload.analysis.reconcile import reconcile
+from tests.virtual.schedules import schedules
+
+SCHEDULES, CHATS = 200, 250
+seen = Counter()
+
+
+@settings(
+    max_examples=SCHEDULES, deadline=None, database=None, derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(schedules())
+def check_schedule(schedule):
+    run = schedule.run(CHATS)
+    assert run.books.balanced(), run.books.to_dict()
+    assert run.books.started == len(run.records)
+    result = reconcile(run.records, [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger])
+    assert not result.contradictions, result.contradictions[:3]
+    seen["schedules"] += 1
+    seen["sessions"] += len(run.records)
+    seen.update(record.verdict for record in run.records)
+    seen.update("blame " + record.blame for record in run.records if record.blame)
+
+
+def test_no_proven_verdict_is_contradicted(capsys):
+    """At least 200 schedules and 50 000 sessions; every verdict and every blame occurs among them."""
+    check_schedule()
+    with capsys.disabled():
+        dropped = seen["dropped_late"] + seen["dropped_unproven"]
+        share = seen["dropped_unproven"] / dropped
+        print(f"\n  {seen['schedules']} schedules, {seen['sessions']} sessions, unproven {share:.1%} of {dropped}")
+        print("  " + ", ".join(f"{name} {count}" for name, count in sorted(seen.items())))
+    assert seen["schedules"] >= SCHEDULES
+    assert seen["sessions"] >= 50_000 * 0.9
+    for name in (
+        "completed", "ended_by_agent", "closed_idle", "dropped_late", "dropped_early", "dropped_unproven",
+        "refused", "failed", "gave_up", "cut_off",
+        "blame plan", "blame generator", "blame server", "blame retries", "blame network",
+    ):  # fmt: skip
+        assert seen[name], name
+
+
+@settings(max_examples=10, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(schedules())
+def test_the_same_seed_gives_the_same_run_byte_for_byte(schedule):
+    def image():
+        run = schedule.run(60)
+        rows = [record.to_dict() for record in run.records]
+        return orjson.dumps([rows, run.books.to_dict(), run.ledger])
+
+    assert image() == image()
