@@ -54,13 +54,7 @@ def summarize(reader: RunReader) -> dict[str, Any]:
         },
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
-        "generator": {
-            "stalls": books.stalls,
-            "stalled_s": _rounded(books.stalled_s),
-            "longest_stall_s": _rounded(books.longest_stall_s),
-            "cpu_saturated": books.cpu_saturated,
-            "processes": len(by_worker),
-        },
+        "generator": _generator(books, len(by_worker)),
         "settings": reader.settings,
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
@@ -175,6 +169,16 @@ def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
             "p1": margin(gap.quantile(0.99)),
             "p50": margin(gap.quantile(0.5)),
         },
+    }
+
+
+def _generator(books: Books, processes: int) -> dict[str, Any]:
+    return {
+        "stalls": books.stalls,
+        "stalled_s": _rounded(books.stalled_s),
+        "longest_stall_s": _rounded(books.longest_stall_s),
+        "cpu_saturated": books.cpu_saturated,
+        "processes": processes,
     }
 
 

@@ -97,7 +97,8 @@ def test_reconcile_with_a_csv_in_other_words(run: Path, tmp_path: Path) -> None:
 
 def test_export_is_csv_in_the_promised_order(tmp_path: Path) -> None:
     records = [
-        SessionRecord("=cmd()", "dropped_late", "plan", "-why, \"so\"", 1.5, 2.5, 3, gap_lower_s=45.5, generator_suspect=True),
+        SessionRecord("=cmd()", "dropped_late", "plan", "-why, \"so\"", 1.5, 2.5, 3,
+                      gap_lower_s=45.5, generator_suspect=True),
         SessionRecord("-5", "completed", why="@x"),
     ]  # fmt: skip
     run = make_run(tmp_path / "run", records)
@@ -185,7 +186,8 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_command_starts_without_locust() -> None:
-    code = "import sys, chatload.cli; print([m for m in sys.modules if m.split('.')[0] in ('locust', 'gevent', 'rich')])"
+    heavy = "('locust', 'gevent', 'rich')"
+    code = f"import sys, chatload.cli; print([m for m in sys.modules if m.split('.')[0] in {heavy}])"
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True

@@ -117,7 +117,8 @@ def test_ndjson_as_the_simulator_writes_it(tmp_path: Path) -> None:
     rows = [
         {"chat_id": "a", "started_at": 1.0, "ended_at": 9.0, "end_reason": "expired", "late_contact_at": 10.5,
          "max_gap_s": 8.0, "contacts": [[1.0, "RequestChat"]]},
-        {"chat_id": "b", "started_at": 2.0, "ended_at": None, "end_reason": None, "late_contact_at": None, "max_gap_s": 0.0},
+        {"chat_id": "b", "started_at": 2.0, "ended_at": None, "end_reason": None, "late_contact_at": None,
+         "max_gap_s": 0.0},
     ]  # fmt: skip
     path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
     assert list(read(str(path))) == [
@@ -129,7 +130,8 @@ def test_ndjson_as_the_simulator_writes_it(tmp_path: Path) -> None:
 def test_csv_with_other_column_names(tmp_path: Path) -> None:
     path = tmp_path / "export.CSV"
     path.write_text(
-        "\ufeffID,Reason,Begun\r\n7f,timeout,2026-01-01T00:00:00Z\r\n8a,agent,2026-01-01 01:00:00+01:00\r\n9b,,\r\n"
+        "\ufeffID,Reason,Begun\r\n7f,timeout,2026-01-01T00:00:00Z\r\n"
+        "8a,agent,2026-01-01 01:00:00+01:00\r\n9b,,\r\n"
     )
     columns = Columns(
         {"chat_id": "ID", "end_reason": "Reason", "started_at": "Begun"}, {"timeout": "expired"}
