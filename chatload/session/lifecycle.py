@@ -84,6 +84,7 @@ class ChatSession:
         self._failures = 0
         self._stopping = False
         self._in_flight = ""
+        self._over = False
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
         books.started += 1
@@ -179,7 +180,19 @@ class ChatSession:
             exchange = yield from self._ask("GetMessages", self._cursor(), refresh_due)
             if not self._failures:
                 self._plan_refresh(exchange.received_at)
-        self._settle(exchange)
+        if exchange.reply.ended:
+            yield from self._ask_why(exchange)
+            self._end(self._judge(exchange), exchange)
+        elif self._failures:
+            self._refresh_due = self.settings.policy.next_retry(
+                self._clock, exchange.received_at, self._failures
+            )
+
+    def _ask_why(self, exchange: Exchange) -> Steps:
+        """Read how a chat ended, where the answer that said so had no room for the transcript."""
+        self._over = True
+        if exchange.reply.outcome is Outcome.ENDED and not self._transcript.ended_by:
+            yield from self._ask("GetMessages", self._cursor(), exchange.received_at)
 
     def _acted(self, action: Action, exchange: Exchange) -> None:
         """The customer's action was sent: done with it, unless the service asks for a retry."""
@@ -192,16 +205,6 @@ class ChatSession:
             if self.settings.policy.kind != "fixed":
                 self._plan_refresh(exchange.received_at)
         self._customer.done(exchange.received_at)
-
-    def _settle(self, exchange: Exchange) -> None:
-        """Act on an exchange of a live chat: go on, retry, or find it ended."""
-        reply = exchange.reply
-        if reply.ended:
-            self._end(self._judge(exchange), exchange)
-        elif self._failures:
-            self._refresh_due = self.settings.policy.next_retry(
-                self._clock, exchange.received_at, self._failures
-            )
 
     def _plan_refresh(self, now: float) -> None:
         self._refresh_due = self.settings.policy.next_refresh(self._clock, now)
@@ -289,7 +292,7 @@ class ChatSession:
 
     def _book_time(self, operation: str, due: float, exchange: Exchange) -> None:
         trail, books = self._trail, self._books
-        if trail is None:
+        if trail is None or self._over:
             return
         lateness = trail.leaving(due, self._ready, exchange)
         self.record.lateness_max_s = max(self.record.lateness_max_s, lateness)

@@ -47,7 +47,7 @@ def judge(
         if outcome is Outcome.UNRECOVERABLE:
             return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time", lower, upper)
         return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time", lower, upper)
-    if _stamped(trail, transcript, timeout_s):
+    if _stamped(trail, transcript, sent, timeout_s):
         why = "the server's own timestamp ends it one timeout after the last answered contact"
         return Finding(Verdict.DROPPED_LATE, why, max(lower, sent - trail.received), upper)
     if trail.feasible(timeout_s, sent):
@@ -58,14 +58,15 @@ def judge(
     return Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout", lower, upper)
 
 
-def _stamped(trail: Trail, transcript: Transcript, timeout_s: float) -> bool:
+def _stamped(trail: Trail, transcript: Transcript, sent: float, timeout_s: float) -> bool:
     """Whether the server's timestamp of our own ParticipantLeft alone proves the timeout: it lies one
-    timeout after the last sure contact, so that no failed request in between can have been a contact.
+    timeout after the last sure contact, so that no failed request in between can have been a contact,
+    and before the request that found it, so that this was not its doing.
     """
     left = transcript.left_at()
     if left is None or transcript.ended_by != "self" or left[1] - left[0] > timeout_s * _STAMP_TOLERANCE:
         return False
-    if left[1] < trail.sent + timeout_s or left[0] > trail.received + timeout_s:
+    if left[1] >= sent or left[1] < trail.sent + timeout_s or left[0] > trail.received + timeout_s:
         return False
     return trail.received - trail.sent <= timeout_s * _STAMP_TOLERANCE and not _hidden(trail, left, timeout_s)
 
@@ -89,7 +90,9 @@ def _doubt(
 ) -> str:
     """Why a proven lateness may yet not be what ended the session; empty where there is no such reason."""
     lost = trail.lost()
-    if outcome is Outcome.UNRECOVERABLE or transcript.ended_by != "self":
+    if outcome is Outcome.ENDED and transcript.ended_by != "self":
+        return "the transcript does not say how it ended"
+    if outcome is Outcome.UNRECOVERABLE:
         if lost:
             return "an unanswered request may have told of another end"
         if upper > keeps_ended_s:
