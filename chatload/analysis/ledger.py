@@ -137,9 +137,7 @@ def _csv_lines(source: str, columns: Columns) -> Iterator[tuple[int, Mapping[str
         raise FileError(source, f"line {reader.line_num}", f"not CSV ({error})") from None
 
 
-def _rows(
-    source: str, lines: Iterable[tuple[int, Mapping[str, Any]]], columns: Columns
-) -> Iterator[LedgerRow]:
+def _rows(source: str, lines: Iterable[tuple[int, Mapping[str, Any]]], columns: Columns) -> Iterator[LedgerRow]:
     names = {ours: columns.names.get(ours, ours) for ours in FIELDS}
     for number, row in lines:
         cells = _Cells(source, number, row, names)

@@ -1,6 +1,11 @@
 """The demo's workload: the same as locustfiles/chat.py, shipped with the package."""
 
+import logging
+
 from chatload.swarm.user import ChatUser
+
+# The demo shows one table, chatload's; Locust's own statistics are there in every other run.
+logging.getLogger("locust.stats_logger").disabled = True
 
 
 class Customer(ChatUser):

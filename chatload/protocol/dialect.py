@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote, quote_plus
 
 import orjson

@@ -12,7 +12,6 @@ from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
 
 
-
 class Books:
     """An accumulator of one process's facts: add / merge / to_dict. Values in `to_dict` are plain.
 

@@ -82,6 +82,7 @@ class ChatSession:
         self._keys: dict[str, str] = {}
         self._inherited = False
         self._failures = 0
+        self._late_failures = 0
         self._stopping = False
         self._in_flight = ""
         self._over = False
@@ -100,7 +101,7 @@ class ChatSession:
         while not self.record.verdict:
             if self._stopping:
                 yield from self._leave(Verdict.CUT_OFF, "the run was stopped")
-            elif self._failures and self._spent():
+            elif self._spent():
                 yield from self._leave(Verdict.GAVE_UP, "the retry budget was spent")
             else:
                 yield from self._live()
@@ -184,15 +185,17 @@ class ChatSession:
             yield from self._ask_why(exchange)
             self._end(self._judge(exchange), exchange)
         elif self._failures:
-            self._refresh_due = self.settings.policy.next_retry(
-                self._clock, exchange.received_at, self._failures
-            )
+            self._refresh_due = self.settings.policy.next_retry(self._clock, exchange.received_at, self._failures)
 
     def _ask_why(self, exchange: Exchange) -> Steps:
         """Read how a chat ended, where the answer that said so had no room for the transcript."""
         self._over = True
-        if exchange.reply.outcome is Outcome.ENDED and not self._transcript.ended_by:
-            yield from self._ask("GetMessages", self._cursor(), exchange.received_at)
+        for _ in range(_GOODBYES):
+            if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by:
+                return
+            asked = yield from self._ask("GetMessages", self._cursor(), self._now)
+            if asked.reply.outcome is Outcome.UNRECOVERABLE:
+                return
 
     def _acted(self, action: Action, exchange: Exchange) -> None:
         """The customer's action was sent: done with it, unless the service asks for a retry."""
@@ -210,9 +213,8 @@ class ChatSession:
         self._refresh_due = self.settings.policy.next_refresh(self._clock, now)
 
     def _spent(self) -> bool:
-        """Whether to give up: more failures in a row than the budget, and the deadline is past."""
-        past = self._ready > self._clock.contact_sent + self.settings.timeout_s
-        return past and self._failures > self.settings.policy.retries
+        """Whether to give up: the deadline is past, and as many retries as the budget since then too."""
+        return self._late_failures > self.settings.policy.retries
 
     # -- leaving ---------------------------------------------------------------------------------
 
@@ -221,18 +223,24 @@ class ChatSession:
         due = self._now if due is None else due
         operation = "Disconnect"
         exchange = None
-        for attempt in range(_GOODBYES if verdict is not Verdict.GAVE_UP else 1):
-            if attempt:
-                due = self.settings.policy.next_retry(self._clock, self._ready, attempt)
+        tries = 0
+        while exchange is None or tries < _GOODBYES or (verdict is Verdict.COMPLETED and not self._spent()):
+            if tries:
+                due = self.settings.policy.next_retry(self._clock, self._ready, tries)
                 yield from self._wait(due)
+            tries += 1
             exchange = yield from self._ask(operation, self._cursor(), due)
             if operation == "Disconnect" and self._goodbye_sent is None and exchange.sent_at is not None:
                 self._goodbye_sent = exchange.sent_at
             if exchange.reply.ended:
                 self._end(self._judge_goodbye(exchange, verdict, why), exchange)
                 return
+            if verdict is Verdict.GAVE_UP:
+                break
             # Taken but not ended: ask, rather than disconnect twice.
             operation = "GetMessages" if exchange.reply.outcome is Outcome.FINE else "Disconnect"
+            if tries >= _GOODBYES and (self._stopping or exchange.reply.outcome is Outcome.FINE):
+                break
         assert exchange is not None
         self._unconfirmed(verdict, why, exchange)
 
@@ -251,14 +259,14 @@ class ChatSession:
     def _unconfirmed(self, verdict: Verdict, why: str, exchange: Exchange) -> None:
         """The goodbye was never confirmed. A session that may have been found too late is not claimed."""
         assert self._trail is not None
+        if verdict is Verdict.COMPLETED:
+            verdict, why = Verdict.GAVE_UP, "Disconnect was never confirmed"
         deadline = self._trail.sent + self.settings.timeout_s
         walked_away = verdict is Verdict.CUT_OFF
         if any((a.sent if walked_away else a.latest) > deadline for a in self._trail.attempts):
             lower, upper = self._trail.bounds(self._ready, exchange.received_at)
             doubt = f"{why}; it may have been dropped by then"
             self._end(Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper), exchange)
-        elif verdict is Verdict.COMPLETED:
-            self._close(Verdict.GAVE_UP, "Disconnect was never confirmed", exchange.received_at)
         else:
             self._close(verdict, why, exchange.received_at)
 
@@ -310,9 +318,10 @@ class ChatSession:
         if exchange.answered and exchange.sent_at is not None:
             self._clock.saw(exchange.received_at - exchange.sent_at)
         if reply.outcome is Outcome.FINE or reply.outcome is Outcome.ENDED:
-            self._failures = 0
+            self._failures = self._late_failures = 0
         else:
             self._failures += 1
+            self._late_failures += exchange.received_at > self._clock.contact_sent + self.settings.timeout_s
             self.record.failures += 1
         if reply.outcome is Outcome.FINE and exchange.sent_at is not None:
             self._clock.contact_sent = exchange.sent_at
@@ -363,11 +372,9 @@ class ChatSession:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
             record.blame = blame(trail, timeout, sent).value
             silence = sent - trail.received
-            record.generator_suspect = (
-                trail.shares.planned < timeout and silence - trail.shares.generator <= timeout
-            )
+            record.generator_suspect = trail.shares.planned < timeout and silence - trail.shares.generator <= timeout
         elif finding.verdict is Verdict.DROPPED_UNPROVEN:
-            record.generator_suspect = finding.upper_s - own - trail.stalled_s <= timeout
+            record.generator_suspect = finding.upper_s - own - trail.stalled_s <= timeout < finding.upper_s
         self._close(finding.verdict, finding.why, exchange.received_at)
 
     def _close(self, verdict: Verdict, why: str, now: float) -> None:

@@ -95,7 +95,8 @@ def make_policy(
     """
     if not MIN_TIMEOUT_S <= timeout_s <= MAX_TIMEOUT_S:
         raise UsageError(
-            f"--flex-disconnect-timeout {timeout_s:g} is outside 1..1728000 s", "give the server's own setting"
+            f"--flex-disconnect-timeout {timeout_s:g} is outside 1..1728000 s",
+            "give the server's own setting",
         )
     if kind == "fixed":
         interval = min(WIDGET_INTERVAL_S, timeout_s / 3) if interval_s is None else interval_s

@@ -9,7 +9,6 @@ from chatload.session.record import Verdict
 from chatload.session.trail import Trail
 from chatload.session.transcript import Transcript
 
-
 #: A timestamp is a witness only where clocks and contact are known this well (part of the timeout).
 _STAMP_TOLERANCE = 0.1
 

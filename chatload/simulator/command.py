@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import click
 
 from chatload.errors import UsageError
@@ -15,25 +17,69 @@ _RANGE = (float, float)
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, help="Port; 0 takes any free one.")
-@click.option("--flex-disconnect-timeout", default=45.0, show_default=True, metavar="S",
-              help="Drop a chat silent for longer, 1 to 1728000 s.")
+@click.option(
+    "--flex-disconnect-timeout",
+    default=45.0,
+    show_default=True,
+    metavar="S",
+    help="Drop a chat silent for longer, 1 to 1728000 s.",
+)
 @click.option("--faults", metavar="FILE", help="What goes wrong, as TOML: [[fault]] kind = ..., chance = ...")
 @click.option("--service", default="default", show_default=True, help="The one service name served.")
-@click.option("--agent-wait", type=_RANGE, default=(0.5, 2.0), show_default=True, metavar="LOW HIGH",
-              help="An agent joins after this long, s.")
-@click.option("--agent-answer", type=_RANGE, default=(0.5, 2.0), show_default=True, metavar="LOW HIGH",
-              help="An agent answers a message after this long, s.")
+@click.option(
+    "--agent-wait",
+    type=_RANGE,
+    default=(0.5, 2.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="An agent joins after this long, s.",
+)
+@click.option(
+    "--agent-answer",
+    type=_RANGE,
+    default=(0.5, 2.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="An agent answers a message after this long, s.",
+)
 @click.option("--agent-leaves-chance", default=0.0, show_default=True, help="Chats whose agent ends them, 0 to 1.")
-@click.option("--agent-leaves-after", type=_RANGE, default=(5.0, 30.0), show_default=True, metavar="LOW HIGH",
-              help="How long after joining, s.")
-@click.option("--dropped-answer", type=click.Choice(["0/true", "2"]), default="0/true", show_default=True,
-              help="What a dropped chat answers to its next request.")
-@click.option("--keeps-ended", default=60.0, show_default=True, metavar="S",
-              help="An ended chat still answers 0/true with its transcript for this long.")
+@click.option(
+    "--agent-leaves-after",
+    type=_RANGE,
+    default=(5.0, 30.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="How long after joining, s.",
+)
+@click.option(
+    "--dropped-answer",
+    type=click.Choice(["0/true", "2"]),
+    default="0/true",
+    show_default=True,
+    help="What a dropped chat answers to its next request.",
+)
+@click.option(
+    "--keeps-ended",
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="An ended chat still answers 0/true with its transcript for this long.",
+)
 @click.option("--limit-for-sessions", type=int, help="Refuse chats above this many. Default: no limit.")
-@click.option("--idle-alert", default=255.0, show_default=True, metavar="S",
-              help="Inactivity control: alert when nobody has spoken for this long; 0 is off.")
-@click.option("--idle-close", default=45.0, show_default=True, metavar="S", help="... and close this long after.")
+@click.option(
+    "--idle-alert",
+    default=255.0,
+    show_default=True,
+    metavar="S",
+    help="Inactivity control: alert when nobody has spoken for this long; 0 is off.",
+)
+@click.option(
+    "--idle-close",
+    default=45.0,
+    show_default=True,
+    metavar="S",
+    help="... and close this long after; 0 is off.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of what agents do.")
 def simulator(host: str, port: int, faults: str | None, flex_disconnect_timeout: float, **options: object) -> None:
     """A chat service that speaks GMS Chat API Version 2, with agents, limits and faults.
@@ -60,7 +106,7 @@ def _config(timeout_s: float, options: dict[str, object]) -> SimulatorConfig:
         "idle_close": "idle_close_s",
     }
     for name in ("agent_wait", "agent_answer", "agent_leaves_after"):
-        low, high = options[name]  # type: ignore[misc]
+        low, high = cast(tuple[float, float], options[name])
         if not 0 <= low <= high < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {low:g} {high:g}", "expected LOW HIGH, seconds, LOW first")
     values = {renamed.get(name, name): value for name, value in options.items()}

@@ -28,6 +28,8 @@ KINDS = {
     "early_end": True,
     "outage": False,
 }
+#: Kinds that are what they are because the request does, or does not, reach the chat server.
+_REACH_IS_GIVEN = frozenset({"status_2", "slow", "stall", "early_end", "outage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +99,27 @@ def _fault(path: str | Path, key: str, table: Any) -> Fault:
         if name not in known:
             raise FileError(path, f"{key}.{name}", f"unknown key; expected one of {', '.join(known)}")
     kind = table.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise FileError(path, f"{key}.kind", f"expected one of {', '.join(KINDS)}")
-    for name, most in (("chance", 1.0), ("from_s", None), ("until_s", None), ("delay_s", None)):
-        value = table.get(name, 0)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 <= value <= (float("inf") if most is None else most):
-            raise FileError(path, f"{key}.{name}", "expected 0 to 1" if most else "expected seconds, not below 0")
+    if not _is_number(table.get("chance", 0)) or table.get("chance", 0) > 1:
+        raise FileError(path, f"{key}.chance", "expected 0 to 1")
+    for name in ("from_s", "until_s", "delay_s"):
+        if not _is_number(table.get(name, 0)):
+            raise FileError(path, f"{key}.{name}", "expected seconds, not below 0")
     operations = table.get("operations")
-    if operations is not None:
-        good = isinstance(operations, list) and operations and all(o in OPERATION_FIELDS for o in operations)
-        if not good:
-            raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATION_FIELDS)}")
-    if not isinstance(table.get("reaches", True), bool):
+    if operations is not None and not _are_operations(operations):
+        raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATION_FIELDS)}")
+    reaches = table.get("reaches")
+    if reaches is not None and not isinstance(reaches, bool):
         raise FileError(path, f"{key}.reaches", "expected true or false")
+    if kind in _REACH_IS_GIVEN and reaches not in (None, KINDS[kind]):
+        raise FileError(path, f"{key}.reaches", f"expected {str(KINDS[kind]).lower()} for {kind}, or to be left out")
     return Fault(**{**table, "operations": None if operations is None else frozenset(operations)})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _are_operations(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(o, str) and o in OPERATION_FIELDS for o in value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 
@@ -24,7 +25,7 @@ class LedgerEntry:
     def row(self) -> dict[str, Any]:
         """A JSON-safe row; max_gap_s is the widest gap between contacts, seconds."""
         instants = [at for at, _ in self.contacts]
-        gaps = [b - a for a, b in zip(instants, instants[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(instants)]
         return {
             "chat_id": self.chat_id,
             "started_at": self.started_at,

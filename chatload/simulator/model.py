@@ -54,9 +54,16 @@ class ChatService:
         return self.faults.draw(now - self._started, operation)
 
     def process(
-        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], fault: Fault | None = None
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        fault: Fault | None = None,
     ) -> Answer:
         """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...)."""
+        if self._started is None:
+            self._started = now
         if fault is None or fault.processed():
             payload = self._open(now, fields, fault) if operation == "RequestChat" else self._handle(
                 now, operation, chat_id, fields, fault
@@ -97,7 +104,7 @@ class ChatService:
         if not fields.get("nickname"):
             return _error(2, "Nickname or both names are needed")
         limit = self.config.limit_for_sessions
-        if limit is not None:
+        if limit is not None and self.live_sessions >= limit:
             self.sweep(now)
             if self.live_sessions >= limit:
                 return _error(2, "limit-for-sessions reached")

@@ -119,7 +119,7 @@ class SimulatedChat:
         waits = [config.idle_alert_s]
         if config.idle_alert2_s:
             waits.append(config.idle_alert2_s)
-        waits.append(config.idle_close_s)
+        waits.append(config.idle_close_s or _NEVER)
         return self._last_words + sum(waits[: self._alerts + 1])
 
     def _idle(self, at: float) -> None:

@@ -41,7 +41,11 @@ class Routes:
         # RequestChat last: its path is a prefix of the others'.
         by_length = sorted(dialect.operations.items(), key=lambda item: -len(item[1].path))
         self._routes = [
-            (re.compile(prefix + _pattern(wire.path) + "/?"), name, {v: k for k, v in wire.parameters.items()})
+            (
+                re.compile(prefix + _pattern(wire.path) + "/?"),
+                name,
+                {v: k for k, v in wire.parameters.items()},
+            )
             for name, wire in by_length
         ]
 
@@ -67,7 +71,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["chatload.transport"] = self.transport  # type: ignore[typeddict-unknown-key]
+        self.scope["chatload.transport"] = self.transport
 
 
 class SimulatorApp:
@@ -193,9 +197,15 @@ def run(
         app = SimulatorApp(config, faults)
         server = uvicorn.Server(
             uvicorn.Config(
-                app, http=_Protocol, ws="none", lifespan="off", access_log=False, log_level="critical",
-                timeout_keep_alive=600, timeout_graceful_shutdown=1,
-            )  # fmt: skip
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_level="critical",
+                timeout_keep_alive=600,
+                timeout_graceful_shutdown=1,
+            )
         )
         announce(f"listening on http://{shown}:{listener.getsockname()[1]}")
         with contextlib.suppress(KeyboardInterrupt):

@@ -35,9 +35,7 @@ class RunReader:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
-        self.facts: dict[str, Any] = {
-            key: json.loads(value) for key, value in self._rows("SELECT key, value FROM run")
-        }
+        self.facts: dict[str, Any] = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM run")}
 
     @classmethod
     def open(cls, run: str | Path) -> RunReader:

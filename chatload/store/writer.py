@@ -37,9 +37,7 @@ class RunWriter:
         self._database = database
 
     @classmethod
-    def create(
-        cls, run_dir: str | Path, settings: Mapping[str, Any], started_at: float | None = None
-    ) -> RunWriter:
+    def create(cls, run_dir: str | Path, settings: Mapping[str, Any], started_at: float | None = None) -> RunWriter:
         """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default.
 
         Raises UsageError where a run is there already or the folder cannot be written.

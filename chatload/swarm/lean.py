@@ -6,6 +6,7 @@ request twice: what it reports is what happened on the wire.
 
 from __future__ import annotations
 
+import re
 import time
 from ssl import SSLError, SSLWantReadError
 from typing import Any
@@ -21,6 +22,7 @@ from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_t
 MAX_HEAD_BYTES = 64 * 1024
 _RECV_BYTES = 64 * 1024
 _MAX_COOKIES = 50
+_TAKEN_BACK = re.compile(rb"(?i)(?:^|;)\s*max-age\s*=\s*(?:-|0+\s*(?:;|$))")
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -113,8 +115,17 @@ class _Answer:
 class LeanTransport:
     """One chat's connection (see Transport). clock: seconds, monotonic."""
 
-    __slots__ = ("_answer", "_block", "_clock", "_cookie_line", "_cookies", "_endpoint", "_heads", "_headers",
-                 "_sock")  # fmt: skip
+    __slots__ = (
+        "_answer",
+        "_block",
+        "_clock",
+        "_cookie_line",
+        "_cookies",
+        "_endpoint",
+        "_headers",
+        "_heads",
+        "_sock",
+    )
 
     def __init__(self, endpoint: Endpoint, heads: HeadBuilder, clock: Clock = time.monotonic) -> None:
         self._endpoint, self._heads, self._clock = endpoint, heads, clock
@@ -140,7 +151,7 @@ class LeanTransport:
             if sock is None or not self._is_open(sock):
                 self.close()
                 sock = self._sock = self._open(timeout_s)
-                self._expect_new()
+                self._answer.parser = HttpResponseParser(self._answer)
                 connect_s = clock() - begun
             self._answer.expect()
             sock.timeout = _left(deadline - clock())
@@ -233,9 +244,6 @@ class LeanTransport:
         return endpoint.context.wrap_socket(
             sock, server_hostname=endpoint.host, do_handshake_on_connect=False
         )
-
-    def _expect_new(self) -> None:
-        self._answer.parser = HttpResponseParser(self._answer)
 
     def _send_first(self, sock: Any, message: bytes) -> int:
         """Hand over the first bytes; how many went."""
@@ -330,12 +338,11 @@ class LeanTransport:
         but for Max-Age, with which a server takes a cookie back."""
         jar = self._cookies = self._cookies or {}
         for line in lines:
-            pair, *attributes = line.split(b";")
+            pair, _, attributes = line.partition(b";")
             name, equals, value = pair.strip().partition(b"=")
             if not equals or not name:
                 continue
-            ages = [a.partition(b"=")[2].strip() for a in attributes if a.strip().lower().startswith(b"max-age=")]
-            if any(age == b"0" or age.startswith(b"-") for age in ages):
+            if _TAKEN_BACK.search(attributes):
                 jar.pop(name, None)
             elif name in jar or len(jar) < _MAX_COOKIES:
                 jar[name] = value

@@ -1,92 +1,242 @@
 """The requests transport: for proxies, client certificates and corporate TLS, as requests has them.
 
-Slower, and its instants are wider: sent_at is taken before requests begins to connect, so connecting
-counts as part of the call. The bounds stay true, they are only less tight.
+Slower, with the same claims: urllib3 may open a new connection in place of one it finds closed
+before it sends, but with no retries allowed it never sends a request twice. The total deadline
+needs gevent's monkey-patching (as under Locust); without it only each single wait is limited.
 """
 
 from __future__ import annotations
 
-from time import monotonic
+import ssl
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import gevent
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
-from chatload.swarm.transport import Endpoint
+from chatload.protocol.wire import MAX_BODY_BYTES, Failure, WireRequest, WireResult
+from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target
 
-_CHUNK = 65536
+_CHUNK_BYTES = 64 * 1024
+_TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError)
+_TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+
+
+class _Marks:
+    """What our connections noted of one call."""
+
+    __slots__ = ("clock", "hooked", "sent_at")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.hooked = False
+        self.sent_at: float | None = None
+
+
+_marks: ContextVar[_Marks | None] = ContextVar("chatload_marks", default=None)
+
+
+class _Noting:
+    """Mixed into urllib3's connections: notes when the first byte of the request itself leaves."""
+
+    sock: Any
+    _connecting = False
+
+    def connect(self) -> None:
+        marks = _marks.get()
+        if marks is not None:
+            marks.hooked = True
+        self._connecting = True
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            self._connecting = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None and not self._connecting:
+            self.connect()
+        marks = _marks.get()
+        # A proxy's CONNECT is sent while connecting: the service sees nothing of it.
+        if marks is not None and not self._connecting and marks.sent_at is None:
+            marks.hooked = True
+            marks.sent_at = marks.clock()
+        super().send(data)  # type: ignore[misc]
+
+
+class _PlainConnection(_Noting, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Noting, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over the noting connections. SOCKS proxies keep urllib3's own, where sent_at
+    falls back to the instant before the call: earlier, so still a true bound."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager: Any = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        return manager
+
+
+class _TooLarge(Exception):
+    """The body is larger than MAX_BODY_BYTES."""
 
 
 class RequestsTransport:
-    """One chat's requests.Session; no retries, no redirects, a total deadline."""
+    """One chat's requests.Session (see Transport). clock: seconds, monotonic."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._base = endpoint.base
+    def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
+        self._url, self._clock = endpoint.url, clock
         self._session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
+        self._session.cert = endpoint.client_cert
+        adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        verify: bool | str = (endpoint.ca_file or True) if endpoint.verify else False
+        # Read from the environment once a chat: doing so costs more than the request.
+        self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send once, and wait for the whole answer; timeout_s is the total time it may take."""
-        sent = monotonic()
-        total = gevent.Timeout(timeout_s)
-        total.start()
+        """Send the request once and read its answer within timeout_s seconds in all."""
+        begun = self._clock()
+        marks = _Marks(self._clock)
+        token = _marks.set(marks)
+        limit = gevent.Timeout(max(timeout_s, 0.001))
+        limit.start()
         try:
-            with self._session.request(
-                request.method, self._base + request.path, data=request.body, headers=dict(request.headers),
-                allow_redirects=False, stream=True, timeout=timeout_s,
-            ) as answer:  # fmt: skip
-                body = _read(answer)
-                received = monotonic()
-            if body is None:
-                self.close()
-                return WireResult(sent, received, failure="malformed", detail="body too large")
-            return WireResult(sent, received, http_status=answer.status_code, body=body)
-        except gevent.Timeout as timeout:
-            if timeout is not total:
-                raise
+            status, body = self._exchange(request, timeout_s)
+            received_at = self._clock()
+            sent_at = marks.sent_at if marks.sent_at is not None else begun
+            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+        except gevent.Timeout as other:
             self.close()
-            return WireResult(sent, monotonic(), failure="timeout", detail="timeout waiting for the answer")
-        except (requests.RequestException, OSError) as error:
-            return self._failed(error, sent)
+            if other is not limit:
+                raise
+            return self._failed(TimeoutError(), marks, begun)
+        except (*_FAILURES, _TooLarge) as error:
+            self.close()
+            return self._failed(error, marks, begun)
+        except BaseException:
+            self.close()
+            raise
         finally:
-            total.close()
+            limit.close()
+            _marks.reset(token)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a later call opens another."""
         self._session.close()
 
-    def _failed(self, error: Exception, sent: float) -> WireResult:
-        self.close()
-        now = monotonic()
-        if isinstance(error, requests.exceptions.SSLError):
-            return WireResult(None, now, failure="connection", detail="TLS failed")
-        if isinstance(error, requests.ConnectTimeout):
-            return WireResult(None, now, failure="timeout", detail="timeout while connecting")
-        if isinstance(error, requests.Timeout):
-            return WireResult(sent, now, failure="timeout", detail="timeout waiting for the answer")
-        if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-            return WireResult(sent, now, failure="connection", detail="answer cut short")
-        text = repr(error)
-        if "NameResolutionError" in text:
-            return WireResult(None, now, failure="connection", detail="name not resolved")
-        if "NewConnectionError" in text:
-            detail = "connection refused" if "refused" in text else "connection failed"
-            return WireResult(None, now, failure="connection", detail=detail)
-        closed = "RemoteDisconnected" in text
-        detail = "connection closed before the answer" if closed else "connection reset"
-        return WireResult(sent, now, failure="connection", detail=detail)
+    def _exchange(self, request: WireRequest, timeout_s: float) -> tuple[int, bytes]:
+        prepared = self._session.prepare_request(
+            requests.Request(
+                request.method,
+                self._url + safe_target(request.path),
+                headers=dict(request.headers),
+                data=request.body,
+            )
+        )
+        settings = {**self._settings, "stream": True}
+        answer = self._session.send(prepared, timeout=timeout_s, allow_redirects=False, **settings)
+        complete = False
+        try:
+            body = _read(answer)
+            complete = answer.status_code >= 200  # http.client takes a 103 for the answer itself
+        finally:
+            if not complete:
+                answer.close()
+        if not complete:
+            self.close()
+        return answer.status_code, body
+
+    def _failed(self, error: Exception, marks: _Marks, begun: float) -> WireResult:
+        failed_at = self._clock()
+        causes = list(_causes(error))
+        sent_at = marks.sent_at
+        if sent_at is None and not marks.hooked and not _before_sending(causes):
+            sent_at = begun
+        failure, detail = _classify(causes, sent_at is not None)
+        connect_s = failed_at - begun if sent_at is None else sent_at - begun
+        return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
 
 
-def _read(answer: Any) -> bytes | None:
-    """The body; None where it is too large."""
-    parts, size = [], 0
-    for part in answer.iter_content(_CHUNK):
+def _connect_s(marks: _Marks, begun: float) -> float:
+    return marks.sent_at - begun if marks.sent_at is not None else 0.0
+
+
+def _read(answer: requests.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in answer.iter_content(_CHUNK_BYTES):
         size += len(part)
         if size > MAX_BODY_BYTES:
-            return None
+            raise _TooLarge
         parts.append(part)
     return b"".join(parts)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps, in its arguments or as its cause; the outermost first."""
+    seen: set[int] = set()
+    queue: list[Any] = [error]
+    while queue:
+        one = queue.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            queue += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+
+
+def _has(causes: list[BaseException], kinds: Any) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
+
+
+def _before_sending(causes: list[BaseException]) -> bool:
+    return _has(causes, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError, *_TLS, ValueError))
+
+
+def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, str]:
+    """The failure and its constant text."""
+    if _has(causes, _TooLarge):
+        return "malformed", "body too large"
+    if _has(causes, _TLS):
+        return "connection", "TLS failed"
+    if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
+        return "connection", "name not resolved"
+    if _has(causes, RemoteDisconnected):
+        return "connection", "connection closed before the answer"
+    if _has(causes, (IncompleteRead, requests.exceptions.ChunkedEncodingError)):
+        return "connection", "answer cut short"
+    errors = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
+    if errors:
+        return "connection", detail_of(errors[0])
+    if _has(causes, _TIMEOUTS):
+        return "timeout", "timeout waiting for the answer" if sent else "timeout while connecting"
+    if _has(causes, (HTTPException, urllib3.exceptions.DecodeError)):
+        return "malformed", "answer is not HTTP"
+    return "connection", "connection failed"

@@ -235,8 +235,6 @@ def run_of(environment: Environment) -> Run:
     run = getattr(environment, "chatload_run", None)
     if run is None:
         run = Run(environment)
-        environment.chatload_run = run  # type: ignore[attr-defined]
+        environment.chatload_run = run
     assert isinstance(run, Run)
     return run
-
-

@@ -178,9 +178,9 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         if ":" not in host:
             host.encode("idna")
         good = bool(host) and host.isprintable() and not set(host) & set(" %/\\")
-        if good and parts.scheme in ("http", "https") and not parts.query and not parts.fragment:
-            if parts.port != 0:
-                return parts, parts.port
+        good = good and parts.scheme in ("http", "https") and not parts.query and not parts.fragment
+        if good and parts.port != 0:
+            return parts, parts.port
     except ValueError:
         pass
     shown = "the URL given" if "@" in url else repr(url)

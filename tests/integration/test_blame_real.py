@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.integration.processes import HASTY, assert_balanced, locust, simulator, summary_of
+from tests.integration.processes import assert_balanced, locust, simulator, summary_of
 
 pytestmark = pytest.mark.slow
 
-STALLING = '''
+STALLING = """
 import time
 
 import gevent
@@ -30,7 +30,7 @@ def stall(environment, **_):
         really_sleep(4.0)
 
     gevent.spawn(block)
-'''
+"""
 
 
 def drops(run_dir):

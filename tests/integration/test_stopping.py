@@ -8,7 +8,15 @@ import time
 import pytest
 
 from tests.integration.processes import (
-    ENV, HASTY, assert_balanced, chatload, ledger_of, locust, locust_command, simulator, summary_of,
+    ENV,
+    HASTY,
+    assert_balanced,
+    chatload,
+    ledger_of,
+    locust,
+    locust_command,
+    simulator,
+    summary_of,
 )  # fmt: skip
 
 pytestmark = pytest.mark.slow
@@ -41,14 +49,23 @@ def test_two_worker_processes(tmp_path):
     assert summary["sessions"]["by_verdict"]["cut_off"] > 0
 
 
-@pytest.mark.parametrize(
-    ("how", "processes"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)]
-)
+@pytest.mark.parametrize(("how", "processes"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)])
 def test_a_signal_in_the_middle(tmp_path, how, processes):
     more = ("--processes", processes, "--master-bind-port", free_port()) if processes else ()
     with simulator(*TIMEOUT) as host:
         command = locust_command(
-            host, tmp_path / "run", "-u", "30", "-r", "30", "-t", "60s", *TIMEOUT, "--chat-length", "1000", *more
+            host,
+            tmp_path / "run",
+            "-u",
+            "30",
+            "-r",
+            "30",
+            "-t",
+            "60s",
+            *TIMEOUT,
+            "--chat-length",
+            "1000",
+            *more,
         )
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
         wait_for(lambda: len(ledger_of(host)) >= 30)

@@ -3,7 +3,13 @@
 import pytest
 
 from tests.integration.processes import (
-    HASTY, assert_balanced, chatload, ledger_of, locust, simulator, summary_of,
+    HASTY,
+    assert_balanced,
+    chatload,
+    ledger_of,
+    locust,
+    simulator,
+    summary_of,
 )  # fmt: skip
 
 pytestmark = pytest.mark.slow
@@ -77,9 +83,7 @@ def test_no_verdict_is_contradicted(mix, tmp_path):
     assert summary["sessions"]["started"] == 200
     verdicts = rows(run_dir)
     dropped = {
-        row["chat_id"]
-        for row in ledger
-        if row["end_reason"] == "expired" and row["late_contact_at"] is not None
+        row["chat_id"] for row in ledger if row["end_reason"] == "expired" and row["late_contact_at"] is not None
     }
     for chat_id in dropped & set(verdicts):
         assert verdicts[chat_id] in ("dropped_late", "dropped_unproven"), chat_id

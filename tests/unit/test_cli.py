@@ -60,9 +60,7 @@ def test_report_writes_the_summary_and_exits_by_it(
     assert capsys.readouterr().out.startswith("BOOKS DO NOT BALANCE")
 
 
-def test_reconcile_exits_by_what_contradicts(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reconcile_exits_by_what_contradicts(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = write_ledger(tmp_path / "good", a="disconnected", b="agent")
     assert chatload("reconcile", run, "--ledger", good) == 0
     assert capsys.readouterr().out.startswith("run and ledger agree")
@@ -189,7 +187,5 @@ def test_the_command_starts_without_locust() -> None:
     heavy = "('locust', 'gevent', 'rich')"
     code = f"import sys, chatload.cli; print([m for m in sys.modules if m.split('.')[0] in {heavy}])"
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"

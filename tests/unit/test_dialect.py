@@ -38,9 +38,17 @@ def test_json_encoding_and_fixed_values(tmp_path):
     [
         ('name = "gms-v2"', "name = 2", "d.toml: name: expected text"),
         ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected "form" or "json"'),
-        ('prefix = "/genesys', 'prefix = "genesys', 'd.toml: request.prefix: expected text starting with "/"'),
+        (
+            'prefix = "/genesys',
+            'prefix = "genesys',
+            'd.toml: request.prefix: expected text starting with "/"',
+        ),
         ("[operations.Disconnect]", "[operations.Leave]", "d.toml: operations.Disconnect: expected a table"),
-        ('nickname = "nickname"', 'nick = "n"', "d.toml: operations.RequestChat.parameters.nick: expected one of"),
+        (
+            'nickname = "nickname"',
+            'nick = "n"',
+            "d.toml: operations.RequestChat.parameters.nick: expected one of",
+        ),
         ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected seconds"),
         ("[server]", "[sever]", "d.toml: sever: unknown key"),
         ("[request]", "[request", "d.toml: not valid TOML"),

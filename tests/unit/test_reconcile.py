@@ -130,12 +130,9 @@ def test_ndjson_as_the_simulator_writes_it(tmp_path: Path) -> None:
 def test_csv_with_other_column_names(tmp_path: Path) -> None:
     path = tmp_path / "export.CSV"
     path.write_text(
-        "\ufeffID,Reason,Begun\r\n7f,timeout,2026-01-01T00:00:00Z\r\n"
-        "8a,agent,2026-01-01 01:00:00+01:00\r\n9b,,\r\n"
+        "\ufeffID,Reason,Begun\r\n7f,timeout,2026-01-01T00:00:00Z\r\n8a,agent,2026-01-01 01:00:00+01:00\r\n9b,,\r\n"
     )
-    columns = Columns(
-        {"chat_id": "ID", "end_reason": "Reason", "started_at": "Begun"}, {"timeout": "expired"}
-    )
+    columns = Columns({"chat_id": "ID", "end_reason": "Reason", "started_at": "Begun"}, {"timeout": "expired"})
     late, agent, alive = read(str(path), columns)
     assert (late.chat_id, late.end_reason, late.late_contact_known) == ("7f", "expired", False)
     assert late.started_at == agent.started_at == 1767225600.0

@@ -178,9 +178,7 @@ def test_one_process_s_surplus_does_not_make_up_for_another_s_lack(tmp_path: Pat
 def test_a_run_that_was_never_finished_does_not_balance(tmp_path: Path) -> None:
     summary = make_run(tmp_path, ["completed"], finish=False)
     assert summary["ended_at"] is None
-    assert summary["books"]["imbalances"] == [
-        "the run was never finished: what came after its last write is missing"
-    ]
+    assert summary["books"]["imbalances"] == ["the run was never finished: what came after its last write is missing"]
 
 
 def test_other_incidents_do_not_unbalance(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Bounds, proof and blame, on contacts placed by hand."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -72,15 +72,13 @@ def reachable(trail, gap, sent, step=0.05):
         grids.append(places)
     for placing in product(*grids):
         contacts = sorted([trail.received, *(at for at in placing if at is not None), sent])
-        if all(b - a <= gap + 1e-9 for a, b in zip(contacts, contacts[1:], strict=False)):
+        if all(b - a <= gap + 1e-9 for a, b in pairwise(contacts)):
             return True
     return False
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 12), st.integers(0, 6), st.booleans()), min_size=0, max_size=3
-    ),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.booleans()), min_size=0, max_size=3),
     st.integers(1, 30),
 )
 def test_feasible_is_never_stricter_than_brute_force(raw, sent):

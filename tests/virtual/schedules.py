@@ -66,7 +66,9 @@ FAULTS = st.one_of(
         reaches=st.booleans(),
     ),
     st.builds(
-        fault, st.sampled_from(["status_1_violation", "status_2", "early_end", "unknown_status", "html"]), CHANCES
+        fault,
+        st.sampled_from(["status_1_violation", "status_2", "early_end", "unknown_status", "html"]),
+        CHANCES,
     ),
     st.builds(fault, st.sampled_from(["slow", "stall"]), CHANCES, delay_s=st.floats(0.05, 6)),
     st.builds(fault, st.just("outage"), st.just(1.0), WINDOWS),

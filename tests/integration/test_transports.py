@@ -1,0 +1,370 @@
+"""Both transports over real sockets: what they report is what happened, and nothing is sent twice.
+
+The lean transport is tested as it is; a second pytest under gevent's monkey-patching, as Locust has
+it, then tests both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+import gevent.monkey
+import pytest
+
+from chatload.errors import UsageError
+from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
+from chatload.swarm.transport import Endpoint, Transport, make_factory
+from tests.integration.rawserver import OK, Peer, RawServer, answering, once
+
+KINDS = os.environ.get("CHATLOAD_TESTED_TRANSPORTS", "lean").split(",")
+REFRESH = WireRequest("POST", "/chat/1/refresh", (("Content-Type", "text/plain"),), b"key=1")
+Opener = Callable[..., Transport]
+
+
+@pytest.fixture(params=KINDS)
+def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
+    opened: list[Transport] = []
+
+    def open_transport(url: str, **options: object) -> Transport:
+        opened.append(make_factory(request.param, Endpoint(url, **options))())  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_transport
+    for transport in opened:
+        transport.close()
+
+
+def _failed(result: WireResult) -> tuple[str | None, str]:
+    assert (result.http_status, result.body) == (0, b"")
+    return result.failure, result.detail
+
+
+def _got(result: WireResult) -> tuple[int, bytes]:
+    assert result.failure is None, result
+    return result.http_status, result.body
+
+
+def test_one_connection_is_kept_alive(opener: Opener) -> None:
+    with RawServer(answering(OK)) as server:
+        chat = opener(server.url + "/prefix/")
+        results = [chat.call(REFRESH, 5) for _ in range(5)]
+    assert [_got(r) for r in results] == [(200, b"ok")] * 5
+    assert (server.connections, len(server.seen)) == (1, 5)
+    assert results[0].connect_s > 0 and not any(r.connect_s > 0.02 for r in results[1:])
+    first = server.seen[0][1]
+    assert first.startswith(b"POST /prefix/chat/1/refresh HTTP/1.1\r\n") and first.endswith(b"\r\n\r\nkey=1")
+    assert b"accept-encoding: identity" in first.lower()
+
+
+def test_the_server_saw_the_request_between_the_two_instants(opener: Opener) -> None:
+    with RawServer(answering(OK)) as server:
+        chat = opener(server.url)
+        results = [chat.call(REFRESH, 5) for _ in range(20)]
+    for result, (seen_at, _) in zip(results, server.seen, strict=True):
+        assert result.sent_at is not None and result.sent_at <= seen_at <= result.received_at
+
+
+def test_a_trickling_body_ends_at_the_total_deadline(opener: Opener) -> None:
+    def trickle(peer: Peer, _: int) -> None:
+        peer.read()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while peer.send(b"x"):
+            time.sleep(0.05)
+
+    with RawServer(trickle) as server:
+        begun = time.monotonic()
+        result = opener(server.url).call(REFRESH, 0.4)
+        took = time.monotonic() - begun
+    assert _failed(result) == ("timeout", "timeout waiting for the answer")
+    assert result.sent_at is not None and 0.35 < took < 0.8
+
+
+def test_a_silent_server_times_out_and_the_next_call_has_a_new_connection(opener: Opener) -> None:
+    def script(peer: Peer, number: int) -> None:
+        while peer.read():
+            if number:
+                peer.send(OK)
+
+    with RawServer(script) as server:
+        chat = opener(server.url)
+        assert _failed(chat.call(REFRESH, 0.2)) == ("timeout", "timeout waiting for the answer")
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+    assert (server.connections, len(server.seen)) == (2, 2)
+
+
+def test_a_listener_that_never_accepts_times_out_while_connecting(opener: Opener) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        url = "http://127.0.0.1:{}".format(listener.getsockname()[1])
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.1)
+        result = opener(url).call(REFRESH, 0.3)
+        for filler in fillers:
+            filler.close()
+    assert _failed(result) == ("timeout", "timeout while connecting")
+    assert result.sent_at is None and result.connect_s == pytest.approx(0.3, abs=0.2)
+
+
+def test_refused(opener: Opener) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        result = opener("http://127.0.0.1:{}".format(unused.getsockname()[1])).call(REFRESH, 5)
+    assert _failed(result) == ("connection", "connection refused")
+    assert result.sent_at is None
+
+
+def test_name_not_resolved(opener: Opener) -> None:
+    result = opener("http://no-such-host.invalid").call(REFRESH, 10)
+    assert _failed(result) == ("connection", "name not resolved")
+    assert result.sent_at is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reset", "failure", "detail"),
+    [
+        (b"", False, "connection", "connection closed before the answer"),
+        (b"", True, "connection", "connection reset"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", False, "connection", "answer cut short"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", True, "connection", "answer cut short"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nsho",
+            False,
+            "connection",
+            "answer cut short",
+        ),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", False, "malformed", "answer is not HTTP"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)
+            + b"x" * (MAX_BODY_BYTES + 1),
+            False,
+            "malformed",
+            "body too large",
+        ),
+    ],
+    ids=["closed", "reset", "truncated", "reset in body", "chunks truncated", "not http", "huge"],
+)
+def test_a_broken_answer_is_told_apart_and_never_resent(
+    opener: Opener, answer: bytes, reset: bool, failure: str, detail: str
+) -> None:
+    with RawServer(once(answer, reset=reset)) as server:
+        chat = opener(server.url)
+        for method in ("POST", "GET", "DELETE"):
+            before = len(server.seen)
+            result = chat.call(WireRequest(method, "/x", (), b""), 5)
+            time.sleep(0.05)
+            assert _failed(result) == (failure, detail)
+            assert result.sent_at is not None and result.sent_at <= result.received_at
+            assert len(server.seen) - before == 1
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
+UNTIL_CLOSE = b"HTTP/1.0 200 OK\r\n\r\nall there is"
+SAID_CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall there is"
+REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (CHUNKED, 200, b"abcde"),
+        (UNTIL_CLOSE, 200, b"all there is"),
+        (SAID_CLOSE, 200, b"all there is"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"ok"),
+        (REDIRECT, 302, b""),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (OK + b"rubbish", 200, b"ok"),
+        (OK + OK, 200, b"ok"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nsad", 500, b"sad"),
+    ],
+    ids=["chunked", "http 1.0", "close", "interim", "redirect", "no body", "rubbish", "two", "500"],
+)
+def test_ways_to_answer(opener: Opener, answer: bytes, status: int, body: bytes) -> None:
+    with RawServer(once(answer)) as server:
+        chat = opener(server.url)
+        assert [_got(chat.call(REFRESH, 5)) for _ in range(2)] == [(status, body)] * 2
+    assert len(server.seen) == 2
+
+
+def test_bytes_after_the_answer_close_the_connection(opener: Opener) -> None:
+    with RawServer(answering(OK + b"HTTP/1.1 500 Stale\r\nContent-Length: 0\r\n\r\n")) as server:
+        chat = opener(server.url)
+        assert [_got(chat.call(REFRESH, 5)) for _ in range(3)] == [(200, b"ok")] * 3
+    assert server.connections == 3
+
+
+def test_late_unasked_bytes_are_not_taken_for_the_next_answer(opener: Opener) -> None:
+    def script(peer: Peer, number: int) -> None:
+        peer.read()
+        peer.send(OK)
+        if number == 0:
+            time.sleep(0.05)
+            peer.send(b"HTTP/1.1 408 Idle\r\nContent-Length: 0\r\n\r\n")
+        peer.read()
+
+    with RawServer(script) as server:
+        chat = opener(server.url)
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+        time.sleep(0.15)
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+    assert server.connections == 2
+
+
+def test_an_idle_connection_closed_by_the_server_is_reopened_before_sending(opener: Opener) -> None:
+    with RawServer(once(OK)) as server:
+        chat = opener(server.url)
+        for _ in range(3):
+            assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+            time.sleep(0.05)
+    assert (server.connections, len(server.seen)) == (3, 3)
+
+
+def test_cookies_are_sent_back_until_taken_back(opener: Opener) -> None:
+    def setting(*cookies: bytes) -> bytes:
+        lines = b"".join(b"Set-Cookie: %b\r\n" % cookie for cookie in cookies)
+        return b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n"
+
+    answers = setting(b"node=a1; Path=/; HttpOnly", b"b=2"), setting(b"b=; Max-Age=0"), setting()
+    with RawServer(answering(*answers)) as server:
+        chat = opener(server.url)
+        for _ in range(3):
+            chat.call(REFRESH, 5)
+        opener(server.url).call(REFRESH, 5)
+    sent = [[ln for ln in r.split(b"\r\n") if ln.lower().startswith(b"cookie:")] for _, r in server.seen]
+    assert sent == [[], [b"Cookie: node=a1; b=2"], [b"Cookie: node=a1"], []]
+
+
+def test_anothers_timeout_and_a_kill_go_through(opener: Opener) -> None:
+    if not _cooperative(opener):
+        pytest.skip("needs monkey-patching")
+    with RawServer(lambda peer, _: None if not peer.read() else time.sleep(1)) as server:
+        chat = opener(server.url)
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+            chat.call(REFRESH, 5)
+        greenlet = gevent.spawn(chat.call, REFRESH, 5)
+        gevent.sleep(0.1)
+        begun = time.monotonic()
+        greenlet.kill()
+        assert time.monotonic() - begun < 0.5
+        assert isinstance(greenlet.value, gevent.GreenletExit)
+
+
+def _cooperative(opener: Opener) -> bool:
+    return "requests" not in KINDS or gevent.monkey.is_module_patched("socket")
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", folder / "key", "-out",
+         folder / "cert"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key").read_bytes() + (folder / "cert").read_bytes())
+    return both
+
+
+def _tls(pem: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_tls_with_and_without_verification(opener: Opener, pem: Path) -> None:
+    with RawServer(answering(OK), _tls(pem)) as server:
+        believing = opener(server.url, ca_file=str(pem))
+        assert [_got(believing.call(REFRESH, 5)) for _ in range(3)] == [(200, b"ok")] * 3
+        assert server.connections == 1
+        assert _got(opener(server.url, verify=False).call(REFRESH, 5)) == (200, b"ok")
+        result = opener(server.url).call(REFRESH, 5)
+    assert _failed(result) == ("connection", "TLS failed")
+    assert result.sent_at is None and len(server.seen) == 4
+
+
+def test_tls_idle_connection_closed_by_the_server(opener: Opener, pem: Path) -> None:
+    with RawServer(once(OK), _tls(pem)) as server:
+        chat = opener(server.url, ca_file=str(pem))
+        for _ in range(3):
+            assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+            time.sleep(0.05)
+    assert (server.connections, len(server.seen)) == (3, 3)
+
+
+def test_a_server_without_tls_fails_the_handshake(opener: Opener) -> None:
+    def script(peer: Peer, _: int) -> None:
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        time.sleep(0.2)
+
+    with RawServer(script) as server:
+        result = opener(server.url.replace("http", "https"), verify=False).call(REFRESH, 5)
+    assert (_failed(result), result.sent_at) == (("connection", "TLS failed"), None)
+
+
+def test_all_chats_share_one_context() -> None:
+    endpoint = Endpoint("https://localhost")
+    assert endpoint.context is endpoint.context
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:8080",
+        "ftp://h",
+        "http://",
+        "http://h:99999",
+        "http://h:0",
+        "http://h/p?q=1",
+        "http://a b",
+    ],
+)
+def test_a_bad_host_is_one_line_naming_the_option(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Endpoint(url)
+    assert "--host" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_bad_host_keeps_its_password_to_itself() -> None:
+    with pytest.raises(UsageError) as caught:
+        Endpoint("http://user:secret@host:x")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_good_host() -> None:
+    endpoint = Endpoint("https://[::1]:8443/genesys/")
+    assert (endpoint.host, endpoint.port, endpoint.prefix) == ("::1", 8443, "/genesys")
+    assert endpoint.url == "https://[::1]:8443/genesys"
+    assert Endpoint("http://Chat.Example").port == 80
+
+
+@pytest.mark.skipif("requests" in KINDS, reason="this is the inner run")
+def test_both_transports_under_monkey_patching() -> None:
+    """Everything above once more as it is under Locust, the requests transport included."""
+    inner = "import sys, gevent.monkey; gevent.monkey.patch_all(); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", inner, "-q", "-p", "no:cacheprovider", __file__],
+        env={**os.environ, "CHATLOAD_TESTED_TRANSPORTS": "lean,requests"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

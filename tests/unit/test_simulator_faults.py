@@ -1,0 +1,212 @@
+"""Faults of the simulated service: what each kind answers and books, windows, and mistakes in the file."""
+
+import pytest
+
+from chatload.errors import FileError
+from chatload.simulator.config import SimulatorConfig
+from chatload.simulator.faults import KINDS, Fault, FaultPlan
+from chatload.simulator.model import ChatService
+
+CONFIG = SimulatorConfig(flex_disconnect_timeout_s=10.0, agents=False, idle_alert_s=0.0)
+
+
+class Chat:
+    def __init__(self, *faults):
+        self.service = ChatService(CONFIG, FaultPlan(faults))
+        self.service.start_at(0.0)
+        self.first = self.service.process(0.0, "RequestChat", None, {"nickname": "Ann"}, None).payload
+
+    def ask(self, at, operation="GetMessages", **fields):
+        keys = {"user_id": self.first["userId"], "secure_key": self.first["secureKey"], **fields}
+        fault = self.service.draw(at, operation)
+        return self.service.process(at, operation, self.first["chatId"], keys, fault)
+
+    def row(self, now):
+        return next(self.service.ledger_rows(now))
+
+
+# kind -> (what is seen of the answer, contact booked)
+SEEN = {
+    "status_1": ((1, False), False),
+    "status_1_violation": ((1, True), False),
+    "status_2": ((2, True), True),
+    "http_500": (500, False),
+    "http_503": (503, False),
+    "malformed": ("garbled", True),
+    "html": ("garbled", False),
+    "unknown_status": ((7, False), True),
+    "slow": ((0, False), True),
+    "stall": ((0, False), True),
+    "drop_connection": ("closed", True),
+    "early_end": ((0, True), True),
+    "outage": ("closed", False),
+}
+
+
+def seen(answer):
+    if answer.drop:
+        assert answer.payload is None and answer.raw is None
+        return "closed"
+    if answer.http_status != 200:
+        return answer.http_status
+    if answer.payload is None:
+        assert answer.raw
+        return "garbled"
+    return answer.payload["statusCode"], answer.payload["chatEnded"]
+
+
+def test_every_kind_is_tested():
+    assert set(SEEN) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_what_each_kind_answers_and_whether_it_is_a_contact(kind):
+    chat = Chat(Fault(kind, delay_s=0.25))
+    expected, contact = SEEN[kind]
+    answer = chat.ask(4.0)
+    assert seen(answer) == expected
+    assert answer.delay_s == (0.25 if kind == "slow" else 0.0)
+    assert chat.row(5.0)["contacts"][1:] == ([[4.0, "GetMessages"]] if contact else [])
+
+
+@pytest.mark.parametrize("kind", ["status_1", "status_1_violation", "http_500", "http_503", "malformed", "html",
+                                  "unknown_status", "drop_connection"])  # fmt: skip
+@pytest.mark.parametrize("reaches", [False, True])
+def test_reaches_decides_whether_it_is_a_contact_and_the_answer_is_the_same(kind, reaches):
+    chat = Chat(Fault(kind, reaches=reaches))
+    assert seen(chat.ask(4.0)) == SEEN[kind][0]
+    assert (len(chat.row(5.0)["contacts"]) == 2) is reaches
+    assert chat.row(12.0)["end_reason"] == (None if reaches else "expired")
+
+
+@pytest.mark.parametrize("kind, reason", [("status_2", "unrecoverable"), ("early_end", "early")])
+def test_kinds_that_end_a_chat_do_so_at_that_contact(kind, reason):
+    row = (chat := Chat(Fault(kind)), chat.ask(4.0), chat.row(5.0))[2]
+    assert (row["end_reason"], row["ended_at"], row["late_contact_at"]) == (reason, 4.0, None)
+
+
+@pytest.mark.parametrize("kind", ["status_2", "early_end"])
+def test_a_chat_already_expired_is_expired_first(kind):
+    chat = Chat(Fault(kind))
+    assert seen(chat.ask(10.5)) == (0, True)
+    row = chat.row(11.0)
+    assert (row["end_reason"], row["ended_at"], row["late_contact_at"]) == ("expired", 10.0, 10.5)
+
+
+def test_early_end_says_the_customer_left():
+    answer = Chat(Fault("early_end")).ask(4.0, position="2")
+    assert [(event["type"], event["from"]["type"]) for event in answer.payload["messages"]] == [
+        ("ParticipantLeft", "Client")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["outage", "http_500", "status_1", "drop_connection"])
+def test_a_late_request_is_booked_even_if_it_goes_unanswered(kind):
+    chat = Chat(Fault(kind, reaches=False))
+    chat.ask(12.0)
+    assert chat.row(13.0)["late_contact_at"] == 12.0
+
+
+def test_requestchat_meets_status_2_as_a_refusal_and_early_end_not_at_all():
+    service = ChatService(CONFIG)
+    refused = service.process(0.0, "RequestChat", None, {"nickname": "A"}, Fault("status_2"))
+    assert seen(refused)[0] == 2 and not list(service.ledger_rows(0.0))
+    assert seen(service.process(0.0, "RequestChat", None, {"nickname": "A"}, Fault("early_end"))) == (
+        0,
+        False,
+    )
+
+
+# -- the plan ----------------------------------------------------------------------------------
+
+
+def test_the_first_open_fault_whose_chance_comes_up_strikes():
+    never, window, rest = Fault("html", chance=0.0), Fault("outage", from_s=2.0, until_s=4.0), Fault("slow")
+    plan = FaultPlan([never, window, rest])
+    assert [plan.draw(at, "GetMessages") for at in (1.999, 2.0, 3.999, 4.0)] == [rest, window, window, rest]
+
+
+def test_windows_count_from_the_first_draw_unless_told():
+    service = ChatService(CONFIG, FaultPlan([Fault("outage", from_s=2.0)]))
+    assert service.draw(1000.0, "GetMessages") is None
+    assert service.draw(1002.0, "GetMessages") is not None
+
+
+def test_windows_count_from_the_first_process_too():
+    service = ChatService(CONFIG, FaultPlan([Fault("outage", from_s=2.0)]))
+    service.process(1000.0, "RequestChat", None, {"nickname": "A"}, None)
+    assert service.draw(1002.0, "GetMessages") is not None
+
+
+def test_operations_narrow_a_fault():
+    plan = FaultPlan([Fault("outage", operations=frozenset({"SendMessage"}))])
+    assert plan.draw(0.0, "GetMessages") is None and plan.draw(0.0, "SendMessage")
+
+
+def test_chance_is_drawn_from_the_seed():
+    def strikes(seed):
+        plan = FaultPlan([Fault("status_1", chance=0.3)], seed)
+        return [plan.draw(0.0, "GetMessages") is not None for _ in range(2000)]
+
+    assert strikes(1) == strikes(1) != strikes(2)
+    assert 500 < sum(strikes(1)) < 700
+
+
+def test_a_whole_file_is_read(tmp_path):
+    file = tmp_path / "faults.toml"
+    file.write_text(
+        'seed = 7\n[[fault]]\nkind = "slow"\nchance = 1\ndelay_s = 3\noperations = ["GetMessages"]\n'
+        '[[fault]]\nkind = "drop_connection"\nreaches = false\nfrom_s = 1.5\nuntil_s = 2\n'
+    )
+    assert FaultPlan.load(file).faults == (
+        Fault("slow", 1, frozenset({"GetMessages"}), delay_s=3),
+        Fault("drop_connection", from_s=1.5, until_s=2, reaches=False),
+    )
+
+
+MISTAKES = [
+    ("kind = ", "", "not valid TOML"),
+    ("sead = 1", "sead", "unknown key"),
+    ('seed = "1"', "seed", "whole number"),
+    ("seed = true", "seed", "whole number"),
+    ("fault = 3", "fault", "[[fault]]"),
+    ("fault = [3]", "fault[1]", "table"),
+    ("[[fault]]", "fault[1].kind", "expected one of"),
+    ('[[fault]]\nkind = "gremlin"', "fault[1].kind", "expected one of"),
+    ("[[fault]]\nkind = []", "fault[1].kind", "expected one of"),
+    ('[[fault]]\nkind = "slow"\n[[fault]]\nkind = "slow"\ndelay = 1', "fault[2].delay", "unknown key"),
+    ('[[fault]]\nkind = "slow"\nchance = 1.5', "fault[1].chance", "0 to 1"),
+    ('[[fault]]\nkind = "slow"\nchance = -0.1', "fault[1].chance", "0 to 1"),
+    ('[[fault]]\nkind = "slow"\nchance = true', "fault[1].chance", "0 to 1"),
+    ('[[fault]]\nkind = "slow"\nchance = nan', "fault[1].chance", "0 to 1"),
+    ('[[fault]]\nkind = "slow"\ndelay_s = "3"', "fault[1].delay_s", "seconds"),
+    ('[[fault]]\nkind = "slow"\ndelay_s = inf', "fault[1].delay_s", "seconds"),
+    ('[[fault]]\nkind = "slow"\nfrom_s = -1', "fault[1].from_s", "seconds"),
+    ('[[fault]]\nkind = "slow"\noperations = "GetMessages"', "fault[1].operations", "a list"),
+    ('[[fault]]\nkind = "slow"\noperations = ["Refresh"]', "fault[1].operations", "a list"),
+    ('[[fault]]\nkind = "slow"\noperations = [["GetMessages"]]', "fault[1].operations", "a list"),
+    ('[[fault]]\nkind = "slow"\nreaches = 1', "fault[1].reaches", "true or false"),
+    ('[[fault]]\nkind = "slow"\nreaches = false', "fault[1].reaches", "slow"),
+    ('[[fault]]\nkind = "early_end"\nreaches = false', "fault[1].reaches", "early_end"),
+    ('[[fault]]\nkind = "outage"\nreaches = true', "fault[1].reaches", "outage"),
+]
+
+
+@pytest.mark.parametrize("text, key, expected", MISTAKES)
+def test_mistakes_name_file_key_and_what_was_expected(tmp_path, text, key, expected):
+    file = tmp_path / "faults.toml"
+    file.write_text(text)
+    with pytest.raises(FileError) as caught:
+        FaultPlan.load(file)
+    line = str(caught.value)
+    assert line.startswith(f"{file}: {key}: " if key else f"{file}: ") and expected in line
+    assert "\n" not in line
+
+
+def test_a_missing_or_unreadable_file(tmp_path):
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for file in (tmp_path / "none.toml", tmp_path, binary):
+        with pytest.raises(FileError) as caught:
+            FaultPlan.load(file)
+        assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
