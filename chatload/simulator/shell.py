@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import FrameType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -74,6 +76,17 @@ class _Protocol(HttpToolsProtocol):
         self.scope["chatload.transport"] = self.transport
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's server, for which being asked to stop is an ordinary end.
+
+    uvicorn raises the signal again once it has shut down, which would kill this process (SIGTERM).
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
+
 class SimulatorApp:
     """The ASGI app. Instants given to the model are this process's monotonic clock."""
 
@@ -103,7 +116,10 @@ class SimulatorApp:
 
     async def _operation(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._routes.find(scope["path"])
-        body = await _body(receive)
+        try:
+            body = await _body(receive)
+        except _GoneError:
+            return
         if found is None or (self._name is not None and found[0] != self._name):
             await _reply(send, 404, b"no such chat service")
             return
@@ -111,7 +127,8 @@ class SimulatorApp:
             await _reply(send, 405, b"POST only")
             return
         content_type = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
-        if body is None or (body and not content_type.startswith(_FORM)):
+        is_form = content_type.partition(";")[0].strip().lower() == _FORM
+        if body is None or ((body or content_type) and not is_form):
             await _reply(send, 413 if body is None else 415, b"")
             return
         _, operation, chat_id, names = found
@@ -150,11 +167,17 @@ def _fields(body: bytes, names: Mapping[str, str]) -> dict[str, str]:
     return {names[name]: value for name, value in pairs if name in names}
 
 
+class _GoneError(Exception):
+    """The client hung up before its request was whole."""
+
+
 async def _body(receive: Receive) -> bytes | None:
-    """The request's body; None where it is too large."""
+    """The request's body; None where it is too large. Raises _GoneError where the rest will not come."""
     parts, size = [], 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
         part = message.get("body", b"")
         size += len(part)
         if size > MAX_BODY_BYTES:
@@ -189,13 +212,14 @@ def run(
             listener.listen(4096)
         except (OSError, OverflowError) as error:
             listener.close()
+            in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             raise UsageError(
-                f"cannot listen on {host}:{port}, it is in use or not ours ({error})",
-                "choose another --port, or 0 for any free one",
+                f"port {port} is in use" if in_use else f"cannot listen on {host}:{port} ({error})",
+                "choose another with --port, or 0 for any free one",
             ) from None
         shown = f"[{host}]" if ":" in host else host
         app = SimulatorApp(config, faults)
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 app,
                 http=_Protocol,
