@@ -64,8 +64,19 @@ class HeadBuilder:
 class _Answer:
     """What the parser has read so far of the one answer waited for."""
 
-    __slots__ = ("begun", "done", "framed", "head_done", "parser", "parts", "set_cookies", "size", "status",
-                 "surplus")  # fmt: skip
+    __slots__ = (
+        "begun",
+        "done",
+        "framed",
+        "head_done",
+        "lasting",
+        "parser",
+        "parts",
+        "set_cookies",
+        "size",
+        "status",
+        "surplus",
+    )
 
     def __init__(self) -> None:
         self.parser: Any = None
@@ -73,7 +84,7 @@ class _Answer:
 
     def expect(self) -> None:
         """Forget the last answer."""
-        self.begun = self.head_done = self.done = self.framed = self.surplus = False
+        self.begun = self.head_done = self.done = self.framed = self.lasting = self.surplus = False
         self.status = self.size = 0
         self.parts: list[bytes] = []
         self.set_cookies: list[bytes] | None = None
@@ -106,9 +117,12 @@ class _Answer:
                 self.parts.append(data)
 
     def on_message_complete(self) -> None:
+        if self.done:
+            return
         if self.status >= 200 or self.status == 101:
             self.done = True
-        elif not self.done:
+            self.lasting = self.parser.should_keep_alive()  # known only here: llhttp forgets it next
+        else:
             self.begun = self.framed = False  # an interim answer: the real one is yet to come
 
 
@@ -241,9 +255,7 @@ class LeanTransport:
 
     def _wrap(self, sock: Any) -> Any:
         endpoint = self._endpoint
-        return endpoint.context.wrap_socket(
-            sock, server_hostname=endpoint.host, do_handshake_on_connect=False
-        )
+        return endpoint.context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
 
     def _send_first(self, sock: Any, message: bytes) -> int:
         """Hand over the first bytes; how many went."""
@@ -305,7 +317,7 @@ class LeanTransport:
             raise _Failed("connection", "connection closed before the answer")
         if answer.framed or not answer.head_done:
             raise _Failed("connection", "answer cut short")
-        answer.done = answer.surplus = True
+        answer.done = True
 
     def _finish(self, sent_at: float, received_at: float, connect_s: float) -> WireResult:
         answer = self._answer
@@ -314,7 +326,7 @@ class LeanTransport:
         answer.parts = []
         if answer.set_cookies is not None:
             self._keep_cookies(answer.set_cookies)
-        if answer.surplus or not answer.parser.should_keep_alive():
+        if answer.surplus or not answer.lasting:
             self.close()
         return WireResult(sent_at, received_at, connect_s, answer.status, body)
 

@@ -1,7 +1,8 @@
 """The requests transport: for proxies, client certificates and corporate TLS, as requests has them.
 
 Slower, with the same claims: urllib3 may open a new connection in place of one it finds closed
-before it sends, but with no retries allowed it never sends a request twice. The total deadline
+before it sends, but with no retries allowed it never sends a request twice. Bytes after the end
+of an answer that came with it are dropped unseen and the connection is kept. The total deadline
 needs gevent's monkey-patching (as under Locust); without it only each single wait is limited.
 """
 
