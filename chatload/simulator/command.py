@@ -109,5 +109,14 @@ def _config(timeout_s: float, options: dict[str, object]) -> SimulatorConfig:
         low, high = cast(tuple[float, float], options[name])
         if not 0 <= low <= high < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {low:g} {high:g}", "expected LOW HIGH, seconds, LOW first")
+    for name in ("keeps_ended", "idle_alert", "idle_close"):
+        seconds = cast(float, options[name])
+        if not 0 <= seconds < float("inf"):
+            raise UsageError(f"--{name.replace('_', '-')} {seconds:g}", "expected seconds, not below 0")
+    if not 0 <= cast(float, options["agent_leaves_chance"]) <= 1:
+        raise UsageError(f"--agent-leaves-chance {options['agent_leaves_chance']}", "expected 0 to 1")
+    limit = cast(int | None, options["limit_for_sessions"])
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit-for-sessions {limit}", "expected 1 or more")
     values = {renamed.get(name, name): value for name, value in options.items()}
     return SimulatorConfig(flex_disconnect_timeout_s=timeout_s, **values)  # type: ignore[arg-type]

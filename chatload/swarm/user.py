@@ -50,7 +50,8 @@ class ChatUser(User):
 
     def stop(self, force: bool = False) -> Any:
         """Locust wants this user gone: its chat says goodbye, or at once with `force`."""
-        self.leave.set()
+        if not force:
+            self.leave.set()
         return super().stop(force)
 
     @task

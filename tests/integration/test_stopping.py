@@ -51,7 +51,7 @@ def test_two_worker_processes(tmp_path):
 
 @pytest.mark.parametrize(("how", "processes"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)])
 def test_a_signal_in_the_middle(tmp_path, how, processes):
-    more = ("--processes", processes, "--master-bind-port", free_port()) if processes else ()
+    more = ("--processes", processes, *ports()) if processes else ()
     with simulator(*TIMEOUT) as host:
         command = locust_command(
             host,
@@ -118,6 +118,12 @@ def test_the_requests_transport_holds_chats_too(tmp_path):
         )  # fmt: skip
         assert run.returncode == 0, run.stdout + run.stderr
         check(host, tmp_path / "run", 10)
+
+
+def ports():
+    """Where a master listens and its workers find it; not Locust's default, which may be taken."""
+    port = free_port()
+    return ("--master-bind-port", port, "--master-port", port)
 
 
 def free_port():

@@ -9,7 +9,7 @@ from chatload.analysis.ledger import FIELDS, LedgerRow
 from chatload.analysis.reconcile import reconcile
 from tests.virtual.schedules import schedules
 
-SCHEDULES, CHATS = 200, 250
+SCHEDULES, CHATS = 220, 340
 seen = Counter()
 
 
@@ -39,7 +39,7 @@ def test_no_proven_verdict_is_contradicted(capsys):
         print(f"\n  {seen['schedules']} schedules, {seen['sessions']} sessions, unproven {share:.1%} of {dropped}")
         print("  " + ", ".join(f"{name} {count}" for name, count in sorted(seen.items())))
     assert seen["schedules"] >= SCHEDULES
-    assert seen["sessions"] >= 50_000 * 0.9
+    assert seen["sessions"] >= 50_000
     for name in (
         "completed", "ended_by_agent", "closed_idle", "dropped_late", "dropped_early", "dropped_unproven",
         "refused", "failed", "gave_up", "cut_off",
