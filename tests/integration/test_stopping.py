@@ -40,7 +40,7 @@ def test_two_worker_processes(tmp_path):
     with simulator(*TIMEOUT) as host:
         run = locust(
             host, tmp_path / "run", "-u", "40", "-r", "40", "-t", "8s", "--processes", "2", *TIMEOUT,
-            "--script", script, "--master-bind-port", free_port(),
+            "--script", script, *ports(),
         )  # fmt: skip
         assert run.returncode == 0, run.stdout + run.stderr
         summary, ledger = check(host, tmp_path / "run", 40)
