@@ -330,7 +330,7 @@ class ChatSession:
                 value = getattr(reply, name)
                 if value is not None:
                     keys[name] = value
-        if reply.events and self._opening is not None:
+        if self._opening is not None and (reply.events or reply.next_position is not None):
             self._transcript.synchronise(self._take_events(exchange), self._opening)
 
     def _take_events(self, exchange: Exchange) -> list[Event]:

@@ -11,6 +11,8 @@ MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
 #: How the vendor's browser client polls (seconds).
 WIDGET_INTERVAL_S = 3.0
 _RTT_WINDOW = 16
+#: A tick's instant, computed back from floating point, is this near a whole number of intervals.
+_EXACT = 1e-6
 
 
 @dataclass(slots=True)
@@ -68,8 +70,8 @@ class RefreshPolicy:
         return clock.contact_sent + max(self.timeout_s - room, 0.1 * self.timeout_s)
 
     def ticked(self, clock: RefreshClock, due: float) -> None:
-        """The refresh that was due at `due` was sent."""
-        clock.last_tick = round((due - clock.anchor) / self.interval_s)
+        """The refresh that was due at `due` was sent; a retry between two ticks uses neither up."""
+        clock.last_tick = max(clock.last_tick, floor((due - clock.anchor) / self.interval_s + _EXACT))
 
     def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
         """When to retry after `failures` unsuccessful requests in a row: backing off, but never

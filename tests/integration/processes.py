@@ -56,9 +56,17 @@ def locust_command(host, run_dir, *options, locustfile=CHAT):
 
 
 def locust(host, run_dir, *options, timeout=110, **more):
-    """One headless Locust run to its end; gives the finished process."""
+    """One headless Locust run to its end; gives the finished process. Its workers never outlive it."""
     command = locust_command(host, run_dir, *options, **more)
-    return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=timeout, check=False)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
+    ) as run:
+        try:
+            out, err = run.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(run.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, run.returncode, out, err)
 
 
 def chatload(*arguments, timeout=60):

@@ -90,6 +90,8 @@ def test_no_verdict_is_contradicted(mix, tmp_path):
     assert {chat for chat, verdict in verdicts.items() if verdict == "dropped_late"} <= dropped
     if "outage" in mix or "late plan" in mix:
         assert dropped
+    if "0/true" in mix or "late plan" in mix:
+        # An outage that is learned by 2 stays unproven: any of the requests it swallowed may have been a contact.
         assert summary["sessions"]["by_verdict"]["dropped_late"] > 0
 
 

@@ -1,0 +1,93 @@
+"""Histograms keep their stated error and merge; books balance or say that they do not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.effects import Exchange
+from chatload.session.histogram import RELATIVE_ERROR, Histogram
+from chatload.session.record import SessionRecord
+
+DURATIONS = st.lists(st.floats(1e-5, 1e4), min_size=1, max_size=300)
+
+
+def filled(values):
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    return histogram
+
+
+@given(DURATIONS, st.floats(0, 1))
+def test_a_quantile_is_within_the_stated_error(values, q):
+    rank = q * (len(values) - 1)
+    low, high = sorted(values)[int(rank)], sorted(values)[min(int(rank) + 1, len(values) - 1)]
+    found = filled(values).quantile(q)
+    assert low * (1 - RELATIVE_ERROR) * 0.999 <= found <= high * (1 + RELATIVE_ERROR) * 1.001
+
+
+@given(DURATIONS, DURATIONS)
+def test_merging_is_the_same_as_counting_in_one(ones, others):
+    merged = filled(ones)
+    merged.merge(filled(others))
+    assert merged.to_dict() == filled(ones + others).to_dict()
+    assert Histogram.from_dict(merged.to_dict()).to_dict() == merged.to_dict()
+
+
+def test_an_empty_histogram_has_no_quantile():
+    assert Histogram().quantile(0.5) is None
+
+
+def test_zero_is_zero():
+    assert filled([0.0, 0.0, 1.0]).quantile(0.5) == 0.0
+
+
+def exchange(outcome=Outcome.FINE):
+    return Exchange(1.0, 1.0, 1.5, Reply(outcome, False))
+
+
+def kept():
+    books = Books()
+    books.started += 1
+    books.sent["GetMessages"] += 2
+    books.request("GetMessages", exchange())
+    books.request("GetMessages", exchange(Outcome.UNSUCCESSFUL))
+    books.session(SessionRecord(verdict="dropped_late", blame="plan"))
+    return books
+
+
+def test_books_balance():
+    assert kept().balanced()
+
+
+@pytest.mark.parametrize("loss", ["a session", "a request", "an operation's requests swapped"])
+def test_a_loss_shows(loss):
+    books = kept()
+    if loss == "a session":
+        books.started += 1
+    elif loss == "a request":
+        books.sent["GetMessages"] += 1
+    else:
+        books.sent["SendMessage"] += 1
+        books.sent["GetMessages"] -= 1
+    assert not books.balanced()
+
+
+def test_a_request_cut_off_in_flight_has_an_outcome():
+    books = kept()
+    books.sent["GetMessages"] += 1
+    assert not books.balanced()
+    books.cut("GetMessages")
+    assert books.balanced()
+    assert books.outcomes["GetMessages"]["connection"] == 1
+
+
+def test_books_travel_and_merge():
+    total = Books()
+    total.merge(Books.from_dict(kept().to_dict()))
+    total.merge(kept())
+    assert total.balanced()
+    assert (total.started, total.blames["plan"], total.latency["GetMessages"].count) == (2, 2, 4)

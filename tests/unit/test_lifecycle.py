@@ -1,0 +1,145 @@
+"""The life cycle, step by step, answered by hand."""
+
+import pytest
+
+from chatload.protocol.reply import Event, Reply
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.effects import Exchange, Send, Wait, Woken
+from chatload.session.lifecycle import ChatSession, SessionSettings
+from chatload.session.policy import make_policy
+from chatload.session.script import CustomerScript, Distribution
+
+QUIET = CustomerScript(chat_length=Distribution("fixed", 10.0), messages=Distribution("fixed", 0))
+FINE, ENDED = Outcome.FINE, Outcome.ENDED
+
+
+class Server:
+    """Answers effects from a list of replies; keeps what was asked. Each call takes 10 ms."""
+
+    def __init__(self, replies, script=QUIET, timeout=6.0, stop_at=float("inf")):
+        self.books, self.now, self.asked, self.stop_at = Books(), 0.0, [], stop_at
+        self.session = ChatSession(SessionSettings(make_policy("fixed", timeout), 1.0, script), self.books, 1, 0.0)
+        self.replies = list(replies)
+
+    def run(self):
+        steps = self.session.steps()
+        try:
+            effect = next(steps)
+            while True:
+                effect = steps.send(self.answer(effect))
+        except StopIteration:
+            assert self.books.balanced()
+            return self.session.record
+
+    def answer(self, effect):
+        if isinstance(effect, Wait):
+            self.now = max(self.now, min(effect.until, self.stop_at))
+            return Woken(self.now, self.now >= self.stop_at)
+        assert isinstance(effect, Send)
+        self.asked.append((round(self.now, 2), effect.operation, dict(effect.fields)))
+        reply = self.replies.pop(0) if self.replies else Reply(FINE, False)
+        sent, self.now = self.now, self.now + 0.01
+        lost = reply.outcome in (Outcome.TIMEOUT, Outcome.CONNECTION)
+        return Exchange(sent, sent, self.now, reply, answered=not lost)
+
+
+def opened(**more):
+    return Reply(FINE, False, "chat-1", "u", "k1", "7", 2, **more)
+
+
+def test_polls_at_once_then_on_the_clock_and_disconnects_at_the_end():
+    server = Server([opened(), *[Reply(FINE, False)] * 5, Reply(ENDED, True)])
+    record = server.run()
+    assert record.verdict == "completed"
+    assert [operation for _, operation, _ in server.asked] == ["RequestChat", *["GetMessages"] * 5, "Disconnect"]
+    assert [at for at, _, _ in server.asked] == [0.0, 0.01, 2.01, 4.01, 6.01, 8.01, 10.01]
+    assert (record.requests, record.contacts) == (7, 7)
+
+
+def test_newest_keys_and_position_are_used():
+    server = Server([opened(), Reply(FINE, False, secure_key="k2", next_position=9), Reply(FINE, False)])
+    server.run()
+    assert server.asked[1][2]["secure_key"] == "k1"
+    assert server.asked[1][2]["position"] == "2"
+    assert server.asked[2][2]["secure_key"] == "k2"
+    assert server.asked[2][2]["position"] == "9"
+    assert server.asked[2][2]["chat_id"] == "chat-1"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNSUCCESSFUL, Outcome.VIOLATION, Outcome.HTTP_ERROR, Outcome.TIMEOUT])
+def test_a_failed_refresh_is_retried_before_the_deadline(outcome):
+    server = Server([opened(), Reply(FINE, False), *[Reply(outcome, False)] * 3, Reply(FINE, False)])
+    server.run()
+    times = [at for at, operation, _ in server.asked if operation == "GetMessages"]
+    assert times[1] == 2.01
+    assert times[1] < times[2] < times[3] < times[4] < 6.0
+    assert times[5] == 4.01
+
+
+def test_the_first_request_is_never_sent_twice_where_it_may_have_been_taken():
+    server = Server([Reply(Outcome.TIMEOUT, False)])
+    record = server.run()
+    assert record.verdict == "gave_up"
+    assert record.chat_id == ""
+    assert len(server.asked) == 1
+
+
+def test_an_unsuccessful_first_request_is_retried_then_refused():
+    server = Server([Reply(Outcome.UNSUCCESSFUL, False)] * 10)
+    assert server.run().verdict == "refused"
+    assert len(server.asked) == 4
+
+
+def test_an_agent_who_leaves_ends_the_chat():
+    left = Event(3, "ParticipantLeft", "Agent", "A", 1)
+    joined = Event(2, "ParticipantJoined", "Agent", "A", 0)
+    server = Server([opened(), Reply(FINE, False, events=(joined,)), Reply(ENDED, True, events=(left,))])
+    assert server.run().verdict == "ended_by_agent"
+    assert len(server.asked) == 3
+
+
+def test_an_end_without_a_transcript_is_asked_about():
+    """An answer to StartTyping says that the chat has ended, and not how."""
+    script = CustomerScript(
+        chat_length=Distribution("fixed", 10.0), waits_for_agent=False, think=Distribution("fixed", 1.0)
+    )
+    left = Event(3, "ParticipantLeft", "Agent", "A", 1)
+    server = Server([opened(), Reply(FINE, False), Reply(ENDED, True), Reply(ENDED, True, events=(left,))], script)
+    assert server.run().verdict == "ended_by_agent"
+    assert [operation for _, operation, _ in server.asked][2:] == ["StartTyping", "GetMessages"]
+
+
+def test_unrecoverable_in_time_is_failed():
+    record = Server([opened(), Reply(Outcome.UNRECOVERABLE, True)]).run()
+    assert (record.verdict, record.learned_by) == ("failed", "2")
+
+
+def test_a_stopped_run_says_goodbye_at_once():
+    server = Server([opened(), Reply(FINE, False), Reply(ENDED, True)], stop_at=1.0)
+    record = server.run()
+    assert (record.verdict, record.goodbye_confirmed) == ("cut_off", True)
+    assert server.asked[-1][:2] == (1.0, "Disconnect")
+
+
+def test_disconnect_that_does_not_end_the_chat_is_not_completed():
+    record = Server([opened()]).run()
+    assert record.verdict == "gave_up"
+    assert record.why == "Disconnect was never confirmed"
+
+
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_cut_is_booked_once(in_flight):
+    server = Server([opened()])
+    steps = server.session.steps()
+    effect = next(steps)
+    effect = steps.send(server.answer(effect))
+    while isinstance(effect, Send) is not in_flight:
+        effect = steps.send(server.answer(effect))
+    steps.close()
+    server.session.cut(5.0)
+    server.session.cut(6.0)
+    record = server.session.record
+    assert (record.verdict, record.goodbye_confirmed, record.ended_at) == ("cut_off", False, 5.0)
+    assert server.books.balanced()
+    assert server.books.verdicts == {"cut_off": 1}
