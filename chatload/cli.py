@@ -78,7 +78,7 @@ def main() -> None:
 
     \b
       chatload simulator --flex-disconnect-timeout 45      a chat service to try it on
-      locust -f locustfiles/steady.py --host URL --headless --run-dir reports/mine
+      locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 
     The commands below take that folder as RUN:
 
