@@ -23,6 +23,7 @@ from chatload.errors import ChatloadError
 _LAZY = {
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
+    "options": "chatload.swarm.options:options",
 }
 _INTERRUPTED = 130
 _FIRST_COLUMNS = (

@@ -2,7 +2,7 @@
 
     locust -f locustfiles/chat.py --host http://127.0.0.1:8080 --headless -u 100 -r 10 -t 5m
 
-chatload's own settings are Locust options: see `locust -f locustfiles/chat.py --help`.
+chatload's own settings are Locust options: `chatload options` lists them.
 """
 
 from chatload.swarm.user import ChatUser

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import shutil
+from collections.abc import Callable
 from typing import Any
 
+import click
 from locust import events
 
 #: Users are given this long (seconds) to say goodbye where --stop-timeout is not set: without it
@@ -11,14 +15,8 @@ from locust import events
 DEFAULT_STOP_TIMEOUT = "5"
 
 
-@events.init_command_line_parser.add_listener
-def add_options(parser: Any, **_: Any) -> None:
-    """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
-
-    def add(flag: str, default: Any, help: str, **more: Any) -> None:
-        env = "CHATLOAD_" + flag.strip("-").replace("-", "_").upper()
-        parser.add_argument(flag, default=default, env_var=env, help=help, **more)
-
+def declare(add: Callable[..., Any]) -> None:
+    """Call `add(flag, default, help, **argparse settings)` for every option, in order."""
     add("--flex-disconnect-timeout", "45", "The server's flex-disconnect-timeout: the longest silence it "
         "forgives, 1 to 1728000 s. Default 45, the server's own default.", metavar="S")  # fmt: skip
     add("--refresh-policy", "fixed", "When GetMessages is sent: fixed (every --refresh-interval, as a "
@@ -41,4 +39,39 @@ def add_options(parser: Any, **_: Any) -> None:
         "timeout.", metavar="S")  # fmt: skip
     add("--chat-seed", "0", "Seed of what customers do.", metavar="N")
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
+
+
+def variable(flag: str) -> str:
+    """The environment variable that sets an option."""
+    return "CHATLOAD_" + flag.strip("-").replace("-", "_").upper()
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: Any, **_: Any) -> None:
+    """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
+
+    def add(flag: str, default: Any, text: str, **more: Any) -> None:
+        parser.add_argument(flag, default=default, env_var=variable(flag), help=text, **more)
+
+    declare(add)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT)
+
+
+@click.command()
+def options() -> None:
+    """List chatload's options of every locustfile.
+
+    Locust prints its --help before it reads the locustfile, so ours are not in it.
+    """
+    width = shutil.get_terminal_size((80, 24)).columns
+    parser = argparse.ArgumentParser(
+        prog="locust -f locustfiles/chat.py",
+        usage="locust -f locustfiles/chat.py --host URL [--headless -u USERS -r RATE -t TIME] [OPTIONS]",
+        description="Beside Locust's own options (locust --help). Times are seconds, floats allowed.",
+        epilog="Each also from the environment as CHATLOAD_..., such as CHATLOAD_REFRESH_POLICY=deadline, "
+        "from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
+        add_help=False,
+    )
+    declare(lambda flag, default, text, **more: parser.add_argument(flag, help=text, **more))
+    click.echo(parser.format_help(), nl=False)

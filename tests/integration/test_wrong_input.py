@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.integration.processes import chatload, locust, simulator
+from tests.integration.processes import ENV, chatload, locust, simulator
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,15 @@ def refused(run, says):
     assert "Traceback" not in run.stderr
     ours = [line for line in run.stderr.splitlines() if line.startswith("chatload:")]
     assert len(ours) == 1, run.stderr
+
+
+def test_options_come_from_the_environment_too(host, tmp_path, monkeypatch):
+    monkeypatch.setitem(ENV, "CHATLOAD_FLEX_DISCONNECT_TIMEOUT", "0.25")
+    refused(locust(host, tmp_path / "run", "--service", "support"), "--flex-disconnect-timeout 0.25 is outside")
+
+
+def test_every_option_is_listed():
+    listed = chatload("options")
+    assert listed.returncode == 0, listed.stderr
+    for option in ("--flex-disconnect-timeout", "--refresh-policy", "--transport", "--chat-seed", "--run-dir"):
+        assert f"\n  {option} " in listed.stdout
