@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.lock import RLock
 from locust import log as locust_log
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -60,8 +61,12 @@ class Run:
         self._drained: set[str] = set()
         self._ended = 0
         self._stop_asked = False
+        self._stop_lock = RLock()
         if self.is_worker:
-            self.runner.register_message(DRAIN, self._on_drain, concurrent=True)
+            self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
+            # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
+            # which may make the master stop inside its only listener, deaf to them from then on.
+            environment.events.quitting.add_listener(self._stop_worker)
         if self.is_master:
             self.runner.register_message(FACTS, self._on_facts)
 
@@ -169,14 +174,16 @@ class Run:
         """test_stopping on the master: have every worker stop its users and hand over its last facts."""
         if not self.is_master or self._writer is None:
             return
-        awaited = set(self._by_worker) | set(self.runner.clients)
+        awaited = set(self.runner.clients)
         self.runner.send_message(DRAIN)
         until = time.monotonic() + float(self.environment.stop_timeout or 0) + DRAIN_GRACE_S
         while awaited - self._drained and time.monotonic() < until:
             gevent.sleep(0.05)
 
-    def _on_drain(self, environment: Environment, msg: Any, **_: Any) -> None:
-        self.runner.stop()
+    def _stop_worker(self, **_: Any) -> None:
+        """Stop this worker's users and hand over the last facts; asked for by the master, by a signal, or both."""
+        with self._stop_lock:
+            self.runner.stop()
 
     def end(self) -> None:
         """test_stop: everyone has gone; hand over or write down what is left."""

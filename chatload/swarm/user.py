@@ -51,6 +51,8 @@ class ChatUser(User):
     def stop(self, force: bool = False) -> Any:
         """Locust wants this user gone: its chat says goodbye, or at once with `force`."""
         if not force:
+            if self.leave.is_set():
+                return False
             self.leave.set()
         return super().stop(force)
 

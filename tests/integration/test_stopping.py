@@ -1,5 +1,6 @@
 """The books balance however the run ends, in one process and in several."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -49,8 +50,27 @@ def test_two_worker_processes(tmp_path):
     assert summary["sessions"]["by_verdict"]["cut_off"] > 0
 
 
-@pytest.mark.parametrize(("how", "processes"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGINT, 2)])
-def test_a_signal_in_the_middle(tmp_path, how, processes):
+def test_a_number_of_chats_in_two_worker_processes(tmp_path):
+    with simulator(*TIMEOUT) as host:
+        run = locust(
+            host, tmp_path / "run", "-u", "10", "-r", "10", "--chats", "25", *TIMEOUT, "--chat-length", "2",
+            "--processes", "2", *ports(),
+        )  # fmt: skip
+        assert run.returncode == 0, run.stdout + run.stderr
+        summary, _ = check(host, tmp_path / "run", 25)
+    assert summary["sessions"]["by_verdict"]["completed"] >= 25
+
+
+@pytest.mark.parametrize(
+    ("how", "processes", "to_all"),
+    [
+        (signal.SIGINT, 0, False),
+        (signal.SIGTERM, 0, False),
+        (signal.SIGINT, 2, False),
+        (signal.SIGINT, 2, True),  # Ctrl-C in a terminal
+    ],
+)
+def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
     more = ("--processes", processes, *ports()) if processes else ()
     with simulator(*TIMEOUT) as host:
         command = locust_command(
@@ -67,9 +87,14 @@ def test_a_signal_in_the_middle(tmp_path, how, processes):
             "1000",
             *more,
         )
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        run = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
+        )
         wait_for(lambda: len(ledger_of(host)) >= 30)
-        run.send_signal(how)
+        if to_all:
+            os.killpg(run.pid, how)
+        else:
+            run.send_signal(how)
         out, err = run.communicate(timeout=60)
         assert "Traceback" not in err, err
         assert run.returncode == 0, out + err
