@@ -33,8 +33,10 @@ def declare(add: Callable[..., Any]) -> None:
     add("--script", "", "What customers do: a .toml file. Default: a short conversation.", metavar="FILE")
     add("--chat-length", "", "Mean length of a chat, exponential, s. Default: the script's (60).", metavar="S")
     add("--chats", "0", "Stop once this many chats have ended. 0: do not.", metavar="N")
-    add("--transport", "lean", "lean (fast, exact instants) or requests (proxies, client certificates).",
+    add("--transport", "lean", "lean (fast, exact instants) or requests (for proxies).",
         choices=["lean", "requests"])  # fmt: skip
+    add("--ca-file", "", "Authorities to believe in place of the system's, PEM.", metavar="FILE")
+    add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
     add("--request-timeout", "", "Total time one call may take. Default: the smaller of 10 and half the "
         "timeout.", metavar="S")  # fmt: skip
     add("--chat-seed", "0", "Seed of what customers do.", metavar="N")

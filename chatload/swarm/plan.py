@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from chatload.errors import UsageError
@@ -56,7 +57,9 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     if request_timeout is None:
         request_timeout = min(REQUEST_TIMEOUT_S, timeout / 2)
     dialect = load_dialect(options.dialect)
-    endpoint = Endpoint(host)
+    endpoint = Endpoint(host, ca_file=_file(options, "ca_file"), client_cert=_file(options, "client_cert"))
+    if endpoint.tls:
+        _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
     return Plan(
         host=host,
         service=options.service,
@@ -106,6 +109,14 @@ def _number(options: Namespace, name: str) -> float | None:
     if not 0 < number < float("inf"):
         raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
     return number
+
+
+def _file(options: Namespace, name: str) -> str | None:
+    """The path in an option, of a file that is there; None where it was left empty."""
+    path = str(getattr(options, name) or "")
+    if path and not Path(path).is_file():
+        raise UsageError(f"--{name.replace('_', '-')} {path}: no such file")
+    return path or None
 
 
 def _whole(options: Namespace, name: str) -> int:

@@ -24,6 +24,7 @@ def host():
         (("--refresh-policy", "fraction", "--refresh-fraction", "1.5"), "--allow-late-refresh"),
         (("--script", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
         (("--dialect", "klingon"), "no dialect named 'klingon'"),
+        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
         (("--chats", "many"), "--chats many is not a whole number"),
     ],
 )
