@@ -16,7 +16,7 @@ from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
 from chatload.session.policy import RefreshClock, RefreshPolicy
-from chatload.session.record import SessionRecord, Verdict
+from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Action, Customer, CustomerScript
 from chatload.session.trail import Trail, blame
 from chatload.session.transcript import Transcript
@@ -275,7 +275,8 @@ class ChatSession:
     def _wait(self, until: float) -> Steps:
         woken = yield Wait(until)
         assert isinstance(woken, Woken)
-        self._now = woken.now
+        # Woken too late is the generator's lateness; woken before is a stop, and what follows is due now.
+        self._now = min(woken.now, until)
         self._stopping = self._stopping or woken.stopping
 
     def _ask(self, operation: str, extra: Mapping[str, str], due: float) -> Asked:
@@ -370,9 +371,9 @@ class ChatSession:
         record.generator_s = own
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
-            record.blame = blame(trail, timeout, sent).value
-            silence = sent - trail.received
-            record.generator_suspect = trail.shares.planned < timeout and silence - trail.shares.generator <= timeout
+            whose = blame(trail, timeout, sent)
+            record.blame = whose.value
+            record.generator_suspect = whose is Blame.GENERATOR
         elif finding.verdict is Verdict.DROPPED_UNPROVEN:
             record.generator_suspect = finding.upper_s - own - trail.stalled_s <= timeout < finding.upper_s
         self._close(finding.verdict, finding.why, exchange.received_at)

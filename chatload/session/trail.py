@@ -124,6 +124,12 @@ class Trail:
         """Bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
         return self._least_gap(sent), received - self.sent
 
+    def silence(self, sent: float, timeout_s: float) -> float:
+        """The silence a proven lateness stands on: since the last sure contact was answered; since it
+        left, where that alone is not too long and the server's timestamp was the witness (seconds)."""
+        since_answer = sent - self.received
+        return since_answer if since_answer > timeout_s else sent - self.sent
+
     def feasible(self, gap: float, sent: float) -> bool:
         """Whether the server may have seen no silence longer than `gap` up to the instant `sent`.
 
@@ -167,9 +173,9 @@ def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
     share would have, the largest.
     """
     shares = trail.shares
-    if shares.planned >= timeout_s:
+    silence = trail.silence(sent, timeout_s)
+    if shares.planned + silence - (sent - trail.received) >= timeout_s:
         return Blame.PLAN
-    silence = sent - trail.received
     others = {
         Blame.GENERATOR: shares.generator,
         Blame.SERVER: shares.server,

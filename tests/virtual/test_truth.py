@@ -24,10 +24,27 @@ def check_schedule(schedule):
     assert run.books.started == len(run.records)
     result = reconcile(run.records, [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger])
     assert not result.contradictions, result.contradictions[:3]
+    check_blame(schedule, {record.blame for record in run.records})
     seen["schedules"] += 1
     seen["sessions"] += len(run.records)
     seen.update(record.verdict for record in run.records)
     seen.update("blame " + record.blame for record in run.records if record.blame)
+
+
+def check_blame(schedule, blames):
+    """Nobody is blamed for what did not happen in this schedule."""
+    kinds = {fault.kind for fault in schedule.faults}
+    network = schedule.network
+    kind, _, *tuned = schedule.policy
+    if kind == "deadline" or not tuned or tuned[-1] == 0.5:  # far from the deadline
+        assert "plan" not in blames
+    if not schedule.stalls.windows:
+        assert "generator" not in blames
+    if not kinds and not network.loss:
+        assert "server" not in blames
+        assert "retries" not in blames
+    if not kinds & {"outage", "drop_connection"} and not network.refused:
+        assert "network" not in blames
 
 
 def test_no_proven_verdict_is_contradicted(capsys):
