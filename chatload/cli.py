@@ -23,7 +23,7 @@ from chatload.errors import ChatloadError
 _LAZY = {
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
-    "options": "chatload.swarm.options:options",
+    "options": "chatload.swarm.option_list:options",
 }
 _INTERRUPTED = 130
 _FIRST_COLUMNS = (

@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import shutil
-from collections.abc import Callable
 from typing import Any
 
-import click
 from locust import events
+
+from chatload.swarm.option_list import declare, variable
 
 #: Users are given this long (seconds) to say goodbye where --stop-timeout is not set: without it
 #: Locust kills them in the middle of their chats.
 DEFAULT_STOP_TIMEOUT = "5"
-
-
-def declare(add: Callable[..., Any]) -> None:
-    """Call `add(flag, default, help, **argparse settings)` for every option, in order."""
-    add("--flex-disconnect-timeout", "45", "The server's flex-disconnect-timeout: the longest silence it "
-        "forgives, 1 to 1728000 s. Default 45, the server's own default.", metavar="S")  # fmt: skip
-    add("--refresh-policy", "fixed", "When GetMessages is sent: fixed (every --refresh-interval, as a "
-        "browser does), fraction (of the timeout), deadline (as late as is safe).",
-        choices=["fixed", "fraction", "deadline"])  # fmt: skip
-    add("--refresh-interval", "", "For fixed: every so many seconds. Default: the smaller of 3 and a "
-        "third of the timeout.", metavar="S")  # fmt: skip
-    add("--refresh-fraction", "", "For fraction: this part of the timeout. Default 0.5.", metavar="X")
-    add("--allow-late-refresh", False, "Let the interval be as long as the timeout or longer, to drop "
-        "chats on purpose.", action="store_true")  # fmt: skip
-    add("--service", "default", "The chat service's name in the URL.", metavar="NAME")
-    add("--dialect", "gms-v2", "How the service names things: a built-in dialect, or a .toml file.",
-        metavar="NAME_OR_FILE")  # fmt: skip
-    add("--script", "", "What customers do: a .toml file. Default: a short conversation.", metavar="FILE")
-    add("--chat-length", "", "Mean length of a chat, exponential, s. Default: the script's (60).", metavar="S")
-    add("--chats", "0", "Stop once this many chats have ended. 0: do not.", metavar="N")
-    add("--transport", "lean", "lean (fast, exact instants) or requests (for proxies).",
-        choices=["lean", "requests"])  # fmt: skip
-    add("--ca-file", "", "Authorities to believe in place of the system's, PEM.", metavar="FILE")
-    add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
-    add("--request-timeout", "", "Total time one call may take. Default: the smaller of 10 and half the "
-        "timeout.", metavar="S")  # fmt: skip
-    add("--chat-seed", "0", "Seed of what customers do.", metavar="N")
-    add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
-
-
-def variable(flag: str) -> str:
-    """The environment variable that sets an option."""
-    return "CHATLOAD_" + flag.strip("-").replace("-", "_").upper()
 
 
 @events.init_command_line_parser.add_listener
@@ -57,23 +22,3 @@ def add_options(parser: Any, **_: Any) -> None:
 
     declare(add)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT)
-
-
-@click.command()
-def options() -> None:
-    """List chatload's options of every locustfile.
-
-    Locust prints its --help before it reads the locustfile, so ours are not in it.
-    """
-    width = shutil.get_terminal_size((80, 24)).columns
-    parser = argparse.ArgumentParser(
-        prog="locust -f locustfiles/chat.py",
-        usage="locust -f locustfiles/chat.py --host URL [--headless -u USERS -r RATE -t TIME] [OPTIONS]",
-        description="Beside Locust's own options (locust --help). Times are seconds, floats allowed.",
-        epilog="Each also from the environment as CHATLOAD_..., such as CHATLOAD_REFRESH_POLICY=deadline, "
-        "from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
-        add_help=False,
-    )
-    declare(lambda flag, default, text, **more: parser.add_argument(flag, help=text, **more))
-    click.echo(parser.format_help(), nl=False)
