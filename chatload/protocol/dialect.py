@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote, quote_plus
 
@@ -14,6 +12,7 @@ import orjson
 
 from chatload.errors import FileError, UsageError
 from chatload.protocol.reply import ResponseNames
+from chatload.protocol.toml_file import parse_toml, read_toml
 from chatload.protocol.wire import WireRequest
 
 Encoding = Literal["form", "json"]
@@ -102,13 +101,7 @@ def load_dialect(name_or_path: str) -> Dialect:
     Raises UsageError for an unknown name, FileError (file, key, what was expected) for a bad file.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
-        path = Path(name_or_path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise FileError(path, "", f"cannot be read ({reason})") from None
-        return parse_dialect(text, str(path))
+        return _dialect(read_toml(name_or_path), name_or_path)
     folder = resources.files("chatload.protocol") / "dialects"
     known = sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name_or_path not in known:
@@ -118,10 +111,10 @@ def load_dialect(name_or_path: str) -> Dialect:
 
 def parse_dialect(text: str, source: str) -> Dialect:
     """A Dialect from TOML text; `source` names the file in errors."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise FileError(source, "", f"not valid TOML ({error})") from None
+    return _dialect(parse_toml(text, source), source)
+
+
+def _dialect(data: dict[str, Any], source: str) -> Dialect:
     table = _Table(source, "", data)
     request, server = table.table("request"), table.table("server", {})
     dialect = Dialect(

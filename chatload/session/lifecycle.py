@@ -25,17 +25,7 @@ from chatload.session.verdict import Finding, judge
 Steps = Generator[Effect, Result, None]
 Asked = Generator[Effect, Result, Exchange]
 
-_REFUSALS = frozenset(
-    {
-        Outcome.ENDED,
-        Outcome.UNRECOVERABLE,
-        Outcome.UNSUCCESSFUL,
-        Outcome.VIOLATION,
-        Outcome.HTTP_ERROR,
-        Outcome.MALFORMED,
-        Outcome.UNKNOWN_STATUS,
-    }
-)
+_UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _GOODBYES = 3
 #: A customer whose chat was not accepted waits this long before trying anew (seconds).
@@ -80,7 +70,6 @@ class ChatSession:
         self._ready = started_at
         self._now = started_at
         self._keys: dict[str, str] = {}
-        self._inherited = False
         self._failures = 0
         self._late_failures = 0
         self._stopping = False
@@ -147,7 +136,7 @@ class ChatSession:
         outcome = exchange.reply.outcome
         if self._stopping:
             self._close(Verdict.CUT_OFF, "the run was stopped before the chat was accepted", exchange.received_at)
-        elif outcome in _REFUSALS or outcome is Outcome.FINE:
+        elif outcome not in _UNANSWERED:
             self._close(Verdict.REFUSED, f"RequestChat: {exchange.reply.detail or 'no chatId'}", exchange.received_at)
         else:
             self._close(Verdict.GAVE_UP, f"RequestChat: {exchange.reply.detail}", exchange.received_at)
@@ -286,7 +275,7 @@ class ChatSession:
         books.sent[operation] += 1
         record.requests += 1
         self._in_flight = operation
-        exchange = yield Send(operation, fields, due, settings.request_timeout_s, self._inherited)
+        exchange = yield Send(operation, fields, due, settings.request_timeout_s)
         assert isinstance(exchange, Exchange)
         self._in_flight = ""
         self._stopping = self._stopping or exchange.stopping

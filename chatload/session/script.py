@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import exp, log
@@ -11,6 +10,7 @@ from random import Random
 from typing import Any
 
 from chatload.errors import FileError
+from chatload.protocol.toml_file import read_toml
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
     "fixed": ("value",),
@@ -152,12 +152,7 @@ _OPENERS = frozenset({"StartTyping", "SendMessage"})
 
 def load_script(path: str | Path) -> CustomerScript:
     """A CustomerScript from TOML; raises FileError naming file, key and what was expected."""
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(path, "", f"cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileError(path, "", f"not valid TOML ({error})") from None
+    data = read_toml(path)
     known = {f.name: f.type for f in fields(CustomerScript)}
     values: dict[str, Any] = {}
     for key, value in data.items():

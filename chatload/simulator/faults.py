@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from chatload.errors import FileError
 from chatload.protocol.dialect import OPERATION_FIELDS
+from chatload.protocol.toml_file import read_toml
 
 #: Kind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
 KINDS = {
@@ -74,12 +74,7 @@ class FaultPlan:
     @classmethod
     def load(cls, path: str | Path) -> FaultPlan:
         """A plan from TOML; raises FileError naming file, key and what was expected."""
-        try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(path, "", f"cannot be read ({error.strerror})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FileError(path, "", f"not valid TOML ({error})") from None
+        data = read_toml(path)
         for key in data:
             if key not in ("seed", "fault"):
                 raise FileError(path, key, "unknown key; expected seed or [[fault]]")

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from chatload.errors import UsageError
-from chatload.protocol.dialect import Dialect, load_dialect
+from chatload.protocol.dialect import Dialect, Encoder, load_dialect
 from chatload.protocol.wire import WireRequest
 from chatload.session.lifecycle import SessionSettings
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 
-#: An idle request may take this long at most by default (seconds); less under a short timeout.
+#: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
 _UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable"})
@@ -24,11 +24,13 @@ _UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything the users of one process share."""
+    """Everything the users of one process share. host: its URL without user and password. chats: stop
+    once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`."""
 
     host: str
     service: str
     dialect: Dialect
+    encoder: Encoder
     settings: SessionSettings
     chats: int
     seed: int
@@ -61,9 +63,10 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
     return Plan(
-        host=host,
+        host=endpoint.url,
         service=options.service,
         dialect=dialect,
+        encoder=dialect.encoder(options.service),
         settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
@@ -77,9 +80,8 @@ def preflight(plan: Plan) -> None:
 
     Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
     """
-    encoder = plan.dialect.encoder(plan.service)
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
-    request: WireRequest = encoder.encode("GetMessages", keys)
+    request: WireRequest = plan.encoder.encode("GetMessages", keys)
     transport = plan.open_transport()
     try:
         for _ in range(_PREFLIGHT_TRIES):
@@ -122,6 +124,9 @@ def _file(options: Namespace, name: str) -> str | None:
 def _whole(options: Namespace, name: str) -> int:
     value: Any = getattr(options, name)
     try:
-        return max(0, int(value or 0))
+        number = int(value or 0)
     except ValueError:
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number") from None
+        number = -1
+    if number < 0:
+        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number from 0 on")
+    return number

@@ -142,8 +142,12 @@ class Run:
             self._writer.add_sessions(sessions)
             self._writer.put_books(worker, self._by_worker[worker])
         except ChatloadError as error:
-            self.error = error
-            log.error("chatload: %s", error)
+            self._spoilt(error)
+
+    def _spoilt(self, error: ChatloadError) -> None:
+        """Facts could not be written: the run goes on, and will not be called good."""
+        self.error = error
+        log.error("chatload: %s", error)
 
     def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
         data = msg.data
@@ -200,11 +204,14 @@ class Run:
         self._flush()
         if self._progress is not None:
             self._progress.close()
-        self._note_lost_workers()
-        writer, self._writer = self._writer, None
-        writer.finish(time.time())
-        writer.close()
-        write_summary(self.run_dir)
+        try:
+            self._note_lost_workers()
+            writer, self._writer = self._writer, None
+            writer.finish(time.time())
+            writer.close()
+            write_summary(self.run_dir)
+        except ChatloadError as error:
+            self._spoilt(error)
 
     def _note_lost_workers(self) -> None:
         if not self.is_master or self._writer is None:
@@ -220,8 +227,12 @@ class Run:
         """quit: print what came of it; returns the exit code, given Locust's own `code`."""
         if self.run_dir is None or self.is_worker:
             return code
-        with RunReader.open(self.run_dir) as reader:
-            summary = summarize(reader)
+        try:
+            with RunReader.open(self.run_dir) as reader:
+                summary = summarize(reader)
+        except ChatloadError as error:
+            self._spoilt(error)
+            return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
         print(f"\nrun: {self.run_dir}", flush=True)

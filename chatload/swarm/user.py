@@ -71,9 +71,8 @@ class ChatUser(User):
             return
         transport = plan.open_transport()
         try:
-            encoder = plan.dialect.encoder(plan.service)
             names = plan.dialect.response
-            Driver(encoder, names, transport, run.monitor, self.leave, self._tell_locust).hold(session)
+            Driver(plan.encoder, names, transport, run.monitor, self.leave, self._tell_locust).hold(session)
         finally:
             transport.close()
             run.session_ended(session)

@@ -26,6 +26,7 @@ def host():
         (("--dialect", "klingon"), "no dialect named 'klingon'"),
         (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
         (("--chats", "many"), "--chats many is not a whole number"),
+        (("--chats", "-1"), "--chats -1 is not a whole number"),
     ],
 )
 def test_options(host, tmp_path, options, says):
