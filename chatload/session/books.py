@@ -18,7 +18,8 @@ class Books:
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
     outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
     itself could have caused. latency: seconds per operation, answered requests. lateness, gap: of
-    every refresh, seconds; a gap is its upper bound. stalls_s: time the process stood still.
+    every refresh, seconds; a gap is its upper bound. stalled_s: time the process stood still.
+    states: open sessions per state (opening, held, retrying, leaving): as of now, not a sum over time.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class Books:
         self.verdicts: Counter[str] = Counter()
         self.blames: Counter[str] = Counter()
         self.suspects = 0
+        self.states: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
         self.lateness = Histogram()
         self.gap = Histogram()
@@ -59,6 +61,13 @@ class Books:
             self.blames[record.blame] += 1
         self.suspects += record.generator_suspect
 
+    def moved(self, before: str, after: str) -> None:
+        """A session went from one state to another; "" is none."""
+        if before:
+            self.states[before] -= 1
+        if after:
+            self.states[after] += 1
+
     def stall(self, seconds: float) -> None:
         """Count one stretch in which this process stood still."""
         self.stalls += 1
@@ -80,6 +89,7 @@ class Books:
         self.verdicts.update(other.verdicts)
         self.blames.update(other.blames)
         self.suspects += other.suspects
+        self.states.update(other.states)
         for operation, histogram in other.latency.items():
             self.latency.setdefault(operation, Histogram()).merge(histogram)
         self.lateness.merge(other.lateness)
@@ -88,6 +98,25 @@ class Books:
         self.stalled_s += other.stalled_s
         self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
         self.cpu_saturated += other.cpu_saturated
+
+    def since(self, earlier: Books) -> Books:
+        """What was added since `earlier`, a former state of these books; states are those of now. Extremes
+        of its histograms are known to their stated error only, and a longest stall only if it grew."""
+        made = Books()
+        made.started = self.started - earlier.started
+        made.sent = self.sent - earlier.sent
+        made.outcomes = {op: by - earlier.outcomes.get(op, Counter()) for op, by in self.outcomes.items()}
+        made.verdicts, made.blames = self.verdicts - earlier.verdicts, self.blames - earlier.blames
+        made.suspects = self.suspects - earlier.suspects
+        made.states = Counter(self.states)
+        made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
+        made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
+        made.stalls = self.stalls - earlier.stalls
+        made.stalled_s = self.stalled_s - earlier.stalled_s
+        if self.longest_stall_s > earlier.longest_stall_s:
+            made.longest_stall_s = self.longest_stall_s
+        made.cpu_saturated = self.cpu_saturated - earlier.cpu_saturated
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON- and msgpack-safe form; `from_dict` reads it back."""
@@ -98,6 +127,7 @@ class Books:
             "verdicts": dict(self.verdicts),
             "blames": dict(self.blames),
             "suspects": self.suspects,
+            "states": {state: n for state, n in self.states.items() if n},
             "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
             "lateness": self.lateness.to_dict(),
             "gap": self.gap.to_dict(),
@@ -116,6 +146,7 @@ class Books:
         made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
         made.suspects = data["suspects"]
+        made.states = Counter(data.get("states", {}))
         made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
         made.lateness = Histogram.from_dict(data["lateness"])
         made.gap = Histogram.from_dict(data["gap"])

@@ -52,6 +52,20 @@ class Histogram:
                 self.minimum = value if self.minimum is None else min(self.minimum, value)
                 self.maximum = value if self.maximum is None else max(self.maximum, value)
 
+    def since(self, earlier: Histogram | None) -> Histogram:
+        """What was counted since `earlier`, a former state of this one; min and max are then those of the
+        buckets, within RELATIVE_ERROR."""
+        earlier = Histogram() if earlier is None else earlier
+        made = Histogram()
+        made.count, made.zeros = self.count - earlier.count, self.zeros - earlier.zeros
+        before = earlier.buckets
+        made.buckets = {key: more for key, n in self.buckets.items() if (more := n - before.get(key, 0))}
+        if made.count and self.minimum is not None and self.maximum is not None:
+            low, high = (min(made.buckets), max(made.buckets)) if made.buckets else (0, 0)
+            made.minimum = 0.0 if made.zeros else max(_middle(low), self.minimum)
+            made.maximum = min(_middle(high), self.maximum) if made.buckets else 0.0
+        return made
+
     def quantile(self, q: float) -> float | None:
         """The q-quantile (0..1) in seconds, None where nothing was counted."""
         if not self.count or self.minimum is None or self.maximum is None:
@@ -63,8 +77,7 @@ class Histogram:
         for key in sorted(self.buckets):
             seen += self.buckets[key]
             if rank < seen:
-                middle = 2 * exp(key * _GAMMA_LOG) / (1 + exp(_GAMMA_LOG))
-                return min(max(middle, self.minimum), self.maximum)
+                return min(max(_middle(key), self.minimum), self.maximum)
         return self.maximum
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,3 +98,8 @@ class Histogram:
         made.zeros, made.count = data["zeros"], data["count"]
         made.minimum, made.maximum = data["min"], data["max"]
         return made
+
+
+def _middle(key: int) -> float:
+    """The value (seconds) that is within RELATIVE_ERROR of all that fall into a bucket."""
+    return 2 * exp(key * _GAMMA_LOG) / (1 + exp(_GAMMA_LOG))

@@ -7,8 +7,9 @@ Guide's "Life Cycle of a Chat Session" and its status table.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 
 from chatload.protocol.reply import Event
@@ -18,6 +19,7 @@ from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
 from chatload.session.policy import RefreshClock, RefreshPolicy
 from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Action, Customer, CustomerScript
+from chatload.session.timeline import CONTACTS, Contact, Timeline, severity
 from chatload.session.trail import Trail, blame
 from chatload.session.transcript import Transcript
 from chatload.session.verdict import Finding, judge
@@ -77,7 +79,10 @@ class ChatSession:
         self._over = False
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
+        self._recent: deque[Contact] = deque(maxlen=CONTACTS)
+        self._state = ""
         books.started += 1
+        self._enter("opening")
 
     def steps(self) -> Steps:
         """The chat, as effects; send each result back in."""
@@ -104,6 +109,15 @@ class ChatSession:
             self.record.contacts += 1
             self._in_flight = ""
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
+
+    def timeline(self) -> Timeline | None:
+        """The last contacts of a session that ended badly; None of one that did not, or never was opened."""
+        record, trail, timeout = self.record, self._trail, self.settings.timeout_s
+        severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout)
+        if severe is None or trail is None:
+            return None
+        facts = record.chat_id, record.verdict, record.blame, record.why
+        return Timeline(*facts, timeout, severe, trail.sent, trail.received, asdict(trail.shares), list(self._recent))
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -210,6 +224,7 @@ class ChatSession:
     def _leave(self, verdict: Verdict, why: str, due: float | None = None) -> Steps:
         """Disconnect, and the check that it ended; `verdict` where it is confirmed, or was all that was wanted."""
         due = self._now if due is None else due
+        self._enter("leaving")
         operation = "Disconnect"
         exchange = None
         tries = 0
@@ -280,10 +295,12 @@ class ChatSession:
         self._in_flight = ""
         self._stopping = self._stopping or exchange.stopping
         books.request(operation, exchange)
-        if exchange.sent_at is not None:
+        sent, received = exchange.sent_at, exchange.received_at
+        self._recent.append(Contact(operation, due, sent, received, exchange.reply.outcome.value))
+        if sent is not None:
             record.contacts += 1
         self._book_time(operation, due, exchange)
-        self._ready = self._now = exchange.received_at
+        self._ready = self._now = received
         if operation != "RequestChat":
             self._take(exchange)
         return exchange
@@ -313,6 +330,8 @@ class ChatSession:
             self._failures += 1
             self._late_failures += exchange.received_at > self._clock.contact_sent + self.settings.timeout_s
             self.record.failures += 1
+        if self._state != "leaving":
+            self._enter("retrying" if self._failures else "held")
         if reply.outcome is Outcome.FINE and exchange.sent_at is not None:
             self._clock.contact_sent = exchange.sent_at
             keys = self._keys
@@ -372,4 +391,11 @@ class ChatSession:
         record.verdict, record.why, record.ended_at = verdict.value, why, now
         if record.gap_upper_s is None and self._trail is not None and self._trail.widest is not None:
             record.gap_lower_s, record.gap_upper_s = self._trail.widest
+        self._enter("")
         self._books.session(record)
+
+    def _enter(self, state: str) -> None:
+        """Book the move from one state to the next: opening, held, retrying, leaving, and none."""
+        if state != self._state:
+            self._books.moved(self._state, state)
+            self._state = state

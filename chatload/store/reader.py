@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ from urllib.parse import quote
 from chatload.errors import UsageError
 from chatload.session.books import Books
 from chatload.session.record import COLUMNS, SessionRecord
-from chatload.store.schema import RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
+from chatload.session.timeline import Timeline
+from chatload.store.schema import OLDEST_READ, RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
+from chatload.store.windows import Window
 
 _ROWS_AT_ONCE = 1000
 
@@ -32,8 +34,9 @@ class RunReader:
     facts: the run's settings, versions, seed and times.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, tables: Collection[str]) -> None:
         self.path = path
+        self._tables = tables
         self._database = database
         self.facts: dict[str, Any] = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM run")}
 
@@ -52,11 +55,11 @@ class RunReader:
                 message = f"{path}: run format {version}, but this chatload reads {SCHEMA_VERSION}"
                 raise UsageError(message, "use a newer chatload")
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            if version < SCHEMA_VERSION or not {"run", "sessions", "books", "incidents"} <= tables:
+            if version < OLDEST_READ or not {"run", "sessions", "books", "incidents"} <= tables:
                 database.close()
                 raise UsageError(f"{path}: not a run of chatload")
             database.execute("BEGIN")  # one view of the run over all queries
-            return cls(path, database)
+            return cls(path, database, tables)
 
     @property
     def run_dir(self) -> Path:
@@ -103,6 +106,26 @@ class RunReader:
         """What happened to the run itself, oldest first."""
         rows = self._rows("SELECT at, kind, what FROM incidents ORDER BY at, rowid")
         return [Incident(*row) for row in rows]
+
+    def windows(self) -> Iterator[Window]:
+        """The run over time, oldest first, one window in memory at a time; none of a run of format 1."""
+        if "windows" in self._tables:
+            for start, end, still, books, cpu, rss in self._rows(
+                'SELECT start, "end", open, books, cpu, rss FROM windows ORDER BY start, rowid'
+            ):
+                yield Window(start, end, still, Books.from_dict(json.loads(books)), cpu, rss)
+
+    def timelines(self) -> list[Timeline]:
+        """How the worst sessions came to their end, the most severe first."""
+        if "timelines" not in self._tables:
+            return []
+        rows = self._rows("SELECT data FROM timelines ORDER BY severity_s DESC, rowid")
+        return [Timeline.from_dict(json.loads(data)) for (data,) in rows]
+
+    def drop_instants(self) -> list[float]:
+        """When each dropped session was found to be so, in order, Unix seconds."""
+        rows = self._rows("SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at")
+        return [at for (at,) in rows]
 
     def count_sessions(self) -> int:
         """How many session rows there are."""

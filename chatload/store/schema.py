@@ -4,6 +4,8 @@ run: one row a fact of the whole run (settings, versions, seed, started_at, ende
 sessions: one row a session that ended, columns as in `chatload.session.record`.
 books: one row a process, its books so far as JSON; cumulative, so that the newest replaces the old.
 incidents: what happened to the run itself that its books cannot tell, e.g. a worker was lost.
+windows: one row a stretch of time, what was added to all books in it (see `chatload.store.windows`).
+timelines: the last contacts of the worst sessions (see `chatload.session.timeline`), as JSON.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Any
 
 from chatload.session.record import SessionRecord
 
-#: PRAGMA user_version of a run file this code writes and reads.
-SCHEMA_VERSION = 1
+#: PRAGMA user_version of a run file this code writes; it reads these and OLDEST_READ on.
+SCHEMA_VERSION = 2
+OLDEST_READ = 1
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
 
@@ -38,6 +41,9 @@ TABLES = (
     f"CREATE TABLE sessions ({_SESSION_COLUMNS})",
     "CREATE TABLE books (worker TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at REAL NOT NULL)",
     "CREATE TABLE incidents (at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL)",
+    'CREATE TABLE windows (start REAL NOT NULL, "end" REAL NOT NULL, open INTEGER NOT NULL, books TEXT NOT NULL, '
+    "cpu REAL, rss INTEGER)",
+    "CREATE TABLE timelines (severity_s REAL NOT NULL, data TEXT NOT NULL)",
 )
 
 

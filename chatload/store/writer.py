@@ -17,7 +17,9 @@ from chatload import __version__
 from chatload.errors import ChatloadError, UsageError
 from chatload.session.books import Books
 from chatload.session.record import COLUMNS, SessionRecord
+from chatload.session.timeline import Timeline
 from chatload.store.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
+from chatload.store.windows import Window
 
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
 _UPSERT_BOOKS = (
@@ -88,6 +90,18 @@ class RunWriter:
         data = json.dumps(books.to_dict())
         with self._transaction() as database:
             database.execute(_UPSERT_BOOKS, (worker, data, time.time()))
+
+    def add_windows(self, windows: Iterable[Window]) -> None:
+        """Keep windows that are over."""
+        rows = [(w.start, w.end, w.open, json.dumps(w.books.to_dict()), w.cpu, w.rss) for w in windows]
+        with self._transaction() as database:
+            database.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def add_timelines(self, timelines: Iterable[Timeline]) -> None:
+        """Keep how bad sessions came to their end."""
+        rows = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
+        with self._transaction() as database:
+            database.executemany("INSERT INTO timelines VALUES (?, ?)", rows)
 
     def incident(self, kind: str, what: str) -> None:
         """Note what happened to the run itself, such as kind "worker_lost"."""

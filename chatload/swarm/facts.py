@@ -5,8 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import psutil
+
 from chatload.session.books import Books
+from chatload.session.lifecycle import ChatSession
 from chatload.session.record import SessionRecord
+from chatload.session.timeline import Timeline, Worst
+from chatload.store.windows import Usage
 
 #: A worker reports, and the run file is written, this often (seconds).
 FLUSH_S = 1.0
@@ -19,16 +24,33 @@ class Facts:
         self.worker = worker
         self.books = Books()
         self._finished: list[SessionRecord] = []
+        self._timelines: list[Timeline] = []
+        self._worst = Worst()
+        self._process = psutil.Process()
         self._epoch = time.time() - time.monotonic()
 
-    def ended(self, record: SessionRecord) -> None:
+    def ended(self, session: ChatSession) -> None:
         """A session is over. Its instants become seconds since the Unix epoch."""
+        record = session.record
+        timeline = session.timeline()
         record.worker = self.worker
         record.started_at += self._epoch
         record.ended_at += self._epoch
         self._finished.append(record)
+        if timeline is not None and self._worst.admits(timeline):
+            timeline.worker = self.worker
+            timeline.shift(self._epoch)
+            self._timelines.append(timeline)
 
-    def take(self) -> list[dict[str, Any]]:
-        """The rows of sessions that ended since the last call."""
+    def usage(self) -> Usage:
+        """What this process uses."""
+        return Usage(time.process_time(), self._process.memory_info().rss)
+
+    def take(self) -> dict[str, Any]:
+        """What came up since the last call: rows of sessions that ended, timelines of the worst."""
         finished, self._finished = self._finished, []
-        return [record.to_dict() for record in finished]
+        timelines, self._timelines = self._timelines, []
+        return {
+            "sessions": [record.to_dict() for record in finished],
+            "timelines": [timeline.to_dict() for timeline in timelines],
+        }

@@ -25,7 +25,9 @@ from chatload.report.console import render
 from chatload.report.summary import exit_code, summarize, write_summary
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
+from chatload.session.timeline import Timeline, Worst
 from chatload.store.reader import RunReader
+from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.plan import Plan, make_plan, preflight
@@ -55,9 +57,12 @@ class Run:
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self._writer: RunWriter | None = None
+        self._cutter: WindowCutter | None = None
+        self._worst = Worst()
         self._flusher: gevent.Greenlet | None = None
         self._progress: Progress | None = None
         self._by_worker: dict[str, Books] = {}
+        self._usage: dict[str, Usage] = {}
         self._drained: set[str] = set()
         self._ended = 0
         self._stop_asked = False
@@ -86,12 +91,13 @@ class Run:
         self.plan = make_plan(options, self.environment.host)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
-        self._by_worker, self._drained, self._ended, self._stop_asked = {}, set(), 0, False
+        self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
         self.run_dir, self.error = None, None
         if not self.is_worker:
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
             self._writer = RunWriter.create(run_dir, self.settings)
+            self._cutter, self._worst = WindowCutter(time.time()), Worst()
             self.run_dir = run_dir
             if options.headless:
                 self._progress = Progress(sys.stderr, self.plan.chats)
@@ -112,7 +118,7 @@ class Run:
 
     def session_ended(self, session: ChatSession) -> None:
         """A chat is over."""
-        self.facts.ended(session.record)
+        self.facts.ended(session)
         if self.plan and self.plan.chats and not self.is_worker:
             self._count_ended(1)
 
@@ -126,21 +132,35 @@ class Run:
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
         if self.is_worker:
-            facts = {"sessions": self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
+            facts = {**self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
+            facts["usage"] = self.facts.usage()
             self.runner.send_message(FACTS, facts)
             return
         if not self.is_master:
-            self._by_worker = {"local": self.facts.books}
+            self._by_worker, self._usage = {"local": self.facts.books}, {"local": self.facts.usage()}
             self._keep(self.facts.take(), "local")
+        books = self.books()
+        self._cut_window(books, final)
         if self._progress is not None:
-            self._progress.show(self.books())
+            self._progress.show(books)
 
-    def _keep(self, sessions: list[dict[str, Any]], worker: str) -> None:
+    def _keep(self, facts: dict[str, Any], worker: str) -> None:
         if self._writer is None:
             return
         try:
-            self._writer.add_sessions(sessions)
+            self._writer.add_sessions(facts["sessions"])
             self._writer.put_books(worker, self._by_worker[worker])
+            timelines = [Timeline.from_dict(data) for data in facts["timelines"]]
+            self._writer.add_timelines([timeline for timeline in timelines if self._worst.admits(timeline)])
+        except ChatloadError as error:
+            self._spoilt(error)
+
+    def _cut_window(self, books: Books, final: bool) -> None:
+        now = time.time()
+        if self._writer is None or self._cutter is None or not (final or self._cutter.due(now)):
+            return
+        try:
+            self._writer.add_windows([self._cutter.cut(now, books, self._usage)])
         except ChatloadError as error:
             self._spoilt(error)
 
@@ -152,7 +172,8 @@ class Run:
     def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
         data = msg.data
         self._by_worker[msg.node_id] = Books.from_dict(data["books"])
-        self._keep(data["sessions"], msg.node_id)
+        self._usage[msg.node_id] = Usage(*data["usage"])
+        self._keep(data, msg.node_id)
         if data["final"]:
             self._drained.add(msg.node_id)
         if self.plan and self.plan.chats:
@@ -201,7 +222,7 @@ class Run:
             return
         if self._writer is None or self.run_dir is None:
             return
-        self._flush()
+        self._flush(final=True)
         if self._progress is not None:
             self._progress.close()
         try:

@@ -1,0 +1,109 @@
+"""The last contacts of sessions that ended badly: kept to be drawn, the worst of each kind only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from chatload.session.record import Verdict
+
+#: A session remembers its last so many requests.
+CONTACTS = 12
+#: So many timelines are kept of each verdict and blame.
+KEPT = 10
+_BAD = frozenset(
+    {Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVEN, Verdict.FAILED, Verdict.GAVE_UP}
+)
+
+
+class Contact(NamedTuple):
+    """One request. due, sent (None: no byte left), received (or given up): seconds; outcome: as in the table."""
+
+    operation: str
+    due: float
+    sent: float | None
+    received: float
+    outcome: str
+
+
+@dataclass(slots=True)
+class Timeline:
+    """How one session came to its bad end. Instants: seconds, as in its record.
+
+    sure_sent, sure_received: the last contact that surely was one. deadline: the latest instant by
+    which the next had to arrive, sure_received + timeout_s. shares: what the silence went into,
+    seconds (see Shares). severity_s: by how much the deciding gap missed the timeout.
+    """
+
+    chat_id: str
+    verdict: str
+    blame: str
+    why: str
+    timeout_s: float
+    severity_s: float
+    sure_sent: float
+    sure_received: float
+    shares: dict[str, float]
+    contacts: list[Contact]
+    worker: str = ""
+
+    @property
+    def deadline(self) -> float:
+        """The latest instant by which the next contact had to arrive."""
+        return self.sure_received + self.timeout_s
+
+    def shift(self, seconds: float) -> None:
+        """Move all instants, from the driver's clock to the Unix epoch."""
+        self.sure_sent += seconds
+        self.sure_received += seconds
+        self.contacts = [
+            contact._replace(
+                due=contact.due + seconds,
+                sent=None if contact.sent is None else contact.sent + seconds,
+                received=contact.received + seconds,
+            )
+            for contact in self.contacts
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON- and msgpack-safe form; `from_dict` reads it back."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**plain, "contacts": [list(contact) for contact in self.contacts]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
+        """The timeline that `to_dict` wrote."""
+        return cls(**{**data, "contacts": [Contact(*contact) for contact in data["contacts"]]})
+
+
+def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None, timeout_s: float) -> float | None:
+    """By how much the deciding gap missed the timeout (seconds), 0 where that means nothing; None where
+    the verdict is not a bad one."""
+    if verdict not in _BAD:
+        return None
+    if gap_lower_s is None or gap_upper_s is None:
+        return 0.0
+    if verdict == Verdict.DROPPED_LATE:
+        return gap_lower_s - timeout_s
+    if verdict == Verdict.DROPPED_UNPROVEN:
+        return gap_upper_s - timeout_s
+    return timeout_s - gap_upper_s if verdict == Verdict.DROPPED_EARLY else 0.0
+
+
+class Worst:
+    """The KEPT most severe timelines of each verdict and blame."""
+
+    def __init__(self) -> None:
+        self._severities: dict[tuple[str, str], list[float]] = {}
+
+    def admits(self, timeline: Timeline) -> bool:
+        """Whether this one is among the worst so far; counts it where it is."""
+        kept = self._severities.setdefault((timeline.verdict, timeline.blame), [])
+        if len(kept) >= KEPT:
+            if timeline.severity_s <= kept[0]:
+                return False
+            kept.pop(0)
+        kept.append(timeline.severity_s)
+        kept.sort()
+        return True
