@@ -14,13 +14,14 @@ from chatload.errors import UsageError
 Op = Literal["<", "<=", ">", ">=", "=="]
 
 EXAMPLE = "dropped_late.rate < 0.1%"
-#: Unit: what it measures, and how many of it make one of ours (a fraction, a second).
-_UNITS: dict[str, tuple[Kind, float]] = {
-    "%": ("rate", 100.0),
-    "us": ("duration", 1e6),
-    "ms": ("duration", 1e3),
-    "s": ("duration", 1.0),
-    "min": ("duration", 1 / 60),
+#: Unit: what it measures, and how many make how many of ours (fractions, seconds): two whole numbers, so that
+#: 0.1% is the float nearest to 0.001.
+_UNITS: dict[str, tuple[Kind, int, int]] = {
+    "%": ("rate", 100, 1),
+    "us": ("duration", 1_000_000, 1),
+    "ms": ("duration", 1000, 1),
+    "s": ("duration", 1, 1),
+    "min": ("duration", 1, 60),
 }
 _TAKES = {
     "rate": "% or a bare fraction, as in 0.1% or 0.001",
@@ -50,8 +51,8 @@ class Threshold:
     limit: float = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        _, of_ours = _UNITS.get(self.unit, ("count", 1.0))
-        object.__setattr__(self, "limit", self.number / of_ours)
+        _, units, ours = _UNITS.get(self.unit, ("count", 1, 1))
+        object.__setattr__(self, "limit", self.number * ours / units)
 
     def __str__(self) -> str:
         return f"{self.metric.name} {self.op} {self.amount}"
@@ -75,10 +76,11 @@ def parse(text: str) -> Threshold:
         raise _wrong(text, "no METRIC OP VALUE", f"write it like {EXAMPLE}")
     name, sign, rest = found.groups()
     metric = metric_named(name)
-    op = next((known for known in _OPS[metric.kind] if known == sign), None)
+    op = next((fit for fit in _OPS[metric.kind] if fit == sign), None)
     if op is None:
-        allowed = " ".join(_OPS[metric.kind])
-        raise _wrong(text, f"{sign!r} does not fit {name}, which is a {metric.kind}", f"expected one of {allowed}")
+        known = sign in _OPS["count"]
+        what = f"{sign!r} does not fit {name}, which is a {metric.kind}" if known else f"unknown operator {sign!r}"
+        raise _wrong(text, what, f"expected one of {' '.join(_OPS[metric.kind])}")
     number, unit = _amount(text, metric, rest)
     threshold = Threshold(metric, op, number, unit)
     _possible(text, threshold)

@@ -129,10 +129,12 @@ def extreme(metric: Metric, facts: Facts) -> float | None:
 
 
 def _open(threshold: Threshold, why: str) -> Judgement:
-    """Inconclusive for want of samples."""
-    needed = None
-    if threshold.metric.kind == "rate":
-        needed = sessions_needed(0, 0, threshold.limit) if threshold.wants_low else None
+    """Inconclusive for want of samples; needed: how many, if all were as wanted."""
+    metric, needed = threshold.metric, None
+    if metric.kind == "rate":
+        needed = sessions_needed(0, 0, threshold.limit if threshold.wants_low else 1 - threshold.limit)
+    elif metric.q is not None:
+        needed = sessions_needed(0, 0, round(1 - metric.q if threshold.wants_low else metric.q, 9))
     return Judgement(threshold, "inconclusive", None, None, None, 0, needed, why)
 
 
@@ -188,9 +190,8 @@ def _judge_percentile(threshold: Threshold, facts: Facts, histogram: Histogram, 
         shortest, longest = (None if bound is None else timeout_s - bound for bound in bounds)
         bounds = longest, shortest
     count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
-    that = f"with {_seconds(threshold.limit)} or less left" if metric.subject == "margin" else "of"
-    if metric.subject != "margin":
-        that = f"at or above {_seconds(threshold.limit)}"
+    at = _seconds(threshold.limit)
+    that = f"with {at} or less left" if metric.subject == "margin" else f"at or above {at}"
     head = f"{count} of {_plural(share.n, metric.noun)} {that}"
     why = f"{head}; {_reason(asked, result, (low, high), needed, confidence, 'their share', metric.noun)}"
     return Judgement(threshold, result, value, *bounds, share.n, needed, why)
@@ -246,9 +247,9 @@ def _reason(
     low, high = bounds
     sure = f"with {percent(confidence)} confidence"
     if high < limit:
-        return f"{what} is below {percent(limit)} {sure} (at most {percent(high, up=True)})"
+        return f"{what} is below {percent(limit)} {sure} (at most {percent(high, up=True, digits=3)})"
     if low > limit:
-        return f"{what} is above {percent(limit)} {sure} (at least {percent(low, up=False)})"
+        return f"{what} is above {percent(limit)} {sure} (at least {percent(low, up=False, digits=3)})"
     if not share.least:
         known = f"{what} is below {percent(high, up=True)} {sure}, not below {percent(limit)}"
     elif share.most == share.n:
@@ -257,7 +258,7 @@ def _reason(
         known = f"{what} is above {percent(low, up=False)} and below {percent(high, up=True)}, each {sure}"
         known += f", and {percent(limit)} lies between"
     if needed is None:
-        return f"{known}: more {_plurals(noun)} like these would not settle it"
+        return f"{known}: not even a billion {_plurals(noun)} like these would settle it"
     alike = "without one" if not share.most else "like these"
     return f"{known}: {_plural(needed, noun)} {alike} would settle it"
 
@@ -294,12 +295,12 @@ def _plural(n: int, noun: str) -> str:
     return f"{n} {noun if n == 1 else _plurals(noun)}"
 
 
-def percent(share: float, up: bool | None = None) -> str:
-    """A share as text; with `up` two digits, rounded so that a bound never claims more than it may."""
+def percent(share: float, up: bool | None = None, digits: int = 2) -> str:
+    """A share as text; with `up` so many digits, rounded so that a bound never claims more than it may."""
     number = 100 * share
     if up is not None and 0 < number < 100:
         # Near 100 % the digits that matter are those of what is missing.
-        unit = 10.0 ** (math.floor(math.log10(min(number, 100 - number))) - 1)
+        unit = 10.0 ** (math.floor(math.log10(min(number, 100 - number))) - digits + 1)
         number = (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
     return f"{number:.10g} %"
 
