@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chatload.analysis.rates import under
 from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliation
 
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
@@ -84,14 +85,6 @@ def _comparison(console: Console, result: Reconciliation) -> None:
         _line(console, f"- {item.sentence}", "red")
     if count > _SHOWN:
         _line(console, f"  and {_number(count - _SHOWN)} more: --json has all of them")
-
-
-def under(n: int) -> float:
-    """The 95 % upper bound of a rate that showed itself 0 times in n > 0 independent sessions.
-
-    Clopper-Pearson, one-sided: the rate p at which (1 - p)^n = 0.05.
-    """
-    return float(1 - 0.05 ** (1 / n))
 
 
 def _console(stream: IO[str], width: int) -> Console:

@@ -12,6 +12,10 @@ _GAMMA_LOG = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 _SMALLEST_S = 1e-6
 
 
+def _key(value: float) -> int:
+    return ceil(log(value) / _GAMMA_LOG)
+
+
 class Histogram:
     """Counts of durations (seconds) in buckets growing by 2 %; below 1 us counts as 0.
 
@@ -38,7 +42,7 @@ class Histogram:
         if value < _SMALLEST_S:
             self.zeros += 1
             return
-        key = ceil(log(value) / _GAMMA_LOG)
+        key = _key(value)
         self.buckets[key] = self.buckets.get(key, 0) + 1
 
     def merge(self, other: Histogram) -> None:
@@ -79,6 +83,33 @@ class Histogram:
             if rank < seen:
                 return min(max(_middle(key), self.minimum), self.maximum)
         return self.maximum
+
+    def count_above(self, value: float) -> tuple[int, int]:
+        """How many samples are above `value` (seconds): surely, and at most (or equal to it).
+
+        The two differ by the bucket `value` falls into, whose samples lie on either side of it.
+        """
+        if self.minimum is None or self.maximum is None or value > self.maximum:
+            return 0, 0
+        if value < self.minimum:
+            return self.count, self.count
+        if value < _SMALLEST_S:
+            return self.count - self.zeros, self.count
+        own = _key(value)
+        surely = sum(count for key, count in self.buckets.items() if key > own)
+        return surely, surely + self.buckets.get(own, 0)
+
+    def bracket(self, rank: int) -> tuple[float, float]:
+        """Between which durations (seconds) the sample lies that has `rank` smaller ones before it."""
+        if not 0 <= rank < self.count or self.minimum is None or self.maximum is None:
+            raise IndexError(rank)
+        low, high, seen = min(self.minimum, 0.0), _SMALLEST_S, self.zeros
+        for key in sorted(self.buckets):
+            if rank < seen:
+                break
+            seen += self.buckets[key]
+            low, high = exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG)
+        return max(low, self.minimum), min(high, self.maximum)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON- and msgpack-safe form; `from_dict` reads it back."""

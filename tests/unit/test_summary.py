@@ -11,9 +11,10 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from chatload.analysis.rates import under
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.report.console import render, under
+from chatload.report.console import render
 from chatload.report.summary import exit_code, schema, write_summary
 from chatload.session.books import Books
 from chatload.session.effects import Exchange

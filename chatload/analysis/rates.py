@@ -1,0 +1,110 @@
+"""Rates with exact confidence bounds, and how many samples would settle a question about one.
+
+Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
+case of the binomial", Biometrika 26 (1934). The bounds are quantiles of Beta distributions (L. D. Brown,
+T. T. Cai and A. DasGupta, "Interval Estimation for a Binomial Proportion", Statistical Science 16
+(2001)). They hold for k hits in n *independent* samples, whatever the true rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from scipy.special import betaincinv, gammaincinv
+
+#: How sure a claim must be, unless the caller says otherwise.
+CONFIDENCE = 0.95
+#: Nobody runs more samples than this: what would need them is never settled.
+MOST_SAMPLES = 10**9
+
+
+def lower(k: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided lower bound of a rate seen k times in n samples: at most this much is sure; 0 where n is 0."""
+    _check(k, n, confidence)
+    return 0.0 if k == 0 else _lower(k, n, confidence)
+
+
+def upper(k: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided upper bound of a rate seen k times in n samples; 1 where n is 0."""
+    _check(k, n, confidence)
+    return 1.0 if k == n else _upper(k, n, confidence)
+
+
+def under(n: int, confidence: float = CONFIDENCE) -> float:
+    """The upper bound of a rate that showed itself 0 times in n samples: the p at which (1 - p)^n = 1 - confidence."""
+    return upper(0, n, confidence)
+
+
+def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two-sided ("central") interval, for display: each side is off with half of 1 - confidence."""
+    one_sided = (1 + confidence) / 2
+    return lower(k, n, one_sided), upper(k, n, one_sided)
+
+
+def sessions_needed(
+    k: int, n: int, limit: float, confidence: float = CONFIDENCE, at_most: int | None = None
+) -> int | None:
+    """How many samples in all settle whether a rate is below or above `limit`, if they go on as the n so far.
+
+    k: hits in n samples. at_most: how many of them may have been hits (k where not given). The rate
+    must then be shown below the limit for `at_most`, or above it for k, at the same shares. None where no number
+    settles it: the limit lies within the shares, or more than MOST_SAMPLES would be needed.
+    """
+    at_most = k if at_most is None else at_most
+    _check(k, n, confidence)
+    _check(at_most, n, confidence)
+    low, high = (k / n, at_most / n) if n else (0.0, 0.0)
+    if high < limit:
+        return _smallest(n, lambda m: m > 0 and _upper(high * m, m, confidence) < limit)
+    if low > limit:
+        return _smallest(n, lambda m: m > 0 and _lower(low * m, m, confidence) > limit)
+    return None
+
+
+def per_unit(events: int, exposure: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two-sided exact interval of how often events come, per unit of exposure (such as hours watched).
+
+    Source: F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936).
+    """
+    if events < 0 or exposure <= 0:
+        raise ValueError(f"{events} events in {exposure}")
+    tail = (1 - confidence) / 2
+    low = float(gammaincinv(events, tail)) if events else 0.0
+    return low / exposure, float(gammaincinv(events + 1, 1 - tail)) / exposure
+
+
+def _check(k: int, n: int, confidence: float) -> None:
+    if not 0 <= k <= n or not 0 < confidence < 1:
+        raise ValueError(f"{k} of {n} with confidence {confidence}")
+
+
+def _lower(k: float, n: int, confidence: float) -> float:
+    if k >= n:
+        return float((1 - confidence) ** (1 / n))
+    return float(betaincinv(k, n - k + 1, 1 - confidence))
+
+
+def _upper(k: float, n: int, confidence: float) -> float:
+    if k >= n:
+        return 1.0
+    if k == 0:
+        # Closed, and exact where betaincinv would round: (1 - p)^n = 1 - confidence.
+        return -math.expm1(math.log1p(-confidence) / n)
+    return float(betaincinv(k + 1, n - k, confidence))
+
+
+def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:
+    """The smallest m >= start that settles it, by doubling, then halving; None above MOST_SAMPLES."""
+    if settles(start):
+        return start
+    low, high = start, max(2 * start, 1)
+    while not settles(min(high, MOST_SAMPLES)):
+        if high >= MOST_SAMPLES:
+            return None
+        low, high = high, 2 * high
+    high = min(high, MOST_SAMPLES)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if settles(middle) else (middle, high)
+    return high
