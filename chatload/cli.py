@@ -114,9 +114,8 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
 
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
-    summary, written = write_outputs(run, gate, page=True)
+    summary = write_outputs(run, gate)
     render(summary, sys.stdout, _width())
-    click.echo(f"\nreport: {written}")
     return exit_code(summary)
 
 
