@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import importlib.util
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from chatload import __version__, exit_codes
-from chatload.errors import ChatloadError
+from chatload.errors import ChatloadError, UsageError
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
@@ -26,10 +24,6 @@ _LAZY = {
     "options": "chatload.swarm.option_list:options",
 }
 _INTERRUPTED = 130
-_FIRST_COLUMNS = (
-    "chat_id", "verdict", "blame", "started_at", "ended_at", "contacts", "gap_lower_s", "gap_upper_s",
-)  # fmt: skip
-_NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 class LazyGroup(click.Group):
@@ -95,62 +89,82 @@ def main() -> None:
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def report(run: Path) -> int:
-    """Write RUN's summary.json anew and print it.
+@click.option(
+    "--threshold", "thresholds", multiple=True, metavar="EXPR",
+    help="Judge by this in place of the run's own thresholds. Repeatable; see chatload thresholds.",
+)  # fmt: skip
+@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the run's, or 95.")
+@click.option("--allow-inconclusive", is_flag=True, help="An undecided threshold does not fail the run.")
+def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, allow_inconclusive: bool) -> int:
+    """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
-    RUN is a run's folder (or its run.sqlite), also of a run that was killed. Exits 3 where the run
-    is invalid or its books do not balance.
+    RUN is a run's folder (or its run.sqlite), also of a run that was killed. Exits 0 where all
+    thresholds passed, 1 where one failed, 4 where one is inconclusive, 3 where the run is invalid or
+    its books do not balance.
 
-    Example: chatload report reports/mine
+    \b
+    Examples: chatload report reports/mine
+              chatload report reports/mine --threshold 'dropped_late.rate < 0.1%'
     """
+    from chatload.analysis.gate import regate
     from chatload.report.console import render
-    from chatload.report.summary import exit_code, write_summary
+    from chatload.report.outputs import write_outputs
+    from chatload.report.summary import exit_code
+    from chatload.store.reader import RunReader
 
-    summary = write_summary(run)
+    with RunReader.open(run) as reader:
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
+    summary = write_outputs(run, gate)
     render(summary, sys.stdout, _width())
     return exit_code(summary)
 
 
 @main.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("what", type=click.Choice(["sessions"]))
-@click.option("--output", type=click.Path(path_type=Path), help="File to write; standard output by default.")
-def export(run: Path, what: str, output: Path | None) -> None:
-    """Print RUN's sessions as CSV, one row a session.
+def thresholds() -> None:
+    """List what a threshold can be about, and how it is written and judged.
 
-    Instants are seconds since the Unix epoch, columns ending in _s are seconds; an empty cell is a
-    value that there was none of. Text that a spreadsheet would take for a formula has a ' before it.
-
-    Example: chatload export reports/mine sessions --output sessions.csv
+    Example: locust -f locustfiles/chat.py ... --threshold 'dropped_late.rate < 0.1%'
     """
-    from chatload.store.writer import replacing
+    from chatload.report.metric_list import metric_list
 
-    if output is None:
-        _export_sessions(run, sys.stdout)
-        return
-    with replacing(output) as stream:
-        _export_sessions(run, stream)
+    click.echo(metric_list(), nl=False)
 
 
-def _export_sessions(run: Path, stream: IO[str]) -> None:
-    from chatload.session.record import COLUMNS
-    from chatload.store.reader import RunReader
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("what", type=click.Choice(["sessions", "windows", "requests"]))
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Default: by the ending of --output, else csv. parquet needs pip install 'chatload[parquet]'.",
+)  # fmt: skip
+@click.option("--output", type=click.Path(path_type=Path), help="File to write; standard output by default.")
+def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
+    """Write RUN's facts as a table for spreadsheets, pandas or DuckDB.
 
-    columns = (*_FIRST_COLUMNS, *(name for name in COLUMNS if name not in _FIRST_COLUMNS))
-    with RunReader.open(run) as reader:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for record in reader.sessions():
-            writer.writerow([_cell(getattr(record, name)) for name in columns])
+    \b
+    sessions   one row a session: verdict, blame, bounds of the deciding gap
+    windows    one row a second (10 s after 5 min): sessions, outcomes, latency, lateness, CPU
+    requests   one row an operation: outcomes, latency
 
+    Instants are seconds since the Unix epoch, columns ending in _s are seconds; an empty cell (null in
+    jsonl and parquet) is a value that there was none of. In csv, text that a spreadsheet would take
+    for a formula has a ' before it. Runs of any size are streamed.
 
-def _cell(value: object) -> object:
-    """The value as a CSV cell that no spreadsheet takes for a formula."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _NUMERIC.fullmatch(value):
-        return f"'{value}"
-    return value
+    \b
+    Examples: chatload export reports/mine sessions --output sessions.csv
+              chatload export reports/mine windows --output windows.parquet
+              chatload export reports/mine sessions --format jsonl | head -1
+    """
+    from chatload.store.export import export as write
+    from chatload.store.export import export_file, form_of
+
+    form = form or (form_of(output) if output else "csv")
+    if output is not None:
+        export_file(run, what, form, output)
+    elif form == "parquet":
+        raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
+    else:
+        write(run, what, form, sys.stdout)
 
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:

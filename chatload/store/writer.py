@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -164,17 +164,25 @@ def _told(path: Path) -> Iterator[None]:
         raise ChatloadError(f"{path}: cannot be written ({error})") from error
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[IO[str]]:
+def replacing(path: str | Path) -> AbstractContextManager[IO[str]]:
     """A text file that takes the name `path` only once it is whole and on the disk.
 
     Raises UsageError where it cannot be written; whatever was at `path` is then still there.
     """
-    path = Path(path)
+    return _replacing(Path(path), mode="w", encoding="utf-8", newline="")
+
+
+def replacing_bytes(path: str | Path) -> AbstractContextManager[IO[bytes]]:
+    """The same for a file of bytes."""
+    return _replacing(Path(path), mode="wb")
+
+
+@contextmanager
+def _replacing(path: Path, **opened: Any) -> Iterator[IO[Any]]:
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(handle, "w", encoding="utf-8", newline="") as stream:
+        with open(handle, **opened) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

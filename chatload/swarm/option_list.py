@@ -10,6 +10,21 @@ from typing import Any
 import click
 
 
+class Listed(argparse._AppendAction):
+    """A repeatable option whose value is one text, "; " between what was given: the web UI can show no list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """One more; the first replaces the default."""
+        given = getattr(namespace, f"_{self.dest}", [])
+        setattr(namespace, f"_{self.dest}", [*given, values])
+        setattr(namespace, self.dest, "; ".join([*given, values]))
+
+
+def listed(text: str | None) -> list[str]:
+    """What a Listed option holds, one by one."""
+    return [part.strip() for part in (text or "").split(";") if part.strip()]
+
+
 def declare(add: Callable[..., Any]) -> None:
     """Call `add(flag, default, help, **argparse settings)` for every option, in order."""
     add("--flex-disconnect-timeout", "45", "The server's flex-disconnect-timeout: the longest silence it "
@@ -35,6 +50,13 @@ def declare(add: Callable[..., Any]) -> None:
     add("--request-timeout", "", "Total time one call may take. Default: the smaller of 10 and half the "
         "timeout.", metavar="S")  # fmt: skip
     add("--chat-seed", "0", "Seed of what customers do.", metavar="N")
+    add("--threshold", "", "What must hold, such as 'dropped_late.rate < 0.1%%' or 'GetMessages.latency.p99 < "
+        "300ms'; repeatable, or ';' between. See chatload thresholds.", metavar="EXPR", action=Listed)  # fmt: skip
+    add("--confidence", "95", "Confidence that thresholds demand, in %%.", metavar="PERCENT")
+    add("--allow-inconclusive", False, "A threshold that too few sessions leave undecided does not fail the run.",
+        action="store_true")  # fmt: skip
+    add("--abort-on", "", "A threshold whose loss ends the run early, such as 'dropped_late.rate < 5%%'; repeatable. "
+        "A run that meets it is given up with a chance of 5 %% at most.", metavar="EXPR", action=Listed)  # fmt: skip
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
 
 

@@ -79,6 +79,10 @@ class VirtualSwarm:
         self._begun += 1
         _Driven(self, ChatSession(self.settings, self.books, self._seed + self._begun, self.now))
 
+    def ended(self, session: ChatSession) -> None:
+        """A chat is over; a recorder may override this to keep it elsewhere."""
+        self.records.append(session.record)
+
     def run(self) -> VirtualRun:
         """Run until every chat is over."""
         heap = self._heap
@@ -107,7 +111,7 @@ class _Driven:
         try:
             effect = next(self.steps) if result is None else self.steps.send(result)
         except StopIteration:
-            swarm.records.append(self.session.record)
+            swarm.ended(self.session)
             pause = 0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S
             swarm.at(swarm.now + pause, swarm.next_chat)
             return

@@ -285,7 +285,7 @@ def test_bursts_are_named_beside_an_interval_that_does_not_know_them() -> None:
 
 def test_a_judgement_as_json() -> None:
     data = json.loads(json.dumps(judged("dropped_late.rate < 0.1 %", facts(completed=1000)).to_dict()))
-    assert data["threshold"] == "dropped_late.rate < 0.1%"
+    assert data["expression"] == "dropped_late.rate < 0.1%"
     assert (data["result"], data["value"], data["limit"], data["samples"], data["needed"]) == (
         "inconclusive", 0, 0.001, 1000, 2995,
     )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Keys, passwords, API keys, message texts and customers' names go over the wire, and into no file of a run."""
+
+import base64
+import json
+import re
+import sqlite3
+from importlib import resources
+from urllib.parse import parse_qsl, quote, quote_plus
+
+import pyarrow.parquet
+import pytest
+
+from chatload.report.junit import write_junit
+from chatload.report.markdown import write_markdown
+from tests.integration.processes import HASTY, chatload, locust, simulator, summary_of
+from tests.integration.recorder import recorder
+
+pytestmark = pytest.mark.slow
+
+USER, PASSWORD = "loadtester-7f3a", "correct-horse-9d1e"
+APIKEY = "apikey-5b21c7d0e4f9"
+NICKNAME, SUBJECT = "Frederica Ümlaut-Okonjo", "invoice 2209-4471 of Okonjo Ltd"
+FAULTS = """
+seed = 5
+[[fault]]
+kind = "outage"
+from_s = 3.0
+until_s = 5.5
+[[fault]]
+kind = "status_1"
+chance = 0.05
+[[fault]]
+kind = "status_2"
+chance = 0.01
+[[fault]]
+kind = "malformed"
+chance = 0.02
+[[fault]]
+kind = "http_500"
+chance = 0.02
+[[fault]]
+kind = "drop_connection"
+chance = 0.02
+"""
+
+
+def dialect_with_an_api_key():
+    text = (resources.files("chatload.protocol") / "dialects" / "gms-v2.toml").read_text()
+    assert "[request.headers]\n" in text
+    return text.replace("[request.headers]\n", f'[request.headers]\napikey = "{APIKEY}"\n')
+
+
+def seen_on_the_wire(recording):
+    """Keys, user ids and texts that were sent or answered, by kind."""
+    seen = {"secureKey": set(), "userId": set(), "message": set()}
+    for stream in recording.said:
+        for line in stream.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
+            # a body has no newline at its end: the next request's line may follow it
+            for name, value in parse_qsl(re.sub(r"(GET|POST) /.*", "", line)):
+                if name in seen:
+                    seen[name].add(value)
+    for stream in recording.heard:
+        for name, value in re.findall(rb'"(secureKey|userId|text)":("(?:[^"\\]|\\.)*")', stream):
+            seen["message" if name == b"text" else name.decode()].add(json.loads(value))
+    # "0" is what the first question, for a chat that does not exist, is asked with; texts as short as a
+    # word could be anybody's
+    return {kind: {v for v in values if len(v) >= 8} for kind, values in seen.items()}
+
+
+def contents(path):
+    """What is in a file, as one can read it: its bytes, and what is inside those where they are packed."""
+    yield path.read_bytes()
+    if path.suffix == ".sqlite":
+        with sqlite3.connect(path) as database:
+            yield "\n".join(database.iterdump()).encode()
+    if path.suffix == ".parquet":
+        yield json.dumps(pyarrow.parquet.read_table(path).to_pylist(), ensure_ascii=False).encode()
+
+
+def spellings(secret):
+    """How a secret may be written down."""
+    plain = {secret, quote(secret), quote_plus(secret), json.dumps(secret)[1:-1]}
+    return {spelling.encode() for spelling in plain} | {base64.b64encode(secret.encode()).rstrip(b"=")}
+
+
+def leaks(folder, secrets):
+    """(file, kind, secret) of every planted secret found in any file below `folder`."""
+    wanted = [(kind, secret, spellings(secret)) for kind, values in secrets.items() for secret in values]
+    return [
+        (str(path.relative_to(folder)), kind, secret)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        for content in contents(path)
+        for kind, secret, spelled in wanted
+        if any(spelling in content for spelling in spelled)
+    ]
+
+
+def keep(folder, name, process):
+    """What a process printed, as files beside the run's own."""
+    (folder / f"{name}.out").write_text(process.stdout)
+    (folder / f"{name}.err").write_text(process.stderr)
+
+
+@pytest.mark.parametrize("transport", ["lean", "requests"])
+def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path):
+    run_dir = tmp_path / "run"
+    script, dialect = tmp_path / "script.toml", tmp_path / "dialect.toml"
+    script.write_text(f'nickname = "{NICKNAME}"\nsubject = "{SUBJECT}"\n{HASTY}')
+    dialect.write_text(dialect_with_an_api_key())
+    options = ("--flex-disconnect-timeout", "2", "--agent-wait", "0.1", "0.5", "--agent-answer", "0.1", "0.5")
+    with simulator(*options, faults=FAULTS, tmp_path=tmp_path) as url, recorder(url) as (address, recording):
+        run = locust(
+            f"http://{USER}:{PASSWORD}@{address}", run_dir, "-u", "25", "-r", "25", "-t", "9s",
+            "--flex-disconnect-timeout", "2", "--script", script, "--dialect", dialect,
+            "--transport", transport, "--loglevel", "INFO",
+        )  # fmt: skip
+    summary = summary_of(run_dir)
+    assert summary["sessions"]["started"] > 20 and summary["sessions"]["by_verdict"]["dropped_late"], summary
+
+    keep(run_dir, "locust", run)
+    keep(run_dir, "report", chatload("report", run_dir))
+    for what in ("sessions", "windows", "requests"):
+        for form in ("csv", "jsonl", "parquet"):
+            exported = chatload("export", run_dir, what, "--output", run_dir / f"{what}.{form}")
+            assert exported.returncode == 0, exported.stderr
+    write_markdown(run_dir, summary)
+    write_junit(run_dir, summary)
+
+    said = b"\n".join(recording.said)
+    for planted in (APIKEY, quote_plus(NICKNAME), quote_plus(SUBJECT)):
+        assert planted.encode() in said, f"{planted} was never sent: the test proves nothing"
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    secrets = {"login": {USER, PASSWORD, login}, "apikey": {APIKEY}, "customer": {NICKNAME, SUBJECT}}
+    secrets |= seen_on_the_wire(recording)
+    assert {kind: len(values) > 20 for kind, values in secrets.items() if kind in ("secureKey", "userId")} == {
+        "secureKey": True, "userId": True,
+    }, secrets  # fmt: skip
+    assert len(secrets["message"]) > 5, secrets["message"]
+    assert leaks(run_dir, secrets) == []
+
+
+def test_a_leak_would_be_found(tmp_path):
+    with sqlite3.connect(tmp_path / "a.sqlite") as database:
+        database.execute("CREATE TABLE t (x TEXT)")
+        database.execute("INSERT INTO t VALUES (?)", ("x" * 20_000 + NICKNAME,))
+    rows = pyarrow.table({"why": [f"it was {APIKEY}"] * 3})
+    pyarrow.parquet.write_table(rows, tmp_path / "b.parquet", compression="zstd")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "c.html").write_text(f"<a href='/?q={quote_plus(SUBJECT)}'>")
+    (tmp_path / "d.json").write_text(json.dumps({"header": base64.b64encode(PASSWORD.encode()).decode()}))
+    secrets = {"n": {NICKNAME}, "k": {APIKEY}, "s": {SUBJECT}, "p": {PASSWORD}}
+    found = {(file, kind) for file, kind, _ in leaks(tmp_path, secrets)}
+    assert found == {("a.sqlite", "n"), ("b.parquet", "k"), ("deep/c.html", "s"), ("d.json", "p")}

@@ -1,0 +1,148 @@
+"""junit.xml: one case a threshold, in the words that Jenkins' xunit plugin (junit-10.xsd) knows."""
+
+import copy
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatload.report.junit import junit, write_junit
+
+GOLDEN = Path(__file__).parent / "golden" / "outputs"
+
+#: Element: its parents, the attributes it must have, those it may have. As in junit-10.xsd.
+ALLOWED = {
+    "testsuites": ((), (), ("name", "time", "tests", "failures", "errors")),
+    "testsuite": (
+        ("testsuites",),
+        ("name", "tests", "failures", "errors"),
+        ("time", "skipped", "timestamp", "hostname", "id", "package", "group", "file", "log", "url"),
+    ),
+    "testcase": (("testsuite",), ("name",), ("time", "classname", "group")),
+    "failure": (("testcase",), (), ("type", "message")),
+    "error": (("testcase",), (), ("type", "message")),
+    "skipped": (("testcase",), (), ("type", "message")),
+}
+
+
+def threshold(expression, result, value=None, lower=None, upper=None, samples=0, needed=None, why="", unit=""):
+    return {
+        "expression": expression, "result": result, "value": value, "lower": lower, "upper": upper,
+        "samples": samples, "needed": needed, "why": why, "unit": unit,
+    }  # fmt: skip
+
+
+def summary(*thresholds, **changes):
+    made = json.loads((GOLDEN / "summary.json").read_text())
+    return {**copy.deepcopy(made), **({"thresholds": list(thresholds)} if thresholds else {}), **changes}
+
+
+def cases(text):
+    return {case.get("name"): case for case in ElementTree.fromstring(text).iter("testcase")}
+
+
+def state(case):
+    return case[0].tag if len(case) else "passed"
+
+
+def assert_as_jenkins_reads_it(text):
+    root = ElementTree.fromstring(text)
+    parents = {child: parent.tag for parent in root.iter() for child in parent}
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        above, must, may = ALLOWED[element.tag]
+        assert parents.get(element) in (above or (None,)), element.tag
+        assert set(must) <= set(element.keys()) <= {*must, *may}, element.tag
+        assert not set(element.get("time", "0")) - set("0123456789.")
+    for suite in root.iter("testsuite"):
+        found = list(suite.iter("testcase"))
+        assert int(suite.get("tests")) == len(found) == len(suite)
+        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.get(name)) == sum(state(case) == tag for case in found), name
+
+
+def test_golden():
+    assert junit(summary()) == (GOLDEN / "junit.xml").read_text()
+    assert_as_jenkins_reads_it(junit(summary()))
+
+
+@pytest.mark.parametrize(
+    ("result", "allow", "expected"),
+    [
+        ("pass", False, "passed"),
+        ("pass", True, "passed"),
+        ("fail", False, "failure"),
+        ("fail", True, "failure"),
+        ("inconclusive", False, "failure"),
+        ("inconclusive", True, "skipped"),
+    ],
+)
+def test_a_threshold_is_a_case(result, allow, expected):
+    one = threshold("refused.rate < 1%", result, 0.0, 0.0, 0.03, 100, 299, "too few")
+    text = junit(summary(one), allow)
+    case = cases(text)["refused.rate < 1%"]
+    assert state(case) == expected
+    assert_as_jenkins_reads_it(text)
+    if expected != "passed":
+        assert case[0].get("message").endswith("too few")
+        assert case[0].get("message").startswith("inconclusive: ") == (result == "inconclusive")
+        assert "upper: 0.03\nsamples: 100\nneeded: 299" in case[0].text
+
+
+def test_whether_inconclusive_is_allowed_is_the_runs_own_setting():
+    run = summary(threshold("x", "inconclusive"))
+    assert state(cases(junit(run))["x"]) == "failure"
+    run["settings"]["allow_inconclusive"] = True
+    assert state(cases(junit(run))["x"]) == "skipped"
+    assert state(cases(junit(run, False))["x"]) == "failure"
+
+
+def test_a_run_that_proves_nothing_is_an_error():
+    broken = summary(valid=False, invalid_reasons=["CPU was saturated"])
+    broken["books"].update(balanced=False, imbalances=["one", "two"])
+    text = junit(broken)
+    assert_as_jenkins_reads_it(text)
+    found = cases(text)
+    assert [state(found[name]) for name in ("run is valid", "books balance")] == ["error", "error"]
+    assert (found["run is valid"][0].get("message"), found["books balance"][0].get("message")) == (
+        "CPU was saturated", "one",
+    )  # fmt: skip
+    assert "two" in found["books balance"][0].text
+
+
+def test_without_thresholds_there_are_the_two_cases_everything_rests_on():
+    bare = summary()
+    del bare["thresholds"]
+    bare.update(started_at=None, ended_at=None)
+    assert list(cases(junit(bare))) == ["run is valid", "books balance"]
+    assert_as_jenkins_reads_it(junit(bare))
+
+
+@given(st.text(st.characters(codec=None), max_size=60), st.text(st.characters(codec=None), max_size=60))
+def test_any_text_is_well_formed_and_comes_back(name, why):
+    text = junit(summary(threshold(name, "fail", why=why), name=why))
+    text.encode()
+    assert_as_jenkins_reads_it(text)
+    *_, case = ElementTree.fromstring(text).iter("testcase")
+    as_xml_can = "".join(
+        c
+        if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c < "\ufffe") or c >= "\U00010000"
+        else "\ufffd"
+        for c in name
+    )
+    assert case.get("name") == as_xml_can
+
+
+def test_a_terminals_colours_and_markup_do_not_break_it():
+    hostile = "\x1b[31m<b>&\"']]>\x00\x0b\ufffe\ud800|x"
+    text = junit(summary(threshold(hostile, "fail", why=hostile)))
+    (case,) = [case for name, case in cases(text).items() if "x" in name and "[31m" in name]
+    assert case[0].get("message") == "\ufffd[31m<b>&\"']]>\ufffd\ufffd\ufffd\ufffd|x"
+
+
+def test_it_is_written_beside_the_run(tmp_path):
+    assert write_junit(tmp_path, summary()) == tmp_path / "junit.xml"
+    assert (tmp_path / "junit.xml").read_text() == junit(summary())

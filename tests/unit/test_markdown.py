@@ -1,0 +1,169 @@
+"""summary.md: what it says, and that no text from outside can say anything else with it."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from chatload.report.markdown import markdown, write_markdown
+from tests.unit.test_junit import GOLDEN, threshold
+
+#: Words that mean something to Markdown, HTML, GitHub or GitLab.
+HOSTILE = "a | b `c` ``d`` <img src=x onerror=y> &amp; @all @team/x #12 !34 ~bug %5 $x$ **y** _z_ [l](http://e) \\|"
+EXPRESSION = "dropped_late.rate < 0.1%"
+
+
+def summary(**changes):
+    return {**copy.deepcopy(json.loads((GOLDEN / "summary.json").read_text())), **changes}
+
+
+def render(text):
+    return MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough").parse(text)
+
+
+def tables(text):
+    """Every table of a rendered document, as rows of cells' shown text."""
+    found, cell = [], None
+    for token in render(text):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append([])
+        elif token.type in ("td_open", "th_open"):
+            cell = []
+        elif token.type == "inline" and cell is not None:
+            cell = shown(token)
+        elif token.type in ("td_close", "th_close"):
+            found[-1][-1].append(cell)
+            cell = None
+    return found
+
+
+def shown(inline):
+    return "".join(child.content for child in inline.children).replace("\u200b", "")
+
+
+def inlines(text):
+    return [token for token in render(text) if token.type == "inline"]
+
+
+def assert_harmless(text):
+    """No HTML, no link, no image; outside code spans nobody is mentioned and nothing referred to."""
+    for token in render(text):
+        assert token.type != "html_block", token.content
+        for child in token.children or ():
+            assert child.type in ("text", "text_special", "code_inline", "strong_open", "strong_close", "softbreak"), (
+                child
+            )
+        if token.type == "inline":
+            outside = "".join(c.content if c.type != "code_inline" else " " for c in token.children)
+            assert not re.search(r"@\w|[#!~$%^]\w|://[^\s\u200b]|www\.\w", outside), outside
+
+
+def test_golden():
+    assert markdown(summary()) == (GOLDEN / "summary.md").read_text()
+
+
+def test_it_fits_a_comment():
+    text = markdown(summary())
+    assert len(text.splitlines()) < 60 and len(text.encode()) < 10_000
+    many = [threshold(f"lateness.p99 < {n} ms", "fail", why="w" * 5000) for n in range(300)]
+    incidents = [{"at": 1.0 * n, "kind": "worker_lost", "what": "x" * 5000} for n in range(300)]
+    text = markdown(summary(thresholds=many, incidents=incidents, name="n" * 5000))
+    assert len(text.splitlines()) < 75 and len(text.encode()) < 10_000
+    assert "and 288 more thresholds: junit.xml has all of them" in text
+    assert "and 295 more incidents" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "why"),
+    [
+        ({"result": "passed"}, "passed", "2 of 40 sessions were dropped because a refresh came too late (5.0 %)"),
+        ({"result": "failed"}, "failed", "1 of 3 thresholds failed"),
+        ({"result": "inconclusive"}, "inconclusive", "1 of 3 thresholds is inconclusive"),
+        (
+            {"result": "invalid", "valid": False, "invalid_reasons": ["CPU was saturated"]},
+            "invalid",
+            "CPU was saturated",
+        ),
+        ({"valid": False, "invalid_reasons": ["CPU was saturated"], "result": None}, "invalid", "CPU was saturated"),
+    ],
+)
+def test_the_first_line_is_the_result_and_the_second_says_why(changes, first, why):
+    heading, _, second, *_ = markdown(summary(**changes)).splitlines()
+    assert (heading, second.startswith(f"**{why}")) == (f"### chatload: {first}", True), second
+
+
+def test_books_that_do_not_balance_are_said_first():
+    broken = summary(result="invalid")
+    broken["books"].update(balanced=False, imbalances=["w1: 3 sessions started, 2 ended", "another"])
+    lines = markdown(broken).splitlines()
+    assert lines[2] == "**the books do not balance: w1: 3 sessions started, 2 ended, and 1 more imbalance**"
+    assert not any("books balance:" in line for line in lines)
+
+
+def test_a_summary_without_thresholds_or_sessions_is_still_told():
+    bare = summary()
+    for key in ("result", "thresholds", "bursts"):
+        del bare[key]
+    assert markdown(bare).startswith("### chatload: passed\n\n**2 of 40 sessions were dropped")
+    bare["sessions"]["by_verdict"] = dict.fromkeys(bare["sessions"]["by_verdict"], 0)
+    bare["requests"]["by_operation"] = {}
+    assert "nothing was tested" in markdown(bare) and tables(markdown(bare)) == []
+
+
+def test_thresholds_that_failed_come_first_and_keep_their_expression():
+    rows = tables(markdown(summary()))[0][1:]
+    assert [row[1] for row in rows] == ["fail", "inconclusive", "pass"]
+    assert rows[1] == [
+        EXPRESSION,
+        "inconclusive",
+        "0 %",
+        "0 % … 0.3 %",
+        "1 000 (needs 2 995)",
+        "0 in 1000 do not show it",
+    ]
+
+
+def test_bursts_say_that_the_intervals_are_too_narrow():
+    assert "2 drops came in 1 incident: they are not independent" in markdown(summary())
+    assert "not independent" not in markdown(summary(bursts={"drops": 2, "incidents": 2, "bursts": []}))
+
+
+def test_words_from_outside_stay_words():
+    hostile = summary(
+        name=HOSTILE,
+        result="invalid",
+        valid=False,
+        invalid_reasons=[HOSTILE, "line\nbreak\r\n\r\n# heading\n\n| a |"],
+        incidents=[{"at": 1.0, "kind": HOSTILE, "what": HOSTILE}],
+        thresholds=[threshold(HOSTILE, "fail", why=HOSTILE)],
+    )
+    hostile["settings"].update(host=HOSTILE, flex_disconnect_timeout=HOSTILE)
+    hostile["requests"]["by_operation"] = {HOSTILE: next(iter(hostile["requests"]["by_operation"].values()))}
+    text = markdown(hostile)
+    assert_harmless(text)
+    assert [(len(table), {len(row) for row in table}) for table in tables(text)] == [(2, {6}), (6, {4}), (2, {11})]
+    row = tables(text)[0][1]
+    assert row[5] == " ".join(HOSTILE.split()) and row[0] == HOSTILE[:79] + "…"
+    assert f"incident at 00:00:01 UTC: {HOSTILE}: {HOSTILE}" in [shown(token) for token in inlines(text)]
+
+
+@given(st.text(max_size=150) | st.text(st.sampled_from("ab1 |`*_<>&;@#!~$\\[]()/:-+\n"), max_size=80))
+def test_any_text_is_shown_as_it_is(text):
+    said = markdown(summary(thresholds=[threshold(text, "fail", why=text)]))
+    assert_harmless(said)
+    (row,) = tables(said)[0][1:]
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    assert row[5] == line
+    assert row[0].strip() == ((line if len(line) <= 80 else line[:79] + "…") or "?")
+
+
+def test_it_is_written_beside_the_run(tmp_path: Path):
+    assert write_markdown(tmp_path, summary()) == tmp_path / "summary.md"
+    assert (tmp_path / "summary.md").read_text() == markdown(summary())

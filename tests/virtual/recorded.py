@@ -1,0 +1,60 @@
+"""A run file made in virtual time: for reports of runs too long or too large to hold for real."""
+
+from __future__ import annotations
+
+from chatload.session.books import Books
+from chatload.session.timeline import Worst
+from chatload.store.windows import WindowCutter
+from chatload.store.writer import RunWriter
+from chatload.virtual.driver import VirtualSwarm
+
+#: 2023-11-14, the simulator's own (seconds since the Unix epoch).
+EPOCH = 1_700_000_000.0
+_AT_ONCE = 5000
+
+
+class RecordingSwarm(VirtualSwarm):
+    """A virtual swarm that writes its sessions, windows and worst timelines as a real run does."""
+
+    def __init__(self, run_dir, settings, service, *, named=None, **more):
+        super().__init__(settings, service, **more)
+        facts = {"name": "virtual", "flex_disconnect_timeout": settings.timeout_s, "users": more["users"]}
+        self._writer = RunWriter.create(run_dir, {**facts, **(named or {})}, started_at=EPOCH)
+        self._worst, self._cutter = Worst(), WindowCutter(EPOCH)
+        self._rows = []
+        self.at(1.0, self._tick)
+
+    def ended(self, session):
+        record, timeline = session.record, session.timeline()
+        record.started_at += EPOCH
+        record.ended_at += EPOCH
+        record.worker = "virtual"
+        self._rows.append(record)
+        if timeline is not None and self._worst.admits(timeline):
+            timeline.shift(EPOCH)
+            self._writer.add_timelines([timeline])
+        if len(self._rows) >= _AT_ONCE:
+            self._flush()
+
+    def run(self):
+        """Run until every chat is over, and finish the run file."""
+        result = super().run()
+        self._flush()
+        self._cut()
+        self._writer.put_books("virtual", self.books)
+        self._writer.finish(EPOCH + self.now)
+        self._writer.close()
+        return result
+
+    def _tick(self):
+        if self._cutter.due(EPOCH + self.now):
+            self._cut()
+        if self._heap:
+            self.at(self.now + 1.0, self._tick)
+
+    def _cut(self):
+        self._writer.add_windows([self._cutter.cut(EPOCH + self.now, Books.from_dict(self.books.to_dict()))])
+
+    def _flush(self):
+        self._writer.add_sessions(self._rows)
+        self._rows = []
