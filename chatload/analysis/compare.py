@@ -20,7 +20,7 @@ The test supposes that under no difference any order of the runs is as likely as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, combinations
 from math import comb
 from typing import Any
@@ -185,17 +185,19 @@ def _distinct(
 
 
 def _row(metric: Metric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> Row:
-    sides = [tuple(run.figures.get(metric) for run in side) for side in (base, new)]
-    row = Row(metric, *sides)
-    known = [[value for value in side if value is not None] for side in sides]
-    if not all(known):
+    seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
+    row = Row(metric, seen, shown)
+    before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
+    if not len(before) or not len(after):
         return row
-    scaled = [_scaled(metric, np.array(side)) for side in known]
-    means = [float(_unscaled(metric, side.mean())) for side in scaled]
-    change = float(_change(metric, scaled[1].mean() - scaled[0].mean()))
-    measured = all(value is not None for side in sides for value in side)
-    interval = _interval(metric, *scaled) if enough and measured else None
-    return Row(metric, *sides, *means, change, interval)
+    whole = len(before) == len(seen) and len(after) == len(shown)
+    return replace(
+        row,
+        base_mean=float(_unscaled(metric, before.mean())),
+        new_mean=float(_unscaled(metric, after.mean())),
+        change=float(_change(metric, after.mean() - before.mean())),
+        interval=_interval(metric, before, after) if enough and whole else None,
+    )
 
 
 def _relative(metric: Metric) -> bool:
@@ -254,7 +256,7 @@ def _judged(row: Row, alone: Mapping[Metric, float], p_family: Mapping[Metric, f
         return row
     evident = p_family[metric] <= ALPHA and not interval[0] <= 0 <= interval[1]
     word = NO_EVIDENCE if not evident else WORSE if (row.change > 0) == metric.lower_is_better else BETTER
-    return Row(**{**vars(row), "p": alone[metric], "p_family": p_family[metric], "word": word})
+    return replace(row, p=alone[metric], p_family=p_family[metric], word=word)
 
 
 def _deals(base: int, new: int) -> NDArray[np.bool_]:

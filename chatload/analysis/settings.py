@@ -44,10 +44,14 @@ def settings_differences(
     names = dict.fromkeys(name for settings in (*base, *new) for name in settings if name not in _OWN)
     found = []
     for name in names:
-        sides = [tuple(dict.fromkeys(_text(settings.get(name)) for settings in side)) for side in (base, new)]
-        if len({*sides[0], *sides[1]}) > 1:
-            found.append(SettingDifference(name, *sides, name in LOAD_DEFINING))
+        before, after = _values(name, base), _values(name, new)
+        if len({*before, *after}) > 1:
+            found.append(SettingDifference(name, before, after, name in LOAD_DEFINING))
     return sorted(found, key=lambda difference: (not difference.defines_load, difference.name))
+
+
+def _values(name: str, side: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_text(settings.get(name)) for settings in side))
 
 
 def _text(value: Any) -> str:
