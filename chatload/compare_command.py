@@ -69,8 +69,8 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     help="The least change of a duration that matters; of a margin, this part of the timeout.",
 )  # fmt: skip
 @click.option(
-    "--rate-tolerance", type=Share(), default="0.05%", show_default=True, metavar="SHARE",
-    help="The least change of a rate that matters, to which --tolerance of BASE's rate is added.",
+    "--rate-tolerance", type=Share(), default="0.1%", show_default=True, metavar="SHARE",
+    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
 @click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")
 @click.option("--allow-invalid", is_flag=True, help="Also with runs that are invalid or do not balance.")
@@ -92,8 +92,8 @@ def compare(
     What counts is the run, not the request: requests of one run share its luck. With four runs a
     side or more (five are better), six metrics get a word: dropped sessions, unserved sessions,
     unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse" and
-    "better" need a change beyond the tolerance that an exact rank test over the runs and a bootstrap
-    over runs both tell from run-to-run noise. Equal things are called so at most 5 times in 100, for
+    "better" need a change beyond the tolerance that exact tests over the runs and a bootstrap over
+    runs all tell from run-to-run noise. Equal things are called so at most 5 times in 100, for
     all six together. Everything else is shown without a word, and so is everything with fewer runs.
 
     Make the runs alternately (base, new, base, new), or a change of the day is taken for theirs.

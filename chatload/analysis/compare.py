@@ -2,19 +2,20 @@
 
 Requests of one run share its luck (the network that hour, the neighbours on the machine), so a test
 that pools them takes ordinary run-to-run noise for a difference. Here every run is one figure a metric,
-and a word rests on two legs:
+and a word needs three things:
 
-- an exact permutation test over the runs. The statistic of a metric is Mann and Whitney's U, as its
-  distance from what no difference would give, and between equal ranks the effect in tolerances; it is
-  0 where the effect stays within the tolerance. Over the family of judged metrics the largest counts
-  (the max-T of Westfall and Young, Resampling-Based Multiple Testing, 1993), so that false alarms
-  stay at most ALPHA for the whole comparison. That the tolerance is part of the statistic keeps the
-  power up: metrics that cannot differ by more than it cost nothing;
+- Mann and Whitney's rank test, exact, of the metric alone;
+- an exact permutation test of all judged metrics together: the statistic of a metric is Student's t over
+  runs, by the root of the effect in tolerances (no more than 4 of them, lest a noisy metric drown the
+  others), and 0 where the effect stays within the tolerance. Over the family the largest counts (the
+  max-T of Westfall and Young, Resampling-Based Multiple Testing, 1993), so that false alarms stay at
+  most ALPHA for the whole comparison. That the tolerance is part of the statistic keeps the power up:
+  metrics that cannot differ by more than it cost nothing;
 - a bootstrap over runs: its interval must leave no difference out. Percentiles, with each side's
   spread widened by sqrt(n / (n - 1)) and the level by Student's t, as percentiles of few values are
   too narrow (Hesterberg, What Teachers Should Know About the Bootstrap, Am. Stat. 69(4), 2015).
 
-The test supposes that under no difference any order of the runs is as likely as any other.
+The tests suppose that under no difference any order of the runs is as likely as any other.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ ENOUGH_RUNS = 4
 #: How often a whole comparison of equal things may say better or worse. At most 5 in 100 is promised; this
 #: is the sharpest level at which four runs a side can still speak (2 of their 70 deals are 0.0286).
 ALPHA = 0.03
+_ALPHA_ALONE = 0.05
 CONFIDENCE = 0.95
 BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
 
 _RESAMPLES = 9999
 _MOST_DEALS = 50_000
+_MOST_TOLERANCES = 4.0
 _SHORTEST_S = 1e-6  # as in Histogram: shorter counts as 0
 _EPSILON = 1e-9
 _SEED = 20150404
@@ -54,11 +57,11 @@ class Tolerance:
     """The least effect that matters.
 
     relative: of a duration or count, this part more or less; of a margin, this part of the timeout.
-    rate: of a rate, this much (a share; 0.0005 is 0.05 percentage points) plus `relative` of the base's.
+    rate: of a rate, this much (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower one.
     """
 
     relative: float = 0.05
-    rate: float = 0.0005
+    rate: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -242,11 +245,13 @@ def _judge(rows: list[Row], base: Sequence[RunFigures], new: Sequence[RunFigures
             distance = _distance(values, deals)
             alone[row.metric] = float(np.mean(distance >= distance[0] - _EPSILON))
             effects = _effects(row.metric, values, deals, tolerance, timeout_s)
-            statistics[row.metric] = np.where(effects >= 1 - _EPSILON, distance + effects / (1 + effects) / 2.1, 0.0)
+            weight = np.sqrt(np.minimum(effects, _MOST_TOLERANCES))
+            scaled = _scaled(row.metric, values)
+            statistics[row.metric] = np.where(effects >= 1 - _EPSILON, _student(scaled, deals) * weight, 0.0)
     if not statistics:
         return rows
     largest = np.max(list(statistics.values()), axis=0)
-    p_family = {metric: float(np.mean(largest >= values[0] - _EPSILON)) for metric, values in statistics.items()}
+    p_family = {metric: float(np.mean(largest >= values[0] * (1 - _EPSILON))) for metric, values in statistics.items()}
     return [_judged(row, alone, p_family) for row in rows]
 
 
@@ -254,7 +259,7 @@ def _judged(row: Row, alone: Mapping[Metric, float], p_family: Mapping[Metric, f
     metric, interval = row.metric, row.interval
     if metric not in p_family or interval is None or row.change is None:
         return row
-    evident = p_family[metric] <= ALPHA and not interval[0] <= 0 <= interval[1]
+    evident = p_family[metric] <= ALPHA and alone[metric] <= _ALPHA_ALONE and not interval[0] <= 0 <= interval[1]
     word = NO_EVIDENCE if not evident else WORSE if (row.change > 0) == metric.lower_is_better else BETTER
     return replace(row, p=alone[metric], p_family=p_family[metric], word=word)
 
@@ -286,6 +291,19 @@ def _distance(values: Floats, deals: NDArray[np.bool_]) -> Floats:
     return distance
 
 
+def _student(values: Floats, deals: NDArray[np.bool_]) -> Floats:
+    """Of every deal, the size of Student's t for two samples of one variance."""
+    total, new = len(values), int(deals[0].sum())
+    base = total - new
+    sums = deals @ values
+    difference = np.abs(sums / new - (values.sum() - sums) / base)
+    spread = float(((values - values.mean()) ** 2).sum())
+    # Bounded below: runs that are all equal within a side would divide by the rounding error of 0.
+    within = np.maximum(spread - difference**2 * new * base / total, _EPSILON * spread + _EPSILON**2)
+    t_of: Floats = difference / np.sqrt(within / (total - 2) * (1 / new + 1 / base))
+    return t_of
+
+
 def _effects(
     metric: Metric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
 ) -> Floats:
@@ -296,7 +314,7 @@ def _effects(
     new_mean, base_mean = sums / new, (scaled.sum() - sums) / (len(values) - new)
     difference = np.abs(new_mean - base_mean)
     if metric.kind is Kind.RATE:
-        unit = tolerance.rate + tolerance.relative * np.maximum(base_mean, 0)
+        unit = tolerance.rate + tolerance.relative * np.minimum(base_mean, new_mean)
     else:
         unit = tolerance.relative * timeout_s if metric.kind is Kind.MARGIN else np.log1p(tolerance.relative)
     effects: Floats = difference / np.maximum(unit, _EPSILON)

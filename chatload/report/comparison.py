@@ -58,7 +58,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
         yield (
             f"A change matters from {_percent(tolerance.relative)} of a duration on, from "
             f"{_percent(tolerance.relative)} of the timeout for a margin, and from {_percent(tolerance.rate)} plus "
-            f"{_percent(tolerance.relative)} of base's rate for a rate. At most 5 of 100 comparisons of equal "
+            f"{_percent(tolerance.relative)} of the lower rate for a rate. At most 5 of 100 comparisons of equal "
             "things say anything but no evidence; no evidence does not mean equal: see the intervals, which hold "
             "with 95 % confidence, each for itself."
         )
