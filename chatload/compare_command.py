@@ -22,8 +22,8 @@ from chatload.report.comparison import render_comparison, write_markdown
 from chatload.report.summary import summarize
 from chatload.store.reader import RunReader
 
-#: Stands in the arguments where the user wrote --, which click would swallow. No path can be this.
-_DIVIDER = "\0--"
+#: Stands in the arguments where the user wrote --, which click would swallow. Nobody names a run so.
+_DIVIDER = "\x1f--"
 
 
 class TwoSides(click.Command):

@@ -100,9 +100,9 @@ def _change(row: Row, by: float, unit: bool) -> str:
     kind = row.metric.kind
     if kind is Kind.MARGIN:
         return _signed(by, f"{abs(by):.2f}") + (" s" if unit else "")
-    digits = f"{abs(100 * by):.2f}" if kind is Kind.RATE else f"{abs(100 * by):.3g}"
-    if kind is not Kind.RATE and abs(by) >= 10:
-        digits = f"{abs(100 * by):.0f}"
+    percent = abs(100 * by)
+    decimals = 2 if kind is Kind.RATE or percent < 10 else 1 if percent < 100 else 0
+    digits = f"{percent:.{decimals}f}"
     suffix = " pt" if kind is Kind.RATE else " %"
     return _signed(by, digits) + (suffix if unit else "")
 
@@ -130,8 +130,8 @@ def _sections(console: Console, comparison: Comparison) -> None:
         console.print()
     _line(console, answer(comparison), f"bold {_STYLES.get(comparison.word or '', '')}".strip())
     rows = [row for row in comparison.rows if row.metric.judged]
-    _table(console, rows, "judged" if comparison.judged else "first of all", bool(comparison.judged))
-    others = [row for row in comparison.rows if not row.metric.judged and not _nothing(row)]
+    _table(console, rows, "judged" if comparison.judged else "the main metrics", bool(comparison.judged))
+    others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
     if others:
         _table(console, others, "for reading, not judged", False)
     console.print()
@@ -139,7 +139,7 @@ def _sections(console: Console, comparison: Comparison) -> None:
         _line(console, remark, "dim")
 
 
-def _nothing(row: Row) -> bool:
+def nothing(row: Row) -> bool:
     """A rate that was 0 in every run fills no line."""
     return not any(figure for figure in (*row.base, *row.new))
 
@@ -147,17 +147,17 @@ def _nothing(row: Row) -> bool:
 def _table(console: Console, rows: Sequence[Row], title: str, words: bool) -> None:
     intervals = any(row.interval for row in rows)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    table.add_column("metric ", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
     headings = ["base", "new", "change", *(["95 % interval"] if intervals else [])]
     for name in headings:
-        table.add_column(f" {name}", justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     if words:
-        table.add_column("  word", no_wrap=True)
+        table.add_column("word", no_wrap=True)
     for row in rows:
         cells = [value(row, row.base_mean), value(row, row.new_mean), change(row)]
         cells += [interval(row)] if intervals else []
-        word = [f"  {row.word or 'not judged'}"] if words else []
-        table.add_row(row.metric.label, *(f" {cell}" for cell in cells), *word, style=_STYLES.get(row.word or "", ""))
+        word = [row.word or "not judged"] if words else []
+        table.add_row(row.metric.label, *cells, *word, style=_STYLES.get(row.word or "", ""))
     console.print()
     _line(console, title, "bold")
     console.print(table)
@@ -177,7 +177,7 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
         yield ""
     rows = [row for row in comparison.rows if row.metric.judged]
     yield from _markdown_table(rows, bool(comparison.judged))
-    others = [row for row in comparison.rows if not row.metric.judged and not _nothing(row)]
+    others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
     if others:
         yield ""
         yield "<details><summary>For reading, not judged</summary>"
