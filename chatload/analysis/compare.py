@@ -178,9 +178,10 @@ def _distinct(
     for side in (base, new):
         kept: dict[str, RunFigures] = {}
         for run in side:
-            first = kept.setdefault(run.identity or run.run, run)
-            if first is not run:
-                notes.append(f"{run.run} is the same run as {first.run} and counts once: a copy is no evidence")
+            name = run.identity or run.run
+            if name in kept:
+                notes.append(f"{run.run} is the same run as {kept[name].run} and counts once: a copy is no evidence")
+            kept.setdefault(name, run)
         sides.append(kept)
     both = sides[0].keys() & sides[1].keys()
     notes += [f"{sides[1][name].run} is on both sides, so nothing is judged" for name in sorted(both)]
