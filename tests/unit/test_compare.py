@@ -90,6 +90,22 @@ def test_words(metric: Metric, base: list[float], new: list[float], word: str) -
     assert four.word == word
 
 
+def test_one_odd_run_makes_no_difference_evident() -> None:
+    base, new = [0.1, 0.1001, 0.1002, 0.1003, 0.1004], [0.1005, 0.1006, 0.1007, 0.1008, 1.0]
+    row = row_of(compare_runs(side("b", LATENCY, base), side("n", LATENCY, new)), LATENCY)
+    assert (row.p, row.p_family) == pytest.approx((2 / 252, 2 / 252))
+    assert row.interval[0] < 0 < row.interval[1]
+    assert row.word == NO_EVIDENCE
+
+
+def test_a_few_odd_runs_among_many_make_no_difference_evident() -> None:
+    base, new = [0.2 + 0.001 * i for i in range(10)], [0.18 + 0.001 * i for i in range(4)] + [0.5] * 6
+    row = row_of(compare_runs(side("b", LATENCY, base), side("n", LATENCY, new)), LATENCY)
+    assert row.p_family < 0.03 and row.interval[0] > 0
+    assert row.p > 0.4
+    assert row.word == NO_EVIDENCE
+
+
 def test_the_tolerance_is_the_user_s() -> None:
     base, new = (side(name, LATENCY, [at + 0.001 * i for i in range(5)]) for name, at in (("b", 0.1), ("n", 0.12)))
     assert compare_runs(base, new, Tolerance(relative=0.1)).word == WORSE
@@ -207,4 +223,7 @@ def test_settings_that_differ() -> None:
         "host: base x; new y, x",
     ]
     assert [difference.defines_load for difference in found] == [True, True, False]
+    assert [str(d) for d in settings_differences([{"users": 5}, {"users": 6}], [{"users": 5}, {"users": 6}])] == [
+        "users: base 5, 6; new 5, 6"
+    ]
     assert settings_differences([{"users": 100}], [{"users": 100.0}]) == []
