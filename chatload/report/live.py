@@ -7,7 +7,7 @@ it is computed there, and when the run is over the two are equal.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Literal
@@ -24,7 +24,7 @@ Phase = Literal["ready", "running", "stopping", "ended"]
 #: The states of an open session.
 STATES = ("opening", "held", "retrying", "leaving")
 #: Columns of `rows`, with their headings.
-COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "what it is"}
+COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
 _RATES = ("dropped_late", "dropped")
 
 
@@ -139,15 +139,18 @@ _STATE_NOTES = {
 
 
 def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    """What one looks for first comes first: the answer, the state of things, their health, then the counts."""
     sessions = figures["sessions"]
-    of = f", flex-disconnect-timeout {figures['flex_disconnect_timeout_s']:g} s" if figures["run"] else ""
-    yield "run", figures["phase"], _duration(figures["elapsed_s"]), f"{figures['run']}{of}"
+    timeout = figures["flex_disconnect_timeout_s"]
+    where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
+    yield "run", figures["phase"], _duration(figures["elapsed_s"]), where
+    for name, entry in figures["rates"].items():
+        yield "drop rate", name, "" if entry["rate"] is None else _percent(entry["rate"]), _rate_note(entry)
     yield "sessions", "started", _number(sessions["started"]), ""
     yield "sessions", "open", _number(sessions["open"]), ""
     for state, n in sessions["by_state"].items():
         yield "open, by state", state, _number(n), _STATE_NOTES[state]
-    for name, entry in figures["rates"].items():
-        yield "drop rate", name, "" if entry["rate"] is None else _percent(entry["rate"]), _rate_note(entry)
+    yield from _health_rows(figures)
     ended = sessions["ended"]
     for verdict, n in sessions["by_verdict"].items():
         note = _percent(n / ended) if n else ""
@@ -156,37 +159,44 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
         yield "ended, by verdict", verdict, _number(n), note
     for blame, n in sessions["dropped_late_by_blame"].items():
         yield "dropped_late, by blame", blame, _number(n), ""
-    yield from _health_rows(figures)
+    yield from _request_rows(figures)
 
 
 def _rate_note(entry: Mapping[str, Any]) -> str:
     if entry["low"] is None:
-        return "no session has ended yet"
+        return "no session whose fate is known yet"
     seen = f"{_number(entry['least'])} proven"
     if entry["most"] > entry["least"]:
         seen += f", {_number(entry['most'])} possible"
     chance = f"{100 * entry['confidence']:g} % interval if drops are independent"
-    return f"{seen}, of {_plural(entry['of'], 'session')}; {interval_text(entry)} ({chance})"
+    return f"{interval_text(entry)} ({chance}): {seen}, of {_plural(entry['of'], 'session')}"
 
 
 def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
-    refresh, generator, books = figures["refresh"], figures["generator"], figures["books"]
-    margin = refresh["margin_s"]
-    yield "margin", "min", _seconds(margin["min"]), "left of the timeout at the latest refresh"
-    yield "margin", "p1", _seconds(margin["p1"]), f"over {_plural(refresh['count'], 'refresh', 'refreshes')}"
-    for name in ("p50", "p99", "max"):
-        yield "gap", name, _seconds(refresh["gap_s"][name]), "between contacts, at most" if name == "p50" else ""
-    for name in ("p50", "p99", "p99_9", "max"):
-        note = "the generator's own, of every refresh" if name == "p50" else ""
-        yield "lateness", name.replace("_", "."), _seconds(refresh["lateness_s"][name]), note
-    stood = f"{_seconds(generator['stalled_s'])} in all, longest {_seconds(generator['longest_stall_s'])}"
+    refresh, generator = figures["refresh"], figures["generator"]
+    margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
+    over = f"over {_plural(refresh['count'], 'refresh', 'refreshes')}"
+    left = _percentiles(margin, ("p1", "p50"))
+    yield "margin", "min", _seconds(margin["min"]), f"{left}, {over}" if left else over
+    yield "gap", "max", _seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
+    yield "lateness", "max", _seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
+    stood = (
+        f"stood still for {_seconds(generator['stalled_s'])} in all, longest {_seconds(generator['longest_stall_s'])}"
+    )
+    processes = _plural(generator["processes"], "process", "processes")
     yield "generator", "stalls", _number(generator["stalls"]), stood if generator["stalls"] else "never stood still"
-    yield "generator", "cpu_saturated", _number(generator["cpu_saturated"]), "warnings"
-    yield "generator", "processes", _number(generator["processes"]), "whose facts have come in"
+    yield "generator", "cpu_saturated", _number(generator["cpu_saturated"]), f"warnings, of {processes}"
+
+
+def _percentiles(tail: Mapping[str, float | None], names: Iterable[str]) -> str:
+    return ", ".join(f"{name.replace('_', '.')} {_seconds(tail[name])}" for name in names if tail[name] is not None)
+
+
+def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     for operation, entry in figures["requests"]["by_operation"].items():
-        latency = entry["latency_s"]
-        tail = f"latency p50 {_seconds(latency['p50'])}, p99 {_seconds(latency['p99'])}, max {_seconds(latency['max'])}"
-        yield "requests sent", operation, _number(entry["sent"]), "" if latency["max"] is None else tail
+        latency = _percentiles(entry["latency_s"], ("p50", "p99", "p99_9", "max"))
+        yield "requests sent", operation, _number(entry["sent"]), f"latency {latency}" if latency else ""
+    books = figures["books"]
     yield "books", "sessions", *_balance(books["sessions_started"], books["sessions_ended"], "ended", "open")
     outcomes = books["requests_with_outcome"]
     yield "books", "requests", *_balance(books["requests_sent"], outcomes, "outcomes", "under way")

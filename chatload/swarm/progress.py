@@ -114,7 +114,7 @@ def _parts(moment: Moment, left_s: float | None, chats: int) -> list[str]:
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {_number(chats)}" if chats else ""
     dropped = rate("dropped", books, moment.cut_off_confirmed)
-    between = interval_text(dropped)
+    between = interval_text(dropped).replace(" % to ", "-")
     parts = [
         f"{_clock(moment.elapsed_s)}{left}: {still}",
         f"{_number(books.verdicts.total())}{of} ended",
