@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 
@@ -41,7 +42,8 @@ def open_endpoint(options: Namespace | None, moment: Callable[[], Moment]) -> WS
     try:
         server.start()
     except OSError as error:
-        why = error.strerror or error
+        # gevent puts the address into strerror; a name that is not resolved has a number below 0.
+        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
         raise UsageError(f"--prometheus-port {port} cannot be opened on {host}: {why}", "choose another") from error
     return server
 
