@@ -43,7 +43,8 @@ def open_endpoint(options: Namespace | None, moment: Callable[[], Moment]) -> WS
         server.start()
     except OSError as error:
         # gevent puts the address into strerror; a name that is not resolved has a number below 0.
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
         raise UsageError(f"--prometheus-port {port} cannot be opened on {host}: {why}", "choose another") from error
     return server
 

@@ -52,27 +52,17 @@ def phase_cell(page, phase):
 def test_the_tab_follows_a_distributed_run_and_ends_with_the_figures_of_its_summary(page, tmp_path):
     options = ("--run-dir", tmp_path / "run", *TIMEOUT, "--chat-length", "4")
     with simulator(*TIMEOUT, faults=OUTAGE, tmp_path=tmp_path) as host, web_ui(host, *options, workers=2) as ui:
-        page.goto(f"{ui.base}/?tab=chatload")
-        page.fill("input[name=userCount]", "40")
-        page.fill("input[name=spawnRate]", "40")
-        page.get_by_role("button", name=re.compile("start", re.I)).click()
-        page.get_by_role("tab", name="chatload").click()
-        expect(phase_cell(page, "running")).to_be_visible(timeout=30_000)
-        seen = []
-        page.wait_for_function("() => [...document.querySelectorAll('table tbody tr')].some(tr => "
-                               "tr.cells[1].innerText === 'held' && Number(tr.cells[2].innerText) > 20)")  # fmt: skip
-        seen.append(number(shown(page)["sessions", "started"][0]))
+        start(page, ui, 40)
+        wait_until_above(page, "held", 20)
+        earlier = number(shown(page)["sessions", "started"][0])
         # While it is running: more sessions, then the drops of the outage, without a reload.
-        page.wait_for_function("() => [...document.querySelectorAll('table tbody tr')].some(tr => "
-                               "tr.cells[1].innerText === 'network' && Number(tr.cells[2].innerText) > 0)")  # fmt: skip
-        seen.append(number(shown(page)["sessions", "started"][0]))
-        assert seen[0] < seen[1]
+        wait_until_above(page, "network", 0)
+        assert earlier < number(shown(page)["sessions", "started"][0])
         assert "95 % interval" in shown(page)["drop rate", "dropped_late"][1]
         picture = os.environ.get("CHATLOAD_SCREENSHOTS")
         if picture:
             page.screenshot(path=f"{picture}/live-tab.png", full_page=True)
-        page.get_by_role("button", name=re.compile("stop", re.I)).click()
-        expect(phase_cell(page, "ended")).to_be_visible(timeout=60_000)
+        stop(page)
         at_end = shown(page)
         live = ui.figures()
         summary = summary_of(tmp_path / "run")
@@ -85,6 +75,41 @@ def test_the_tab_follows_a_distributed_run_and_ends_with_the_figures_of_its_summ
         assert shown(page) == at_end
     assert summary["generator"]["processes"] == 2
     assert summary["sessions"]["by_verdict"]["dropped_late"] > 0
+
+
+def test_slow_goodbyes_are_waited_for_by_the_tab(page, tmp_path):
+    # Locust calls itself stopped, and its web UI asks no more, long before the last goodbye is confirmed.
+    slow = '[[fault]]\nkind = "slow"\ndelay_s = 4.0\noperations = ["Disconnect"]\n'
+    timeout = ("--flex-disconnect-timeout", "20")
+    options = ("--run-dir", tmp_path / "run", *timeout, "--chat-length", "1000", "--stop-timeout", "15")
+    with simulator(*timeout, faults=slow, tmp_path=tmp_path) as host, web_ui(host, *options) as ui:
+        start(page, ui, 10)
+        wait_until_above(page, "held", 9)
+        stop(page)
+        compare_table(shown(page), summary_of(tmp_path / "run"))
+        assert shown(page)["ended, by verdict", "cut_off"] == ("10", "100 %; 10 with goodbye confirmed")
+
+
+def start(page, ui, users):
+    page.goto(f"{ui.base}/?tab=chatload")
+    page.fill("input[name=userCount]", str(users))
+    page.fill("input[name=spawnRate]", str(users))
+    page.get_by_role("button", name=re.compile("start", re.I)).click()
+    page.get_by_role("tab", name="chatload").click()
+    expect(phase_cell(page, "running")).to_be_visible(timeout=30_000)
+
+
+def stop(page):
+    page.get_by_role("button", name=re.compile("stop", re.I)).click()
+    expect(phase_cell(page, "ended")).to_be_visible(timeout=60_000)
+
+
+def wait_until_above(page, figure, least):
+    page.wait_for_function(
+        "([figure, least]) => [...document.querySelectorAll('table tbody tr')].some("
+        "tr => tr.cells[1].innerText === figure && Number(tr.cells[2].innerText) > least)",
+        arg=[figure, least],
+    )
 
 
 def compare_json(live, summary):
