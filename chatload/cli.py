@@ -89,20 +89,46 @@ def main() -> None:
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def report(run: Path) -> int:
-    """Write RUN's summary.json anew and print it.
+@click.option(
+    "--threshold", "thresholds", multiple=True, metavar="EXPR",
+    help="Judge by this in place of the run's own thresholds. Repeatable; see chatload thresholds.",
+)  # fmt: skip
+@click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the run's, or 95.")
+@click.option("--allow-inconclusive", is_flag=True, help="An undecided threshold does not fail the run.")
+def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, allow_inconclusive: bool) -> int:
+    """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
-    RUN is a run's folder (or its run.sqlite), also of a run that was killed. Exits 3 where the run
-    is invalid or its books do not balance.
+    RUN is a run's folder (or its run.sqlite), also of a run that was killed. Exits 0 where all
+    thresholds passed, 1 where one failed, 4 where one is inconclusive, 3 where the run is invalid or
+    its books do not balance.
 
-    Example: chatload report reports/mine
+    \b
+    Examples: chatload report reports/mine
+              chatload report reports/mine --threshold 'dropped_late.rate < 0.1%'
     """
+    from chatload.analysis.gate import regate
     from chatload.report.console import render
-    from chatload.report.summary import exit_code, write_summary
+    from chatload.report.outputs import write_outputs
+    from chatload.report.summary import exit_code
+    from chatload.store.reader import RunReader
 
-    summary = write_summary(run)
+    with RunReader.open(run) as reader:
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
+    summary, written = write_outputs(run, gate, page=True)
     render(summary, sys.stdout, _width())
+    click.echo(f"\nreport: {written}")
     return exit_code(summary)
+
+
+@main.command()
+def thresholds() -> None:
+    """List what a threshold can be about, and how it is written and judged.
+
+    Example: locust -f locustfiles/chat.py ... --threshold 'dropped_late.rate < 0.1%'
+    """
+    from chatload.report.metric_list import metric_list
+
+    click.echo(metric_list(), nl=False)
 
 
 @main.command()

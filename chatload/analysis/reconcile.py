@@ -24,7 +24,7 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.ENDED_BY_AGENT: frozenset(ENDINGS) - {"agent"},
     Verdict.CLOSED_IDLE: frozenset(ENDINGS) - {"idle"},
     Verdict.DROPPED_LATE: frozenset(ENDINGS) - {"dropped_late"},
-    Verdict.DROPPED_EARLY: _NOT_DROPPED,
+    Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early"},
     Verdict.DROPPED_UNPROVEN: frozenset(),
     Verdict.FAILED: _NOT_DROPPED - {"disconnected"},
     # Stopped before it could say goodbye: what the server did with it afterwards is no claim of ours.

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from chatload import __version__, exit_codes
+from chatload.analysis.bursts import Incidence, find_bursts
+from chatload.analysis.gate import Gate, gate_of
+from chatload.analysis.thresholds import Facts
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
@@ -24,18 +27,31 @@ SUMMARY_FILE = "summary.json"
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
-def summarize(reader: RunReader) -> dict[str, Any]:
-    """The summary of one run: plain values, durations in seconds, None where nothing was measured."""
+def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
+    """The summary of one run: plain values, durations in seconds, None where nothing was measured.
+
+    gate: thresholds to judge it by; those it was made with by default.
+    """
+    gate = gate_of(reader.settings) if gate is None else gate
     by_worker = reader.books_by_worker()
     books = reader.books()
     incidents = reader.incidents()
     reasons = invalid_reasons(books)
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    incidence = _incidence(reader)
+    cut_off_confirmed = reader.count_cut_off_confirmed()
+    judgements = gate.judge(Facts(books, timeout_s, cut_off_confirmed, incidence))
+    aborted = next((incident.what for incident in incidents if incident.kind == "aborted"), "")
+    sound = not reasons and not imbalances
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
         "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
+        "result": ("failed" if aborted else gate.result(judgements)) if sound else "invalid",
+        "thresholds": [judgement.to_dict() for judgement in judgements],
+        "confidence": gate.confidence,
+        "aborted": aborted,
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {
@@ -50,8 +66,9 @@ def summarize(reader: RunReader) -> dict[str, Any]:
             "started": books.started,
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
-            "cut_off_confirmed": reader.count_cut_off_confirmed(),
+            "cut_off_confirmed": cut_off_confirmed,
         },
+        "bursts": incidence.to_dict(),
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
         "generator": _generator(books, len(by_worker)),
@@ -62,10 +79,10 @@ def summarize(reader: RunReader) -> dict[str, Any]:
     }
 
 
-def write_summary(run_dir: str | Path) -> dict[str, Any]:
+def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     """Summarize the run in `run_dir` (or a run file) into summary.json beside it; whole or not at all."""
     with RunReader.open(run_dir) as reader:
-        summary = summarize(reader)
+        summary = summarize(reader, gate)
         with replacing(reader.run_dir / SUMMARY_FILE) as stream:
             json.dump(summary, stream, indent=2, allow_nan=False)
             stream.write("\n")
@@ -73,9 +90,18 @@ def write_summary(run_dir: str | Path) -> dict[str, Any]:
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:
-    """INVALID where the run is invalid or its books do not balance, else PASSED."""
-    sound = summary["valid"] and summary["books"]["balanced"]
-    return exit_codes.PASSED if sound else exit_codes.INVALID
+    """What a process that made this summary leaves with."""
+    return {
+        "passed": exit_codes.PASSED,
+        "failed": exit_codes.THRESHOLD_FAILED,
+        "inconclusive": exit_codes.INCONCLUSIVE,
+    }.get(summary["result"], exit_codes.INVALID)
+
+
+def _incidence(reader: RunReader) -> Incidence:
+    drops = reader.drop_instants()
+    start = reader.started_at or (drops[0] if drops else 0.0)
+    return find_bursts(drops, start, reader.ended_at or (drops[-1] if drops else start))
 
 
 def schema() -> dict[str, Any]:

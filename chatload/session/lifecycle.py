@@ -302,7 +302,7 @@ class ChatSession:
         self._book_time(operation, due, exchange)
         self._ready = self._now = received
         if operation != "RequestChat":
-            self._take(exchange)
+            self._take(exchange, "position" in extra)
         return exchange
 
     def _book_time(self, operation: str, due: float, exchange: Exchange) -> None:
@@ -319,7 +319,7 @@ class ChatSession:
         elif not exchange.reply.ended:
             trail.failed(exchange)
 
-    def _take(self, exchange: Exchange) -> None:
+    def _take(self, exchange: Exchange, asked: bool = True) -> None:
         """Keep what an answer gives: newest keys, position, events; count failures in a row."""
         reply = exchange.reply
         if exchange.answered and exchange.sent_at is not None:
@@ -340,10 +340,10 @@ class ChatSession:
                 if value is not None:
                     keys[name] = value
         if self._opening is not None and (reply.events or reply.next_position is not None):
-            self._transcript.synchronise(self._take_events(exchange), self._opening)
+            self._transcript.synchronise(self._take_events(exchange, asked), self._opening)
 
-    def _take_events(self, exchange: Exchange) -> list[Event]:
-        fresh = self._transcript.read(exchange.reply)
+    def _take_events(self, exchange: Exchange, asked: bool = True) -> list[Event]:
+        fresh = self._transcript.read(exchange.reply, asked)
         for event in fresh:
             if event.who == "Agent":
                 self._customer.heard(event.kind, exchange.received_at)

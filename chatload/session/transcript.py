@@ -31,8 +31,12 @@ class Transcript:
     offset: tuple[float, float] | None = None
     agent_messages: int = 0
 
-    def read(self, reply: Reply) -> list[Event]:
-        """Take in an answer's events; returns the new ones (a server may repeat them)."""
+    def read(self, reply: Reply, asked: bool = True) -> list[Event]:
+        """Take in an answer's events; returns the new ones (a server may repeat them).
+
+        asked: the request carried our position. The answer to one that did not has no events, and its
+        nextPosition lies behind those not read yet.
+        """
         fresh = []
         cursor = self.position
         for event in reply.events:
@@ -41,7 +45,7 @@ class Transcript:
             self.position = max(self.position, event.position + 1)
             self._note(event)
             fresh.append(event)
-        if reply.next_position is not None:
+        if asked and reply.next_position is not None:
             self.position = max(self.position, reply.next_position, 1)
         return fresh
 

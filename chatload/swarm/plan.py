@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
 from chatload.protocol.wire import WireRequest
 from chatload.session.lifecycle import SessionSettings
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
+from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
@@ -25,7 +27,8 @@ _UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed
 @dataclass(frozen=True)
 class Plan:
     """Everything the users of one process share. host: its URL without user and password. chats: stop
-    once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`."""
+    once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
+    thresholds."""
 
     host: str
     service: str
@@ -35,6 +38,7 @@ class Plan:
     chats: int
     seed: int
     open_transport: Callable[[], Transport]
+    gate: Gate
 
 
 def make_plan(options: Namespace, host: str | None) -> Plan:
@@ -71,6 +75,9 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint),
+        gate=make_gate(
+            listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
+        ),
     )
 
 
@@ -111,6 +118,11 @@ def _number(options: Namespace, name: str) -> float | None:
     if not 0 < number < float("inf"):
         raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
     return number
+
+
+def _percent(options: Namespace) -> float:
+    percent = _number(options, "confidence")
+    return 95.0 if percent is None else percent
 
 
 def _file(options: Namespace, name: str) -> str | None:

@@ -20,9 +20,11 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
+from chatload.analysis.thresholds import Facts as GateFacts
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
-from chatload.report.summary import exit_code, summarize, write_summary
+from chatload.report.outputs import write_outputs
+from chatload.report.summary import exit_code, summarize
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.timeline import Timeline, Worst
@@ -143,6 +145,18 @@ class Run:
         self._cut_window(books, final)
         if self._progress is not None:
             self._progress.show(books)
+        if not final:
+            self._abort_if_hopeless(books)
+
+    def _abort_if_hopeless(self, books: Books) -> None:
+        plan = self.plan
+        if plan is None or self._writer is None or self._stop_asked or not plan.gate.abort_on:
+            return
+        why = plan.gate.abort(GateFacts(books, plan.settings.timeout_s))
+        if why:
+            log.warning("chatload: the run is ended early: %s", why)
+            self._note("aborted", why)
+            self._ask_to_stop()
 
     def _keep(self, facts: dict[str, Any], worker: str) -> None:
         if self._writer is None:
@@ -181,10 +195,22 @@ class Run:
 
     def _count_ended(self, more: int) -> None:
         self._ended += more
-        if self.plan and self._ended >= self.plan.chats and not self._stop_asked:
+        if self.plan and self._ended >= self.plan.chats:
+            self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        if not self._stop_asked:
             self._stop_asked = True
             headless = self.environment.parsed_options.headless
             gevent.spawn(self.runner.quit if headless else self.runner.stop)
+
+    def _note(self, kind: str, what: str) -> None:
+        """Write down what happened to the run itself."""
+        if self._writer is not None:
+            try:
+                self._writer.incident(kind, what)
+            except ChatloadError as error:
+                self._spoilt(error)
 
     def books(self) -> Books:
         """The books of all processes so far."""
@@ -225,24 +251,22 @@ class Run:
         self._flush(final=True)
         if self._progress is not None:
             self._progress.close()
+        self._note_lost_workers()
         try:
-            self._note_lost_workers()
             writer, self._writer = self._writer, None
             writer.finish(time.time())
             writer.close()
-            write_summary(self.run_dir)
+            write_outputs(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
 
     def _note_lost_workers(self) -> None:
-        if not self.is_master or self._writer is None:
+        if not self.is_master:
             return
         for worker in sorted(set(self._by_worker) - self._drained):
             books = self._by_worker[worker]
             still = books.started - books.verdicts.total()
-            self._writer.incident(
-                "worker_lost", f"worker {worker} fell silent with {still} sessions open, their state unknown"
-            )
+            self._note("worker_lost", f"worker {worker} fell silent with {still} sessions open, their state unknown")
 
     def report(self, code: int) -> int:
         """quit: print what came of it; returns the exit code, given Locust's own `code`."""

@@ -53,6 +53,7 @@ def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
         "request_timeout": plan.settings.request_timeout_s,
         "chat_length": plan.settings.script.chat_length.mean(),
         **{name: getattr(options, name) for name in _OWN},
+        **plan.gate.settings(),
         "users": options.num_users,
         "spawn_rate": options.spawn_rate,
         "run_time": options.run_time,

@@ -143,3 +143,20 @@ def test_cut_is_booked_once(in_flight):
     assert (record.verdict, record.goodbye_confirmed, record.ended_at) == ("cut_off", False, 5.0)
     assert server.books.balanced()
     assert server.books.verdicts == {"cut_off": 1}
+
+
+def test_an_answer_to_what_asked_for_no_events_skips_none():
+    script = CustomerScript(
+        chat_length=Distribution("fixed", 10.0), messages=Distribution("fixed", 1), think=Distribution("fixed", 1.0),
+        waits_for_agent=False,
+    )  # fmt: skip
+    left = Event(4, "ParticipantLeft", "Agent", "Ann", 0)
+    server = Server(
+        [opened(), Reply(FINE, False, next_position=3), Reply(ENDED, True, next_position=9),
+         Reply(ENDED, True, events=(left,), next_position=9)],
+        script,
+    )  # fmt: skip
+    record = server.run()
+    asked = [(operation, fields.get("position")) for _, operation, fields in server.asked]
+    assert asked[2:] == [("StartTyping", None), ("GetMessages", "3")]
+    assert (record.verdict, record.learned_by) == ("ended_by_agent", "0/true")

@@ -34,7 +34,7 @@ COMPATIBLE = {
     ("ended_by_agent", False): {"agent"},
     ("closed_idle", False): {"idle"},
     ("dropped_late", False): {"dropped_late"},
-    ("dropped_early", False): NO_DROP,
+    ("dropped_early", False): {"early"},
     # A Disconnect whose answer was lost may be what a later statusCode 2 speaks of.
     ("failed", False): NO_DROP | {"disconnected"},
     ("dropped_unproven", False): ALL,

@@ -1,0 +1,87 @@
+"""Bursts of drops are found where there are some, and seldom where there are none."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from chatload.analysis.bursts import Burst, find_bursts, find_incidence
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(("n", "runs"), [(2, 1000), (5, 1000), (20, 1000), (200, 500), (3000, 200)])
+def test_uniform_drops_seldom_make_a_burst(n: int, runs: int) -> None:
+    draw = random.Random(n)
+    found = sum(bool(find_bursts([draw.uniform(0, HOUR) for _ in range(n)], 0, HOUR)) for _ in range(runs))
+    assert found / runs <= 0.05
+
+
+def test_a_burst_among_isolated_drops_is_found() -> None:
+    draw = random.Random(7)
+    runs, found, alone = 300, 0, 0
+    for _ in range(runs):
+        at = draw.uniform(0, HOUR - 2)
+        drops = [draw.uniform(0, HOUR) for _ in range(10)] + [draw.uniform(at, at + 2) for _ in range(20)]
+        draw.shuffle(drops)
+        bursts = find_bursts(drops, 0, HOUR)
+        found += any(b.start <= at + 1 <= b.end and 20 <= b.count <= 22 for b in bursts)
+        alone += len(bursts) == 1
+    assert found >= 0.99 * runs
+    assert alone >= 0.95 * runs
+
+
+def test_where_all_drops_are_one_burst_it_is_found() -> None:
+    draw = random.Random(1)
+    drops = [draw.uniform(100, 102) for _ in range(40)]
+    assert find_bursts(drops, 0, HOUR) == [Burst(min(drops), max(drops), 40)]
+    assert find_bursts([5.0] * 40, 0, HOUR) == [Burst(5.0, 5.0, 40)]
+    incidence = find_incidence(drops, 0, HOUR)
+    assert (incidence.events, incidence.incidents) == (40, 1)
+
+
+def test_a_great_burst_does_not_hide_a_small_one() -> None:
+    draw = random.Random(2)
+    great = [draw.uniform(1000, 1010) for _ in range(10_000)]
+    small = [draw.uniform(2000, 2002) for _ in range(20)]
+    isolated = [50.0, 700.0, 1500.0, 2600.0, 3300.0]
+    bursts = find_bursts(great + small + isolated, 0, HOUR)
+    assert [burst.count for burst in bursts] == [10_000, 20]
+    assert find_incidence(great + small + isolated, 0, HOUR).incidents == 7
+
+
+def test_two_outages_are_two_incidents_and_a_fading_one_is_one() -> None:
+    draw = random.Random(3)
+    twice = [draw.uniform(at, at + 2) for at in (600, 1200) for _ in range(40)]
+    assert [b.count for b in find_bursts(twice, 0, HOUR)] == [40, 40]
+    fading = [900 + draw.expovariate(0.2) for _ in range(5000)] + [100.0, 2000.0, 3000.0]
+    assert [b.count for b in find_bursts(fading, 0, HOUR)] == [5000]
+
+
+def test_none_where_there_is_nothing_to_find() -> None:
+    assert find_bursts([], 0, HOUR) == []
+    assert find_bursts([1.0], 0, HOUR) == []
+    assert find_bursts([1.0, 1.0], 1, 1) == []
+    incidence = find_incidence([100.0, 2000.0], 0, HOUR)
+    assert incidence.to_dict() == {
+        "events": 2,
+        "incidents": 2,
+        "bursts": [],
+        # Garwood's 95 % interval of 2 events
+        "incidents_per_hour": (pytest.approx(0.24221, rel=1e-4), pytest.approx(7.2247, rel=1e-4)),
+    }
+
+
+def test_the_epoch_makes_no_difference() -> None:
+    drops = [draw + 0.01 * i for draw in (30.0, 40.0) for i in range(12)] + [900.0, 2500.0]
+    near = find_bursts(drops, 0, HOUR)
+    far = find_bursts([1.8e9 + at for at in reversed(drops)], 1.8e9, 1.8e9 + HOUR)
+    assert [b.count for b in near] == [b.count for b in far] != []
+
+
+def test_a_million_drops_of_a_hundred_outages() -> None:
+    draw = random.Random(5)
+    drops = [36 * draw.randrange(100) + draw.random() for _ in range(1_000_000)]
+    incidence = find_incidence(drops, 0, HOUR)
+    assert (len(incidence.bursts), incidence.incidents) == (100, 100)
