@@ -19,6 +19,7 @@ from chatload.errors import ChatloadError, UsageError
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
+    "compare": "chatload.compare_command:compare",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
     "options": "chatload.swarm.option_list:options",
@@ -81,6 +82,7 @@ def main() -> None:
       chatload report RUN                                  what became of the sessions
       chatload reconcile RUN --ledger URL_OR_FILE          whether the server agrees
       chatload export RUN sessions > sessions.csv          one row a session
+      chatload compare BASE... -- NEW...                   better or worse than before
 
     Exit codes: 0 passed, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its books do
     not balance or the ledger contradicts it, 4 inconclusive.
@@ -114,9 +116,8 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
 
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
-    summary, written = write_outputs(run, gate, page=True)
+    summary = write_outputs(run, gate)
     render(summary, sys.stdout, _width())
-    click.echo(f"\nreport: {written}")
     return exit_code(summary)
 
 

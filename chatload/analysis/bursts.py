@@ -76,11 +76,12 @@ class Incidence:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-safe form; instants as they were given."""
+        hourly = self.incidents_per_hour()
         return {
-            "events": self.events,
+            "drops": self.events,
             "incidents": self.incidents,
             "bursts": [asdict(burst) for burst in self.bursts],
-            "incidents_per_hour": self.incidents_per_hour(),
+            "incidents_per_hour": None if hourly is None else list(hourly),
         }
 
 

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatload.analysis.sequential import hopeless, parse_abort
-from chatload.analysis.thresholds import Facts, Judgement, Threshold, judge, overall, parse
+from chatload.analysis.metrics import Facts
+from chatload.analysis.sequential import hopeless
+from chatload.analysis.threshold_grammar import Threshold, parse, parse_abort
+from chatload.analysis.thresholds import Judgement, judge, overall
 from chatload.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Gate:
-    """thresholds: what must hold, judged once at the end. abort_on: what ends a run early, looked at all
-    the time. confidence: of each judgement, 0 to 1. allow_inconclusive: undecided thresholds do not fail."""
+    """thresholds: what must hold, judged once at the end. abort_on: what ends a run early once it is lost,
+    looked at all the time. confidence: of each judgement, 0 to 1. allow_inconclusive: undecided
+    thresholds do not fail."""
 
     thresholds: tuple[Threshold, ...] = ()
     abort_on: tuple[Threshold, ...] = ()

@@ -22,6 +22,7 @@ from chatload.analysis.metrics import Facts, Metric, Share
 from chatload.analysis.rates import CONFIDENCE, lower, sessions_needed, upper
 from chatload.analysis.threshold_grammar import Op, Threshold
 from chatload.session.histogram import Histogram
+from chatload.session.record import Verdict
 
 Result = Literal["pass", "fail", "inconclusive"]
 
@@ -53,11 +54,11 @@ class Judgement:
     why: str
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form; the threshold as text, its limit as a fraction, in seconds, or a count."""
+        """A JSON-safe form. unit "%": limit, value and bounds are fractions; "s": seconds; "": counts."""
         return {
-            "threshold": str(self.threshold),
+            "expression": str(self.threshold),
             "metric": self.threshold.metric.name,
-            "kind": self.threshold.metric.kind,
+            "unit": {"rate": "%", "duration": "s"}.get(self.threshold.metric.kind, ""),
             "limit": self.threshold.limit,
             "result": self.result,
             "value": self.value,
@@ -272,10 +273,10 @@ def _unproven(share: Share) -> str:
 def _dependence(metric: Metric, facts: Facts) -> str:
     """What to say where sessions were not independent."""
     incidence = facts.incidence
-    if not metric.of_sessions or incidence is None or not incidence.bursts:
+    if not metric.of_sessions or metric.subject == Verdict.REFUSED or incidence is None or not incidence.bursts:
         return ""
     hourly = incidence.incidents_per_hour()
-    often = f" ({hourly[0]:.2g} to {hourly[1]:.2g} an hour)" if hourly else ""
+    often = f" ({float(f'{hourly[0]:.2g}'):g} to {float(f'{hourly[1]:.2g}'):g} an hour)" if hourly else ""
     incidents = _plural(incidence.incidents, "incident")
     return (
         f"; this assumes independent sessions, which these were not: {_plural(incidence.events, 'drop')} "

@@ -21,8 +21,9 @@ USERS = 40
 
 @click.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for the run. Default: reports/<time>-demo.")
+@click.option("--threshold", "thresholds", multiple=True, metavar="EXPR", help="What must hold; repeatable.")
 @click.option("--seconds", default=18, show_default=True, help="How long chats are held.")
-def demo(run_dir: Path | None, seconds: int) -> None:
+def demo(run_dir: Path | None, thresholds: tuple[str, ...], seconds: int) -> None:
     """Hold chats on a built-in chat server for about 20 seconds and check every verdict.
 
     Starts the simulator with a short flex-disconnect-timeout and a few faults (an outage among
@@ -40,7 +41,7 @@ def demo(run_dir: Path | None, seconds: int) -> None:
         host = announced[-1]
         click.echo(f"simulator: {host}, flex-disconnect-timeout {TIMEOUT_S:g} s, faults as in faults.toml")
         click.echo(f"locust: {USERS} users hold chats for {seconds} s, an outage comes after 9 s")
-        code = subprocess.run(_locust(host, run_dir, seconds), check=False).returncode
+        code = subprocess.run(_locust(host, run_dir, seconds, thresholds), check=False).returncode
         ledger = run_dir / "ledger.ndjson"
         with urllib.request.urlopen(f"{host}/simulator/ledger", timeout=30) as answer:
             ledger.write_bytes(answer.read())
@@ -61,12 +62,13 @@ def _start_simulator() -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def _locust(host: str, run_dir: Path, seconds: int) -> list[str]:
+def _locust(host: str, run_dir: Path, seconds: int, thresholds: tuple[str, ...]) -> list[str]:
     return [
         *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", host),
         *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(USERS), "-r", "20"),
         *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
         *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir)),
+        *(part for threshold in thresholds for part in ("--threshold", threshold)),
     ]
 
 

@@ -21,6 +21,10 @@ from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliat
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 _GOOD = ("completed", "ended_by_agent")
 _BAD = ("dropped_late", "dropped_early", "failed", "gave_up", "refused")
+_RESULT_STYLES = {
+    **{"passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"},
+    **{"pass": "green", "fail": "red"},
+}
 _HEADINGS = {MISSING: "unknown to the ledger", UNMATCHED: "has no chat id"}
 _WITHIN = re.compile(r"(?<=\d) (?=\d{3}\b|%|m?s\b)")
 #: Contradictions printed in full; --json has all of them.
@@ -40,6 +44,7 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
     _alarms(console, summary)
     _line(console, _answer(summary), "bold")
     _line(console, _heading(summary), "dim")
+    _thresholds(console, summary)
     _verdicts(console, summary["sessions"])
     _blames(console, summary["sessions"])
     if summary["requests"]["by_operation"]:
@@ -129,6 +134,23 @@ def _alarms(console: Console, summary: Mapping[str, Any]) -> None:
             _line(console, f"  and {len(books['imbalances']) - _SHOWN} more: summary.json has all of them")
     if books["imbalances"] or summary["invalid_reasons"]:
         console.print()
+
+
+def _thresholds(console: Console, summary: Mapping[str, Any]) -> None:
+    """The gate's result, and each threshold with the reason for its judgement."""
+    thresholds = summary["thresholds"]
+    if not thresholds and not summary["aborted"]:
+        return
+    console.print()
+    style = _RESULT_STYLES[summary["result"]]
+    held = sum(threshold["result"] == "pass" for threshold in thresholds)
+    _line(console, f"{summary['result'].upper()}: {held} of {_plural(len(thresholds), 'threshold')} hold", style)
+    if summary["aborted"]:
+        _line(console, f"ended early: {summary['aborted']}", "bold red")
+    for threshold in thresholds:
+        style = _RESULT_STYLES[threshold["result"]]
+        _line(console, f"{threshold['result']:<12} {threshold['expression']}", style)
+        _line(console, f"  {threshold['why']}", "dim")
 
 
 def _answer(summary: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from chatload import __version__, exit_codes
-from chatload.analysis.bursts import Incidence, find_bursts
+from chatload.analysis.bursts import Incidence, find_incidence
 from chatload.analysis.gate import Gate, gate_of
-from chatload.analysis.thresholds import Facts
+from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
@@ -51,6 +51,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "result": ("failed" if aborted else gate.result(judgements)) if sound else "invalid",
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
+        "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
         "valid": not reasons,
         "invalid_reasons": reasons,
@@ -101,7 +102,7 @@ def exit_code(summary: Mapping[str, Any]) -> int:
 def _incidence(reader: RunReader) -> Incidence:
     drops = reader.drop_instants()
     start = reader.started_at or (drops[0] if drops else 0.0)
-    return find_bursts(drops, start, reader.ended_at or (drops[-1] if drops else start))
+    return find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
 
 
 def schema() -> dict[str, Any]:

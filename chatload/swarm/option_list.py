@@ -55,8 +55,8 @@ def declare(add: Callable[..., Any]) -> None:
     add("--confidence", "95", "Confidence that thresholds demand, in %%.", metavar="PERCENT")
     add("--allow-inconclusive", False, "A threshold that too few sessions leave undecided does not fail the run.",
         action="store_true")  # fmt: skip
-    add("--abort-on", "", "End the run early once this surely holds, such as 'dropped_late.rate > 5%%'; repeatable.",
-        metavar="EXPR", action=Listed)  # fmt: skip
+    add("--abort-on", "", "A threshold whose loss ends the run early, such as 'dropped_late.rate < 5%%'; repeatable. "
+        "A run that meets it is given up with a chance of 5 %% at most.", metavar="EXPR", action=Listed)  # fmt: skip
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
 
 

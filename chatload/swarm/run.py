@@ -20,7 +20,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
-from chatload.analysis.thresholds import Facts as GateFacts
+from chatload.analysis.metrics import Facts as GateFacts
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
 from chatload.report.outputs import write_outputs

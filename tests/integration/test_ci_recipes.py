@@ -53,7 +53,6 @@ def assert_outputs(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="chatload demo has no --threshold yet, and runs write no summary.md")
 def test_every_step_of_the_github_load_test(tmp_path):
     steps = workflow()["jobs"]["load-test"]["steps"]
     scripts = [step["run"] for step in steps if "run" in step]
@@ -71,7 +70,6 @@ def test_every_step_of_the_github_load_test(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="chatload demo has no --threshold yet, and runs write no summary.md")
 def test_every_line_of_the_gitlab_snippet(tmp_path):
     job = gitlab()
     assert job["before_script"] == [INSTALL]

@@ -65,11 +65,11 @@ def test_none_where_there_is_nothing_to_find() -> None:
     assert find_bursts([1.0, 1.0], 1, 1) == []
     incidence = find_incidence([100.0, 2000.0], 0, HOUR)
     assert incidence.to_dict() == {
-        "events": 2,
+        "drops": 2,
         "incidents": 2,
         "bursts": [],
         # Garwood's 95 % interval of 2 events
-        "incidents_per_hour": (pytest.approx(0.24221, rel=1e-4), pytest.approx(7.2247, rel=1e-4)),
+        "incidents_per_hour": [pytest.approx(0.24221, rel=1e-4), pytest.approx(7.2247, rel=1e-4)],
     }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chatload.analysis.bursts import find_incidence
 from chatload.analysis.metrics import METRICS, Facts
+from chatload.analysis.rates import lower, upper
 from chatload.analysis.threshold_grammar import parse
 from chatload.analysis.thresholds import Judgement, judge, overall
 from chatload.session.books import Books
@@ -199,6 +200,19 @@ def test_a_limit_beyond_the_bounds_of_a_percentile_is_decided(values: list[float
         assert judged(f"gap.{name} < {judgement.lower * 1.03!r}s", given).result != "fail"
 
 
+@pytest.mark.parametrize(("n", "q"), [(20, 0.5), (300, 0.99), (1000, 0.9)])
+def test_the_bounds_of_a_percentile_are_order_statistics(n: int, q: float) -> None:
+    # samples 7 % apart, so that no bucket has two: the k greatest and the rest are told apart
+    values = [1.07**i for i in range(n)]
+    judgement = judged(f"gap.p{round(100 * q)} < 1s", measured(*values))
+    allowed = sum(upper(k, n) < 1 - q for k in range(n + 1))
+    too_few = sum(lower(k, n) <= 1 - q for k in range(n + 1))
+    for bound, value in ((judgement.upper, values[n - allowed]), (judgement.lower, values[n - too_few])):
+        assert bound == pytest.approx(value, rel=0.021)
+    assert judgement.upper is not None and judgement.upper >= values[n - allowed] * (1 - 1e-9)
+    assert judgement.lower is not None and judgement.lower <= values[n - too_few] * (1 + 1e-9)
+
+
 @pytest.mark.parametrize(
     ("text", "result"),
     [
@@ -271,7 +285,7 @@ def test_bursts_are_named_beside_an_interval_that_does_not_know_them() -> None:
 
 def test_a_judgement_as_json() -> None:
     data = json.loads(json.dumps(judged("dropped_late.rate < 0.1 %", facts(completed=1000)).to_dict()))
-    assert data["threshold"] == "dropped_late.rate < 0.1%"
+    assert data["expression"] == "dropped_late.rate < 0.1%"
     assert (data["result"], data["value"], data["limit"], data["samples"], data["needed"]) == (
         "inconclusive", 0, 0.001, 1000, 2995,
     )  # fmt: skip

@@ -1,0 +1,164 @@
+"""`chatload compare`: reads the runs, refuses what cannot be compared, and says how they differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatload import exit_codes
+from chatload.analysis.compare import WORSE, Comparison, Tolerance, compare_runs
+from chatload.analysis.run_figures import RunFigures, measure
+from chatload.analysis.settings import settings_differences
+from chatload.errors import ChatloadError, UsageError
+from chatload.report.comparison import render_comparison, write_markdown
+from chatload.report.summary import summarize
+from chatload.store.reader import RunReader
+
+#: Stands in the arguments where the user wrote --, which click would swallow. Nobody names a run so.
+_DIVIDER = "\x1f--"
+
+
+class TwoSides(click.Command):
+    """A command whose runs are BASE... -- NEW..., with options anywhere among them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep every -- as an argument, so that the callback can see on which side a run is."""
+        return super().parse_args(ctx, [_DIVIDER if argument == "--" else argument for argument in args])
+
+
+class Share(click.ParamType[float]):
+    """A part of something: 5% or 0.05."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number from 0 up to 1."""
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = math.nan
+        if not 0 <= share < 1:
+            self.fail(f"{value!r} is not a share; write 5% or 0.05", param, ctx)
+        return share
+
+
+def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    if words.count(_DIVIDER) != 1:
+        raise click.UsageError("put exactly one -- between the BASE runs and the NEW runs", ctx)
+    at = words.index(_DIVIDER)
+    base, new = list(words[:at]), list(words[at + 1 :])
+    if not base or not new:
+        where = "before" if not base else "after"
+        raise click.UsageError(f"there is no run {where} --", ctx)
+    return base, new
+
+
+@click.command(cls=TwoSides)
+@click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
+@click.option(
+    "--tolerance", type=Share(), default="5%", show_default=True, metavar="SHARE",
+    help="The least change of a duration that matters; of a margin, this part of the timeout.",
+)  # fmt: skip
+@click.option(
+    "--rate-tolerance", type=Share(), default="0.1%", show_default=True, metavar="SHARE",
+    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
+)  # fmt: skip
+@click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")
+@click.option("--allow-invalid", is_flag=True, help="Also with runs that are invalid or do not balance.")
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the figures of every run.")
+def compare(
+    runs: tuple[list[str], list[str]],
+    tolerance: float,
+    rate_tolerance: float,
+    allow_different: bool,
+    allow_invalid: bool,
+    markdown: Path | None,
+    html: Path | None,
+    as_json: bool,
+) -> int:
+    """Compare runs before -- with runs after it: better, worse, or no evidence.
+
+    What counts is the run, not the request: requests of one run share its luck. With four runs a
+    side or more (five are better), six metrics get a word: dropped sessions, unserved sessions,
+    unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse" and
+    "better" need a change beyond the tolerance that exact tests over the runs and a bootstrap over
+    runs all tell from run-to-run noise. Equal things are called so at most 5 times in 100, for
+    all six together. Everything else is shown without a word, and so is everything with fewer runs.
+
+    Make the runs alternately (base, new, base, new), or a change of the day is taken for theirs.
+
+    Exit codes: 0 nothing is worse, 1 something is, 2 wrong usage, also runs whose settings made
+    different load, 3 a run is invalid or its books do not balance.
+
+    \b
+    Examples:
+      chatload compare reports/v1-* -- reports/v2-*
+      chatload compare reports/v1-* -- reports/v2-* --tolerance 10% --markdown compare.md
+    """
+    base, new = ([_read(name) for name in side] for side in runs)
+    _refuse_unsound([*base, *new], allow_invalid)
+    _refuse_different(base, new, allow_different)
+    comparison = compare_runs(base, new, Tolerance(tolerance, rate_tolerance))
+    _write(comparison, markdown, html, as_json)
+    return exit_codes.THRESHOLD_FAILED if comparison.word == WORSE else exit_codes.PASSED
+
+
+def _read(name: str) -> RunFigures:
+    with RunReader.open(name) as reader:
+        summary = summarize(reader)
+        books = reader.books()
+        timeout = reader.settings.get("flex_disconnect_timeout")
+        versions = reader.facts.get("versions") or {}
+        told = json.dumps([reader.facts, books.to_dict()], sort_keys=True)
+    timeout_s = float(timeout) if isinstance(timeout, int | float) else None
+    return RunFigures(
+        run=name,
+        figures=measure(books, timeout_s),
+        timeout_s=timeout_s,
+        settings={**{f"{what}_version": version for what, version in versions.items()}, **summary["settings"]},
+        started_at=summary["started_at"],
+        sessions=summary["sessions"]["started"],
+        identity=hashlib.sha256(told.encode()).hexdigest(),
+        problems=(*summary["invalid_reasons"], *summary["books"]["imbalances"]),
+    )
+
+
+def _refuse_unsound(runs: Sequence[RunFigures], allowed: bool) -> None:
+    for run in runs:
+        if run.problems and not allowed:
+            message = f"{run.run}: the run is invalid or does not balance: {run.problems[0]}"
+            raise ChatloadError(message, "leave it out, or say --allow-invalid")
+
+
+def _refuse_different(base: Sequence[RunFigures], new: Sequence[RunFigures], allowed: bool) -> None:
+    found = settings_differences([run.settings for run in base], [run.settings for run in new])
+    defining = [str(difference) for difference in found if difference.defines_load]
+    if defining and not allowed:
+        message = f"the runs made different load ({' | '.join(defining)})"
+        raise UsageError(message, "--allow-different compares them all the same")
+
+
+def _write(comparison: Comparison, markdown: Path | None, html: Path | None, as_json: bool) -> None:
+    if markdown is not None:
+        write_markdown(comparison, markdown)
+    if html is not None:
+        from chatload.report.comparison_html import write_html
+
+        write_html(comparison, html)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
+        return
+    terminal = sys.stdout.isatty()
+    width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
+    render_comparison(comparison, sys.stdout, width)

@@ -1,0 +1,229 @@
+"""Comparing runs: what is told from noise, what is not, and that the tests are exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from chatload.analysis.compare import (
+    BETTER,
+    ENOUGH_RUNS,
+    NO_EVIDENCE,
+    WORSE,
+    Comparison,
+    Tolerance,
+    compare_runs,
+)
+from chatload.analysis.run_figures import FAMILY, Metric, RunFigures, measure
+from chatload.analysis.settings import settings_differences
+from chatload.session.books import Books
+from tests.unit.compare_cases import TIMEOUT_S, Service, make_runs
+
+SERVICE = Service()
+DROPPED, UNSERVED, UNSUCCESSFUL, LATENCY, LATENESS, MARGIN = FAMILY
+CALM = {DROPPED: 0.01, UNSERVED: 0.0, UNSUCCESSFUL: 0.0, LATENCY: 0.1, LATENESS: 0.002, MARGIN: 20.0}
+
+
+def compare_made(base: Service, new: Service, seed: tuple[int, int], runs: int = 5) -> Comparison:
+    random = np.random.default_rng(seed)
+    sides = (make_runs(service, runs, random, side) for service, side in ((base, "b"), (new, "n")))
+    return compare_runs(*sides, descriptive=False)
+
+
+def side(name: str, metric: Metric, values: list[float]) -> list[RunFigures]:
+    return [RunFigures(f"{name}{i}", CALM | {metric: value}, TIMEOUT_S) for i, value in enumerate(values)]
+
+
+def row_of(comparison: Comparison, metric: Metric):  # type: ignore[no-untyped-def]
+    return next(row for row in comparison.rows if row.metric == metric)
+
+
+@pytest.mark.parametrize("runs", [4, 5])
+def test_equal_things_are_rarely_called_anything(runs: int) -> None:
+    words = [compare_made(SERVICE, SERVICE, (1, case), runs).word for case in range(100)]
+    assert words.count(NO_EVIDENCE) >= 95
+
+
+def test_a_tail_20_percent_worse_is_found() -> None:
+    cases = [compare_made(SERVICE, Service(tail=1.2), (2, case)) for case in range(100)]
+    assert sum(row_of(case, LATENCY).word == WORSE for case in cases) >= 80
+
+
+def test_a_doubled_drop_rate_is_found() -> None:
+    cases = [compare_made(SERVICE, Service(drop_rate=0.02), (3, case)) for case in range(100)]
+    assert sum(row_of(case, DROPPED).word == WORSE for case in cases) >= 80
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    cases = [row_of(compare_made(SERVICE, Service(tail=1.2), (4, case)), LATENCY).interval for case in range(100)]
+    assert 88 <= sum(low <= 0.2 <= high for low, high in cases) <= 99
+
+
+@pytest.mark.parametrize(
+    ("metric", "base", "new", "word"),
+    [
+        (LATENCY, [0.1, 0.101, 0.102, 0.103, 0.104], [0.12, 0.121, 0.122, 0.123, 0.124], WORSE),
+        (LATENCY, [0.12, 0.121, 0.122, 0.123, 0.124], [0.1, 0.101, 0.102, 0.103, 0.104], BETTER),
+        # Told from noise beyond doubt, and within the tolerance: 3 %.
+        (LATENCY, [0.1, 0.1001, 0.1002, 0.1003, 0.1004], [0.103, 0.1031, 0.1032, 0.1033, 0.1034], NO_EVIDENCE),
+        # Beyond the tolerance, and within the noise.
+        (LATENCY, [0.05, 0.07, 0.1, 0.12, 0.15], [0.06, 0.09, 0.12, 0.14, 0.17], NO_EVIDENCE),
+        # A third more, of too little to matter.
+        (LATENESS, [0.003, 0.0031, 0.0032, 0.0033, 0.0034], [0.004, 0.0041, 0.0042, 0.0043, 0.0044], NO_EVIDENCE),
+        (LATENESS, [0.03, 0.031, 0.032, 0.033, 0.034], [0.05, 0.051, 0.052, 0.053, 0.054], WORSE),
+        (MARGIN, [20.0, 20.1, 20.2, 20.3, 20.4], [15.0, 15.1, 15.2, 15.3, 15.4], WORSE),
+        (MARGIN, [-1.0, -1.1, -1.2, -1.3, -1.4], [5.0, 5.1, 5.2, 5.3, 5.4], BETTER),
+        # 2.25 s is 5 % of the timeout.
+        (MARGIN, [20.0, 20.1, 20.2, 20.3, 20.4], [18.0, 18.1, 18.2, 18.3, 18.4], NO_EVIDENCE),
+        (DROPPED, [0.0] * 5, [0.01] * 5, WORSE),
+        (DROPPED, [0.0] * 5, [0.0009] * 5, NO_EVIDENCE),
+        (DROPPED, [0.0] * 5, [0.0] * 5, NO_EVIDENCE),
+        (UNSERVED, [0.2, 0.21, 0.22, 0.23, 0.24], [0.1, 0.11, 0.12, 0.13, 0.14], BETTER),
+    ],
+)
+def test_words(metric: Metric, base: list[float], new: list[float], word: str) -> None:
+    comparison = compare_runs(side("b", metric, base), side("n", metric, new))
+    assert row_of(comparison, metric).word == word
+    assert comparison.word == word
+    four = compare_runs(side("b", metric, base[:4]), side("n", metric, new[:4]))
+    assert four.word == word
+
+
+def test_one_odd_run_makes_no_difference_evident() -> None:
+    base, new = [0.1, 0.1001, 0.1002, 0.1003, 0.1004], [0.1005, 0.1006, 0.1007, 0.1008, 1.0]
+    row = row_of(compare_runs(side("b", LATENCY, base), side("n", LATENCY, new)), LATENCY)
+    assert (row.p, row.p_family) == pytest.approx((2 / 252, 2 / 252))
+    assert row.interval[0] < 0 < row.interval[1]
+    assert row.word == NO_EVIDENCE
+
+
+def test_a_few_odd_runs_among_many_make_no_difference_evident() -> None:
+    base, new = [0.2 + 0.001 * i for i in range(10)], [0.18 + 0.001 * i for i in range(4)] + [0.5] * 6
+    row = row_of(compare_runs(side("b", LATENCY, base), side("n", LATENCY, new)), LATENCY)
+    assert row.p_family < 0.03 and row.interval[0] > 0
+    assert row.p > 0.4
+    assert row.word == NO_EVIDENCE
+
+
+def test_the_tolerance_is_the_user_s() -> None:
+    base, new = (side(name, LATENCY, [at + 0.001 * i for i in range(5)]) for name, at in (("b", 0.1), ("n", 0.12)))
+    assert compare_runs(base, new, Tolerance(relative=0.1)).word == WORSE
+    assert compare_runs(base, new, Tolerance(relative=0.3)).word == NO_EVIDENCE
+    low, high = (side(name, DROPPED, [at] * 5) for name, at in (("b", 0.0), ("n", 0.0009)))
+    assert compare_runs(low, high, Tolerance(rate=0.0005)).word == WORSE
+
+
+def test_p_of_one_metric_is_mann_and_whitney_s() -> None:
+    random = np.random.default_rng(5)
+    for base_runs, new_runs in ((4, 4), (5, 5), (4, 7), (9, 6)):
+        base, new = random.normal(1.0, 0.1, base_runs).tolist(), random.normal(1.1, 0.1, new_runs).tolist()
+        row = row_of(compare_runs(side("b", LATENCY, base), side("n", LATENCY, new)), LATENCY)
+        assert row.p == pytest.approx(mannwhitneyu(base, new, method="exact").pvalue)
+        assert row.p_family is not None
+
+
+def test_the_family_makes_each_of_its_members_harder_to_call() -> None:
+    random = np.random.default_rng(6)
+    alone = side("b", LATENCY, [0.1, 0.11, 0.12, 0.13, 0.14]), side("n", LATENCY, [0.13, 0.15, 0.16, 0.17, 0.18])
+    noisy = [
+        [RunFigures(run.run, {**run.figures, LATENESS: float(random.uniform(0.1, 0.9))}, TIMEOUT_S) for run in runs]
+        for runs in alone
+    ]
+    by_itself, in_company = (row_of(compare_runs(*runs), LATENCY) for runs in (alone, noisy))
+    assert by_itself.p == in_company.p
+    assert by_itself.p_family < in_company.p_family
+
+
+def test_many_runs_are_dealt_by_a_seeded_sample_with_the_same_answer() -> None:
+    base, new = ([1 + 0.01 * i + shift for i in range(12)] for shift in (0.0, 0.1))
+    exact = mannwhitneyu(base, new, method="exact").pvalue
+    rows = [row_of(compare_runs(side("b", LATENCY, base), side("n", LATENCY, new)), LATENCY) for _ in range(2)]
+    assert rows[0] == rows[1]
+    assert rows[0].p == pytest.approx(exact, rel=0.2, abs=1e-4)
+
+
+@pytest.mark.parametrize(("base_runs", "new_runs"), [(1, 1), (3, 3), (9, 3), (3, 9)])
+def test_too_few_runs_get_no_word(base_runs: int, new_runs: int) -> None:
+    comparison = compare_runs(side("b", LATENCY, [0.1] * base_runs), side("n", LATENCY, [0.3] * new_runs))
+    row = row_of(comparison, LATENCY)
+    assert (comparison.word, row.word, row.p, row.p_family, row.interval) == (None,) * 5
+    assert row.change == pytest.approx(2.0)
+
+
+def test_copies_of_a_run_are_no_evidence() -> None:
+    one, other = side("b", LATENCY, [0.1])[0], side("n", LATENCY, [0.2])[0]
+    comparison = compare_runs([one] * ENOUGH_RUNS, [other] * ENOUGH_RUNS)
+    assert comparison.word is None
+    assert (len(comparison.base), len(comparison.new)) == (1, 1)
+    assert "b0 is the same run as b0 and counts once: a copy is no evidence" in comparison.notes
+
+
+def test_a_run_on_both_sides_forbids_a_word() -> None:
+    base, new = side("b", LATENCY, [0.1] * 5), side("n", LATENCY, [0.2] * 5)
+    comparison = compare_runs(base, [*new, base[0]])
+    assert comparison.word is None
+    assert comparison.notes == ("b0 is on both sides, so nothing is judged",)
+
+
+def test_a_metric_that_was_not_measured_in_every_run_is_not_judged() -> None:
+    base, new = side("b", LATENCY, [0.1] * 5), side("n", LATENCY, [0.2] * 5)
+    new[2] = RunFigures("n2", {m: v for m, v in CALM.items() if m != LATENCY}, TIMEOUT_S)
+    comparison = compare_runs(base, new)
+    assert row_of(comparison, LATENCY).word is None
+    assert row_of(comparison, LATENCY).new[2] is None
+    assert "GetMessages latency p99: not measured in every run, so not judged" in comparison.notes
+    assert comparison.word == NO_EVIDENCE
+
+
+def test_figures_of_books() -> None:
+    books = Books()
+    books.started = 20
+    books.verdicts.update(
+        completed=10, dropped_late=1, dropped_unproven=1, dropped_early=1, refused=4, failed=2, gave_up=1
+    )
+    books.sent.update(GetMessages=60, Disconnect=20)
+    books.outcomes = {"GetMessages": {"0/false": 50, "1/false": 8, "timeout": 2}, "Disconnect": {"0/true": 20}}  # type: ignore[dict-item]
+    for gap in (20.0, 50.0):
+        books.gap.add(gap)
+    figures = measure(books, 45.0)
+    by_key = {metric.key: value for metric, value in figures.items()}
+    assert figures[DROPPED] == 2 / 16
+    assert figures[UNSERVED] == 8 / 20
+    assert figures[UNSUCCESSFUL] == 10 / 80
+    assert figures[MARGIN] == pytest.approx(25, abs=0.5)
+    assert by_key["refresh.margin_s.min"] == -5.0
+    assert by_key["requests.per_session"] == 4.0
+    assert by_key["sessions.completed.rate"] == 0.5
+    assert LATENCY not in figures and LATENESS not in figures
+    assert MARGIN not in measure(books, None)
+    assert measure(Books(), 45.0) == {}
+
+
+def test_every_tail_of_every_operation_is_shown() -> None:
+    books = Books()
+    for operation in ("SendMessage", "GetMessages"):
+        books.latency[operation] = books.lateness
+    books.lateness.add(0.1)
+    keys = [metric.key for metric in measure(books, 45.0)]
+    for operation in ("GetMessages", "SendMessage"):
+        for quantile in ("p50", "p99", "p99_9"):
+            assert f"requests.{operation}.latency_s.{quantile}" in keys
+    assert "refresh.lateness_s.p99_9" in keys
+
+
+def test_settings_that_differ() -> None:
+    base = [{"users": 5, "name": "a", "started_at": 1, "chat_seed": 1, "host": "x", "script": ""}] * 2
+    new = [{"users": 5, "name": "b", "started_at": 2, "chat_seed": 2, "host": "y", "script": None},
+           {"users": 1234568, "host": "x", "flex_disconnect_timeout": 30.0}]  # fmt: skip
+    found = settings_differences(base, new)
+    assert [str(difference) for difference in found] == [
+        "flex_disconnect_timeout: base not set; new not set, 30",
+        "users: base 5; new 5, 1234568",
+        "host: base x; new y, x",
+    ]
+    assert [difference.defines_load for difference in found] == [True, True, False]
+    assert [str(d) for d in settings_differences([{"users": 5}, {"users": 6}], [{"users": 5}, {"users": 6}])] == [
+        "users: base 5, 6; new 5, 6"
+    ]
+    assert settings_differences([{"users": 100}], [{"users": 100.0}]) == []

@@ -1,0 +1,203 @@
+"""`chatload compare`: runs on two sides, exit codes, and what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chatload import cli
+from chatload.session.record import SessionRecord
+from chatload.store.writer import RunWriter
+from tests.unit.compare_cases import Service, make_books
+
+SERVICE = Service(sessions=200, requests=2000)
+WORSE = Service(sessions=200, requests=2000, tail=1.6)
+SETTINGS = {"name": "mine", "flex_disconnect_timeout": 45.0, "users": 10, "chatload_version": "1"}
+
+
+def make_run(folder: Path, service: Service, seed: int, finish: bool = True, **settings: Any) -> Path:
+    books = make_books(service, np.random.default_rng(seed))
+    with RunWriter.create(folder, SETTINGS | settings, 1000.0 + seed) as writer:
+        writer.add_sessions([SessionRecord(f"c{i}", v) for i, v in enumerate(books.verdicts.elements())])
+        writer.put_books("w", books)
+        if finish:
+            writer.finish(2000.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """base, same and slow: five runs each, made on two equal services and one with a longer tail."""
+    root = tmp_path_factory.mktemp("runs")
+    for i in range(5):
+        make_run(root / f"base{i}", SERVICE, 100 + i)
+        make_run(root / f"same{i}", SERVICE, 200 + i)
+        make_run(root / f"slow{i}", WORSE, 300 + i, chatload_version="2")
+    make_run(root / "other", SERVICE, 30, flex_disconnect_timeout=30.0)
+    make_run(root / "broken", SERVICE, 31, finish=False)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _in_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+
+
+def compare(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.run(["compare", *(str(argument) for argument in arguments)])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def five(name: str) -> list[str]:
+    return [f"{name}{i}" for i in range(5)]
+
+
+def test_no_evidence_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*five("base"), "--", *five("same")) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("no evidence of a difference that matters: 6 metrics, 5 runs against 5\n")
+    assert "settings that differ" not in out
+
+
+def test_worse_is_1_and_better_the_other_way_round_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*five("base"), "--", *five("slow")) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("settings that differ\n  chatload_version: base 1; new 2\n\nworse: GetMessages latency p99 +")
+    assert compare(*five("slow"), "--", *five("base")) == 0
+    assert "\nbetter: GetMessages latency p99 −" in capsys.readouterr().out
+
+
+def test_what_is_within_the_tolerance_is_0() -> None:
+    assert compare(*five("base"), "--", *five("slow"), "--tolerance", "90%") == 0
+    assert compare("--tolerance", "0.9", *five("base"), "--", *five("slow")) == 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_runs_claim_nothing(count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*five("base")[:count], "--", *five("slow")[:count]) == 0
+    out = capsys.readouterr().out
+    assert "differences only, nothing is significant; a word needs 4 runs a side" in " ".join(out.split())
+    assert "worse" not in out and "interval" not in out
+    assert re.search(r"GetMessages latency p99 .*\+\d", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["base0", "base1"], "put exactly one -- between"),
+        (["base0", "--", "same0", "--", "same1"], "put exactly one -- between"),
+        ([], "put exactly one -- between"),
+        (["base0", "--"], "there is no run after --"),
+        (["--", "base0"], "there is no run before --"),
+        (["base0", "--json", "--"], "there is no run after --"),
+        (["base0", "--markdown", "--", "same0"], "put exactly one -- between"),
+        (["base0", "--", "nowhere"], "nowhere: not a run (there is no such file)"),
+        (["base0", "--", "same0", "--tolerance", "five"], "'five' is not a share"),
+        (["base0", "--", "same0", "--tolerance", "-1%"], "'-1%' is not a share"),
+        (["base0", "--", "same0", "--tolerance", "5"], "'5' is not a share"),
+        (["base0", "--", "same0", "--loud"], "No such option"),
+        (["base0", "--", "same0", "--markdown", "no/such/folder.md"], "cannot be written"),
+        (["base0", "--", "other"], "flex_disconnect_timeout: base 45; new 30"),
+        (["base0", "other", "--", "same0"], "flex_disconnect_timeout: base 45, 30; new 45"),
+    ],
+)
+def test_wrong_usage_is_2_and_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err and err.startswith("chatload: ") and err.count("\n") == 1
+
+
+def test_different_load_is_compared_when_asked_for_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("base0", "--", "other", "--allow-different") == 0
+    assert capsys.readouterr().out.startswith("settings that differ\n  flex_disconnect_timeout: base 45; new 30\n")
+
+
+def test_an_unsound_run_is_3_unless_allowed_and_then_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("base0", "--", "broken") == 3
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "broken" in err and "--allow-invalid" in err
+    assert compare("base0", "--", "broken", "--allow-invalid") == 0
+    assert capsys.readouterr().out.startswith("INVALID: broken: the run was never finished")
+
+
+def test_a_copied_folder_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = shutil.copytree("base0", tmp_path / "copy")
+    assert compare("base0", copy, "base1", "base2", "--", *five("slow")) == 0
+    assert "counts once" in capsys.readouterr().out
+
+
+def test_options_may_stand_anywhere_and_dashes_hold_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--json", "base0", "base1", "--", "same0") == 0
+    first = capsys.readouterr().out
+    assert compare("base0", "base1", "--", "same0", "--json") == 0
+    assert capsys.readouterr().out == first
+    data = json.loads(first)
+    assert [run["run"] for run in data["base"]] == ["base0", "base1"]
+    assert [run["run"] for run in data["new"]] == ["same0"]
+    assert data["word"] is None
+    assert len(data["metrics"]["requests.GetMessages.latency_s.p99"]["base"]) == 2
+
+
+def test_json_has_the_words_and_what_they_rest_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(*five("base"), "--", *five("slow"), "--json") == 1
+    data = json.loads(capsys.readouterr().out)
+    row = data["metrics"]["requests.GetMessages.latency_s.p99"]
+    assert (data["word"], row["word"], row["change_is"]) == ("worse", "worse", "ratio_minus_1")
+    assert row["p"] == pytest.approx(2 / 252)
+    assert 0.05 < row["interval"][0] < row["change"] < row["interval"][1]
+
+
+def test_the_console_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    compare(*five("base"), "--", *five("slow"))
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 and line == line.rstrip() for line in out.splitlines())
+    assert "…" not in out and "\x1b" not in out
+    assert re.search(r"^dropped sessions .* no evidence$", out, re.M)
+
+
+def test_markdown(tmp_path: Path) -> None:
+    golden = Path(__file__).with_name("golden") / "compare.md"
+    written = tmp_path / "compare.md"
+    assert compare(*five("base"), "--", *five("slow"), "--markdown", written) == 1
+    assert written.read_text(encoding="utf-8") == golden.read_text(encoding="utf-8")
+
+
+def test_markdown_and_html_show_names_as_they_are(tmp_path: Path) -> None:
+    name = "a_<b>|`x`"
+    make_run(tmp_path / name, SERVICE, 40, host="<script>alert(1)</script>")
+    markdown, page = tmp_path / "c.md", tmp_path / "c.html"
+    assert compare("base0", "--", tmp_path / name, "--markdown", markdown, "--html", page) == 0
+    assert r"a\_\<b\>\|\`x\`" in markdown.read_text()
+    html = page.read_text()
+    assert "a_&lt;b&gt;|`x`" in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html and "<script" not in html
+
+
+def test_the_page_is_whole_by_itself(tmp_path: Path) -> None:
+    page = tmp_path / "c.html"
+    assert compare(*five("base"), "--", *five("slow"), "--html", page) == 1
+    html = page.read_text()
+    assert '<h1 class="worse">worse: GetMessages latency p99 +' in html
+    assert html.count('role="img" aria-label="') == 6
+    assert "prefers-color-scheme: dark" in html and "var(--new)" in html
+    assert not re.search(r"<script|<link|@import|\b(src|href)=", html)
+    assert set(re.findall(r"https?://[^\"' <]+", html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--help") == 0
+    out = capsys.readouterr().out
+    assert "compare [OPTIONS] BASE... -- NEW..." in out and "reports/v1-* -- reports/v2-*" in out
