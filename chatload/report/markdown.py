@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chatload.analysis.rates import interval
+from chatload.analysis.rates import CONFIDENCE, interval
 from chatload.report.console import (
     _answer,
     _books,
@@ -28,7 +28,7 @@ MARKDOWN_FILE = "summary.md"
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 #: So much is shown of what a run can have any number of; summary.json and junit.xml have all of it.
 _THRESHOLDS, _NOTES = 12, 5
-_NAME_CHARACTERS, _SENTENCE_CHARACTERS = 80, 200
+_NAME_CHARACTERS, _SENTENCE_CHARACTERS = 80, 300
 #: Invisible; between a sign and a word it keeps @somebody, #12, !12, ~label from being a reference.
 _APART = "\u200b"
 _ORDER = {"fail": 0, "inconclusive": 1, "pass": 2}
@@ -38,7 +38,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown, under 60 lines: the answer, thresholds, verdicts, blame, requests, health."""
     sections = [
         _result(summary),
-        _thresholds(summary.get("thresholds", ())),
+        _thresholds(summary.get("thresholds", ()), float(summary.get("confidence", CONFIDENCE))),
         _verdicts(summary),
         _requests(summary["requests"]["by_operation"]),
         _health(summary),
@@ -79,6 +79,8 @@ def _result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
         others = f", and {_plural(more, 'more imbalance')}" if more > 0 else ""
         first = books["imbalances"][0] if books["imbalances"] else _books(books, "/")
         return result, f"the books do not balance: {_text(first)}{others}"
+    if summary.get("aborted"):
+        return result, f"ended early as hopeless: {_text(summary['aborted'])}"
     for word, state in (("failed", "fail"), ("inconclusive", "inconclusive")):
         count = sum(threshold["result"] == state for threshold in thresholds)
         if result == word and count:
@@ -102,7 +104,7 @@ def _about(summary: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _thresholds(thresholds: Iterable[Mapping[str, Any]]) -> str:
+def _thresholds(thresholds: Iterable[Mapping[str, Any]], confidence: float) -> str:
     ordered = sorted(thresholds, key=lambda threshold: _ORDER.get(threshold["result"], 0))
     if not ordered:
         return ""
@@ -117,7 +119,8 @@ def _thresholds(thresholds: Iterable[Mapping[str, Any]]) -> str:
         )
         for threshold in ordered[:_THRESHOLDS]
     ]
-    table = _table(("threshold", "result", "value", "bounds", "samples", "why"), "llrrrl", rows)
+    bounds = f"one-sided {100 * confidence:g} % bounds"
+    table = _table(("threshold", "result", "value", bounds, "samples", "why"), "llrrrl", rows)
     more = len(ordered) - _THRESHOLDS
     return table + (f"\n\nand {_plural(more, 'more threshold')}: junit.xml has all of them" if more > 0 else "")
 
