@@ -1,7 +1,9 @@
 """junit.xml: a run as test cases, as Jenkins, GitLab and GitHub's actions read them.
 
 One case a threshold, and two for what everything else rests on: that the run is valid and that its books
-balance. The elements and attributes are those of Jenkins' xunit plugin (its junit-10.xsd).
+balance. One more where --abort-on ended the run, as no threshold need say so. Elements and attributes are
+those of Jenkins' xunit plugin (its junit-10.xsd). Written with the standard library: junitparser would be one
+more dependency for five elements, and leaves the characters that XML cannot hold to its caller as well.
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ class Case(NamedTuple):
 def junit(summary: Mapping[str, Any], allow_inconclusive: bool | None = None) -> str:
     """The summary as JUnit XML.
 
-    allow_inconclusive: an inconclusive threshold is skipped, not a failure; as the run's own setting says
-    where not given.
+    allow_inconclusive: an inconclusive threshold is skipped, not a failure; where not given, as the summary
+    says.
     """
     if allow_inconclusive is None:
-        allow_inconclusive = bool(summary["settings"].get("allow_inconclusive"))
+        allow_inconclusive = bool(summary.get("allow_inconclusive"))
     cases = [*_soundness(summary), *_thresholds(summary.get("thresholds", ()), allow_inconclusive)]
     counts = {
         "tests": len(cases),
@@ -69,6 +71,8 @@ def _soundness(summary: Mapping[str, Any]) -> Iterable[Case]:
     reasons, imbalances = summary["invalid_reasons"], summary["books"]["imbalances"]
     yield _sound("run is valid", summary["valid"], reasons)
     yield _sound("books balance", summary["books"]["balanced"], imbalances)
+    if summary.get("aborted"):
+        yield Case("chatload.run", "run is not hopeless", "failure", f"ended early: {summary['aborted']}")
 
 
 def _sound(name: str, holds: bool, reasons: list[str]) -> Case:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from chatload.analysis.metrics import Facts, metric_named
 from chatload.analysis.rates import CONFIDENCE, interval
 from chatload.analysis.thresholds import percent
-from chatload.report.console import _duration, _number, _percent, _plural, _seconds
+from chatload.report import words
 from chatload.report.summary import measured
 from chatload.session.books import Books
 from chatload.session.record import Blame, Verdict
@@ -143,59 +143,64 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     sessions = figures["sessions"]
     timeout = figures["flex_disconnect_timeout_s"]
     where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
-    yield "run", figures["phase"], _duration(figures["elapsed_s"]), where
+    yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
     for name, entry in figures["rates"].items():
-        yield "drop rate", name, "" if entry["rate"] is None else _percent(entry["rate"]), _rate_note(entry)
-    yield "sessions", "started", _number(sessions["started"]), ""
-    yield "sessions", "open", _number(sessions["open"]), ""
+        yield "drop rate", name, "" if entry["rate"] is None else words.percent(entry["rate"]), _rate_note(entry)
+    yield "sessions", "started", words.number(sessions["started"]), ""
+    yield "sessions", "open", words.number(sessions["open"]), ""
     for state, n in sessions["by_state"].items():
-        yield "open, by state", state, _number(n), _STATE_NOTES[state]
+        yield "open, by state", state, words.number(n), _STATE_NOTES[state]
     yield from _health_rows(figures)
     ended = sessions["ended"]
     for verdict, n in sessions["by_verdict"].items():
-        note = _percent(n / ended) if n else ""
+        note = words.percent(n / ended) if n else ""
         if verdict == "cut_off" and n:
-            note += f"; {_number(sessions['cut_off_confirmed'])} with goodbye confirmed"
-        yield "ended, by verdict", verdict, _number(n), note
+            note += f"; {words.number(sessions['cut_off_confirmed'])} with goodbye confirmed"
+        yield "ended, by verdict", verdict, words.number(n), note
     for blame, n in sessions["dropped_late_by_blame"].items():
-        yield "dropped_late, by blame", blame, _number(n), ""
+        yield "dropped_late, by blame", blame, words.number(n), ""
     yield from _request_rows(figures)
 
 
 def _rate_note(entry: Mapping[str, Any]) -> str:
     if entry["low"] is None:
         return "no session whose fate is known yet"
-    seen = f"{_number(entry['least'])} proven"
+    seen = f"{words.number(entry['least'])} proven"
     if entry["most"] > entry["least"]:
-        seen += f", {_number(entry['most'])} possible"
+        seen += f", {words.number(entry['most'])} possible"
     chance = f"{100 * entry['confidence']:g} % interval if drops are independent"
-    return f"{interval_text(entry)} ({chance}): {seen}, of {_plural(entry['of'], 'session')}"
+    return f"{interval_text(entry)} ({chance}): {seen}, of {words.plural(entry['of'], 'session')}"
 
 
 def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     refresh, generator = figures["refresh"], figures["generator"]
     margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
-    over = f"over {_plural(refresh['count'], 'refresh', 'refreshes')}"
+    over = f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
     left = _percentiles(margin, ("p1", "p50"))
-    yield "margin", "min", _seconds(margin["min"]), f"{left}, {over}" if left else over
-    yield "gap", "max", _seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
-    yield "lateness", "max", _seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
-    stood = (
-        f"stood still for {_seconds(generator['stalled_s'])} in all, longest {_seconds(generator['longest_stall_s'])}"
+    yield "margin", "min", words.seconds(margin["min"]), f"{left}, {over}" if left else over
+    yield "gap", "max", words.seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
+    yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
+    stood = f"stood still for {words.seconds(generator['stalled_s'])} in all, longest {words.seconds(generator['longest_stall_s'])}"
+    processes = words.plural(generator["processes"], "process", "processes")
+    yield (
+        "generator",
+        "stalls",
+        words.number(generator["stalls"]),
+        stood if generator["stalls"] else "never stood still",
     )
-    processes = _plural(generator["processes"], "process", "processes")
-    yield "generator", "stalls", _number(generator["stalls"]), stood if generator["stalls"] else "never stood still"
-    yield "generator", "cpu_saturated", _number(generator["cpu_saturated"]), f"warnings, of {processes}"
+    yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
 
 
 def _percentiles(tail: Mapping[str, float | None], names: Iterable[str]) -> str:
-    return ", ".join(f"{name.replace('_', '.')} {_seconds(tail[name])}" for name in names if tail[name] is not None)
+    return ", ".join(
+        f"{name.replace('_', '.')} {words.seconds(tail[name])}" for name in names if tail[name] is not None
+    )
 
 
 def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     for operation, entry in figures["requests"]["by_operation"].items():
         latency = _percentiles(entry["latency_s"], ("p50", "p99", "p99_9", "max"))
-        yield "requests sent", operation, _number(entry["sent"]), f"latency {latency}" if latency else ""
+        yield "requests sent", operation, words.number(entry["sent"]), f"latency {latency}" if latency else ""
     books = figures["books"]
     yield "books", "sessions", *_balance(books["sessions_started"], books["sessions_ended"], "ended", "open")
     outcomes = books["requests_with_outcome"]
@@ -203,4 +208,4 @@ def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
 
 
 def _balance(begun: int, over: int, word: str, rest: str) -> tuple[str, str]:
-    return _number(begun), f"= {_number(over)} {word} + {_number(begun - over)} {rest}"
+    return words.number(begun), f"= {words.number(over)} {word} + {words.number(begun - over)} {rest}"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from chatload.report.console import _number, _seconds
+from chatload.report import words
 from chatload.report.live import STATES, Moment, interval_text, rate
 
 _PLAIN_EVERY_S = 5.0
@@ -110,21 +110,21 @@ def fit(parts: Iterable[str], width: int) -> str:
 def _parts(moment: Moment, left_s: float | None, chats: int) -> list[str]:
     books = moment.books
     states = {state: books.states[state] for state in STATES}
-    still = ", ".join(f"{_number(n)} {state}" for state, n in states.items() if n or state == "held")
+    still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
-    of = f" of {_number(chats)}" if chats else ""
+    of = f" of {words.number(chats)}" if chats else ""
     dropped = rate("dropped", books, moment.cut_off_confirmed)
     between = interval_text(dropped).replace(" % to ", "-")
     parts = [
         f"{_clock(moment.elapsed_s)}{left}: {still}",
-        f"{_number(books.verdicts.total())}{of} ended",
-        f"{_number(dropped['most'])} dropped" + (f" ({between})" if between else ""),
+        f"{words.number(books.verdicts.total())}{of} ended",
+        f"{words.number(dropped['most'])} dropped" + (f" ({between})" if between else ""),
     ]
     if moment.timeout_s is not None and books.gap.maximum is not None:
-        parts.append(f"margin {_seconds(moment.timeout_s - books.gap.maximum)}")
+        parts.append(f"margin {words.seconds(moment.timeout_s - books.gap.maximum)}")
     late = books.lateness.quantile(0.99)
     if late is not None:
-        parts.append(f"lateness p99 {_seconds(late)}")
+        parts.append(f"lateness p99 {words.seconds(late)}")
     return parts
 
 

@@ -106,6 +106,25 @@ def test_windows_hold_what_was_added_in_each(run, tmp_path):
     assert (first["cpu_percent"], second["cpu_percent"], second["rss_bytes"]) == (None, pytest.approx(50.0), 2000)
 
 
+def test_a_window_adds_up_operations_and_has_its_own_percentiles(tmp_path):
+    books = Books()
+    for i in range(1, 1001):
+        for operation, slower in (("GetMessages", 1), ("SendMessage", 5)):
+            books.sent[operation] += 1
+            books.request(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE, False)))
+        books.lateness.add(i / 100)
+    with RunWriter.create(tmp_path / "run", {}) as writer:
+        writer.add_windows([WindowCutter(0.0).cut(1.0, books)])
+    export_file(tmp_path / "run", "windows", "jsonl", tmp_path / "w")
+    window = json.loads((tmp_path / "w").read_text())
+    assert (window["requests"], window["outcome_0/false"]) == (2000, 2000)
+    percentiles = [
+        window[f"{name}_s"] for name in ("getmessages_latency_p50", "getmessages_latency_p99", "lateness_p99")
+    ]
+    assert percentiles == pytest.approx([0.5, 0.99, 9.9], rel=0.02)
+    assert window["rss_bytes"] is None
+
+
 def test_requests_are_one_row_an_operation(run, tmp_path):
     export_file(run, "requests", "jsonl", tmp_path / "r")
     goodbye, refresh = (json.loads(line) for line in (tmp_path / "r").read_text().splitlines())

@@ -92,10 +92,16 @@ def test_a_threshold_is_a_case(result, allow, expected):
         assert "upper: 0.03\nsamples: 100\nneeded: 299" in case[0].text
 
 
-def test_whether_inconclusive_is_allowed_is_the_runs_own_setting():
+def test_a_run_given_up_early_is_a_failure():
+    text = junit(summary(threshold("x", "pass"), aborted="5 % cannot hold any more"))
+    assert cases(text)["run is not hopeless"][0].get("message") == "ended early: 5 % cannot hold any more"
+    assert_as_jenkins_reads_it(text)
+
+
+def test_whether_inconclusive_is_allowed_is_in_the_summary():
     run = summary(threshold("x", "inconclusive"))
     assert state(cases(junit(run))["x"]) == "failure"
-    run["settings"]["allow_inconclusive"] = True
+    run["allow_inconclusive"] = True
     assert state(cases(junit(run))["x"]) == "skipped"
     assert state(cases(junit(run, False))["x"]) == "failure"
 

@@ -86,6 +86,7 @@ def test_it_fits_a_comment():
         ({"result": "passed"}, "passed", "2 of 40 sessions were dropped because a refresh came too late (5.0 %)"),
         ({"result": "failed"}, "failed", "1 of 3 thresholds failed"),
         ({"result": "inconclusive"}, "inconclusive", "1 of 3 thresholds is inconclusive"),
+        ({"result": "failed", "aborted": "a < 5 %"}, "failed", "ended early as hopeless: a &lt; 5 %"),
         (
             {"result": "invalid", "valid": False, "invalid_reasons": ["CPU was saturated"]},
             "invalid",

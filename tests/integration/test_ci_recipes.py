@@ -1,0 +1,118 @@
+"""The CI recipes are run as they stand: every shell line of the workflow's load test and of the GitLab snippet."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from chatload import exit_codes
+from tests.integration.processes import ENV, ROOT
+
+INSTALL = "pip install -c constraints.txt ."
+DOCS = ROOT / "docs" / "ci.md"
+
+
+def workflow():
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "chatload.yml").read_text())
+
+
+def gitlab():
+    (block,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (job,) = yaml.safe_load(block).values()
+    return job
+
+
+def shell(script, folder):
+    """Run a step as CI does, with `chatload` on the path; gives the finished process."""
+    bin_dir = folder / "bin"
+    bin_dir.mkdir(exist_ok=True)
+    command = bin_dir / "chatload"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m chatload "$@"\n')
+    command.chmod(0o755)
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    page = str(folder / "page.md")
+    environment = {**ENV, "PATH": f"{bin_dir}{os.pathsep}{ENV['PATH']}", "CI": "true", "GITHUB_STEP_SUMMARY": page}
+    arguments = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    return subprocess.run(
+        arguments, cwd=work, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def assert_outputs(folder):
+    summary = (folder / "summary.md").read_text()
+    assert summary.startswith("### chatload: passed\n"), summary
+    cases = ElementTree.parse(folder / "junit.xml").iter("testcase")
+    groups = Counter(case.get("classname") for case in cases)
+    assert groups == {"chatload.run": 2, "chatload.thresholds": 3}
+
+
+@pytest.mark.slow
+def test_every_step_of_the_github_load_test(tmp_path):
+    steps = workflow()["jobs"]["load-test"]["steps"]
+    scripts = [step["run"] for step in steps if "run" in step]
+    assert scripts[0] == INSTALL
+    for script in scripts[1:]:
+        done = shell(script, tmp_path)
+        assert done.returncode == 0, (script, done.stdout, done.stderr)
+    work = tmp_path / "work"
+    assert_outputs(work / "chatload-run")
+    assert (tmp_path / "page.md").read_text() == (work / "chatload-run" / "summary.md").read_text()
+    for step in steps:
+        for key in ("path", "report_paths"):
+            if key in step.get("with", {}):
+                assert (work / step["with"][key]).exists(), step
+
+
+@pytest.mark.slow
+def test_every_line_of_the_gitlab_snippet(tmp_path):
+    job = gitlab()
+    assert job["before_script"] == [INSTALL]
+    done = shell("\n".join(job["script"]), tmp_path)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    work = tmp_path / "work"
+    assert_outputs(work / "chatload-run")
+    for path in (*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]):
+        assert (work / path).exists(), path
+
+
+def test_what_a_shut_gate_leaves_is_kept():
+    steps = workflow()["jobs"]["load-test"]["steps"]
+    test = next(i for i, step in enumerate(steps) if "chatload demo" in step.get("run", ""))
+    assert len(steps) > test + 3
+    assert all(step["if"].startswith("always()") for step in steps[test + 1 :])
+    assert gitlab()["artifacts"]["when"] == "always"
+
+
+def test_actions_are_pinned_to_a_major_version():
+    uses = [step["uses"] for job in workflow()["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert uses and all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in uses), uses
+
+
+def test_the_other_job_runs_what_ci_runs():
+    assert workflow()["jobs"]["tests"]["steps"][-1]["run"] == ".ci/run"
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_exit_codes_are_those_there_are():
+    text = DOCS.read_text()
+    documented = {int(code): word for code, word in re.findall(r"^\| (\d) \| (\w+)", text, re.MULTILINE)}
+    assert documented == {
+        exit_codes.PASSED: "passed",
+        exit_codes.THRESHOLD_FAILED: "failed",
+        exit_codes.WRONG_USAGE: "never",
+        exit_codes.INVALID: "invalid",
+        exit_codes.INCONCLUSIVE: "inconclusive",
+    }
+    assert gitlab()["allow_failure"] == {"exit_codes": [exit_codes.INCONCLUSIVE]}
+
+
+def test_files_and_links_named_in_the_docs_are_there():
+    text = DOCS.read_text()
+    for link in re.findall(r"\]\((\.\./[^)]+)\)", text):
+        assert (DOCS.parent / link).resolve().exists(), link

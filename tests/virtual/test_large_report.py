@@ -1,0 +1,56 @@
+"""A report of a million sessions stays within its memory."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from chatload.session.books import Books
+from chatload.store.schema import run_file
+from tests.integration.processes import ENV, summary_of
+from tests.virtual.million import make
+
+CHATS, COPIES = 10_000, 100
+
+
+def multiply(run_dir, copies):
+    """As if the run had been held `copies` times over, one after the other."""
+    database = sqlite3.connect(run_file(run_dir), isolation_level=None)
+    ((start, end),) = database.execute('SELECT min(start), max("end") FROM windows')
+    columns = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
+    database.execute("BEGIN")
+    for table, names in (("sessions", columns), ("windows", ["start", "end", "open", "books", "cpu", "rss"])):
+        later = {name: f"{name} + ?1" for name in ("started_at", "ended_at")} | {
+            "start": "start + ?1", "end": '"end" + ?1', "chat_id": "chat_id || ?1",
+        }  # fmt: skip
+        rows = database.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0]
+        values = ", ".join(later.get(name, f'"{name}"') for name in names)
+        for i in range(1, copies):
+            insert = f"INSERT INTO {table} SELECT {values} FROM {table} WHERE rowid <= {rows}"
+            database.execute(insert, (i * (end - start),))
+    books, total = Books.from_dict(json.loads(database.execute("SELECT data FROM books").fetchone()[0])), Books()
+    for _ in range(copies):
+        total.merge(books)
+    database.execute("UPDATE books SET data = ?", (json.dumps(total.to_dict()),))
+    database.execute("UPDATE run SET value = ? WHERE key = 'ended_at'", (str(start + copies * (end - start)),))
+    database.execute("COMMIT")
+    database.close()
+
+
+@pytest.mark.slow
+def test_a_million_sessions(tmp_path):
+    make(tmp_path / "run", CHATS)
+    multiply(tmp_path / "run", COPIES)
+    command = [sys.executable, "-m", "chatload", "report", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENV)
+    out = process.stdout.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, out
+    assert usage.ru_maxrss < 1_000_000  # kB
+    summary = summary_of(tmp_path / "run")
+    assert summary["sessions"]["started"] == CHATS * COPIES
+    assert summary["bursts"]["incidents"] < summary["bursts"]["drops"] / 20
