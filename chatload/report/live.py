@@ -180,21 +180,16 @@ def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     yield "margin", "min", words.seconds(margin["min"]), f"{left}, {over}" if left else over
     yield "gap", "max", words.seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
     yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
-    stood = f"stood still for {words.seconds(generator['stalled_s'])} in all, longest {words.seconds(generator['longest_stall_s'])}"
+    stalls, longest = generator["stalls"], words.seconds(generator["longest_stall_s"])
+    stood = f"stood still for {words.seconds(generator['stalled_s'])} in all, longest {longest}"
+    yield "generator", "stalls", words.number(stalls), stood if stalls else "never stood still"
     processes = words.plural(generator["processes"], "process", "processes")
-    yield (
-        "generator",
-        "stalls",
-        words.number(generator["stalls"]),
-        stood if generator["stalls"] else "never stood still",
-    )
     yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
 
 
 def _percentiles(tail: Mapping[str, float | None], names: Iterable[str]) -> str:
-    return ", ".join(
-        f"{name.replace('_', '.')} {words.seconds(tail[name])}" for name in names if tail[name] is not None
-    )
+    known = [name for name in names if tail[name] is not None]
+    return ", ".join(f"{name.replace('_', '.')} {words.seconds(tail[name])}" for name in known)
 
 
 def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
