@@ -15,7 +15,7 @@ from chatload.report.live import STATES, Moment, interval_text, rate
 _PLAIN_EVERY_S = 5.0
 #: A plain line is not longer than this where it can be helped (columns).
 _PLAIN_WIDTH = 80
-_BAR_WIDTH = 16
+_BAR_WIDTH = 10
 
 
 class ProgressLine:
@@ -129,6 +129,6 @@ def _parts(moment: Moment, left_s: float | None, chats: int) -> list[str]:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
