@@ -131,16 +131,29 @@ def _picture(timeline: Timeline, story: str) -> Markup:
             {
                 "data": {"values": rows},
                 "mark": {"type": "bar", "minBandSize": 3, "stroke": None},
-                "encoding": {"x": place, "x2": {"field": "to"}, "y": lane, "color": shade},
+                "encoding": {
+                    "x": place,
+                    "x2": {"field": "to"},
+                    "y": lane,
+                    "color": shade,
+                    "description": {"field": "tip"},
+                },
             },
             {
                 "data": {"values": rows},
                 "mark": {"type": "tick", "thickness": 3, "bandSize": 14},
-                "encoding": {"x": place, "y": lane, "color": shade},
+                "encoding": {"x": place, "y": lane, "color": shade, "description": {"field": "tip"}},
             },
             {
                 "data": {"values": rows},
-                "mark": {"type": "text", "align": "left", "dx": 7, "fontSize": 12, "color": "var(--ink)"},
+                "mark": {
+                    "type": "text",
+                    "aria": False,
+                    "align": "left",
+                    "dx": 7,
+                    "fontSize": 12,
+                    "color": "var(--ink)",
+                },
                 "encoding": {"x": {**place, "field": "to"}, "y": lane, "text": {"field": "says"}},
             },
         ],
@@ -152,7 +165,10 @@ def _row(i: int, contact: Contact, zero: float) -> dict[str, Any]:
     kind = "answered" if contact.outcome == _FINE else "told of the end" if contact.outcome == _ENDED else "failed"
     took = contact.received - _sent(contact)
     says = contact.outcome if took < 0.1 else f"{contact.outcome} after {words.seconds(took)}"
+    at, late = _sent(contact) - zero, max(0.0, _sent(contact) - contact.due)
     return {
+        "tip": f"{contact.operation} at {_plus(at)}, {words.seconds(late)} behind its time: {contact.outcome} "
+        f"after {words.seconds(took)}",
         "lane": f"{contact.operation}#{i:02d}",
         "from": _sent(contact) - zero,
         "to": contact.received - zero,
