@@ -6,7 +6,7 @@ start at 0 again with the next run of the same process, which Prometheus takes a
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -16,7 +16,7 @@ from chatload import __version__
 from chatload.protocol.status import Outcome
 from chatload.report.live import STATES, Moment
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.histogram import RELATIVE_ERROR, Histogram
 from chatload.session.record import Blame, Verdict
 
 #: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.
@@ -113,6 +113,17 @@ def _counter(name: str, what: str, label: str, values: Mapping[str, int]) -> Cou
     return family
 
 
+def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
+    """How many samples are at most each of `bounds` (seconds, ascending), each bound moved to the nearest edge of
+    the histogram's own buckets: by at most its RELATIVE_ERROR."""
+    counts, seen, bins = [], 0, deque(histogram.bins())
+    for bound in bounds:
+        while bins and bins[0][1] <= bound * (1 + RELATIVE_ERROR):
+            seen += bins.popleft()[2]
+        counts.append(seen)
+    return counts
+
+
 def _buckets(histogram: Histogram, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    counts = histogram.cumulative(bounds)
+    counts = cumulative(histogram, bounds)
     return [*((str(le), float(n)) for le, n in zip(bounds, counts, strict=True)), ("+Inf", float(histogram.count))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import ceil, exp, log
 from typing import Any
 
@@ -104,19 +104,6 @@ class Histogram:
         surely = sum(count for key, count in self.buckets.items() if key > own)
         return surely, surely + self.buckets.get(own, 0)
 
-    def cumulative(self, limits: Sequence[float]) -> list[int]:
-        """How many samples are at most each of `limits` (seconds, ascending, 1 us or more), each limit moved to
-        the nearest edge of a bucket: by at most RELATIVE_ERROR."""
-        edges = [round(log(limit) / _GAMMA_LOG) for limit in limits]
-        counts, seen, keys = [], self.zeros, iter(sorted(self.buckets))
-        key = next(keys, None)
-        for edge in edges:
-            while key is not None and key <= edge:
-                seen += self.buckets[key]
-                key = next(keys, None)
-            counts.append(seen)
-        return counts
-
     def bracket(self, rank: int) -> tuple[float, float]:
         """Between which durations (seconds) the sample lies that has `rank` smaller ones before it."""
         if not 0 <= rank < self.count or self.minimum is None or self.maximum is None:
@@ -128,6 +115,13 @@ class Histogram:
             seen += self.buckets[key]
             low, high = exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG)
         return max(low, self.minimum), min(high, self.maximum)
+
+    def bins(self) -> Iterator[tuple[float, float, int]]:
+        """Its buckets, from the shortest on: from, to (seconds), count."""
+        if self.zeros:
+            yield 0.0, _SMALLEST_S, self.zeros
+        for key in sorted(self.buckets):
+            yield exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG), self.buckets[key]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON- and msgpack-safe form; `from_dict` reads it back."""

@@ -2,33 +2,25 @@
 
 import os
 import re
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.integration.live import web_ui
 from tests.integration.processes import assert_balanced, simulator, summary_of
 
 pytestmark = pytest.mark.slow
-CHROMIUM = Path(os.environ.get("CHATLOAD_CHROMIUM", "/usr/bin/chromium"))
 TIMEOUT = ("--flex-disconnect-timeout", "2")
 #: Nobody gets through for longer than the timeout, once.
 OUTAGE = '[[fault]]\nkind = "outage"\nfrom_s = 5.0\nuntil_s = 8.0\n'
 
 
 @pytest.fixture
-def page():
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: install Debian's chromium, or say where with CHATLOAD_CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        try:
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            page.set_default_timeout(30_000)
-            yield page
-        finally:
-            browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(30_000)
+    yield page
+    page.close()
 
 
 def shown(page):

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import Collector
 
 from chatload.report.live import Moment
-from chatload.report.prometheus import families
+from chatload.report.prometheus import cumulative, families
 from chatload.session.books import Books
 from chatload.session.histogram import RELATIVE_ERROR, Histogram
 from chatload.session.record import Blame, Verdict
@@ -99,7 +99,7 @@ def test_counts_up_to_a_limit_are_within_the_stated_error(values, limits):
     histogram = Histogram()
     for sample in values:
         histogram.add(sample)
-    counts = histogram.cumulative(limits)
+    counts = cumulative(histogram, limits)
     assert counts == sorted(counts)
     slack = 1.01 * RELATIVE_ERROR
     for limit, count in zip(limits, counts, strict=True):
