@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from chatload.simulator.answer import Answer, Hold
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.ledger import LedgerEntry
@@ -14,18 +14,6 @@ from chatload.simulator.session import SimulatedChat
 #: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
 VIRTUAL_EPOCH = 1_700_000_000.0
 _CLOSED = frozenset({"outage", "drop_connection"})
-
-
-@dataclass(slots=True)
-class Answer:
-    """What goes back: payload (JSON to be) or raw bytes under http_status, held for delay_s seconds;
-    or nothing, the connection being closed (drop)."""
-
-    payload: dict[str, Any] | None = None
-    raw: bytes | None = None
-    http_status: int = 200
-    delay_s: float = 0.0
-    drop: bool = False
 
 
 class ChatService:
@@ -60,8 +48,10 @@ class ChatService:
         chat_id: str | None,
         fields: Mapping[str, str],
         fault: Fault | None = None,
+        content: bytes | None = None,
     ) -> Answer:
-        """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...)."""
+        """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...), user data
+        flattened as `user_data.<key>`; `content` is an upload's."""
         if self._started is None:
             self._started = now
         if fault is None or fault.processed():
@@ -72,6 +62,18 @@ class ChatService:
             self._came_for(now, chat_id)
             payload = {}
         return _disguise(payload, fault) if fault is not None else Answer(payload)
+
+    def hold_due(self, hold: Hold) -> float:
+        """When to `resume` a held request at the latest; never after its `until`."""
+        return hold.until
+
+    def resume(self, now: float, hold: Hold) -> Answer:
+        """The answer to a held request, or one held still; calling it early does no harm."""
+        chat = self._chats.get(hold.chat_id)
+        return Answer(_error(2, "Chat session not found") if chat is None else self._answer(chat, hold.position))
+
+    def abandon(self, now: float, hold: Hold) -> None:
+        """The connection of a held request is gone: the silence counts from here."""
 
     def sweep(self, now: float) -> None:
         """Book every end that is due, and forget chats that ended long ago."""
