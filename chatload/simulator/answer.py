@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -39,4 +39,14 @@ class Answer:
     drop: bool = False
     content_type: str = ""
     file_name: str = ""
-    held: Hold | None = field(default=None)
+    held: Hold | None = None
+
+
+class RefusedError(Exception):
+    """A request that is understood and not carried out; the chat goes on."""
+
+
+def error(status_code: int, advice: str) -> dict[str, Any]:
+    """The payload of an unsuccessful answer: 1, try again or do without; 2, the session has ended."""
+    errors = [{"code": 200 + status_code, "advice": advice}]
+    return {"statusCode": status_code, "chatEnded": status_code == 2, "errors": errors, "messages": []}
