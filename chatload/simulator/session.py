@@ -18,6 +18,8 @@ NEVER = float("inf")
 #: Ends after which the transcript says that the customer left.
 _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 
+_UNREGISTERED = "user-register-timeout"
+
 
 class Event(NamedTuple):
     """One entry of a transcript; its index is its place. more: further members of its JSON."""
@@ -123,6 +125,11 @@ class SimulatedChat:
         """Whether it is over."""
         return self.entry.ended_at is not None
 
+    @property
+    def dropped(self) -> bool:
+        """Whether it ended because its client sent nothing for too long."""
+        return self.entry.end_reason == "expired" or self.entry.detail == _UNREGISTERED
+
     # -- time --------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
@@ -202,7 +209,7 @@ class SimulatedChat:
         timeout = self.config.flex_disconnect_timeout_s
         if at < self._last_contact + timeout:
             # Not the flex-disconnect-timeout's doing: by that clock it ended before its deadline.
-            self.end(at, "early", "user-register-timeout")
+            self.end(at, "early", _UNREGISTERED)
         else:
             self.end(at, "expired")
 

@@ -83,7 +83,9 @@ HABITS = {
     "repeats events": {"repeat_events": 4},
     "has bots": {"bot_chance": 0.6},
     "has supervisors": {
-        "supervisor_chance": 0.7, "supervisor_after_s": (0.1, 1.0), "supervisor_stays_s": (0.1, 1.0),
+        "supervisor_chance": 0.7,
+        "supervisor_after_s": (0.1, 1.0),
+        "supervisor_stays_s": (0.1, 1.0),
     },
     "pushes notices": {"notice_every_s": 0.6},
     "has talkative agents": {"agent_types": True, "agent_pushes_chance": 0.5},
