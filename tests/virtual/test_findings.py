@@ -21,13 +21,18 @@ SCRIPT = CustomerScript(
 )
 SILENT = replace(SCRIPT, shows_typing=False, waits_for_agent=False)
 
+LONG = replace(SCRIPT, chat_length=Distribution("fixed", 60.0))
+OVERLAPPING = {
+    "transfer_chance": 1.0, "transfer_after_s": (0.2, 0.5), "transfer_gap_s": (0.1, 0.1), "transfer_overlaps": True,
+    "agent_wait_s": (0.1, 0.1),
+}  # fmt: skip
+LOST = fault("status_2", 1.0, (5.0, None))
+
 
 def schedule(policy, server, script=SCRIPT, request_timeout_s=0.6, faults=(), stalls=()):
     config = SimulatorConfig(**{"flex_disconnect_timeout_s": policy[1], "agent_wait_s": (0.1, 1.0), **server})
     network = NetworkModel(0.0005, 0.2)
-    return Schedule(
-        policy[1], policy, request_timeout_s, faults, network, Stalls(stalls), config, script, 5, None, 0
-    )  # fmt: skip
+    return Schedule(policy[1], policy, request_timeout_s, faults, network, Stalls(stalls), config, script, 5, None, 0)
 
 
 def judged(schedule, chats=60):
@@ -64,12 +69,8 @@ FINDINGS = {
         schedule(("fixed", 1.0, 1.1, None, True), {**TRANSFERS, "transfer_chance": 1.0},
                  replace(SCRIPT, chat_length=Distribution("uniform", 4.0, 9.0))),
     ),
-    "a transfer to a namesake, long past": (
-        BY_NAME,
-        schedule(("fixed", 5.0), {
-            "transfer_chance": 1.0, "transfer_after_s": (0.2, 0.2), "transfer_gap_s": (0.1, 0.1),
-            "transfer_overlaps": True, "agents_share_name": True, "agent_wait_s": (0.1, 0.1),
-        }, SILENT),
+    "a transfer to a namesake, then statusCode 2": (
+        BY_NAME, schedule(("fixed", 5.0), {**OVERLAPPING, "agents_share_name": True}, LONG, faults=(LOST,)),
     ),
     "long polls longer than the client waits": (
         HELD, schedule(("fixed", 1.0), {"long_poll_s": 6.0}, SILENT, request_timeout_s=3.0),
@@ -98,6 +99,11 @@ FINDINGS = {
 )
 def test_what_the_ledger_contradicts(schedule):
     assert not judged(schedule)[1]
+
+
+def test_a_transfer_to_another_name_then_status_2_is_not_the_agents_ending():
+    pairs, _ = judged(schedule(("fixed", 5.0), OVERLAPPING, LONG, faults=(LOST,)), 5)
+    assert pairs == {("failed", "unrecoverable")}
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason=SKIPS)
