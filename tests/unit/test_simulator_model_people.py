@@ -105,7 +105,8 @@ def test_notices_are_pushed_but_are_not_speech():
         ("GetMessages", {}, False), ("GetMessages", {"message": "hi"}, True), ("SendMessage", {"message": "hi"}, True),
         ("StartTyping", {"message": "h"}, False), ("StopTyping", {}, False),
         ("UpdateNickname", {"nickname": "B"}, False), ("UpdateData", {"user_data.a": "1"}, False),
-        ("PushUrl", {"url": "x"}, True), ("CustomNotice", {"message": "x"}, False), ("ReadReceipt", {"position": "1"}, False),
+        ("PushUrl", {"url": "x"}, True), ("CustomNotice", {"message": "x"}, False),
+        ("ReadReceipt", {"position": "1"}, False),
         ("FileLimits", {}, False), ("FileUpload", {"file_name": "a.txt", "content": b""}, True),
     ],
 )  # fmt: skip
