@@ -197,7 +197,9 @@ class _MultipartBody(_FormBody):
     __slots__ = ("files",)
 
     def __init__(self, parts: list[form_data.Part]) -> None:
-        super().__init__([(part.name, part.value.decode("utf-8", "replace")) for part in parts if part.file_name is None])
+        super().__init__(
+            [(part.name, part.value.decode("utf-8", "replace")) for part in parts if part.file_name is None]
+        )
         self.files = [part for part in parts if part.file_name is not None]
 
     def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:

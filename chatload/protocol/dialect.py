@@ -16,6 +16,8 @@ from chatload.protocol.operations import CORE, OPERATION_FIELDS
 from chatload.protocol.secret import Secret
 from chatload.protocol.toml_file import Table, parse_toml, read_toml
 
+__all__ = ["OPERATION_FIELDS", "Dialect", "Encoder", "OperationWire", "load_dialect", "parse_dialect"]
+
 Encoding = Literal["form", "json", "multipart"]
 Environment = Mapping[str, str]
 

@@ -40,12 +40,24 @@ def _check_parameters(dialect: Dialect, wire: OperationWire, entry: Table) -> No
         taken.add(dialect.operation)
     for ours, name in wire.parameters.items():
         if (ours == USER_DATA) != any(KEY in part for part in name):
-            raise table.wrong(ours, 'expected {key} in the name of user_data and in no other, as in ["userData", "{key}"]')
+            raise table.wrong(
+                ours, 'expected {key} in the name of user_data and in no other, as in ["userData", "{key}"]'
+            )
         if ours == USER_DATA and (KEY in "".join(name[:-1]) or name[-1].count(KEY) > 1 or name == (KEY,)):
             raise table.wrong(ours, 'expected {key} once, at the end, and below something: ["userData", "{key}"]')
-        if name in taken or any(name[: len(other)] == other or other[: len(name)] == name for other in taken):
+        if any(_clash(name, other) for other in taken):
             raise table.wrong(ours, f"expected a name of its own; {' '.join(name)} is taken")
         taken.add(name)
+
+
+def _clash(one: Name, other: Name) -> bool:
+    """Whether the two cannot be told apart, or one is to hold text and the other's object."""
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) == len(longer) and KEY in shorter[-1] + longer[-1]:
+        template, plain = (shorter, longer) if KEY in shorter[-1] else (longer, shorter)
+        before, _, after = template[-1].partition(KEY)
+        return template[:-1] == plain[:-1] and plain[-1].startswith(before) and plain[-1].endswith(after)
+    return longer[: len(shorter)] == shorter
 
 
 def _check_content(operation: str, wire: OperationWire, entry: Table) -> None:

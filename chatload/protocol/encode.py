@@ -38,7 +38,9 @@ class Encoder:
 
     def __init__(self, dialect: Dialect, service: str) -> None:
         self._dialect_name = dialect.name
-        self._writers = {name: _WRITERS[wire.encoding](dialect, wire, service) for name, wire in dialect.operations.items()}
+        self._writers = {
+            name: _WRITERS[wire.encoding](dialect, wire, service) for name, wire in dialect.operations.items()
+        }
 
     def encode(self, operation: str, fields: Mapping[str, str], content: bytes | None = None) -> WireRequest:
         """The request for `operation`; fields the dialect has no name for are left out. content: an

@@ -96,7 +96,9 @@ class ResponseNames:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        answer = [((ours,), self.answer.get(key, (ours,))) for key, ours in ANSWER_NAMES.items()]
+        answer: list[tuple[Name, Name]] = [
+            ((ours,), self.answer.get(key, (ours,))) for key, ours in ANSWER_NAMES.items()
+        ]
         event = [(ours, self.event.get(key, ours)) for key, ours in EVENT_NAMES.items()]
         error = [(ours, self.error.get(key, ours)) for key, ours in ERROR_NAMES.items()]
         kind, sender = dict(event)[EVENT_NAMES["type"]], dict(event)[EVENT_NAMES["sender"]]

@@ -11,6 +11,8 @@ from chatload.protocol.names import ResponseNames
 from chatload.protocol.status import Outcome, classify
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
 
+__all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", "parse_payload", "read", "read_file"]
+
 
 class Event(NamedTuple):
     """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent)."""

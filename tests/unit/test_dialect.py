@@ -37,7 +37,7 @@ def test_json_encoding_and_fixed_values(tmp_path):
     ("old", "new", "says"),
     [
         ('name = "gms-v2"', "name = 2", "d.toml: name: expected text"),
-        ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected "form" or "json"'),
+        ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected "form", "json" or "multipart"'),
         (
             'prefix = "/genesys',
             'prefix = "genesys',
@@ -47,7 +47,7 @@ def test_json_encoding_and_fixed_values(tmp_path):
         (
             'nickname = "nickname"',
             'nick = "n"',
-            "d.toml: operations.RequestChat.parameters.nick: expected one of",
+            "d.toml: operations.RequestChat.parameters.nick: unknown key; expected one of",
         ),
         ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected seconds"),
         ("[server]", "[sever]", "d.toml: sever: unknown key"),
