@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -171,18 +171,29 @@ class _Body:
 
 
 class _FormBody(_Body):
-    __slots__ = ("pairs",)
+    __slots__ = ("text",)
 
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self.pairs = pairs
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """Name and value of everything in it, in order."""
+        for pair in self.text.split("&"):
+            name, _, value = pair.partition("=")
+            if "%" in value or "+" in value:
+                value = unquote_plus(value)
+            yield unquote_plus(name) if "%" in name or "+" in name else name, value
 
     def value(self, name: Name) -> str | None:
-        wanted = form_name(name)
-        return next((value for theirs, value in reversed(self.pairs) if theirs == wanted), None)
+        wanted, found = form_name(name), None
+        for theirs, value in self.pairs():
+            if theirs == wanted:
+                found = value
+        return found
 
     def fields(self, reader: _Reader) -> dict[str, str]:
         names, fields = reader.ours, {}
-        for theirs, value in self.pairs:
+        for theirs, value in self.pairs():
             ours = names.get(theirs)
             if ours is not None:
                 fields[ours] = value
@@ -194,19 +205,19 @@ class _FormBody(_Body):
 
 
 class _MultipartBody(_FormBody):
-    __slots__ = ("files",)
+    __slots__ = ("parts",)
 
     def __init__(self, parts: list[form_data.Part]) -> None:
-        super().__init__(
-            [(part.name, part.value.decode("utf-8", "replace")) for part in parts if part.file_name is None]
-        )
-        self.files = [part for part in parts if part.file_name is not None]
+        self.parts = parts
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        return ((part.name, part.value.decode("utf-8", "replace")) for part in self.parts if part.file_name is None)
 
     def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
         wanted = form_name(reader.content or ())
-        for part in self.files:
-            if part.name == wanted:
-                fields["file_name"] = part.file_name or ""
+        for part in self.parts:
+            if part.name == wanted and part.file_name is not None:
+                fields["file_name"] = part.file_name
                 if part.media_type:
                     fields["file_type"] = part.media_type
                 return part.value
@@ -251,15 +262,7 @@ class _JsonBody(_Body):
 
 
 def _form_body(_: str, body: bytes) -> _Body:
-    pairs = []
-    for pair in body.decode("utf-8", "replace").split("&"):
-        name, _equals, value = pair.partition("=")
-        if "%" in value or "+" in value:
-            value = unquote_plus(value)
-        if "%" in name or "+" in name:
-            name = unquote_plus(name)
-        pairs.append((name, value))
-    return _FormBody(pairs)
+    return _FormBody(body.decode("utf-8", "replace"))
 
 
 def _multipart_body(content_type: str, body: bytes) -> _Body:

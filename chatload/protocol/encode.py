@@ -114,8 +114,7 @@ class _JsonWriter(_Writer):
     def body(self, fields: Mapping[str, str], content: bytes | None) -> bytes:
         values = _copied(self.fixed)
         for name, ours, value in self.pairs(fields):
-            number = ours in self.numbers and value.isascii() and value.isdigit() and value == str(int(value))
-            put_in(values, name, int(value) if number else value)
+            put_in(values, name, int(value) if ours in self.numbers and _is_number(value) else value)
         if self.content is not None and content is not None:
             put_in(values, self.content, b64encode(content).decode())
         return orjson.dumps(values)
@@ -159,6 +158,11 @@ def _filled(value: Any, service: str) -> Any:
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
     return {name: _copied(value) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def _is_number(value: str) -> bool:
+    """Whether it is a whole number that comes back from JSON as it is."""
+    return len(value) < 16 and value.isascii() and value.isdigit() and value == str(int(value))
 
 
 def _form_text(value: Any) -> str:

@@ -54,7 +54,6 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **more)
         self._guard = guard
         self._stage = self._noted = _IDLE
-        self._begun = False
         self._head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -73,7 +72,6 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         stage = self._stage
         if stage == _HEAD:
-            self._begun = True
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
@@ -103,7 +101,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Close the connection, with an answer where a request was begun and none is under way."""
         cycle = self.cycle
         under_way = cycle is not None and cycle.response_started and not cycle.response_complete
-        if self._begun and not under_way:
+        begun = self._stage == _BODY or self._head_bytes > 0
+        if begun and not under_way:
             self._refuse(b"408 Request Timeout")
         else:
             self.transport.abort()
