@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil, exp, log
 from typing import Any
 
@@ -110,6 +110,13 @@ class Histogram:
             seen += self.buckets[key]
             low, high = exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG)
         return max(low, self.minimum), min(high, self.maximum)
+
+    def bins(self) -> Iterator[tuple[float, float, int]]:
+        """Its buckets, from the shortest on: from, to (seconds), count."""
+        if self.zeros:
+            yield 0.0, _SMALLEST_S, self.zeros
+        for key in sorted(self.buckets):
+            yield exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG), self.buckets[key]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON- and msgpack-safe form; `from_dict` reads it back."""
