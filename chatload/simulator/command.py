@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from chatload.errors import UsageError
+from chatload.protocol.dialect import load_dialect
+from chatload.protocol.secret import Secret
 from chatload.simulator.faults import FaultPlan
 from chatload.simulator.options import SettingsCommand, config_of, settings
 
@@ -14,12 +17,36 @@ from chatload.simulator.options import SettingsCommand, config_of, settings
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, help="Port; 0 takes any free one.")
 @click.option("--faults", metavar="FILE", help="What goes wrong, as TOML: [[fault]] kind = ..., chance = ...")
+@click.option(
+    "--dialect",
+    default="gms-v2",
+    show_default=True,
+    metavar="NAME_OR_FILE",
+    help="How it names things: a built-in dialect, or a .toml file.",
+)
+@click.option(
+    "--apikey",
+    metavar="KEY",
+    envvar="CHATLOAD_SIMULATOR_APIKEY",
+    help="Answer only requests with this in their apikey header: else 401, or 403 for a wrong one. "
+    "Better in the environment: CHATLOAD_SIMULATOR_APIKEY.",
+)
+@click.option(
+    "--read-timeout",
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="A request's headers, and then its body, must be in within this; else 408.",
+)
 @settings
-def simulator(host: str, port: int, faults: str | None, **options: Any) -> None:
-    """A chat service that speaks GMS Chat API Version 2, with agents, limits and faults.
+def simulator(
+    host: str, port: int, faults: str | None, dialect: str, apikey: str | None, read_timeout: float, **options: Any
+) -> None:  # fmt: skip
+    """A chat service with agents, limits and faults, that speaks GMS Chat API Version 2 or any dialect.
 
     Prints "listening on http://HOST:PORT" first, then serves until Ctrl-C. GET /simulator/ledger
-    streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended.
+    streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
+    /simulator/openapi.json describes it (OpenAPI 3.1). Pages of any origin may use it (CORS).
 
     A chat ends for silence in two ways: its client sends no request for too long, or nobody in it
     speaks, however faithfully the client polls (inactivity control). S is seconds; [opt] marks an
@@ -27,7 +54,13 @@ def simulator(host: str, port: int, faults: str | None, **options: Any) -> None:
     client takes it; the rest are choices.
     """
     config = config_of(options)
+    if not 0 < read_timeout < float("inf"):
+        raise UsageError(f"--read-timeout {read_timeout:g}", "expected seconds, above 0")
+    if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):
+        raise UsageError("--apikey is not fit for a header", "expected ASCII text without space around it")
     plan = FaultPlan.load(faults) if faults else FaultPlan()
-    from chatload.simulator.shell import run
+    spoken = load_dialect(dialect, None)
+    from chatload.simulator.serve import run
 
-    run(config, plan, host, port, lambda line: click.echo(line, nl=True))
+    key = None if apikey is None else Secret(apikey)
+    run(config, plan, host, port, lambda line: click.echo(line, nl=True), spoken, key, read_timeout)

@@ -36,7 +36,7 @@ WRONG = [
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
 def test_mistakes_are_usage_errors_in_one_line(monkeypatch, arguments):
-    monkeypatch.setattr("chatload.simulator.shell.run", lambda *_: pytest.fail("it went on to listen"))
+    monkeypatch.setattr("chatload.simulator.serve.run", lambda *_: pytest.fail("it went on to listen"))
     with pytest.raises(UsageError) as caught:
         simulator.main(["--port", "0", *arguments], standalone_mode=False)
     assert arguments[0] in str(caught.value) or arguments[-1] in str(caught.value)
@@ -45,7 +45,7 @@ def test_mistakes_are_usage_errors_in_one_line(monkeypatch, arguments):
 
 def test_options_reach_the_model(monkeypatch):
     seen = []
-    monkeypatch.setattr("chatload.simulator.shell.run", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("chatload.simulator.serve.run", lambda config, *_: seen.append(config))
     options = [
         "--flex-disconnect-timeout",
         "1.5",
