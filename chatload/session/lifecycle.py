@@ -194,7 +194,7 @@ class ChatSession:
         """Read how a chat ended, where the answer that said so had no room for the transcript."""
         self._over = True
         for _ in range(_GOODBYES):
-            if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by:
+            if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by():
                 return
             asked = yield from self._ask("GetMessages", self._cursor(), self._now)
             if asked.reply.outcome is Outcome.UNRECOVERABLE:
@@ -338,6 +338,7 @@ class ChatSession:
             for name in ("chat_id", "user_id", "secure_key", "alias"):
                 value = getattr(reply, name)
                 if value is not None:
+                    self._books.rotations += name == "secure_key" and keys.get(name, value) != value
                     keys[name] = value
         if self._opening is not None and (reply.events or reply.next_position is not None):
             self._transcript.synchronise(self._take_events(exchange, asked), self._opening)
@@ -367,6 +368,8 @@ class ChatSession:
             exchange.received_at,
             settings.timeout_s,
             settings.keeps_ended_s,
+            goodbye=sent is not None,
+            keys_rotate=self._books.rotations > 0,
         )
 
     def _end(self, finding: Finding, exchange: Exchange) -> None:

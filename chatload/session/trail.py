@@ -53,7 +53,7 @@ class Trail:
 
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
-    contacts so far.
+    contacts so far. refreshed: there was a sure contact after the first.
     """
 
     sent: float
@@ -62,6 +62,7 @@ class Trail:
     attempts: list[Attempt] = field(default_factory=list)
     shares: Shares = field(default_factory=Shares)
     widest: tuple[float, float] | None = None
+    refreshed: bool = False
     _failed_with: str = ""
 
     def sure(self, exchange: Exchange) -> float:
@@ -75,6 +76,7 @@ class Trail:
         self.stalled_s = exchange.stalled_s
         self.attempts = [a for a in self.attempts if a.lost and a.latest > exchange.sent_at]
         self.shares = Shares()
+        self.refreshed = True
         self._failed_with = ""
         return upper
 
