@@ -25,6 +25,8 @@ _LAZY = {
     "options": "chatload.swarm.option_list:options",
 }
 _INTERRUPTED = 130
+#: A report of more sessions takes more than two seconds.
+_MANY = 100_000
 
 
 class LazyGroup(click.Group):
@@ -111,13 +113,18 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
     from chatload.analysis.gate import regate
     from chatload.report.console import render
     from chatload.report.outputs import write_outputs
+    from chatload.report.page import write_report
     from chatload.report.summary import exit_code
     from chatload.store.reader import RunReader
 
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
-    summary = write_outputs(run, gate)
+        if sys.stderr.isatty() and reader.count_sessions() > _MANY:
+            click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
+        summary = write_outputs(run, gate)
+        written = write_report(reader, summary)
     render(summary, sys.stdout, _width())
+    click.echo(f"\nreport: {written}")
     return exit_code(summary)
 
 

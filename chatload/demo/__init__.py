@@ -50,7 +50,9 @@ def demo(run_dir: Path | None, thresholds: tuple[str, ...], seconds: int) -> Non
     click.echo("\nagainst the server's ledger:")
     reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]
     reconciled = subprocess.run(reconcile, check=False).returncode
-    click.echo(f"\nlook again: chatload report {run_dir}")
+    report = [sys.executable, "-m", "chatload", "report", str(run_dir)]
+    subprocess.run(report, check=False, stdout=subprocess.DEVNULL)
+    click.echo(f"\nopen {run_dir / 'report.html'} in a browser")
     sys.exit(code or reconciled)
 
 

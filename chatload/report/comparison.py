@@ -12,7 +12,8 @@ from rich.table import Table
 
 from chatload.analysis.compare import BETTER, ENOUGH_RUNS, WORSE, Comparison, Row
 from chatload.analysis.run_figures import FAMILY_TERMS, Kind, RunFigures
-from chatload.report.console import _console, _line, _plural, _seconds
+from chatload.report import words
+from chatload.report.console import _console, _line
 from chatload.store.writer import replacing
 
 _STYLES = {WORSE: "red", BETTER: "green"}
@@ -37,7 +38,7 @@ def answer(comparison: Comparison) -> str:
     """The comparison in one sentence."""
     base, new = len(comparison.base), len(comparison.new)
     if comparison.word is None:
-        runs = f"{_plural(base, 'run')} against {_plural(new, 'run')}"
+        runs = f"{words.plural(base, 'run')} against {words.plural(new, 'run')}"
         if min(base, new) < ENOUGH_RUNS:
             return f"{runs}: differences only, nothing is significant; a word needs {ENOUGH_RUNS} runs a side"
         return f"{runs}: differences only, nothing could be judged"
@@ -47,7 +48,7 @@ def answer(comparison: Comparison) -> str:
     changes = [f"{row.metric.label} {change(row)}" for row in comparison.better]
     if changes:
         return f"better: {', '.join(changes)}"
-    metrics = _plural(len(comparison.judged), "metric")
+    metrics = words.plural(len(comparison.judged), "metric")
     return f"no evidence of a difference that matters: {metrics}, {base} runs against {new}"
 
 
@@ -112,7 +113,7 @@ def _signed(by: float, digits: str) -> str:
 
 
 def _signed_seconds(seconds: float) -> str:
-    return _seconds(seconds).replace("-", _MINUS)
+    return words.seconds(seconds).replace("-", _MINUS)
 
 
 def _percent(share: float) -> str:
@@ -187,7 +188,7 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
         yield "</details>"
     yield ""
     for name, runs in (("base", comparison.base), ("new", comparison.new)):
-        sessions = ", ".join(f"{_escaped(run.run)} ({_plural(run.sessions, 'session')})" for run in runs)
+        sessions = ", ".join(f"{_escaped(run.run)} ({words.plural(run.sessions, 'session')})" for run in runs)
         yield f"- {name}: {sessions}"
     yield ""
     for remark in remarks(comparison):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 from collections import Counter
@@ -15,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatload.analysis.rates import under
 from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliation
+from chatload.report import sentences, words
 
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 _GOOD = ("completed", "ended_by_agent")
@@ -42,19 +41,19 @@ def render(summary: Mapping[str, Any], stream: IO[str], width: int = 80) -> None
 
 def _sections(console: Console, summary: Mapping[str, Any]) -> None:
     _alarms(console, summary)
-    _line(console, _answer(summary), "bold")
-    _line(console, _heading(summary), "dim")
+    _line(console, sentences.answer(summary), "bold")
+    _line(console, sentences.heading(summary), "dim")
     _thresholds(console, summary)
     _verdicts(console, summary["sessions"])
     _blames(console, summary["sessions"])
     if summary["requests"]["by_operation"]:
         _outcomes(console, summary["requests"]["by_operation"])
         _durations(console, summary)
-    _line(console, _margin(summary))
-    _line(console, _generator(summary["generator"]))
+    _line(console, sentences.margin(summary))
+    _line(console, sentences.generator(summary["generator"]))
     _incidents(console, summary["incidents"])
     if summary["books"]["balanced"]:
-        _line(console, f"books balance: {_books(summary['books'])}", "green")
+        _line(console, f"books balance: {sentences.books_line(summary['books'])}", "green")
 
 
 def render_reconciliation(result: Reconciliation, stream: IO[str], width: int = 80) -> None:
@@ -69,9 +68,9 @@ def render_reconciliation(result: Reconciliation, stream: IO[str], width: int = 
 def _comparison(console: Console, result: Reconciliation) -> None:
     count = len(result.contradictions)
     if count:
-        _line(console, f"CONTRADICTED: {_plural(count, 'contradiction')} between run and ledger", "bold red")
+        _line(console, f"CONTRADICTED: {words.plural(count, 'contradiction')} between run and ledger", "bold red")
     else:
-        compared = _plural(result.sessions - result.without_chat_id, "session")
+        compared = words.plural(result.sessions - result.without_chat_id, "session")
         _line(console, f"run and ledger agree: nothing contradicts in {compared} compared", "bold green")
     if result.confusion:
         _confusion(console, result)
@@ -79,17 +78,17 @@ def _comparison(console: Console, result: Reconciliation) -> None:
         share = result.unproven / result.silenced
         _line(
             console,
-            f"ended for silence by the ledger, with a refresh too late: {_number(result.silenced)}; "
-            f"unproven by the run: {_number(result.unproven)} ({_percent(share)})",
+            f"ended for silence by the ledger, with a refresh too late: {words.number(result.silenced)}; "
+            f"unproven by the run: {words.number(result.unproven)} ({words.percent(share)})",
         )
-    orphans, nameless = _number(result.orphans), _number(result.without_chat_id)
+    orphans, nameless = words.number(result.orphans), words.number(result.without_chat_id)
     _line(console, f"in the ledger but not in the run: {orphans}; in the run without a chat id: {nameless}")
     for note in result.notes[:_SHOWN]:
         _line(console, f"note: {note}")
     for item in result.contradictions[:_SHOWN]:
         _line(console, f"- {item.sentence}", "red")
     if count > _SHOWN:
-        _line(console, f"  and {_number(count - _SHOWN)} more: --json has all of them")
+        _line(console, f"  and {words.number(count - _SHOWN)} more: --json has all of them")
 
 
 def _console(stream: IO[str], width: int) -> Console:
@@ -127,7 +126,7 @@ def _alarms(console: Console, summary: Mapping[str, Any]) -> None:
         _line(console, f"RUN INVALID: {reason}", "bold red")
     books = summary["books"]
     if not books["balanced"]:
-        _line(console, f"BOOKS DO NOT BALANCE: {_books(books, '/')}", "bold red")
+        _line(console, f"BOOKS DO NOT BALANCE: {sentences.books_line(books, '/')}", "bold red")
         for imbalance in books["imbalances"][:_SHOWN]:
             _line(console, f"- {imbalance}", "red")
         if len(books["imbalances"]) > _SHOWN:
@@ -144,43 +143,13 @@ def _thresholds(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     style = _RESULT_STYLES[summary["result"]]
     held = sum(threshold["result"] == "pass" for threshold in thresholds)
-    _line(console, f"{summary['result'].upper()}: {held} of {_plural(len(thresholds), 'threshold')} hold", style)
+    _line(console, f"{summary['result'].upper()}: {held} of {words.plural(len(thresholds), 'threshold')} hold", style)
     if summary["aborted"]:
         _line(console, f"ended early: {summary['aborted']}", "bold red")
     for threshold in thresholds:
         style = _RESULT_STYLES[threshold["result"]]
         _line(console, f"{threshold['result']:<12} {threshold['expression']}", style)
         _line(console, f"  {threshold['why']}", "dim")
-
-
-def _answer(summary: Mapping[str, Any]) -> str:
-    """The one line that answers: did a refresh come too late?"""
-    verdicts = summary["sessions"]["by_verdict"]
-    accepted = sum(verdicts.values()) - verdicts["refused"]
-    late, unproven = verdicts["dropped_late"], verdicts["dropped_unproven"]
-    if not accepted:
-        return f"no session was accepted ({_number(verdicts['refused'])} refused): nothing was tested"
-    of = f"{_number(accepted)} accepted sessions" if verdicts["refused"] else _plural(accepted, "session")
-    if late:
-        was, share = "was" if late == 1 else "were", _percent(late / accepted)
-        answer = f"{_number(late)} of {of} {was} dropped because a refresh came too late ({share})"
-        return answer + (f"; {_number(unproven)} more may have been" if unproven else "")
-    if unproven:
-        return f"no drop proven late in {of}, but {_number(unproven)} may have been"
-    return f"no refresh came too late in {of}: under {_bound(accepted)} with 95 % confidence"
-
-
-def _heading(summary: Mapping[str, Any]) -> str:
-    parts = [str(summary["name"])]
-    started, ended = summary["started_at"], summary["ended_at"]
-    if started is not None:
-        parts.append(datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
-    if started is not None and ended is not None:
-        parts.append(f"took {_duration(ended - started)}")
-    timeout = summary["settings"].get("flex_disconnect_timeout")
-    if timeout is not None:
-        parts.append(f"flex-disconnect-timeout {timeout} s")
-    return ", ".join(parts)
 
 
 def _table(first: str, columns: Iterable[str]) -> Table:
@@ -196,12 +165,12 @@ def _verdicts(console: Console, sessions: Mapping[str, Any]) -> None:
     total = sum(by_verdict.values())
     table = _table("verdict", ("sessions", "share"))
     for verdict, count in by_verdict.items():
-        share = "" if not total else _percent(count / total) if count else f"under {_bound(total)}"
+        share = "" if not total else words.percent(count / total) if count else f"under {words.zero_bound(total)}"
         name = verdict
         if verdict == "cut_off" and count:
-            name = f"cut_off ({_number(sessions['cut_off_confirmed'])} with goodbye confirmed)"
+            name = f"cut_off ({words.number(sessions['cut_off_confirmed'])} with goodbye confirmed)"
         style = "green" if verdict in _GOOD else "red" if verdict in _BAD else "yellow"
-        table.add_row(name, _number(count), share, style=style if count else "dim")
+        table.add_row(name, words.number(count), share, style=style if count else "dim")
     caption = "under: with 95 % confidence" if total and 0 in by_verdict.values() else ""
     _print(console, "what became of the sessions", table, caption)
 
@@ -212,7 +181,7 @@ def _blames(console: Console, sessions: Mapping[str, Any]) -> None:
         return
     table = _table("blame", ("dropped_late",))
     for blame, count in sorted(blames.items(), key=lambda item: -item[1]):
-        table.add_row(blame, _number(count))
+        table.add_row(blame, words.number(count))
     _print(console, "whose fault the lateness was", table)
 
 
@@ -222,11 +191,11 @@ def _outcomes(console: Console, by_operation: Mapping[str, Any]) -> None:
         outcomes = row["by_outcome"]
         other = sum(n for outcome, n in outcomes.items() if outcome not in _STATUS_TABLE)
         cells = [outcomes[outcome] for outcome in _STATUS_TABLE]
-        table.add_row(operation, *(_number(n) for n in (row["sent"], *cells, other)))
+        table.add_row(operation, *(words.number(n) for n in (row["sent"], *cells, other)))
     totals: Counter[str] = Counter()
     for row in by_operation.values():
         totals.update({name: n for name, n in row["by_outcome"].items() if n and name not in _STATUS_TABLE})
-    others = ", ".join(f"{_number(n)} {name}" for name, n in totals.items())
+    others = ", ".join(f"{words.number(n)} {name}" for name, n in totals.items())
     _print(console, "requests by status code/chatEnded", table, f"other: {others}" if others else "")
 
 
@@ -239,42 +208,15 @@ def _durations(console: Console, summary: Mapping[str, Any]) -> None:
     rows["gap between contacts"] = refresh["gap_s"]
     for name, tail in rows.items():
         if tail["max"] is not None:
-            table.add_row(name, *(_seconds(tail.get(key)) for key in keys))
+            table.add_row(name, *(words.seconds(tail.get(key)) for key in keys))
     _print(console, "durations", table)
     console.print()
-
-
-def _margin(summary: Mapping[str, Any]) -> str:
-    refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
-    if margin["min"] is None:
-        return "margin before the timeout: no refresh was measured"
-    least, p1, p50 = (_seconds(margin[key]) for key in ("min", "p1", "p50"))
-    return (
-        f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "
-        f"over {_plural(refresh['count'], 'refresh', 'refreshes')}"
-    )
-
-
-def _generator(generator: Mapping[str, Any]) -> str:
-    processes = _plural(generator["processes"], "process", "processes")
-    if not generator["stalls"]:
-        return f"generator: {processes}, never stood still"
-    stalls = _plural(generator["stalls"], "time")
-    longest, total = _seconds(generator["longest_stall_s"]), _seconds(generator["stalled_s"])
-    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest})"
 
 
 def _incidents(console: Console, incidents: Iterable[Mapping[str, Any]]) -> None:
     for incident in list(incidents)[:_SHOWN]:
         when = datetime.fromtimestamp(incident["at"], UTC).strftime("%H:%M:%S")
         _line(console, f"incident at {when} UTC: {incident['kind']}: {incident['what']}", "yellow")
-
-
-def _books(books: Mapping[str, Any], sign: str = "=") -> str:
-    sessions = f"{_plural(books['sessions_started'], 'session')} started"
-    requests = f"{_plural(books['requests_sent'], 'request')} sent"
-    ended, outcomes = _number(books["sessions_ended"]), _number(books["requests_with_outcome"])
-    return f"{sessions} {sign} {ended} ended; {requests} {sign} {outcomes} outcomes"
 
 
 def _confusion(console: Console, result: Reconciliation) -> None:
@@ -289,48 +231,7 @@ def _confusion(console: Console, result: Reconciliation) -> None:
     rank = {ending: i for i, ending in enumerate(ENDINGS)}
     for (verdict, ending), count in sorted(result.confusion.items(), key=lambda i: (i[0][0], rank[i[0][1]])):
         wrong = disputed.get((verdict, ending), 0)
-        said, style = (f"{_number(wrong)} contradicted", "red") if wrong else ("", "")
-        table.add_row(verdict, _HEADINGS.get(ending, ending), _number(count), said, style=style)
+        said, style = (f"{words.number(wrong)} contradicted", "red") if wrong else ("", "")
+        table.add_row(verdict, _HEADINGS.get(ending, ending), words.number(count), said, style=style)
     _print(console, "verdicts of the run by endings of the ledger", table)
     console.print()
-
-
-def _number(n: int) -> str:
-    return f"{n:,}".replace(",", " ")
-
-
-def _plural(n: int, one: str, many: str = "") -> str:
-    return f"{_number(n)} {one if n == 1 else many or one + 's'}"
-
-
-def _percent(share: float) -> str:
-    """Two significant digits, rounded up from below 100 % never to 100 %."""
-    percent = 100 * share
-    if percent in (0, 100):
-        return f"{percent:.0f} %"
-    if percent >= 99:
-        return f"{min(percent, 99.9999):.4g} %"
-    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
-
-
-def _bound(n: int) -> str:
-    """The bound of `under`, rounded up: rounded down it would claim more than was shown."""
-    percent = 100 * under(n)
-    unit = 10.0 ** (math.floor(math.log10(percent)) - 1)
-    return f"{min(math.ceil(percent / unit) * unit, 100):.2g} %" if percent < 99 else "100 %"
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds and abs(seconds) < 0.9995:
-        return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.2f} s" if abs(seconds) < 100 else f"{seconds:.0f} s"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -9,18 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chatload.analysis.rates import CONFIDENCE, interval
-from chatload.report.console import (
-    _answer,
-    _books,
-    _bound,
-    _duration,
-    _generator,
-    _margin,
-    _number,
-    _percent,
-    _plural,
-    _seconds,
-)
+from chatload.report import sentences, words
 from chatload.store.writer import replacing
 
 MARKDOWN_FILE = "summary.md"
@@ -58,35 +47,12 @@ def write_markdown(run_dir: str | Path, summary: Mapping[str, Any]) -> Path:
 
 
 def _result(summary: Mapping[str, Any]) -> str:
-    result, why = _result_and_why(summary)
-    lines = [f"### chatload: {result}", f"**{why}**"]
-    if why != (answer := _answer(summary)):
+    result, why = sentences.result_and_why(summary)
+    lines = [f"### chatload: {_text(result)}", f"**{_text(why)}**"]
+    if why != (answer := sentences.answer(summary)):
         lines.append(answer)
     lines.append(_about(summary))
     return "\n\n".join(lines)
-
-
-def _result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
-    """The result in a word, and in a sentence why."""
-    books = summary["books"]
-    sound = summary["valid"] and books["balanced"]
-    result = _text(summary.get("result") or ("passed" if sound else "invalid"))
-    thresholds = summary.get("thresholds", ())
-    if not summary["valid"]:
-        return result, _text("; ".join(summary["invalid_reasons"]))
-    if not books["balanced"]:
-        more = len(books["imbalances"]) - 1
-        others = f", and {_plural(more, 'more imbalance')}" if more > 0 else ""
-        first = books["imbalances"][0] if books["imbalances"] else _books(books, "/")
-        return result, f"the books do not balance: {_text(first)}{others}"
-    if summary.get("aborted"):
-        return result, f"ended early as hopeless: {_text(summary['aborted'])}"
-    for word, state in (("failed", "fail"), ("inconclusive", "inconclusive")):
-        count = sum(threshold["result"] == state for threshold in thresholds)
-        if result == word and count:
-            was = f"{'is' if count == 1 else 'are'} inconclusive" if word == "inconclusive" else "failed"
-            return result, f"{_number(count)} of {_plural(len(thresholds), 'threshold')} {was}"
-    return result, _answer(summary)
 
 
 def _about(summary: Mapping[str, Any]) -> str:
@@ -98,7 +64,7 @@ def _about(summary: Mapping[str, Any]) -> str:
     if started is not None:
         parts.append(datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M UTC"))
     if started is not None and ended is not None:
-        parts.append(f"took {_duration(ended - started)}")
+        parts.append(f"took {words.duration(ended - started)}")
     if settings.get("flex_disconnect_timeout") is not None:
         parts.append(f"flex-disconnect-timeout {_text(settings['flex_disconnect_timeout'])} s")
     return ", ".join(parts)
@@ -122,13 +88,13 @@ def _thresholds(thresholds: Iterable[Mapping[str, Any]], confidence: float) -> s
     bounds = f"one-sided {100 * confidence:g} % bounds"
     table = _table(("threshold", "result", "value", bounds, "samples", "why"), "llrrrl", rows)
     more = len(ordered) - _THRESHOLDS
-    return table + (f"\n\nand {_plural(more, 'more threshold')}: junit.xml has all of them" if more > 0 else "")
+    return table + (f"\n\nand {words.plural(more, 'more threshold')}: junit.xml has all of them" if more > 0 else "")
 
 
 def _samples(threshold: Mapping[str, Any]) -> str:
     samples, needed = threshold.get("samples"), threshold.get("needed")
-    shown = "" if samples is None else _number(samples)
-    return f"{shown} (needs {_number(needed)})" if needed is not None else shown
+    shown = "" if samples is None else words.number(samples)
+    return f"{shown} (needs {words.number(needed)})" if needed is not None else shown
 
 
 def _valued(threshold: Mapping[str, Any], key: str) -> str:
@@ -137,8 +103,8 @@ def _valued(threshold: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if threshold.get("unit") == "%":
-        return _percent(value)
-    return _seconds(value) if threshold.get("unit") == "s" else f"{value:g}"
+        return words.percent(value)
+    return words.seconds(value) if threshold.get("unit") == "s" else f"{value:g}"
 
 
 def _between(low: str, high: str) -> str:
@@ -157,13 +123,20 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     for verdict, count in by_verdict.items():
         if count:
             low, high = interval(count, total)
-            rows.append((verdict, _number(count), _percent(count / total), f"{_percent(low)} … {_percent(high)}"))
+            rows.append(
+                (
+                    verdict,
+                    words.number(count),
+                    words.percent(count / total),
+                    f"{words.percent(low)} … {words.percent(high)}",
+                )
+            )
     lines = [_table(("verdict", "sessions", "share", "95 % interval"), "lrrr", rows)]
     none = [verdict for verdict, count in by_verdict.items() if not count]
-    notes = [f"none {', '.join(none)}: each under {_bound(total)} with 95 % confidence"] if none else []
+    notes = [f"none {', '.join(none)}: each under {words.zero_bound(total)} with 95 % confidence"] if none else []
     if by_verdict["cut_off"]:
-        notes.append(f"{_number(sessions['cut_off_confirmed'])} of the cut_off with goodbye confirmed")
-    blames = [f"{blame} {_number(n)}" for blame, n in sessions["dropped_late_by_blame"].items() if n]
+        notes.append(f"{words.number(sessions['cut_off_confirmed'])} of the cut_off with goodbye confirmed")
+    blames = [f"{blame} {words.number(n)}" for blame, n in sessions["dropped_late_by_blame"].items() if n]
     if blames:
         notes.append(f"**blame** of the dropped_late: {', '.join(blames)}")
     notes += _bursts(summary.get("bursts") or {})
@@ -174,7 +147,7 @@ def _bursts(bursts: Mapping[str, Any]) -> list[str]:
     drops, incidents = bursts.get("drops", 0), bursts.get("incidents", 0)
     if drops <= incidents:
         return []
-    came = f"{_plural(drops, 'drop')} came in {_plural(incidents, 'incident')}"
+    came = f"{words.plural(drops, 'drop')} came in {words.plural(incidents, 'incident')}"
     return [f"**bursts**: {came}: they are not independent, and the intervals, which assume it, are too narrow"]
 
 
@@ -189,31 +162,37 @@ def _requests(by_operation: Mapping[str, Any]) -> str:
             others[name] = others.get(name, 0) + n
         counts = (row["sent"], *(outcomes[name] for name in _STATUS_TABLE), sum(other.values()))
         rows.append(
-            (_text(operation), *map(_number, counts), *(_seconds(latency[key]) for key in ("p50", "p99", "max")))
+            (
+                _text(operation),
+                *map(words.number, counts),
+                *(words.seconds(latency[key]) for key in ("p50", "p99", "max")),
+            )
         )
     heads = ("operation", "sent", *_STATUS_TABLE, "other", "p50", "p99", "max")
     table = _table(heads, "l" + "r" * (len(heads) - 1), rows)
-    told = ", ".join(f"{_number(n)} {name}" for name, n in others.items())
+    told = ", ".join(f"{words.number(n)} {name}" for name, n in others.items())
     return "requests by status code/chatEnded, and latency" + (f" (other: {told})" if told else "") + f"\n\n{table}"
 
 
 def _health(summary: Mapping[str, Any]) -> str:
     lateness, gap = summary["refresh"]["lateness_s"], summary["refresh"]["gap_s"]
-    notes = [_margin(summary)]
+    notes = [sentences.margin(summary)]
     if gap["max"] is not None:
-        notes.append(f"gap between contacts: p50 {_seconds(gap['p50'])}, p99 {_seconds(gap['p99'])}, "
-                     f"widest {_seconds(gap['max'])}")  # fmt: skip
+        notes.append(f"gap between contacts: p50 {words.seconds(gap['p50'])}, p99 {words.seconds(gap['p99'])}, "
+                     f"widest {words.seconds(gap['max'])}")  # fmt: skip
     if lateness["max"] is not None:
-        notes.append(f"refresh lateness (ours): p99 {_seconds(lateness['p99'])}, most {_seconds(lateness['max'])}")
-    notes.append(_generator(summary["generator"]))
+        notes.append(
+            f"refresh lateness (ours): p99 {words.seconds(lateness['p99'])}, most {words.seconds(lateness['max'])}"
+        )
+    notes.append(sentences.generator(summary["generator"]))
     incidents = summary["incidents"]
     for incident in incidents[:_NOTES]:
         when = datetime.fromtimestamp(incident["at"], UTC).strftime("%H:%M:%S")
         notes.append(f"incident at {when} UTC: {_text(incident['kind'])}: {_text(incident['what'])}")
     if len(incidents) > _NOTES:
-        notes.append(f"and {_plural(len(incidents) - _NOTES, 'more incident')}: summary.json has all of them")
+        notes.append(f"and {words.plural(len(incidents) - _NOTES, 'more incident')}: summary.json has all of them")
     balanced = summary["books"]["balanced"]
-    books = _books(summary["books"], "=" if balanced else "/")
+    books = sentences.books_line(summary["books"], "=" if balanced else "/")
     notes.append(f"books balance: {books}" if balanced else f"**books do not balance**: {books}")
     return _list(notes)
 

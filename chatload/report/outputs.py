@@ -16,6 +16,7 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     the summary.
 
     gate: thresholds to judge by; the run's own by default. Raises UsageError where one cannot be written.
+    report.html is not among them: drawing takes seconds, in which a generator would stand still.
     """
     summary = write_summary(run, gate)
     run_dir = Path(run) if Path(run).is_dir() else Path(run).parent

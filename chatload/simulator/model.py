@@ -257,7 +257,7 @@ class ChatService:
         self._came_for(now, chat.entry.chat_id)
         ended_at, config = chat.entry.ended_at, self.config
         forgotten = ended_at is None or now - ended_at > config.keeps_ended_s
-        if forgotten or (chat.entry.end_reason == "expired" and config.dropped_answer == "2"):
+        if forgotten or (chat.dropped and config.dropped_answer == "2"):
             return error(2, "Chat session not found")
         if key is KeyState.STALE:
             return error(2, "Access denied")

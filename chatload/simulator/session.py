@@ -18,6 +18,8 @@ NEVER = float("inf")
 #: Ends after which the transcript says that the customer left.
 _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 
+_UNREGISTERED = "user-register-timeout"
+
 
 class Event(NamedTuple):
     """One entry of a transcript; its index is its place. more: further members of its JSON."""
@@ -54,9 +56,9 @@ class SimulatedChat:
     """
 
     __slots__ = (
-        "_agenda", "_alerts", "_held_contact", "_last_contact", "_last_words", "_planned", "_utc_offset", "awaited",
-        "config", "customer", "draft", "draws", "due", "email", "entry", "files", "hold", "keys", "others",
-        "read_position", "settled", "transcript", "typing", "user", "user_data",
+        "_agenda", "_alerts", "_held_contact", "_idle_at", "_last_contact", "_last_words", "_planned",
+        "_utc_offset", "awaited", "config", "customer", "draft", "draws", "due", "email", "entry", "files", "hold",
+        "keys", "others", "read_position", "settled", "transcript", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(
@@ -79,8 +81,9 @@ class SimulatedChat:
         self._held_contact = 0
         self._utc_offset = utc_offset
         self._agenda: list[tuple[float, int, Plan, Participant | None]] = []
-        self._planned = self._alerts = 0
-        self._last_contact = self._last_words = entry.started_at
+        self._planned = 0
+        self._last_contact = entry.started_at
+        self.stir(entry.started_at)
 
     # -- what the customer's requests do -----------------------------------------------------------
 
@@ -123,14 +126,20 @@ class SimulatedChat:
         """Whether it is over."""
         return self.entry.ended_at is not None
 
+    @property
+    def dropped(self) -> bool:
+        """Whether it ended because its client sent nothing for too long."""
+        return self.entry.end_reason == "expired" or self.entry.detail == _UNREGISTERED
+
     # -- time --------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
         """Let everything happen that was due by `now`; a contact at `now` itself is still in time."""
-        while not self.ended:
+        entry = self.entry
+        while entry.ended_at is None:
             deadline = self._deadline()
             planned = self._agenda[0][0] if self._agenda else NEVER
-            idle = inactivity.due(self.config, self._last_words, self._alerts)
+            idle = self._idle_at
             due = min(deadline, planned, idle)
             if due > now or (due == now and due == deadline):
                 return
@@ -147,7 +156,7 @@ class SimulatedChat:
         if self.ended:
             return NEVER
         planned = self._agenda[0][0] if self._agenda else NEVER
-        return min(planned, inactivity.due(self.config, self._last_words, self._alerts))
+        return min(planned, self._idle_at)
 
     def next_due(self) -> float:
         """When something happens in it next without any request."""
@@ -174,6 +183,7 @@ class SimulatedChat:
     def stir(self, now: float) -> None:
         """Inactivity control begins anew."""
         self._last_words, self._alerts = now, 0
+        self._idle_at = inactivity.due(self.config, now, 0)
 
     def events_from(self, position: int) -> list[dict[str, Any]]:
         """The transcript's events from an index on, as JSON."""
@@ -202,7 +212,7 @@ class SimulatedChat:
         timeout = self.config.flex_disconnect_timeout_s
         if at < self._last_contact + timeout:
             # Not the flex-disconnect-timeout's doing: by that clock it ended before its deadline.
-            self.end(at, "early", "user-register-timeout")
+            self.end(at, "early", _UNREGISTERED)
         else:
             self.end(at, "expired")
 
@@ -212,4 +222,5 @@ class SimulatedChat:
             self.end(at, "idle")
         else:
             self._alerts += 1
+            self._idle_at = inactivity.due(self.config, self._last_words, self._alerts)
             self.event(at, "IdleAlert", participants.SYSTEM, "IDLE_CONTROL_ALERT")

@@ -1,0 +1,188 @@
+"""Charts of the report: Vega-Lite specifications drawn as SVG. Colours are the page's CSS variables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import vl_convert
+from markupsafe import Markup
+
+Spec = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
+#: Inner width of every chart (px): what a phone scrolls and a desktop shows whole.
+WIDTH = 800
+_AXIS = {
+    **{"labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domain": False},
+    **{"tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+    **{"labelPadding": 6, "titlePadding": 8},
+}
+_CONFIG = {
+    "font": "system-ui, sans-serif",
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": _AXIS,
+    "axisX": {"grid": False, "tickCount": 8},
+    "legend": {
+        **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12, "symbolType": "square"},
+        **{"labelLimit": 300, "columnPadding": 28},
+    },
+}
+
+
+def draw(spec: Spec, label: str) -> Markup:
+    """The chart as an SVG element that tells a screen reader `label`."""
+    whole = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        **{"config": _CONFIG, "width": WIDTH, "height": 200, **spec},
+    }
+    svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
+    # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
+    return Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(svg.removeprefix("<svg "))
+
+
+def x(field: str, title: str, **more: Any) -> Spec:
+    """A quantitative x channel."""
+    scale = {"nice": False, **more.pop("scale", {})}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, **more}
+
+
+def y(field: str, title: str, **more: Any) -> Spec:
+    """A quantitative y channel."""
+    return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5}, **more}
+
+
+def colour(field: str, colours: Mapping[str, str]) -> Spec:
+    """A colour for each word of a field, in that order."""
+    return {
+        "field": field,
+        "type": "nominal",
+        "sort": list(colours),
+        "scale": {"domain": list(colours), "range": list(colours.values())},
+    }
+
+
+def decades(low: float, high: float) -> Spec:
+    """An axis for a log scale of durations in ms: a tick a power of ten, with its unit."""
+    first, last = math.floor(math.log10(max(low, 1e-9))), math.ceil(math.log10(max(high, 1e-9)))
+    label = "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
+    return {"values": [10.0**power for power in range(first, last + 1)], "labelExpr": label}
+
+
+def intervals(rows: Rows) -> Spec:
+    """A dot with its interval for each row: name, share, low, high (percent), colour, tip."""
+    name = {"field": "name", "type": "nominal", "sort": None, "title": None,
+            "axis": {"grid": False, "minExtent": 130, "labelColor": "var(--ink)"}}  # fmt: skip
+    shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+    share = {"title": "share of the sessions, % (root scale)", "axis": {"grid": True},
+             "scale": {"type": "sqrt", "zero": True, "nice": True}}  # fmt: skip
+    bar = {"x": {"field": "low", "type": "quantitative", **share}, "x2": {"field": "high"}}
+    dot = {"x": {"field": "share", "type": "quantitative", **share}}
+    return {
+        "data": {"values": list(rows)},
+        "height": {"step": 24},
+        "encoding": {"y": name, "color": shade, "description": {"field": "tip"}},
+        "layer": [
+            {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, "encoding": bar},
+            {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": dot},
+        ],
+    }
+
+
+def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
+    """A block from `low` to `high`, `count` tall on a root scale so that few still show; a line at `limit`."""
+    lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
+    scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
+    across = x("low", x_title, scale=scale)
+    if log:
+        across["axis"] = decades(lowest, highest)
+    told = [{**row, "tip": f"{row['count']} from {row['low']:.4g} to {row['high']:.4g}"} for row in bins]
+    blocks = {
+        "data": {"values": told},
+        "mark": {"type": "rect", "color": "var(--good)", "opacity": 0.85},
+        "encoding": {
+            "x": across,
+            "x2": {"field": "high"},
+            "y": y("count", y_title, scale={"type": "sqrt", "zero": True}),
+            "y2": {"datum": 0},
+            "description": {"field": "tip"},
+        },
+    }
+    return {"layer": [blocks] + ([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))}
+
+
+def limit_line(at: float, text: str) -> list[Spec]:
+    """A dashed vertical line with its name."""
+    data = {"data": {"values": [{"at": at, "text": text}]}}
+    place = {"x": {"field": "at", "type": "quantitative"}}
+    label = {"type": "text", "align": "right", "dx": -6, "baseline": "top", "color": "var(--bad)", "fontSize": 12}
+    return [
+        {**data, "mark": {"type": "rule", "strokeDash": [5, 4], "color": "var(--bad)"}, "encoding": place},
+        {**data, "mark": label, "encoding": {**place, "y": {"value": 2}, "text": {"field": "text"}}},
+    ]
+
+
+def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
+    """Stacked areas over time: t, what, n."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85},
+        "encoding": {"x": time, "y": y("n", y_title), "color": colour("what", colours)},
+    }
+
+
+def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
+    """Lines over time: t, what, n."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75},
+        "encoding": {"x": time, "y": y("n", y_title, scale={"zero": True}), "color": colour("what", colours)},
+    }
+
+
+def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
+    """Blocks over time, each from t to t2, n high, stacked in the order of the colours: what, n."""
+    stacked: list[dict[str, Any]] = []
+    tops: dict[float, float] = {}
+    for row in sorted(rows, key=lambda row: (row["t"], list(colours).index(row["what"]))):
+        below = tops.get(row["t"], 0.0)
+        tops[row["t"]] = below + row["n"]
+        tip = f"{row['what']}: {row['n']:.4g}, from {row['t']:.4g} to {row['t2']:.4g}"
+        stacked.append({**row, "from": below, "to": below + row["n"], "tip": tip})
+    return {
+        "data": {"values": stacked},
+        "mark": {"type": "rect"},
+        "encoding": {
+            "x": time,
+            "x2": {"field": "t2"},
+            "y": y("from", y_title, scale={"zero": True}),
+            "y2": {"field": "to"},
+            "color": colour("what", colours),
+            "description": {"field": "tip"},
+        },
+    }
+
+
+def heat(cells: Rows, time: Spec, y_title: str) -> Spec:
+    """Rectangles from t to t2 and low to high (ms, log), the darker the greater their share."""
+    lowest, highest = min(cell["low"] for cell in cells), max(cell["high"] for cell in cells)
+    up = y("low", y_title, scale={"type": "log", "domain": [lowest, highest]})
+    return {
+        "data": {"values": list(cells)},
+        "mark": {"type": "rect", "aria": False, "color": "var(--good)"},
+        "encoding": {
+            "x": time,
+            "x2": {"field": "t2"},
+            "y": {**up, "axis": decades(lowest, highest)},
+            "y2": {"field": "high"},
+            "opacity": {
+                "field": "share",
+                "type": "quantitative",
+                "scale": {"type": "sqrt", "range": [0.12, 1]},
+                "legend": None,
+            },
+        },
+    }

@@ -1,0 +1,142 @@
+"""A run's windows as series for charts: coarsened to so many columns, one window in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from math import ceil, exp, log
+from typing import Any
+
+from chatload.session.books import Books
+from chatload.session.histogram import Histogram
+from chatload.store.windows import COARSE_S, FINE_FOR_S, Window
+
+#: At most so many columns in a chart over time, and fewer in a heat map.
+COLUMNS, HEAT_COLUMNS = 300, 80
+#: Heights of a heat map's cells: each is so much longer than the one below.
+_HEAT_STEP = 1.5
+_STATES = ("held", "opening", "retrying", "leaving")
+
+
+@dataclass
+class Series:
+    """Rows for charts; t, t2 and the run's length are in `unit`s since the start.
+
+    table: a row a column, in words, for those who do not see the charts.
+    """
+
+    unit: str = "s"
+    length: float = 0.0
+    states: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    endings: list[dict[str, Any]] = field(default_factory=list)
+    cpu: list[dict[str, Any]] = field(default_factory=list)
+    memory: list[dict[str, Any]] = field(default_factory=list)
+    stalls: list[dict[str, Any]] = field(default_factory=list)
+    heat: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    table: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Title of the time axis."""
+        return {"s": "seconds", "min": "minutes", "h": "hours"}[self.unit] + " into the run"
+
+
+def series(windows: Iterable[Window], started: float, ended: float) -> Series:
+    """The series of a run from started to ended (Unix seconds)."""
+    length = max(ended - started, 1e-9)
+    unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
+    scale = {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
+    made = Series(unit, length / scale)
+    # All columns alike, though a run's first windows are finer.
+    width = max(length / COLUMNS, COARSE_S if length > FINE_FOR_S else 0.0) * 1.001
+    heat: list[tuple[float, float, Books]] = []
+    for column in _coarse(windows, width):
+        _add(made, column, started, scale)
+        start, end = column.start - started, column.end - started
+        if heat and end - heat[-1][0] <= length / HEAT_COLUMNS:
+            merged = Books()
+            merged.merge(heat[-1][2])
+            merged.merge(column.books)
+            heat[-1] = (heat[-1][0], end, merged)
+        else:
+            heat.append((start, end, column.books))
+    for operation in sorted({name for _, _, books in heat for name in books.latency}):
+        made.heat[operation] = list(_heat(heat, operation, scale))
+    return made
+
+
+def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
+    """Neighbours put together until they are `width` seconds long."""
+    held: Window | None = None
+    for window in windows:
+        if held is None:
+            held = window
+        elif window.end - held.start <= width:
+            books = held.books
+            books.merge(window.books)
+            books.states = window.books.states
+            held = Window(held.start, window.end, window.open, books, _most(held.cpu, window.cpu), window.rss)
+        else:
+            yield held
+            held = window
+    if held is not None:
+        yield held
+
+
+def _most(a: float | None, b: float | None) -> float | None:
+    return max((value for value in (a, b) if value is not None), default=None)
+
+
+def _add(made: Series, window: Window, started: float, scale: float) -> None:
+    books, seconds = window.books, max(window.end - window.start, 1e-9)
+    t, t2 = (window.start - started) / scale, (window.end - started) / scale
+    states = books.states if books.states else {"held": window.open}
+    made.states += [{"t": t2, "what": state, "n": states.get(state, 0)} for state in _STATES]
+    per_second = books.sent.total() / seconds
+    refreshes = books.sent["GetMessages"] / seconds
+    made.requests += [
+        {"t": t, "what": "all requests", "n": per_second},
+        {"t": t, "what": "GetMessages", "n": refreshes},
+    ]
+    ended = {verdict: n for verdict, n in books.verdicts.items() if verdict not in ("completed", "cut_off") and n}
+    made.endings += [{"t": t, "t2": t2, "what": verdict, "n": n} for verdict, n in ended.items()]
+    if window.cpu is not None:
+        made.cpu.append({"t": t, "what": "busiest process", "n": window.cpu})
+    if window.rss:
+        made.memory.append({"t": t, "what": "all processes", "n": window.rss / 2**20})
+    if books.stalled_s > 0:
+        made.stalls.append({"t": t, "t2": t2, "what": "stood still", "n": 1000 * books.stalled_s})
+    refresh = books.latency.get("GetMessages", Histogram())
+    made.table.append(
+        {
+            "t": t,
+            "open": window.open,
+            "requests": per_second,
+            "ended": books.verdicts.total(),
+            "dropped": sum(n for verdict, n in books.verdicts.items() if verdict.startswith("dropped")),
+            "p50": refresh.quantile(0.5),
+            "p99": refresh.quantile(0.99),
+            "lateness": books.lateness.quantile(0.99),
+        }
+    )
+
+
+def _heat(columns: list[tuple[float, float, Books]], operation: str, scale: float) -> Iterator[dict[str, Any]]:
+    """Cells of latency (ms) over time; a cell's share is of its column's requests."""
+    for start, end, books in columns:
+        histogram = books.latency.get(operation)
+        if histogram is None or not histogram.count:
+            continue
+        cells: dict[int, int] = {}
+        for low, _, count in histogram.bins():
+            key = ceil(log(max(low, 1e-5)) / log(_HEAT_STEP))
+            cells[key] = cells.get(key, 0) + count
+        for key, count in cells.items():
+            yield {
+                "t": start / scale,
+                "t2": end / scale,
+                "low": 1000 * exp((key - 1) * log(_HEAT_STEP)),
+                "high": 1000 * exp(key * log(_HEAT_STEP)),
+                "share": count / histogram.count,
+            }

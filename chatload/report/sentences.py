@@ -1,0 +1,93 @@
+"""What a summary says, in sentences that every report shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chatload.report import words
+
+
+def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """The result in a word, and in a sentence why."""
+    books = summary["books"]
+    sound = summary["valid"] and books["balanced"]
+    result = summary.get("result") or ("passed" if sound else "invalid")
+    thresholds = summary.get("thresholds", ())
+    if not summary["valid"]:
+        return result, "; ".join(summary["invalid_reasons"])
+    if not books["balanced"]:
+        more = len(books["imbalances"]) - 1
+        others = f", and {words.plural(more, 'more imbalance')}" if more > 0 else ""
+        first = books["imbalances"][0] if books["imbalances"] else books_line(books, "/")
+        return result, f"the books do not balance: {first}{others}"
+    if summary.get("aborted"):
+        return result, f"ended early as hopeless: {summary['aborted']}"
+    for word, state in (("failed", "fail"), ("inconclusive", "inconclusive")):
+        count = sum(threshold["result"] == state for threshold in thresholds)
+        if result == word and count:
+            was = f"{'is' if count == 1 else 'are'} inconclusive" if word == "inconclusive" else "failed"
+            return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
+    return result, answer(summary)
+
+
+def answer(summary: Mapping[str, Any]) -> str:
+    """The one line that answers: did a refresh come too late?"""
+    verdicts = summary["sessions"]["by_verdict"]
+    accepted = sum(verdicts.values()) - verdicts["refused"]
+    late, unproven = verdicts["dropped_late"], verdicts["dropped_unproven"]
+    if not accepted:
+        return f"no session was accepted ({words.number(verdicts['refused'])} refused): nothing was tested"
+    of = f"{words.number(accepted)} accepted sessions" if verdicts["refused"] else words.plural(accepted, "session")
+    if late:
+        was, share = "was" if late == 1 else "were", words.percent(late / accepted)
+        answer = f"{words.number(late)} of {of} {was} dropped because a refresh came too late ({share})"
+        return answer + (f"; {words.number(unproven)} more may have been" if unproven else "")
+    if unproven:
+        return f"no drop proven late in {of}, but {words.number(unproven)} may have been"
+    return f"no refresh came too late in {of}: under {words.zero_bound(accepted)} with 95 % confidence"
+
+
+def heading(summary: Mapping[str, Any]) -> str:
+    """The run by name, time, length and timeout."""
+    parts = [str(summary["name"])]
+    started, ended = summary["started_at"], summary["ended_at"]
+    if started is not None:
+        parts.append(datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
+    if started is not None and ended is not None:
+        parts.append(f"took {words.duration(ended - started)}")
+    timeout = summary["settings"].get("flex_disconnect_timeout")
+    if timeout is not None:
+        parts.append(f"flex-disconnect-timeout {timeout} s")
+    return ", ".join(parts)
+
+
+def margin(summary: Mapping[str, Any]) -> str:
+    """What was left of the timeout."""
+    refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
+    if margin["min"] is None:
+        return "margin before the timeout: no refresh was measured"
+    least, p1, p50 = (words.seconds(margin[key]) for key in ("min", "p1", "p50"))
+    return (
+        f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "
+        f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
+    )
+
+
+def generator(generator: Mapping[str, Any]) -> str:
+    """How the generator fared."""
+    processes = words.plural(generator["processes"], "process", "processes")
+    if not generator["stalls"]:
+        return f"generator: {processes}, never stood still"
+    stalls = words.plural(generator["stalls"], "time")
+    longest, total = words.seconds(generator["longest_stall_s"]), words.seconds(generator["stalled_s"])
+    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest})"
+
+
+def books_line(books: Mapping[str, Any], sign: str = "=") -> str:
+    """Both sides of the books."""
+    sessions = f"{words.plural(books['sessions_started'], 'session')} started"
+    requests = f"{words.plural(books['requests_sent'], 'request')} sent"
+    ended, outcomes = words.number(books["sessions_ended"]), words.number(books["requests_with_outcome"])
+    return f"{sessions} {sign} {ended} ended; {requests} {sign} {outcomes} outcomes"
