@@ -17,9 +17,10 @@ class Books:
 
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
     outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
-    itself could have caused. rotations: secure keys that the server replaced. latency: seconds per operation, answered requests. lateness, gap: of
-    every refresh, seconds; a gap is its upper bound. stalled_s: time the process stood still.
-    states: open sessions per state (opening, held, retrying, leaving): as of now, not a sum over time.
+    itself could have caused. rotations: secure keys that the server replaced. latency: seconds per
+    operation, answered requests. lateness, gap: of every refresh, seconds; a gap is its upper bound.
+    stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
+    leaving): as of now, not a sum over time.
     """
 
     def __init__(self) -> None:

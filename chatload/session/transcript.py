@@ -8,9 +8,9 @@ from chatload.protocol.reply import Event, Reply
 from chatload.session.effects import Exchange
 
 _MS = 0.001
-#: An own ParticipantLeft this soon after the agent's belongs to the agent's ending, whatever else may
-#: explain it (milliseconds); and this soon where nothing else does.
-_AT_ONCE_MS, _TOGETHER_MS = 50, 1000
+#: An own ParticipantLeft this soon after the agent's belongs to the agent's ending, where nothing else
+#: explains it (milliseconds); where something else does, and it came at once, nobody can tell.
+_TOGETHER_MS, _AT_ONCE_MS = 1000, 50
 
 
 @dataclass(slots=True)
@@ -72,10 +72,9 @@ class Transcript:
 
     def ended_by(self, doubtful: bool = False) -> str:
         """Who or what ended the chat, as far as the events tell: "agent", "idle", "self" (our own
-        ParticipantLeft) or "".
+        ParticipantLeft), "" (not told), or "either": the agent, or what is behind our ParticipantLeft.
 
-        doubtful: something else may explain our own ParticipantLeft too, so that only an agent who
-        left at the same instant ended the chat.
+        doubtful: something else than the agent may explain our own ParticipantLeft.
         """
         if self.idle_closed:
             return "idle"
@@ -84,7 +83,9 @@ class Transcript:
         if self.agent_left_ms is None or self.left_utc_ms is None:
             return "self"
         apart = self.left_utc_ms - self.agent_left_ms
-        return "agent" if 0 <= apart <= (_AT_ONCE_MS if doubtful else _TOGETHER_MS) else "self"
+        if doubtful:
+            return "either" if 0 <= apart <= _AT_ONCE_MS else "self"
+        return "agent" if 0 <= apart <= _TOGETHER_MS else "self"
 
     def _note(self, event: Event) -> None:
         kind, who = event.kind, event.who

@@ -48,6 +48,9 @@ def judge(
         return Finding(Verdict.CLOSED_IDLE, "the transcript has an IdleClose", lower, upper)
     if told == "agent":
         return Finding(Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", lower, upper)
+    if told == "either":
+        why = "the agent left in the same moment: it does not show who ended it"
+        return Finding(Verdict.DROPPED_UNPROVEN, why, lower, upper)
     if upper <= timeout_s:
         if outcome is Outcome.UNRECOVERABLE:
             return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time", lower, upper)
