@@ -149,6 +149,9 @@ def _contradictions(record: SessionRecord, ending: str, again: bool) -> Iterator
     if record.goodbye_confirmed and record.verdict in (Verdict.CUT_OFF, Verdict.GAVE_UP):
         goodbye = " with its goodbye confirmed"
     contradicted_by = _CONTRADICTED_BY.get(record.verdict, _BY_DEFAULT) | {MISSING}
+    if record.verdict == Verdict.COMPLETED and not record.goodbye_confirmed:
+        # The chat was over when we disconnected or by it; without a transcript the client cannot know which.
+        contradicted_by = contradicted_by - {"agent", "idle"}
     if goodbye:
         contradicted_by |= {"alive", "abandoned", "dropped_late"}
     if ending in contradicted_by:

@@ -258,10 +258,12 @@ class ChatSession:
         before = left is not None and left[1] < self._goodbye_sent
         finding = self._judge(exchange, self._goodbye_sent)
         confirmed = finding.verdict is Verdict.DROPPED_EARLY and not before
-        if confirmed:
-            self.record.goodbye_confirmed = True
-            return finding._replace(verdict=verdict, why=why)
-        return finding
+        if not confirmed:
+            return finding
+        told = left is not None or self._transcript.left
+        self.record.goodbye_confirmed = told or verdict is not Verdict.COMPLETED
+        more = "" if told else "; there was no transcript to say whether another had ended it just before"
+        return finding._replace(verdict=verdict, why=why + more)
 
     def _unconfirmed(self, verdict: Verdict, why: str, exchange: Exchange) -> None:
         """The goodbye was never confirmed. A session that may have been found too late is not claimed."""

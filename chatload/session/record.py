@@ -42,7 +42,8 @@ class SessionRecord:
     gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict where the server ended the
     session, else of the widest gap between two answered contacts; None where there was none.
     learned_by: the outcome that told of the end. goodbye_confirmed: of a cut_off or gave_up
-    session, whether its Disconnect was confirmed. generator_s: the generator's own part of the deciding gap.
+    session, whether its Disconnect was confirmed; of a completed one, whether the transcript shows that it
+    was our Disconnect that ended it. generator_s: the generator's own part of the deciding gap.
     generator_suspect: taking that part away would have refuted lateness.
     """
 

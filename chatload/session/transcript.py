@@ -8,9 +8,10 @@ from chatload.protocol.reply import Event, Reply
 from chatload.session.effects import Exchange
 
 _MS = 0.001
-#: An own ParticipantLeft this soon after the agent's belongs to the agent's ending, where nothing else
-#: explains it (milliseconds); where something else does, and it came at once, nobody can tell.
-_TOGETHER_MS, _AT_ONCE_MS = 1000, 50
+#: An own ParticipantLeft at once after the agent's belongs to the agent's ending, where nothing else explains
+#: it; where something else does nobody can tell. Nor can anybody of one that comes a little later, where
+#: nothing else explains it (milliseconds).
+_AT_ONCE_MS, _TOGETHER_MS = 50, 1000
 
 
 @dataclass(slots=True)
@@ -81,11 +82,12 @@ class Transcript:
         if not self.left:
             return "agent" if self.agent_left and not self.agents else ""
         if self.agent_left_ms is None or self.left_utc_ms is None:
-            return "self"
+            last = self.agent_left and not self.agents
+            return ("either" if doubtful else "agent") if last else "self"
         apart = self.left_utc_ms - self.agent_left_ms
-        if doubtful:
-            return "either" if 0 <= apart <= _AT_ONCE_MS else "self"
-        return "agent" if 0 <= apart <= _TOGETHER_MS else "self"
+        if 0 <= apart <= _AT_ONCE_MS:
+            return "either" if doubtful else "agent"
+        return "either" if 0 <= apart <= _TOGETHER_MS and not doubtful else "self"
 
     def _note(self, event: Event) -> None:
         kind, who = event.kind, event.who

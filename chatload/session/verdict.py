@@ -43,7 +43,7 @@ def judge(
     proven lateness is claimed only where nothing else can have ended the session unseen.
     """
     lower, upper = trail.bounds(sent, received)
-    told = transcript.ended_by(_explained(trail, transcript, sent, timeout_s, goodbye))
+    told = transcript.ended_by(_explained(trail, transcript, sent, upper, timeout_s, goodbye))
     if told == "idle":
         return Finding(Verdict.CLOSED_IDLE, "the transcript has an IdleClose", lower, upper)
     if told == "agent":
@@ -70,11 +70,15 @@ def judge(
     return Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout", lower, upper)
 
 
-def _explained(trail: Trail, transcript: Transcript, sent: float, timeout_s: float, goodbye: bool) -> bool:
+def _explained(
+    trail: Trail, transcript: Transcript, sent: float, upper: float, timeout_s: float, goodbye: bool
+) -> bool:
     """Whether our own ParticipantLeft may be our Disconnect's doing, or the timeout's."""
     left = transcript.left_at()
-    if left is None or (goodbye and left[1] >= sent):
+    if goodbye and (left is None or left[1] >= sent):
         return True
+    if upper <= timeout_s or left is None:
+        return upper > timeout_s
     reach = max((attempt.latest for attempt in trail.attempts), default=trail.received)
     return left[1] >= trail.sent + timeout_s and left[0] <= max(reach, trail.received) + timeout_s
 

@@ -30,7 +30,9 @@ NO_DROP = {"agent", "idle", "early", "unrecoverable"}
 ALL = set(ROWS) - {"unknown"}
 #: The endings each verdict (and whether its goodbye was confirmed) can stand beside.
 COMPATIBLE = {
-    ("completed", False): {"disconnected"},
+    ("completed", True): {"disconnected"},
+    # Without a transcript in the answer to Disconnect nobody knows who was first.
+    ("completed", False): {"disconnected", "agent", "idle"},
     ("ended_by_agent", False): {"agent"},
     ("closed_idle", False): {"idle"},
     ("dropped_late", False): {"dropped_late"},
