@@ -20,8 +20,9 @@ class Send:
     """Send one operation now; answered by Exchange.
 
     due: the instant it should leave (lateness is measured against it). fields: our field names
-    (chat_id, user_id, secure_key, alias, position, message, nickname, subject, text) and values.
+    (see `chatload.protocol.operations`) and values.
     timeout_s: the total time the call may take. inherited: the last successful chatEnded.
+    content: the bytes of an upload.
     """
 
     operation: str
@@ -29,6 +30,7 @@ class Send:
     due: float
     timeout_s: float
     inherited: bool = False
+    content: bytes | None = None
 
 
 @dataclass(slots=True)

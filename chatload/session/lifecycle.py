@@ -16,6 +16,7 @@ from chatload.protocol.reply import Event
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
+from chatload.session.extras import OF_A_FILE
 from chatload.session.policy import RefreshClock
 from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Action, Customer, CustomerScript
@@ -58,6 +59,7 @@ class ChatSession:
         self._stopping = False
         self._in_flight = ""
         self._over = False
+        self._file_id: str | None = None
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
         self._recent: deque[Contact] = deque(maxlen=CONTACTS)
@@ -148,7 +150,7 @@ class ChatSession:
     def _live(self) -> Steps:
         """One step: whatever is due next, the customer's action, the refresh or the end."""
         customer = self._customer
-        action = customer.action
+        action = customer.next()
         refresh_due = self._refresh_due
         if customer.end_at <= refresh_due and (action is None or customer.end_at <= action.due):
             yield from self._wait(customer.end_at)
@@ -159,10 +161,11 @@ class ChatSession:
             yield from self._wait(action.due)
             if self._stopping:
                 return
-            fields = {"message": action.message} if action.message else {}
-            if action.operation == "SendMessage":
-                fields["position"] = str(self._transcript.position)
-            exchange = yield from self._ask(action.operation, fields, action.due)
+            fields = self._action_fields(action)
+            if fields is None:
+                customer.done(self._now, action)
+                return
+            exchange = yield from self._ask(action.operation, fields, action.due, action.content)
             self._acted(action, exchange)
         else:
             yield from self._wait(refresh_due)
@@ -177,6 +180,19 @@ class ChatSession:
             self._end(self._judge(exchange), exchange)
         elif self._failures:
             self._plan_retry(exchange)
+
+    def _action_fields(self, action: Action) -> dict[str, str] | None:
+        """What an action carries beside the keys; None where it has lost its object, a file that is not there."""
+        fields = dict(action.fields)
+        if action.message:
+            fields["message"] = action.message
+        if action.operation in ("SendMessage", "ReadReceipt"):
+            fields["position"] = str(self._transcript.position)
+        if action.operation in OF_A_FILE:
+            if self._file_id is None:
+                return None
+            fields["file_id"] = self._file_id
+        return fields
 
     def _acts(self) -> bool:
         """Whether the customer may act now; not while failures are being retried."""
@@ -209,11 +225,11 @@ class ChatSession:
         if outcome in _RETRIABLE:
             return
         if outcome is Outcome.FINE:
-            if action.operation == "SendMessage":
-                self.record.messages_sent += 1
+            self.record.messages_sent += action.operation == "SendMessage"
+            self._file_id = exchange.reply.file_id or self._file_id
             if self.settings.policy.kind != "fixed":
                 self._plan_refresh(exchange.received_at)
-        self._customer.done(exchange.received_at)
+        self._customer.done(exchange.received_at, action)
 
     def _plan_refresh(self, now: float) -> None:
         self._refresh_due = self.settings.policy.next_refresh(self._clock, now)
@@ -288,7 +304,7 @@ class ChatSession:
         self._now = min(woken.now, until)
         self._stopping = self._stopping or woken.stopping
 
-    def _ask(self, operation: str, extra: Mapping[str, str], due: float) -> Asked:
+    def _ask(self, operation: str, extra: Mapping[str, str], due: float, content: bytes | None = None) -> Asked:
         """Send one operation and book everything about it."""
         books, record, settings = self._books, self.record, self.settings
         fields = {**self._keys, **extra}
@@ -296,7 +312,7 @@ class ChatSession:
         record.requests += 1
         self._in_flight = operation
         held_s = settings.long_poll_s if operation == "GetMessages" else 0.0
-        exchange = yield Send(operation, fields, due, settings.request_timeout_s + held_s)
+        exchange = yield Send(operation, fields, due, settings.request_timeout_s + held_s, content=content)
         assert isinstance(exchange, Exchange)
         self._in_flight = ""
         self._stopping = self._stopping or exchange.stopping

@@ -10,7 +10,9 @@ from random import Random
 from typing import Any
 
 from chatload.errors import FileError
+from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
 from chatload.protocol.toml_file import read_toml
+from chatload.session.extras import EXTRA_FIELDS, Extra, plan
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
     "fixed": ("value",),
@@ -56,7 +58,8 @@ class CustomerScript:
     sends at most. think: from an agent's words to the next typing. typing: how long a message is
     typed. shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is said
     before an agent has joined. answer_patience: how long an answer is awaited before speaking on.
-    hesitation: between a message typed and sent, for the persona `widget`.
+    hesitation: between a message typed and sent, for the persona `widget`. extras: other operations,
+    each once in a chat with a chance of its own.
     """
 
     chat_length: Distribution = Distribution("exponential", 60.0)
@@ -73,6 +76,7 @@ class CustomerScript:
     last_name: str = ""
     email: str = ""
     subject: str = "load test"
+    extras: tuple[Extra, ...] = ()
 
     def introduction(self) -> dict[str, str]:
         """The fields of RequestChat: nickname or names, e-mail address and subject, where they are given."""
@@ -89,11 +93,13 @@ _WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the c
 
 @dataclass(slots=True)
 class Action:
-    """Something the customer is going to do: the operation, due at an instant, with its text."""
+    """Something the customer is going to do: the operation, due at an instant, with what it carries."""
 
     due: float
     operation: str
     message: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +114,7 @@ class Customer:
     end_at: float = 0.0
     left: int = 0
     action: Action | None = None
+    extras: list[Action] = field(default_factory=list)
     _waiting_agent: bool = field(default=False)
 
     def begin(self, now: float) -> None:
@@ -115,14 +122,24 @@ class Customer:
         script = self.script
         self.end_at = now + script.chat_length.sample(self.random)
         self.left = round(script.messages.sample(self.random))
+        for due, extra in plan(script.extras, self.random, now, self.end_at) if script.extras else ():
+            self.extras.append(Action(due, extra.operation, "", extra.fields, extra.content(self.random)))
         self._waiting_agent = script.waits_for_agent
         if not self._waiting_agent:
             self._think(now)
 
-    def done(self, now: float) -> None:
-        """The pending action was carried out (well or not) by `now`."""
-        action, script = self.action, self.script
-        if action is None:
+    def next(self) -> Action | None:
+        """What comes first: of the conversation, or an extra."""
+        extras, action = self.extras, self.action
+        if extras and (action is None or extras[0].due < action.due):
+            return extras[0]
+        return action
+
+    def done(self, now: float, action: Action) -> None:
+        """What `next` gave was carried out (well or not) by `now`."""
+        script = self.script
+        if self.extras and action is self.extras[0]:
+            del self.extras[0]
             return
         if action.operation == "StartTyping":
             self.action = Action(now + script.typing.sample(self.random), "StopTyping")
@@ -170,6 +187,8 @@ def load_script(path: str | Path) -> CustomerScript:
             raise FileError(path, key, f"unknown key; expected one of {', '.join(known)}")
         if known[key] == "Distribution":
             values[key] = _distribution(path, key, value)
+        elif key == "extras":
+            values[key] = _extras(path, value)
         elif known[key] == "bool":
             if not isinstance(value, bool):
                 raise FileError(path, key, "expected true or false")
@@ -179,6 +198,32 @@ def load_script(path: str | Path) -> CustomerScript:
                 raise FileError(path, key, "expected text")
             values[key] = value
     return CustomerScript(**values)
+
+
+def _extras(path: str | Path, value: Any) -> tuple[Extra, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise FileError(path, "extras", "expected [[extras]] tables")
+    return tuple(_extra(path, f"extras[{i}]", item) for i, item in enumerate(value))
+
+
+def _extra(path: str | Path, key: str, item: dict[str, Any]) -> Extra:
+    operation = str(item.get("operation"))
+    if operation not in EXTRA_FIELDS:
+        raise FileError(path, f"{key}.operation", f"expected one of {', '.join(EXTRA_FIELDS)}")
+    chance = item.get("chance", 1.0)
+    if not _is_number(chance) or chance > 1:
+        raise FileError(path, f"{key}.chance", "expected a number from 0 to 1")
+    size = _distribution(path, f"{key}.size", item["size"]) if operation == UPLOAD and "size" in item else None
+    fields = {"file_name": "chatload.txt", "file_type": "text/plain"} if operation == UPLOAD else {}
+    for name, said in item.items():
+        if name in EXTRA_FIELDS[operation] and name == USER_DATA and isinstance(said, dict):
+            fields |= {f"{USER_DATA_PREFIX}{ours}": str(text) for ours, text in said.items()}
+        elif name in EXTRA_FIELDS[operation] and isinstance(said, str) and said:
+            fields[name] = said
+        elif name not in ("operation", "chance") and (name != "size" or operation != UPLOAD):
+            known = ", ".join(("chance", *EXTRA_FIELDS[operation], *(("size",) if operation == UPLOAD else ())))
+            raise FileError(path, f"{key}.{name}", f"{operation} takes {known}, each as text but for chance")
+    return Extra(operation, float(chance), fields, size)
 
 
 def _distribution(path: str | Path, key: str, value: Any) -> Distribution:

@@ -50,20 +50,21 @@ class WidgetCustomer(Customer):
     typing_s: float = 0.0
     sends_at: float = 0.0
 
-    def done(self, now: float) -> None:
-        """The pending action was carried out (well or not) by `now`."""
-        action, script = self.action, self.script
-        if action is not None and action.operation == "StartTyping":
+    def done(self, now: float, action: Action) -> None:
+        """What `next` gave was carried out (well or not) by `now`."""
+        script = self.script
+        if action.operation == "StartTyping":
             self.typing_from, self.typing_s = now, script.typing.sample(self.random)
             sends = now + self.typing_s + script.hesitation.sample(self.random)
             stops = now + self.typing_s + STOP_TYPING_S
             self.action = Action(stops, "StopTyping") if stops < sends else Action(sends, "SendMessage", self.text)
             self.sends_at = sends
-        elif action is not None and action.operation == "StopTyping":
+        elif action.operation == "StopTyping":
             self.action = Action(max(now, self.sends_at), "SendMessage", self.text)
         else:
-            self.text = ""
-            super(WidgetCustomer, self).done(now)
+            if action.operation == "SendMessage":
+                self.text = ""
+            super(WidgetCustomer, self).done(now, action)
 
     def draft(self, now: float) -> str:
         """What stands in the input at `now`, so far typed."""
@@ -145,9 +146,10 @@ class WidgetSession(ChatSession):
 
     def _acted(self, action: Action, exchange: Exchange) -> None:
         """It sends nothing twice."""
-        if exchange.reply.outcome is Outcome.FINE and action.operation == "SendMessage":
-            self.record.messages_sent += 1
-        self._customer.done(exchange.received_at)
+        if exchange.reply.outcome is Outcome.FINE:
+            self.record.messages_sent += action.operation == "SendMessage"
+            self._file_id = exchange.reply.file_id or self._file_id
+        self._customer.done(exchange.received_at, action)
 
     def _end_as_lost(self) -> None:
         assert self._lost is not None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gevent.event import Event
 
 from chatload.protocol.dialect import Encoder
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireResult
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
@@ -56,9 +56,10 @@ class Driver:
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()
-        request = self._encoder.encode(send.operation, send.fields)
+        request = self._encoder.encode(send.operation, send.fields, send.content)
         result = self._transport.call(request, send.timeout_s)
-        reply = read(self._names, result, send.inherited)
+        reader = read_file if send.operation == "FileDownload" else read
+        reply = reader(self._names, result, send.inherited)
         self._on_request(send.operation, result, reply)
         return Exchange(
             begun,

@@ -73,6 +73,7 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     length = _number(options, "chat_length")
     if length is not None:
         script = script.with_chat_length(length)
+    dialect.require(extra.operation for extra in script.extras)
     request_timeout = _number(options, "request_timeout")
     if request_timeout is None:
         request_timeout = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout / 2)

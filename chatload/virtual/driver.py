@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import WireResult
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
@@ -156,7 +156,7 @@ class _Driven:
     def _process(self, number: int, send: Send, fault: Fault | None) -> None:
         swarm = self.swarm
         fields = send.fields
-        answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault)
+        answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
             self.send_back(number, answer)
         else:
@@ -184,7 +184,7 @@ class _Driven:
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = _read(what, send.inherited)
+        reply, answered, gateway = _read(what, send)
         sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
         exchange = Exchange(
             self.sent,
@@ -237,8 +237,9 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def _read(what: Answer | WireResult, inherited: bool) -> tuple[Reply, bool, bool]:
+def _read(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
+    inherited = send.inherited
     if isinstance(what, WireResult):
         return read(_NAMES, what, inherited), False, False
     if what.drop:
@@ -247,4 +248,5 @@ def _read(what: Answer | WireResult, inherited: bool) -> tuple[Reply, bool, bool
     if what.payload is not None and what.http_status == 200:
         return parse_payload(_NAMES, what.payload, inherited), True, False
     raw = WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b"")
-    return read(_NAMES, raw, inherited), True, what.http_status in GATEWAY_STATUSES
+    reader = read_file if send.operation == "FileDownload" else read
+    return reader(_NAMES, raw, inherited), True, what.http_status in GATEWAY_STATUSES

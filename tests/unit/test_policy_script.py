@@ -83,7 +83,7 @@ def test_customer_is_the_same_for_the_same_seed_and_not_for_another():
         while customer.action and len(seen) < 30:
             action = customer.action
             seen.append((round(action.due, 6), action.operation, action.message))
-            customer.done(action.due)
+            customer.done(action.due, action)
         return customer.end_at, seen
 
     assert plan(1) == plan(1)
@@ -100,13 +100,13 @@ def test_an_answer_shortens_the_wait_and_the_messages_run_out():
     customer = Customer(script, Random(0))
     customer.begin(0.0)
     assert customer.action.due == 3.0
-    customer.done(3.0)
+    customer.done(3.0, customer.action)
     assert customer.action is None
     two = Customer(CustomerScript(messages=Distribution("fixed", 2), think=Distribution("fixed", 2.0)), Random(0))
     two.begin(0.0)
     two.heard("ParticipantJoined", 0.0)
     two.action.operation = "SendMessage"
-    two.done(5.0)
+    two.done(5.0, two.action)
     assert two.action.due == 27.0
     two.heard("Message", 6.0)
     assert two.action.due == 8.0
