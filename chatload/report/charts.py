@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import vl_convert
 from markupsafe import Markup
@@ -13,8 +14,6 @@ from markupsafe import Markup
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-#: Inner width of every chart (px): what a phone scrolls and a desktop shows whole.
-WIDTH = 800
 _AXIS = {
     **{"labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domain": False},
     **{"tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
@@ -23,25 +22,49 @@ _AXIS = {
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "background": "transparent",
+    "padding": {"left": 2, "right": 8, "top": 4, "bottom": 2},
     "view": {"stroke": None},
     "axis": _AXIS,
-    "axisX": {"grid": False, "tickCount": 8},
     "legend": {
         **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12, "symbolType": "square"},
-        **{"labelLimit": 300, "columnPadding": 28},
+        **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 0},
     },
 }
+_GEOMETRY = re.compile(r' (?:d|transform|opacity|fill-opacity|width|height)="[^"<]*"')
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
 
 
-def draw(spec: Spec, label: str) -> Markup:
-    """The chart as an SVG element that tells a screen reader `label`."""
+class Frame(NamedTuple):
+    """Where a chart is shown (a class of the page's style), its width (px), and about how many ticks fit below it."""
+
+    name: str
+    width: int
+    ticks: int
+
+
+#: Every chart is drawn for both, and the page shows the one that fits: scaled down, its words could not be read.
+WIDE, NARROW = Frame("wide", 960, 9), Frame("narrow", 350, 4)
+
+
+def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
+    """The chart as SVG elements, one a frame, that tell a screen reader `label`."""
+    return Markup("").join(_draw(spec(frame) if callable(spec) else spec, frame, label) for frame in (WIDE, NARROW))
+
+
+def _draw(spec: Spec, frame: Frame, label: str) -> Markup:
+    columns = {} if frame is WIDE else {"columns": 2}
+    config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": {**_CONFIG["legend"], **columns}}
+    fit = {"type": "fit-x", "contains": "padding"}
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        **{"config": _CONFIG, "width": WIDTH, "height": 200, **spec},
+        **{"config": config, "width": frame.width, "height": 200, "autosize": fit, **spec},
     }
     svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
+    # A hundredth of a pixel will do; the digits after it are half of a heat map.
+    svg = _GEOMETRY.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), svg)
     # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
-    return Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(svg.removeprefix("<svg "))
+    head = Markup('<svg role="img" aria-label="{}" ').format(label)
+    return head + Markup(svg.removeprefix("<svg ").replace('class="marks"', f'class="marks {frame.name}"', 1))
 
 
 def x(field: str, title: str, **more: Any) -> Spec:

@@ -12,9 +12,9 @@ from chatload.session.histogram import Histogram
 from chatload.store.windows import COARSE_S, FINE_FOR_S, Window
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
-COLUMNS, HEAT_COLUMNS = 300, 100
+COLUMNS, HEAT_COLUMNS = 300, 80
 #: Heights of a heat map's cells: each is so much longer than the one below.
-_HEAT_STEP = 1.35
+_HEAT_STEP = 1.5
 _STATES = ("held", "opening", "retrying", "leaving")
 
 
