@@ -96,7 +96,7 @@ def decades(low: float, high: float) -> Spec:
 
 
 def intervals(rows: Rows) -> Spec:
-    """A dot with its interval for each row: name, share, low, high (percent), colour."""
+    """A dot with its interval for each row: name, share, low, high (percent), colour, tip."""
     name = {"field": "name", "type": "nominal", "sort": None, "title": None,
             "axis": {"grid": False, "minExtent": 130, "labelColor": "var(--ink)"}}  # fmt: skip
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
@@ -107,7 +107,7 @@ def intervals(rows: Rows) -> Spec:
     return {
         "data": {"values": list(rows)},
         "height": {"step": 24},
-        "encoding": {"y": name, "color": shade},
+        "encoding": {"y": name, "color": shade, "description": {"field": "tip"}},
         "layer": [
             {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, "encoding": bar},
             {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": dot},
@@ -122,14 +122,16 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
     across = x("low", x_title, scale=scale)
     if log:
         across["axis"] = decades(lowest, highest)
+    told = [{**row, "tip": f"{row['count']} from {row['low']:.4g} to {row['high']:.4g}"} for row in bins]
     blocks = {
-        "data": {"values": list(bins)},
+        "data": {"values": told},
         "mark": {"type": "rect", "color": "var(--good)", "opacity": 0.85},
         "encoding": {
             "x": across,
             "x2": {"field": "high"},
             "y": y("count", y_title, scale={"type": "sqrt", "zero": True}),
             "y2": {"datum": 0},
+            "description": {"field": "tip"},
         },
     }
     return {"layer": [blocks] + ([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))}
@@ -150,7 +152,7 @@ def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> S
     """Stacked areas over time: t, what, n."""
     return {
         "data": {"values": list(rows)},
-        "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.85},
+        "mark": {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85},
         "encoding": {"x": time, "y": y("n", y_title), "color": colour("what", colours)},
     }
 
@@ -159,7 +161,7 @@ def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> S
     """Lines over time: t, what, n."""
     return {
         "data": {"values": list(rows)},
-        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.75},
+        "mark": {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75},
         "encoding": {"x": time, "y": y("n", y_title, scale={"zero": True}), "color": colour("what", colours)},
     }
 
@@ -171,7 +173,8 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
     for row in sorted(rows, key=lambda row: (row["t"], list(colours).index(row["what"]))):
         below = tops.get(row["t"], 0.0)
         tops[row["t"]] = below + row["n"]
-        stacked.append({**row, "from": below, "to": below + row["n"]})
+        tip = f"{row['what']}: {row['n']:.4g}, from {row['t']:.4g} to {row['t2']:.4g}"
+        stacked.append({**row, "from": below, "to": below + row["n"], "tip": tip})
     return {
         "data": {"values": stacked},
         "mark": {"type": "rect"},
@@ -181,6 +184,7 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
             "y": y("from", y_title, scale={"zero": True}),
             "y2": {"field": "to"},
             "color": colour("what", colours),
+            "description": {"field": "tip"},
         },
     }
 

@@ -137,6 +137,7 @@ def _verdict_chart(summary: Mapping[str, Any]) -> Markup:
         return Markup()
     points = [
         {"name": row["name"], "share": 100 * row["share"], "low": 100 * row["low"], "high": 100 * row["high"],
+         "tip": f"{row['name']}: {words.percent(row['low'])} to {words.percent(row['high'])}",
          "colour": "var(--soft)" if row["kind"] == "none" else f"var(--{row['kind']})"}
         for row in rows
     ]  # fmt: skip

@@ -26,7 +26,7 @@ def make(run_dir, chats):
     )
     settings = SessionSettings(make_policy("fraction", TIMEOUT_S, None, 0.8), 4.0, script)
     faults = [
-        Fault("outage", from_s=60.0, until_s=75.0),
+        Fault("outage", from_s=12.0, until_s=27.0),
         Fault("status_1", chance=0.01),
         Fault("slow", chance=0.002, delay_s=3.0),
         Fault("status_2", chance=0.0005),

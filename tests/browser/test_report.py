@@ -1,0 +1,96 @@
+"""report.html as people meet it: a desktop, a phone, light, dark, without JavaScript, on paper."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from chatload.analysis.gate import make_gate
+from chatload.report.page import write_report
+from chatload.report.summary import summarize
+from chatload.store.reader import RunReader
+from tests.virtual.million import make
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser") / "run"
+    make(folder, 4000)
+    gate = make_gate(["dropped_late.rate < 0.1%", "lateness.p99 < 1s", "refused.rate < 0.05%"])
+    with RunReader.open(folder) as reader:
+        return write_report(reader, summarize(reader, gate))
+
+
+@pytest.fixture
+def opened(browser, report):
+    """Opens the report; gives the page, and what it asked the network for or complained of."""
+    contexts = []
+
+    def open_it(**how):
+        context = browser.new_context(**how)
+        contexts.append(context)
+        page, seen = context.new_page(), []
+        page.on("request", lambda request: seen.append(request.url))
+        page.on("console", lambda message: seen.append(message.text))
+        page.on("pageerror", lambda error: seen.append(str(error)))
+        page.goto(report.as_uri())
+        return page, seen
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_it_reads_without_network_and_fits_its_window(opened, report, viewport, javascript):
+    page, seen = opened(viewport=viewport, java_script_enabled=javascript)
+    assert seen == [report.as_uri()]
+    assert page.locator("h2").count() == 9
+    assert page.locator("h1").inner_text() == "1 of 3 thresholds failed"
+    assert page.locator("#drops ~ figure svg").count() >= 10
+    # A page wider than its window would have to be pushed about to be read.
+    box = page.locator("html").bounding_box()
+    assert box["width"] <= viewport["width"]
+    if javascript:
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    else:
+        page.locator("details summary").click()
+        assert page.locator("details table").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(opened, viewport, scheme):
+    page, _ = opened(viewport=viewport, color_scheme=scheme)
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_a_mark_tells_its_figures_where_there_is_javascript(opened):
+    page, _ = opened(viewport=DESKTOP)
+    mark = page.locator("#time ~ figure svg [aria-roledescription='rect mark']").first
+    mark.scroll_into_view_if_needed(timeout=5000)
+    mark.hover(force=True)
+    assert page.locator("#tip").is_visible()
+    assert page.locator("#tip").inner_text().startswith("refused: 1, from 0 to 1")
+    assert page.locator("#tip").inner_text() == mark.get_attribute("aria-label")
+
+
+def test_dark_and_light_differ(opened):
+    grounds = [
+        opened(color_scheme=scheme)[0].evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    ]
+    assert grounds == ["rgb(255, 255, 255)", "rgb(18, 22, 29)"]
+
+
+def test_on_paper_no_table_is_cut_off(opened):
+    page, _ = opened(viewport={"width": 718, "height": 1000})  # A4 within its margins
+    page.emulate_media(media="print")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('table, figure svg')].filter(e => e.getBoundingClientRect().right"
+        " > innerWidth + 1).map(e => e.closest('[aria-label]')?.getAttribute('aria-label'))"
+    )
+    assert wide == []
+    assert page.pdf().startswith(b"%PDF")

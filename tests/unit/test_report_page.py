@@ -1,0 +1,165 @@
+"""report.html as text: what is in it, in which order, and that nothing of a run's can inject into it."""
+
+import re
+import shutil
+import sqlite3
+from html.parser import HTMLParser
+
+import pytest
+
+from chatload.analysis.gate import make_gate
+from chatload.report import words
+from chatload.report.drawings import DRAWN, choose, drawing
+from chatload.report.page import render, repeat_command, write_report
+from chatload.report.summary import summarize
+from chatload.session.timeline import Contact, Timeline
+from chatload.store.reader import RunReader
+from chatload.store.writer import RunWriter
+from tests.virtual.million import make
+
+SECTIONS = ["thresholds", "verdicts", "outcomes", "drops", "refresh", "latency", "time", "generator", "settings"]
+HOSTILE = "<script>alert(1)</script>\"'&</svg>{{ 7*7 }}"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("virtual") / "run"
+    make(folder, 4000)
+    return folder
+
+
+def page_of(run_dir, *thresholds):
+    with RunReader.open(run_dir) as reader:
+        summary = summarize(reader, make_gate(thresholds))
+        return render(reader, summary), summary
+
+
+class Texts(HTMLParser):
+    """Tags, and the text outside of style and script."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.texts, self._hidden = [], [], 0
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._hidden += tag in ("style", "script")
+
+    def handle_endtag(self, tag):
+        self._hidden -= tag in ("style", "script")
+
+    def handle_data(self, data):
+        if not self._hidden and data.strip():
+            self.texts.append(" ".join(data.split()))
+
+
+def test_sections_come_in_their_order_and_the_answer_first(run_dir):
+    page, summary = page_of(run_dir, "dropped_late.rate < 0.1%", "lateness.p99 < 1s")
+    parsed = Texts(page)
+    assert [a["id"] for tag, a in parsed.tags if tag == "h2"] == SECTIONS
+    assert parsed.texts.index("1 of 2 thresholds failed") < parsed.texts.index("Thresholds")
+    assert summary["thresholds"][0]["why"] in parsed.texts
+    assert "failed" in parsed.texts
+
+
+def test_figures_are_those_of_the_summary(run_dir):
+    page, summary = page_of(run_dir)
+    texts = Texts(page).texts
+    for verdict, count in summary["sessions"]["by_verdict"].items():
+        at = texts.index(verdict)
+        assert texts[at + 1] == words.number(count), verdict
+    for blame, count in summary["sessions"]["dropped_late_by_blame"].items():
+        if count:
+            assert texts[texts.index(blame, texts.index("blame")) + 1] == words.number(count)
+    outcomes = summary["requests"]["by_operation"]
+    row = texts.index("1 / false")
+    assert texts[row + 1 : row + 1 + len(outcomes)] == [
+        words.number(counted["by_outcome"]["1/false"]) for counted in outcomes.values()
+    ]
+
+
+def test_it_is_one_file_of_bounded_size_without_addresses(run_dir):
+    page, _ = page_of(run_dir)
+    assert len(page.encode()) < 2_000_000
+    parsed = Texts(page)
+    assert not [a for tag, a in parsed.tags if tag in ("link", "img", "iframe", "object")]
+    assert all("src" not in a for _, a in parsed.tags)
+    assert not re.search(r"@import|url\(", page)
+
+
+def test_nothing_in_a_run_can_inject(tmp_path):
+    contacts = [Contact(HOSTILE, 0.0, 0.0, 0.1, "0/false"), Contact(HOSTILE, 1.0, 1.0, 4.0, HOSTILE)]
+    timeline = Timeline(HOSTILE, "dropped_late", HOSTILE, HOSTILE, 2.0, 1.0, 0.0, 0.1, {"server": 2.0}, contacts)
+    settings = {"name": HOSTILE, "host": HOSTILE, "service": HOSTILE, "flex_disconnect_timeout": 2.0, HOSTILE: HOSTILE}
+    with RunWriter.create(tmp_path / "run", settings) as writer:
+        writer.add_timelines([timeline])
+        writer.incident(HOSTILE, HOSTILE)
+        writer.incident("aborted", HOSTILE)
+    page, _ = page_of(tmp_path / "run")
+    parsed = Texts(page)
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    assert "<script>alert" not in page
+    assert "{{ 7*7 }}" in page and "49" not in parsed.texts
+    assert [tag for tag, _ in parsed.tags].count("svg") == page.count("<svg ")
+
+
+def test_an_empty_run_an_unfinished_one_and_one_without_windows_have_a_page(tmp_path, run_dir):
+    with RunWriter.create(tmp_path / "empty", {}):
+        pass
+    page, summary = page_of(tmp_path / "empty")
+    assert summary["result"] == "invalid" and "never finished" in page
+    old = tmp_path / "old"
+    shutil.copytree(run_dir, old)
+    with sqlite3.connect(old / "run.sqlite") as database:
+        database.executescript("DROP TABLE windows; DROP TABLE timelines; PRAGMA user_version = 1")
+    page, _ = page_of(old)
+    assert "no windows over time" in page and "request by request" not in page
+
+
+def test_a_report_is_written_whole_beside_the_run(run_dir):
+    with RunReader.open(run_dir) as reader:
+        path = write_report(reader, summarize(reader))
+    assert path == run_dir / "report.html"
+    assert path.read_text().rstrip().endswith("</html>")
+
+
+def line(severity, verdict="dropped_late", blame="network", outcome="timeout"):
+    contacts = [
+        *(Contact("GetMessages", float(t), float(t), t + 0.01, "0/false") for t in range(-5, 1)),
+        Contact("GetMessages", 1.0, 1.0, 1.5, outcome),
+        Contact("GetMessages", 3.25, 3.25, 3.3, "0/true"),
+        Contact("GetMessages", 3.4, 3.4, 3.5, "0/true"),
+    ]
+    return Timeline("c", verdict, blame, "why", 2.0, severity, 0.0, 0.01, {"server": 1.5, "retries": 0.001}, contacts)
+
+
+def test_the_worst_are_drawn_and_every_blame_is_there():
+    many = [line(100.0 - i) for i in range(30)] + [line(1.0, blame="plan"), line(0.5, "dropped_early", "")]
+    chosen = choose(many)
+    assert len(chosen) == DRAWN
+    assert {(one.verdict, one.blame) for one in chosen} == {
+        ("dropped_late", "network"), ("dropped_late", "plan"), ("dropped_early", ""),
+    }  # fmt: skip
+    assert [one.severity_s for one in chosen[:3]] == [100.0, 99.0, 98.0]
+    assert choose([line(1.0, "failed", "")]) == []
+
+
+def test_a_drawing_tells_the_story_in_words():
+    made = drawing(line(1.0))
+    assert made.title == "c: dropped_late, blame: network"
+    assert "1 request failed (timeout), from +1.00 s to +1.50 s" in made.story
+    assert "GetMessages at +3.25 s, 1.24 s after the deadline, told of the end." in made.story
+    assert "waiting in vain for answers 1.50 s" in made.story and "unsuccessful" not in made.story
+    # Three before the silence, what failed, and what told of the end: not what was asked after.
+    assert made.picture.count(">GetMessages<") == 6 - 3 + 2
+    assert "timeout after 500 ms" in made.picture and "deadline" in made.picture
+
+
+def test_the_command_repeats_the_run():
+    settings = {"name": "chat", "host": "http://h:1", "users": 5, "spawn_rate": 1.0, "run_time": 600, "chats": "0",
+                "flex_disconnect_timeout": 15.0, "thresholds": ["a.rate < 1%"], "script": ""}  # fmt: skip
+    assert repeat_command(settings) == (
+        "locust -f locustfiles/chat.py --headless --host http://h:1 -u 5 -r 1 -t 600s "
+        "--flex-disconnect-timeout 15 --threshold 'a.rate < 1%'"
+    )
