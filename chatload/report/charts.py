@@ -26,8 +26,8 @@ _CONFIG = {
     "view": {"stroke": None},
     "axis": _AXIS,
     "legend": {
-        **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12, "symbolType": "square"},
-        **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 0},
+        **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12},
+        **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 2},
     },
 }
 _GEOMETRY = re.compile(r' (?:d|transform|opacity|fill-opacity|width|height)="[^"<]*"')
@@ -75,7 +75,8 @@ def x(field: str, title: str, **more: Any) -> Spec:
 
 def y(field: str, title: str, **more: Any) -> Spec:
     """A quantitative y channel."""
-    return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5}, **more}
+    axis = {"tickCount": 5, "labelExpr": "replace(datum.label, /,/g, ' ')"}
+    return {"field": field, "type": "quantitative", "title": title, "axis": axis, **more}
 
 
 def colour(field: str, colours: Mapping[str, str]) -> Spec:
@@ -100,8 +101,8 @@ def intervals(rows: Rows) -> Spec:
     name = {"field": "name", "type": "nominal", "sort": None, "title": None,
             "axis": {"grid": False, "minExtent": 130, "labelColor": "var(--ink)"}}  # fmt: skip
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    share = {"title": "share of the sessions, % (root scale)", "axis": {"grid": True},
-             "scale": {"type": "sqrt", "zero": True, "nice": True}}  # fmt: skip
+    share = {"title": "share of the sessions, % (root scale)", "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
+             "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
     bar = {"x": {"field": "low", "type": "quantitative", **share}, "x2": {"field": "high"}}
     dot = {"x": {"field": "share", "type": "quantitative", **share}}
     return {
@@ -116,15 +117,15 @@ def intervals(rows: Rows) -> Spec:
 
 
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
-    """A block from `low` to `high`, `count` tall on a root scale so that few still show; a line at `limit`."""
+    """A block from `low` to `high`, `count` tall on a root scale so that few still show, with its tip; a line at
+    `limit`."""
     lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
     scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
     across = x("low", x_title, scale=scale)
     if log:
         across["axis"] = decades(lowest, highest)
-    told = [{**row, "tip": f"{row['count']} from {row['low']:.4g} to {row['high']:.4g}"} for row in bins]
     blocks = {
-        "data": {"values": told},
+        "data": {"values": list(bins)},
         "mark": {"type": "rect", "color": "var(--good)", "opacity": 0.85},
         "encoding": {
             "x": across,
@@ -148,6 +149,24 @@ def limit_line(at: float, text: str) -> list[Spec]:
     ]
 
 
+def bands(rows: Rows, time: Spec) -> Spec:
+    """Shaded stretches of time, from t to t2, over the whole height."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18},
+        "encoding": {"x": time, "x2": {"field": "t2"}},
+    }
+
+
+def hover(rows: Rows, time: Spec) -> Spec:
+    """What cannot be seen but tells its tip, from t to t2, over the whole height."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "rect", "opacity": 0},
+        "encoding": {"x": time, "x2": {"field": "t2"}, "description": {"field": "tip"}},
+    }
+
+
 def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
     """Stacked areas over time: t, what, n."""
     return {
@@ -157,12 +176,13 @@ def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> S
     }
 
 
-def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
-    """Lines over time: t, what, n."""
+def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], least: float = 0.0) -> Spec:
+    """Lines over time: t, what, n; the scale reaches from 0 to `least` at least."""
+    most = 1.05 * max([least / 1.05, *(row["n"] for row in rows)])
     return {
         "data": {"values": list(rows)},
         "mark": {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75},
-        "encoding": {"x": time, "y": y("n", y_title, scale={"zero": True}), "color": colour("what", colours)},
+        "encoding": {"x": time, "y": y("n", y_title, scale={"domain": [0, most]}), "color": colour("what", colours)},
     }
 
 
@@ -173,18 +193,16 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
     for row in sorted(rows, key=lambda row: (row["t"], list(colours).index(row["what"]))):
         below = tops.get(row["t"], 0.0)
         tops[row["t"]] = below + row["n"]
-        tip = f"{row['what']}: {row['n']:.4g}, from {row['t']:.4g} to {row['t2']:.4g}"
-        stacked.append({**row, "from": below, "to": below + row["n"], "tip": tip})
+        stacked.append({**row, "from": below, "to": below + row["n"]})
     return {
         "data": {"values": stacked},
-        "mark": {"type": "rect"},
+        "mark": {"type": "rect", "aria": False},
         "encoding": {
             "x": time,
             "x2": {"field": "t2"},
             "y": y("from", y_title, scale={"zero": True}),
             "y2": {"field": "to"},
             "color": colour("what", colours),
-            "description": {"field": "tip"},
         },
     }
 

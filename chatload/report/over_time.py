@@ -12,7 +12,7 @@ from chatload.session.histogram import Histogram
 from chatload.store.windows import COARSE_S, FINE_FOR_S, Window
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
-COLUMNS, HEAT_COLUMNS = 300, 80
+COLUMNS, HEAT_COLUMNS = 160, 80
 #: Heights of a heat map's cells: each is so much longer than the one below.
 _HEAT_STEP = 1.5
 _STATES = ("held", "opening", "retrying", "leaving")
@@ -20,12 +20,13 @@ _STATES = ("held", "opening", "retrying", "leaving")
 
 @dataclass
 class Series:
-    """Rows for charts; t, t2 and the run's length are in `unit`s since the start.
+    """Rows for charts; t, t2 and the run's length are in `unit`s (of `scale` seconds) since the start.
 
     table: a row a column, in words, for those who do not see the charts.
     """
 
     unit: str = "s"
+    scale: float = 1.0
     length: float = 0.0
     states: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +48,7 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     length = max(ended - started, 1e-9)
     unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
     scale = {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
-    made = Series(unit, length / scale)
+    made = Series(unit, scale, length / scale)
     # All columns alike, though a run's first windows are finer.
     width = max(length / COLUMNS, COARSE_S if length > FINE_FOR_S else 0.0) * 1.001
     heat: list[tuple[float, float, Books]] = []
@@ -111,6 +112,8 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
     made.table.append(
         {
             "t": t,
+            "t2": t2,
+            "cpu": window.cpu,
             "open": window.open,
             "requests": per_second,
             "ended": books.verdicts.total(),

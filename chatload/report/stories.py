@@ -130,7 +130,7 @@ def _failures(timeline: Timeline, failed: list[Step]) -> str:
     if not failed:
         return f"{start}; no request went wrong."
     kinds = Counter(SAYS.get(step.outcome, step.outcome) for step in failed)
-    what = f"all {next(iter(kinds))}" if len(kinds) == 1 else ", ".join(f"{n} × {kind}" for kind, n in kinds.items())
+    what = next(iter(kinds)) if len(kinds) == 1 else ", ".join(f"{n} × {kind}" for kind, n in kinds.items())
     if len(failed) == 1:
         return f"{start}. {failed[0].operation} at {_plus(failed[0].left)} went wrong ({failed[0].says})."
     kept = "the last " if len(timeline.contacts) == CONTACTS and len(failed) + 1 >= CONTACTS else ""
