@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Literal, get_args
-from urllib.parse import quote, quote_plus
 
-import orjson
+from chatload.errors import UsageError
+from chatload.protocol.dialect_checks import check_operations
+from chatload.protocol.encode import Encoder
+from chatload.protocol.names import ANSWER_NAMES, ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
+from chatload.protocol.operations import CORE, OPERATION_FIELDS
+from chatload.protocol.secret import Secret
+from chatload.protocol.toml_file import Table, parse_toml, read_toml
 
-from chatload.errors import FileError, UsageError
-from chatload.protocol.reply import ResponseNames
-from chatload.protocol.toml_file import parse_toml, read_toml
-from chatload.protocol.wire import WireRequest
+__all__ = ["OPERATION_FIELDS", "Dialect", "Encoder", "OperationWire", "load_dialect", "parse_dialect"]
 
-Encoding = Literal["form", "json"]
-
-#: Operations every dialect must describe, and the fields each may carry (our names).
-KEYS = ("user_id", "secure_key", "alias")
-OPERATION_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "RequestChat": ("nickname", "subject", "text"),
-    "GetMessages": (*KEYS, "position", "message"),
-    "SendMessage": (*KEYS, "position", "message"),
-    "StartTyping": (*KEYS, "position", "message"),
-    "StopTyping": (*KEYS, "position", "message"),
-    "Disconnect": (*KEYS, "position"),
-}
-_CONTENT_TYPES: Mapping[Encoding, str] = {
-    "form": "application/x-www-form-urlencoded",
-    "json": "application/json",
-}
+Encoding = Literal["form", "json", "multipart"]
+Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class OperationWire:
-    """One operation on the wire: path below the prefix ({chat_id} allowed), our field -> wire name."""
+    """One operation on the wire.
+
+    path: below the prefix ({chat_id} and {file_id} allowed). name: its name in a body that names the
+    operation. parameters: our field -> name on the wire. fixed: values sent always (text; in JSON
+    numbers and tables too; `{service}` in a text is filled in). content: what an upload's bytes are
+    called (multipart: that part's name; JSON: base64 text).
+    """
 
     path: str
     method: str
-    parameters: Mapping[str, str]
-    fixed: Mapping[str, str]
+    parameters: Mapping[str, Name]
+    fixed: Mapping[str, Any]
+    name: str
+    encoding: Encoding = "form"
+    content: Name | None = None
 
 
 @dataclass(frozen=True)
 class Dialect:
     """One way of speaking to a chat service.
 
-    prefix: path before every operation's ({service} allowed). keeps_ended_s: for at least this
-    long (seconds) the server answers 0/true, with the transcript, for a chat that ended for
-    another reason than silence; 0 where nothing is known of it.
+    prefix: path before every operation's ({service} allowed). operation: where a body names its
+    operation, None where the path does. numbers: our fields that are JSON numbers. keeps_ended_s:
+    for at least this long (seconds) the server answers 0/true, with the transcript, for a chat that
+    ended for another reason than silence; 0 where nothing is known of it.
     """
 
     name: str
     prefix: str
     encoding: Encoding
-    headers: Mapping[str, str]
+    headers: Mapping[str, str | Secret]
     operations: Mapping[str, OperationWire]
+    operation: Name | None = None
+    numbers: frozenset[str] = frozenset()
     response: ResponseNames = field(default_factory=ResponseNames)
     keeps_ended_s: float = 0.0
 
@@ -64,135 +65,159 @@ class Dialect:
         """The request builder for one service name."""
         return Encoder(self, service)
 
-
-class Encoder:
-    """Turns (operation, fields) into a WireRequest for one dialect and one service."""
-
-    def __init__(self, dialect: Dialect, service: str) -> None:
-        prefix = dialect.prefix.replace("{service}", quote(service, safe=""))
-        headers = (("Content-Type", _CONTENT_TYPES[dialect.encoding]), *dialect.headers.items())
-        self._headers = tuple(headers)
-        self._form = dialect.encoding == "form"
-        self._operations = {
-            name: (wire.method, prefix + wire.path, tuple(wire.parameters.items()), dict(wire.fixed))
-            for name, wire in dialect.operations.items()
-        }
-
-    def encode(self, operation: str, fields: Mapping[str, str]) -> WireRequest:
-        """The request for `operation`; fields the dialect has no name for are left out."""
-        method, path, parameters, fixed = self._operations[operation]
-        if "{chat_id}" in path:
-            path = path.replace("{chat_id}", quote(fields.get("chat_id", ""), safe=""))
-        values = dict(fixed)
-        for ours, theirs in parameters:
-            value = fields.get(ours)
-            if value is not None:
-                values[theirs] = value
-        if self._form:
-            body = "&".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in values.items()).encode()
-        else:
-            body = orjson.dumps(values)
-        return WireRequest(method, path or "/", self._headers, body)
+    def require(self, operations: Iterable[str]) -> None:
+        """Raises UsageError where the dialect lacks one of the operations."""
+        lacking = sorted(set(operations) - set(self.operations))
+        if lacking:
+            raise UsageError(
+                f"dialect {self.name!r} has no operation {', '.join(lacking)}",
+                "describe it in the dialect's file, or do without it",
+            )
 
 
-def load_dialect(name_or_path: str) -> Dialect:
+def load_dialect(name_or_path: str, environment: Environment | None = os.environ) -> Dialect:
     """A built-in dialect by name, or one from a TOML file by path.
 
-    Raises UsageError for an unknown name, FileError (file, key, what was expected) for a bad file.
+    environment: where values such as { env = "NAME" } come from; None leaves them empty, for a server
+    that has no use for its clients' keys. Raises UsageError for an unknown name, FileError (file, key,
+    what was expected) for a bad file and for a variable that is not set.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
-        return _dialect(read_toml(name_or_path), name_or_path)
+        return _dialect(read_toml(name_or_path), name_or_path, environment)
     folder = resources.files("chatload.protocol") / "dialects"
     known = sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name_or_path not in known:
         raise UsageError(f"no dialect named {name_or_path!r}", f"known: {', '.join(known)}, or a path to a .toml file")
-    return parse_dialect((folder / f"{name_or_path}.toml").read_text(encoding="utf-8"), f"{name_or_path}.toml")
+    text = (folder / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    return parse_dialect(text, f"{name_or_path}.toml", environment)
 
 
-def parse_dialect(text: str, source: str) -> Dialect:
+def parse_dialect(text: str, source: str, environment: Environment | None = os.environ) -> Dialect:
     """A Dialect from TOML text; `source` names the file in errors."""
-    return _dialect(parse_toml(text, source), source)
+    return _dialect(parse_toml(text, source), source, environment)
 
 
-def _dialect(data: dict[str, Any], source: str) -> Dialect:
-    table = _Table(source, "", data)
+def _dialect(data: dict[str, Any], source: str, environment: Environment | None) -> Dialect:
+    table = Table(source, "", data)
     request, server = table.table("request"), table.table("server", {})
+    encoding = _encoding(request, "form")
+    operation = request.path("operation") if "operation" in request.data else None
+    fixed = _fixed(request, environment)
     dialect = Dialect(
         name=table.text("name"),
         prefix=request.text("prefix", starts="/"),
-        encoding=_encoding(request),
-        headers=request.texts("headers"),
-        operations=_operations(table.table("operations")),
-        response=ResponseNames(**_response(table.table("response", {}))),
+        encoding=encoding,
+        headers=_headers(request, environment),
+        operations=_operations(table.table("operations"), encoding, fixed, environment),
+        operation=operation,
+        numbers=_numbers(request, encoding),
+        response=_response(table.table("response", {})),
         keeps_ended_s=server.seconds("keeps_ended_s", 0.0),
     )
-    request.only("prefix", "encoding", "headers")
+    request.only("prefix", "encoding", "operation", "numbers", "headers", "fixed")
     server.only("keeps_ended_s")
     table.only("name", "request", "operations", "response", "server")
+    check_operations(dialect, table.table("operations"), request)
     return dialect
 
 
-def _encoding(request: _Table) -> Encoding:
-    value = request.text("encoding", default="form")
+def _encoding(table: Table, default: str) -> Encoding:
+    value = table.text("encoding", default=default)
     for known in get_args(Encoding):
         if value == known:
             return known  # type: ignore[no-any-return]
-    raise request.wrong("encoding", 'expected "form" or "json"')
+    raise table.wrong("encoding", 'expected "form", "json" or "multipart"')
 
 
-def _operations(table: _Table) -> dict[str, OperationWire]:
+def _numbers(request: Table, encoding: Encoding) -> frozenset[str]:
+    names = request.data.get("numbers", [])
+    known = {name for fields in OPERATION_FIELDS.values() for name in fields}
+    if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
+        raise request.wrong("numbers", "expected a list of our field names")
+    if names and encoding != "json":
+        raise request.wrong("numbers", 'expected only with encoding "json"')
+    return frozenset(names)
+
+
+def _operations(
+    table: Table, encoding: Encoding, fixed: Mapping[str, Any], environment: Environment | None
+) -> dict[str, OperationWire]:
     operations = {}
     for name, allowed in OPERATION_FIELDS.items():
+        if name not in table.data and name not in CORE:
+            continue
         entry = table.table(name)
-        parameters = entry.texts("parameters")
-        for ours in parameters:
-            if ours not in allowed:
-                raise entry.wrong(f"parameters.{ours}", f"expected one of {', '.join(allowed)}")
-        path = entry.text("path", default="")
-        method = entry.text("method", default="POST")
-        operations[name] = OperationWire(path, method, parameters, entry.texts("fixed"))
-        entry.only("path", "method", "parameters", "fixed")
+        own = _encoding(entry, encoding)
+        operations[name] = OperationWire(
+            path=entry.text("path", default=""),
+            method=entry.text("method", default="POST"),
+            parameters=entry.paths("parameters", allowed),
+            fixed={**fixed, **_fixed(entry, environment)},
+            name=entry.text("name", default=name),
+            encoding=own,
+            content=entry.path("content") if "content" in entry.data else None,
+        )
+        entry.only("path", "method", "parameters", "fixed", "name", "encoding", "content")
     table.only(*OPERATION_FIELDS)
     return operations
 
 
-def _response(table: _Table) -> dict[str, str]:
-    table.only(*ResponseNames._fields)
-    return {name: table.text(name) for name in ResponseNames._fields if name in table.data}
+def _headers(request: Table, environment: Environment | None) -> dict[str, str | Secret]:
+    table = request.table("headers", {})
+    headers = {}
+    for name in table.data:
+        value = _text_or_secret(table, name, environment)
+        text = value.reveal() if isinstance(value, Secret) else value
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            raise table.wrong(name, "expected a header's name: letters, digits, dashes")
+        if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
+            raise table.wrong(name, "expected to be left out; it is set for every request")
+        if text != text.strip() or not all(" " <= c <= "~" or "\xa0" <= c <= "\xff" for c in text):
+            raise table.wrong(name, "expected a value fit for a header: one line, Latin-1, no space around it")
+        headers[name] = value
+    return headers
 
 
-class _Table:
-    """A TOML table that knows its file and key, so that every mistake can be named."""
+def _fixed(table: Table, environment: Environment | None) -> dict[str, Any]:
+    fixed = table.table("fixed", {})
+    return {name: _fixed_value(fixed, name, environment) for name in fixed.data}
 
-    def __init__(self, source: str, key: str, data: dict[str, Any]) -> None:
-        self.source, self.key, self.data = source, key, data
 
-    def wrong(self, name: str, expected: str) -> FileError:
-        return FileError(self.source, f"{self.key}.{name}".lstrip("."), expected)
-
-    def table(self, name: str, default: dict[str, Any] | None = None) -> _Table:
-        value = self.data.get(name, default)
-        if not isinstance(value, dict):
-            raise self.wrong(name, "expected a table")
-        return _Table(self.source, f"{self.key}.{name}".lstrip("."), value)
-
-    def text(self, name: str, default: str | None = None, starts: str = "") -> str:
-        value = self.data.get(name, default)
-        if not isinstance(value, str) or not value.startswith(starts):
-            raise self.wrong(name, f'expected text starting with "{starts}"' if starts else "expected text")
+def _fixed_value(table: Table, name: str, environment: Environment | None) -> Any:
+    value = table.data[name]
+    if isinstance(value, dict) and set(value) != {"env"}:
+        inner = table.table(name)
+        return {key: _fixed_value(inner, key, environment) for key in inner.data}
+    if isinstance(value, bool | int | float):
         return value
+    return _text_or_secret(table, name, environment)
 
-    def texts(self, name: str) -> dict[str, str]:
-        table = self.table(name, {})
-        return {key: table.text(key) for key in table.data}
 
-    def seconds(self, name: str, default: float) -> float:
-        value = self.data.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise self.wrong(name, "expected seconds, a number not below 0")
-        return float(value)
+def _text_or_secret(table: Table, name: str, environment: Environment | None) -> str | Secret:
+    """Text as it stands, or { env = "NAME" }: the value of an environment variable."""
+    value = table.data[name]
+    if not isinstance(value, dict):
+        return table.text(name)
+    variable = table.table(name).text("env")
+    table.table(name).only("env")
+    if environment is None:
+        return Secret("")
+    if not environment.get(variable):
+        raise table.wrong(name, f"the environment variable {variable} is not set")
+    return Secret(environment[variable])
 
-    def only(self, *known: str) -> None:
-        for name in self.data:
-            if name not in known:
-                raise self.wrong(name, f"unknown key; expected one of {', '.join(known)}")
+
+def _response(table: Table) -> ResponseNames:
+    table.only(*ANSWER_NAMES, "event", "error", "event_types", "senders")
+    for name, words in (("event_types", EVENT_TYPES), ("senders", SENDERS)):
+        table.table(name, {}).only(*words)
+        theirs = list(table.texts(name).values())
+        if len(set(theirs)) < len(theirs):
+            raise table.wrong(name, "expected a different word for each")
+    return ResponseNames(
+        answer={key: table.path(key) for key in ANSWER_NAMES if key in table.data},
+        event=table.paths("event", EVENT_NAMES),
+        error=table.paths("error", ERROR_NAMES),
+        event_types=table.texts("event_types"),
+        senders=table.texts("senders"),
+    )

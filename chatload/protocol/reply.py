@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from chatload.protocol.names import ResponseNames
 from chatload.protocol.status import Outcome, classify
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
+
+__all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", "parse_payload", "read", "read_file"]
 
 
 class Event(NamedTuple):
@@ -25,8 +28,8 @@ class Event(NamedTuple):
 class Reply:
     """One answer: its outcome, whether the session has ended by it, and what the client keeps.
 
-    Keys and position are None where the answer has none. detail: a constant string, fit for
-    statistics. Message texts are not kept.
+    Keys and position are None where the answer has none; file_id is that of a file just taken in.
+    detail: a constant string, fit for statistics. Message texts are not kept.
     """
 
     outcome: Outcome
@@ -38,19 +41,7 @@ class Reply:
     next_position: int | None = None
     events: tuple[Event, ...] = ()
     detail: str = ""
-
-
-class ResponseNames(NamedTuple):
-    """Where a dialect puts each thing in an answer."""
-
-    status_code: str = "statusCode"
-    chat_ended: str = "chatEnded"
-    chat_id: str = "chatId"
-    user_id: str = "userId"
-    secure_key: str = "secureKey"
-    alias: str = "alias"
-    next_position: str = "nextPosition"
-    messages: str = "messages"
+    file_id: str | None = None
 
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
@@ -85,29 +76,40 @@ def parse_body(names: ResponseNames, body: bytes, inherited: bool = False) -> Re
 
 
 def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -> Reply:
-    """The Reply in a decoded JSON value."""
+    """The Reply in a decoded JSON value; what the dialect's names do not cover is passed over."""
     if type(payload) is not dict:
         return _malformed(inherited, "body is not a JSON object")
-    code = payload.get(names.status_code)
-    outcome, ended = classify(code, payload.get(names.chat_ended), inherited)
+    if not names.plain:
+        payload = names.from_wire(payload)
+    get = payload.get
+    code = get("statusCode")
+    outcome, ended = classify(code, get("chatEnded"), inherited)
     if outcome is Outcome.MALFORMED:
         what = "chatEnded" if type(code) is int else "statusCode"
         return _malformed(inherited, f"{what} missing or of the wrong type")
     if outcome is Outcome.UNKNOWN_STATUS:
         return Reply(outcome, ended, detail="statusCode not in the table")
-    get = payload.get
-    events = get(names.messages)
+    events, user_data = get("messages"), get("userData")
     return Reply(
         outcome,
         ended,
-        _text(get(names.chat_id)),
-        _text(get(names.user_id)),
-        _text(get(names.secure_key)),
-        _text(get(names.alias)),
-        _position(get(names.next_position)),
+        _text(get("chatId")),
+        _text(get("userId")),
+        _text(get("secureKey")),
+        _text(get("alias")),
+        _position(get("nextPosition")),
         _events(events) if events else _NO_EVENTS,
         "" if ended is False and outcome is Outcome.FINE else f"statusCode {outcome.value}",
+        _text(user_data.get("file-id")) if type(user_data) is dict else None,
     )
+
+
+def read_file(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
+    """The Reply to a FileDownload: a file is answered with its bytes alone, a refusal as any other."""
+    reply = read(names, result, inherited)
+    if result.failure is None and result.http_status == 200 and reply.outcome is Outcome.MALFORMED:
+        return Reply(Outcome.FINE, inherited)
+    return reply
 
 
 def _malformed(inherited: bool, detail: str) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +27,60 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FileError(source, "", f"not valid TOML ({error})") from None
+
+
+class Table:
+    """A TOML table that knows its file and key, so that every mistake can be named. Raises FileError."""
+
+    def __init__(self, source: str, key: str, data: dict[str, Any]) -> None:
+        self.source, self.key, self.data = source, key, data
+
+    def wrong(self, name: str, expected: str) -> FileError:
+        """The mistake at a key of this table."""
+        return FileError(self.source, f"{self.key}.{name}".lstrip("."), expected)
+
+    def table(self, name: str, default: dict[str, Any] | None = None) -> Table:
+        """The table at a key."""
+        value = self.data.get(name, default)
+        if not isinstance(value, dict):
+            raise self.wrong(name, "expected a table")
+        return Table(self.source, f"{self.key}.{name}".lstrip("."), value)
+
+    def text(self, name: str, default: str | None = None, starts: str = "") -> str:
+        """The text at a key."""
+        value = self.data.get(name, default)
+        if not isinstance(value, str) or not value.startswith(starts):
+            raise self.wrong(name, f'expected text starting with "{starts}"' if starts else "expected text")
+        return value
+
+    def texts(self, name: str) -> dict[str, str]:
+        """The table at a key, all of its values text."""
+        table = self.table(name, {})
+        return {key: table.text(key) for key in table.data}
+
+    def path(self, name: str) -> tuple[str, ...]:
+        """The name at a key: text, or a list of texts that lead into nested objects."""
+        value = self.data.get(name)
+        parts = [value] if isinstance(value, str) else value
+        if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
+            raise self.wrong(name, 'expected a name, or a list of them as in ["outer", "inner"]')
+        return tuple(parts)
+
+    def paths(self, name: str, known: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The table at a key, from some of the known words to names."""
+        table = self.table(name, {})
+        table.only(*known)
+        return {key: table.path(key) for key in table.data}
+
+    def seconds(self, name: str, default: float) -> float:
+        """The number of seconds at a key."""
+        value = self.data.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise self.wrong(name, "expected seconds, a number not below 0")
+        return float(value)
+
+    def only(self, *known: str) -> None:
+        """Refuse every key but these."""
+        for name in self.data:
+            if name not in known:
+                raise self.wrong(name, f"unknown key; expected one of {', '.join(known)}")

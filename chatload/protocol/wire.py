@@ -13,12 +13,15 @@ Failure = Literal["timeout", "connection", "malformed"]
 
 @dataclass(slots=True)
 class WireRequest:
-    """One HTTP request below a host: `path` starts with "/"; `headers` come without Host and Content-Length."""
+    """One HTTP request below a host: `path` starts with "/"; `headers` come without Host and Content-Length.
+
+    Headers and body hold keys, so they are not shown.
+    """
 
     method: str
     path: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(slots=True)

@@ -70,9 +70,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "cut_off_confirmed": cut_off_confirmed,
         },
         "bursts": incidence.to_dict(),
-        "requests": _requests(books),
-        "refresh": _refresh(books, timeout_s),
-        "generator": _generator(books, len(by_worker)),
+        **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings,
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
@@ -162,6 +160,15 @@ def _imbalances_of(books: Books) -> list[str]:
         if sent != outcomes:
             found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
     return found
+
+
+def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
+    """The summary's `requests`, `refresh` and `generator`, of a run that is over or not."""
+    return {
+        "requests": _requests(books),
+        "refresh": _refresh(books, timeout_s),
+        "generator": _generator(books, processes),
+    }
 
 
 def _requests(books: Books) -> dict[str, Any]:

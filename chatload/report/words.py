@@ -20,7 +20,7 @@ def plural(n: int, one: str, many: str = "") -> str:
 def percent(share: float) -> str:
     """Two significant digits, rounded up from below 100 % never to 100 %."""
     percent = 100 * share
-    if round(percent, 9) == round(percent):
+    if percent in (0, 100):
         return f"{percent:.0f} %"
     if percent >= 99:
         return f"{min(percent, 99.9999):.4g} %"

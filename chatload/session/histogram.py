@@ -21,14 +21,16 @@ class Histogram:
 
     The bucketing is DDSketch's (Masson, Rim and Lee, VLDB 2019): value v falls into bucket
     ceil(log_gamma v), and a quantile is off by at most RELATIVE_ERROR. min and max are exact.
+    total_us: the sum in whole microseconds, each sample rounded: so that merging in any order gives the same.
     """
 
-    __slots__ = ("buckets", "count", "maximum", "minimum", "zeros")
+    __slots__ = ("buckets", "count", "maximum", "minimum", "total_us", "zeros")
 
     def __init__(self) -> None:
         self.buckets: dict[int, int] = {}
         self.zeros = 0
         self.count = 0
+        self.total_us = 0
         self.minimum: float | None = None
         self.maximum: float | None = None
 
@@ -42,6 +44,7 @@ class Histogram:
         if value < _SMALLEST_S:
             self.zeros += 1
             return
+        self.total_us += round(value * 1e6)
         key = _key(value)
         self.buckets[key] = self.buckets.get(key, 0) + 1
 
@@ -51,6 +54,7 @@ class Histogram:
             self.buckets[key] = self.buckets.get(key, 0) + count
         self.zeros += other.zeros
         self.count += other.count
+        self.total_us += other.total_us
         for value in (other.minimum, other.maximum):
             if value is not None:
                 self.minimum = value if self.minimum is None else min(self.minimum, value)
@@ -62,6 +66,7 @@ class Histogram:
         earlier = Histogram() if earlier is None else earlier
         made = Histogram()
         made.count, made.zeros = self.count - earlier.count, self.zeros - earlier.zeros
+        made.total_us = self.total_us - earlier.total_us
         before = earlier.buckets
         made.buckets = {key: more for key, n in self.buckets.items() if (more := n - before.get(key, 0))}
         if made.count and self.minimum is not None and self.maximum is not None:
@@ -124,6 +129,7 @@ class Histogram:
             "buckets": {str(key): count for key, count in sorted(self.buckets.items())},
             "zeros": self.zeros,
             "count": self.count,
+            "total_us": self.total_us,
             "min": self.minimum,
             "max": self.maximum,
         }
@@ -135,6 +141,7 @@ class Histogram:
         made.buckets = {int(key): count for key, count in data["buckets"].items()}
         made.zeros, made.count = data["zeros"], data["count"]
         made.minimum, made.maximum = data["min"], data["max"]
+        made.total_us = data.get("total_us", 0)  # not in run files made before it was kept
         return made
 
 

@@ -2,121 +2,65 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 import click
 
 from chatload.errors import UsageError
-from chatload.simulator.config import SimulatorConfig
+from chatload.protocol.dialect import load_dialect
+from chatload.protocol.secret import Secret
 from chatload.simulator.faults import FaultPlan
-
-MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
-_RANGE = (float, float)
+from chatload.simulator.options import SettingsCommand, config_of, settings
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, help="Port; 0 takes any free one.")
-@click.option(
-    "--flex-disconnect-timeout",
-    default=45.0,
-    show_default=True,
-    metavar="S",
-    help="Drop a chat silent for longer, 1 to 1728000 s.",
-)
 @click.option("--faults", metavar="FILE", help="What goes wrong, as TOML: [[fault]] kind = ..., chance = ...")
-@click.option("--service", default="default", show_default=True, help="The one service name served.")
 @click.option(
-    "--agent-wait",
-    type=_RANGE,
-    default=(0.5, 2.0),
+    "--dialect",
+    default="gms-v2",
     show_default=True,
-    metavar="LOW HIGH",
-    help="An agent joins after this long, s.",
+    metavar="NAME_OR_FILE",
+    help="How it names things: a built-in dialect, or a .toml file.",
 )
 @click.option(
-    "--agent-answer",
-    type=_RANGE,
-    default=(0.5, 2.0),
-    show_default=True,
-    metavar="LOW HIGH",
-    help="An agent answers a message after this long, s.",
-)
-@click.option("--agent-leaves-chance", default=0.0, show_default=True, help="Chats whose agent ends them, 0 to 1.")
-@click.option(
-    "--agent-leaves-after",
-    type=_RANGE,
-    default=(5.0, 30.0),
-    show_default=True,
-    metavar="LOW HIGH",
-    help="How long after joining, s.",
+    "--apikey",
+    metavar="KEY",
+    envvar="CHATLOAD_SIMULATOR_APIKEY",
+    help="Answer only requests with this in their apikey header: else 401, or 403 for a wrong one. "
+    "Better in the environment: CHATLOAD_SIMULATOR_APIKEY.",
 )
 @click.option(
-    "--dropped-answer",
-    type=click.Choice(["0/true", "2"]),
-    default="0/true",
-    show_default=True,
-    help="What a dropped chat answers to its next request.",
-)
-@click.option(
-    "--keeps-ended",
-    default=60.0,
+    "--read-timeout",
+    default=10.0,
     show_default=True,
     metavar="S",
-    help="An ended chat still answers 0/true with its transcript for this long.",
+    help="A request's headers, and then its body, must be in within this; else 408.",
 )
-@click.option("--limit-for-sessions", type=int, help="Refuse chats above this many. Default: no limit.")
-@click.option(
-    "--idle-alert",
-    default=255.0,
-    show_default=True,
-    metavar="S",
-    help="Inactivity control: alert when nobody has spoken for this long; 0 is off.",
-)
-@click.option(
-    "--idle-close",
-    default=45.0,
-    show_default=True,
-    metavar="S",
-    help="... and close this long after; 0 is off.",
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of what agents do.")
-def simulator(host: str, port: int, faults: str | None, flex_disconnect_timeout: float, **options: object) -> None:
-    """A chat service that speaks GMS Chat API Version 2, with agents, limits and faults.
+@settings
+def simulator(
+    host: str, port: int, faults: str | None, dialect: str, apikey: str | None, read_timeout: float, **options: Any
+) -> None:  # fmt: skip
+    """A chat service with agents, limits and faults, that speaks GMS Chat API Version 2 or any dialect.
 
     Prints "listening on http://HOST:PORT" first, then serves until Ctrl-C. GET /simulator/ledger
-    streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended.
+    streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
+    /simulator/openapi.json describes it (OpenAPI 3.1). Pages of any origin may use it (CORS).
+
+    A chat ends for silence in two ways: its client sends no request for too long, or nobody in it
+    speaks, however faithfully the client polls (inactivity control). S is seconds; [opt] marks an
+    option of Genesys Chat Server, [gms] what the GMS Chat API says, [client] how the vendor's browser
+    client takes it; the rest are choices.
     """
-    if not MIN_TIMEOUT_S <= flex_disconnect_timeout <= MAX_TIMEOUT_S:
-        raise UsageError(f"--flex-disconnect-timeout {flex_disconnect_timeout:g} is outside 1..1728000 s")
-    config = _config(flex_disconnect_timeout, options)
+    config = config_of(options)
+    if not 0 < read_timeout < float("inf"):
+        raise UsageError(f"--read-timeout {read_timeout:g}", "expected seconds, above 0")
+    if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):
+        raise UsageError("--apikey is not fit for a header", "expected ASCII text without space around it")
     plan = FaultPlan.load(faults) if faults else FaultPlan()
-    from chatload.simulator.shell import run
+    spoken = load_dialect(dialect, None)
+    from chatload.simulator.serve import run
 
-    run(config, plan, host, port, lambda line: click.echo(line, nl=True))
-
-
-def _config(timeout_s: float, options: dict[str, object]) -> SimulatorConfig:
-    renamed = {
-        "agent_wait": "agent_wait_s",
-        "agent_answer": "agent_answer_s",
-        "agent_leaves_after": "agent_leaves_after_s",
-        "keeps_ended": "keeps_ended_s",
-        "idle_alert": "idle_alert_s",
-        "idle_close": "idle_close_s",
-    }
-    for name in ("agent_wait", "agent_answer", "agent_leaves_after"):
-        low, high = cast(tuple[float, float], options[name])
-        if not 0 <= low <= high < float("inf"):
-            raise UsageError(f"--{name.replace('_', '-')} {low:g} {high:g}", "expected LOW HIGH, seconds, LOW first")
-    for name in ("keeps_ended", "idle_alert", "idle_close"):
-        seconds = cast(float, options[name])
-        if not 0 <= seconds < float("inf"):
-            raise UsageError(f"--{name.replace('_', '-')} {seconds:g}", "expected seconds, not below 0")
-    if not 0 <= cast(float, options["agent_leaves_chance"]) <= 1:
-        raise UsageError(f"--agent-leaves-chance {options['agent_leaves_chance']}", "expected 0 to 1")
-    limit = cast(int | None, options["limit_for_sessions"])
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit-for-sessions {limit}", "expected 1 or more")
-    values = {renamed.get(name, name): value for name, value in options.items()}
-    return SimulatorConfig(flex_disconnect_timeout_s=timeout_s, **values)  # type: ignore[arg-type]
+    key = None if apikey is None else Secret(apikey)
+    run(config, plan, host, port, lambda line: click.echo(line, nl=True), spoken, key, read_timeout)

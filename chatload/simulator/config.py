@@ -1,32 +1,189 @@
-"""How the simulated chat service behaves."""
+"""How the simulated chat service behaves: every setting, with what it means, in one place.
+
+The command's options and the keys of a settings file are made from these fields, so that no setting
+exists twice. A name that ends in `_s` is in seconds and loses that ending on the command line.
+Sources, as in the protocol notes: [opt] Genesys' option reference, [gms] the GMS Chat API,
+[client] the vendor's browser client; what names none is a choice.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
+_INF = float("inf")
+
+
+class Kind(NamedTuple):
+    """What values a setting takes. expected: the words for a message. low, high: bounds of numbers."""
+
+    name: str
+    expected: str
+    low: float = 0.0
+    high: float = _INF
+    choices: tuple[str, ...] = ()
+
+
+SECONDS = Kind("seconds", "expected seconds, not below 0")
+TIMEOUT = Kind("seconds", "expected 1..1728000 s", MIN_TIMEOUT_S, MAX_TIMEOUT_S)
+SPAN = Kind("span", "expected LOW HIGH, seconds, LOW first")
+CHANCE = Kind("chance", "expected 0 to 1", 0.0, 1.0)
+COUNT = Kind("count", "expected a whole number, not below 0")
+LIMIT = Kind("limit", "expected 1 or more", 1.0)
+NUMBER = Kind("count", "expected a whole number", -_INF)
+SWITCH = Kind("switch", "expected true or false")
+TEXT = Kind("text", "expected text")
+
+
+def one_of(*choices: str) -> Kind:
+    """A setting that is one of a few words."""
+    return Kind("choice", f"expected one of {', '.join(choices)}", choices=choices)
+
+
+def _setting(default: Any, kind: Kind, group: str, text: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "group": group, "help": text})
+
+
+SILENCE, AGENTS, OTHERS = "Silence", "Agents", "Bots, supervisors, notices"
+LIMITS, ANSWERS, FILES, KEYS = "Limits", "Answers", "Messages and files", "Keys and users"
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorConfig:
-    """Settings of one simulated chat service. Times in seconds; pairs are (low, high), uniform.
+    """Settings of one simulated chat service. Times in seconds; pairs are (low, high), uniform."""
 
-    agent_answer_s: from a customer's message to the agent's. agent_leaves_chance: of one chat, that
-    its agent leaves agent_leaves_after_s after joining, which ends the chat. dropped_answer: what a
-    chat dropped by flex-disconnect-timeout answers next, "0/true" or "2". keeps_ended_s: for this
-    long an ended chat answers 0/true with its transcript; then it is unknown. limit_for_sessions:
-    above it RequestChat is refused; None is no limit. idle_*: inactivity control, 0 is off.
-    """
+    flex_disconnect_timeout_s: float = _setting(
+        45.0, TIMEOUT, SILENCE, "Drop a chat whose client sent no request for longer, 1 to 1728000 s. [opt]"
+    )
+    user_register_timeout_s: float = _setting(
+        0.0, SECONDS, SILENCE, "Drop a chat whose client sends nothing this long after RequestChat; 0 is off. [opt]"
+    )
+    long_poll_s: float = _setting(
+        0.0, SECONDS, SILENCE,
+        "Hold a GetMessages with a transcriptPosition until an event comes, at most this long; 0 answers at once. "
+        "The silence then counts from the answer, or from the client hanging up.",
+    )  # fmt: skip
+    idle_alert_s: float = _setting(
+        255.0, SECONDS, SILENCE, "Inactivity control: alert when nobody has spoken for this long; 0 is off. [opt]"
+    )
+    idle_alert2_s: float = _setting(0.0, SECONDS, SILENCE, "... alert once more this long after; 0 is off. [opt]")
+    idle_close_s: float = _setting(45.0, SECONDS, SILENCE, "... and close this long after; 0 is off. [opt]")
+    dropped_answer: str = _setting(
+        "0/true", one_of("0/true", "2"), SILENCE, "What a dropped chat answers to its next request."
+    )
+    keeps_ended_s: float = _setting(
+        60.0, SECONDS, SILENCE, "An ended chat still answers 0/true with its transcript for this long."
+    )
+    agents: bool = _setting(True, SWITCH, AGENTS, "Agents join, answer and leave.")
+    agent_wait_s: tuple[float, float] = _setting((0.5, 2.0), SPAN, AGENTS, "An agent joins after this long.")
+    agent_answer_s: tuple[float, float] = _setting(
+        (0.5, 2.0), SPAN, AGENTS, "An agent answers a message after this long."
+    )
+    agent_types: bool = _setting(False, SWITCH, AGENTS, "Agents send TypingStarted and TypingStopped around answers.")
+    agent_pushes_chance: float = _setting(0.0, CHANCE, AGENTS, "Answers that come with a PushUrl, 0 to 1.")
+    agent_leaves_chance: float = _setting(0.0, CHANCE, AGENTS, "Chats whose agent ends them, 0 to 1.")
+    agent_leaves_after_s: tuple[float, float] = _setting((5.0, 30.0), SPAN, AGENTS, "... this long after joining.")
+    transfer_chance: float = _setting(
+        0.0, CHANCE, AGENTS, "Agents who hand the chat on: one leaves and another joins, 0 to 1. The chat goes on."
+    )
+    transfer_after_s: tuple[float, float] = _setting((5.0, 30.0), SPAN, AGENTS, "... this long after joining.")
+    transfer_gap_s: tuple[float, float] = _setting(
+        (0.5, 2.0), SPAN, AGENTS, "From the one leaving to the other joining."
+    )
+    transfer_overlaps: bool = _setting(
+        False, SWITCH, AGENTS, "The other joins before the one leaves, by that gap (a consulted transfer)."
+    )
+    agents_share_name: bool = _setting(False, SWITCH, AGENTS, 'All agents of a chat have the nickname "agent".')
+    bot_chance: float = _setting(
+        0.0, CHANCE, OTHERS, "Chats a bot greets at once and answers in until an agent joins, 0 to 1."
+    )
+    bot_answer_s: tuple[float, float] = _setting((0.2, 0.5), SPAN, OTHERS, "A bot answers after this long.")
+    supervisor_chance: float = _setting(0.0, CHANCE, OTHERS, "Agents whom a supervisor joins, speaks and leaves.")
+    supervisor_after_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... this long after the agent.")
+    supervisor_stays_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... for this long.")
+    notice_every_s: float = _setting(
+        0.0, SECONDS, OTHERS, "Push a Notice into every chat this often; 0 is off. It is not speech."
+    )
+    limit_for_sessions: int | None = _setting(
+        None, LIMIT, LIMITS, "Refuse chats above this many at a time. Default: no limit (Chat Server: 1000). [opt]"
+    )
+    limit_for_flex_users: int | None = _setting(
+        None, LIMIT, LIMITS, "Refuse customers above this many at a time. Default: no limit (Chat Server: 1001). [opt]"
+    )
+    limits_restore_threshold: float = _setting(
+        0.8, CHANCE, LIMITS, "Once a limit has refused a chat, refuse until below this part of it, 0 to 1. [opt]"
+    )
+    repeat_events: int = _setting(
+        0, COUNT, ANSWERS, "Begin every transcript up to this many events too early, as a server may. [client]"
+    )
+    refresh_message: str = _setting(
+        "auto", one_of("auto", "send", "draft"), ANSWERS,
+        "What `message` on GetMessages is: said at once (send, [gms]), the text being typed (draft, [client]), or a "
+        "draft between StartTyping and StopTyping and else said (auto).",
+    )  # fmt: skip
+    typing_events: bool = _setting(True, SWITCH, ANSWERS, "The customer's typing is in the transcript.")
+    message_max_bytes: int = _setting(
+        16_384, LIMIT, FILES, "Longer texts, and more user data, are answered 1/false. Bytes of UTF-8."
+    )
+    file_max_bytes: int = _setting(10_485_760, COUNT, FILES, "Largest file.")
+    file_max_count: int = _setting(10, COUNT, FILES, "Most files of one chat.")
+    file_max_total_bytes: int = _setting(52_428_800, COUNT, FILES, "Most bytes of one chat's files.")
+    file_types: str = _setting(
+        "bmp:csv:doc:docx:gif:htm:jpeg:jpg:pdf:png:ppt:pptx:tif:txt:xls:xlsx:zip", TEXT, FILES,
+        "Endings of the files that are taken, with colons between; * is any. [client]",
+    )  # fmt: skip
+    file_downloads: int = _setting(10, COUNT, FILES, "Most downloads of one chat.")
+    file_deletes: bool = _setting(True, SWITCH, FILES, "A customer may delete files.")
+    file_needs_agent: bool = _setting(False, SWITCH, FILES, "Files are taken only while an agent is there.")
+    files_memory_bytes: int = _setting(
+        268_435_456, COUNT, FILES, "Most bytes of all chats' files, which are kept in memory while the chat is known."
+    )
+    key_rotates_answers: int = _setting(
+        0, COUNT, KEYS, "A new secureKey every so many answers; 0 is never. The client must use the newest. [client]"
+    )
+    key_rotates_s: float = _setting(0.0, SECONDS, KEYS, "A new secureKey this long after the last; 0 is never.")
+    old_key_grace_s: float = _setting(
+        30.0, SECONDS, KEYS,
+        "A replaced secureKey is still good for this long. After that its user is answered 2, which ends the chat.",
+    )  # fmt: skip
+    one_user_per_email: bool = _setting(
+        False, SWITCH, KEYS, "Customers with the same e-mail address are one flex user, with one userId."
+    )
+    sessions_per_flex_user: int | None = _setting(
+        None, LIMIT, KEYS, "Refuse a flex user more chats at a time than this. Default: no limit."
+    )
+    service: str | None = _setting("default", TEXT, ANSWERS, "The one service name served.")
+    seed: int = _setting(0, NUMBER, ANSWERS, "Seed of what agents and the others do, and of ids and keys.")
 
-    flex_disconnect_timeout_s: float = 45.0
-    service: str | None = "default"
-    agents: bool = True
-    agent_wait_s: tuple[float, float] = (0.5, 2.0)
-    agent_answer_s: tuple[float, float] = (0.5, 2.0)
-    agent_leaves_chance: float = 0.0
-    agent_leaves_after_s: tuple[float, float] = (5.0, 30.0)
-    dropped_answer: str = "0/true"
-    keeps_ended_s: float = 60.0
-    limit_for_sessions: int | None = None
-    idle_alert_s: float = 255.0
-    idle_alert2_s: float = 0.0
-    idle_close_s: float = 45.0
-    seed: int = 0
+
+def key_of(name: str) -> str:
+    """What a setting is called on the command line (without dashes in front) and in a settings file."""
+    return name.removesuffix("_s").replace("_", "-")
+
+
+#: Setting's key -> its field.
+SETTINGS = {key_of(f.name): f for f in fields(SimulatorConfig)}
+
+
+def wrong(key: str, value: Any) -> str | None:
+    """What was expected, where `value` cannot be meant for the setting `key`."""
+    kind: Kind = SETTINGS[key].metadata["kind"]
+    return None if _fits(kind, value) else kind.expected
+
+
+def _fits(kind: Kind, value: Any) -> bool:
+    if kind.name == "switch":
+        return isinstance(value, bool)
+    if kind.name == "text":
+        return isinstance(value, str) and bool(value)
+    if kind.name == "choice":
+        return value in kind.choices
+    if kind.name == "span":
+        pair = isinstance(value, list | tuple) and len(value) == 2 and all(_fits(SECONDS, part) for part in value)
+        return pair and value[0] <= value[1]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if kind.name in ("count", "limit") and not isinstance(value, int):
+        return False
+    return kind.low <= value <= kind.high and abs(value) < _INF

@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 from chatload.errors import FileError
-from chatload.protocol.dialect import OPERATION_FIELDS
 from chatload.protocol.toml_file import read_toml
+from chatload.simulator.answer import Answer, error
+from chatload.simulator.ledger import OPERATIONS
 
 #: Kind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
 KINDS = {
@@ -28,6 +29,7 @@ KINDS = {
     "early_end": True,
     "outage": False,
 }
+_CLOSED = frozenset({"outage", "drop_connection"})
 #: Kinds that are what they are because the request does, or does not, reach the chat server.
 _REACH_IS_GIVEN = frozenset({"status_2", "slow", "stall", "early_end", "outage"})
 
@@ -86,6 +88,26 @@ class FaultPlan:
         return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(tables, 1)], seed)
 
 
+def disguise(answer: Answer, fault: Fault) -> Answer:
+    """What a fault makes of an answer."""
+    kind = fault.kind
+    if kind in _CLOSED:
+        return Answer(drop=True)
+    if kind in ("status_1", "status_1_violation"):
+        return Answer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
+    if kind in ("http_500", "http_503"):
+        return Answer(raw=b"Internal error", http_status=int(kind[-3:]))
+    if kind == "malformed":
+        return Answer(raw=b'{"statusCode":0,"chatEnded":fal')
+    if kind == "html":
+        return Answer(raw=b"<html><body>Please log in</body></html>")
+    if kind == "unknown_status":
+        return Answer({"statusCode": 7, "chatEnded": False, "messages": []})
+    if kind == "slow":
+        answer.delay_s = fault.delay_s
+    return answer
+
+
 def _fault(path: str | Path, key: str, table: Any) -> Fault:
     if not isinstance(table, dict):
         raise FileError(path, key, "expected a table")
@@ -103,7 +125,7 @@ def _fault(path: str | Path, key: str, table: Any) -> Fault:
             raise FileError(path, f"{key}.{name}", "expected seconds, not below 0")
     operations = table.get("operations")
     if operations is not None and not _are_operations(operations):
-        raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATION_FIELDS)}")
+        raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATIONS)}")
     reaches = table.get("reaches")
     if reaches is not None and not isinstance(reaches, bool):
         raise FileError(path, f"{key}.reaches", "expected true or false")
@@ -117,4 +139,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_operations(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(o, str) and o in OPERATION_FIELDS for o in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(o, str) and o in OPERATIONS for o in value)

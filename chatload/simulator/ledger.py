@@ -2,36 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import pairwise
+from array import array
 from typing import Any
 
+#: Every operation of the chat service.
+OPERATIONS = (
+    "RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect", "UpdateNickname",
+    "UpdateData", "PushUrl", "CustomNotice", "ReadReceipt", "FileLimits", "FileUpload", "FileDownload", "FileDelete",
+)  # fmt: skip
+_CODES = {name: code for code, name in enumerate(OPERATIONS)}
 
-@dataclass(slots=True)
+
 class LedgerEntry:
     """One session as the server saw it. Instants: the service's clock, seconds.
 
-    contacts: every request that reset the clock. end_reason: disconnected, agent, idle, expired,
-    unrecoverable, early; None while alive. late_contact_at: the first request for it after its end.
+    end_reason: disconnected, agent, idle, expired, unrecoverable, early; None while alive. detail:
+    what exactly ended it, where the reason leaves that open. late_contact_at: the first request for it
+    after its end. max_gap_s: the widest gap between contacts, a held request being one contact from
+    its arrival to its release.
     """
 
-    chat_id: str
-    started_at: float
-    contacts: list[tuple[float, str]] = field(default_factory=list)
-    ended_at: float | None = None
-    end_reason: str | None = None
-    late_contact_at: float | None = None
+    __slots__ = (
+        "_instants", "_last", "_operations", "_releases", "chat_id", "detail", "end_reason", "ended_at",
+        "late_contact_at", "max_gap_s", "started_at",
+    )  # fmt: skip
+
+    def __init__(self, chat_id: str, started_at: float) -> None:
+        self.chat_id, self.started_at = chat_id, started_at
+        self.ended_at: float | None = None
+        self.end_reason: str | None = None
+        self.detail = ""
+        self.late_contact_at: float | None = None
+        self.max_gap_s = 0.0
+        self._last = started_at
+        # Nine bytes a contact: a soak has tens of thousands of them in one session.
+        self._instants = array("d")
+        self._operations = bytearray()
+        self._releases: dict[int, float] | None = None
+
+    def contact(self, at: float, operation: str, unbroken: bool = False) -> None:
+        """A request that reset the clock; unbroken: another was held up to it, so it ends no silence."""
+        self._instants.append(at)
+        self._operations.append(_CODES[operation])
+        if not unbroken:
+            self.max_gap_s = max(self.max_gap_s, at - self._last)
+        self._last = max(self._last, at)
+
+    def released(self, contact: int, at: float) -> None:
+        """Contact number `contact` (from 0) was held, and is over now."""
+        if self._releases is None:
+            self._releases = {}
+        self._releases[contact] = at
+        self._last = max(self._last, at)
+
+    @property
+    def contacts(self) -> int:
+        """How many requests reset the clock."""
+        return len(self._instants)
 
     def row(self) -> dict[str, Any]:
-        """A JSON-safe row; max_gap_s is the widest gap between contacts, seconds."""
-        instants = [at for at, _ in self.contacts]
-        gaps = [b - a for a, b in pairwise(instants)]
+        """A JSON-safe row. contacts: [instant, operation], of a held one also the instant of its release."""
+        contacts: list[list[Any]] = [
+            [at, OPERATIONS[code]] for at, code in zip(self._instants, self._operations, strict=True)
+        ]
+        for number, at in (self._releases or {}).items():
+            contacts[number].append(at)
         return {
             "chat_id": self.chat_id,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "end_reason": self.end_reason,
+            "detail": self.detail,
             "late_contact_at": self.late_contact_at,
-            "max_gap_s": max(gaps, default=0.0),
-            "contacts": [[at, operation] for at, operation in self.contacts],
+            "max_gap_s": self.max_gap_s,
+            "contacts": contacts,
         }

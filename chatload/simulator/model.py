@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any
 
+from chatload.simulator import participants
+from chatload.simulator.answer import Answer, Hold, RefusedError, error
 from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
+from chatload.simulator.faults import Fault, FaultPlan, disguise
+from chatload.simulator.files import Memory
+from chatload.simulator.keys import KeyState
 from chatload.simulator.ledger import LedgerEntry
-from chatload.simulator.session import SimulatedChat
+from chatload.simulator.limits import Limits
+from chatload.simulator.operations import HANDLERS, Request, attach, bounded, nickname_of, position_of
+from chatload.simulator.session import NEVER, SimulatedChat
+
+__all__ = ["VIRTUAL_EPOCH", "Answer", "ChatService", "Hold"]
 
 #: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
 VIRTUAL_EPOCH = 1_700_000_000.0
-_CLOSED = frozenset({"outage", "drop_connection"})
-
-
-@dataclass(slots=True)
-class Answer:
-    """What goes back: payload (JSON to be) or raw bytes under http_status, held for delay_s seconds;
-    or nothing, the connection being closed (drop)."""
-
-    payload: dict[str, Any] | None = None
-    raw: bytes | None = None
-    http_status: int = 200
-    delay_s: float = 0.0
-    drop: bool = False
 
 
 class ChatService:
     """The chat service. For each request: `draw` its fault on arrival, then `process` it (a "stall"
-    is processed delay_s later). Deterministic: the same calls give the same answers."""
+    is processed delay_s later); a request that is then held, `resume`. Deterministic: the same calls
+    give the same answers."""
 
     def __init__(
         self, config: SimulatorConfig, faults: FaultPlan | None = None, utc_offset: float = VIRTUAL_EPOCH
@@ -42,6 +38,11 @@ class ChatService:
         self._started: float | None = None
         self._chats: dict[str, SimulatedChat] = {}
         self._ledger: dict[str, LedgerEntry] = {}
+        self._limits = Limits(config)
+        self._memory = Memory(config.files_memory_bytes)
+        # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
+        self._due: list[tuple[float, int, SimulatedChat]] = []
+        self._noted = 0
 
     def start_at(self, now: float) -> None:
         """Count fault windows from here; otherwise from the first request."""
@@ -60,35 +61,80 @@ class ChatService:
         chat_id: str | None,
         fields: Mapping[str, str],
         fault: Fault | None = None,
+        content: bytes | None = None,
     ) -> Answer:
-        """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...)."""
+        """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...), user data
+        flattened as `user_data.<key>`; `content` is an upload's. A request that a fault strikes is never held."""
         if self._started is None:
             self._started = now
-        if fault is None or fault.processed():
-            payload = self._open(now, fields, fault) if operation == "RequestChat" else self._handle(
-                now, operation, chat_id, fields, fault
-            )  # fmt: skip
-        else:
+        if fault is not None and not fault.processed():
             self._came_for(now, chat_id)
-            payload = {}
-        return _disguise(payload, fault) if fault is not None else Answer(payload)
+            return disguise(Answer({}), fault)
+        if operation == "RequestChat":
+            answer = Answer(self._open(now, fields, fault))
+        else:
+            answer = self._handle(now, operation, chat_id, Request(now, fields, content, self._memory), fault)
+        return answer if fault is None else disguise(answer, fault)
+
+    # -- long polling ------------------------------------------------------------------------------
+
+    def hold_due(self, hold: Hold) -> float:
+        """When to `resume` a held request; may be past. Not after its `until`."""
+        chat = self._chats.get(hold.chat_id)
+        if chat is None or chat.ended or chat.hold is not hold:
+            return -NEVER
+        return min(hold.until, chat.next_act())
+
+    def resume(self, now: float, hold: Hold) -> Answer:
+        """The answer to a held request, or one held still: then wait again. Ask no more once it is answered."""
+        chat = self._chats.get(hold.chat_id)
+        if chat is None:
+            return Answer(error(2, "Chat session not found"))
+        chat.advance(now)
+        waits = chat.hold is hold and not chat.ended and now < hold.until
+        if waits and len(chat.transcript) < hold.position:
+            self._settle(chat, hold)
+            return Answer(held=hold)
+        if chat.hold is hold:
+            chat.release(now)
+        self._settle(chat)
+        return Answer(self._answer(now, chat, hold.position))
+
+    def abandon(self, now: float, hold: Hold) -> None:
+        """The connection of a held request is gone: the silence counts from here."""
+        chat = self._chats.get(hold.chat_id)
+        if chat is not None and chat.hold is hold:
+            chat.advance(now)
+            chat.release(now)
+            self._settle(chat)
+
+    # -- time and books ----------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
-        """Book every end that is due, and forget chats that ended long ago."""
-        keep = self.config.keeps_ended_s
-        gone = []
-        for chat_id, chat in self._chats.items():
+        """Book every end that is due, and forget chats that ended long ago. Costs what is due, not what is there."""
+        heap, due = self._due, []
+        while heap and heap[0][0] <= now:
+            at, _, chat = heappop(heap)
+            if at == chat.due:
+                due.append(chat)
+                chat.due = NEVER
+        for chat in due:
             chat.advance(now)
             ended_at = chat.entry.ended_at
-            if ended_at is not None and now - ended_at > keep:
-                gone.append(chat_id)
-        for chat_id in gone:
-            del self._chats[chat_id]
+            if ended_at is not None and chat.settled and now - ended_at > self.config.keeps_ended_s:
+                self._forget(chat)
+            else:
+                self._settle(chat)
 
     @property
     def live_sessions(self) -> int:
         """Chats not known to have ended."""
-        return sum(not chat.ended for chat in self._chats.values())
+        return self._limits.sessions
+
+    @property
+    def flex_users(self) -> int:
+        """Customers who have a chat not known to have ended."""
+        return self._limits.flex_users
 
     def ledger_rows(self, now: float) -> Iterator[dict[str, Any]]:
         """Every session's row, in order of starting, as of now."""
@@ -96,60 +142,128 @@ class ChatService:
         for entry in list(self._ledger.values()):
             yield entry.row()
 
+    def _settle(self, chat: SimulatedChat, own: Hold | None = None) -> None:
+        """After anything happened in a chat: count its end, note when it is due, wake who waits for it."""
+        if not chat.ended:
+            due = chat.next_due()
+        else:
+            if not chat.settled:
+                chat.settled, chat.due = True, NEVER
+                self._limits.closed(chat.email)
+            due = (chat.entry.ended_at or 0.0) + self.config.keeps_ended_s
+        if due < chat.due:
+            chat.due = due
+            self._noted += 1
+            heappush(self._due, (due, self._noted, chat))
+        hold = chat.hold
+        if hold is not None and hold is not own and hold.wake is not None:
+            hold.wake()
+
+    def _forget(self, chat: SimulatedChat) -> None:
+        if chat.files is not None:
+            chat.files.clear()
+        del self._chats[chat.entry.chat_id]
+
     # -- one request -----------------------------------------------------------------------------
 
     def _open(self, now: float, fields: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:
         if fault is not None and fault.kind == "status_2":
-            return _error(2, "Chat refused")
-        if not fields.get("nickname"):
-            return _error(2, "Nickname or both names are needed")
-        limit = self.config.limit_for_sessions
-        if limit is not None and self.live_sessions >= limit:
+            return error(2, "Chat refused")
+        config, limits = self.config, self._limits
+        nickname = nickname_of(fields)
+        if not nickname:
+            return error(2, "Nickname or both names are needed")
+        email = fields.get("email", "").strip().lower() if config.one_user_per_email else ""
+        if limits.refusal(email):
             self.sweep(now)
-            if self.live_sessions >= limit:
-                return _error(2, "limit-for-sessions reached")
+            refusal = limits.refusal(email)
+            if refusal:
+                return error(2, refusal)
         number = len(self._ledger) + 1
-        chat_id = f"{number:08X}CHAT"
-        entry = self._ledger[chat_id] = LedgerEntry(chat_id, now)
-        chat = SimulatedChat(self.config, entry, f"{self.config.seed}/{number}", self._utc_offset)
-        self._chats[chat_id] = chat
-        chat.open(fields["nickname"])
+        entry = LedgerEntry(f"{number:08X}CHAT", now)
+        chat = SimulatedChat(config, entry, f"{config.seed}/{number}", self._utc_offset, nickname)
+        try:
+            bounded(config, "nickname", nickname)
+            text = bounded(config, "text", fields.get("text", ""))
+            attach(chat, fields)
+        except RefusedError as refused:
+            return error(2, str(refused))
+        chat.user, chat.email = limits.user_of(email) or chat.user, email
+        self._ledger[entry.chat_id], self._chats[entry.chat_id] = entry, chat
+        limits.opened(chat.user, email)
         chat.contact(now, "RequestChat")
-        return {**self._answer(chat, 1), "chatId": chat_id}
+        participants.begin(chat, now)
+        if text:
+            chat.said(now, text)
+        self._settle(chat)
+        return {**self._answer(now, chat, 1), "chatId": entry.chat_id}
 
-    def _handle(
-        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], fault: Fault | None
-    ) -> dict[str, Any]:
+    def _handle(self, now: float, operation: str, chat_id: str | None, request: Request, fault: Fault | None) -> Answer:
         chat = self._chats.get(chat_id or "")
         if chat is None:
             self._came_for(now, chat_id)
-            return _error(2, "Chat session not found")
-        if fields.get("secure_key") != chat.secure_key or fields.get("user_id") != chat.user_id:
-            return _error(2, "Access denied")
+            return Answer(error(2, "Chat session not found"))
+        fields = request.fields
+        key = chat.keys.check(fields.get("secure_key"), now)
+        if key is KeyState.WRONG or fields.get("user_id") != chat.user:
+            return Answer(error(2, "Access denied"))
+        if operation not in HANDLERS:
+            return Answer(error(1, "Unknown operation"))
         chat.advance(now)
         if chat.ended:
-            return self._after_the_end(now, chat, fields)
+            self._settle(chat)
+            return Answer(self._after_the_end(now, chat, fields, key))
+        if key is KeyState.STALE:
+            # The client is told 2, by which it must take the session for ended: so it is.
+            chat.end(now, "unrecoverable", "stale secureKey")
+            self._settle(chat)
+            return Answer(error(2, "Access denied"))
         chat.contact(now, operation)
+        answer = self._act(chat, operation, request, fault)
+        self._settle(chat, answer.held)
+        return answer
+
+    def _act(self, chat: SimulatedChat, operation: str, request: Request, fault: Fault | None) -> Answer:
+        """A request has made contact with a living chat."""
+        now, position = request.now, position_of(request.fields)
         if fault is not None and fault.kind == "status_2":
             chat.end(now, "unrecoverable")
-            return _error(2, "Session lost")
+            return Answer(error(2, "Session lost"))
+        handled = None
         if fault is not None and fault.kind == "early_end" and operation != "Disconnect":
             chat.end(now, "early")
-        elif operation == "Disconnect":
-            chat.end(now, "disconnected")
-        elif fields.get("message") and operation == "SendMessage":
-            chat.said(now, fields["message"])
-        return self._answer(chat, _position(fields))
+        else:
+            try:
+                handled = HANDLERS[operation](chat, request)
+            except RefusedError as refused:
+                return Answer(error(1, str(refused)))
+        if isinstance(handled, Answer):
+            return handled
+        if operation == "GetMessages" and fault is None and self._may_hold(chat, position):
+            hold = Hold(chat.entry.chat_id, position, now + self.config.long_poll_s)
+            before = chat.hold
+            chat.keep_waiting(now, hold)
+            if before is not None and before.wake is not None:
+                before.wake()
+            return Answer(held=hold)
+        return Answer({**self._answer(now, chat, position), **(handled or {})})
 
-    def _after_the_end(self, now: float, chat: SimulatedChat, fields: Mapping[str, str]) -> dict[str, Any]:
+    def _may_hold(self, chat: SimulatedChat, position: int) -> bool:
+        return self.config.long_poll_s > 0 and position > 0 and len(chat.transcript) < position and not chat.ended
+
+    def _after_the_end(
+        self, now: float, chat: SimulatedChat, fields: Mapping[str, str], key: KeyState
+    ) -> dict[str, Any]:
         self._came_for(now, chat.entry.chat_id)
         ended_at, config = chat.entry.ended_at, self.config
         forgotten = ended_at is None or now - ended_at > config.keeps_ended_s
-        if forgotten or (chat.entry.end_reason == "expired" and config.dropped_answer == "2"):
-            return _error(2, "Chat session not found")
+        if forgotten or (chat.dropped and config.dropped_answer == "2"):
+            return error(2, "Chat session not found")
+        if key is KeyState.STALE:
+            return error(2, "Access denied")
         if chat.entry.end_reason == "unrecoverable":
-            return _error(2, "Session lost")
-        return self._answer(chat, _position(fields))
+            return error(2, "Session lost")
+        return self._answer(now, chat, position_of(fields))
 
     def _came_for(self, now: float, chat_id: str | None) -> None:
         """A request came for a chat; where it is over already, that is a late contact."""
@@ -159,45 +273,18 @@ class ChatService:
         chat = self._chats.get(entry.chat_id)
         if chat is not None:
             chat.advance(now)
+            self._settle(chat)
         if entry.ended_at is not None and entry.late_contact_at is None:
             entry.late_contact_at = now
 
-    def _answer(self, chat: SimulatedChat, position: int) -> dict[str, Any]:
-        transcript = chat.transcript
+    def _answer(self, now: float, chat: SimulatedChat, position: int) -> dict[str, Any]:
+        start = max(1, position - self.config.repeat_events)
         return {
             "statusCode": 0,
             "chatEnded": chat.ended,
-            "messages": transcript[position - 1 :] if position >= 1 else [],
-            "nextPosition": len(transcript) + 1,
+            "messages": chat.events_from(start) if position >= 1 else [],
+            "nextPosition": len(chat.transcript) + 1,
             "alias": "117",
-            "userId": chat.user_id,
-            "secureKey": chat.secure_key,
+            "userId": chat.user,
+            "secureKey": chat.keys.give(self.config, now, chat.draws),
         }
-
-
-def _position(fields: Mapping[str, str]) -> int:
-    text = fields.get("position", "")
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
-
-
-def _error(status_code: int, advice: str) -> dict[str, Any]:
-    errors = [{"code": 200 + status_code, "advice": advice}]
-    return {"statusCode": status_code, "chatEnded": status_code == 2, "errors": errors, "messages": []}
-
-
-def _disguise(payload: dict[str, Any], fault: Fault) -> Answer:
-    """What a fault makes of an answer."""
-    kind = fault.kind
-    if kind in _CLOSED:
-        return Answer(drop=True)
-    if kind in ("status_1", "status_1_violation"):
-        return Answer({**_error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
-    if kind in ("http_500", "http_503"):
-        return Answer(raw=b"Internal error", http_status=int(kind[-3:]))
-    if kind == "malformed":
-        return Answer(raw=b'{"statusCode":0,"chatEnded":fal')
-    if kind == "html":
-        return Answer(raw=b"<html><body>Please log in</body></html>")
-    if kind == "unknown_status":
-        return Answer({"statusCode": 7, "chatEnded": False, "messages": []})
-    return Answer(payload, delay_s=fault.delay_s if kind == "slow" else 0.0)

@@ -1,132 +1,226 @@
-"""One simulated chat: its transcript, its agent, its clocks. Advanced to an instant on demand."""
+"""One simulated chat: its transcript, its clocks, what is planned in it. Advanced to an instant on demand."""
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
+from chatload.simulator import inactivity, participants
+from chatload.simulator.answer import Hold
 from chatload.simulator.config import SimulatorConfig
+from chatload.simulator.draws import Draws
+from chatload.simulator.files import Files
+from chatload.simulator.keys import KeyRing
 from chatload.simulator.ledger import LedgerEntry
+from chatload.simulator.participants import Participant, Plan
 
-_NEVER = float("inf")
+NEVER = float("inf")
+#: Ends after which the transcript says that the customer left.
+_CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
+
+_UNREGISTERED = "user-register-timeout"
+
+
+class Event(NamedTuple):
+    """One entry of a transcript; its index is its place. more: further members of its JSON."""
+
+    kind: str
+    who: Participant
+    utc_ms: int
+    text: str | None
+    more: dict[str, Any] | None
+
+    def payload(self, index: int) -> dict[str, Any]:
+        """Its JSON, with the names of gms-v2."""
+        who = self.who
+        item: dict[str, Any] = {
+            "from": {"nickname": who.nickname, "participantId": who.number, "type": who.kind},
+            "index": index,
+            "type": self.kind,
+            "utcTime": self.utc_ms,
+        }
+        if self.text is not None:
+            item["text"] = self.text
+        if self.more:
+            item.update(self.more)
+        return item
 
 
 class SimulatedChat:
-    """A chat on the server. `advance` first, then act; everything happens in order of time."""
+    """A chat on the server. `advance` first, then act; everything happens in order of time.
 
-    def __init__(self, config: SimulatorConfig, entry: LedgerEntry, seed: str, utc_offset: float) -> None:
+    others: who is there besides the customer. awaited: the customer spoke and no agent was there.
+    hold: the GetMessages that is held, if one is. user: the flex user's id; email: set where it names
+    that user. draft: what the customer is typing, as far as known. due, settled: the
+    service's own notes, when it looks at this chat next and whether it has counted its end.
+    """
+
+    __slots__ = (
+        "_agenda", "_alerts", "_held_contact", "_idle_at", "_last_contact", "_last_words", "_planned",
+        "_utc_offset", "awaited", "config", "customer", "draft", "draws", "due", "email", "entry", "files", "hold",
+        "keys", "others", "read_position", "settled", "transcript", "typing", "user", "user_data",
+    )  # fmt: skip
+
+    def __init__(
+        self, config: SimulatorConfig, entry: LedgerEntry, seed: str, utc_offset: float, nickname: str
+    ) -> None:
         self.config, self.entry = config, entry
-        self.random = Random(seed)
-        self.user_id = f"{self.random.getrandbits(64):016X}"
-        self.secure_key = f"{self.random.getrandbits(64):016x}"
-        self.transcript: list[dict[str, Any]] = []
-        self.last_contact = entry.started_at
+        self.draws = Draws(seed)
+        self.user = f"{self.draws.bits():016X}"
+        self.keys = KeyRing(self.draws.bits(), entry.started_at)
+        self.customer = Participant(nickname, 1, "Client")
+        self.transcript: list[Event] = []
+        self.others: list[Participant] = []
+        self.awaited = self.typing = self.settled = False
+        self.draft = self.email = ""
+        self.user_data: dict[str, str] | None = None
+        self.files: Files | None = None
+        self.read_position = 0
+        self.hold: Hold | None = None
+        self.due = NEVER
+        self._held_contact = 0
         self._utc_offset = utc_offset
-        self._nickname = ""
-        self._agenda: list[tuple[float, int, str]] = []
+        self._agenda: list[tuple[float, int, Plan, Participant | None]] = []
         self._planned = 0
-        self._last_words = entry.started_at
-        self._alerts = 0
+        self._last_contact = entry.started_at
+        self.stir(entry.started_at)
 
-    def open(self, nickname: str) -> None:
-        """The customer is in; an agent will come."""
-        now = self.entry.started_at
-        self._nickname = nickname
-        self.event(now, "ParticipantJoined", "Client", nickname)
-        if self.config.agents:
-            self._plan(now + self.random.uniform(*self.config.agent_wait_s), "join")
+    # -- what the customer's requests do -----------------------------------------------------------
 
     def contact(self, now: float, operation: str) -> None:
         """A protocol request that resets the flex-disconnect-timeout clock."""
-        self.last_contact = now
-        self.entry.contacts.append((now, operation))
+        self._last_contact = now
+        self.entry.contact(now, operation, self.hold is not None)
 
-    def said(self, now: float, text: str) -> None:
-        """The customer sent a message; an agent who is there will answer."""
-        self._speak(now, "Client", self._nickname, text)
-        if self.config.agents:
-            self._plan(now + self.random.uniform(*self.config.agent_answer_s), "answer")
+    def keep_waiting(self, now: float, hold: Hold) -> None:
+        """Hold the request that just made contact; one that was held before is let go."""
+        self.release(now)
+        self.hold, self._held_contact = hold, self.entry.contacts - 1
 
-    def end(self, now: float, reason: str) -> None:
+    def release(self, now: float) -> None:
+        """No request is held any more: the silence counts from here."""
+        if self.hold is None:
+            return
+        self.hold = None
+        if not self.ended:
+            self._last_contact = now
+            self.entry.released(self._held_contact, now)
+
+    def said(self, now: float, text: str, more: dict[str, Any] | None = None) -> None:
+        """The customer sent a message; whoever is there will answer, or the first agent to come."""
+        self.typing, self.draft = False, ""
+        self.speak(now, self.customer, "Message", text, more)
+        participants.heard(self, now)
+
+    def end(self, now: float, reason: str, detail: str = "") -> None:
         """The chat is over."""
-        self.entry.ended_at, self.entry.end_reason = now, reason
-        if reason in ("expired", "disconnected", "early"):
-            self.event(now, "ParticipantLeft", "Client", self._nickname)
-        self._agenda.clear()
+        if self.hold is not None:
+            self.entry.released(self._held_contact, now)
+        self.entry.ended_at, self.entry.end_reason, self.entry.detail = now, reason, detail
+        if reason in _CUSTOMER_LEAVES:
+            self.event(now, "ParticipantLeft", self.customer)
+        self._agenda = []
 
     @property
     def ended(self) -> bool:
         """Whether it is over."""
         return self.entry.ended_at is not None
 
+    @property
+    def dropped(self) -> bool:
+        """Whether it ended because its client sent nothing for too long."""
+        return self.entry.end_reason == "expired" or self.entry.detail == _UNREGISTERED
+
+    # -- time --------------------------------------------------------------------------------------
+
     def advance(self, now: float) -> None:
         """Let everything happen that was due by `now`; a contact at `now` itself is still in time."""
-        while not self.ended:
-            expiry = self.last_contact + self.config.flex_disconnect_timeout_s
-            idle = self._next_idle()
-            agent = self._agenda[0][0] if self._agenda else _NEVER
-            due = min(expiry, idle, agent)
-            if due > now or (due == now and due == expiry):
+        entry = self.entry
+        while entry.ended_at is None:
+            deadline = self._deadline()
+            planned = self._agenda[0][0] if self._agenda else NEVER
+            idle = self._idle_at
+            due = min(deadline, planned, idle)
+            if due > now or (due == now and due == deadline):
                 return
-            if due == agent:
-                self._agent_acts(heappop(self._agenda))
+            if due == planned:
+                at, _, plan, who = heappop(self._agenda)
+                participants.act(self, at, plan, who)
             elif due == idle:
                 self._idle(idle)
             else:
-                self.end(expiry, "expired")
+                self._drop(deadline)
 
-    def event(self, now: float, kind: str, who: str, nickname: str, text: str | None = None) -> None:
-        """Add to the transcript; indices count from 1."""
-        item: dict[str, Any] = {
-            "from": {"nickname": nickname, "participantId": 2 if who == "Agent" else 1, "type": who},
-            "index": len(self.transcript) + 1,
-            "type": kind,
-            "utcTime": int((self._utc_offset + now) * 1000),
-        }
-        if text is not None:
-            item["text"] = text
-        self.transcript.append(item)
+    def next_act(self) -> float:
+        """When something happens in it next without any request, its being dropped left aside."""
+        if self.ended:
+            return NEVER
+        planned = self._agenda[0][0] if self._agenda else NEVER
+        return min(planned, self._idle_at)
 
-    def _plan(self, at: float, what: str) -> None:
+    def next_due(self) -> float:
+        """When something happens in it next without any request."""
+        return NEVER if self.ended else min(self._deadline(), self.next_act())
+
+    def plan(self, at: float, what: Plan, who: Participant | None = None) -> None:
+        """`who` does `what` at an instant, unless the chat is over by then."""
         self._planned += 1
-        heappush(self._agenda, (at, self._planned, what))
+        heappush(self._agenda, (at, self._planned, what, who))
 
-    def _agent_acts(self, planned: tuple[float, int, str]) -> None:
-        at, _, what = planned
-        config = self.config
-        joined = any(item["from"]["type"] == "Agent" for item in self.transcript)
-        if what == "join":
-            self.event(at, "ParticipantJoined", "Agent", "agent")
-            self._last_words, self._alerts = at, 0
-            if self.random.random() < config.agent_leaves_chance:
-                self._plan(at + self.random.uniform(*config.agent_leaves_after_s), "leave")
-        elif what == "leave":
-            self.event(at, "ParticipantLeft", "Agent", "agent")
-            self.end(at, "agent")
-        elif joined:
-            self._speak(at, "Agent", "agent", "I see.")
+    # -- the transcript ----------------------------------------------------------------------------
 
-    def _speak(self, at: float, who: str, nickname: str, text: str) -> None:
-        self.event(at, "Message", who, nickname, text)
-        self._last_words, self._alerts = at, 0
+    def event(
+        self, now: float, kind: str, who: Participant, text: str | None = None, more: dict[str, Any] | None = None
+    ) -> None:
+        """Add to the transcript; indices count from 1."""
+        self.transcript.append(Event(kind, who, int((self._utc_offset + now) * 1000), text, more))
 
-    def _next_idle(self) -> float:
-        """When inactivity control next acts: alert, alert2 (where on), close."""
-        config = self.config
-        if not config.idle_alert_s:
-            return _NEVER
-        waits = [config.idle_alert_s]
-        if config.idle_alert2_s:
-            waits.append(config.idle_alert2_s)
-        waits.append(config.idle_close_s or _NEVER)
-        return self._last_words + sum(waits[: self._alerts + 1])
+    def speak(self, now: float, who: Participant, kind: str, text: str, more: dict[str, Any] | None = None) -> None:
+        """An event that is speech, so that inactivity control begins anew."""
+        self.event(now, kind, who, text, more)
+        self.stir(now)
+
+    def stir(self, now: float) -> None:
+        """Inactivity control begins anew."""
+        self._last_words, self._alerts = now, 0
+        self._idle_at = inactivity.due(self.config, now, 0)
+
+    def events_from(self, position: int) -> list[dict[str, Any]]:
+        """The transcript's events from an index on, as JSON."""
+        return [event.payload(index) for index, event in enumerate(self.transcript[position - 1 :], position)]
+
+    def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
+        """A Notice for the customer alone: it is not in the transcript and has no index."""
+        more = {"userData": user_data}
+        payload = Event("Notice", self.customer, int((self._utc_offset + now) * 1000), text, more).payload(0)
+        del payload["index"]
+        return payload
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _deadline(self) -> float:
+        """When it is dropped if nothing comes. A request that is held is a contact until it is let go."""
+        config, last = self.config, self._last_contact
+        if self.hold is not None:
+            last = max(last, self.hold.until)
+        deadline = last + config.flex_disconnect_timeout_s
+        if config.user_register_timeout_s and self.entry.contacts <= 1:
+            deadline = min(deadline, self.entry.started_at + config.user_register_timeout_s)
+        return deadline
+
+    def _drop(self, at: float) -> None:
+        timeout = self.config.flex_disconnect_timeout_s
+        if at < self._last_contact + timeout:
+            # Not the flex-disconnect-timeout's doing: by that clock it ended before its deadline.
+            self.end(at, "early", _UNREGISTERED)
+        else:
+            self.end(at, "expired")
 
     def _idle(self, at: float) -> None:
-        alerts = 2 if self.config.idle_alert2_s else 1
-        if self._alerts < alerts:
-            self._alerts += 1
-            self.event(at, "IdleAlert", "External", "system")
-        else:
-            self.event(at, "IdleClose", "External", "system")
+        if inactivity.closes(self.config, self._alerts):
+            self.event(at, "IdleClose", participants.SYSTEM, "IDLE_CONTROL_CLOSE")
             self.end(at, "idle")
+        else:
+            self._alerts += 1
+            self._idle_at = inactivity.due(self.config, self._last_words, self._alerts)
+            self.event(at, "IdleAlert", participants.SYSTEM, "IDLE_CONTROL_ALERT")

@@ -20,6 +20,10 @@ class Listed(argparse._AppendAction):
         setattr(namespace, self.dest, "; ".join([*given, values]))
 
 
+#: Options that belong to the process and not to a run: the web UI comes too late for them.
+OF_THE_PROCESS = frozenset({"--prometheus-port", "--prometheus-host"})
+
+
 def listed(text: str | None) -> list[str]:
     """What a Listed option holds, one by one."""
     return [part.strip() for part in (text or "").split(";") if part.strip()]
@@ -57,6 +61,8 @@ def declare(add: Callable[..., Any]) -> None:
         action="store_true")  # fmt: skip
     add("--abort-on", "", "A threshold whose loss ends the run early, such as 'dropped_late.rate < 5%%'; repeatable. "
         "A run that meets it is given up with a chance of 5 %% at most.", metavar="EXPR", action=Listed)  # fmt: skip
+    add("--prometheus-port", "0", "Serve metrics for Prometheus at this port. 0: do not.", metavar="PORT")
+    add("--prometheus-host", "127.0.0.1", "The address --prometheus-port is opened on.", metavar="ADDRESS")
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from locust import events
 
-from chatload.swarm.option_list import declare, variable
+from chatload.swarm.option_list import OF_THE_PROCESS, declare, variable
 
 #: Users are given this long (seconds) to say goodbye where --stop-timeout is not set: without it
 #: Locust kills them in the middle of their chats.
@@ -18,7 +18,8 @@ def add_options(parser: Any, **_: Any) -> None:
     """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
 
     def add(flag: str, default: Any, text: str, **more: Any) -> None:
-        parser.add_argument(flag, default=default, env_var=variable(flag), help=text, **more)
+        in_ui = flag not in OF_THE_PROCESS
+        parser.add_argument(flag, default=default, env_var=variable(flag), include_in_web_ui=in_ui, help=text, **more)
 
     declare(add)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT)

@@ -1,50 +1,134 @@
-"""One line that says how a headless run is going."""
+"""How a headless run is going: a bar with the time left on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from chatload.session.books import Books
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
+
+from chatload.report import words
+from chatload.report.live import STATES, Moment, interval_text, rate
 
 _PLAIN_EVERY_S = 5.0
+#: A plain line is not longer than this where it can be helped (columns).
+_PLAIN_WIDTH = 80
+_BAR_WIDTH = 10
 
 
-class Progress:
-    """Rewrites one line on a terminal; in a log, a line every five seconds."""
+class ProgressLine:
+    """Keeps one line of a terminal up to date; in a log, writes a line every five seconds.
 
-    def __init__(self, stream: TextIO, chats: int) -> None:
-        self._stream, self._chats = stream, chats
-        self._started = time.monotonic()
-        self._last = 0.0
-        self._terminal = stream.isatty()
-        self._width = 0
+    chats, run_time_s: what bounds the run, 0 or None where it does not.
+    """
 
-    def show(self, books: Books) -> None:
+    def __init__(self, stream: TextIO, chats: int, run_time_s: float | None) -> None:
+        self._stream, self._chats, self._run_time_s = stream, chats, run_time_s
+        self._bar: _Bar | None = None
+        console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        if stream.isatty() and not console.is_dumb_terminal:
+            self._bar = _Bar(console, bounded=bool(chats or run_time_s))
+        self._next = 0.0
+        self._unwritten = ""
+
+    def show(self, moment: Moment) -> None:
         """Show where the run is."""
-        now = time.monotonic()
-        if not self._terminal and now - self._last < _PLAIN_EVERY_S:
+        ended = moment.books.verdicts.total()
+        left = time_left(moment.elapsed_s, self._run_time_s, ended, self._chats)
+        parts = _parts(moment, left, self._chats)
+        if self._bar is not None:
+            self._bar.show(parts, moment.elapsed_s, left)
             return
-        self._last = now
-        line = self._line(books, now - self._started)
-        if self._terminal:
-            self._stream.write("\r" + line.ljust(self._width)[:79])
-            self._width = len(line)
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+        self._unwritten = fit(parts, _PLAIN_WIDTH)
+        if moment.elapsed_s >= self._next:
+            self._next = moment.elapsed_s + _PLAIN_EVERY_S
+            self._write()
 
     def close(self) -> None:
-        """Leave the terminal's line as it is."""
-        if self._terminal:
-            self._stream.write("\n")
-            self._stream.flush()
+        """The run is over: what was shown last stays."""
+        if self._bar is not None:
+            self._bar.close()
+        else:
+            self._write()
 
-    def _line(self, books: Books, elapsed: float) -> str:
-        ended = books.verdicts.total()
-        of = f" of {self._chats}" if self._chats else ""
-        dropped = sum(n for verdict, n in books.verdicts.items() if verdict.startswith("dropped"))
-        late = books.lateness.quantile(0.99)
-        lateness = "" if late is None else f", lateness p99 {late * 1000:.1f} ms"
-        held = books.started - ended
-        return f"{elapsed:5.0f} s: {held} chats held, {ended}{of} ended, {dropped} dropped{lateness}"
+    def _write(self) -> None:
+        if self._unwritten:
+            self._stream.write(f"{self._unwritten}\n")
+            self._stream.flush()
+            self._unwritten = ""
+
+
+class _Bar:
+    """One line: rewriting several would erase what others log in between."""
+
+    def __init__(self, console: Console, bounded: bool) -> None:
+        columns = [TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))]
+        bar = [BarColumn(_BAR_WIDTH)] if bounded else []
+        self._console, self._taken = console, _BAR_WIDTH + 2 if bounded else 1
+        # No refresh of its own: that would be a thread, and the run's beat suffices.
+        self._progress = Progress(
+            *bar, *columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._task: TaskID = self._progress.add_task("", total=1.0)
+        self._progress.start()
+        console.show_cursor(True)  # a process that is killed cannot give it back
+
+    def show(self, parts: Sequence[str], elapsed_s: float, left_s: float | None) -> None:
+        whole = elapsed_s + (left_s or 0.0)
+        text = fit(parts, self._console.width - self._taken)
+        self._progress.update(self._task, completed=elapsed_s / whole if whole else 0.0, description=text)
+        self._progress.refresh()
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int) -> float | None:
+    """Seconds until the run is over, by what comes first: its time, or its chats ending as they did so far.
+    None where nothing bounds it, or no chat has ended yet."""
+    bounds = []
+    if run_time_s:
+        bounds.append(max(0.0, run_time_s - elapsed_s))
+    if chats and ended:
+        bounds.append(max(0.0, elapsed_s * (chats - ended) / ended))
+    return min(bounds, default=None)
+
+
+def fit(parts: Iterable[str], width: int) -> str:
+    """As many of the parts, the most important first, as fit on a line of `width`; the first is cut to it."""
+    line = ""
+    for part in parts:
+        longer = f"{line}; {part}" if line else part[:width]
+        if len(longer) > width:
+            break
+        line = longer
+    return line
+
+
+def _parts(moment: Moment, left_s: float | None, chats: int) -> list[str]:
+    books = moment.books
+    states = {state: books.states[state] for state in STATES}
+    still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
+    left = "" if left_s is None else f", {_clock(left_s)} left"
+    of = f" of {words.number(chats)}" if chats else ""
+    dropped = rate("dropped", books, moment.cut_off_confirmed)
+    between = interval_text(dropped).replace(" % to ", "-")
+    parts = [
+        f"{_clock(moment.elapsed_s)}{left}: {still}",
+        f"{words.number(books.verdicts.total())}{of} ended",
+        f"{words.number(dropped['most'])} dropped" + (f" ({between})" if between else ""),
+    ]
+    if moment.timeout_s is not None and books.gap.maximum is not None:
+        parts.append(f"margin {words.seconds(moment.timeout_s - books.gap.maximum)}")
+    late = books.lateness.quantile(0.99)
+    if late is not None:
+        parts.append(f"lateness p99 {words.seconds(late)}")
+    return parts
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -23,6 +23,7 @@ from chatload import exit_codes
 from chatload.analysis.metrics import Facts as GateFacts
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
+from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
 from chatload.report.summary import exit_code, summarize
 from chatload.session.books import Books
@@ -32,8 +33,9 @@ from chatload.store.reader import RunReader
 from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.facts import FLUSH_S, Facts
+from chatload.swarm.live import Course
 from chatload.swarm.plan import Plan, make_plan, preflight
-from chatload.swarm.progress import Progress
+from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
 
@@ -58,11 +60,12 @@ class Run:
         self.run_dir: Path | None = None
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
+        self.course = Course()
         self._writer: RunWriter | None = None
         self._cutter: WindowCutter | None = None
         self._worst = Worst()
         self._flusher: gevent.Greenlet | None = None
-        self._progress: Progress | None = None
+        self._progress: ProgressLine | None = None
         self._by_worker: dict[str, Books] = {}
         self._usage: dict[str, Usage] = {}
         self._drained: set[str] = set()
@@ -94,7 +97,7 @@ class Run:
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
-        self.run_dir, self.error = None, None
+        self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
@@ -102,10 +105,11 @@ class Run:
             self._cutter, self._worst = WindowCutter(time.time()), Worst()
             self.run_dir = run_dir
             if options.headless:
-                self._progress = Progress(sys.stderr, self.plan.chats)
+                self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
         if not self.is_master:
             self.monitor.start()
         self._flusher = gevent.spawn(self._flush_for_ever)
+        self.course.begin()
 
     # -- what users ask for ----------------------------------------------------------------------
 
@@ -144,7 +148,7 @@ class Run:
         books = self.books()
         self._cut_window(books, final)
         if self._progress is not None:
-            self._progress.show(books)
+            self._progress.show(self.moment())
         if not final:
             self._abort_if_hopeless(books)
 
@@ -159,6 +163,7 @@ class Run:
             self._ask_to_stop()
 
     def _keep(self, facts: dict[str, Any], worker: str) -> None:
+        self.course.saw(facts["sessions"])
         if self._writer is None:
             return
         try:
@@ -219,10 +224,20 @@ class Run:
             total.merge(books)
         return total
 
+    @property
+    def processes(self) -> int:
+        """Generator processes whose facts have come in."""
+        return len(self._by_worker)
+
+    def moment(self) -> Moment:
+        """The run as it stands, for those who watch."""
+        return self.course.moment(self)
+
     # -- the end ---------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """test_stopping on the master: have every worker stop its users and hand over its last facts."""
+        self.course.stop()
         if not self.is_master or self._writer is None:
             return
         awaited = set(self.runner.clients)
@@ -251,6 +266,7 @@ class Run:
         self._flush(final=True)
         if self._progress is not None:
             self._progress.close()
+            self._progress = None
         self._note_lost_workers()
         try:
             writer, self._writer = self._writer, None
@@ -259,6 +275,8 @@ class Run:
             write_outputs(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
+        finally:
+            self.course.end(self)
 
     def _note_lost_workers(self) -> None:
         if not self.is_master:

@@ -22,6 +22,7 @@ from chatload.protocol.wire import WireResult
 from chatload.session.lifecycle import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options
 from chatload.swarm.driver import Driver
+from chatload.swarm.live import attach
 from chatload.swarm.run import run_of
 
 log = logging.getLogger("chatload")
@@ -106,10 +107,12 @@ def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
     run = run_of(environment)
     parsed: Any = environment.parsed_options
-    if run.is_worker or parsed is None or not (parsed.headless or parsed.autostart):
+    if run.is_worker or parsed is None:
         return
     try:
-        run.check()
+        if parsed.headless or parsed.autostart:
+            run.check()
+        attach(run)
     except ChatloadError as error:
         _fail(error)
 

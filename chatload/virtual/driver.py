@@ -18,8 +18,9 @@ from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import PAUSE_AFTER_REFUSAL_S, ChatSession, SessionSettings
 from chatload.session.record import SessionRecord
+from chatload.simulator.answer import Answer, Hold
 from chatload.simulator.faults import Fault
-from chatload.simulator.model import Answer, ChatService
+from chatload.simulator.model import ChatService
 from chatload.virtual.network import NetworkModel, Stalls
 
 _NAMES = ResponseNames()
@@ -96,7 +97,7 @@ class VirtualSwarm:
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = ("held", "send", "sent", "session", "steps", "swarm", "waiting")
 
     def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
         self.swarm, self.session = swarm, session
@@ -104,6 +105,7 @@ class _Driven:
         self.waiting = 0
         self.sent = 0.0
         self.send: Send | None = None
+        self.held: _Held | None = None
         self._advance(None)
 
     def _advance(self, result: Result | None) -> None:
@@ -153,6 +155,14 @@ class _Driven:
         swarm = self.swarm
         fields = send.fields
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault)
+        if answer.held is None:
+            self.send_back(number, answer)
+        else:
+            self.held = _Held(self, number, answer.held)
+
+    def send_back(self, number: int, answer: Answer) -> None:
+        """The service answers; the answer may get lost."""
+        swarm = self.swarm
         if swarm.network.lost(swarm.random):
             return
         back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
@@ -161,6 +171,9 @@ class _Driven:
     def _give_up(self, number: int) -> None:
         if number == self.waiting and self.send is not None:
             self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail="timeout"))
+            held, swarm = self.held, self.swarm
+            if held is not None and held.number == number and not swarm.network.lost(swarm.random):
+                swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
     def _receive(self, number: int, what: Answer | WireResult) -> None:
         """An answer or a failure is there; the client takes it when it next runs."""
@@ -182,6 +195,44 @@ class _Driven:
             stopping=at >= swarm.stop_at,
         )
         swarm.at(at, self._advance, exchange)
+
+
+class _Held:
+    """A request the service holds: resumed when it is due or woken, until it is answered or given up."""
+
+    __slots__ = ("driven", "hold", "number", "over")
+
+    def __init__(self, driven: _Driven, number: int, hold: Hold) -> None:
+        self.driven, self.number, self.hold = driven, number, hold
+        self.over = False
+        hold.wake = self._wake
+        self._sleep()
+
+    def abandon(self) -> None:
+        """The client has hung up, and the service notices."""
+        if not self.over:
+            self.over = True
+            self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
+
+    def _sleep(self) -> None:
+        swarm = self.driven.swarm
+        swarm.at(max(swarm.now, swarm.service.hold_due(self.hold)), self._resume)
+
+    def _wake(self) -> None:
+        swarm = self.driven.swarm
+        if not self.over:
+            swarm.at(swarm.now, self._resume)
+
+    def _resume(self) -> None:
+        if self.over:
+            return
+        swarm = self.driven.swarm
+        answer = swarm.service.resume(swarm.now, self.hold)
+        if answer.held is not None:
+            self._sleep()
+            return
+        self.over = True
+        self.driven.send_back(self.number, answer)
 
 
 def _read(what: Answer | WireResult, inherited: bool) -> tuple[Reply, bool, bool]:

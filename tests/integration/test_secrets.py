@@ -12,13 +12,13 @@ import pytest
 
 from chatload.report.junit import write_junit
 from chatload.report.markdown import write_markdown
-from tests.integration.processes import HASTY, chatload, locust, simulator, summary_of
+from tests.integration.processes import ENV, HASTY, chatload, locust, simulator, summary_of
 from tests.integration.recorder import recorder
 
 pytestmark = pytest.mark.slow
 
 USER, PASSWORD = "loadtester-7f3a", "correct-horse-9d1e"
-APIKEY = "apikey-5b21c7d0e4f9"
+APIKEY, ENVKEY = "apikey-5b21c7d0e4f9", "from-the-environment-66c1d2"
 NICKNAME, SUBJECT = "Frederica Ümlaut-Okonjo", "invoice 2209-4471 of Okonjo Ltd"
 FAULTS = """
 seed = 5
@@ -47,7 +47,9 @@ chance = 0.02
 def dialect_with_an_api_key():
     text = (resources.files("chatload.protocol") / "dialects" / "gms-v2.toml").read_text()
     assert "[request.headers]\n" in text
-    return text.replace("[request.headers]\n", f'[request.headers]\napikey = "{APIKEY}"\n')
+    return text.replace(
+        "[request.headers]\n", f'[request.headers]\napikey = "{APIKEY}"\nX-Key = {{ env = "CHATLOAD_X_KEY" }}\n'
+    )
 
 
 def seen_on_the_wire(recording):
@@ -103,7 +105,8 @@ def keep(folder, name, process):
 
 
 @pytest.mark.parametrize("transport", ["lean", "requests"])
-def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path):
+def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
+    monkeypatch.setitem(ENV, "CHATLOAD_X_KEY", ENVKEY)
     run_dir = tmp_path / "run"
     script, dialect = tmp_path / "script.toml", tmp_path / "dialect.toml"
     script.write_text(f'nickname = "{NICKNAME}"\nsubject = "{SUBJECT}"\n{HASTY}')
@@ -128,10 +131,10 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path):
     write_junit(run_dir, summary)
 
     said = b"\n".join(recording.said)
-    for planted in (APIKEY, quote_plus(NICKNAME), quote_plus(SUBJECT)):
+    for planted in (APIKEY, ENVKEY, quote_plus(NICKNAME), quote_plus(SUBJECT)):
         assert planted.encode() in said, f"{planted} was never sent: the test proves nothing"
     login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    secrets = {"login": {USER, PASSWORD, login}, "apikey": {APIKEY}, "customer": {NICKNAME, SUBJECT}}
+    secrets = {"login": {USER, PASSWORD, login}, "apikey": {APIKEY, ENVKEY}, "customer": {NICKNAME, SUBJECT}}
     secrets |= seen_on_the_wire(recording)
     assert {kind: len(values) > 20 for kind, values in secrets.items() if kind in ("secureKey", "userId")} == {
         "secureKey": True, "userId": True,

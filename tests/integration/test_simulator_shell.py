@@ -7,60 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 
 from tests.integration.processes import ENV, ledger_of
-
-RUN = "from chatload.simulator.command import simulator; simulator()"
-BASE = "/genesys/2/chat/default"
-FORM = "application/x-www-form-urlencoded"
-
-
-@contextmanager
-def started(*options):
-    command = [sys.executable, "-c", RUN, "--port", "0", *map(str, options)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("listening on http://127.0.0.1:"), line + process.stderr.read()
-        yield process, line.split()[-1]
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+from tests.integration.wire import BASE, FORM, Wire, opened, started
 
 
 @pytest.fixture(scope="module")
 def host():
     with started("--flex-disconnect-timeout", 45) as (_, url):
         yield url
-
-
-class Wire:
-    """One keep-alive connection."""
-
-    def __init__(self, url):
-        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-
-    def ask(self, path, fields=(), method="POST", content_type=FORM):
-        headers = {"Content-Type": content_type} if content_type else {}
-        self.connection.request(method, path, urlencode(dict(fields)), headers)
-        answer = self.connection.getresponse()
-        return answer.status, answer.read()
-
-    def chat(self, path, **fields):
-        status, body = self.ask(path, fields)
-        assert status == 200, (status, body)
-        return json.loads(body)
-
-
-def opened(url):
-    wire = Wire(url)
-    first = wire.chat(BASE, nickname="Ann")
-    return wire, f"{BASE}/{first['chatId']}", {key: first[key] for key in ("userId", "secureKey", "alias")}, first
 
 
 def faults_file(tmp_path, text):

@@ -22,22 +22,101 @@ def test_gms_requests():
     assert poll.body == b"userId=u&secureKey=s&alias=7&transcriptPosition=4"
 
 
+KEYED = {"chat_id": "c", "user_id": "u", "secure_key": "s", "alias": "7"}
+IN_FORM = b"userId=u&secureKey=s&alias=7"
+IN_JSON = b'"credentials":{"userId":"u","secureKey":"s"},"alias":"7"'
+
+#: Operation, fields -> path after the chat's and body in gms-v2, body in webapi.
+EXACT = [
+    ("GetMessages", {"position": "4", "message": "dra ft"}, "refresh", b"&transcriptPosition=4&message=dra+ft",
+     b'"refreshChat","sessionId":"c",%b,"scriptPosition":4,"messageText":"dra ft"'),
+    ("SendMessage", {"message": "a&b=\u00e9", "message_type": "text"}, "send",
+     b"&message=a%26b%3D%C3%A9&messageType=text",
+     b'"sendMessage","sessionId":"c",%b,"messageText":"a&b=\xc3\xa9","messageType":"text"'),
+    ("StartTyping", {"message": "d"}, "startTyping", b"&message=d",
+     b'"typingStarted","sessionId":"c",%b,"messageText":"d"'),
+    ("StopTyping", {}, "stopTyping", b"", b'"typingStopped","sessionId":"c",%b'),
+    ("Disconnect", {}, "disconnect", b"", b'"logout","sessionId":"c",%b'),
+    ("UpdateNickname", {"nickname": "Bea"}, "updateNickname", b"&nickname=Bea",
+     b'"updateNickname","sessionId":"c",%b,"nickName":"Bea"'),
+    ("UpdateData", {"user_data.a[b]": "1", "user_data.": ""}, "updateData",
+     b"&userData%5Ba%5Bb%5D%5D=1&userData%5B%5D=",
+     b'"updateUserData","sessionId":"c",%b,"userData":{"a[b]":"1","":""}'),
+    ("PushUrl", {"url": "http://x/?a=1"}, "pushUrl", b"&pushUrl=http%3A%2F%2Fx%2F%3Fa%3D1",
+     b'"pushUrl","sessionId":"c",%b,"url":"http://x/?a=1"'),
+    ("CustomNotice", {"message": "n"}, "customNotice", b"&message=n",
+     b'"customNotice","sessionId":"c",%b,"messageText":"n"'),
+    ("ReadReceipt", {"position": "3"}, "readReceipt", b"&transcriptPosition=3",
+     b'"readReceipt","sessionId":"c",%b,"scriptPosition":3'),
+    ("FileLimits", {}, "file/limits", b"", b'"fileLimits","sessionId":"c",%b'),
+    ("FileDownload", {"file_id": "f/1"}, "file/f%2F1/download", b"",
+     b'"fileDownload","sessionId":"c",%b,"file":{"id":"f/1"}'),
+    ("FileDelete", {"file_id": "f"}, "file/f/delete", b"", b'"fileDelete","sessionId":"c",%b,"file":{"id":"f"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation, fields, path, form, json", EXACT, ids=[case[0] for case in EXACT])
+def test_the_exact_bytes_of_every_operation(operation, fields, path, form, json):
+    gms = load_dialect("gms-v2").encoder("s").encode(operation, {**KEYED, **fields})
+    assert (gms.method, gms.path) == ("POST", f"/genesys/2/chat/s/c/{path}")
+    assert gms.body == IN_FORM + form
+    webapi = load_dialect("webapi").encoder("s").encode(operation, {**KEYED, **fields})
+    assert (webapi.method, webapi.path) == ("POST", "/WebAPI/services/chat")
+    assert webapi.headers == (("Content-Type", "application/json"),)
+    assert webapi.body == b'{"serviceName":"s","operationName":%b}' % (json % IN_JSON)
+
+
+def test_opening_with_both_names_and_user_data():
+    fields = {"first_name": "A", "last_name": "B", "email": "a@b", "user_data.k": "v"}
+    gms = load_dialect("gms-v2").encoder("s").encode("RequestChat", fields)
+    assert gms.body == b"firstName=A&lastName=B&emailAddress=a%40b&userData%5Bk%5D=v"
+    webapi = load_dialect("webapi").encoder("s").encode("RequestChat", fields)
+    assert webapi.body == (
+        b'{"serviceName":"s","operationName":"requestChat","firstName":"A","lastName":"B",'
+        b'"emailAddress":"a@b","userData":{"k":"v"}}'
+    )
+
+
+def test_an_upload():
+    file = {**KEYED, "file_name": 'a".txt', "file_type": "text/plain"}
+    request = load_dialect("gms-v2").encoder("s").encode("FileUpload", file, b"\r\n--x")
+    kind, _, boundary = dict(request.headers)["Content-Type"].partition("; boundary=")
+    assert kind == "multipart/form-data"
+    assert request.body.count(b"--" + boundary.encode()) == 5
+    head = b'Content-Disposition: form-data; name="file"; filename="a%22.txt"\r\nContent-Type: text/plain\r\n'
+    assert head + b"\r\n\r\n--x\r\n" in request.body
+    assert b'Content-Disposition: form-data; name="secureKey"\r\n\r\ns\r\n' in request.body
+    webapi = load_dialect("webapi").encoder("s").encode("FileUpload", file, b"\x00\xff")
+    assert b'"file":{"name":"a\\".txt","type":"text/plain","base64":"AP8="}' in webapi.body
+
+
 def test_json_encoding_and_fixed_values(tmp_path):
     text = GMS.replace('encoding = "form"', 'encoding = "json"').replace(
-        'path = "/{chat_id}/disconnect"', 'path = "/one"\nfixed = { operationName = "Disconnect" }'
+        'path = "/{chat_id}/disconnect"',
+        'path = "/one"\nfixed = { operationName = "Disconnect", head = { v = 2, to = "{service}" } }',
     )
     file = tmp_path / "other.toml"
     file.write_text(text)
     request = load_dialect(str(file)).encoder("s").encode("Disconnect", {"user_id": "u"})
     assert request.path == "/genesys/2/chat/s/one"
-    assert request.body == b'{"operationName":"Disconnect","userId":"u"}'
+    assert request.body == b'{"operationName":"Disconnect","head":{"v":2,"to":"s"},"userId":"u"}'
+
+
+def test_a_dialect_may_lack_what_is_not_core():
+    lacking = GMS[: GMS.index("[operations.UpdateNickname]")] + GMS[GMS.index("[response]") :]
+    dialect = parse_dialect(lacking, "d.toml")
+    dialect.require(["RequestChat", "GetMessages", "Disconnect"])
+    with pytest.raises(UsageError, match="dialect 'gms-v2' has no operation FileUpload, PushUrl; describe it"):
+        dialect.require(["PushUrl", "SendMessage", "FileUpload"])
+    with pytest.raises(UsageError, match="no operation PushUrl"):
+        dialect.encoder("s").encode("PushUrl", {})
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ('name = "gms-v2"', "name = 2", "d.toml: name: expected text"),
-        ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected "form" or "json"'),
+        ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected "form", "json" or "multipart"'),
         (
             'prefix = "/genesys',
             'prefix = "genesys',
@@ -47,11 +126,67 @@ def test_json_encoding_and_fixed_values(tmp_path):
         (
             'nickname = "nickname"',
             'nick = "n"',
-            "d.toml: operations.RequestChat.parameters.nick: expected one of",
+            "d.toml: operations.RequestChat.parameters.nick: unknown key; expected one of",
         ),
         ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected seconds"),
         ("[server]", "[sever]", "d.toml: sever: unknown key"),
         ("[request]", "[request", "d.toml: not valid TOML"),
+        (
+            'path = "/{chat_id}/send"',
+            'path = "/{chat_id}/refresh/"',
+            "d.toml: operations.SendMessage.path: expected another path",
+        ),
+        (
+            'message_type = "messageType"',
+            'message_type = "userId"',
+            "d.toml: operations.SendMessage.parameters.message_type: expected a name of its own",
+        ),
+        (
+            'message_type = "messageType"',
+            "message_type = []",
+            "d.toml: operations.SendMessage.parameters.message_type: expected a name, or a list",
+        ),
+        (
+            'message_type = "messageType"',
+            'message_type = "{key}"',
+            "d.toml: operations.SendMessage.parameters.message_type: expected {key}",
+        ),
+        (
+            'user_data = ["userData", "{key}"] ',
+            'user_data = "{key}" ',
+            "d.toml: operations.RequestChat.parameters.user_data: expected {key}",
+        ),
+        (
+            'user_data = ["userData", "{key}"] ',
+            'user_data = "nick{key}" ',
+            "d.toml: operations.RequestChat.parameters.user_data: expected a name of its own",
+        ),
+        ('content = "file"', "", "d.toml: operations.FileUpload.content: expected the name"),
+        ('encoding = "multipart"', "", "d.toml: operations.FileUpload.encoding: expected"),
+        ('messages = "messages"', 'message = "messages"', "d.toml: response.message: unknown key"),
+        (
+            "[server]",
+            '[response.senders]\nClient = "A"\nAgent = "A"\n[server]',
+            "d.toml: response.senders: expected a different word",
+        ),
+        ("[server]", '[response.event]\nwho = "A"\n[server]', "d.toml: response.event.who: unknown key"),
+        (
+            "[request.headers]",
+            '[request.headers]\n"a b" = "c"',
+            "d.toml: request.headers.a b: expected a header's name",
+        ),
+        ("[request.headers]", '[request.headers]\nHost = "c"', "d.toml: request.headers.Host: expected to be left out"),
+        ("[request.headers]", "[request.headers]\nx = 1", "d.toml: request.headers.x: expected text"),
+        (
+            "[request.headers]",
+            "[request.fixed]\nx = { a = 1 }\n[request.headers]",
+            "d.toml: operations.RequestChat.fixed: expected text",
+        ),
+        (
+            'encoding = "form" ',
+            'numbers = ["position"]\nencoding = "form" ',
+            'd.toml: request.numbers: expected only with encoding "json"',
+        ),
     ],
 )
 def test_mistakes(old, new, says):

@@ -37,6 +37,14 @@ def test_merging_is_the_same_as_counting_in_one(ones, others):
     assert Histogram.from_dict(merged.to_dict()).to_dict() == merged.to_dict()
 
 
+@given(DURATIONS, DURATIONS)
+def test_the_sum_is_kept_to_the_microsecond_and_since_takes_it_away(ones, others):
+    before = filled(ones)
+    total = filled(ones + others)
+    assert total.total_us == sum(round(value * 1e6) for value in ones + others)
+    assert total.since(before).total_us == filled(others).total_us
+
+
 def test_an_empty_histogram_has_no_quantile():
     assert Histogram().quantile(0.5) is None
 

@@ -5,6 +5,7 @@ import pytest
 from chatload.errors import FileError
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import KINDS, Fault, FaultPlan
+from chatload.simulator.ledger import OPERATIONS
 from chatload.simulator.model import ChatService
 
 CONFIG = SimulatorConfig(flex_disconnect_timeout_s=10.0, agents=False, idle_alert_s=0.0)
@@ -141,6 +142,21 @@ def test_windows_count_from_the_first_process_too():
 def test_operations_narrow_a_fault():
     plan = FaultPlan([Fault("outage", operations=frozenset({"SendMessage"}))])
     assert plan.draw(0.0, "GetMessages") is None and plan.draw(0.0, "SendMessage")
+
+
+def test_every_operation_can_be_named_in_a_fault(tmp_path):
+    file = tmp_path / "faults.toml"
+    file.write_text(f'[[fault]]\nkind = "http_500"\noperations = {list(OPERATIONS)}\n')
+    plan = FaultPlan.load(file)
+    assert all(plan.draw(0.0, operation) for operation in OPERATIONS)
+
+
+def test_a_fault_hides_a_download_too():
+    chat = Chat(Fault("malformed", operations=frozenset({"FileDownload"})))
+    keys = {"user_id": chat.first["userId"], "secure_key": chat.first["secureKey"], "file_name": "a.txt"}
+    up = chat.service.process(1.0, "FileUpload", chat.first["chatId"], keys, None, b"secret").payload
+    answer = chat.ask(2.0, "FileDownload", file_id=up["userData"]["file-id"])
+    assert seen(answer) == "garbled" and b"secret" not in answer.raw and not answer.file_name
 
 
 def test_chance_is_drawn_from_the_seed():

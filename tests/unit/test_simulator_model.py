@@ -6,43 +6,7 @@ import pytest
 
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.model import ChatService
-
-TIMEOUT = 10.0
-QUIET = {"agents": False, "idle_alert_s": 0.0}
-
-
-def service(**changes):
-    return ChatService(SimulatorConfig(**{"flex_disconnect_timeout_s": TIMEOUT, **QUIET, **changes}))
-
-
-class Client:
-    """One customer, who keeps the keys it was given."""
-
-    def __init__(self, chats, at=0.0):
-        self.chats = chats
-        self.first = chats.process(at, "RequestChat", None, {"nickname": "Ann"}).payload
-        self.chat_id = self.first["chatId"]
-
-    def ask(self, at, operation="GetMessages", **fields):
-        keys = {
-            "user_id": self.first["userId"],
-            "secure_key": self.first["secureKey"],
-            "alias": self.first["alias"],
-        }
-        return self.chats.process(at, operation, self.chat_id, {**keys, **fields}).payload
-
-    def row(self, now):
-        (row,) = [row for row in self.chats.ledger_rows(now) if row["chat_id"] == self.chat_id]
-        return row
-
-
-def status(payload):
-    return payload["statusCode"], payload["chatEnded"]
-
-
-def kinds(payload):
-    return [(event["type"], event["from"]["type"]) for event in payload["messages"]]
-
+from tests.unit.simulated import TIMEOUT, Client, kinds, service, status
 
 # -- flex-disconnect-timeout -------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 from hypothesis import strategies as st
 
@@ -75,6 +76,41 @@ FAULTS = st.one_of(
     st.builds(fault, st.sampled_from(["status_1", "http_500", "drop_connection"]), st.just(1.0), WINDOWS),
 )
 TIMEOUTS = st.sampled_from([1.0, 2.0, 5.0])
+
+#: What a server may do besides: name -> settings. Times suit timeouts of a few seconds.
+HABITS = {
+    "alerts twice": {"idle_alert_s": 1.0, "idle_alert2_s": 0.7, "idle_close_s": 0.5},
+    "rotates keys": {"key_rotates_answers": 2},
+    "repeats events": {"repeat_events": 4},
+    "has bots": {"bot_chance": 0.6},
+    "has supervisors": {
+        "supervisor_chance": 0.7,
+        "supervisor_after_s": (0.1, 1.0),
+        "supervisor_stays_s": (0.1, 1.0),
+    },
+    "pushes notices": {"notice_every_s": 0.6},
+    "has talkative agents": {"agent_types": True, "agent_pushes_chance": 0.5},
+    "limits customers": {"limit_for_flex_users": 8, "limits_restore_threshold": 0.5},
+    "holds": {"long_poll_s": 0.7},
+}
+TRANSFERS = {"transfer_chance": 0.7, "transfer_after_s": (0.2, 3.0), "transfer_gap_s": (0.05, 1.5)}
+#: The same, where the engine's verdicts are known to go wrong: see test_findings.py.
+TROUBLE = {
+    "hands chats on": TRANSFERS,
+    "hands chats on to a namesake": {**TRANSFERS, "transfer_overlaps": True, "agents_share_name": True},
+    "holds for longer than the timeout": {"long_poll_s": 6.0},
+}  # fmt: skip
+
+
+@st.composite
+def habitual(draw, habits=HABITS, least=0):
+    """Schedules of a server with some of these habits, by the schedule's own seed: so all get their turn."""
+    schedule = draw(schedules())
+    random = Random(schedule.seed)
+    server = schedule.server
+    for name in random.sample(sorted(habits), random.randint(least, min(3, len(habits)))):
+        server = replace(server, **habits[name])
+    return replace(schedule, server=server)
 
 
 @st.composite

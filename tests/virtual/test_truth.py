@@ -1,13 +1,14 @@
 """Truth in virtual time: no proven verdict is contradicted by the server's own ledger."""
 
 from collections import Counter
+from dataclasses import replace
 
 import orjson
 from hypothesis import HealthCheck, given, settings
 
 from chatload.analysis.ledger import FIELDS, LedgerRow
 from chatload.analysis.reconcile import reconcile
-from tests.virtual.schedules import schedules
+from tests.virtual.schedules import HABITS, habitual
 
 SCHEDULES, CHATS = 220, 340
 seen = Counter()
@@ -17,7 +18,7 @@ seen = Counter()
     max_examples=SCHEDULES, deadline=None, database=None, derandomize=True,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-@given(schedules())
+@given(habitual())
 def check_schedule(schedule):
     run = schedule.run(CHATS)
     assert run.books.balanced(), run.books.to_dict()
@@ -25,6 +26,8 @@ def check_schedule(schedule):
     result = reconcile(run.records, [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger])
     assert not result.contradictions, result.contradictions[:3]
     check_blame(schedule, {record.blame for record in run.records})
+    server = schedule.server
+    seen.update(f"server {name}" for name, habit in HABITS.items() if server == replace(server, **habit))
     seen["schedules"] += 1
     seen["sessions"] += len(run.records)
     seen.update(record.verdict for record in run.records)
@@ -61,12 +64,13 @@ def test_no_proven_verdict_is_contradicted(capsys):
         "completed", "ended_by_agent", "closed_idle", "dropped_late", "dropped_early", "dropped_unproven",
         "refused", "failed", "gave_up", "cut_off",
         "blame plan", "blame generator", "blame server", "blame retries", "blame network",
+        *(f"server {name}" for name in HABITS),
     ):  # fmt: skip
         assert seen[name], name
 
 
 @settings(max_examples=10, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(schedules())
+@given(habitual())
 def test_the_same_seed_gives_the_same_run_byte_for_byte(schedule):
     def image():
         run = schedule.run(60)

@@ -1,0 +1,315 @@
+"""Requests read back: the inverse of encode, for a server that speaks a dialect."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+import orjson
+
+from chatload.protocol import form_data
+from chatload.protocol.encode import CONTENT_TYPES, form_name
+from chatload.protocol.names import Name, get_in
+from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
+
+if TYPE_CHECKING:
+    from chatload.protocol.dialect import Dialect, OperationWire
+
+_IN_PATH = ("service", "chat_id", "file_id")
+
+
+class RefusedError(Exception):
+    """What was sent is no request of the dialect's. http_status and text: what to answer."""
+
+    def __init__(self, http_status: int, text: str) -> None:
+        super().__init__(text)
+        self.http_status, self.text = http_status, text
+
+
+class Request(NamedTuple):
+    """One request as the chat service means it. fields: ours; chat_id is beside them. content: an
+    upload's bytes. service: the name it was sent to, None where the dialect carries none."""
+
+    operation: str
+    chat_id: str | None
+    fields: dict[str, str]
+    content: bytes | None
+    service: str | None
+
+
+class Place(NamedTuple):
+    """Where a path leads: HTTP method -> the operations there, and what the path itself says."""
+
+    methods: Mapping[str, _Group]
+    in_path: dict[str, str]
+
+
+class Decoder:
+    """Reads requests of one dialect. `find` what a path leads to, then `read` the body."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        grouped: dict[str, dict[str, dict[str, OperationWire]]] = {}
+        for operation, wire in dialect.operations.items():
+            path = (dialect.prefix + wire.path).rstrip("/")
+            grouped.setdefault(path, {}).setdefault(wire.method, {})[operation] = wire
+        # By the path's last part, so that one pattern has to be tried instead of all.
+        self._by_end: dict[str, list[tuple[re.Pattern[str], dict[str, _Group]]]] = {}
+        for path, methods in grouped.items():
+            groups = {method: _Group(dialect, operations) for method, operations in methods.items()}
+            end = path[path.rfind("/") + 1 :]
+            key = "" if "{" in end else end
+            self._by_end.setdefault(key, []).append((re.compile(_pattern(path)), groups))
+
+    def find(self, path: str) -> Place | None:
+        """What is at a path (percent-encoded, as it came; a slash at its end is tolerated)."""
+        if path.endswith("/"):
+            path = path[:-1]
+        end = path[path.rfind("/") + 1 :]
+        for key in (end, "") if end in self._by_end else ("",):
+            for pattern, methods in self._by_end.get(key, ()):
+                match = pattern.fullmatch(path)
+                if match:
+                    found = match.groupdict()
+                    return Place(methods, _unquoted(found) if "%" in path else found)
+        return None
+
+    def decode(self, method: str, path: str, content_type: str, body: bytes) -> Request:
+        """All of it; raises RefusedError."""
+        place = self.find(path)
+        if place is None:
+            raise RefusedError(404, "no such operation")
+        group = place.methods.get(method)
+        if group is None:
+            raise RefusedError(405, "method not allowed")
+        return group.read(place.in_path, content_type, body)
+
+
+class _Group:
+    """The operations of one path and method: one, or several that the body tells apart."""
+
+    def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:
+        self.operations = tuple(operations)
+        self.takes_files = UPLOAD in operations
+        self._readers = {wire.name: _Reader(operation, wire) for operation, wire in operations.items()}
+        self._only = None if dialect.operation is not None else next(iter(self._readers.values()))
+        self._name = dialect.operation
+        encodings = {wire.encoding for wire in operations.values()}
+        # A form may come as multipart, as browsers have it.
+        self._types: dict[str, Callable[[str, bytes], _Body]] = {}
+        if "json" in encodings:
+            self._types[CONTENT_TYPES["json"]] = _json_body
+        if encodings & {"form", "multipart"}:
+            self._types[CONTENT_TYPES["form"]] = _form_body
+        if "json" not in encodings or "multipart" in encodings:
+            self._types[CONTENT_TYPES["multipart"]] = _multipart_body
+        self.content_types = tuple(self._types)
+
+    def read(self, in_path: dict[str, str], content_type: str, body: bytes) -> Request:
+        """The request in a body; raises RefusedError."""
+        take = self._types.get(content_type)
+        if take is None:
+            take = self._types.get(content_type.partition(";")[0].strip().lower())
+        if take is None:
+            if body or content_type or self.content_types[0] == CONTENT_TYPES["json"]:
+                raise RefusedError(415, f"content type must be {' or '.join(self.content_types)}")
+            take = _form_body
+        parsed = take(content_type, body)
+        reader = self._only
+        if reader is None:
+            name = parsed.value(self._name or ())
+            reader = self._readers.get(name) if name is not None else None
+            if reader is None:
+                raise RefusedError(404, "no such operation" if name else "the body names no operation")
+        return reader.read(in_path, parsed)
+
+
+class _Reader:
+    """One operation, compiled."""
+
+    def __init__(self, operation: str, wire: OperationWire) -> None:
+        self.operation = operation
+        self.parameters = [(ours, name) for ours, name in wire.parameters.items() if ours != USER_DATA]
+        self.ours = {form_name(name): ours for ours, name in self.parameters}
+        self.user_data = wire.parameters.get(USER_DATA)
+        self.content = wire.content
+        service = [(name, value) for name, value in wire.fixed.items() if type(value) is str and "{service}" in value]
+        self.service = service[0] if service else None
+
+    def read(self, in_path: dict[str, str], body: _Body) -> Request:
+        fields = body.fields(self)
+        content = body.content(self, fields) if self.content is not None else None
+        service = in_path.get("service")
+        chat_id = in_path.get("chat_id")
+        if chat_id is None:
+            chat_id = fields.pop("chat_id", None)
+        if "file_id" in in_path:
+            fields["file_id"] = in_path["file_id"]
+        if service is None and self.service is not None:
+            name, pattern = self.service
+            before, _, after = pattern.partition("{service}")
+            service = _between(body.value((name,)) or "", before, after) or ""
+        return Request(self.operation, chat_id, fields, content, service)
+
+
+class _Body:
+    """A body, parsed, whose members have yet to be given meaning."""
+
+    def value(self, name: Name) -> str | None:
+        """The text at a name."""
+        raise NotImplementedError
+
+    def fields(self, reader: _Reader) -> dict[str, str]:
+        """Our fields in it."""
+        raise NotImplementedError
+
+    def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
+        """An upload's bytes; what else is said of the file is put into the fields."""
+        return None
+
+
+class _FormBody(_Body):
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """Name and value of everything in it, in order."""
+        for pair in self.text.split("&"):
+            name, _, value = pair.partition("=")
+            if "%" in value or "+" in value:
+                value = unquote_plus(value)
+            yield unquote_plus(name) if "%" in name or "+" in name else name, value
+
+    def value(self, name: Name) -> str | None:
+        wanted, found = form_name(name), None
+        for theirs, value in self.pairs():
+            if theirs == wanted:
+                found = value
+        return found
+
+    def fields(self, reader: _Reader) -> dict[str, str]:
+        names, fields = reader.ours, {}
+        for theirs, value in self.pairs():
+            ours = names.get(theirs)
+            if ours is not None:
+                fields[ours] = value
+            elif reader.user_data is not None:
+                key = _between(theirs, *_around(form_name(reader.user_data)))
+                if key is not None:
+                    fields[USER_DATA_PREFIX + key] = value
+        return fields
+
+
+class _MultipartBody(_FormBody):
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: list[form_data.Part]) -> None:
+        self.parts = parts
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        return ((part.name, part.value.decode("utf-8", "replace")) for part in self.parts if part.file_name is None)
+
+    def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
+        wanted = form_name(reader.content or ())
+        for part in self.parts:
+            if part.name == wanted and part.file_name is not None:
+                fields["file_name"] = part.file_name
+                if part.media_type:
+                    fields["file_type"] = part.media_type
+                return part.value
+        return None
+
+
+class _JsonBody(_Body):
+    __slots__ = ("data",)
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+
+    def value(self, name: Name) -> str | None:
+        return _as_text(get_in(self.data, name), name)
+
+    def fields(self, reader: _Reader) -> dict[str, str]:
+        fields = {}
+        for ours, name in reader.parameters:
+            value = _as_text(get_in(self.data, name), name)
+            if value is not None:
+                fields[ours] = value
+        if reader.user_data is not None:
+            *outer, last = reader.user_data
+            around = _around(last)
+            entries = get_in(self.data, tuple(outer))
+            if entries is not None and type(entries) is not dict:
+                raise RefusedError(400, f"{'.'.join(outer)} must be an object")
+            for theirs, value in (entries or {}).items():
+                key, text = _between(theirs, *around), _as_text(value, (*outer, theirs))
+                if key is not None and text is not None:
+                    fields[USER_DATA_PREFIX + key] = text
+        return fields
+
+    def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
+        text = self.value(reader.content or ())
+        if text is None:
+            return None
+        try:
+            return b64decode(text, validate=True)
+        except ValueError:
+            raise RefusedError(400, "the file must be base64") from None
+
+
+def _form_body(_: str, body: bytes) -> _Body:
+    return _FormBody(body.decode("utf-8", "replace"))
+
+
+def _multipart_body(content_type: str, body: bytes) -> _Body:
+    try:
+        return _MultipartBody(list(form_data.parse(content_type, body)))
+    except ValueError as error:
+        raise RefusedError(400, f"the body is not whole multipart/form-data: {error}") from None
+
+
+def _json_body(_: str, body: bytes) -> _Body:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise RefusedError(400, "the body is not JSON") from None
+    if type(data) is not dict:
+        raise RefusedError(400, "the body is not a JSON object")
+    return _JsonBody(data)
+
+
+def _as_text(value: Any, name: Name) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    if type(value) is bool:
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    raise RefusedError(400, f"{'.'.join(name)} must be text or a number")
+
+
+def _around(template: str) -> tuple[str, str]:
+    before, _, after = template.partition("{key}")
+    return before, after
+
+
+def _between(text: str, before: str, after: str) -> str | None:
+    """What is between the two, where the text begins and ends with them."""
+    if len(text) >= len(before) + len(after) and text.startswith(before) and text.endswith(after):
+        return text[len(before) : len(text) - len(after)]
+    return None
+
+
+def _unquoted(found: dict[str, str]) -> dict[str, str]:
+    return {name: unquote(value) for name, value in found.items()}
+
+
+def _pattern(path: str) -> str:
+    escaped = re.escape(path)
+    for name in _IN_PATH:
+        escaped = escaped.replace(re.escape("{" + name + "}"), f"(?P<{name}>[^/]+)")
+    return escaped

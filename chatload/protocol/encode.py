@@ -1,0 +1,173 @@
+"""Requests as bytes: each operation of a dialect is compiled once, then filled in."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+import orjson
+
+from chatload.errors import UsageError
+from chatload.protocol.form_data import Part, compose
+from chatload.protocol.names import Name, put_in
+from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX
+from chatload.protocol.secret import Secret, revealed
+from chatload.protocol.wire import WireRequest
+
+if TYPE_CHECKING:
+    from chatload.protocol.dialect import Dialect, OperationWire
+
+CONTENT_TYPES: Mapping[str, str] = {
+    "form": "application/x-www-form-urlencoded",
+    "json": "application/json",
+    "multipart": "multipart/form-data",
+}
+Headers = tuple[tuple[str, str], ...]
+
+
+def form_name(name: Name) -> str:
+    """A name in a form: what would be nested objects in JSON has brackets, as in `userData[key]`."""
+    return name[0] + "".join(f"[{part}]" for part in name[1:])
+
+
+class Encoder:
+    """Turns (operation, fields) into a WireRequest for one dialect and one service."""
+
+    def __init__(self, dialect: Dialect, service: str) -> None:
+        self._dialect_name = dialect.name
+        self._writers = {
+            name: _WRITERS[wire.encoding](dialect, wire, service) for name, wire in dialect.operations.items()
+        }
+
+    def encode(self, operation: str, fields: Mapping[str, str], content: bytes | None = None) -> WireRequest:
+        """The request for `operation`; fields the dialect has no name for are left out. content: an
+        upload's bytes. Raises UsageError for an operation the dialect does not have."""
+        writer = self._writers.get(operation)
+        if writer is None:
+            raise UsageError(f"dialect {self._dialect_name!r} has no operation {operation}")
+        return writer.write(fields, content)
+
+
+class _Writer:
+    """One operation, compiled."""
+
+    def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
+        self.method = wire.method
+        self.path = dialect.prefix.replace("{service}", quote(service, safe="")) + wire.path or "/"
+        self.in_path = [name for name in ("chat_id", "file_id") if "{" + name + "}" in self.path]
+        self.headers = _headers(dialect, CONTENT_TYPES[wire.encoding])
+        self.fixed: dict[str, Any] = {name: _filled(value, service) for name, value in wire.fixed.items()}
+        if dialect.operation is not None:
+            put_in(self.fixed, dialect.operation, wire.name)
+        self.parameters = [(ours, name) for ours, name in wire.parameters.items() if ours != USER_DATA]
+        self.user_data = wire.parameters.get(USER_DATA)
+        self.numbers = dialect.numbers
+        self.content = wire.content
+
+    def write(self, fields: Mapping[str, str], content: bytes | None) -> WireRequest:
+        path = self.path
+        for name in self.in_path:
+            path = path.replace("{" + name + "}", quote(fields.get(name, ""), safe=""))
+        return WireRequest(self.method, path, self.headers, self.body(fields, content))
+
+    def body(self, fields: Mapping[str, str], content: bytes | None) -> bytes:
+        raise NotImplementedError
+
+    def pairs(self, fields: Mapping[str, str]) -> list[tuple[Name, str, str]]:
+        """Name on the wire, our name and value of every field there is a name for."""
+        found = [(name, ours, fields[ours]) for ours, name in self.parameters if fields.get(ours) is not None]
+        if self.user_data is not None:
+            *outer, last = self.user_data
+            for ours, value in fields.items():
+                if ours.startswith(USER_DATA_PREFIX):
+                    key = ours[len(USER_DATA_PREFIX) :]
+                    found.append(((*outer, last.replace("{key}", key)), USER_DATA, value))
+        return found
+
+
+class _FormWriter(_Writer):
+    """Most requests of a load test go through here, so what can be quoted beforehand is."""
+
+    def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
+        super().__init__(dialect, wire, service)
+        self.before = [f"{quote_plus(name)}={quote_plus(_form_text(value))}" for name, value in self.fixed.items()]
+        self.quoted = [(ours, quote_plus(form_name(name)) + "=") for ours, name in self.parameters]
+
+    def body(self, fields: Mapping[str, str], content: bytes | None) -> bytes:
+        parts = self.before.copy()
+        get = fields.get
+        for ours, quoted in self.quoted:
+            value = get(ours)
+            if value is not None:
+                parts.append(quoted + (value if value.isalnum() and value.isascii() else quote_plus(value)))
+        if self.user_data is not None:
+            for name, ours, value in self.pairs(fields):
+                if ours == USER_DATA:
+                    parts.append(f"{quote_plus(form_name(name))}={quote_plus(value)}")
+        return "&".join(parts).encode("ascii")
+
+
+class _JsonWriter(_Writer):
+    def body(self, fields: Mapping[str, str], content: bytes | None) -> bytes:
+        values = _copied(self.fixed)
+        for name, ours, value in self.pairs(fields):
+            put_in(values, name, int(value) if ours in self.numbers and _is_number(value) else value)
+        if self.content is not None and content is not None:
+            put_in(values, self.content, b64encode(content).decode())
+        return orjson.dumps(values)
+
+
+class _MultipartWriter(_Writer):
+    def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
+        super().__init__(dialect, wire, service)
+        # One for all requests, so that their headers are the same; nobody guesses it into a file.
+        self.boundary = f"chatload{secrets.token_hex(16)}"
+        self.headers = _headers(dialect, f"{CONTENT_TYPES['multipart']}; boundary={self.boundary}", own=True)
+
+    def body(self, fields: Mapping[str, str], content: bytes | None) -> bytes:
+        parts = [Part(name, _form_text(value).encode()) for name, value in self.fixed.items()]
+        parts += [Part(form_name(name), value.encode()) for name, _, value in self.pairs(fields)]
+        if self.content is not None and content is not None:
+            file_name, file_type = fields.get("file_name", "file"), fields.get("file_type", "")
+            parts.append(Part(form_name(self.content), content, file_name, _one_line(file_type)))
+        return compose(parts, self.boundary)
+
+
+_WRITERS: Mapping[str, type[_Writer]] = {"form": _FormWriter, "json": _JsonWriter, "multipart": _MultipartWriter}
+
+
+def _headers(dialect: Dialect, content_type: str, own: bool = False) -> Headers:
+    """own: the content type has to be ours, whatever the dialect's headers say."""
+    given = {name: revealed(value) for name, value in dialect.headers.items()}
+    theirs = [name for name in given if name.lower() == "content-type"]
+    if own or not theirs:
+        given = {"Content-Type": content_type, **{name: value for name, value in given.items() if name not in theirs}}
+    return tuple(given.items())
+
+
+def _filled(value: Any, service: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(inner, service) for name, inner in value.items()}
+    if isinstance(value, Secret):
+        return value.reveal()
+    return value.replace("{service}", service) if isinstance(value, str) else value
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _copied(value) if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def _is_number(value: str) -> bool:
+    """Whether it is a whole number that comes back from JSON as it is."""
+    return len(value) < 16 and value.isascii() and value.isdigit() and value == str(int(value))
+
+
+def _form_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one_line(value: str) -> str:
+    return "".join(c for c in value if c.isprintable())

@@ -1,0 +1,206 @@
+"""The figures of a run that is not over: one plain dict, and the same as rows of a table.
+
+Live or after the fact, a figure has one name and one way to be worked out: where summary.json has it,
+it is computed there, and when the run is over the two are equal.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, Literal
+
+from chatload.analysis.metrics import Facts, metric_named
+from chatload.analysis.rates import CONFIDENCE, interval
+from chatload.analysis.thresholds import percent
+from chatload.report import words
+from chatload.report.summary import measured
+from chatload.session.books import Books
+from chatload.session.record import Blame, Verdict
+
+Phase = Literal["ready", "running", "stopping", "ended"]
+#: The states of an open session.
+STATES = ("opening", "held", "retrying", "leaving")
+#: Columns of `rows`, with their headings.
+COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
+_RATES = ("dropped_late", "dropped")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run as it stands: the phase it is in, and the books of all its processes.
+
+    timeout_s: its flex-disconnect-timeout (seconds), None before there was a run. elapsed_s: how long
+    it has been going, or went. processes: those whose facts have come in. cut_off_confirmed: of the
+    sessions cut off, those whose goodbye was confirmed. run: the name of its folder.
+    """
+
+    phase: Phase
+    books: Books
+    timeout_s: float | None = None
+    elapsed_s: float = 0.0
+    processes: int = 0
+    cut_off_confirmed: int = 0
+    run: str = ""
+
+
+def figures(moment: Moment) -> dict[str, Any]:
+    """All figures of a moment: plain values, durations in seconds, None where nothing was measured."""
+    books = moment.books
+    outcomes = sum(by.total() for by in books.outcomes.values())
+    return {
+        "phase": moment.phase,
+        "run": moment.run,
+        "elapsed_s": round(moment.elapsed_s, 3),
+        "flex_disconnect_timeout_s": moment.timeout_s,
+        "sessions": {
+            "started": books.started,
+            "ended": books.verdicts.total(),
+            "open": books.started - books.verdicts.total(),
+            "by_state": {state: books.states[state] for state in STATES},
+            "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
+            "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "cut_off_confirmed": moment.cut_off_confirmed,
+        },
+        "rates": {name: rate(name, books, moment.cut_off_confirmed) for name in _RATES},
+        "books": {
+            "sessions_started": books.started,
+            "sessions_ended": books.verdicts.total(),
+            "requests_sent": books.sent.total(),
+            "requests_with_outcome": outcomes,
+        },
+        **measured(books, moment.timeout_s, moment.processes),
+    }
+
+
+def rate(verdict: str, books: Books, cut_off_confirmed: int = 0) -> dict[str, Any]:
+    """How often sessions come to `verdict` (or "dropped"), with its exact interval, as thresholds have it.
+
+    least: surely so; most: possibly so, counting every session whose end has more than one reading; of: the
+    sessions it is a share of. The interval covers both, and holds for sessions that are independent.
+    """
+    share = metric_named(f"{verdict}.rate").share(Facts(books, cut_off_confirmed=cut_off_confirmed))
+    n = share.n
+    least, most = min(share.least, n), min(share.most, n)
+    return {
+        "least": share.least,
+        "most": share.most,
+        "of": n,
+        "rate": share.counted / n if n else None,
+        "low": interval(least, n)[0] if n else None,
+        "high": interval(most, n)[1] if n else None,
+        "confidence": CONFIDENCE,
+    }
+
+
+def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The figures as a table with COLUMNS; of an area's rows only the first names it."""
+    table: list[dict[str, str]] = []
+    before = ""
+    for area, figure, value, note in _rows(figures):
+        table.append({"area": "" if area == before else area, "figure": figure, "value": value, "note": note})
+        before = area
+    return table
+
+
+def to_csv(figures: Mapping[str, Any]) -> str:
+    """Every figure on a line of its own, under its path in the JSON."""
+    stream = StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(("figure", "value"))
+    writer.writerows(_flat(figures))
+    return stream.getvalue()
+
+
+def interval_text(rate: Mapping[str, Any]) -> str:
+    """The interval of a rate in words; empty where there is none."""
+    if rate["low"] is None:
+        return ""
+    return f"{percent(rate['low'], up=False)} to {percent(rate['high'], up=True)}"
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, "" if value is None else value
+
+
+_Row = tuple[str, str, str, str]
+_STATE_NOTES = {
+    "opening": "RequestChat under way",
+    "held": "refreshed in time so far",
+    "retrying": "the last request was unsuccessful",
+    "leaving": "saying goodbye",
+}
+
+
+def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    """What one looks for first comes first: the answer, the state of things, their health, then the counts."""
+    sessions = figures["sessions"]
+    timeout = figures["flex_disconnect_timeout_s"]
+    where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
+    yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
+    for name, entry in figures["rates"].items():
+        yield "drop rate", name, "" if entry["rate"] is None else words.percent(entry["rate"]), _rate_note(entry)
+    yield "sessions", "started", words.number(sessions["started"]), ""
+    yield "sessions", "open", words.number(sessions["open"]), ""
+    for state, n in sessions["by_state"].items():
+        yield "open, by state", state, words.number(n), _STATE_NOTES[state]
+    yield from _health_rows(figures)
+    ended = sessions["ended"]
+    for verdict, n in sessions["by_verdict"].items():
+        note = words.percent(n / ended) if n else ""
+        if verdict == "cut_off" and n:
+            note += f"; {words.number(sessions['cut_off_confirmed'])} with goodbye confirmed"
+        yield "ended, by verdict", verdict, words.number(n), note
+    for blame, n in sessions["dropped_late_by_blame"].items():
+        yield "dropped_late, by blame", blame, words.number(n), ""
+    yield from _request_rows(figures)
+
+
+def _rate_note(entry: Mapping[str, Any]) -> str:
+    if entry["low"] is None:
+        return "no session whose fate is known yet"
+    seen = f"{words.number(entry['least'])} proven"
+    if entry["most"] > entry["least"]:
+        seen += f", {words.number(entry['most'])} possible"
+    chance = f"{100 * entry['confidence']:g} % interval if drops are independent"
+    return f"{interval_text(entry)} ({chance}): {seen}, of {words.plural(entry['of'], 'session')}"
+
+
+def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    refresh, generator = figures["refresh"], figures["generator"]
+    margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
+    over = f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
+    left = _percentiles(margin, ("p1", "p50"))
+    yield "margin", "min", words.seconds(margin["min"]), f"{left}, {over}" if left else over
+    yield "gap", "max", words.seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
+    yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
+    stalls, longest = generator["stalls"], words.seconds(generator["longest_stall_s"])
+    stood = f"stood still for {words.seconds(generator['stalled_s'])} in all, longest {longest}"
+    yield "generator", "stalls", words.number(stalls), stood if stalls else "never stood still"
+    processes = words.plural(generator["processes"], "process", "processes")
+    yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
+
+
+def _percentiles(tail: Mapping[str, float | None], names: Iterable[str]) -> str:
+    known = [name for name in names if tail[name] is not None]
+    return ", ".join(f"{name.replace('_', '.')} {words.seconds(tail[name])}" for name in known)
+
+
+def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    for operation, entry in figures["requests"]["by_operation"].items():
+        latency = _percentiles(entry["latency_s"], ("p50", "p99", "p99_9", "max"))
+        yield "requests sent", operation, words.number(entry["sent"]), f"latency {latency}" if latency else ""
+    books = figures["books"]
+    yield "books", "sessions", *_balance(books["sessions_started"], books["sessions_ended"], "ended", "open")
+    outcomes = books["requests_with_outcome"]
+    yield "books", "requests", *_balance(books["requests_sent"], outcomes, "outcomes", "under way")
+
+
+def _balance(begun: int, over: int, word: str, rest: str) -> tuple[str, str]:
+    return words.number(begun), f"= {words.number(over)} {word} + {words.number(begun - over)} {rest}"

@@ -1,0 +1,69 @@
+"""A running swarm's figures for those who watch: where the run is in its course, the web UI's tab, the endpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from chatload.report.live import Moment, Phase
+from chatload.session.books import Books
+from chatload.session.record import Verdict
+from chatload.swarm.metrics import open_endpoint
+from chatload.swarm.web import add_tab
+
+if TYPE_CHECKING:
+    from chatload.swarm.run import Run
+
+
+class Course:
+    """The course of one run, on the master or in a single process. Once over, its last moment stays as it is."""
+
+    def __init__(self) -> None:
+        self._phase: Phase = "ready"
+        self._began = 0.0
+        self._cut_off_confirmed = 0
+        self._last = Moment("ready", Books())
+
+    def begin(self) -> None:
+        """The run has begun."""
+        self._phase, self._began = "running", time.monotonic()
+
+    def stop(self) -> None:
+        """Its chats are to say goodbye."""
+        if self._phase == "running":
+            self._phase = "stopping"
+
+    def saw(self, sessions: Iterable[Mapping[str, Any]]) -> None:
+        """These sessions are over."""
+        for row in sessions:
+            self._cut_off_confirmed += row["verdict"] == Verdict.CUT_OFF and bool(row["goodbye_confirmed"])
+
+    def end(self, run: Run) -> None:
+        """Its facts are all in: what is shown from now on is what its files say."""
+        self._phase = "ended"
+        self._last = self._now(run)
+
+    def moment(self, run: Run) -> Moment:
+        """The run as it stands."""
+        return self._last if self._phase in ("ready", "ended") else self._now(run)
+
+    def _now(self, run: Run) -> Moment:
+        return Moment(
+            phase=self._phase,
+            books=run.books(),
+            timeout_s=None if run.plan is None else run.plan.settings.timeout_s,
+            elapsed_s=time.monotonic() - self._began,
+            processes=run.processes,
+            cut_off_confirmed=self._cut_off_confirmed,
+            run="" if run.run_dir is None else run.run_dir.absolute().name,
+        )
+
+
+def attach(run: Run) -> None:
+    """init: give the web UI its tab and open the Prometheus endpoint, where wanted; raises UsageError."""
+    if run.is_worker:
+        return
+    if run.environment.web_ui is not None:
+        add_tab(run.environment.web_ui, run.moment)
+    open_endpoint(run.environment.parsed_options, run.moment)

@@ -1,0 +1,83 @@
+"""Watching a running swarm: its web UI's addresses, and a master with two workers."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+
+from tests.integration.processes import CHAT, ENV
+from tests.integration.test_stopping import free_port, wait_for
+
+
+class WebUI:
+    """Locust's web UI at `base`."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def text(self, path, **form):
+        data = urllib.parse.urlencode(form).encode() if form else None
+        with urllib.request.urlopen(f"{self.base}{path}", data, timeout=60) as answer:
+            return answer.read().decode()
+
+    def json(self, path, **form):
+        return json.loads(self.text(path, **form))
+
+    def figures(self):
+        return self.json("/chatload/live")
+
+    def up(self, workers=0):
+        """Whether it answers, with so many workers ready."""
+        try:
+            return self.json("/worker-count")["worker_count"] == workers
+        except urllib.error.URLError:
+            return False
+
+    def start(self, users, **settings):
+        answer = self.json("/swarm", user_count=users, spawn_rate=users, **settings)
+        assert answer["success"], answer
+
+
+def popen(*options, **more):
+    command = [sys.executable, "-m", "locust", "-f", str(CHAT), "--loglevel", "WARNING", *map(str, options)]
+    return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+
+
+@contextmanager
+def web_ui(host, *options, workers=0, base_path=""):
+    """A Locust with its web UI, alone or the master of so many workers, below `base_path`; gives the WebUI."""
+    web, bind = free_port(), free_port()
+    master = ("--master", "--master-bind-port", bind) if workers else ()
+    processes = [
+        popen(
+            "--host",
+            host,
+            "--web-host",
+            "127.0.0.1",
+            "--web-port",
+            web,
+            "--web-base-path",
+            base_path,
+            *master,
+            *options,
+        )
+    ]
+    processes += [popen("--worker", "--master-port", bind) for _ in range(workers)]
+    ui = WebUI(f"http://127.0.0.1:{web}{base_path}")
+    try:
+        wait_for(lambda: ui.up(workers))
+        yield ui
+    finally:
+        # A worker that has just stopped is unknown to its master for --stop-timeout: it would not be told to quit.
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                out, _ = process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            assert "Traceback" not in out, out

@@ -1,0 +1,139 @@
+"""The figures of a running run: equal to the summary's, their rates exact, the same as table and CSV."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.report.live import COLUMNS, Moment, figures, rate, rows, to_csv
+from chatload.report.summary import write_summary
+from chatload.session.books import Books
+from chatload.session.effects import Exchange
+from chatload.session.record import SessionRecord, Verdict
+from chatload.store.writer import RunWriter
+
+
+def ended(**by_verdict):
+    """Books in which so many sessions ended in each way."""
+    books = Books()
+    for verdict, n in by_verdict.items():
+        for _ in range(n):
+            books.started += 1
+            books.session(SessionRecord("c", verdict, "network" if verdict == "dropped_late" else ""))
+    return books
+
+
+def busy():
+    books = ended(completed=7, dropped_late=2, dropped_unproven=1, cut_off=2)
+    books.started += 3
+    books.moved("", "held")
+    books.moved("", "held")
+    books.moved("", "retrying")
+    for outcome in (Outcome.FINE, Outcome.FINE, Outcome.UNSUCCESSFUL):
+        books.sent["GetMessages"] += 1
+        books.request("GetMessages", Exchange(0, 1, 1.25, Reply(outcome, False)))
+    books.sent["RequestChat"] += 1
+    books.gap.add(20.0)
+    books.gap.add(44.0)
+    books.lateness.add(0.002)
+    books.stall(0.4)
+    return books
+
+
+def at(books, phase="running", confirmed=2):
+    return Moment(phase, books, 45.0, 12.5, 3, confirmed, "mine")
+
+
+def test_what_summary_json_has_too_is_equal(tmp_path):
+    books = ended(completed=3, dropped_late=2, cut_off=1)
+    books.gap.add(44.0)
+    books.lateness.add(0.002)
+    with RunWriter.create(tmp_path, {"name": "mine", "flex_disconnect_timeout": 45.0}, 1000.0) as writer:
+        writer.add_sessions(
+            [SessionRecord(f"c{i}", v) for i, v in enumerate(["completed"] * 3 + ["dropped_late"] * 2)]
+            + [SessionRecord("c5", "cut_off", goodbye_confirmed=True)]
+        )
+        writer.put_books("w1", books)
+        writer.finish(1300.0)
+    summary = write_summary(tmp_path)
+    found = figures(Moment("ended", books, 45.0, 300.0, 1, 1))
+    for key in ("requests", "refresh", "generator"):
+        assert found[key] == summary[key]
+    assert {key: found["sessions"][key] for key in summary["sessions"]} == summary["sessions"]
+    assert {key: summary["books"][key] for key in found["books"]} == found["books"]
+    assert summary["books"]["balanced"]
+
+
+def test_open_sessions_are_those_in_a_state():
+    found = figures(at(busy()))["sessions"]
+    assert found["by_state"] == {"opening": 0, "held": 2, "retrying": 1, "leaving": 0}
+    assert (found["started"], found["ended"], found["open"]) == (15, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("by_verdict", "confirmed", "of", "seen", "low", "high"),
+    [
+        ({}, 0, 0, None, None, None),
+        # Clopper-Pearson, two-sided: 1 - 0.025 ** (1/100)
+        ({"completed": 100}, 0, 100, 0.0, 0.0, 0.0362167),
+        # 3 of 100: R's binom.test(3, 100)$conf.int
+        ({"completed": 97, "dropped_late": 3}, 0, 100, 0.03, 0.006229972, 0.08517605),
+        # 3 surely and 5 possibly of 100: the lower bound of 3, the upper of 5
+        ({"completed": 95, "dropped_late": 3, "dropped_unproven": 2}, 0, 100, 0.03, 0.006229972, 0.1128349),
+        # Refused never began; a goodbye that was not confirmed says nothing.
+        ({"completed": 97, "dropped_late": 3, "refused": 9, "cut_off": 5}, 0, 100, 0.03, 0.006229972, 0.08517605),
+        ({"completed": 90, "dropped_late": 3, "cut_off": 9}, 7, 100, 0.03, 0.006229972, 0.08517605),
+        ({"cut_off": 5}, 0, 0, None, None, None),
+    ],
+)
+def test_drop_rate_and_its_interval(by_verdict, confirmed, of, seen, low, high):
+    found = rate("dropped_late", ended(**by_verdict), confirmed)
+    assert found["of"] == of
+    assert found["rate"] == (None if seen is None else pytest.approx(seen))
+    assert (found["low"], found["high"]) == (
+        (None, None) if low is None else (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    )
+
+
+def cells(moment):
+    """(area, figure) -> (value, note), areas filled in."""
+    found, area = {}, ""
+    for row in rows(figures(moment)):
+        area = row["area"] or area
+        found[area, row["figure"]] = (row["value"], row["note"])
+    return found
+
+
+def test_the_table_says_what_the_figures_say():
+    found = cells(at(busy()))
+    assert found["run", "running"] == ("12.5 s", "mine, flex-disconnect-timeout 45 s")
+    assert found["open, by state", "retrying"][0] == "1"
+    assert found["drop rate", "dropped_late"][0] == "16.7 %"
+    assert "2 proven, 3 possible, of 12 sessions" in found["drop rate", "dropped_late"][1]
+    assert found["ended, by verdict", "cut_off"] == ("2", "16.7 %; 2 with goodbye confirmed")
+    assert found["dropped_late, by blame", "network"][0] == "2"
+    assert found["margin", "min"][0] == "1.00 s"
+    assert found["lateness", "max"][0] == "2 ms"
+    assert found["generator", "stalls"] == ("1", "stood still for 400 ms in all, longest 400 ms")
+    assert found["requests sent", "GetMessages"][0] == "3"
+    assert found["books", "sessions"] == ("15", "= 12 ended + 3 open")
+    assert found["books", "requests"] == ("4", "= 3 outcomes + 1 under way")
+    assert {verdict for area, verdict in found if area == "ended, by verdict"} == {v.value for v in Verdict}
+
+
+def test_before_any_run_there_is_a_table_too():
+    moment = Moment("ready", Books())
+    assert cells(moment)["run", "ready"] == ("0.0 s", "no run yet")
+    assert cells(moment)["drop rate", "dropped"] == ("", "no session whose fate is known yet")
+    assert all(set(row) == set(COLUMNS) for row in rows(figures(moment)))
+
+
+def test_figures_are_json_and_csv():
+    found = json.loads(json.dumps(figures(at(busy())), allow_nan=False))
+    lines = dict(list(csv.reader(io.StringIO(to_csv(found))))[1:])
+    assert lines["sessions.by_verdict.dropped_late"] == "2"
+    assert lines["refresh.margin_s.min"] == "1.0"
+    assert lines["requests.by_operation.RequestChat.latency_s.max"] == ""

@@ -1,0 +1,73 @@
+"""The line that says how a headless run is going: what it says, how long it is, and how often a log gets one."""
+
+import io
+
+import pytest
+
+from chatload.report.live import Moment
+from chatload.session.books import Books
+from chatload.swarm.progress import ProgressLine, fit, time_left
+from tests.unit.test_live import busy
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "run_time", "ended", "chats", "left"),
+    [
+        (10, None, 5, 0, None),
+        (10, 60, 5, 0, 50),
+        (70, 60, 5, 0, 0),
+        (10, None, 0, 20, None),
+        (10, None, 5, 20, 30),
+        (10, None, 25, 20, 0),
+        (10, 25, 5, 20, 15),  # the time comes first
+        (10, 60, 5, 20, 30),  # the chats do
+        (10, 60, 0, 20, 50),
+    ],
+)
+def test_time_left(elapsed, run_time, ended, chats, left):
+    assert time_left(elapsed, run_time, ended, chats) == left
+
+
+@pytest.mark.parametrize(
+    ("width", "line"), [(80, "one; two; three"), (15, "one; two; three"), (14, "one; two"), (7, "one"), (2, "on")]
+)
+def test_what_does_not_fit_is_left_out_from_the_end(width, line):
+    assert fit(["one", "two", "three"], width) == line
+
+
+def moment(elapsed, books=None):
+    books = busy() if books is None else books
+    return Moment("running", books, 45.0, elapsed, 1, books.verdicts["cut_off"], "mine")
+
+
+def logged(elapsed, chats=0, run_time=None, books=None):
+    stream = io.StringIO()
+    line = ProgressLine(stream, chats, run_time)
+    for now in elapsed:
+        line.show(moment(now, books))
+    line.close()
+    return stream.getvalue()
+
+
+def test_a_line_says_states_drops_with_their_interval_and_margin():
+    assert logged([65], run_time=600) == (
+        "1:05, 8:55 left: 2 held, 1 retrying; 12 ended; 3 dropped (2-58 %); margin 1.00 s\n"
+    )
+    assert logged([5], chats=40) == "0:05, 0:12 left: 2 held, 1 retrying; 12 of 40 ended; 3 dropped (2-58 %)\n"
+
+
+def test_a_run_of_which_nothing_is_known_yet():
+    assert logged([0.2], books=Books()) == "0:00: 0 held; 0 ended; 0 dropped\n"
+
+
+def test_a_log_gets_a_line_every_five_seconds_and_the_last():
+    lines = logged(range(1, 14)).splitlines()
+    assert [line.split(":")[1] for line in lines] == ["01", "06", "11", "13"]
+
+
+def test_lines_of_a_log_fit_80_columns_and_hold_no_control_characters():
+    books = busy()
+    for state in ("opening", "held", "retrying", "leaving"):
+        books.states[state] = 123456
+    text = logged([3599, 36000], chats=10**6, run_time=10**5, books=books)
+    assert all(len(line) <= 80 and line.isprintable() for line in text.splitlines())
