@@ -19,16 +19,16 @@ _AXIS = {
     **{"tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
     **{"labelPadding": 6, "titlePadding": 8},
 }
+_LEGEND = {
+    **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12},
+    **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 2},
+}
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "background": "transparent",
     "padding": {"left": 2, "right": 8, "top": 4, "bottom": 2},
     "view": {"stroke": None},
     "axis": _AXIS,
-    "legend": {
-        **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12},
-        **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 2},
-    },
 }
 _GEOMETRY = re.compile(r' (?:d|transform|opacity|fill-opacity|width|height)="[^"<]*"')
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
@@ -52,8 +52,8 @@ def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
 
 
 def _draw(spec: Spec, frame: Frame, label: str) -> Markup:
-    columns = {} if frame is WIDE else {"columns": 2}
-    config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": {**_CONFIG["legend"], **columns}}
+    legend = _LEGEND if frame is WIDE else {**_LEGEND, "columns": 2}
+    config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": legend}
     fit = {"type": "fit-x", "contains": "padding"}
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -101,7 +101,8 @@ def intervals(rows: Rows) -> Spec:
     name = {"field": "name", "type": "nominal", "sort": None, "title": None,
             "axis": {"grid": False, "minExtent": 130, "labelColor": "var(--ink)"}}  # fmt: skip
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    share = {"title": "share of the sessions, % (root scale)", "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
+    share = {"title": "share of the sessions, % (root scale)",
+             "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
              "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
     bar = {"x": {"field": "low", "type": "quantitative", **share}, "x2": {"field": "high"}}
     dot = {"x": {"field": "share", "type": "quantitative", **share}}

@@ -157,7 +157,7 @@ def _deadline(timeline: Timeline, canvas: _Canvas) -> Iterator[Spec]:
 
 def _requests(canvas: _Canvas) -> Iterator[Spec]:
     """A bar from leaving to answer or failure, a mark where it left, and in words what became of it."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             **{"lane": lane, "from": step.left, "to": step.over, "kind": step.kind, "tip": _tip(step)},
             "says": f"{step.says}: last sure contact" if step.sure else step.says,
@@ -196,7 +196,9 @@ def _went(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Sp
     yield from _texts(texts, canvas)
 
 
-def _rect(start: float, end: float, canvas: _Canvas, colour: str, opacity: float, lane: str = "", tip: str = "") -> Spec:
+def _rect(
+    start: float, end: float, canvas: _Canvas, colour: str, opacity: float, lane: str = "", tip: str = ""
+) -> Spec:
     """A block over one lane, or over all of them."""
     mark: Spec = {"type": "bar" if lane else "rect", "color": colour, "opacity": opacity, "aria": bool(tip)}
     encoding: Spec = {"x": {**canvas.x, "field": "from"}, "x2": {"field": "to"}}

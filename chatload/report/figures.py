@@ -22,15 +22,15 @@ _STATE_COLOURS = {
 }  # fmt: skip
 #: Heat maps drawn; every operation is in the table of latencies.
 _HEAT_MAPS = 3
-#: Bars of equal width up to the timeout; and how much longer than its start a bar on a log scale is.
-_BARS, _GROWS = 30, 1.25
+#: Bars of equal width up to the timeout and in all; and how much longer than its start a bar on a log scale is.
+_BARS, _MOST_BARS, _GROWS = 30, 90, 1.25
 
 
 class Table(NamedTuple):
     """A chart's figures: heads of the columns, and rows of cells."""
 
     heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 class Chart(NamedTuple):
@@ -67,6 +67,8 @@ def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
         if timeout_s is not None:
             beyond = books.gap.count_above(timeout_s)[1]
             said += f" {words.plural(beyond, 'gap')} of {words.number(books.gap.count)} reached past the timeout."
+            if (books.gap.maximum or 0.0) > timeout_s * (_MOST_BARS + 1) / _BARS:
+                said += f" The last bar has all above {words.seconds(timeout_s * _MOST_BARS / _BARS)}."
         heading = "Gaps between contacts, against the timeout"
         yield Chart(heading, charts.draw(spec, said), said, _binned(bins, "gaps", 1.0))
     if books.lateness.count:
@@ -168,17 +170,19 @@ def _time(over_time: Series) -> Spec:
 
 
 def _even_bins(histogram: Histogram, timeout_s: float | None) -> list[dict[str, Any]]:
-    """Bars of equal width (seconds), so that their areas can be compared; the timeout is an edge between two."""
+    """Bars of equal width (seconds), so that they can be compared; the timeout is an edge between two, and the last
+    has all that is longer than three timeouts."""
     longest = histogram.maximum or 0.0
-    width = max(timeout_s / _BARS if timeout_s else 0.0, longest / (3 * _BARS), 1e-6)
-    if timeout_s:
-        width = timeout_s / max(1, round(timeout_s / width))
+    width = timeout_s / _BARS if timeout_s else max(longest, 1e-6) / _BARS
     counts: dict[int, int] = {}
     for low, high, count in histogram.bins():
         # What lies on both sides of the timeout is not known better than its bucket.
-        place = int(min((low + high) / 2, longest) / width)
+        place = min(int(min((low + high) / 2, longest) / width), _MOST_BARS)
         counts[place] = counts.get(place, 0) + count
-    return [_bar(place * width, (place + 1) * width, counts[place], 1.0) for place in sorted(counts)]
+    bars = [_bar(place * width, (place + 1) * width, counts[place], 1.0) for place in sorted(counts)]
+    if _MOST_BARS in counts:
+        bars[-1]["tip"] = f"{words.number(counts[_MOST_BARS])}: above {words.seconds(_MOST_BARS * width)}"
+    return bars
 
 
 def _growing_bins(histogram: Histogram, scale: float) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
-from chatload.store.windows import COARSE_S, FINE_FOR_S, Window
+from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
 COLUMNS, HEAT_COLUMNS = 160, 80
@@ -49,13 +49,15 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
     scale = {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
     made = Series(unit, scale, length / scale)
-    # All columns alike, though a run's first windows are finer.
-    width = max(length / COLUMNS, COARSE_S if length > FINE_FOR_S else 0.0) * 1.001
+    # All columns alike: of whole windows, as many in each, though a run's first are finer.
+    step = COARSE_S if length > FINE_FOR_S else FINE_S
+    width = _whole(length / COLUMNS, step)
+    heat_width = _whole(length / HEAT_COLUMNS, width)
     heat: list[tuple[float, float, Books]] = []
-    for column in _coarse(windows, width):
+    for column in _coarse(windows, width + step / 2):
         _add(made, column, started, scale)
         start, end = column.start - started, column.end - started
-        if heat and end - heat[-1][0] <= length / HEAT_COLUMNS:
+        if heat and end - heat[-1][0] <= heat_width + step / 2:
             merged = Books()
             merged.merge(heat[-1][2])
             merged.merge(column.books)
@@ -65,6 +67,11 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     for operation in sorted({name for _, _, books in heat for name in books.latency}):
         made.heat[operation] = list(_heat(heat, operation, scale))
     return made
+
+
+def _whole(width: float, step: float) -> float:
+    """The least multiple of step that is not below width (seconds)."""
+    return max(1, ceil(width / step)) * step
 
 
 def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
