@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from chatload.analysis.rates import interval
 from chatload.report import figures, sentences, words
@@ -54,7 +55,7 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
         loader=PackageLoader("chatload.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["kept"] = _kept
+    environment.filters.update(kept=_kept, breakable=_breakable)
     environment.globals.update(words=words, sentences=sentences, moment=_moment)
     page: str = environment.get_template("report.html.j2").render(
         summary=summary,
@@ -75,6 +76,7 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
         processes=_processes(reader),
         table=over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))],
         unit=over_time.unit,
+        settings={name: _setting(name, value) for name, value in summary["settings"].items()},
         command=repeat_command(summary["settings"]),
         meanings=MEANINGS,
         made=_moment(datetime.now(UTC).timestamp()),
@@ -83,7 +85,7 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
 
 
 def repeat_command(settings: Mapping[str, Any]) -> str:
-    """The Locust command that makes such a run again; no secrets, for settings hold none."""
+    """The Locust command that makes such a run again, an option a line; no secrets, for settings hold none."""
     options = {
         "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
@@ -95,25 +97,40 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
         "--transport": settings.get("transport"), "--chat-seed": settings.get("chat_seed"),
     }  # fmt: skip
     name = settings.get("name") or "chat"
-    parts = ["locust", "-f", f"locustfiles/{name}.py", "--headless"]
+    parts = [["locust", "-f", f"locustfiles/{name}.py", "--headless"]]
     for flag, value in options.items():
         if value is not None and str(value) not in ("", "None", "0"):
-            parts += [flag, f"{value:g}" if isinstance(value, float) else f"{value}s" if flag == "-t" else str(value)]
+            said = f"{value:g}" if isinstance(value, float) else f"{value}s" if flag == "-t" else str(value)
+            parts.append([flag, said])
     if settings.get("allow_late_refresh"):
-        parts.append("--allow-late-refresh")
+        parts.append(["--allow-late-refresh"])
     for flag, name in (("--threshold", "thresholds"), ("--abort-on", "abort_on")):
-        for expression in settings.get(name) or ():
-            parts += [flag, str(expression)]
+        parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
     if settings.get("confidence") not in (None, 0.95):
-        parts += ["--confidence", f"{100 * settings['confidence']:g}"]
+        parts.append(["--confidence", f"{100 * settings['confidence']:g}"])
     if settings.get("allow_inconclusive"):
-        parts.append("--allow-inconclusive")
-    return shlex.join(parts)
+        parts.append(["--allow-inconclusive"])
+    return " \\\n  ".join(map(shlex.join, parts))
+
+
+def _setting(name: str, value: Any) -> str:
+    if value is None or value == "" or value == []:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_at") and isinstance(value, float):
+        return _moment(value)
+    return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _kept(text: str) -> str:
     """The text, never broken between a number and its unit."""
     return _WITHIN.sub("\u00a0", text)
+
+
+def _breakable(name: str) -> Markup:
+    """An operation's name that may be broken before its capitals."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
 
 
 def _moment(at: float | None) -> str:

@@ -1,12 +1,18 @@
 """report.html as people meet it: a desktop, a phone, light, dark, without JavaScript, on paper."""
 
+from collections import Counter
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from chatload.analysis.gate import make_gate
 from chatload.report.page import write_report
 from chatload.report.summary import summarize
+from chatload.session.books import Books
+from chatload.session.histogram import Histogram
+from chatload.session.timeline import Contact, Timeline
 from chatload.store.reader import RunReader
+from chatload.store.writer import RunWriter
 from tests.virtual.million import make
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -21,19 +27,44 @@ def report(tmp_path_factory):
         return write_report(reader, summarize(reader, gate))
 
 
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """A run with more operations, longer names and wider words than any page is made for."""
+    folder = tmp_path_factory.mktemp("crowded") / "run"
+    books = Books()
+    for i in range(14):
+        operation = f"FileOperation{chr(65 + i)}WithALongName"
+        books.sent[operation] = 12_345_678
+        books.outcomes[operation] = Counter({"0/false": 12_345_678})
+        books.latency[operation] = Histogram()
+        books.latency[operation].add(0.01 * i)
+    settings = {"name": "n" * 200, "host": "http://" + "h" * 300, "flex_disconnect_timeout": 2.0, "script": "/p" * 150}
+    contacts = [Contact("FileOperationNWithALongName", float(i), float(i), i + 0.5, "timeout") for i in range(1, 13)]
+    line = Timeline(
+        "c" * 200, "dropped_unproven", "", "w" * 300, 2.0, 9.0, 0.0, 0.1, {"server": 12.0}, contacts, "v" * 99
+    )
+    with RunWriter.create(folder, settings) as writer:
+        for i in range(60):
+            writer.put_books(f"{i}{'w' * 90}", books if i == 0 else Books())
+        writer.add_timelines([line])
+        writer.incident("worker_lost", "x" * 400)
+    with RunReader.open(folder) as reader:
+        return write_report(reader, summarize(reader))
+
+
 @pytest.fixture
 def opened(browser, report):
     """Opens the report; gives the page, and what it asked the network for or complained of."""
     contexts = []
 
-    def open_it(**how):
+    def open_it(path=report, **how):
         context = browser.new_context(**how)
         contexts.append(context)
         page, seen = context.new_page(), []
         page.on("request", lambda request: seen.append(request.url))
         page.on("console", lambda message: seen.append(message.text))
         page.on("pageerror", lambda error: seen.append(str(error)))
-        page.goto(report.as_uri())
+        page.goto(path.as_uri())
         return page, seen
 
     yield open_it
@@ -98,12 +129,22 @@ def test_dark_and_light_differ(opened):
     assert grounds == ["rgb(255, 255, 255)", "rgb(18, 22, 29)"]
 
 
-def test_on_paper_no_table_is_cut_off(opened):
-    page, _ = opened(viewport={"width": 718, "height": 1000})  # A4 within its margins
-    page.emulate_media(media="print")
-    wide = page.evaluate(
-        "[...document.querySelectorAll('table, figure svg')].filter(e => e.getBoundingClientRect().right"
-        " > innerWidth + 1).map(e => e.closest('[aria-label]')?.getAttribute('aria-label'))"
-    )
-    assert wide == []
-    assert page.pdf().startswith(b"%PDF")
+TOO_WIDE = (
+    "[...document.querySelectorAll('table, figure svg, p, h1, h4, pre')].filter(e => e.getBoundingClientRect().right"
+    " > innerWidth + 1).map(e => e.tagName + ' ' + e.closest('[aria-label]')?.getAttribute('aria-label'))"
+)
+
+
+def test_on_paper_no_table_is_cut_off(opened, crowded, report):
+    for path in (report, crowded):
+        page, _ = opened(path, viewport={"width": 718, "height": 1000})  # A4 within its margins
+        page.emulate_media(media="print")
+        assert page.evaluate(TOO_WIDE) == []
+        assert page.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_crowded_run_fits_its_window_too(opened, crowded, viewport):
+    page, _ = opened(crowded, viewport=viewport)
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert page.locator("h1").inner_text().startswith("The books do not balance")

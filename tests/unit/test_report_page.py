@@ -80,6 +80,12 @@ def test_figures_are_those_of_the_summary(run_dir):
     ]  # fmt: skip
 
 
+def test_a_run_of_which_nothing_was_asked_is_not_said_to_have_passed(run_dir):
+    assert "no threshold set" in Texts(page_of(run_dir)[0]).texts
+    texts = Texts(page_of(run_dir, "dropped_late.rate < 100%")[0]).texts
+    assert "passed" in texts and "no threshold set" not in texts
+
+
 def test_it_is_one_file_of_bounded_size_without_addresses(run_dir):
     page, _ = page_of(run_dir)
     assert len(page.encode()) < 2_000_000
@@ -150,7 +156,7 @@ def test_the_command_repeats_the_run():
     settings = {"name": "chat", "host": "http://h:1", "users": 5, "spawn_rate": 1.0, "run_time": 600, "chats": "0",
                 "flex_disconnect_timeout": 15.0, "thresholds": ["a.rate < 1%"], "script": "", "confidence": 0.99,
                 "abort_on": ["b.rate < 2%"], "allow_inconclusive": True}  # fmt: skip
-    assert repeat_command(settings) == (
+    assert repeat_command(settings).replace(" \\\n  ", " ") == (
         "locust -f locustfiles/chat.py --headless --host http://h:1 -u 5 -r 1 -t 600s "
         "--flex-disconnect-timeout 15 --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
         "--allow-inconclusive"
