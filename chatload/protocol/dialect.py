@@ -48,7 +48,8 @@ class Dialect:
     prefix: path before every operation's ({service} allowed). operation: where a body names its
     operation, None where the path does. numbers: our fields that are JSON numbers. keeps_ended_s:
     for at least this long (seconds) the server answers 0/true, with the transcript, for a chat that
-    ended for another reason than silence; 0 where nothing is known of it.
+    ended for another reason than silence; 0 where nothing is known of it. long_poll_s: for so long
+    (seconds) it may hold a GetMessages that has nothing to tell; 0 where it answers at once.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Dialect:
     numbers: frozenset[str] = frozenset()
     response: ResponseNames = field(default_factory=ResponseNames)
     keeps_ended_s: float = 0.0
+    long_poll_s: float = 0.0
 
     def encoder(self, service: str) -> Encoder:
         """The request builder for one service name."""
@@ -113,9 +115,10 @@ def _dialect(data: dict[str, Any], source: str, environment: Environment | None)
         numbers=_numbers(request, encoding),
         response=_response(table.table("response", {})),
         keeps_ended_s=server.seconds("keeps_ended_s", 0.0),
+        long_poll_s=server.seconds("long_poll_s", 0.0),
     )
     request.only("prefix", "encoding", "operation", "numbers", "headers", "fixed")
-    server.only("keeps_ended_s")
+    server.only("keeps_ended_s", "long_poll_s")
     table.only("name", "request", "operations", "response", "server")
     check_operations(dialect, table.table("operations"), request)
     return dialect

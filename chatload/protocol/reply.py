@@ -15,13 +15,17 @@ __all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", 
 
 
 class Event(NamedTuple):
-    """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent)."""
+    """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent).
+
+    participant: the sender's participantId, which tells namesakes apart.
+    """
 
     position: int
     kind: str
     who: str
     nickname: str
     utc_ms: int | None
+    participant: str = ""
 
 
 @dataclass(slots=True)
@@ -144,6 +148,7 @@ def _events(messages: Any) -> tuple[Event, ...]:
                 _text(sender.get("type")) or "",
                 _text(sender.get("nickname")) or "",
                 utc if type(utc) is int else None,
+                _text(sender.get("participantId")) or "",
             )
         )
     return tuple(events)

@@ -17,9 +17,10 @@ class Books:
 
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
     outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
-    itself could have caused. latency: seconds per operation, answered requests. lateness, gap: of
-    every refresh, seconds; a gap is its upper bound. stalled_s: time the process stood still.
-    states: open sessions per state (opening, held, retrying, leaving): as of now, not a sum over time.
+    itself could have caused. rotations: secure keys that the server replaced. latency: seconds per
+    operation, answered requests. lateness, gap: of every refresh, seconds; a gap is its upper bound.
+    stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
+    leaving): as of now, not a sum over time.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Books:
         self.verdicts: Counter[str] = Counter()
         self.blames: Counter[str] = Counter()
         self.suspects = 0
+        self.rotations = 0
         self.states: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
         self.lateness = Histogram()
@@ -89,6 +91,7 @@ class Books:
         self.verdicts.update(other.verdicts)
         self.blames.update(other.blames)
         self.suspects += other.suspects
+        self.rotations += other.rotations
         self.states.update(other.states)
         for operation, histogram in other.latency.items():
             self.latency.setdefault(operation, Histogram()).merge(histogram)
@@ -108,6 +111,7 @@ class Books:
         made.outcomes = {op: by - earlier.outcomes.get(op, Counter()) for op, by in self.outcomes.items()}
         made.verdicts, made.blames = self.verdicts - earlier.verdicts, self.blames - earlier.blames
         made.suspects = self.suspects - earlier.suspects
+        made.rotations = self.rotations - earlier.rotations
         made.states = Counter(self.states)
         made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
         made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
@@ -127,6 +131,7 @@ class Books:
             "verdicts": dict(self.verdicts),
             "blames": dict(self.blames),
             "suspects": self.suspects,
+            "rotations": self.rotations,
             "states": {state: n for state, n in self.states.items() if n},
             "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
             "lateness": self.lateness.to_dict(),
@@ -146,6 +151,7 @@ class Books:
         made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
         made.suspects = data["suspects"]
+        made.rotations = data.get("rotations", 0)
         made.states = Counter(data.get("states", {}))
         made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
         made.lateness = Histogram.from_dict(data["lateness"])

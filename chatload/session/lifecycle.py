@@ -38,13 +38,15 @@ PAUSE_AFTER_REFUSAL_S = 1.0
 class SessionSettings:
     """What all sessions of a run share.
 
-    request_timeout_s: total time of one call. keeps_ended_s: the dialect's (see Dialect).
+    request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
+    long_poll_s: the dialect's (see Dialect).
     """
 
     policy: RefreshPolicy
     request_timeout_s: float
     script: CustomerScript = CustomerScript()
     keeps_ended_s: float = 60.0
+    long_poll_s: float = 0.0
 
     @property
     def timeout_s(self) -> float:
@@ -194,7 +196,7 @@ class ChatSession:
         """Read how a chat ended, where the answer that said so had no room for the transcript."""
         self._over = True
         for _ in range(_GOODBYES):
-            if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by:
+            if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by():
                 return
             asked = yield from self._ask("GetMessages", self._cursor(), self._now)
             if asked.reply.outcome is Outcome.UNRECOVERABLE:
@@ -290,7 +292,8 @@ class ChatSession:
         books.sent[operation] += 1
         record.requests += 1
         self._in_flight = operation
-        exchange = yield Send(operation, fields, due, settings.request_timeout_s)
+        held_s = settings.long_poll_s if operation == "GetMessages" else 0.0
+        exchange = yield Send(operation, fields, due, settings.request_timeout_s + held_s)
         assert isinstance(exchange, Exchange)
         self._in_flight = ""
         self._stopping = self._stopping or exchange.stopping
@@ -299,13 +302,13 @@ class ChatSession:
         self._recent.append(Contact(operation, due, sent, received, exchange.reply.outcome.value))
         if sent is not None:
             record.contacts += 1
-        self._book_time(operation, due, exchange)
+        self._book_time(operation, due, exchange, held_s)
         self._ready = self._now = received
         if operation != "RequestChat":
             self._take(exchange, "position" in extra)
         return exchange
 
-    def _book_time(self, operation: str, due: float, exchange: Exchange) -> None:
+    def _book_time(self, operation: str, due: float, exchange: Exchange, held_s: float) -> None:
         trail, books = self._trail, self._books
         if trail is None or self._over:
             return
@@ -317,7 +320,7 @@ class ChatSession:
         if outcome is Outcome.FINE:
             books.gap.add(trail.sure(exchange))
         elif not exchange.reply.ended:
-            trail.failed(exchange)
+            trail.failed(exchange, held_s)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
         """Keep what an answer gives: newest keys, position, events; count failures in a row."""
@@ -338,6 +341,7 @@ class ChatSession:
             for name in ("chat_id", "user_id", "secure_key", "alias"):
                 value = getattr(reply, name)
                 if value is not None:
+                    self._books.rotations += name == "secure_key" and keys.get(name, value) != value
                     keys[name] = value
         if self._opening is not None and (reply.events or reply.next_position is not None):
             self._transcript.synchronise(self._take_events(exchange, asked), self._opening)
@@ -367,6 +371,8 @@ class ChatSession:
             exchange.received_at,
             settings.timeout_s,
             settings.keeps_ended_s,
+            goodbye=sent is not None,
+            keys_rotate=self._books.rotations > 0,
         )
 
     def _end(self, finding: Finding, exchange: Exchange) -> None:

@@ -3,6 +3,10 @@
 A request the server answered was seen somewhere between the instant it left (s) and the instant
 its answer was in (r), so the gap between contacts i and j lies in [s_j - r_i, r_j - s_i]. A failed
 request may or may not have been a contact: proof holds against the least favourable reading.
+
+Under long polling a server holds a GetMessages, and the clock runs from its release. The release of an
+answered one lies in [s, r] like any contact, so that both bounds stay true, the upper one wide. One that
+got no answer may have been held from whenever it came: then it is a contact for all of that time.
 """
 
 from __future__ import annotations
@@ -22,13 +26,15 @@ _BISECTIONS = 40
 class Attempt:
     """A request that may have been a contact, anywhere in [sent, latest].
 
-    lost: it got no answer, and was given up at `over`.
+    lost: it got no answer, and was given up at `over`. held_s: for so long after it came the server may
+    have held it, and a request that is held is a contact all the while.
     """
 
     sent: float
     latest: float
     lost: bool
     over: float = 0.0
+    held_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -53,7 +59,7 @@ class Trail:
 
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
-    contacts so far.
+    contacts so far. refreshed: there was a sure contact after the first.
     """
 
     sent: float
@@ -62,6 +68,7 @@ class Trail:
     attempts: list[Attempt] = field(default_factory=list)
     shares: Shares = field(default_factory=Shares)
     widest: tuple[float, float] | None = None
+    refreshed: bool = False
     _failed_with: str = ""
 
     def sure(self, exchange: Exchange) -> float:
@@ -73,8 +80,9 @@ class Trail:
             self.widest = (lower, upper)
         self.sent, self.received = exchange.sent_at, exchange.received_at
         self.stalled_s = exchange.stalled_s
-        self.attempts = [a for a in self.attempts if a.lost and a.latest > exchange.sent_at]
+        self.attempts = [a for a in self.attempts if a.lost and a.latest + a.held_s > exchange.sent_at]
         self.shares = Shares()
+        self.refreshed = True
         self._failed_with = ""
         return upper
 
@@ -95,14 +103,15 @@ class Trail:
             shares.network += exchange.connect_s
         return lateness
 
-    def failed(self, exchange: Exchange) -> None:
-        """A request that did not surely reach the server, after `leaving`."""
+    def failed(self, exchange: Exchange, held_s: float = 0.0) -> None:
+        """A request that did not surely reach the server, after `leaving`; held_s: see Attempt."""
         outcome = exchange.reply.outcome
         sent = exchange.sent_at
         if sent is not None:
             lost = not exchange.answered or exchange.gateway
             latest = sent + LINGER_S if lost else exchange.received_at
-            self.attempts.append(Attempt(sent, max(latest, exchange.received_at), lost, exchange.received_at))
+            latest = max(latest, exchange.received_at)
+            self.attempts.append(Attempt(sent, latest, lost, exchange.received_at, held_s if lost else 0.0))
         if outcome is Outcome.TIMEOUT and sent is not None:
             kind = "server"
         elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):
@@ -140,12 +149,12 @@ class Trail:
         spare = [attempt for attempt in self.attempts if attempt.lost]
         for attempt in (*(a for a in self.attempts if not a.lost), Attempt(sent, sent, False)):
             while attempt.sent > reach:
-                usable = [a for a in spare if a.sent <= reach and min(a.latest, reach) + gap > reach]
+                usable = [a for a in spare if a.sent <= reach and min(a.latest, reach) + a.held_s + gap > reach]
                 if not usable:
                     break
                 best = min(usable, key=lambda a: a.latest)
                 spare.remove(best)
-                reach = min(best.latest, reach) + gap
+                reach = min(best.latest, reach) + best.held_s + gap
             if attempt.sent <= reach:
                 reach = max(reach, min(attempt.latest, reach) + gap)
         return sent <= reach

@@ -8,17 +8,18 @@ from chatload.protocol.reply import Event, Reply
 from chatload.session.effects import Exchange
 
 _MS = 0.001
-#: An own ParticipantLeft this soon after the agent's belongs to the agent's ending (milliseconds).
-_TOGETHER_MS = 1000
+#: An own ParticipantLeft this soon after the agent's belongs to the agent's ending, where nothing else
+#: explains it (milliseconds); where something else does, and it came at once, nobody can tell.
+_TOGETHER_MS, _AT_ONCE_MS = 1000, 50
 
 
 @dataclass(slots=True)
 class Transcript:
     """The client's reading of a transcript.
 
-    position: the cursor to ask from. ended_by: "agent", "idle", "self" (our own ParticipantLeft) or
-    "", read from the events. left_utc_ms: the server's time of our own ParticipantLeft. offset:
+    position: the cursor to ask from. left_utc_ms: the server's time of our own ParticipantLeft. offset:
     bounds of the server's clock minus ours (seconds), None until the server has shown its clock.
+    agent_left: an agent has left and none is there, told by the last answer with events.
     """
 
     position: int = 1
@@ -45,6 +46,9 @@ class Transcript:
             self.position = max(self.position, event.position + 1)
             self._note(event)
             fresh.append(event)
+        if not reply.ended:
+            # The chat goes on after whoever has left so far: it was handed on, not ended.
+            self.agent_left = False
         if asked and reply.next_position is not None:
             self.position = max(self.position, reply.next_position, 1)
         return fresh
@@ -66,19 +70,22 @@ class Transcript:
         stamp = self.left_utc_ms * _MS
         return stamp - self.offset[1], stamp + _MS - self.offset[0]
 
-    @property
-    def ended_by(self) -> str:
-        """Who or what ended the chat, as far as the events tell."""
+    def ended_by(self, doubtful: bool = False) -> str:
+        """Who or what ended the chat, as far as the events tell: "agent", "idle", "self" (our own
+        ParticipantLeft), "" (not told), or "either": the agent, or what is behind our ParticipantLeft.
+
+        doubtful: something else than the agent may explain our own ParticipantLeft.
+        """
         if self.idle_closed:
             return "idle"
-        if self.left:
-            together = (
-                self.agent_left_ms is not None
-                and self.left_utc_ms is not None
-                and 0 <= self.left_utc_ms - self.agent_left_ms <= _TOGETHER_MS
-            )
-            return "agent" if together else "self"
-        return "agent" if self.agent_left and not self.agents else ""
+        if not self.left:
+            return "agent" if self.agent_left and not self.agents else ""
+        if self.agent_left_ms is None or self.left_utc_ms is None:
+            return "self"
+        apart = self.left_utc_ms - self.agent_left_ms
+        if doubtful:
+            return "either" if 0 <= apart <= _AT_ONCE_MS else "self"
+        return "agent" if 0 <= apart <= _TOGETHER_MS else "self"
 
     def _note(self, event: Event) -> None:
         kind, who = event.kind, event.who
@@ -87,10 +94,10 @@ class Transcript:
         elif kind == "IdleClose":
             self.idle_closed = True
         elif kind == "ParticipantJoined" and who == "Agent":
-            self.agents.add(event.nickname)
+            self.agents.add(event.participant or event.nickname)
             self.agent_left = False
         elif kind == "ParticipantLeft" and who == "Agent":
-            self.agents.discard(event.nickname)
+            self.agents.discard(event.participant or event.nickname)
             self.agent_left, self.agent_left_ms = True, event.utc_ms
         elif kind == "ParticipantLeft" and who == "Client":
             self.left, self.left_utc_ms = True, event.utc_ms

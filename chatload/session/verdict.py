@@ -30,31 +30,53 @@ def judge(
     received: float,
     timeout_s: float,
     keeps_ended_s: float,
+    *,
+    goodbye: bool = False,
+    keys_rotate: bool = False,
 ) -> Finding:
     """What became of a session that a request in [sent, received] found ended.
+
+    goodbye: that request, or one after it, was our own Disconnect. keys_rotate: the server has been
+    seen to replace keys.
 
     Late is proven where every reading has a silence above timeout_s, refuted where none has. A
     proven lateness is claimed only where nothing else can have ended the session unseen.
     """
     lower, upper = trail.bounds(sent, received)
-    told = transcript.ended_by
+    told = transcript.ended_by(_explained(trail, transcript, sent, timeout_s, goodbye))
     if told == "idle":
         return Finding(Verdict.CLOSED_IDLE, "the transcript has an IdleClose", lower, upper)
     if told == "agent":
         return Finding(Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", lower, upper)
+    if told == "either":
+        why = "the agent left in the same moment: it does not show who ended it"
+        return Finding(Verdict.DROPPED_UNPROVEN, why, lower, upper)
     if upper <= timeout_s:
         if outcome is Outcome.UNRECOVERABLE:
             return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time", lower, upper)
+        if not told and not goodbye:
+            return Finding(Verdict.DROPPED_UNPROVEN, "the transcript does not say how it ended", lower, upper)
         return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time", lower, upper)
-    if _stamped(trail, transcript, sent, timeout_s):
+    if told == "self" and _stamped(trail, transcript, sent, timeout_s):
         why = "the server's own timestamp ends it one timeout after the last answered contact"
         return Finding(Verdict.DROPPED_LATE, why, max(lower, sent - trail.received), upper)
     if trail.feasible(timeout_s, sent):
         return Finding(Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", lower, upper)
     doubt = _doubt(trail, transcript, outcome, upper, timeout_s, keeps_ended_s)
+    if not doubt and keys_rotate and outcome is Outcome.UNRECOVERABLE and trail.attempts:
+        doubt = "our key may have been replaced in an answer that was not a success"
     if doubt:
         return Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper)
     return Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout", lower, upper)
+
+
+def _explained(trail: Trail, transcript: Transcript, sent: float, timeout_s: float, goodbye: bool) -> bool:
+    """Whether our own ParticipantLeft may be our Disconnect's doing, or the timeout's."""
+    left = transcript.left_at()
+    if left is None or (goodbye and left[1] >= sent):
+        return True
+    reach = max((attempt.latest for attempt in trail.attempts), default=trail.received)
+    return left[1] >= trail.sent + timeout_s and left[0] <= max(reach, trail.received) + timeout_s
 
 
 def _stamped(trail: Trail, transcript: Transcript, sent: float, timeout_s: float) -> bool:
@@ -63,7 +85,7 @@ def _stamped(trail: Trail, transcript: Transcript, sent: float, timeout_s: float
     and before the request that found it, so that this was not its doing.
     """
     left = transcript.left_at()
-    if left is None or transcript.ended_by != "self" or left[1] - left[0] > timeout_s * _STAMP_TOLERANCE:
+    if left is None or left[1] - left[0] > timeout_s * _STAMP_TOLERANCE:
         return False
     if left[1] >= sent or left[1] < trail.sent + timeout_s or left[0] > trail.received + timeout_s:
         return False
@@ -89,9 +111,11 @@ def _doubt(
 ) -> str:
     """Why a proven lateness may yet not be what ended the session; empty where there is no such reason."""
     lost = trail.lost()
-    if outcome is Outcome.ENDED and transcript.ended_by != "self":
+    if outcome is Outcome.ENDED and not transcript.left:
         return "the transcript does not say how it ended"
     if outcome is Outcome.UNRECOVERABLE:
+        if not trail.refreshed:
+            return "it may have been ended for never having been refreshed"
         if lost:
             return "an unanswered request may have told of another end"
         if upper > keeps_ended_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from chatload.errors import UsageError
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.faults import FaultPlan
+from chatload.simulator.openapi import document
 from chatload.simulator.options import SettingsCommand, config_of, settings
 
 
@@ -38,9 +40,17 @@ from chatload.simulator.options import SettingsCommand, config_of, settings
     metavar="S",
     help="A request's headers, and then its body, must be in within this; else 408.",
 )
+@click.option("--openapi", is_flag=True, help="Print its OpenAPI document instead of serving.")
 @settings
 def simulator(
-    host: str, port: int, faults: str | None, dialect: str, apikey: str | None, read_timeout: float, **options: Any
+    host: str,
+    port: int,
+    faults: str | None,
+    dialect: str,
+    apikey: str | None,
+    read_timeout: float,
+    openapi: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """A chat service with agents, limits and faults, that speaks GMS Chat API Version 2 or any dialect.
 
@@ -60,6 +70,9 @@ def simulator(
         raise UsageError("--apikey is not fit for a header", "expected ASCII text without space around it")
     plan = FaultPlan.load(faults) if faults else FaultPlan()
     spoken = load_dialect(dialect, None)
+    if openapi:
+        click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
+        return
     from chatload.simulator.serve import run
 
     key = None if apikey is None else Secret(apikey)

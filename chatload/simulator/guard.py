@@ -69,10 +69,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
+        before = self._stage
         super().data_received(data)
         stage = self._stage
         if stage == _HEAD:
-            self._head_bytes += len(data)
+            # What came with the end of another request counts only as a beginning.
+            self._head_bytes += len(data) if before == _HEAD else 1
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
                 return
@@ -98,11 +100,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def cut(self) -> None:
-        """Close the connection, with an answer where a request was begun and none is under way."""
+        """Close the connection, with an answer where that can only be this request's."""
         cycle = self.cycle
-        under_way = cycle is not None and cycle.response_started and not cycle.response_complete
-        begun = self._stage == _BODY or self._head_bytes > 0
-        if begun and not under_way:
+        if self._stage == _HEAD:
+            answerable = self._head_bytes > 0 and (cycle is None or cycle.response_complete)
+        else:
+            answerable = not cycle.response_started and not self.pipeline
+        if answerable:
             self._refuse(b"408 Request Timeout")
         else:
             self.transport.abort()

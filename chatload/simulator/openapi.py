@@ -13,6 +13,7 @@ from chatload.protocol.operations import USER_DATA
 
 Schema = dict[str, Any]
 
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _TEXT: Schema = {"type": "string"}
 _ABOUT = {
     "RequestChat": "Open a chat. Needs a nickname, or a first and a last name.",
@@ -136,7 +137,7 @@ def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str
         members[dialect.operation] = {"const": wire.name}
         required.append(dialect.operation)
     if wire.content is not None:
-        encoded = {"contentEncoding": "base64"} if wire.encoding == "json" else {"format": "binary"}
+        encoded = {"contentEncoding": "base64", "pattern": _BASE64} if wire.encoding == "json" else {"format": "binary"}
         members[wire.content] = {**_TEXT, **encoded}
         required.append(wire.content)
     return _object(members, required) | ({"title": operation} if dialect.operation is not None else {})

@@ -119,12 +119,12 @@ class SimulatorApp:
         service = self.service
         fault = service.draw(time.monotonic(), operation)
         if fault is not None and fault.kind == "stall":
-            await asyncio.sleep(fault.delay_s)
+            await _sleep(fault.delay_s)
         answer = service.process(time.monotonic(), operation, chat_id, fields, fault, content)
         if answer.held is not None:
             answer = await self._hold(answer, receive)
         if answer.delay_s:
-            await asyncio.sleep(answer.delay_s)
+            await _sleep(answer.delay_s)
         return answer
 
     async def _hold(self, answer: Answer, receive: Receive) -> Answer:
@@ -209,6 +209,13 @@ async def _body(receive: Receive, limit: int) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+async def _sleep(seconds: float) -> None:
+    """Not less than this: the loop's own timers may be a millisecond early."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(left)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -53,6 +53,8 @@ def declare(add: Callable[..., Any]) -> None:
     add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
     add("--request-timeout", "", "Total time one call may take. Default: the smaller of 10 and half the "
         "timeout.", metavar="S")  # fmt: skip
+    add("--long-poll", "", "The server may hold a GetMessages for so long, s. Default: what the dialect says, 0 "
+        "for gms-v2.", metavar="S")  # fmt: skip
     add("--chat-seed", "0", "Seed of what customers do.", metavar="N")
     add("--threshold", "", "What must hold, such as 'dropped_late.rate < 0.1%%' or 'GetMessages.latency.p99 < "
         "300ms'; repeatable, or ';' between. See chatload thresholds.", metavar="EXPR", action=Listed)  # fmt: skip

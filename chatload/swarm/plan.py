@@ -55,6 +55,9 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
         _number(options, "refresh_fraction"),
         bool(options.allow_late_refresh),
     )
+    dialect = load_dialect(options.dialect)
+    long_poll = _number(options, "long_poll")
+    long_poll = dialect.long_poll_s if long_poll is None else long_poll
     script = load_script(options.script) if options.script else CustomerScript()
     length = _number(options, "chat_length")
     if length is not None:
@@ -62,7 +65,6 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     request_timeout = _number(options, "request_timeout")
     if request_timeout is None:
         request_timeout = min(REQUEST_TIMEOUT_S, timeout / 2)
-    dialect = load_dialect(options.dialect)
     endpoint = Endpoint(host, ca_file=_file(options, "ca_file"), client_cert=_file(options, "client_cert"))
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
@@ -71,7 +73,7 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
         service=options.service,
         dialect=dialect,
         encoder=dialect.encoder(options.service),
-        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s),
+        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s, long_poll),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint),

@@ -256,3 +256,20 @@ def test_ten_thousand_half_open_connections_hurt_nobody():
         finally:
             flood.kill()
             flood.communicate()
+
+
+def test_half_a_request_after_one_that_is_still_held_gets_no_answer_of_that_ones(tmp_path):
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[fault]]\nkind = "slow"\ndelay_s = 30\n')
+    with started("--read-timeout", 0.5, "--faults", faults) as (_, url):
+        body = b"nickname=Ann"
+        with connected(url) as client:
+            client.sendall(head(BASE, len(body)) + body + b"POST / HTTP/1.1\r\nHo")
+            assert closed(client) == b""
+
+
+def test_a_body_that_stops_after_it_was_refused_gets_one_answer(host, bystander):
+    with connected(host) as client:
+        client.sendall(head("/nowhere", 1000) + b"x")
+        said = closed(client)
+    assert said.startswith(b"HTTP/1.1 404") and said.count(b"HTTP/1.1") == 1

@@ -65,7 +65,7 @@ def test_options_reach_the_model(monkeypatch):
 
 def configured(monkeypatch, *options):
     seen = []
-    monkeypatch.setattr("chatload.simulator.shell.run", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("chatload.simulator.serve.run", lambda config, *_: seen.append(config))
     simulator.main([str(option) for option in options], standalone_mode=False)
     (config,) = seen
     return config
@@ -126,3 +126,20 @@ def test_every_setting_has_an_option_with_help_and_stands_in_its_group():
         group, after = text.index(f"\n{setting.metadata['group']}:\n"), text.index(f"  --{key} ")
         assert group < after and setting.metadata["help"]
         assert "\n\n" not in text[group + 1 : after]
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (("--read-timeout", "0"), "--read-timeout 0"),
+        (("--read-timeout", "nan"), "--read-timeout nan"),
+        (("--apikey", " a"), "--apikey is not fit for a header"),
+        (("--apikey", ""), "--apikey is not fit for a header"),
+        (("--dialect", "klingon"), "no dialect named 'klingon'"),
+    ],
+)
+def test_mistakes_about_the_wire(monkeypatch, arguments, says):
+    monkeypatch.setattr("chatload.simulator.serve.run", lambda *_: pytest.fail("it went on to listen"))
+    with pytest.raises(UsageError) as caught:
+        simulator.main(["--port", "0", *arguments], standalone_mode=False)
+    assert str(caught.value).startswith(says)

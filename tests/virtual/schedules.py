@@ -34,7 +34,9 @@ class Schedule:
     seed: int
 
     def run(self, chats: int) -> VirtualRun:
-        settings = SessionSettings(make_policy(*self.policy), self.request_timeout_s, self.script, 60.0)
+        settings = SessionSettings(
+            make_policy(*self.policy), self.request_timeout_s, self.script, 60.0, self.server.long_poll_s
+        )
         service = ChatService(self.server, FaultPlan(self.faults, self.seed))
         return VirtualSwarm(
             settings,
@@ -77,6 +79,7 @@ FAULTS = st.one_of(
 )
 TIMEOUTS = st.sampled_from([1.0, 2.0, 5.0])
 
+TRANSFERS = {"transfer_chance": 0.7, "transfer_after_s": (0.2, 3.0), "transfer_gap_s": (0.05, 1.5)}
 #: What a server may do besides: name -> settings. Times suit timeouts of a few seconds.
 HABITS = {
     "alerts twice": {"idle_alert_s": 1.0, "idle_alert2_s": 0.7, "idle_close_s": 0.5},
@@ -92,14 +95,10 @@ HABITS = {
     "has talkative agents": {"agent_types": True, "agent_pushes_chance": 0.5},
     "limits customers": {"limit_for_flex_users": 8, "limits_restore_threshold": 0.5},
     "holds": {"long_poll_s": 0.7},
-}
-TRANSFERS = {"transfer_chance": 0.7, "transfer_after_s": (0.2, 3.0), "transfer_gap_s": (0.05, 1.5)}
-#: The same, where the engine's verdicts are known to go wrong: see test_findings.py.
-TROUBLE = {
+    "holds for longer than the timeout": {"long_poll_s": 6.0},
     "hands chats on": TRANSFERS,
     "hands chats on to a namesake": {**TRANSFERS, "transfer_overlaps": True, "agents_share_name": True},
-    "holds for longer than the timeout": {"long_poll_s": 6.0},
-}  # fmt: skip
+}
 
 
 @st.composite
