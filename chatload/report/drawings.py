@@ -16,7 +16,7 @@ from chatload.session.timeline import Timeline
 #: So many sessions are drawn.
 DRAWN = 10
 _LANE, _LETTER = 22, 6.4
-_LABELS = {"wide": 110, "narrow": 84}
+_LABELS = {"wide": 116, "narrow": 92}
 _KINDS = {"answered": "var(--good)", "failed": "var(--bad)", "found": "var(--ink)"}
 _SHAPES = {"answered": "circle", "failed": "cross", "found": "diamond"}
 _SPENT = {
@@ -85,7 +85,7 @@ class _Canvas:
             **{"field": "lane", "type": "ordinal", "title": None},
             "scale": {"domain": self.lanes, "paddingInner": 0.3, "paddingOuter": 0.15},
             "axis": {"labelExpr": "split(datum.label, '#')[0]", "grid": False, "ticks": False, "domain": False,
-                     "labelColor": "var(--ink)", "minExtent": labels, "labelLimit": labels},
+                     "labelColor": "var(--ink)", "minExtent": labels, "labelLimit": labels - 8},
         }  # fmt: skip
 
     def px(self, seconds: float) -> float:

@@ -29,7 +29,7 @@ _TABLE_ROWS = 60
 _WITHIN = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")
 #: So many processes are listed, those that stood still longest.
 _PROCESSES = 40
-_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
 def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
@@ -165,7 +165,11 @@ def _latencies(books: Books) -> list[tuple[str, int, dict[str, float | None]]]:
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
     rows = [(name, books.latency[name]) for name in operations] + [("refresh lateness (ours)", books.lateness)]
     return [
-        (name, histogram.count, {label: histogram.quantile(q) for label, q in _PERCENTILES.items()})
+        (
+            name,
+            histogram.count,
+            {**{label: histogram.quantile(q) for label, q in _PERCENTILES.items()}, "max": histogram.maximum},
+        )
         for name, histogram in rows
         if histogram.count
     ]

@@ -80,6 +80,16 @@ def test_figures_are_those_of_the_summary(run_dir):
     ]  # fmt: skip
 
 
+def test_latencies_are_those_of_the_summary(run_dir):
+    page, summary = page_of(run_dir)
+    texts = Texts(page).texts
+    start = texts.index("p99.9")
+    rows = {name: row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
+    for name, tail in {**rows, "refresh lateness (ours)": summary["refresh"]["lateness_s"]}.items():
+        p50, _, _, p99, p999, most = texts[texts.index(name, start) + 2 :][:6]
+        assert [p50, p99, p999, most] == [words.seconds(tail[key]) for key in ("p50", "p99", "p99_9", "max")], name
+
+
 def test_a_run_of_which_nothing_was_asked_is_not_said_to_have_passed(run_dir):
     assert "no threshold set" in Texts(page_of(run_dir)[0]).texts
     texts = Texts(page_of(run_dir, "dropped_late.rate < 100%")[0]).texts
