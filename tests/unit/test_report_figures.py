@@ -7,7 +7,7 @@ import pytest
 
 from chatload.report import charts, figures
 from chatload.report.over_time import COLUMNS, HEAT_COLUMNS, series
-from chatload.report.page import render
+from chatload.report.page import _latencies, render
 from chatload.report.summary import summarize
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
@@ -56,6 +56,13 @@ def test_one_gap_far_beyond_the_timeout_does_not_make_thousands_of_bars():
     assert bars[-1]["high"] < 6.1 and sum(bar["count"] for bar in bars) == 20
 
 
+def test_the_longest_is_exact_where_percentiles_are_within_a_percent():
+    made = Books()
+    made.latency["GetMessages"] = histogram(0.0003, 0.8019)
+    ((_, count, tail),) = _latencies(made)
+    assert (count, tail["max"]) == (2, 0.8019)
+
+
 def test_lateness_is_the_generators_and_in_words():
     (chart,) = figures.refresh_charts(books(lateness=[0.0005] * 99 + [0.2]), None)
     assert chart.heading == "The generator's own lateness" and "the latest 200 ms late" in chart.said
@@ -74,15 +81,16 @@ def windows(count=WINDOWS, length=10.0):
         yield Window(length * i, length * (i + 1), 40 + i % 5, made, 12.0, 1 << 27)
 
 
-def test_three_thousand_windows_become_few_columns_that_add_up():
-    made = series(windows(), 0.0, WINDOWS * 10.0)
-    assert 0.8 * COLUMNS < len(made.table) <= COLUMNS
+@pytest.mark.parametrize("count", [WINDOWS, 3250])
+def test_thousands_of_windows_become_few_columns_that_add_up(count):
+    made = series(windows(count), 0.0, count * 10.0)
+    assert 0.7 * COLUMNS < len(made.table) <= COLUMNS
     assert len({round(row["t2"] - row["t"], 6) for row in made.table[:-1]}) == 1
-    assert sum(row["ended"] for row in made.table) == WINDOWS * 33
-    assert sum(row["dropped"] for row in made.table) == len(range(0, WINDOWS, 7))
+    assert sum(row["ended"] for row in made.table) == count * 33
+    assert sum(row["dropped"] for row in made.table) == len(range(0, count, 7))
     assert all(row["requests"] == pytest.approx(40.0) for row in made.table)
     assert len({cell["t"] for cell in made.heat["GetMessages"]}) <= HEAT_COLUMNS
-    assert (made.unit, made.length) == ("h", pytest.approx(WINDOWS / 360))
+    assert (made.unit, made.length) == ("h", pytest.approx(count / 360))
 
 
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
