@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, Literal, get_args
 
@@ -62,6 +62,14 @@ class Dialect:
     response: ResponseNames = field(default_factory=ResponseNames)
     keeps_ended_s: float = 0.0
     long_poll_s: float = 0.0
+
+    def with_trailing_slash(self, operation: str) -> Dialect:
+        """This dialect with one slash at the end of an operation's path, where paths name operations."""
+        if self.operation is not None:
+            return self
+        wire = self.operations[operation]
+        slashed = replace(wire, path=wire.path.rstrip("/") + "/")
+        return replace(self, operations={**self.operations, operation: slashed})
 
     def encoder(self, service: str) -> Encoder:
         """The request builder for one service name."""

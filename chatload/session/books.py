@@ -17,7 +17,8 @@ class Books:
 
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
     outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
-    itself could have caused. rotations: secure keys that the server replaced. latency: seconds per
+    itself could have caused. rotations: secure keys that the server replaced. offline: how often a
+    `widget` told its customer that the chat server went offline. latency: seconds per
     operation, answered requests. lateness, gap: of every refresh, seconds; a gap is its upper bound.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
     leaving): as of now, not a sum over time.
@@ -31,6 +32,7 @@ class Books:
         self.blames: Counter[str] = Counter()
         self.suspects = 0
         self.rotations = 0
+        self.offline = 0
         self.states: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
         self.lateness = Histogram()
@@ -92,6 +94,7 @@ class Books:
         self.blames.update(other.blames)
         self.suspects += other.suspects
         self.rotations += other.rotations
+        self.offline += other.offline
         self.states.update(other.states)
         for operation, histogram in other.latency.items():
             self.latency.setdefault(operation, Histogram()).merge(histogram)
@@ -112,6 +115,7 @@ class Books:
         made.verdicts, made.blames = self.verdicts - earlier.verdicts, self.blames - earlier.blames
         made.suspects = self.suspects - earlier.suspects
         made.rotations = self.rotations - earlier.rotations
+        made.offline = self.offline - earlier.offline
         made.states = Counter(self.states)
         made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
         made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
@@ -132,6 +136,7 @@ class Books:
             "blames": dict(self.blames),
             "suspects": self.suspects,
             "rotations": self.rotations,
+            "offline": self.offline,
             "states": {state: n for state, n in self.states.items() if n},
             "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
             "lateness": self.lateness.to_dict(),
@@ -151,7 +156,7 @@ class Books:
         made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
         made.suspects = data["suspects"]
-        made.rotations = data.get("rotations", 0)
+        made.rotations, made.offline = data.get("rotations", 0), data.get("offline", 0)
         made.states = Counter(data.get("states", {}))
         made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
         made.lateness = Histogram.from_dict(data["lateness"])

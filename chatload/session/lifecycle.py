@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from random import Random
 
 from chatload.protocol.reply import Event
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
-from chatload.session.policy import RefreshClock, RefreshPolicy
+from chatload.session.policy import RefreshClock
 from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Action, Customer, CustomerScript
+from chatload.session.settings import SessionSettings
 from chatload.session.timeline import CONTACTS, Contact, Timeline, severity
 from chatload.session.trail import Trail, blame
 from chatload.session.transcript import Transcript
@@ -30,28 +31,6 @@ Asked = Generator[Effect, Result, Exchange]
 _UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _GOODBYES = 3
-#: A customer whose chat was not accepted waits this long before trying anew (seconds).
-PAUSE_AFTER_REFUSAL_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """What all sessions of a run share.
-
-    request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
-    long_poll_s: the dialect's (see Dialect).
-    """
-
-    policy: RefreshPolicy
-    request_timeout_s: float
-    script: CustomerScript = CustomerScript()
-    keeps_ended_s: float = 60.0
-    long_poll_s: float = 0.0
-
-    @property
-    def timeout_s(self) -> float:
-        """The server's flex-disconnect-timeout, seconds."""
-        return self.policy.timeout_s
 
 
 class ChatSession:
@@ -66,7 +45,7 @@ class ChatSession:
         self.settings = settings
         self.record = SessionRecord(started_at=started_at)
         self._books = books
-        self._customer = Customer(settings.script, Random(seed))
+        self._customer = self._make_customer(settings.script, Random(seed))
         self._transcript = Transcript()
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
@@ -85,6 +64,9 @@ class ChatSession:
         self._state = ""
         books.started += 1
         self._enter("opening")
+
+    def _make_customer(self, script: CustomerScript, random: Random) -> Customer:
+        return Customer(script, random)
 
     def steps(self) -> Steps:
         """The chat, as effects; send each result back in."""
@@ -124,8 +106,8 @@ class ChatSession:
     # -- opening ---------------------------------------------------------------------------------
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
-        script, policy = self.settings.script, self.settings.policy
-        fields = {"nickname": script.nickname, "subject": script.subject}
+        policy = self.settings.policy
+        fields = self._introduction()
         due = self._ready
         while True:
             exchange = yield from self._ask("RequestChat", fields, due)
@@ -148,6 +130,10 @@ class ChatSession:
             due = exchange.received_at + policy.backoff_s * 2.0 ** (self._failures - 1)
             yield from self._wait(due)
 
+    def _introduction(self) -> Mapping[str, str]:
+        """The fields of RequestChat."""
+        return self.settings.script.introduction()
+
     def _not_opened(self, exchange: Exchange) -> None:
         outcome = exchange.reply.outcome
         if self._stopping:
@@ -169,7 +155,7 @@ class ChatSession:
             if not self._stopping:
                 yield from self._leave(Verdict.COMPLETED, "we disconnected and it was confirmed", customer.end_at)
             return
-        if action is not None and action.due <= refresh_due and not self._failures:
+        if action is not None and action.due <= refresh_due and self._acts():
             yield from self._wait(action.due)
             if self._stopping:
                 return
@@ -183,14 +169,29 @@ class ChatSession:
             if self._stopping:
                 return
             self.settings.policy.ticked(self._clock, refresh_due)
-            exchange = yield from self._ask("GetMessages", self._cursor(), refresh_due)
+            exchange = yield from self._ask("GetMessages", self._refresh_fields(refresh_due), refresh_due)
             if not self._failures:
                 self._plan_refresh(exchange.received_at)
-        if exchange.reply.ended:
+        if self._is_end(exchange):
             yield from self._ask_why(exchange)
             self._end(self._judge(exchange), exchange)
         elif self._failures:
-            self._refresh_due = self.settings.policy.next_retry(self._clock, exchange.received_at, self._failures)
+            self._plan_retry(exchange)
+
+    def _acts(self) -> bool:
+        """Whether the customer may act now; not while failures are being retried."""
+        return not self._failures
+
+    def _refresh_fields(self, now: float) -> Mapping[str, str]:
+        """What a GetMessages carries beside the keys."""
+        return self._cursor()
+
+    def _is_end(self, exchange: Exchange) -> bool:
+        """Whether the client takes this answer for the end of the session."""
+        return exchange.reply.ended
+
+    def _plan_retry(self, exchange: Exchange) -> None:
+        self._refresh_due = self.settings.policy.next_retry(self._clock, exchange.received_at, self._failures)
 
     def _ask_why(self, exchange: Exchange) -> Steps:
         """Read how a chat ended, where the answer that said so had no room for the transcript."""

@@ -56,6 +56,7 @@ class CustomerScript:
     sends at most. think: from an agent's words to the next typing. typing: how long a message is
     typed. shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is said
     before an agent has joined. answer_patience: how long an answer is awaited before speaking on.
+    hesitation: between a message typed and sent, for the persona `widget`.
     """
 
     chat_length: Distribution = Distribution("exponential", 60.0)
@@ -66,8 +67,17 @@ class CustomerScript:
     message_bytes: Distribution = Distribution("uniform", 10.0, 120.0)
     shows_typing: bool = True
     waits_for_agent: bool = True
+    hesitation: Distribution = Distribution("fixed", 0.0)
     nickname: str = "chatload"
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
     subject: str = "load test"
+
+    def introduction(self) -> dict[str, str]:
+        """The fields of RequestChat: nickname or names, e-mail address and subject, where they are given."""
+        names = ("nickname", "first_name", "last_name", "email", "subject")
+        return {name: value for name in names if (value := getattr(self, name))}
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
         """This script with exponential chat lengths of the given mean (seconds)."""

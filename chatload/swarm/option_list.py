@@ -33,6 +33,8 @@ def declare(add: Callable[..., Any]) -> None:
     """Call `add(flag, default, help, **argparse settings)` for every option, in order."""
     add("--flex-disconnect-timeout", "45", "The server's flex-disconnect-timeout: the longest silence it "
         "forgives, 1 to 1728000 s. Default 45, the server's own default.", metavar="S")  # fmt: skip
+    add("--persona", "strict", "Whose wire behaviour: strict (by the status table) or widget (the vendor's browser "
+        "client, request for request: polls every 3 s, gives up after 3 s).", choices=["strict", "widget"])  # fmt: skip
     add("--refresh-policy", "fixed", "When GetMessages is sent: fixed (every --refresh-interval, as a "
         "browser does), fraction (of the timeout), deadline (as late as is safe).",
         choices=["fixed", "fraction", "deadline"])  # fmt: skip

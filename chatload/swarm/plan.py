@@ -12,9 +12,11 @@ from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
 from chatload.protocol.wire import WireRequest
-from chatload.session.lifecycle import SessionSettings
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
+from chatload.session.settings import SessionSettings
+from chatload.session.widget import POLL_S
+from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 
@@ -48,23 +50,32 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     timeout = _number(options, "flex_disconnect_timeout")
     if timeout is None:
         raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
+    widget = options.persona == "widget"
+    interval = _number(options, "refresh_interval")
+    if widget and options.refresh_policy != "fixed":
+        raise UsageError(
+            f"--persona widget polls on a fixed clock, not by --refresh-policy {options.refresh_policy}",
+            "leave one of them out",
+        )
     policy = make_policy(
         options.refresh_policy,
         timeout,
-        _number(options, "refresh_interval"),
+        POLL_S if widget and interval is None else interval,
         _number(options, "refresh_fraction"),
         bool(options.allow_late_refresh),
     )
     dialect = load_dialect(options.dialect)
     long_poll = _number(options, "long_poll")
     long_poll = dialect.long_poll_s if long_poll is None else long_poll
+    if widget:
+        dialect = dialect.with_trailing_slash("RequestChat")
     script = load_script(options.script) if options.script else CustomerScript()
     length = _number(options, "chat_length")
     if length is not None:
         script = script.with_chat_length(length)
     request_timeout = _number(options, "request_timeout")
     if request_timeout is None:
-        request_timeout = min(REQUEST_TIMEOUT_S, timeout / 2)
+        request_timeout = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout / 2)
     endpoint = Endpoint(host, ca_file=_file(options, "ca_file"), client_cert=_file(options, "client_cert"))
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
@@ -73,7 +84,7 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
         service=options.service,
         dialect=dialect,
         encoder=dialect.encoder(options.service),
-        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s, long_poll),
+        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s, long_poll, options.persona),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint),

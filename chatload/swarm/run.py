@@ -28,6 +28,7 @@ from chatload.report.outputs import write_outputs
 from chatload.report.summary import exit_code, summarize
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
+from chatload.session.personas import new_session
 from chatload.session.timeline import Timeline, Worst
 from chatload.store.reader import RunReader
 from chatload.store.windows import Usage, WindowCutter
@@ -120,7 +121,7 @@ class Run:
             return None
         worker = self.runner.worker_index + 1 if self.is_worker else 0
         number = (plan.seed << 48) + (worker << 32) + books.started
-        return ChatSession(plan.settings, books, number, time.monotonic())
+        return new_session(plan.settings, books, number, time.monotonic())
 
     def session_ended(self, session: ChatSession) -> None:
         """A chat is over."""

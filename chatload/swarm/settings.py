@@ -15,6 +15,7 @@ import chatload
 from chatload.swarm.plan import Plan
 
 _OWN = (
+    "persona",
     "refresh_policy",
     "allow_late_refresh",
     "service",

@@ -19,7 +19,7 @@ from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
-from chatload.session.lifecycle import PAUSE_AFTER_REFUSAL_S
+from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options
 from chatload.swarm.driver import Driver
 from chatload.swarm.live import attach

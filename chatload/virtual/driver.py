@@ -16,8 +16,10 @@ from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, pars
 from chatload.protocol.wire import WireResult
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
-from chatload.session.lifecycle import PAUSE_AFTER_REFUSAL_S, ChatSession, SessionSettings
+from chatload.session.lifecycle import ChatSession
+from chatload.session.personas import new_session
 from chatload.session.record import SessionRecord
+from chatload.session.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.simulator.answer import Answer, Hold
 from chatload.simulator.faults import Fault
 from chatload.simulator.model import ChatService
@@ -78,7 +80,7 @@ class VirtualSwarm:
         if self._begun >= self._chats or self.now >= self.stop_at:
             return
         self._begun += 1
-        _Driven(self, ChatSession(self.settings, self.books, self._seed + self._begun, self.now))
+        _Driven(self, new_session(self.settings, self.books, self._seed + self._begun, self.now))
 
     def ended(self, session: ChatSession) -> None:
         """A chat is over; a recorder may override this to keep it elsewhere."""

@@ -63,8 +63,8 @@ THEIRS = {
     "userData": {"file-id": "f1"},
 }
 EVENTS = (
-    Event(1, "ParticipantJoined", "Client", "Ann", 1700000000000),
-    Event(2, "Notice", "External", "sys", 1700000001000),
+    Event(1, "ParticipantJoined", "Client", "Ann", 1700000000000, "1"),
+    Event(2, "Notice", "External", "sys", 1700000001000, "9"),
 )
 
 

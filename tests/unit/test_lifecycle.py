@@ -6,9 +6,10 @@ from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Send, Wait, Woken
-from chatload.session.lifecycle import ChatSession, SessionSettings
+from chatload.session.lifecycle import ChatSession
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
+from chatload.session.settings import SessionSettings
 
 QUIET = CustomerScript(chat_length=Distribution("fixed", 10.0), messages=Distribution("fixed", 0))
 FINE, ENDED = Outcome.FINE, Outcome.ENDED

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-from chatload.session.lifecycle import SessionSettings
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
+from chatload.session.settings import SessionSettings
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import ChatService

@@ -7,9 +7,9 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from chatload.session.lifecycle import SessionSettings
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
+from chatload.session.settings import SessionSettings
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import ChatService

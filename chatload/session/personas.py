@@ -1,0 +1,18 @@
+"""The personas: whose wire behaviour a customer has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chatload.session.books import Books
+from chatload.session.lifecycle import ChatSession
+from chatload.session.settings import SessionSettings
+from chatload.session.widget import WidgetSession
+
+#: strict follows the status table; widget is the vendor's browser client.
+PERSONAS: Mapping[str, type[ChatSession]] = {"strict": ChatSession, "widget": WidgetSession}
+
+
+def new_session(settings: SessionSettings, books: Books, seed: int, started_at: float) -> ChatSession:
+    """One chat of the settings' persona; arguments as of ChatSession."""
+    return PERSONAS[settings.persona](settings, books, seed, started_at)

@@ -1,0 +1,32 @@
+"""What all sessions of a run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatload.session.policy import RefreshPolicy
+from chatload.session.script import CustomerScript
+
+#: A customer whose chat was not accepted waits this long before trying anew (seconds).
+PAUSE_AFTER_REFUSAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What all sessions of a run share.
+
+    request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
+    long_poll_s: the dialect's (see Dialect). persona: whose wire behaviour, "strict" or "widget".
+    """
+
+    policy: RefreshPolicy
+    request_timeout_s: float
+    script: CustomerScript = CustomerScript()
+    keeps_ended_s: float = 60.0
+    long_poll_s: float = 0.0
+    persona: str = "strict"
+
+    @property
+    def timeout_s(self) -> float:
+        """The server's flex-disconnect-timeout, seconds."""
+        return self.policy.timeout_s
