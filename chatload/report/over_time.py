@@ -15,6 +15,8 @@ from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 COLUMNS, HEAT_COLUMNS = 160, 80
 #: Heights of a heat map's cells: each is so much longer than the one below.
 _HEAT_STEP = 1.5
+#: Windows are not cut to the millisecond: a column of so many may be this much longer (share, and seconds).
+_SLACK, _JITTER_S = 1.005, 0.6 * FINE_S
 _STATES = ("held", "opening", "retrying", "leaving")
 
 
@@ -54,10 +56,10 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     width = _whole(length / COLUMNS, step)
     heat_width = _whole(length / HEAT_COLUMNS, width)
     heat: list[tuple[float, float, Books]] = []
-    for column in _coarse(windows, width + step / 2):
+    for column in _coarse(windows, width * _SLACK + _JITTER_S):
         _add(made, column, started, scale)
         start, end = column.start - started, column.end - started
-        if heat and end - heat[-1][0] <= heat_width + step / 2:
+        if heat and end - heat[-1][0] <= heat_width * _SLACK + _JITTER_S:
             merged = Books()
             merged.merge(heat[-1][2])
             merged.merge(column.books)

@@ -93,6 +93,14 @@ def test_thousands_of_windows_become_few_columns_that_add_up(count):
     assert (made.unit, made.length) == ("h", pytest.approx(count / 360))
 
 
+def test_columns_are_alike_though_the_first_windows_are_finer():
+    fine = list(windows(300, 1.003))
+    coarse = [Window(w.start + 300.9, w.end + 300.9, w.open, w.books) for w in windows(30, 10.02)]
+    made = series([*fine, *coarse], 0.0, 601.5)
+    lengths = {round(60 * (row["t2"] - row["t"])) for row in made.table}
+    assert lengths == {10} and len(made.table) == 60
+
+
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
     total = Books()
     with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 45.0}, 0.0) as writer:
