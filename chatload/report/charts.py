@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import vl_convert
 from markupsafe import Markup
@@ -13,35 +14,57 @@ from markupsafe import Markup
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-#: Inner width of every chart (px): what a phone scrolls and a desktop shows whole.
-WIDTH = 800
 _AXIS = {
     **{"labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domain": False},
     **{"tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
     **{"labelPadding": 6, "titlePadding": 8},
 }
+_LEGEND = {
+    **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12},
+    **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 2},
+}
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "background": "transparent",
+    "padding": {"left": 2, "right": 8, "top": 4, "bottom": 2},
     "view": {"stroke": None},
     "axis": _AXIS,
-    "axisX": {"grid": False, "tickCount": 8},
-    "legend": {
-        **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12, "symbolType": "square"},
-        **{"labelLimit": 300, "columnPadding": 28},
-    },
 }
+_GEOMETRY = re.compile(r' (?:d|transform|opacity|fill-opacity|width|height)="[^"<]*"')
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
 
 
-def draw(spec: Spec, label: str) -> Markup:
-    """The chart as an SVG element that tells a screen reader `label`."""
+class Frame(NamedTuple):
+    """Where a chart is shown (a class of the page's style), its width (px), and about how many ticks fit below it."""
+
+    name: str
+    width: int
+    ticks: int
+
+
+#: Every chart is drawn for both, and the page shows the one that fits: scaled down, its words could not be read.
+WIDE, NARROW = Frame("wide", 960, 9), Frame("narrow", 350, 4)
+
+
+def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
+    """The chart as SVG elements, one a frame, that tell a screen reader `label`."""
+    return Markup("").join(_draw(spec(frame) if callable(spec) else spec, frame, label) for frame in (WIDE, NARROW))
+
+
+def _draw(spec: Spec, frame: Frame, label: str) -> Markup:
+    legend = _LEGEND if frame is WIDE else {**_LEGEND, "columns": 2}
+    config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": legend}
+    fit = {"type": "fit-x", "contains": "padding"}
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        **{"config": _CONFIG, "width": WIDTH, "height": 200, **spec},
+        **{"config": config, "width": frame.width, "height": 200, "autosize": fit, **spec},
     }
     svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
+    # A hundredth of a pixel will do; the digits after it are half of a heat map.
+    svg = _GEOMETRY.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), svg)
     # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
-    return Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(svg.removeprefix("<svg "))
+    head = Markup('<svg role="img" aria-label="{}" ').format(label)
+    return head + Markup(svg.removeprefix("<svg ").replace('class="marks"', f'class="marks {frame.name}"', 1))
 
 
 def x(field: str, title: str, **more: Any) -> Spec:
@@ -52,7 +75,8 @@ def x(field: str, title: str, **more: Any) -> Spec:
 
 def y(field: str, title: str, **more: Any) -> Spec:
     """A quantitative y channel."""
-    return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5}, **more}
+    axis = {"tickCount": 5, "labelExpr": "replace(datum.label, /,/g, ' ')"}
+    return {"field": field, "type": "quantitative", "title": title, "axis": axis, **more}
 
 
 def colour(field: str, colours: Mapping[str, str]) -> Spec:
@@ -77,8 +101,9 @@ def intervals(rows: Rows) -> Spec:
     name = {"field": "name", "type": "nominal", "sort": None, "title": None,
             "axis": {"grid": False, "minExtent": 130, "labelColor": "var(--ink)"}}  # fmt: skip
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    share = {"title": "share of the sessions, % (root scale)", "axis": {"grid": True},
-             "scale": {"type": "sqrt", "zero": True, "nice": True}}  # fmt: skip
+    share = {"title": "share of the sessions, % (root scale)",
+             "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
+             "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
     bar = {"x": {"field": "low", "type": "quantitative", **share}, "x2": {"field": "high"}}
     dot = {"x": {"field": "share", "type": "quantitative", **share}}
     return {
@@ -93,15 +118,15 @@ def intervals(rows: Rows) -> Spec:
 
 
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
-    """A block from `low` to `high`, `count` tall on a root scale so that few still show; a line at `limit`."""
+    """A block from `low` to `high`, `count` tall on a root scale so that few still show, with its tip; a line at
+    `limit`."""
     lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
     scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
     across = x("low", x_title, scale=scale)
     if log:
         across["axis"] = decades(lowest, highest)
-    told = [{**row, "tip": f"{row['count']} from {row['low']:.4g} to {row['high']:.4g}"} for row in bins]
     blocks = {
-        "data": {"values": told},
+        "data": {"values": list(bins)},
         "mark": {"type": "rect", "color": "var(--good)", "opacity": 0.85},
         "encoding": {
             "x": across,
@@ -125,6 +150,24 @@ def limit_line(at: float, text: str) -> list[Spec]:
     ]
 
 
+def bands(rows: Rows, time: Spec) -> Spec:
+    """Shaded stretches of time, from t to t2, over the whole height."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18},
+        "encoding": {"x": time, "x2": {"field": "t2"}},
+    }
+
+
+def hover(rows: Rows, time: Spec) -> Spec:
+    """What cannot be seen but tells its tip, from t to t2, over the whole height."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "rect", "opacity": 0},
+        "encoding": {"x": time, "x2": {"field": "t2"}, "description": {"field": "tip"}},
+    }
+
+
 def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
     """Stacked areas over time: t, what, n."""
     return {
@@ -134,12 +177,13 @@ def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> S
     }
 
 
-def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
-    """Lines over time: t, what, n."""
+def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], least: float = 0.0) -> Spec:
+    """Lines over time: t, what, n; the scale reaches from 0 to `least` at least."""
+    most = 1.05 * max([least / 1.05, *(row["n"] for row in rows)])
     return {
         "data": {"values": list(rows)},
         "mark": {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75},
-        "encoding": {"x": time, "y": y("n", y_title, scale={"zero": True}), "color": colour("what", colours)},
+        "encoding": {"x": time, "y": y("n", y_title, scale={"domain": [0, most]}), "color": colour("what", colours)},
     }
 
 
@@ -150,18 +194,16 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
     for row in sorted(rows, key=lambda row: (row["t"], list(colours).index(row["what"]))):
         below = tops.get(row["t"], 0.0)
         tops[row["t"]] = below + row["n"]
-        tip = f"{row['what']}: {row['n']:.4g}, from {row['t']:.4g} to {row['t2']:.4g}"
-        stacked.append({**row, "from": below, "to": below + row["n"], "tip": tip})
+        stacked.append({**row, "from": below, "to": below + row["n"]})
     return {
         "data": {"values": stacked},
-        "mark": {"type": "rect"},
+        "mark": {"type": "rect", "aria": False},
         "encoding": {
             "x": time,
             "x2": {"field": "t2"},
             "y": y("from", y_title, scale={"zero": True}),
             "y2": {"field": "to"},
             "color": colour("what", colours),
-            "description": {"field": "tip"},
         },
     }
 

@@ -1,40 +1,45 @@
-"""The worst sessions drawn: each request, the silence, the deadline, and how the end was learned."""
+"""The worst sessions drawn: each request, the silence, the deadline, how the end was found, where the time went."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
-from chatload.protocol.status import Outcome
-from chatload.report import words
-from chatload.report.charts import draw
-from chatload.session.timeline import Contact, Timeline
+from chatload.report import stories, words
+from chatload.report.charts import Frame, Spec, draw
+from chatload.report.stories import Step
+from chatload.session.timeline import Timeline
 
-#: So many sessions are drawn, and before each one's last sure contact so many requests.
+#: So many sessions are drawn.
 DRAWN = 10
-_BEFORE = 3
-_LANE = 22
-_FINE, _ENDED = Outcome.FINE.value, Outcome.ENDED.value
-_SHADES = {"answered": "var(--good)", "failed": "var(--bad)", "told of the end": "var(--ink)"}
-_CAUSES = {
-    "planned": "waiting as planned",
-    "generator": "the generator's own lateness",
-    "server": "waiting in vain for answers",
-    "retries": "unsuccessful requests and the waits after them",
-    "network": "broken connections and the waits after them",
+_LANE, _LETTER = 22, 6.4
+_LABELS = {"wide": 116, "narrow": 92}
+_KINDS = {"answered": "var(--good)", "failed": "var(--bad)", "found": "var(--ink)"}
+_SHAPES = {"answered": "circle", "failed": "cross", "found": "diamond"}
+_SPENT = {
+    "planned": ("planned wait", "var(--c6)"),
+    "generator": ("generator", "var(--c2)"),
+    "server": ("server", "var(--c4)"),
+    "retries": ("retries", "var(--c5)"),
+    "network": ("network", "var(--bad)"),
 }
+_SILENCE, _WENT = "silence", "time went to"
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One session: a heading, its story in words, the picture."""
+    """One session: a heading, whose it is, its story in words, the picture, and the requests in it."""
 
     title: str
+    chat_id: str
+    worker: str
+    silent_since: float
     story: str
     picture: Markup
+    steps: list[Step]
 
 
 def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
@@ -51,150 +56,177 @@ def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
 
 
 def drawing(timeline: Timeline) -> Drawing:
-    """One session drawn; instants count from the moment its last sure contact left."""
-    blame = f", blame: {timeline.blame}" if timeline.blame else ""
-    story = _story(timeline)
-    return Drawing(f"{timeline.chat_id or 'no chat id'}: {timeline.verdict}{blame}", story, _picture(timeline, story))
+    """One session drawn; instants count from the moment its last sure contact was answered."""
+    story, shown = stories.story(timeline), stories.steps(timeline)
+    title = stories.headline(timeline)
+    picture = draw(lambda frame: _spec(timeline, shown, frame), f"{title}. {story}")
+    return Drawing(title, timeline.chat_id, timeline.worker, timeline.sure_received, story, picture, shown)
 
 
-def _shown(timeline: Timeline) -> list[Contact]:
-    """The requests around the silence: a few before it, all within, and the one that learned of the end."""
-    contacts = timeline.contacts
-    before = [c for c in contacts if _sent(c) <= timeline.sure_sent]
-    after = [c for c in contacts if _sent(c) > timeline.sure_sent]
-    told = next((i for i, c in enumerate(after) if c.outcome == _ENDED), len(after) - 1)
-    return before[-_BEFORE:] + after[: told + 1]
+class _Canvas:
+    """Where things are: the instants shown, the lanes, and how long a text may be."""
+
+    def __init__(self, timeline: Timeline, shown: list[Step], frame: Frame) -> None:
+        end = max([step.over for step in shown] + [timeline.timeout_s])
+        start = min([step.left for step in shown] + [0.0])
+        pad = 0.03 * (end - start)
+        self.start, self.end = start - pad, end + pad
+        labels = _LABELS[frame.name]
+        self.width = frame.width - labels
+        lanes = [f"{step.operation}#{i:02d}" for i, step in enumerate(shown)]
+        self.steps = dict(zip(lanes, shown, strict=True))
+        self.lanes = [f"{_SILENCE}#", *lanes, *([f"{_WENT}#"] if stories.found(shown) else [])]
+        self.x: Spec = {
+            "type": "quantitative",
+            "title": "seconds since the last sure contact",
+            "scale": {"domain": [self.start, self.end], "nice": False},
+        }
+        self.y: Spec = {
+            **{"field": "lane", "type": "ordinal", "title": None},
+            "scale": {"domain": self.lanes, "paddingInner": 0.3, "paddingOuter": 0.15},
+            "axis": {"labelExpr": "split(datum.label, '#')[0]", "grid": False, "ticks": False, "domain": False,
+                     "labelColor": "var(--ink)", "minExtent": labels, "labelLimit": labels - 8},
+        }  # fmt: skip
+
+    def px(self, seconds: float) -> float:
+        """A stretch of time as pixels."""
+        return self.width * seconds / (self.end - self.start)
+
+    def beside(self, start: float, end: float, text: str) -> dict[str, Any]:
+        """Where a text goes beside what is drawn from start to end: right of it where there is room, else left."""
+        if self.px(self.end - end) >= len(text) * _LETTER + 8:
+            return {"at": end, "align": "left", "dx": 8}
+        return {"at": start, "align": "right", "dx": -8}
+
+    def within(self, start: float, end: float, texts: Iterable[str]) -> str:
+        """The first of the texts that has room from start to end; empty where none has."""
+        return next((text for text in texts if self.px(end - start) >= len(text) * _LETTER), "")
 
 
-def _sent(contact: Contact) -> float:
-    return contact.due if contact.sent is None else contact.sent
+def _spec(timeline: Timeline, shown: list[Step], frame: Frame) -> Spec:
+    canvas = _Canvas(timeline, shown, frame)
+    layers = [
+        *_silence(timeline, stories.found(shown), canvas),
+        *_deadline(timeline, canvas),
+        *_requests(canvas),
+        *_went(timeline, stories.found(shown), canvas),
+    ]
+    return {"height": {"step": _LANE}, "layer": layers}
 
 
-def _story(timeline: Timeline) -> str:
-    zero = timeline.sure_sent
-    after = [contact for contact in _shown(timeline) if _sent(contact) > zero]
-    failed = [contact for contact in after if contact.outcome not in (_FINE, _ENDED)]
-    parts = []
-    if failed:
-        parts.append(f"After the last sure contact {_failures(failed, zero)}.")
-    else:
-        parts.append("Nothing failed after the last sure contact.")
-    if after:
-        last = after[-1]
-        late = _sent(last) - timeline.deadline
-        when = f"{words.seconds(abs(late))} {'after' if late > 0 else 'before'} the deadline"
-        told = "told of the end" if last.outcome == _ENDED else f"was the last word ({last.outcome})"
-        parts.append(f"{last.operation} at {_plus(_sent(last) - zero)}, {when}, {told}.")
-    spent = {cause: s for cause, s in timeline.shares.items() if s >= 0.005 * timeline.timeout_s}
-    if spent:
-        largest = sorted(spent.items(), key=lambda item: -item[1])
-        parts.append("The time went into " + ", ".join(f"{_CAUSES[cause]} {words.seconds(s)}" for cause, s in largest))
-        parts[-1] += "."
-    return " ".join([*parts, f"Verdict: {timeline.why}."])
+def _silence(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+    """The silence up to the end found, shaded over all lanes: what is allowed, and what was too long."""
+    end = told.left if told else max(canvas.end, timeline.timeout_s)
+    allowed = min(end, timeline.timeout_s)
+    colour = "var(--warn)" if timeline.verdict == "dropped_unproven" else "var(--bad)"
+    spans = [(0.0, allowed, "var(--soft)", 0.07)]
+    if end > allowed:
+        spans.append((allowed, end, colour, 0.16))
+    for start, stop, shade, opacity in spans:
+        yield _rect(start, stop, canvas, shade, opacity)
+        yield _rect(start, stop, canvas, shade, 0.28, f"{_SILENCE}#")
+    if allowed < timeline.timeout_s:
+        says = f"{words.seconds(end)}, then ended: {timeline.timeout_s:.6g} s were allowed"
+        yield from _texts([{"says": says, "lane": f"{_SILENCE}#", **canvas.beside(0.0, end, says)}], canvas)
+        return
+    middle = {"align": "center", "dx": 0, "lane": f"{_SILENCE}#"}
+    says = canvas.within(0.0, allowed, (f"{timeline.timeout_s:.6g} s allowed", f"{timeline.timeout_s:.6g} s"))
+    texts = [{**middle, "says": says, "at": allowed / 2}]
+    if told and end > allowed:
+        too, by = stories.late(timeline, told), words.seconds(end - allowed)
+        fits = canvas.within(allowed, end, (too, f"{by} too late", f"{by} late", by))
+        if fits:
+            texts.append({**middle, "says": fits, "at": (allowed + end) / 2})
+        else:
+            texts = [{**middle, "says": too, **canvas.beside(allowed, end, too)}]
+    yield from _texts(texts, canvas, bold=True)
 
 
-def _failures(failed: list[Contact], zero: float) -> str:
-    kinds: dict[str, int] = {}
-    for contact in failed:
-        kinds[contact.outcome] = kinds.get(contact.outcome, 0) + 1
-    what = ", ".join(f"{n} × {kind}" if n > 1 else kind for kind, n in kinds.items())
-    first, last = _sent(failed[0]) - zero, failed[-1].received - zero
-    requests = words.plural(len(failed), "request")
-    return f"{requests} failed ({what}), from {_plus(first)} to {_plus(last)}"
-
-
-def _plus(seconds: float) -> str:
-    return f"+{seconds:.2f} s"
-
-
-def _picture(timeline: Timeline, story: str) -> Markup:
-    zero, shown = timeline.sure_sent, _shown(timeline)
-    rows = [_row(i, contact, zero) for i, contact in enumerate(shown)]
-    end = max([row["to"] for row in rows] + [timeline.deadline - zero])
-    start = min([row["from"] for row in rows] + [0.0])
-    pad = 0.04 * (end - start)
-    span = {"domain": [start - pad, end + 4.5 * pad], "nice": False}
-    place = {"field": "from", "type": "quantitative", "title": "seconds since the last sure contact", "scale": span}
-    lanes = {"domain": [row["lane"] for row in rows], "paddingInner": 0.35}
-    lane = {"field": "lane", "type": "ordinal", "title": None, "scale": lanes,
-            "axis": {"labelExpr": "split(datum.label, '#')[0]", "labelFontSize": 12, "grid": False,
-                     "labelColor": "var(--ink)"}}  # fmt: skip
-    shade = {"field": "kind", "type": "nominal", "legend": None,
-             "scale": {"domain": list(_SHADES), "range": list(_SHADES.values())}}  # fmt: skip
-    last = rows[-1]["from"] if rows else 0.0
-    deadline = timeline.deadline - zero
-    spec = {
-        "height": {"step": _LANE},
-        "layer": [
-            _band(timeline.sure_received - zero, last, place),
-            _line(deadline, place),
-            {
-                "data": {"values": rows},
-                "mark": {"type": "bar", "minBandSize": 3, "stroke": None},
-                "encoding": {
-                    "x": place,
-                    "x2": {"field": "to"},
-                    "y": lane,
-                    "color": shade,
-                    "description": {"field": "tip"},
-                },
-            },
-            {
-                "data": {"values": rows},
-                "mark": {"type": "tick", "thickness": 3, "bandSize": 14},
-                "encoding": {"x": place, "y": lane, "color": shade, "description": {"field": "tip"}},
-            },
-            {
-                "data": {"values": rows},
-                "mark": {
-                    "type": "text",
-                    "aria": False,
-                    "align": "left",
-                    "dx": 7,
-                    "fontSize": 12,
-                    "color": "var(--ink)",
-                },
-                "encoding": {"x": {**place, "field": "to"}, "y": lane, "text": {"field": "says"}},
-            },
-        ],
-    }
-    return draw(spec, story)
-
-
-def _row(i: int, contact: Contact, zero: float) -> dict[str, Any]:
-    kind = "answered" if contact.outcome == _FINE else "told of the end" if contact.outcome == _ENDED else "failed"
-    took = contact.received - _sent(contact)
-    says = contact.outcome if took < 0.1 else f"{contact.outcome} after {words.seconds(took)}"
-    at, late = _sent(contact) - zero, max(0.0, _sent(contact) - contact.due)
-    return {
-        "tip": f"{contact.operation} at {_plus(at)}, {words.seconds(late)} behind its time: {contact.outcome} "
-        f"after {words.seconds(took)}",
-        "lane": f"{contact.operation}#{i:02d}",
-        "from": _sent(contact) - zero,
-        "to": contact.received - zero,
-        "kind": kind,
-        "says": "told of the end" if kind == "told of the end" else says,
-    }
-
-
-def _band(start: float, end: float, place: dict[str, Any]) -> dict[str, Any]:
-    """The silence, shaded over all lanes."""
-    return {
-        "data": {"values": [{"from": start, "to": max(end, start)}]},
-        "mark": {"type": "rect", "color": "var(--bad)", "opacity": 0.10},
-        "encoding": {"x": place, "x2": {"field": "to"}},
-    }
-
-
-def _line(deadline: float, place: dict[str, Any]) -> dict[str, Any]:
-    data = {"values": [{"from": deadline, "text": "deadline"}]}
-    text = {"type": "text", "align": "left", "dx": 5, "dy": -8, "baseline": "bottom", "color": "var(--bad)"}
-    return {
+def _deadline(timeline: Timeline, canvas: _Canvas) -> Iterator[Spec]:
+    data = {"values": [{"at": timeline.timeout_s, "says": "deadline"}]}
+    place = {"x": {**canvas.x, "field": "at"}}
+    rule = {"type": "rule", "color": "var(--bad)", "strokeDash": [5, 4], "strokeWidth": 1.5, "aria": False}
+    text = {"type": "text", "align": "center", "dy": -5, "baseline": "bottom", "color": "var(--bad)", "fontSize": 12}
+    yield {"data": data, "mark": rule, "encoding": place}
+    yield {
         "data": data,
-        "layer": [
-            {"mark": {"type": "rule", "color": "var(--bad)", "strokeDash": [5, 4], "strokeWidth": 1.5},
-             "encoding": {"x": place}},
-            {"mark": {**text, "fontSize": 12},
-             "encoding": {"x": place, "y": {"value": 0}, "text": {"field": "text"}}},
-        ],
-    }  # fmt: skip
+        "mark": {**text, "aria": False},
+        "encoding": {**place, "y": {"value": 0}, "text": {"field": "says"}},
+    }
+
+
+def _requests(canvas: _Canvas) -> Iterator[Spec]:
+    """A bar from leaving to answer or failure, a mark where it left, and in words what became of it."""
+    rows: list[dict[str, Any]] = [
+        {
+            **{"lane": lane, "from": step.left, "to": step.over, "kind": step.kind, "tip": _tip(step)},
+            "says": f"{step.says}: last sure contact" if step.sure else step.says,
+        }
+        for lane, step in canvas.steps.items()
+    ]
+    data, scale = {"values": rows}, {"domain": list(_KINDS), "range": list(_KINDS.values())}
+    place = {"x": {**canvas.x, "field": "from"}, "y": canvas.y, "description": {"field": "tip"}}
+    colour = {"field": "kind", "type": "nominal", "legend": None, "scale": scale}
+    shapes = {**colour, "scale": {"domain": list(_SHAPES), "range": list(_SHAPES.values())}}
+    yield {
+        "data": data,
+        "mark": {"type": "bar", "height": 8, "opacity": 0.75},
+        "encoding": {**place, "x2": {"field": "to"}, "color": colour},
+    }
+    yield {
+        "data": data,
+        "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+        "encoding": {**place, "color": colour, "shape": shapes},
+    }
+    texts = [{**row, **canvas.beside(row["from"], row["to"], row["says"])} for row in rows]
+    yield from _texts(texts, canvas)
+
+
+def _went(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+    """What the silence went into: its shares one after the other, as long as it."""
+    if told is None:
+        return
+    at, texts = 0.0, []
+    for cause, seconds in stories.spent(timeline):
+        name, colour = _SPENT.get(cause, (cause, "var(--c6)"))
+        yield _rect(at, at + seconds, canvas, colour, 0.35, f"{_WENT}#", f"{name}: {words.seconds(seconds)}")
+        says = canvas.within(at, at + seconds, (f"{name} {words.seconds(seconds)}", name))
+        texts.append({"says": says, "at": at + seconds / 2, "align": "center", "dx": 0, "lane": f"{_WENT}#"})
+        at += seconds
+    yield from _texts(texts, canvas)
+
+
+def _rect(
+    start: float, end: float, canvas: _Canvas, colour: str, opacity: float, lane: str = "", tip: str = ""
+) -> Spec:
+    """A block over one lane, or over all of them."""
+    mark: Spec = {"type": "bar" if lane else "rect", "color": colour, "opacity": opacity, "aria": bool(tip)}
+    encoding: Spec = {"x": {**canvas.x, "field": "from"}, "x2": {"field": "to"}}
+    if lane:
+        mark["stroke"], mark["strokeOpacity"] = colour, 1
+        encoding["y"] = canvas.y
+    if tip:
+        encoding["description"] = {"field": "tip"}
+    return {
+        "data": {"values": [{"from": start, "to": end, "lane": lane, "tip": tip}]},
+        "mark": mark,
+        "encoding": encoding,
+    }
+
+
+def _texts(rows: list[dict[str, Any]], canvas: _Canvas, bold: bool = False) -> Iterator[Spec]:
+    """Texts at their places, with a rim of the page's own colour so that no line runs through them."""
+    mark = {
+        **{"type": "text", "fontSize": 12, "aria": False, "fontWeight": "bold" if bold else "normal"},
+        **{"align": {"expr": "datum.align"}, "dx": {"expr": "datum.dx"}},
+    }
+    shown = {"values": [row for row in rows if row["says"]]}
+    place = {"x": {**canvas.x, "field": "at"}, "y": canvas.y, "text": {"field": "says", "type": "nominal"}}
+    rim = {"stroke": "var(--ground)", "strokeWidth": 3, "strokeOpacity": 0.75, "strokeJoin": "round"}
+    yield {"data": shown, "mark": {**mark, "color": "var(--ground)", **rim}, "encoding": place}
+    yield {"data": shown, "mark": {**mark, "color": "var(--ink)"}, "encoding": place}
+
+
+def _tip(step: Step) -> str:
+    left = f"due {step.due:+.3f} s" + ("" if step.never_left else f", left {step.left:+.3f} s")
+    return f"{step.operation}: {left}, over {step.over:+.3f} s: {step.says}"

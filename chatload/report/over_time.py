@@ -9,23 +9,26 @@ from typing import Any
 
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
-from chatload.store.windows import COARSE_S, FINE_FOR_S, Window
+from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
-COLUMNS, HEAT_COLUMNS = 300, 80
+COLUMNS, HEAT_COLUMNS = 160, 80
 #: Heights of a heat map's cells: each is so much longer than the one below.
 _HEAT_STEP = 1.5
+#: Windows are not cut to the millisecond: a column of so many may be this much longer (share, and seconds).
+_SLACK, _JITTER_S = 1.005, 0.6 * FINE_S
 _STATES = ("held", "opening", "retrying", "leaving")
 
 
 @dataclass
 class Series:
-    """Rows for charts; t, t2 and the run's length are in `unit`s since the start.
+    """Rows for charts; t, t2 and the run's length are in `unit`s (of `scale` seconds) since the start.
 
     table: a row a column, in words, for those who do not see the charts.
     """
 
     unit: str = "s"
+    scale: float = 1.0
     length: float = 0.0
     states: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -47,14 +50,16 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     length = max(ended - started, 1e-9)
     unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
     scale = {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
-    made = Series(unit, length / scale)
-    # All columns alike, though a run's first windows are finer.
-    width = max(length / COLUMNS, COARSE_S if length > FINE_FOR_S else 0.0) * 1.001
+    made = Series(unit, scale, length / scale)
+    # All columns alike: of whole windows, as many in each, though a run's first are finer.
+    step = COARSE_S if length > FINE_FOR_S else FINE_S
+    width = _whole(length / COLUMNS, step)
+    heat_width = _whole(length / HEAT_COLUMNS, width)
     heat: list[tuple[float, float, Books]] = []
-    for column in _coarse(windows, width):
+    for column in _coarse(windows, width * _SLACK + _JITTER_S):
         _add(made, column, started, scale)
         start, end = column.start - started, column.end - started
-        if heat and end - heat[-1][0] <= length / HEAT_COLUMNS:
+        if heat and end - heat[-1][0] <= heat_width * _SLACK + _JITTER_S:
             merged = Books()
             merged.merge(heat[-1][2])
             merged.merge(column.books)
@@ -64,6 +69,11 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     for operation in sorted({name for _, _, books in heat for name in books.latency}):
         made.heat[operation] = list(_heat(heat, operation, scale))
     return made
+
+
+def _whole(width: float, step: float) -> float:
+    """The least multiple of step that is not below width (seconds)."""
+    return max(1, ceil(width / step)) * step
 
 
 def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
@@ -111,6 +121,8 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
     made.table.append(
         {
             "t": t,
+            "t2": t2,
+            "cpu": window.cpu,
             "open": window.open,
             "requests": per_second,
             "ended": books.verdicts.total(),

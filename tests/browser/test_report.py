@@ -1,12 +1,18 @@
 """report.html as people meet it: a desktop, a phone, light, dark, without JavaScript, on paper."""
 
+from collections import Counter
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from chatload.analysis.gate import make_gate
 from chatload.report.page import write_report
 from chatload.report.summary import summarize
+from chatload.session.books import Books
+from chatload.session.histogram import Histogram
+from chatload.session.timeline import Contact, Timeline
 from chatload.store.reader import RunReader
+from chatload.store.writer import RunWriter
 from tests.virtual.million import make
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -21,19 +27,44 @@ def report(tmp_path_factory):
         return write_report(reader, summarize(reader, gate))
 
 
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """A run with more operations, longer names and wider words than any page is made for."""
+    folder = tmp_path_factory.mktemp("crowded") / "run"
+    books = Books()
+    for i in range(14):
+        operation = f"FileOperation{chr(65 + i)}WithALongName"
+        books.sent[operation] = 12_345_678
+        books.outcomes[operation] = Counter({"0/false": 12_345_678})
+        books.latency[operation] = Histogram()
+        books.latency[operation].add(0.01 * i)
+    settings = {"name": "n" * 200, "host": "http://" + "h" * 300, "flex_disconnect_timeout": 2.0, "script": "/p" * 150}
+    contacts = [Contact("FileOperationNWithALongName", float(i), float(i), i + 0.5, "timeout") for i in range(1, 13)]
+    line = Timeline(
+        "c" * 200, "dropped_unproven", "", "w" * 300, 2.0, 9.0, 0.0, 0.1, {"server": 12.0}, contacts, "v" * 99
+    )
+    with RunWriter.create(folder, settings) as writer:
+        for i in range(60):
+            writer.put_books(f"{i}{'w' * 90}", books if i == 0 else Books())
+        writer.add_timelines([line])
+        writer.incident("worker_lost", "x" * 400)
+    with RunReader.open(folder) as reader:
+        return write_report(reader, summarize(reader))
+
+
 @pytest.fixture
 def opened(browser, report):
     """Opens the report; gives the page, and what it asked the network for or complained of."""
     contexts = []
 
-    def open_it(**how):
+    def open_it(path=report, **how):
         context = browser.new_context(**how)
         contexts.append(context)
         page, seen = context.new_page(), []
         page.on("request", lambda request: seen.append(request.url))
         page.on("console", lambda message: seen.append(message.text))
         page.on("pageerror", lambda error: seen.append(str(error)))
-        page.goto(report.as_uri())
+        page.goto(path.as_uri())
         return page, seen
 
     yield open_it
@@ -55,8 +86,21 @@ def test_it_reads_without_network_and_fits_its_window(opened, report, viewport, 
     if javascript:
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     else:
-        page.locator("details summary").click()
-        assert page.locator("details table").is_visible()
+        page.locator("details summary").first.click()
+        assert page.locator("details table").first.is_visible()
+
+
+@pytest.mark.parametrize(("viewport", "shown", "hidden"), [(DESKTOP, "wide", "narrow"), (PHONE, "narrow", "wide")])
+def test_every_chart_is_drawn_for_the_window_it_is_in(opened, viewport, shown, hidden):
+    page, _ = opened(viewport=viewport)
+    charts = page.locator(f"figure svg.{shown}")
+    assert charts.count() == page.locator(f"figure svg.{hidden}").count() > 15
+    for i in range(charts.count()):
+        box = charts.nth(i).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= viewport["width"]
+        # Scaled down, the words in it could not be read.
+        assert box["width"] >= float(charts.nth(i).get_attribute("width")) * 0.99
+    assert not page.locator(f"figure svg.{hidden}").first.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -73,7 +117,7 @@ def test_a_mark_tells_its_figures_where_there_is_javascript(opened):
     mark.scroll_into_view_if_needed(timeout=5000)
     mark.hover(force=True)
     assert page.locator("#tip").is_visible()
-    assert page.locator("#tip").inner_text().startswith("refused: 1, from 0 to 1")
+    assert page.locator("#tip").inner_text().startswith("0.0 to 1.0 s, 1 999 open, ")
     assert page.locator("#tip").inner_text() == mark.get_attribute("aria-label")
 
 
@@ -85,12 +129,22 @@ def test_dark_and_light_differ(opened):
     assert grounds == ["rgb(255, 255, 255)", "rgb(18, 22, 29)"]
 
 
-def test_on_paper_no_table_is_cut_off(opened):
-    page, _ = opened(viewport={"width": 718, "height": 1000})  # A4 within its margins
-    page.emulate_media(media="print")
-    wide = page.evaluate(
-        "[...document.querySelectorAll('table, figure svg')].filter(e => e.getBoundingClientRect().right"
-        " > innerWidth + 1).map(e => e.closest('[aria-label]')?.getAttribute('aria-label'))"
-    )
-    assert wide == []
-    assert page.pdf().startswith(b"%PDF")
+TOO_WIDE = (
+    "[...document.querySelectorAll('table, figure svg, p, h1, h4, pre')].filter(e => e.getBoundingClientRect().right"
+    " > innerWidth + 1).map(e => e.tagName + ' ' + e.closest('[aria-label]')?.getAttribute('aria-label'))"
+)
+
+
+def test_on_paper_no_table_is_cut_off(opened, crowded, report):
+    for path in (report, crowded):
+        page, _ = opened(path, viewport={"width": 718, "height": 1000})  # A4 within its margins
+        page.emulate_media(media="print")
+        assert page.evaluate(TOO_WIDE) == []
+        assert page.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_crowded_run_fits_its_window_too(opened, crowded, viewport):
+    page, _ = opened(crowded, viewport=viewport)
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert page.locator("h1").inner_text().startswith("The books do not balance")

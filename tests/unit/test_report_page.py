@@ -9,7 +9,7 @@ import pytest
 
 from chatload.analysis.gate import make_gate
 from chatload.report import words
-from chatload.report.drawings import DRAWN, choose, drawing
+from chatload.report.drawings import DRAWN, choose
 from chatload.report.page import render, repeat_command, write_report
 from chatload.report.summary import summarize
 from chatload.session.timeline import Contact, Timeline
@@ -74,9 +74,26 @@ def test_figures_are_those_of_the_summary(run_dir):
             assert texts[texts.index(blame, texts.index("blame")) + 1] == words.number(count)
     outcomes = summary["requests"]["by_operation"]
     row = texts.index("1 / false")
-    assert texts[row + 1 : row + 1 + len(outcomes)] == [
-        words.number(counted["by_outcome"]["1/false"]) for counted in outcomes.values()
-    ]
+    counts = [counted["by_outcome"]["1/false"] for counted in outcomes.values()]
+    assert texts[row + 1 : row + 4 + len(counts)] == [
+        *("no", "unsuccessful; retry"), *map(words.number, (sum(counts), *counts)),
+    ]  # fmt: skip
+
+
+def test_latencies_are_those_of_the_summary(run_dir):
+    page, summary = page_of(run_dir)
+    texts = Texts(page).texts
+    start = texts.index("p99.9")
+    rows = {name: row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
+    for name, tail in {**rows, "refresh lateness (ours)": summary["refresh"]["lateness_s"]}.items():
+        p50, _, _, p99, p999, most = texts[texts.index(name, start) + 2 :][:6]
+        assert [p50, p99, p999, most] == [words.seconds(tail[key]) for key in ("p50", "p99", "p99_9", "max")], name
+
+
+def test_a_run_of_which_nothing_was_asked_is_not_said_to_have_passed(run_dir):
+    assert "no threshold set" in Texts(page_of(run_dir)[0]).texts
+    texts = Texts(page_of(run_dir, "dropped_late.rate < 100%")[0]).texts
+    assert "passed" in texts and "no threshold set" not in texts
 
 
 def test_it_is_one_file_of_bounded_size_without_addresses(run_dir):
@@ -145,21 +162,12 @@ def test_the_worst_are_drawn_and_every_blame_is_there():
     assert choose([line(1.0, "failed", "")]) == []
 
 
-def test_a_drawing_tells_the_story_in_words():
-    made = drawing(line(1.0))
-    assert made.title == "c: dropped_late, blame: network"
-    assert "1 request failed (timeout), from +1.00 s to +1.50 s" in made.story
-    assert "GetMessages at +3.25 s, 1.24 s after the deadline, told of the end." in made.story
-    assert "waiting in vain for answers 1.50 s" in made.story and "unsuccessful" not in made.story
-    # Three before the silence, what failed, and what told of the end: not what was asked after.
-    assert made.picture.count(">GetMessages<") == 6 - 3 + 2
-    assert "timeout after 500 ms" in made.picture and "deadline" in made.picture
-
-
 def test_the_command_repeats_the_run():
     settings = {"name": "chat", "host": "http://h:1", "users": 5, "spawn_rate": 1.0, "run_time": 600, "chats": "0",
-                "flex_disconnect_timeout": 15.0, "thresholds": ["a.rate < 1%"], "script": ""}  # fmt: skip
-    assert repeat_command(settings) == (
+                "flex_disconnect_timeout": 15.0, "thresholds": ["a.rate < 1%"], "script": "", "confidence": 0.99,
+                "abort_on": ["b.rate < 2%"], "allow_inconclusive": True}  # fmt: skip
+    assert repeat_command(settings).replace(" \\\n  ", " ") == (
         "locust -f locustfiles/chat.py --headless --host http://h:1 -u 5 -r 1 -t 600s "
-        "--flex-disconnect-timeout 15 --threshold 'a.rate < 1%'"
+        "--flex-disconnect-timeout 15 --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
+        "--allow-inconclusive"
     )
