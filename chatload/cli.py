@@ -23,6 +23,7 @@ _LAZY = {
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
     "options": "chatload.swarm.option_list:options",
+    "script": "chatload.script_command:script",
 }
 _INTERRUPTED = 130
 #: A report of more sessions takes more than two seconds.

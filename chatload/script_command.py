@@ -1,0 +1,39 @@
+"""`chatload script`: customer scripts made from something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chatload.har import read_chats, write_script
+from chatload.protocol.dialect import load_dialect
+
+
+@click.group()
+def script() -> None:
+    """Make a customer's script, for --script."""
+
+
+@script.command("from-har")
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.har...")
+@click.option("--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE", help="What was spoken.")
+@click.option("--output", type=click.Path(path_type=Path), help="File to write; standard output by default.")
+def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) -> None:
+    """Make a script from browser recordings of real chats.
+
+    Record chats with the browser's developer tools (Network, "Save all as HAR with content"). How many
+    messages, how long they are, how fast customers think and type, and which operations they use go
+    into the script; texts, names, keys and addresses do not.
+
+    Example: chatload script from-har monday.har tuesday.har --output customers.toml
+    """
+    from chatload.store.writer import replacing
+
+    spoken = load_dialect(dialect, None)
+    text = write_script([chat for recording in recordings for chat in read_chats(recording, spoken)])
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(output) as stream:
+        stream.write(text)

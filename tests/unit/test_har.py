@@ -1,0 +1,139 @@
+"""Recordings: what is read of one, and that none can do harm."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatload import har
+from chatload.errors import FileError, UsageError
+from chatload.har import RecordedChat, read_chats, write_script
+from chatload.protocol.dialect import load_dialect
+from chatload.session.script import load_script
+from tests.integration.processes import chatload
+
+DIALECT = load_dialect("gms-v2", None)
+FORM = "application/x-www-form-urlencoded"
+
+
+def entry(second, path, body, answer, took=10, **more):
+    content = {"text": json.dumps(answer) if isinstance(answer, dict) else answer, "mimeType": "application/json"}
+    return {
+        "startedDateTime": f"2026-11-23T10:00:{second:06.3f}Z", "time": took,
+        "request": {"method": "POST", "url": f"https://secret.example{path}", "postData": {"mimeType": FORM, **body}},
+        "response": {"status": 200, "content": content}, **more,
+    }  # fmt: skip
+
+
+def said(text):
+    return {"text": text}
+
+
+def fine(*events, **more):
+    messages = [
+        {"from": {"type": who, "nickname": "Bob"}, "index": i, "type": kind} for i, (who, kind) in enumerate(events)
+    ]
+    return {"statusCode": 0, "chatEnded": False, "messages": messages, **more}
+
+
+BASE = "/gateway/genesys/2/chat/sales"
+CHAT = [
+    entry(0, f"{BASE}/", said("nickname=Zoe+Private&subject=debts"), fine(chatId="C1", userId="U1", secureKey="K1")),
+    entry(
+        1,
+        f"{BASE}/C1/refresh",
+        said("userId=U1&secureKey=K1&transcriptPosition=1"),
+        fine(("Agent", "ParticipantJoined")),
+    ),
+    entry(3, f"{BASE}/C1/startTyping", {"params": [{"name": "userId", "value": "U1"}]}, fine()),
+    entry(4, f"{BASE}/C1/refresh", said("userId=U1&transcriptPosition=2"), fine()),
+    entry(5, f"{BASE}/C1/send", said("userId=U1&message=twelve+bytes"), fine()),
+    entry(7, f"{BASE}/C1/refresh", said("userId=U1"), fine()),
+    entry(8, f"{BASE}/C1/pushUrl", said("pushUrl=https%3A%2F%2Fsecret.example"), fine()),
+    entry(20, f"{BASE}/C1/disconnect", said("userId=U1"), {"statusCode": 0, "chatEnded": True, "messages": []}),
+    entry(2, "/logo.png", said(""), "not json"),
+]
+
+
+def recording(tmp_path, entries):
+    file = tmp_path / "chat.har"
+    file.write_text(json.dumps({"log": {"version": "1.2", "entries": entries}}))
+    return file
+
+
+def test_a_chat_is_measured(tmp_path):
+    (chat,) = read_chats(recording(tmp_path, CHAT), DIALECT)
+    assert chat.messages == [12]
+    assert chat.thinking == [pytest.approx(3 - 1.01)]
+    assert chat.typing == [pytest.approx(2.0)]
+    assert [b - a for a, b in zip(chat.polls, chat.polls[1:], strict=False)] == [pytest.approx(3.0)] * 2
+    assert chat.last - chat.opened == pytest.approx(20.0)
+    assert chat.operations["PushUrl"] == 1
+
+
+def test_the_script_holds_what_was_measured_and_no_word_of_it(tmp_path):
+    text = write_script(read_chats(recording(tmp_path, CHAT), DIALECT))
+    for secret in ("Zoe", "Private", "debts", "twelve", "secret", "C1", "U1", "K1", "Bob", "sales"):
+        assert secret not in text
+    (tmp_path / "s.toml").write_text(text)
+    script = load_script(tmp_path / "s.toml")
+    assert script.chat_length.mean() == pytest.approx(20.0, rel=0.01)
+    assert (script.messages.a, script.message_bytes.a, script.typing.a) == (1.0, 12.0, pytest.approx(2.0, rel=0.01))
+    assert [(extra.operation, extra.chance) for extra in script.extras] == [("PushUrl", 1.0)]
+    assert "--refresh-interval 3" in text
+
+
+def test_spreads_are_fitted(tmp_path):
+    chats = [RecordedChat(0.0, length, typing=[1.0, 4.0]) for length in (10.0, 40.0)]
+    (tmp_path / "s.toml").write_text(write_script(chats))
+    script = load_script(tmp_path / "s.toml")
+    assert (script.chat_length.a, script.chat_length.b) == (
+        pytest.approx(20.0, rel=0.01),
+        pytest.approx(0.693, rel=0.01),
+    )
+    assert script.typing.a == pytest.approx(2.0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "no json", "[]", "{}", '{"log": {}}', '{"log": {"entries": {}}}', '{"log": {"entries": []}}', "[" * 100_000,
+     '{"log": {"entries": [1, null, {"request": 5}]}}'],
+)  # fmt: skip
+def test_what_is_no_recording_is_refused_in_one_line(tmp_path, content):
+    file = tmp_path / "x.har"
+    file.write_text(content)
+    run = chatload("script", "from-har", file)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1 and "x.har" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_too_large_a_recording_and_one_that_is_not_there_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(har, "MOST_BYTES", 10)
+    with pytest.raises(FileError, match="larger than"):
+        read_chats(recording(tmp_path, CHAT), DIALECT)
+    with pytest.raises(FileError, match="cannot be read"):
+        read_chats(tmp_path / "missing.har", DIALECT)
+    with pytest.raises(UsageError):
+        write_script([])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**12) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(CHAT) - 1), st.sampled_from(["startedDateTime", "time", "request", "response"]), JSON)
+def test_a_broken_entry_breaks_nothing(tmp_path, which, key, junk):
+    broken = [dict(item) for item in CHAT]
+    broken[which][key] = junk
+    file = recording(tmp_path, broken)
+    try:
+        text = write_script(read_chats(file, DIALECT))
+    except FileError:
+        return
+    (tmp_path / "s.toml").write_text(text)
+    load_script(tmp_path / "s.toml")
