@@ -1,5 +1,8 @@
 """The tool's word against the server's ledger, over real sockets, with real Locust processes."""
 
+import os
+from itertools import product
+
 import pytest
 
 from tests.integration.processes import (
@@ -62,17 +65,25 @@ MIXES = {
 }
 
 
-@pytest.mark.parametrize("mix", MIXES)
-def test_no_verdict_is_contradicted(mix, tmp_path):
+WAYS = tuple(product(("gms-v2", "webapi"), ("lean", "requests")))
+#: Every mix one way, in turn; with CHATLOAD_EVERY_WAY set every mix in every way (six minutes).
+TURNS = [(mix, *WAYS[i % len(WAYS)]) for i, mix in enumerate(MIXES)]
+if os.environ.get("CHATLOAD_EVERY_WAY"):
+    TURNS = [(mix, *way) for mix in MIXES for way in WAYS]
+
+
+@pytest.mark.parametrize("mix, dialect, transport", TURNS)
+def test_no_verdict_is_contradicted(mix, dialect, transport, tmp_path):
     faults, server, swarm = MIXES[mix]
     script = tmp_path / "script.toml"
     script.write_text(HASTY)
     run_dir = tmp_path / "run"
-    options = ("--flex-disconnect-timeout", "2", *AGENTS, *server)
+    options = ("--flex-disconnect-timeout", "2", "--dialect", dialect, *AGENTS, *server)
     with simulator(*options, faults="seed = 3\n" + faults, tmp_path=tmp_path) as host:
         run = locust(
             host, run_dir, "-u", "50", "-r", "50", "--chats", "200", "-t", "60s",
-            "--flex-disconnect-timeout", "2", "--script", script, *swarm,
+            "--flex-disconnect-timeout", "2", "--script", script,
+            "--dialect", dialect, "--transport", transport, *swarm,
         )  # fmt: skip
         assert "Traceback" not in run.stderr, run.stderr
         reconciled = chatload("reconcile", run_dir, "--ledger", host)
