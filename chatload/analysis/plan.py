@@ -25,7 +25,7 @@ MOST_SERVERS = 100_000
 
 @dataclass(frozen=True)
 class Peak:
-    """What the peak hour brings: means, and what is planned for (exceeded in the tail's share only).
+    """What the peak hour brings: means, and what is planned for (exceeded in the tail's share only, at least 1).
 
     built_up: how much of the mean is reached within one hour that begins with no chat open.
     """
@@ -35,11 +35,6 @@ class Peak:
     mean_arrivals: float
     arrivals: int
     built_up: float
-
-    @property
-    def chats_share_above_mean(self) -> float:
-        """How far the planned-for number lies above the mean, as a share of it."""
-        return self.chats / self.mean_chats - 1
 
 
 @dataclass(frozen=True)
@@ -126,9 +121,9 @@ def peak_of(demand: Demand) -> Peak:
     spread = queueing.dispersion(demand.peakedness, *shape)
     return Peak(
         mean_chats=mean,
-        chats=queueing.peak(mean, demand.tail, demand.peakedness),
+        chats=max(queueing.peak(mean, demand.tail, demand.peakedness), 1),
         mean_arrivals=arrivals,
-        arrivals=queueing.peak(arrivals, demand.tail, spread),
+        arrivals=max(queueing.peak(arrivals, demand.tail, spread), 1),
         built_up=queueing.built_up(3600, demand.handling_time_s, *shape),
     )
 
@@ -155,19 +150,15 @@ def servers_worth(demand: Demand, capacity: Capacity) -> float:
     """The same as a smooth number, without steps: what small changes are measured by."""
     mean = queueing.mean_chats(demand.arrivals_per_hour, demand.handling_time_s)
     spread = queueing.dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
-    chats = queueing.level(mean, demand.tail, demand.peakedness)
-    loads = loads_of(demand, chats, queueing.level(demand.arrivals_per_hour, demand.tail, spread))
+    chats = max(queueing.level(mean, demand.tail, demand.peakedness), 1.0)
+    arrivals = max(queueing.level(demand.arrivals_per_hour, demand.tail, spread), 1.0)
+    loads = loads_of(demand, chats, arrivals)
     return max(row.needed / row.per_server for row in _rows(loads, capacity))
 
 
 def pool_size(chats: int, refresh_period_s: float) -> int:
     """refreshPoolSize by the vendor's rule, rounded up."""
     return math.ceil(chats / (refresh_period_s * REFRESHES_PER_THREAD) - 1e-9)
-
-
-def scaled(demand: Demand, name: str, factor: float) -> Demand:
-    """The demand with one input multiplied; raises UsageError where that is impossible."""
-    return replace(demand, **{name: getattr(demand, name) * factor})
 
 
 def plan_dict(plan: Plan) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from chatload.analysis.plan_drops import Drops
@@ -96,16 +97,21 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
 
 def most_held(windows: Sequence[Window], stretch_s: float) -> Held | None:
     """The most over any stretch of whole windows of at least `stretch_s`; None where none is that long."""
+    opens = [window.open for window in windows]
+    sent = list(accumulate((window.books.sent.total() for window in windows), initial=0))
+    started = list(accumulate((window.books.started for window in windows), initial=0))
     held: Held | None = None
-    last = 0
-    for first in range(len(windows)):
-        last = max(last, first)
-        while last < len(windows) and windows[last].end - windows[first].start < stretch_s:
-            last += 1
-        if last == len(windows):
+    end = 0
+    for first, window in enumerate(windows):
+        while end < len(windows) and windows[end].end - window.start < stretch_s:
+            end += 1
+        if end == len(windows):
             break
-        here = _held(windows[first : last + 1])
-        held = here if held is None else Held(*map(max, held, here))
+        length = windows[end].end - window.start
+        sessions = min(opens[first : end + 1])
+        requests, starts = (sent[end + 1] - sent[first]) / length, (started[end + 1] - started[first]) / length
+        best = held or Held(0, 0.0, 0.0)
+        held = Held(max(sessions, best[0]), max(requests, best[1]), max(starts, best[2]))
     return held
 
 
@@ -118,15 +124,6 @@ def capacity_of(measured: Measured | None, preset: dict[Constraint, float], type
         figures.update(found)
         origins.update(dict.fromkeys(found, origin))
     return Capacity(origins=origins, **{constraint.value: value for constraint, value in figures.items()})
-
-
-def _held(windows: Sequence[Window]) -> Held:
-    length = windows[-1].end - windows[0].start
-    return Held(
-        sessions=min(window.open for window in windows),
-        requests_per_s=sum(window.books.sent.total() for window in windows) / length,
-        starts_per_s=sum(window.books.started for window in windows) / length,
-    )
 
 
 def _totals(sessions: Iterable[SessionRecord]) -> tuple[float, int, int, int, int]:
