@@ -71,7 +71,9 @@ _SHARE = Fraction()
 @click.option("--peak-hour-share", type=_SHARE, metavar="SHARE", help="Share of the day's chats in its busiest hour.")
 @click.option("--growth", type=_SHARE, metavar="SHARE", help="Growth to plan for, such as 20%. Default: none.")
 @click.option("--handling-time", type=float, metavar="S", help="Mean length of a chat, waiting for an agent included.")
-@click.option("--handling-distribution", type=click.Choice([*Distribution]), help="Default: exponential.")
+@click.option(
+    "--handling-distribution", type=click.Choice([item.value for item in Distribution]), help="Default: exponential."
+)
 @click.option("--handling-cv", type=float, metavar="X", help="Of lognormal: standard deviation / mean.")
 @click.option("--percentile", type=float, metavar="P", help="Plan for what is open P % of the hour. Default: 99.9.")
 @click.option("--peakedness", type=float, metavar="Z", help="Variance / mean of chats open. Default: 1, Poisson.")

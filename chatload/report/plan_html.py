@@ -15,7 +15,7 @@ from chatload.analysis import plan_queueing as queueing
 from chatload.analysis.plan import Plan, servers_needed
 from chatload.report import plan_console as tables
 from chatload.report import plan_text as text
-from chatload.report.console import _number, _plural
+from chatload.report.console import _number
 from chatload.report.plan_text import PlanReport
 from chatload.store.writer import replacing
 
@@ -94,14 +94,13 @@ def chats_chart(plan: Plan) -> Markup:
 def growth_chart(plan: Plan) -> Markup:
     """Servers needed for up to _GROWTH times the chats per hour."""
     demand, arrivals = plan.demand, plan.peak.mean_arrivals
-    points = []
-    for i in range(_POINTS + 1):
-        factor = 1 + (_GROWTH - 1) * i / _POINTS
-        more = replace(demand, growth=(1 + demand.growth) * factor - 1)
-        points.append({"x": arrivals * factor, "y": servers_needed(more, plan.capacity)})
+    factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]
+    demands = [replace(demand, growth=(1 + demand.growth) * factor - 1) for factor in factors]
+    servers = [servers_needed(more, plan.capacity) for more in demands]
+    points = [{"x": arrivals * factor, "y": n} for factor, n in zip(factors, servers, strict=True)]
     label = (
         f"servers that carry the peak, spare ones not counted: {_number(plan.needed)} for "
-        f"{text.figure(arrivals)} chats an hour, {_plural(points[-1]['y'], 'server')} for {text.figure(points[-1]['x'])}"
+        f"{text.figure(arrivals)} chats an hour, {_number(servers[-1])} for {text.figure(arrivals * _GROWTH)}"
     )
     line = {"data": {"values": points}, "mark": {**_LINE, "interpolate": "step-after"},
             "encoding": {"x": _x("chats per hour"), "y": _y("servers needed", tickMinStep=1)}}  # fmt: skip
