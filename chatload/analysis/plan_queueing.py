@@ -1,0 +1,105 @@
+"""How many chats are open at once when chats arrive by themselves, whether or not others are done.
+
+The model is M/G/infinity: Poisson arrivals, every chat served at once, any distribution of its length.
+Mean: J. D. C. Little, "A proof for the queuing formula: L = lambda W", Operations Research 9 (1961).
+The number open is then Poisson with that mean, *whatever the distribution of the length* (insensitivity):
+J. Riordan, "Telephone traffic time averages", Bell System Technical Journal 30 (1951); L. Takács,
+"Introduction to the Theory of Queues" (1962).
+
+Where arrivals come in bunches the number open varies more than Poisson. Its variance-to-mean ratio is
+the peakedness Z of R. I. Wilkinson, "Theories for toll traffic engineering in the U.S.A.", Bell System
+Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N of mean a and peakedness Z
+goes like Z times a Poisson number of mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
+simple approximation technique", Bell System Technical Journal 59 (1980).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from scipy.special import gammainc, ndtr
+
+#: A level this near a whole number is that number: bisection ends within it.
+_ROUNDING = 1e-9
+_HALVINGS = 200
+
+
+def mean_chats(chats_per_hour: float, handling_time_s: float) -> float:
+    """The mean number of chats open at once (Little's law)."""
+    return chats_per_hour * handling_time_s / 3600
+
+
+def above(level: float, mean: float, peakedness: float = 1.0) -> float:
+    """The share of time in which more than `level` chats are open; exact Poisson where peakedness is 1.
+
+    Between whole numbers it is the continuous function that meets Poisson at them.
+    """
+    return float(gammainc(level / peakedness + 1, mean / peakedness))
+
+
+def level(mean: float, tail: float, peakedness: float = 1.0) -> float:
+    """The least level, not rounded to a whole number, exceeded at most the share `tail` of the time."""
+
+    def enough(x: float) -> bool:
+        return above(x, mean, peakedness) <= tail
+
+    return 0.0 if enough(0.0) else least(enough, 0.0, max(2 * mean, 1.0))
+
+
+def peak(mean: float, tail: float, peakedness: float = 1.0) -> int:
+    """The least whole number of chats exceeded at most the share `tail` of the time: the quantile."""
+    return math.ceil(level(mean, tail, peakedness) - _ROUNDING * max(mean, 1.0))
+
+
+def built_up(seconds: float, handling_time_s: float, distribution: str, cv: float | None = None) -> float:
+    """How much of the steady state's mean is there `seconds` after chats began to come at a constant rate.
+
+    It is the stationary-excess distribution of the chat's length: S. G. Eick, W. A. Massey and W. Whitt,
+    "The physics of the M_t/G/infinity queue", Operations Research 41 (1993). distribution: exponential,
+    fixed, or lognormal with coefficient of variation `cv`.
+    """
+    t, m = seconds, handling_time_s
+    if distribution == "fixed":
+        return min(t / m, 1.0)
+    if distribution == "exponential":
+        return -math.expm1(-t / m)
+    sigma = _sigma(cv)
+    z = (math.log(t / m) + sigma**2 / 2) / sigma
+    return float(ndtr(z - sigma) + t / m * ndtr(-z))
+
+
+def dispersion(peakedness: float, distribution: str, cv: float | None = None) -> float:
+    """The variance-to-mean ratio of the arrivals that give the chats open this peakedness.
+
+    Z = 1 + (dispersion - 1) E[min(S, S')] / E[S] for two independent lengths S and S', over times long
+    against the bunches: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
+    International Teletraffic Congress (1983). The ratio is 1/2 for exponential lengths, 1 for fixed ones.
+    """
+    if distribution == "fixed":
+        overlap = 1.0
+    elif distribution == "exponential":
+        overlap = 0.5
+    else:
+        overlap = float(2 * ndtr(-_sigma(cv) / math.sqrt(2)))
+    return 1 + (peakedness - 1) / overlap
+
+
+def _sigma(cv: float | None) -> float:
+    """The standard deviation of the logarithm of a lognormal variable."""
+    return math.sqrt(math.log1p((cv or 0.0) ** 2))
+
+
+def least(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The least x above `low` at which a condition holds that, once it does, holds on: from above, by bisection.
+
+    `high` is doubled until the condition holds there.
+    """
+    while not holds(high):
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
