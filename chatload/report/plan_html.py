@@ -15,8 +15,8 @@ from chatload.analysis import plan_queueing as queueing
 from chatload.analysis.plan import Plan, servers_needed
 from chatload.report import plan_console as tables
 from chatload.report import plan_text as text
-from chatload.report.console import _number
 from chatload.report.plan_text import PlanReport
+from chatload.report.words import number as _number
 from chatload.store.writer import replacing
 
 _WIDTH, _HEIGHT, _STEP = 420, 200, 26

@@ -16,7 +16,9 @@ from chatload.analysis.plan_inputs import Constraint, Demand, Origin, Preset, op
 from chatload.analysis.plan_run import Measured
 from chatload.analysis.plan_sensitivity import STEP, Influence
 from chatload.errors import UsageError
-from chatload.report.console import _number, _plural, _seconds
+from chatload.report.words import number as _number
+from chatload.report.words import plural as _plural
+from chatload.report.words import seconds as _seconds
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 1

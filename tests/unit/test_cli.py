@@ -64,7 +64,7 @@ def test_reconcile_exits_by_what_contradicts(run: Path, tmp_path: Path, capsys: 
     good = write_ledger(tmp_path / "good", a="disconnected", b="agent")
     assert chatload("reconcile", run, "--ledger", good) == 0
     assert capsys.readouterr().out.startswith("run and ledger agree")
-    bad = write_ledger(tmp_path / "bad", a="agent", b="agent")
+    bad = write_ledger(tmp_path / "bad", a="expired", b="agent")
     assert chatload("reconcile", run, "--ledger", bad) == 3
     out = capsys.readouterr().out
     assert out.startswith("CONTRADICTED: 1 contradiction ") and "chat a is completed" in out

@@ -97,6 +97,6 @@ def test_events_and_keys_are_read_and_texts_are_not_kept():
     )
     assert (reply.chat_id, reply.user_id, reply.secure_key, reply.alias) == ("c", "u", "k", "117")
     assert reply.next_position == 3
-    assert reply.events == ((2, "Message", "Agent", "Ann", 5),)
+    assert reply.events == ((2, "Message", "Agent", "Ann", 5, ""),)
     assert "secret" not in repr(reply)
     assert "'k'" not in repr(reply)
