@@ -53,6 +53,9 @@ def demo(run_dir: Path | None, thresholds: tuple[str, ...], seconds: int) -> Non
     report = [sys.executable, "-m", "chatload", "report", str(run_dir)]
     subprocess.run(report, check=False, stdout=subprocess.DEVNULL)
     click.echo(f"\nopen {run_dir / 'report.html'} in a browser")
+    screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.stdout.isatty() and screen:
+        click.launch(str((run_dir / "report.html").absolute()))
     sys.exit(code or reconciled)
 
 
