@@ -228,7 +228,7 @@ def _file(path: Path) -> dict[str, Any]:
         kind = options[key].type
         if isinstance(value, str) and kind in (click.FLOAT, click.INT):
             raise FileError(path, key, f"a number is expected, not {value!r}")
-        if kind is click.INT and value != int(value):
+        if kind is click.INT and not float(value).is_integer():
             raise FileError(path, key, f"a whole number is expected, not {value!r}")
         try:
             found[key] = kind.convert(value, options[key], None)
