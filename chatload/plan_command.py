@@ -18,7 +18,7 @@ from chatload import exit_codes
 from chatload.analysis import plan_drops
 from chatload.analysis.plan import make_plan
 from chatload.analysis.plan_drops import Drops
-from chatload.analysis.plan_inputs import PRESETS, Constraint, Demand, Distribution
+from chatload.analysis.plan_inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, Distribution
 from chatload.analysis.plan_run import Measured, capacity_of, measure_run
 from chatload.analysis.plan_sensitivity import influences
 from chatload.errors import ChatloadError, FileError, UsageError
@@ -56,6 +56,7 @@ class Fraction(click.ParamType[float]):
 
 
 _SHARE = Fraction()
+_RUN = "the run"
 
 
 @click.command()
@@ -143,11 +144,20 @@ def build(inputs: Mapping[str, Any], origins: Mapping[str, str]) -> PlanReport:
     measured = _measure(inputs["run"], inputs.get("run_servers", 1)) if "run" in inputs else None
     preset = PRESETS[inputs["preset"]] if "preset" in inputs else None
     values, sources = _demand(inputs, origins, measured)
+    if measured and sources["poll_interval_s"] == _RUN:
+        _refuse_rare_polls(values, measured)
     demand = Demand(**values)
     figures = {constraint: float(inputs[name]) for name, constraint in _CAPACITY.items() if name in inputs}
     capacity = capacity_of(measured, dict(preset.figures) if preset else {}, figures)
     made = make_plan(demand, capacity, _drops(inputs, measured))
     return PlanReport(made, influences(made), sources, measured, preset)
+
+
+def _refuse_rare_polls(values: Mapping[str, Any], measured: Measured) -> None:
+    interval, timeout = values["poll_interval_s"], values.get("flex_disconnect_timeout_s", DEFAULT_TIMEOUT_S)
+    if interval >= timeout:
+        message = f"{measured.run}: a chat polled every {interval:.3g} s only, not below the timeout of {timeout:g} s"
+        raise UsageError(message, "give --poll-interval")
 
 
 def _demand(
@@ -158,7 +168,7 @@ def _demand(
     sources = {field: origins[name] for name, field in _DEMAND.items() if name in inputs}
     for field, found in _of_run(measured):
         if field not in values and found is not None:
-            values[field], sources[field] = found, "the run"
+            values[field], sources[field] = found, _RUN
     for field, name in (("handling_time_s", "--handling-time"), ("poll_interval_s", "--poll-interval")):
         if field not in values:
             raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
@@ -218,7 +228,7 @@ def _file(path: Path) -> dict[str, Any]:
         kind = options[key].type
         if isinstance(value, str) and kind in (click.FLOAT, click.INT):
             raise FileError(path, key, f"a number is expected, not {value!r}")
-        if kind is click.INT and value != int(value):
+        if kind is click.INT and not float(value).is_integer():
             raise FileError(path, key, f"a whole number is expected, not {value!r}")
         try:
             found[key] = kind.convert(value, options[key], None)

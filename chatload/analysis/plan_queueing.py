@@ -11,6 +11,8 @@ the peakedness Z of R. I. Wilkinson, "Theories for toll traffic engineering in t
 Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N of mean a and peakedness Z
 goes like Z times a Poisson number of mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
 simple approximation technique", Bell System Technical Journal 59 (1980).
+Two moments do not make a distribution: at 99.9 % a negative binomial of the same mean and variance (bunches of
+very different sizes) lies up to 6 % above.
 """
 
 from __future__ import annotations

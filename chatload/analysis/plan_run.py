@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
+from chatload.analysis.bursts import find_bursts
 from chatload.analysis.plan_drops import Drops
 from chatload.analysis.plan_inputs import DEFAULT_TIMEOUT_S, Capacity, Constraint, Origin
 from chatload.errors import UsageError
@@ -34,7 +35,7 @@ class Measured:
 
     held: by all servers together. chat_length_s: the mean, by all time that chats were open over those
     that came to their end. poll_interval_s: that time over the polls; other_requests_per_chat: the
-    requests that were no polls. None where there was nothing to measure by.
+    requests that were no polls. bursts: of drops, which came together. None where there was nothing to measure by.
     """
 
     run: str
@@ -44,6 +45,7 @@ class Measured:
     drops: Drops
     sessions: int
     refused: int
+    bursts: int
     timeout_s: float | None
     chat_length_s: float | None
     poll_interval_s: float | None
@@ -88,6 +90,7 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
         drops=Drops(drops, possible, open_s),
         sessions=books.started,
         refused=refused,
+        bursts=_bursts(reader),
         timeout_s=timeout_s,
         chat_length_s=open_s / ended if ended else None,
         poll_interval_s=open_s / polls if polls else None,
@@ -124,6 +127,14 @@ def capacity_of(measured: Measured | None, preset: dict[Constraint, float], type
         figures.update(found)
         origins.update(dict.fromkeys(found, origin))
     return Capacity(origins=origins, **{constraint.value: value for constraint, value in figures.items()})
+
+
+def _bursts(reader: RunReader) -> int:
+    instants = reader.drop_instants()
+    if not instants:
+        return 0
+    start, end = reader.started_at or instants[0], reader.ended_at or instants[-1]
+    return len(find_bursts(instants, start, end))
 
 
 def _totals(sessions: Iterable[SessionRecord]) -> tuple[float, int, int, int, int]:

@@ -20,6 +20,8 @@ from chatload.report.words import number as _number
 from chatload.store.writer import replacing
 
 _WIDTH, _HEIGHT, _STEP = 420, 200, 26
+#: Room for the inputs' names: a browser's letters are wider than those the picture was measured with.
+_NAMES = 170
 _POINTS = 120
 #: How far growth is drawn, as a factor on the chats per hour.
 _GROWTH = 2.0
@@ -123,7 +125,7 @@ def influence_chart(report: PlanReport) -> Markup:
     )
     steps = [tables.INFLUENCES[2], tables.INFLUENCES[3]]
     y = {"field": "input", "type": "nominal", "sort": names,
-         "axis": {**_AXIS, "grid": False, "title": None, "labelLimit": 260}}  # fmt: skip
+         "axis": {**_AXIS, "grid": False, "title": None, "labelLimit": 260, "minExtent": _NAMES}}  # fmt: skip
     legend = {"title": None, "orient": "top", "labelColor": "currentColor", "labelFontSize": 12}
     color = {"field": "step", "type": "nominal", "sort": steps, "legend": legend,
              "scale": {"domain": steps, "range": ["var(--base)", "var(--new)"]}}  # fmt: skip
@@ -134,8 +136,9 @@ def influence_chart(report: PlanReport) -> Markup:
 
 
 def _x(title: str) -> dict[str, Any]:
+    thousands = "replace(format(datum.value, ',~f'), /,/g, ' ')"
     return {"field": "x", "type": "quantitative", "scale": {"zero": False, "nice": False},
-            "axis": {**_AXIS, "title": title}}  # fmt: skip
+            "axis": {**_AXIS, "title": title, "labelExpr": thousands}}  # fmt: skip
 
 
 def _y(title: str, **axis: Any) -> dict[str, Any]:

@@ -178,8 +178,8 @@ def _about_arrivals(plan: Plan) -> Iterator[str]:
     if demand.peakedness > 1:
         poisson = queueing.peak(peak.mean_chats, demand.tail)
         yield (
-            f"arrivals in bunches: peakedness {demand.peakedness:g} by Hayward's approximation; Poisson would be "
-            f"{_plural(poisson, 'chat')}"
+            f"arrivals in bunches: peakedness {demand.peakedness:g} by Hayward's approximation (bunches of very "
+            f"different sizes can be some percent above it); Poisson would be {_plural(poisson, 'chat')}"
         )
     else:
         yield f"Poisson holds for many customers who decide each for himself; {_bunched(plan)}"
@@ -226,6 +226,8 @@ def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
     )
     if run.refused:
         yield f"{_number(run.refused)} of its {_plural(run.sessions, 'session')} were refused: a limit was near"
+    if run.bursts:
+        yield f"its drops came in {_plural(run.bursts, 'burst')}: the bound, made for independent ones, is too low"
     pairs = (
         ("poll interval", run.poll_interval_s, demand.poll_interval_s),
         ("timeout", run.timeout_s, demand.flex_disconnect_timeout_s),

@@ -1,0 +1,219 @@
+"""`chatload plan`: its inputs from everywhere, exit codes, and what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from chatload import cli
+from chatload.report.plan_text import schema
+from chatload.session.books import Books
+from chatload.session.record import SessionRecord
+from chatload.store.windows import Window
+from chatload.store.writer import RunWriter
+
+GOLDEN = Path(__file__).with_name("golden")
+HAND = ["--chats-per-hour", "3600", "--handling-time", "600", "--poll-interval", "3"]
+PRESET = [*HAND, "--preset", "genesys-sizing", "--messages-per-chat", "12"]
+
+
+def plan(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.run(["plan", *(str(argument) for argument in arguments)])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def make_run(folder: Path, dropped: int = 0, finish: bool = True, refused: int = 0) -> Path:
+    """200 chats of 100 s, 50 open throughout 400 s, a poll every 5 s and 4 other requests each."""
+    verdicts = ["dropped_late"] * dropped + ["completed"] * (200 - dropped) + ["refused"] * refused
+    books = Books()
+    books.started, books.verdicts = len(verdicts), Counter(verdicts)
+    books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=200 - refused)
+    books.outcomes = {name: Counter({"0/false": n}) for name, n in books.sent.items()}
+    with RunWriter.create(folder, {"name": "r", "flex_disconnect_timeout": 20.0}, 1000.0) as writer:
+        writer.add_sessions(
+            [SessionRecord(f"c{i}", v, started_at=1000.0, ended_at=1100.0) for i, v in enumerate(verdicts)]
+        )
+        windows = []
+        for i in range(40):
+            part = Books()
+            part.sent, part.started = Counter(GetMessages=100, SendMessage=20), 5
+            windows.append(Window(1000.0 + 10 * i, 1010.0 + 10 * i, 50, part))
+        writer.add_windows(windows)
+        writer.put_books("w", books)
+        if finish:
+            writer.finish(1400.0)
+    return folder
+
+
+def test_golden_console(capsys: pytest.CaptureFixture[str]):
+    assert plan(*PRESET) == 0
+    out = capsys.readouterr().out
+    assert out == golden("plan.txt", out)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_golden_markdown(tmp_path: Path):
+    assert plan(*PRESET, "--growth", "20%", "--peakedness", 2, "--markdown", tmp_path / "plan.md") == 0
+    text = (tmp_path / "plan.md").read_text(encoding="utf-8")
+    assert text == golden("plan.md", text)
+
+
+def golden(name: str, made: str) -> str:
+    """The golden file; CHATLOAD_GOLDEN=1 writes it anew."""
+    if os.environ.get("CHATLOAD_GOLDEN"):
+        (GOLDEN / name).write_text(made, encoding="utf-8")
+    return (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_json_keeps_to_its_schema_and_to_the_example(capsys: pytest.CaptureFixture[str]):
+    assert plan(*PRESET, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(made, schema())
+    # Poisson(600) at 99.9 % by direct summation
+    assert made["peak"]["mean_chats"] == 600 and made["peak"]["chats"] == 677
+    assert made["servers"] == {"needed": 2, "spare": 1, "total": 3, "needed_if_assigned_at_random": 2}
+    assert made["refresh_pool_size"] == {"total": 46, "per_server": 23}
+
+
+class Page(HTMLParser):
+    """The tags of a page, and whether they nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: Counter[str] = Counter()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag] += 1
+        if tag == "svg":
+            assert dict(attrs).get("aria-label")
+        if tag not in ("meta", "path", "rect"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "rect"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_escapes(tmp_path: Path):
+    source = tmp_path / "<script>alert(1)<&.toml"
+    source.write_text("chats_per_hour = 3600\n")
+    assert plan("--from", source, *PRESET[2:], "--html", tmp_path / "plan.html") == 0
+    text = (tmp_path / "plan.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == [] and page.seen["script"] == 0 and page.seen["svg"] >= 3
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text.replace("http://www.w3.org", ""))
+    assert "&lt;script&gt;" in text and "prefers-color-scheme: dark" in text
+
+
+def test_a_file_gives_inputs_and_the_command_line_goes_before_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = tmp_path / "plan.toml"
+    source.write_text(
+        'chats_per_day = 20000\npeak_hour_share = "15%"\ngrowth = 0.2\nhandling_time = 300\npoll_interval = 3\n'
+        'handling_distribution = "lognormal"\nhandling_cv = 1.2\nsessions_per_server = 500\n'
+    )
+    assert plan("--from", source, "--handling-time", 600, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["peak"]["mean_chats"] == pytest.approx(20000 * 0.15 * 1.2 / 6)
+    assert made["sources"]["handling_time_s"] == "given" and made["sources"]["growth"] == str(source)
+    assert made["sources"]["spare"] == "default"
+
+
+def test_a_run_gives_what_it_held_and_how_its_chats_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "run")
+    assert plan("--chats-per-hour", 3600, "--run", run, "--run-servers", 2, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["capacity"]["sessions_per_server"] == {"value": 25, "origin": "held by the run"}
+    assert made["capacity"]["requests_per_server"]["value"] == pytest.approx(6)
+    assert made["capacity"]["starts_per_server"]["value"] == pytest.approx(0.25)
+    demand = made["demand"]
+    assert (demand["handling_time_s"], demand["poll_interval_s"]) == (100, 5)
+    assert (demand["other_requests_per_chat"], demand["flex_disconnect_timeout_s"]) == (4, 20)
+    # -ln 0.05 = 2.9957 drops at most in 200 chats
+    assert made["drops"]["upper"] == pytest.approx(0.01487, abs=1e-5)
+    assert any("not the limit" in note for note in made["notes"])
+
+
+@pytest.mark.parametrize(("dropped", "target", "code"), [(0, "2%", 0), (0, "1%", 4), (20, "1%", 1)])
+def test_exit_code_of_a_target(dropped: int, target: str, code: int, tmp_path: Path):
+    run = make_run(tmp_path / "run", dropped)
+    assert plan("--chats-per-hour", 3600, "--run", run, "--target-drop-rate", target) == code
+
+
+def test_what_a_run_refused_or_polled_otherwise_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "run", refused=3)
+    assert plan("--chats-per-hour", 3600, "--run", run, "--poll-interval", 3) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "3 of its 203 sessions were refused" in out
+    assert "the run's poll interval was 5.00 s, the plan's is 3.00 s" in out
+
+
+def test_a_run_that_was_never_finished_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert plan("--chats-per-hour", 3600, "--run", make_run(tmp_path / "run", finish=False)) == 3
+    assert "invalid or does not balance" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--handling-time is missing"),
+        (HAND, "what a server carries is not said"),
+        (HAND[2:], "how many chats come is not said"),
+        ([*PRESET, "--chats-per-day", 10], "--chats-per-hour and --chats-per-day contradict"),
+        ([*PRESET, "--growth", "20"], "'20' is not a share; write 15% or 0.15"),
+        ([*PRESET, "--percentile", 100], "--percentile 100 is not"),
+        ([*PRESET, "--poll-interval", 60], "--poll-interval 60 s is not below"),
+        ([*PRESET, "--preset", "best"], "'best' is not one of"),
+        ([*PRESET, "--run", "nowhere"], "nowhere: not a run"),
+        ([*PRESET, "--run-servers", 2], "--run-servers needs --run"),
+        ([*PRESET, "--run", "nowhere", "--drop-rate-bound", "1%"], "--drop-rate-bound contradicts --run"),
+        ([*PRESET, "--drop-rate-bound", "0"], "--drop-rate-bound is not above 0"),
+        ([*PRESET, "--from", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        ([*PRESET, "--html", "no/such/folder.html"], "cannot be written"),
+    ],
+)
+def test_wrong_usage_is_2_and_one_line(arguments: list[object], said: str, capsys: pytest.CaptureFixture[str]):
+    assert plan(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err and err.startswith("chatload: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("chats_per_huor = 3", "chats_per_huor: no input of a plan; is chats_per_hour meant?"),
+        ("html = 'x'", "html: no input of a plan"),
+        ("spare = 1.5", "spare: a whole number is expected"),
+        ("handling_time = 'long'", "handling_time: a number is expected"),
+        ("growth = 20", "growth: 20 is not a share"),
+        ("growth = true", "growth: a number or text is expected"),
+        ("preset = 'best'", "preset: 'best' is not one of"),
+        ("spare = nan", "spare: a whole number is expected"),
+        ("= 3", "not valid TOML"),
+    ],
+)
+def test_a_files_mistakes_are_named(line: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = tmp_path / "plan.toml"
+    source.write_text(line)
+    assert plan("--from", source) == 2
+    err = capsys.readouterr().err
+    assert said in err and str(source) in err and err.count("\n") == 1
+
+
+def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 20.0}, 1000.0) as writer:
+        writer.finish(1001.0)
+    assert plan("--chats-per-hour", 3600, "--run", tmp_path / "run") == 2
+    assert "no session was held for one flex-disconnect-timeout (20 s)" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""The queueing of a plan: worked by hand, summed directly, and simulated."""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatload.analysis import plan_queueing as queueing
+
+
+def summed(mean: float, tail: float) -> int:
+    """The Poisson quantile term by term, in exact order, as a spreadsheet would."""
+    n, term = 0, math.exp(-mean)
+    total = term
+    while 1 - total > tail:
+        n += 1
+        term *= mean / n
+        total += term
+    return n
+
+
+def test_360_chats_an_hour_of_10_minutes_are_60_at_once():
+    assert queueing.mean_chats(360, 600) == 60
+
+
+@pytest.mark.parametrize("mean", [0.2, 1, 4.5, 20, 60, 100, 333.3, 600])
+@pytest.mark.parametrize("tail", [0.5, 0.1, 0.05, 0.01, 0.001])
+def test_percentile_is_the_directly_summed_one(mean: float, tail: float):
+    assert queueing.peak(mean, tail) == summed(mean, tail)
+
+
+def test_poisson_of_mean_3_by_hand():
+    # e^-3 (1 + 3 + 4.5 + 4.5 + 3.375 + 2.025 + 1.0125) = 0.9665; without the last term 0.9161
+    assert queueing.peak(3, 0.05) == 6
+    assert queueing.above(5, 3) == pytest.approx(1 - 0.9161, abs=1e-4)
+    assert queueing.above(6, 3) == pytest.approx(1 - 0.9665, abs=1e-4)
+
+
+def test_peakedness_against_the_normal_distribution_by_hand():
+    # mean 400, peakedness 4: sd 40; 99.9 % is 3.0902 sd: 400 + 123.6 = 523.6, plus the skewness term
+    # Z (z^2 - 1) / 6 = 4 x 1.425 = 5.7: 529.3
+    assert queueing.level(400, 0.001, 4) == pytest.approx(529.3, abs=4)
+    assert queueing.peak(400, 0.001, 1) < 470
+
+
+def negative_binomial(mean: float, z: float, tail: float) -> int:
+    """Its quantile, term by term: p(n + 1) / p(n) = (r + n) / (n + 1) x (1 - 1/Z), r = mean / (Z - 1)."""
+    r = mean / (z - 1)
+    n, term = 0, z**-r
+    total = term
+    while 1 - total > tail:
+        term *= (r + n) / (n + 1) * (1 - 1 / z)
+        total += term
+        n += 1
+    return n
+
+
+@pytest.mark.parametrize(("mean", "z"), [(60, 1.5), (60, 3), (200, 2), (200, 4)])
+def test_peakedness_agrees_with_a_negative_binomial_of_equal_mean_and_variance(mean: float, z: float):
+    for tail in (0.2, 0.1):
+        assert queueing.peak(mean, tail, z) == pytest.approx(negative_binomial(mean, z, tail), abs=2)
+    # Farther out the shapes part, as the docs say: the negative binomial is (2Z - 1) / Z times as skew.
+    assert 0 <= negative_binomial(mean, z, 0.001) / queueing.peak(mean, 0.001, z) - 1 <= 0.06
+
+
+def simulated(lengths: np.ndarray, arrivals: np.ndarray, start: float) -> np.ndarray:
+    """How many are open at each arrival (PASTA) from `start` on."""
+    ends: list[float] = []
+    seen = []
+    for at, length in zip(arrivals, lengths, strict=True):
+        while ends and ends[0] <= at:
+            heapq.heappop(ends)
+        if at >= start:
+            seen.append(len(ends))
+        heapq.heappush(ends, at + length)
+    return np.array(seen)
+
+
+@pytest.mark.parametrize("shape", ["exponential", "lognormal", "fixed"])
+def test_the_number_open_is_poisson_whatever_the_lengths(shape: str):
+    random = np.random.default_rng(7)
+    n = 300_000
+    arrivals = np.cumsum(random.exponential(1.0, n))
+    lengths = {
+        "exponential": random.exponential(20, n),
+        "lognormal": 20 * np.exp(random.normal(-math.log(2) / 2, math.sqrt(math.log(2)), n)),
+        "fixed": np.full(n, 20.0),
+    }[shape]
+    seen = simulated(lengths, arrivals, 1000)
+    assert np.mean(seen) == pytest.approx(20, rel=0.02)
+    # 90 % and 99 %: 26 and 31
+    assert np.mean(seen > queueing.peak(20, 0.1)) <= 0.1 < np.mean(seen > queueing.peak(20, 0.1) - 2)
+    assert np.mean(seen > queueing.peak(20, 0.01)) == pytest.approx(queueing.above(31, 20), rel=0.35)
+
+
+@pytest.mark.parametrize(("shape", "cv"), [("exponential", None), ("fixed", None), ("lognormal", 1.5)])
+def test_dispersion_of_arrivals_against_pairs_of_lengths(shape: str, cv: float | None):
+    random = np.random.default_rng(3)
+    sigma = math.sqrt(math.log(1 + (cv or 1) ** 2))
+    draw = {
+        "exponential": lambda: random.exponential(1, 400_000),
+        "fixed": lambda: np.ones(10),
+        "lognormal": lambda: np.exp(random.normal(-(sigma**2) / 2, sigma, 400_000)),
+    }[shape]
+    overlap = np.mean(np.minimum(draw(), draw()))
+    assert queueing.dispersion(3, shape, cv) == pytest.approx(1 + 2 / overlap, rel=0.01)
+
+
+def test_built_up_by_hand():
+    assert queueing.built_up(3600, 7200, "fixed") == 0.5
+    assert queueing.built_up(3600, 1800, "fixed") == 1
+    assert queueing.built_up(3600, 3600, "exponential") == pytest.approx(1 - math.exp(-1))
+
+
+def test_built_up_lognormal_is_the_mean_of_the_shorter_of_length_and_time():
+    random = np.random.default_rng(5)
+    sigma = math.sqrt(math.log(1 + 0.8**2))
+    lengths = np.exp(random.normal(math.log(3000) - sigma**2 / 2, sigma, 400_000))
+    expected = np.mean(np.minimum(lengths, 3600)) / 3000
+    assert queueing.built_up(3600, 3000, "lognormal", 0.8) == pytest.approx(expected, rel=0.005)
+
+
+@given(
+    mean=st.floats(0.01, 1e6), more=st.floats(1, 3), tail=st.floats(1e-6, 0.5), less=st.floats(0.01, 1),
+)  # fmt: skip
+def test_the_quantile_is_the_least_that_is_enough_and_monotone(mean: float, more: float, tail: float, less: float):
+    n = queueing.peak(mean, tail)
+    assert queueing.above(n, mean) <= tail * (1 + 1e-6)
+    assert n == 0 or queueing.above(n - 1, mean) > tail * (1 - 1e-6)
+    assert queueing.peak(mean * more, tail) >= n
+    assert queueing.peak(mean, tail * less) >= n
+
+
+@given(mean=st.floats(10, 1e5), z=st.floats(1, 10), more=st.floats(1, 3), tail=st.floats(1e-6, 0.1))
+def test_more_peakedness_never_needs_less(mean: float, z: float, more: float, tail: float):
+    z = min(z, mean / 3)
+    assert queueing.peak(mean, tail, z * more) >= queueing.peak(mean, tail, z)
