@@ -12,8 +12,8 @@ help: ## Show this help
 demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every verdict
 	@$(BIN)/chatload demo
 
-test: $(READY) ## Run all tests
-	@$(BIN)/python -m pytest
+test: $(READY) ## Run all tests, two files at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## Check style, types and the import contracts
 	@$(BIN)/ruff check .
