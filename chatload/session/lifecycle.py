@@ -337,9 +337,21 @@ class ChatSession:
             books.lateness.add(lateness)
         outcome = exchange.reply.outcome
         if outcome is Outcome.FINE:
-            books.gap.add(trail.sure(exchange))
+            books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s)))
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
+
+    def _contact_from(self, exchange: Exchange, held_s: float) -> float:
+        """The earliest instant at which a success was still a contact: it left then, or was released later."""
+        assert exchange.sent_at is not None
+        if not held_s:
+            return exchange.sent_at
+        if not exchange.reply.events:
+            # It had nothing to tell for as long as the server holds, so that it was held to the end.
+            held = exchange.received_at - exchange.sent_at >= held_s
+            return exchange.sent_at + held_s if held else exchange.sent_at
+        released = self._transcript.released_after(exchange.reply)
+        return min(max(exchange.sent_at, released), exchange.received_at)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
         """Keep what an answer gives: newest keys, position, events; count failures in a row."""
@@ -355,7 +367,7 @@ class ChatSession:
         if self._state != "leaving":
             self._enter("retrying" if self._failures else "held")
         if reply.outcome is Outcome.FINE and exchange.sent_at is not None:
-            self._clock.contact_sent = exchange.sent_at
+            self._clock.contact_sent = exchange.sent_at if self._trail is None else self._trail.sent
             keys = self._keys
             for name in ("chat_id", "user_id", "secure_key", "alias"):
                 value = getattr(reply, name)

@@ -5,8 +5,9 @@ its answer was in (r), so the gap between contacts i and j lies in [s_j - r_i, r
 request may or may not have been a contact: proof holds against the least favourable reading.
 
 Under long polling a server holds a GetMessages, and the clock runs from its release. The release of an
-answered one lies in [s, r] like any contact, so that both bounds stay true, the upper one wide. One that
-got no answer may have been held from whenever it came: then it is a contact for all of that time.
+answered one lies in [s, r] too; in [s + hold, r] where it had nothing to tell for that long, and after the
+timestamps of the events it tells. One that got no answer may have been held from whenever it came: then it
+is a contact for all of that time.
 """
 
 from __future__ import annotations
@@ -71,14 +72,18 @@ class Trail:
     refreshed: bool = False
     _failed_with: str = ""
 
-    def sure(self, exchange: Exchange) -> float:
-        """A contact that surely was one; returns the upper bound of the gap it closed (seconds)."""
+    def sure(self, exchange: Exchange, since: float | None = None) -> float:
+        """A contact that surely was one; returns the upper bound of the gap it closed (seconds).
+
+        since: where it was held, the earliest instant of its release; else it left then.
+        """
         assert exchange.sent_at is not None
         lower = self._least_gap(exchange.sent_at)
         upper = exchange.received_at - self.sent
         if self.widest is None or upper > self.widest[1]:
             self.widest = (lower, upper)
-        self.sent, self.received = exchange.sent_at, exchange.received_at
+        self.sent = exchange.sent_at if since is None else since
+        self.received = exchange.received_at
         self.stalled_s = exchange.stalled_s
         self.attempts = [a for a in self.attempts if a.lost and a.latest + a.held_s > exchange.sent_at]
         self.shares = Shares()

@@ -64,6 +64,11 @@ class Transcript:
                 self.offset = (stamp - opening.received_at, stamp + _MS - opening.sent_at)
                 return
 
+    def released_after(self, reply: Reply) -> float:
+        """The earliest instant, on our clock, at which an answer with these events can have left the server."""
+        stamps = [event.utc_ms for event in reply.events if event.utc_ms is not None]
+        return max(stamps) * _MS - self.offset[1] if stamps and self.offset is not None else float("-inf")
+
     def left_at(self) -> tuple[float, float] | None:
         """Bounds, on our clock, of the instant the server wrote our own ParticipantLeft."""
         if self.left_utc_ms is None or self.offset is None:

@@ -161,3 +161,27 @@ def test_an_answer_to_what_asked_for_no_events_skips_none():
     asked = [(operation, fields.get("position")) for _, operation, fields in server.asked]
     assert asked[2:] == [("StartTyping", None), ("GetMessages", "3")]
     assert (record.verdict, record.learned_by) == ("ended_by_agent", "0/true")
+
+
+def test_a_held_poll_is_a_contact_until_its_release():
+    server = Server([opened()], timeout=4.0)
+    server.books = Books()
+    settings = SessionSettings(make_policy("fixed", 4.0), 1.0, QUIET, long_poll_s=6.0)
+    server.session = ChatSession(settings, server.books, 1, 0.0)
+    hold = server.answer
+
+    def held(effect):
+        polls = isinstance(effect, Send) and effect.operation == "GetMessages"
+        before, result = server.now, hold(effect)
+        if polls:
+            assert effect.timeout_s == 7.0
+            server.now = result.received_at = before + 6.02
+        elif isinstance(effect, Send) and effect.operation == "Disconnect":
+            result.reply = Reply(ENDED, True)
+        return result
+
+    server.answer = held
+    record = server.run()
+    assert record.verdict == "completed"
+    assert server.books.gap.maximum < 6.1 + 4.0 / 3
+    assert record.gap_upper_s < 4.0
