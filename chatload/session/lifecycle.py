@@ -341,11 +341,11 @@ class ChatSession:
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
 
-    def _contact_from(self, exchange: Exchange, held_s: float) -> float:
-        """The earliest instant at which a success was still a contact: it left then, or was released later."""
+    def _contact_from(self, exchange: Exchange, held_s: float) -> float | None:
+        """The earliest instant at which a success that may have been held was released; None of another."""
         assert exchange.sent_at is not None
         if not held_s:
-            return exchange.sent_at
+            return None
         if not exchange.reply.events:
             # It had nothing to tell for as long as the server holds, so that it was held to the end.
             held = exchange.received_at - exchange.sent_at >= held_s

@@ -75,11 +75,12 @@ class Trail:
     def sure(self, exchange: Exchange, since: float | None = None) -> float:
         """A contact that surely was one; returns the upper bound of the gap it closed (seconds).
 
-        since: where it was held, the earliest instant of its release; else it left then.
+        since: of one that may have been held, the earliest instant of its release. A gap ends when it
+        comes, which then is not near its answer: it is counted up to its leaving, one latency short.
         """
         assert exchange.sent_at is not None
         lower = self._least_gap(exchange.sent_at)
-        upper = exchange.received_at - self.sent
+        upper = (exchange.received_at if since is None else exchange.sent_at) - self.sent
         if self.widest is None or upper > self.widest[1]:
             self.widest = (lower, upper)
         self.sent = exchange.sent_at if since is None else since

@@ -1,5 +1,7 @@
 """A server that holds polls, and the persona of the vendor's browser client: real runs against the ledger."""
 
+import itertools
+
 import pytest
 
 from tests.integration.processes import assert_balanced, chatload, ledger_of, locust, simulator, summary_of
@@ -42,7 +44,7 @@ def test_the_widget_polls_every_3_seconds_and_its_verdicts_stand(tmp_path):
     assert summary["settings"]["refresh_interval"] == 3.0
     for row in ledger:
         polls = [contact[0] for contact in row["contacts"] if contact[1] == "GetMessages"]
-        assert all(2.5 < later - earlier < 3.5 for earlier, later in zip(polls, polls[1:], strict=False)), polls
+        assert all(2.5 < later - earlier < 3.5 for earlier, later in itertools.pairwise(polls)), polls
 
 
 def test_a_widget_on_another_schedule_is_refused_in_one_line(tmp_path):

@@ -183,5 +183,5 @@ def test_a_held_poll_is_a_contact_until_its_release():
     server.answer = held
     record = server.run()
     assert record.verdict == "completed"
-    assert server.books.gap.maximum < 6.1 + 4.0 / 3
+    assert server.books.gap.maximum < 1.5
     assert record.gap_upper_s < 4.0
