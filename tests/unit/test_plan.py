@@ -192,7 +192,7 @@ demands = st.builds(
     other_requests_per_chat=st.floats(0, 100),
     spare=st.integers(0, 5),
 )
-figures = st.floats(1, 5000)
+figures = st.floats(50, 5000)
 capacities = st.builds(
     Capacity, sessions_per_server=figures, requests_per_server=figures,
     starts_per_server=figures, messages_per_server=figures,

@@ -20,11 +20,15 @@ seen = Counter()
 )  # fmt: skip
 @given(habitual())
 def check_schedule(schedule):
+    # Every second schedule has one habit more, in turn: what is drawn differs from machine to machine.
+    turn, plain = divmod(seen["schedules"], 2)
+    habit = list(HABITS)[turn % len(HABITS)]
+    if not plain:
+        schedule = replace(schedule, server=replace(schedule.server, **HABITS[habit]))
     run = schedule.run(CHATS)
     check_run(run)
     check_blame(schedule, {record.blame for record in run.records})
-    server = schedule.server
-    seen.update(f"server {name}" for name, habit in HABITS.items() if server == replace(server, **habit))
+    seen[f"server {habit}"] += not plain
     seen["schedules"] += 1
     seen["sessions"] += len(run.records)
     seen.update(record.verdict for record in run.records)
