@@ -106,7 +106,7 @@ def test_ticks_are_skipped_while_a_poll_is_unanswered():
     service.run()
     polls = service.at("GetMessages")
     # Polling every second here: the ticks at 4 and 5 fall into the slow poll, and are not made up for.
-    assert polls[:6] == [CALL_S, 1.01, 2.01, 3.01, 7.01, 8.01] or polls[:6] == [CALL_S, 1.01, 2.01, 3.01, 6.01, 7.01]
+    assert polls[:6] == [CALL_S, 1.01, 2.01, 3.01, 6.01, 7.01]
 
 
 def test_a_poll_is_given_up_after_3_seconds_and_the_next_tick_polls_again():
