@@ -86,11 +86,16 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
 
 def repeat_command(settings: Mapping[str, Any]) -> str:
     """The Locust command that makes such a run again, an option a line; no secrets, for settings hold none."""
+    policy, interval = settings.get("refresh_policy"), settings.get("refresh_interval")
+    timeout_s, interval_s = _seconds(settings.get("flex_disconnect_timeout")), _seconds(interval)
+    # What is written down is the interval that the fraction came to.
+    fraction = interval_s / timeout_s if policy == "fraction" and interval_s and timeout_s else None
     options = {
         "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
         "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
-        "--refresh-policy": settings.get("refresh_policy"), "--refresh-interval": settings.get("refresh_interval"),
+        "--persona": settings.get("persona"), "--refresh-policy": policy,
+        "--refresh-interval": interval if policy in (None, "fixed") else None, "--refresh-fraction": fraction,
         "--service": settings.get("service"), "--dialect": settings.get("dialect"),
         "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),
         "--chats": settings.get("chats") or None, "--request-timeout": settings.get("request_timeout"),
