@@ -66,6 +66,9 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
             heat[-1] = (heat[-1][0], end, merged)
         else:
             heat.append((start, end, column.books))
+    for rows in (made.requests, made.cpu, made.memory):
+        # A line's step reaches to its next point: without one at its end the last column would not show.
+        rows += [{**row, "t": row["t2"]} for row in {row["what"]: row for row in rows}.values()]
     for operation in sorted({name for _, _, books in heat for name in books.latency}):
         made.heat[operation] = list(_heat(heat, operation, scale))
     return made
@@ -106,15 +109,15 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
     per_second = books.sent.total() / seconds
     refreshes = books.sent["GetMessages"] / seconds
     made.requests += [
-        {"t": t, "what": "all requests", "n": per_second},
-        {"t": t, "what": "GetMessages", "n": refreshes},
+        {"t": t, "t2": t2, "what": "all requests", "n": per_second},
+        {"t": t, "t2": t2, "what": "GetMessages", "n": refreshes},
     ]
     ended = {verdict: n for verdict, n in books.verdicts.items() if verdict not in ("completed", "cut_off") and n}
     made.endings += [{"t": t, "t2": t2, "what": verdict, "n": n} for verdict, n in ended.items()]
     if window.cpu is not None:
-        made.cpu.append({"t": t, "what": "busiest process", "n": window.cpu})
+        made.cpu.append({"t": t, "t2": t2, "what": "busiest process", "n": window.cpu})
     if window.rss:
-        made.memory.append({"t": t, "what": "all processes", "n": window.rss / 2**20})
+        made.memory.append({"t": t, "t2": t2, "what": "all processes", "n": window.rss / 2**20})
     if books.stalled_s > 0:
         made.stalls.append({"t": t, "t2": t2, "what": "stood still", "n": 1000 * books.stalled_s})
     refresh = books.latency.get("GetMessages", Histogram())

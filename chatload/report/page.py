@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chatload.analysis.rates import interval
@@ -17,6 +16,7 @@ from chatload.report import figures, sentences, words
 from chatload.report.drawings import choose, drawing
 from chatload.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
 from chatload.report.over_time import series
+from chatload.report.templating import environment
 from chatload.session.books import Books
 from chatload.store.reader import RunReader
 from chatload.store.writer import replacing
@@ -51,13 +51,10 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
     timelines = reader.timelines()
     timeout_s = _seconds(summary["settings"].get("flex_disconnect_timeout"))
     result, why = sentences.result_and_why(summary)
-    environment = Environment(
-        loader=PackageLoader("chatload.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(kept=_kept, breakable=_breakable)
-    environment.globals.update(words=words, sentences=sentences, moment=_moment)
-    page: str = environment.get_template("report.html.j2").render(
+    templates = environment()
+    templates.filters.update(kept=_kept, breakable=_breakable)
+    templates.globals.update(words=words, sentences=sentences, moment=_moment)
+    page: str = templates.get_template("report.html.j2").render(
         summary=summary,
         result=result,
         why=why,
@@ -86,11 +83,16 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
 
 def repeat_command(settings: Mapping[str, Any]) -> str:
     """The Locust command that makes such a run again, an option a line; no secrets, for settings hold none."""
+    policy, interval = settings.get("refresh_policy"), settings.get("refresh_interval")
+    timeout_s, interval_s = _seconds(settings.get("flex_disconnect_timeout")), _seconds(interval)
+    # What is written down is the interval that the fraction came to.
+    fraction = interval_s / timeout_s if policy == "fraction" and interval_s and timeout_s else None
     options = {
         "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
         "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
-        "--refresh-policy": settings.get("refresh_policy"), "--refresh-interval": settings.get("refresh_interval"),
+        "--persona": settings.get("persona"), "--refresh-policy": policy,
+        "--refresh-interval": interval if policy in (None, "fixed") else None, "--refresh-fraction": fraction,
         "--service": settings.get("service"), "--dialect": settings.get("dialect"),
         "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),
         "--chats": settings.get("chats") or None, "--request-timeout": settings.get("request_timeout"),

@@ -143,6 +143,15 @@ def test_on_paper_no_table_is_cut_off(opened, crowded, report):
         assert page.pdf().startswith(b"%PDF")
 
 
+def test_paper_is_light_whoever_prints(opened):
+    page, _ = opened(viewport=DESKTOP, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    colours = "n => getComputedStyle(document.documentElement).getPropertyValue(n).trim()"
+    dark = {page.evaluate(colours, name) for name in ("--soft", "--line", "--link", "--bad", "--v-late")}
+    page.emulate_media(media="print", color_scheme="light")
+    assert dark == {page.evaluate(colours, name) for name in ("--soft", "--line", "--link", "--bad", "--v-late")}
+
+
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_crowded_run_fits_its_window_too(opened, crowded, viewport):
     page, _ = opened(crowded, viewport=viewport)

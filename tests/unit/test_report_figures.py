@@ -101,6 +101,18 @@ def test_columns_are_alike_though_the_first_windows_are_finer():
     assert lengths == {10} and len(made.table) == 60
 
 
+def test_the_last_column_is_as_wide_as_it_lasted():
+    made = series(windows(30, 1.0), 0.0, 30.0)
+    for rows_of in (made.requests, made.cpu, made.memory):
+        last = {}
+        for row in rows_of:
+            last.setdefault(row["what"], []).append((row["t"], row["n"]))
+        for points in last.values():
+            # A step reaches to the next point: the last column needs one at its end.
+            assert [t for t, _ in points[-2:]] == [29.0, 30.0] and points[-1][1] == points[-2][1]
+            assert len(points) == 31
+
+
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
     total = Books()
     with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 45.0}, 0.0) as writer:
