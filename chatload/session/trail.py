@@ -5,9 +5,8 @@ its answer was in (r), so the gap between contacts i and j lies in [s_j - r_i, r
 request may or may not have been a contact: proof holds against the least favourable reading.
 
 Under long polling a server holds a GetMessages, and the clock runs from its release. The release of an
-answered one lies in [s, r] too; in [s + hold, r] where it had nothing to tell for that long, and after the
-timestamps of the events it tells. One that got no answer may have been held from whenever it came: then it
-is a contact for all of that time.
+answered one lies in [s, r] too, and after the timestamps of the events it tells. One that got no answer may
+have been held from whenever it came: then it is a contact for all of that time.
 """
 
 from __future__ import annotations

@@ -163,25 +163,36 @@ def test_an_answer_to_what_asked_for_no_events_skips_none():
     assert (record.verdict, record.learned_by) == ("ended_by_agent", "0/true")
 
 
-def test_a_held_poll_is_a_contact_until_its_release():
-    server = Server([opened()], timeout=4.0)
+def held_polls(hold_s, timeout_s=4.0):
+    """The record and the books of a quiet chat whose server holds every poll to the end."""
+    server = Server([opened()], timeout=timeout_s)
     server.books = Books()
-    settings = SessionSettings(make_policy("fixed", 4.0), 1.0, QUIET, long_poll_s=6.0)
+    settings = SessionSettings(make_policy("fixed", timeout_s, 1.0), 1.0, QUIET, long_poll_s=hold_s)
     server.session = ChatSession(settings, server.books, 1, 0.0)
-    hold = server.answer
+    answer = server.answer
 
     def held(effect):
         polls = isinstance(effect, Send) and effect.operation == "GetMessages"
-        before, result = server.now, hold(effect)
+        before, result = server.now, answer(effect)
         if polls:
-            assert effect.timeout_s == 7.0
-            server.now = result.received_at = before + 6.02
+            assert effect.timeout_s == 1.0 + hold_s
+            server.now = result.received_at = before + hold_s + 0.02
         elif isinstance(effect, Send) and effect.operation == "Disconnect":
             result.reply = Reply(ENDED, True)
         return result
 
     server.answer = held
-    record = server.run()
+    return server.run(), server.books
+
+
+def test_under_long_polling_a_gap_ends_when_the_poll_leaves():
+    record, books = held_polls(2.0)
     assert record.verdict == "completed"
-    assert server.books.gap.maximum < 1.5
+    assert books.gap.maximum < 3.1
     assert record.gap_upper_s < 4.0
+
+
+def test_an_answer_as_late_as_a_hold_may_have_been_slow_and_proves_no_contact():
+    record, _ = held_polls(6.0)
+    assert record.verdict == "dropped_unproven"
+    assert record.gap_upper_s > 6.0
