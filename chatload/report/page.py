@@ -104,8 +104,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
         if value is not None and str(value) not in ("", "None", "0"):
             said = f"{value:g}" if isinstance(value, float) else f"{value}s" if flag == "-t" else str(value)
             parts.append([flag, said])
-    if settings.get("allow_late_refresh"):
-        parts.append(["--allow-late-refresh"])
+    parts += [[flag] for flag in ("--allow-late-refresh", "--insecure") if settings.get(flag[2:].replace("-", "_"))]
     for flag, name in (("--threshold", "thresholds"), ("--abort-on", "abort_on")):
         parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
     if settings.get("confidence") not in (None, 0.95):

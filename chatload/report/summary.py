@@ -23,6 +23,8 @@ from chatload.store.writer import replacing
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
+#: The kind of incident that says a run was stopped at a ceiling on its load.
+CEILING = "ceiling"
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
@@ -37,6 +39,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books = reader.books()
     incidents = reader.incidents()
     reasons = invalid_reasons(books)
+    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == CEILING]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)

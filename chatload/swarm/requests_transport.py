@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from chatload.protocol.wire import MAX_BODY_BYTES, Failure, WireRequest, WireResult
 from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target
+from chatload.target import NOT_AGREED, Admits, NotAgreedError
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -34,10 +35,10 @@ _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib
 class _Marks:
     """What our connections noted of one call."""
 
-    __slots__ = ("clock", "hooked", "sent_at")
+    __slots__ = ("admits", "clock", "hooked", "sent_at")
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, clock: Clock, admits: Admits) -> None:
+        self.clock, self.admits = clock, admits
         self.hooked = False
         self.sent_at: float | None = None
 
@@ -49,7 +50,17 @@ class _Noting:
     """Mixed into urllib3's connections: notes when the first byte of the request itself leaves."""
 
     sock: Any
+    proxy: Any
     _connecting = False
+
+    def _new_conn(self) -> Any:
+        sock = super()._new_conn()  # type: ignore[misc]
+        marks = _marks.get()
+        # Only here is known where the name led to; through a proxy it is the proxy's to know.
+        if marks is not None and self.proxy is None and not marks.admits(str(sock.getpeername()[0])):
+            sock.close()
+            raise NotAgreedError
+        return sock
 
     def connect(self) -> None:
         marks = _marks.get()
@@ -103,6 +114,11 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+def proxied(url: str) -> bool:
+    """Whether the environment has a proxy for a URL."""
+    return bool(requests.utils.get_environ_proxies(url))
+
+
 class _TooLarge(Exception):
     """The body is larger than MAX_BODY_BYTES."""
 
@@ -111,10 +127,13 @@ class RequestsTransport:
     """One chat's requests.Session (see Transport). clock: seconds, monotonic."""
 
     def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
-        self._url, self._clock = endpoint.url, clock
+        self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
         self._session = requests.Session()
         self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
         self._session.cert = endpoint.client_cert
+        if not endpoint.verify:
+            # The run's reports say so; a warning a request would say nothing else.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -125,7 +144,7 @@ class RequestsTransport:
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
         """Send the request once and read its answer within timeout_s seconds in all."""
         begun = self._clock()
-        marks = _Marks(self._clock)
+        marks = _Marks(self._clock, self._endpoint.admits)
         token = _marks.set(marks)
         limit = gevent.Timeout(max(timeout_s, 0.001))
         limit.start()
@@ -227,6 +246,8 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, str]:
         return "malformed", "body too large"
     if _has(causes, _TLS):
         return "connection", "TLS failed"
+    if _has(causes, NotAgreedError):
+        return "connection", NOT_AGREED
     if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
         return "connection", "name not resolved"
     if _has(causes, RemoteDisconnected):

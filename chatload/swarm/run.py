@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import exit_code, summarize
+from chatload.report.summary import CEILING, exit_code, summarize
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
@@ -33,8 +34,10 @@ from chatload.session.timeline import Timeline, Worst
 from chatload.store.reader import RunReader
 from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
+from chatload.swarm.ceiling import Ceiling, refuse_above
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
+from chatload.swarm.login import host_with_login
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -73,11 +76,14 @@ class Run:
         self._ended = 0
         self._stop_asked = False
         self._stop_lock = RLock()
+        self._ceiling: Ceiling | None = None
         if self.is_worker:
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
             # which may make the master stop inside its only listener, deaf to them from then on.
             environment.events.quitting.add_listener(self._stop_worker)
+        else:
+            self.runner.start = self._starter(self.runner.start)
         if self.is_master:
             self.runner.register_message(FACTS, self._on_facts)
 
@@ -86,7 +92,8 @@ class Run:
     def check(self) -> None:
         """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
         options = self.environment.parsed_options
-        plan = make_plan(options, self.environment.host or options.host)
+        plan = make_plan(options, host_with_login(self.environment))
+        refuse_above(plan.rules, options.num_users or 1, plan.settings)
         if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
             raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
         preflight(plan)
@@ -94,12 +101,18 @@ class Run:
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
         options = self.environment.parsed_options
-        self.plan = make_plan(options, self.environment.host)
+        if self.is_worker:
+            self.plan = make_plan(options, options.host_with_login, [options.agreed_host])
+        else:
+            self.plan = make_plan(options, host_with_login(self.environment))
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
+            self._tell_workers(options, self.plan)
+            refuse_above(self.plan.rules, options.num_users or 1, self.plan.settings)
+            self._ceiling = Ceiling(self.plan.rules, time.monotonic())
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
             self._writer = RunWriter.create(run_dir, self.settings)
@@ -111,6 +124,24 @@ class Run:
             self.monitor.start()
         self._flusher = gevent.spawn(self._flush_for_ever)
         self.course.begin()
+
+    def _tell_workers(self, options: Any, plan: Plan) -> None:
+        """What workers cannot know by themselves goes with Locust's options, which every one of them gets: the host's
+        login, which Locust's own message has no longer, and what this machine's chatload.toml agrees to."""
+        options.host_with_login = host_with_login(self.environment)
+        options.agreed_host = plan.host if plan.owner_agrees else ""
+
+    def _starter(self, start: Callable[..., None]) -> Callable[..., None]:
+        """Locust's own start, also for changing the number of users of a run, that never starts more than may be."""
+
+        def start_at_most(user_count: int, spawn_rate: float, *more: Any, **named: Any) -> None:
+            most = None if self.plan is None else self.plan.rules.max_sessions
+            if most is not None and user_count > most:
+                log.warning("chatload: %d users asked for, %d is the ceiling on sessions", user_count, most)
+                user_count = most
+            start(user_count, spawn_rate, *more, **named)
+
+        return start_at_most
 
     # -- what users ask for ----------------------------------------------------------------------
 
@@ -151,6 +182,7 @@ class Run:
         if self._progress is not None:
             self._progress.show(self.moment())
         if not final:
+            self._stop_at_ceiling(books)
             self._abort_if_hopeless(books)
 
     def _abort_if_hopeless(self, books: Books) -> None:
@@ -161,6 +193,13 @@ class Run:
         if why:
             log.warning("chatload: the run is ended early: %s", why)
             self._note("aborted", why)
+            self._ask_to_stop()
+
+    def _stop_at_ceiling(self, books: Books) -> None:
+        why = "" if self._ceiling is None else self._ceiling.exceeded(books, time.monotonic())
+        if why and not self._stop_asked:
+            log.warning("chatload: the run is stopped: %s", why)
+            self._note(CEILING, why)
             self._ask_to_stop()
 
     def _keep(self, facts: dict[str, Any], worker: str) -> None:

@@ -19,7 +19,9 @@ import gevent.ssl
 from gevent.lock import BoundedSemaphore
 
 from chatload.errors import UsageError
+from chatload.protocol.address import is_private
 from chatload.protocol.wire import WireRequest, WireResult
+from chatload.target import NOT_AGREED, Admits, NotAgreedError
 
 #: How long a resolved name, and one that could not be resolved, is believed (seconds).
 NAME_TTL_S = 30.0
@@ -49,7 +51,8 @@ class Endpoint:
     """Where every chat of a process connects to, with what they share: names and TLS context.
 
     verify: whether the server's certificate must be good. ca_file: PEM file of the authorities to
-    believe in place of the system's. client_cert: PEM file with our own certificate and its key.
+    believe in place of the system's. client_cert: PEM file with our own certificate and its key. admits: asked of
+    every address before it is connected to (see `require_agreed`); loopback and private ones by default.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class Endpoint:
         ca_file: str | None = None,
         client_cert: str | None = None,
         clock: Clock = time.monotonic,
+        admits: Admits = is_private,
     ) -> None:
         parts, port = _split(url)
+        self.admits = admits
         self.tls = parts.scheme == "https"
         self.host = parts.hostname or ""
         self.port = port or (443 if self.tls else 80)
@@ -112,7 +117,11 @@ class Endpoint:
 
     def _resolve(self) -> None:
         try:
-            self._names = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
+            found: list[Address] = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
+            # What was agreed to is an owner, not a name: one that leads elsewhere since is not followed.
+            if not all(self.admits(str(row[4][0])) for row in found):
+                raise NotAgreedError
+            self._names = found
         except OSError as error:
             self._names = error
         ttl_s = _FAILED_NAME_TTL_S if isinstance(self._names, OSError) else NAME_TTL_S
@@ -160,6 +169,8 @@ def detail_of(error: OSError) -> str:
         return "TLS failed"
     if isinstance(error, gevent.socket.gaierror):
         return "name not resolved"
+    if isinstance(error, NotAgreedError):
+        return NOT_AGREED
     return _BY_ERRNO.get(error.errno or 0, "connection failed")
 
 
