@@ -10,12 +10,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import click
 
 from chatload import __version__, exit_codes
-from chatload.errors import ChatloadError, UsageError
+from chatload.errors import MOST_TEXT, ChatloadError, UsageError
+from chatload.plain_text import PrintableStream, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
@@ -176,7 +177,9 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     elif form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
     else:
-        write(run, what, form, sys.stdout)
+        # A file gets what the run has; a terminal would obey it.
+        terminal = cast(IO[str], PrintableStream(sys.stdout))
+        write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout)
 
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
@@ -255,7 +258,7 @@ def _code(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"chatload: {' '.join(message.split())}", err=True)
+    click.echo(f"chatload: {printable(' '.join(message.split()), 2 * MOST_TEXT)}", err=True)
     return code
 
 
