@@ -27,7 +27,8 @@ class ChatloadError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{printable(self.message, MOST_TEXT)}; {self.hint}" if self.hint else printable(self.message, MOST_TEXT)
+        parts = [self.message, self.hint] if self.hint else [self.message]
+        return "; ".join(printable(part, MOST_TEXT) for part in parts)
 
 
 class UsageError(ChatloadError):

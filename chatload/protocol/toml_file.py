@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,11 @@ from chatload.errors import FileError
 
 #: A larger file is refused (bytes): parsing it could take minutes.
 MOST_BYTES = 2**20
+
+
+#: More parts of one dotted key are refused: tomllib takes memory by their square, 512 MB for 20 000 of them.
+_MOST_PARTS = 100
+_KEY_ENDS = re.compile(r"[=\n{,]")
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -30,8 +36,10 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The top-level table of TOML text; `source` names it in errors."""
+    if any(part.count(".") > _MOST_PARTS for part in _KEY_ENDS.split(text)):
+        raise FileError(source, "", f"more than {_MOST_PARTS} dots in one name")
     try:
-        return tomllib.loads(text.replace("\r\n", "\n"))
+        return tomllib.loads(text)
     except ValueError as error:  # besides its own error, of numbers with too many digits
         raise FileError(source, "", f"not valid TOML ({error})") from None
     except RecursionError:

@@ -123,10 +123,10 @@ def books(text: Any) -> Books:
     _numbers(data, "")
     try:
         made = Books.from_dict(data)
+        for name, empty in vars(Books()).items():
+            _like(getattr(made, name), empty, name)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"books: {type(error).__name__}: {error}") from None
-    for histogram in (*made.latency.values(), made.lateness, made.gap):
-        _histogram(histogram)
     return made
 
 
@@ -221,7 +221,21 @@ def _numbers(value: Any, key: str) -> None:
         raise ValueError(f"books: {key} is below 0")
 
 
+def _like(value: Any, empty: Any, name: str) -> None:
+    """A part of the books is of the kind that it has in books that are empty."""
+    if isinstance(value, Histogram):
+        _histogram(value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _like(item, 0, name)
+    elif not isinstance(value, int | float) or isinstance(value, float) > isinstance(empty, float):
+        raise ValueError(f"books: {name} is a {type(value).__name__}")
+
+
 def _histogram(histogram: Histogram) -> None:
+    for count in (histogram.count, histogram.zeros, histogram.total_us, *histogram.buckets.values()):
+        if not isinstance(count, int):
+            raise ValueError("books: a histogram counts something else")
     empty = (histogram.minimum is None, histogram.maximum is None, histogram.count == 0)
     if len(set(empty)) != 1 or histogram.zeros + sum(histogram.buckets.values()) != histogram.count:
         raise ValueError("books: a histogram does not add up")
