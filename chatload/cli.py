@@ -21,6 +21,7 @@ from chatload.plain_text import PrintableStream, printable
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.compare_command:compare",
+    "doctor": "chatload.doctor_command:doctor",
     "plan": "chatload.plan_command:plan",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
@@ -78,6 +79,7 @@ def main() -> None:
     A run is made by Locust with one of the locustfiles, and lands in a folder:
 
     \b
+      chatload doctor --host URL --users N                 what stands in the way of a run
       chatload simulator --flex-disconnect-timeout 45      a chat service to try it on
       locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 

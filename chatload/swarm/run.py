@@ -38,6 +38,7 @@ from chatload.swarm.ceiling import Ceiling, refuse_above
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
 from chatload.swarm.login import host_with_login
+from chatload.swarm.machine import refuse_beyond_limits
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -96,6 +97,7 @@ class Run:
         refuse_above(plan.rules, options.num_users or 1, plan.settings)
         if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
             raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
+        refuse_beyond_limits(options)
         preflight(plan)
 
     def begin(self) -> None:
