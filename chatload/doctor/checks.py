@@ -78,7 +78,7 @@ def files(machine: Machine, wish: Wish) -> Iterator[Row]:
         processes = ceil(wish.users / max(hard - SPARE_FILES, 1))
         more = f", or spread them: --processes {processes}" if hard > SPARE_FILES else ""
         yield Row(
-            "open files", "bad", found, f"as root: ulimit -Hn {need} && ulimit -Sn {need}, and run from there{more}"
+            "open files", "bad", found, f"as root: ulimit -n {need}, and run from there{more}"
         )
     elif soft < need:
         yield Row("open files", "warn", f"{found}; a run raises it by itself", f"ulimit -n {need}")

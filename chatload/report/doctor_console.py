@@ -8,6 +8,7 @@ from typing import IO
 from rich.console import Console
 
 from chatload.doctor.checks import Row
+from chatload.plain_text import printable
 from chatload.report import words
 from chatload.report.console import _console, _line
 
@@ -28,7 +29,7 @@ def _rows(console: Console, rows: list[Row]) -> None:
         _line(console, f"{row.state:<5} {row.name}: {row.found}", _STYLES[row.state])
         if row.change:
             # Not wrapped: it is there to be copied.
-            console.print(f"      change: {row.change}", soft_wrap=True)
+            console.print(f"      change: {printable(row.change)}", soft_wrap=True)
     bad, warn = (sum(row.state == state for row in rows) for state in ("bad", "warn"))
     said = f"{words.number(bad)} bad, {words.plural(warn, 'warning')}" if bad or warn else "nothing stands in the way"
     _line(console, said, "bold")

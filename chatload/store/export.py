@@ -182,7 +182,8 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and not _NUMERIC.fullmatch(value):
-        return _FORMULA.sub(r"\1'", value)
+        # A bare CR is not quoted, and would end the row for some readers.
+        return _FORMULA.sub(r"\1'", value).replace("\r\n", "\n").replace("\r", "\n")
     return value
 
 

@@ -91,7 +91,7 @@ def test_the_allow_list():
 
 def test_a_locked_list_goes_before_any_word():
     rules = Rules(allowed_targets=("half.example",), locks={"allowed_targets": "/etc/chatload.toml"})
-    with pytest.raises(UsageError, match="/etc/chatload.toml does not allow it"):
+    with pytest.raises(UsageError, match=r"/etc/chatload\.toml does not allow it"):
         guard("http://chat.example", ["chat.example"], rules)
     assert guard("http://half.example", (), rules) is anywhere
     assert not guard("http://chat.lab", ["chat.lab"], rules)("93.184.216.34")
