@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from locust.env import Environment
+from typing import TYPE_CHECKING, Any
 
 from chatload.protocol.secret import Secret
+
+if TYPE_CHECKING:
+    from locust.env import Environment
 
 
 def without_login(url: str) -> str:

@@ -41,19 +41,19 @@ def make(folder, words=WORDS, **settings):
     }  # fmt: skip
     with RunWriter.create(folder, said, 1000.0) as writer:
         for i, word in enumerate(words):
-            record = SessionRecord(word, "dropped_late", word, word, 1001.0, 1100.0 + i, learned_by=word, worker=word)
+            cut, shares = word[: 2**17], {word[:900]: 40.0}
+            record = SessionRecord(word, "dropped_late", cut, cut, 1001.0, 1100.0 + i, learned_by=cut, worker=cut)
             writer.add_sessions([record])
             contacts = [
                 Contact(word[:500], 1001.0, 1001.0, 1001.1, "0/false"),
                 Contact(word, 1050.0, 1050.0, 1050.1, word[:500]),
                 Contact("GetMessages", 1060.0, 1060.0, 1060.1, "2"),
             ]
-            cut, shares = word[: 2**20], {word[:900]: 40.0}
             writer.add_timelines(
                 [Timeline(cut, "dropped_late", cut, cut, 45.0, 3.0 + i, 1001.0, 1001.1, shares, contacts, cut)]
             )
-            writer.incident(word, word)
-            writer.put_books(f"{i}{word}", books if i == 0 else Books())
+            writer.incident(cut, cut)
+            writer.put_books(f"{i}{cut}", books if i == 0 else Books())
         writer.add_windows([Window(1000.0 + i, 1001.0 + i, 3, books) for i in range(5)])
         writer.finish(1200.0)
     return folder

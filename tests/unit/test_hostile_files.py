@@ -49,7 +49,8 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_run_of_hostile_words_is_read_as_words(name, run, tmp_path, capsys):
     code, out, err = chatload(capsys, *command(name, run, tmp_path))
-    assert code in (0, 1, 3), err
+    # A plan refuses a run in which no chat was held for long.
+    assert code in (0, 1, 3) or (name == "plan" and "no session was held" in err), err
     if name not in ("sessions", "requests"):  # CSV, which a file gets as it is
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", out + err)
         assert max(map(len, out.splitlines()), default=0) < 30_000
@@ -74,7 +75,7 @@ def test_nothing_of_it_becomes_markup(run, capsys):
     assert not re.search(r"<[^>]+\son\w+=", page)
     assert "Content-Security-Policy" in page
     text = (run / "summary.md").read_text()
-    assert "<script" not in text and "\x1b" not in text
+    assert "<script" not in re.sub(r"(`+).*?\1", "", text) and "\x1b" not in text
     assert "\x1b" not in (run / "junit.xml").read_text()
     assert "{{7*7}}" in page and "49$" not in page
 
