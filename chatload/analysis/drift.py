@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from math import log2
+from math import isfinite, log2
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,10 +69,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Drift:
-    """A metric's slow change. slope, low, high: per hour, in its unit, with CONFIDENCE. level: its value at
-    the start of the steady part. drifts: the slope is claimed. jumps: (Unix seconds, size) of jumps that are
-    claimed. gone_in_h: at this rate so many hours (least, estimate, most) from the end on until nothing is
-    left, where that can be said; None of "most" where the interval does not bound it."""
+    """A metric's slow change.
+
+    level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with
+    CONFIDENCE. drifts: the slope is claimed; worse: it is one for the worse. jumps: (Unix seconds, size) of
+    jumps that are claimed. blocks: (Unix seconds, value). gone_in_h: at this rate so many hours (least,
+    estimate, most; None where the interval does not bound it) until no margin is left, where that can be said.
+    """
 
     metric: str
     unit: str
@@ -83,11 +86,18 @@ class Drift:
     drifts: bool
     worse: bool
     jumps: tuple[tuple[float, float], ...]
+    blocks: tuple[tuple[float, float], ...]
     gone_in_h: tuple[float, float, float | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
-        return asdict(self)
+        """A JSON-safe form: None is a bound that there is none of."""
+        plain = asdict(self)
+        for name in ("low", "high"):
+            plain[name] = plain[name] if isfinite(plain[name]) else None
+        for name in ("jumps", "blocks"):
+            plain[name] = [list(pair) for pair in plain[name]]
+        plain["gone_in_h"] = None if self.gone_in_h is None else list(self.gone_in_h)
+        return plain
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,6 @@ class Soak:
 
     start: float = 0.0
     end: float = 0.0
-    blocks: int = 0
     drifts: tuple[Drift, ...] = ()
     why_not: str = ""
 
@@ -111,7 +120,6 @@ class Soak:
         return {
             "start": self.start or None,
             "end": self.end or None,
-            "blocks": self.blocks,
             "why_not": self.why_not,
             "metrics": [drift.to_dict() for drift in self.drifts],
         }
@@ -175,10 +183,11 @@ def find_drift(
         level = alarm / (2 * len(family))
         strict = find_trend(times, values, 1 - level, level)
         shown = find_trend(times, values, CONFIDENCE, level)
-        drifts.append(_claimed(metric, strict, shown, times, start, hours))
+        blocks = tuple((start + float(at), float(value)) for at, value in zip(times, values, strict=True))
+        drifts.append(_claimed(metric, strict, shown, blocks, hours))
     if not drifts:
         return Soak(why_not="too little happened in it")
-    return Soak(start, steady[1], BLOCKS, tuple(drifts))
+    return Soak(start, steady[1], tuple(drifts))
 
 
 def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
@@ -239,20 +248,23 @@ def _blocks(cells: list[Cell | None], metric: Metric) -> tuple[np.ndarray[Any, A
 
 
 def _claimed(
-    metric: Metric, strict: Trend, shown: Trend, times: np.ndarray[Any, Any], start: float, hours: float
+    metric: Metric, strict: Trend, shown: Trend, blocks: tuple[tuple[float, float], ...], hours: float
 ) -> Drift:
-    """A metric's drift, claimed where it is sure and matters."""
-    least = max(metric.matters * abs(shown.level), metric.floor)
+    """A metric's drift over so many hours, claimed where it is sure and matters."""
+    level = shown.level
+    least = max(metric.matters * abs(level), metric.floor)
     slope, low, high = (3600 * value for value in (shown.slope, shown.low, shown.high))
     jumps = tuple(
-        (start + float(times[jump.index - 1] + times[jump.index]) / 2, jump.size)
+        ((blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size)
         for jump in strict.jumps
         if abs(jump.size) >= least
     )
     drifts = strict.sure and abs(slope) * hours >= least
-    level = shown.level
     gone = None
     if metric.name == "margin.p1" and drifts and slope < 0:
-        left = level + slope * hours + sum(size for _, size in jumps)
-        gone = (max(left / -low, 0.0), max(left / -slope, 0.0), left / -high if high < 0 else None)
-    return Drift(metric.name, metric.unit, level, slope, low, high, drifts, slope * metric.worse > 0, jumps, gone)
+        left = blocks[-1][1]
+        gone = (max(left / -low, 0.0), max(left / -slope, 0.0), max(left / -high, 0.0) if high < 0 else None)
+    return Drift(
+        metric=metric.name, unit=metric.unit, level=level, slope=slope, low=low, high=high, drifts=drifts,
+        worse=slope * metric.worse > 0, jumps=jumps, blocks=blocks, gone_in_h=gone,
+    )  # fmt: skip

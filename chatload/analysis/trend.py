@@ -9,8 +9,8 @@ the correction of K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test
 The slope is Theil's and Sen's, the median of the slopes of all pairs, and its interval is Sen's (P. K. Sen,
 "Estimates of the regression coefficient based on Kendall's tau", 1968): one block in ten may be off by
 anything. Where the level jumps (a restart, a failover), only pairs between two jumps count, and their S add
-up, as do the seasons of R. M. Hirsch and J. R. Slack (1984): so that a leak that every restart resets is
-still a leak.
+up, as do the seasons of R. M. Hirsch and J. R. Slack (1984): so that a leak that a restart resets is still a
+leak. (Resets that come again and again may hide each other: each jump is sought by itself.)
 
 A jump is sought where it explains most of what slope and levels leave, in ranks: the greatest of the
 statistics of all places (D. W. K. Andrews, "Tests for parameter instability and structural change with
@@ -47,8 +47,8 @@ class Jump:
 
 @dataclass(frozen=True)
 class Trend:
-    """slope: per unit of time, with the interval low..high; jumps: in order of time; level: the first
-    stretch's at its middle."""
+    """slope: per unit of time, with the interval low..high; jumps: in order of time; level: the line's at the
+    first block."""
 
     slope: float
     low: float
@@ -79,8 +79,7 @@ def find_trend(times: _Array, values: _Array, confidence: float, jump_level: flo
     slope, low, high = _slope(times, values, cuts, confidence)
     levels = [float(np.median(part)) for part in np.split(values - slope * times, cuts)]
     jumps = tuple(Jump(cut, after - before) for cut, before, after in zip(cuts, levels, levels[1:], strict=False))
-    first = slice(0, cuts[0] if cuts else None)
-    return Trend(slope, low, high, jumps, float(np.median(values[first])))
+    return Trend(slope, low, high, jumps, levels[0] + slope * float(times[0]))
 
 
 def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) -> tuple[float, float, float]:
