@@ -35,6 +35,7 @@ from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
+from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -135,6 +136,7 @@ class Run:
         while True:
             gevent.sleep(FLUSH_S)
             self._flush()
+            forget_old(self.environment.stats)
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
