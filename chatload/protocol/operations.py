@@ -35,3 +35,17 @@ OPERATION_FIELDS: Mapping[str, tuple[str, ...]] = {
 CORE = ("RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect")
 #: The operation that brings bytes of its own.
 UPLOAD = "FileUpload"
+#: Operations that, taken twice, leave the chat as if taken once: they read, or say what already holds.
+#: With a message even GetMessages is not one of them: it would be said twice.
+REPEATABLE = frozenset(
+    (
+        "GetMessages",
+        "StartTyping",
+        "StopTyping",
+        "Disconnect",
+        "UpdateData",
+        "ReadReceipt",
+        "FileLimits",
+        "FileDownload",
+    )
+)

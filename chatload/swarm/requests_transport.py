@@ -1,13 +1,15 @@
 """The requests transport: for proxies, client certificates and corporate TLS, as requests has them.
 
 Slower, with the same claims: urllib3 may open a new connection in place of one it finds closed
-before it sends, but with no retries allowed it never sends a request twice. Bytes after the end
+before it sends, but with no retries allowed it never sends a request twice; that is done here, by the
+rule of WireRequest.repeatable. It does not follow redirects. Bytes after the end
 of an answer that came with it are dropped unseen and the connection is kept. The total deadline
 needs gevent's monkey-patching (as under Locust); without it only each single wait is limited.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -22,8 +24,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from chatload.protocol.wire import MAX_BODY_BYTES, Failure, WireRequest, WireResult
-from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target
+from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, name_detail, safe_target
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -32,14 +34,20 @@ _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib
 
 
 class _Marks:
-    """What our connections noted of one call."""
+    """What our connections noted of one call. opened: it needed a new connection; silent: the connection
+    ended, and no byte of an answer had come."""
 
-    __slots__ = ("clock", "hooked", "sent_at")
+    __slots__ = ("clock", "hooked", "opened", "sent_at", "silent")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.hooked = False
+        self.hooked = self.opened = self.silent = False
         self.sent_at: float | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the server closed a kept connection just as the request left."""
+        return self.hooked and self.silent and not self.opened
 
 
 _marks: ContextVar[_Marks | None] = ContextVar("chatload_marks", default=None)
@@ -54,7 +62,7 @@ class _Noting:
     def connect(self) -> None:
         marks = _marks.get()
         if marks is not None:
-            marks.hooked = True
+            marks.hooked = marks.opened = True
         self._connecting = True
         try:
             super().connect()  # type: ignore[misc]
@@ -69,7 +77,44 @@ class _Noting:
         if marks is not None and not self._connecting and marks.sent_at is None:
             marks.hooked = True
             marks.sent_at = marks.clock()
-        super().send(data)  # type: ignore[misc]
+        try:
+            super().send(data)  # type: ignore[misc]
+        except ConnectionError:
+            if marks is not None:
+                marks.silent = self._nothing_came()
+            raise
+
+    def getresponse(self) -> Any:
+        marks = _marks.get()
+        if marks is not None and not marks.opened:
+            marks.silent = self._ends_unheard()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except RemoteDisconnected:
+            if marks is not None:
+                marks.silent = True
+            raise
+
+    def _ends_unheard(self) -> bool:
+        """Wait for the first byte of the answer; whether the connection ends in its place. A TLS socket
+        cannot be asked without taking the byte."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            return False
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return True
+        except OSError:
+            return False  # a timeout: reading the answer will say so
+
+    def _nothing_came(self) -> bool:
+        """Whether there is no byte to read, of a connection that could not be written to."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            return False
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return True
 
 
 class _PlainConnection(_Noting, HTTPConnection):
@@ -123,30 +168,46 @@ class RequestsTransport:
         self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request once and read its answer within timeout_s seconds in all."""
+        """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
         begun = self._clock()
-        marks = _Marks(self._clock)
-        token = _marks.set(marks)
         limit = gevent.Timeout(max(timeout_s, 0.001))
         limit.start()
         try:
-            status, body = self._exchange(request, timeout_s)
+            result, stale = self._once(request, timeout_s, limit)
+            if stale and request.repeatable:
+                first = result
+                result, _ = self._once(request, begun + timeout_s - self._clock(), limit)
+                result.sent_at, result.connect_s, result.resent = first.sent_at, first.connect_s, True
+            return result
+        finally:
+            limit.close()
+
+    def _once(self, request: WireRequest, timeout_s: float, limit: gevent.Timeout) -> tuple[WireResult, bool]:
+        """The request sent once; and whether its kept connection was closed just as it left."""
+        begun = self._clock()
+        marks = _Marks(self._clock)
+        token = _marks.set(marks)
+        try:
+            status, body = self._exchange(request, max(timeout_s, 0.001))
             received_at = self._clock()
             sent_at = marks.sent_at if marks.sent_at is not None else begun
-            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body), False
         except gevent.Timeout as other:
             self.close()
             if other is not limit:
                 raise
-            return self._failed(TimeoutError(), marks, begun)
+            return self._failed(TimeoutError(), marks, begun), False
         except (*_FAILURES, _TooLarge) as error:
             self.close()
-            return self._failed(error, marks, begun)
+            failed = self._failed(error, marks, begun)
+            stale = marks.stale and failed.detail in (Detail.CLOSED, Detail.RESET)
+            if stale:
+                failed.detail = Detail.STALE
+            return failed, stale
         except BaseException:
             self.close()
             raise
         finally:
-            limit.close()
             _marks.reset(token)
 
     def close(self) -> None:
@@ -221,23 +282,26 @@ def _before_sending(causes: list[BaseException]) -> bool:
     return _has(causes, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError, *_TLS, ValueError))
 
 
-def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, str]:
+def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]:
     """The failure and its constant text."""
     if _has(causes, _TooLarge):
-        return "malformed", "body too large"
+        return "malformed", Detail.TOO_LARGE
     if _has(causes, _TLS):
-        return "connection", "TLS failed"
+        told = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
+        return "connection", next((d for d in map(detail_of, told) if d is not Detail.TLS), Detail.TLS)
     if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
-        return "connection", "name not resolved"
+        return "connection", name_detail()
     if _has(causes, RemoteDisconnected):
-        return "connection", "connection closed before the answer"
+        return "connection", Detail.CLOSED
     if _has(causes, (IncompleteRead, requests.exceptions.ChunkedEncodingError)):
-        return "connection", "answer cut short"
+        return "connection", Detail.CUT_SHORT
     errors = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
     if errors:
         return "connection", detail_of(errors[0])
     if _has(causes, _TIMEOUTS):
-        return "timeout", "timeout waiting for the answer" if sent else "timeout while connecting"
-    if _has(causes, (HTTPException, urllib3.exceptions.DecodeError)):
-        return "malformed", "answer is not HTTP"
-    return "connection", "connection failed"
+        return "timeout", Detail.WAITING if sent else Detail.CONNECTING
+    if _has(causes, urllib3.exceptions.DecodeError):
+        return "malformed", Detail.NOT_UNPACKED
+    if _has(causes, HTTPException):
+        return "malformed", Detail.NOT_HTTP
+    return "connection", Detail.FAILED

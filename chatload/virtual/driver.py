@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
-from chatload.protocol.wire import WireResult
+from chatload.protocol.wire import Detail, WireResult
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
@@ -137,7 +137,7 @@ class _Driven:
         self.send, self.sent = send, now
         self.waiting += 1
         if network.refuses(random):
-            failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
+            failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
             swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
@@ -172,7 +172,7 @@ class _Driven:
 
     def _give_up(self, number: int) -> None:
         if number == self.waiting and self.send is not None:
-            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail="timeout"))
+            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
             held, swarm = self.held, self.swarm
             if held is not None and held.number == number and not swarm.network.lost(swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
@@ -243,7 +243,7 @@ def _read(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     if isinstance(what, WireResult):
         return read(_NAMES, what, inherited), False, False
     if what.drop:
-        closed = WireResult(0.0, 0.0, failure="connection", detail="connection closed before the answer")
+        closed = WireResult(0.0, 0.0, failure="connection", detail=Detail.CLOSED)
         return read(_NAMES, closed, inherited), False, False
     if what.payload is not None and what.http_status == 200:
         return parse_payload(_NAMES, what.payload, inherited), True, False
