@@ -21,7 +21,8 @@ class Books:
     itself could have caused. rotations: secure keys that the server replaced. offline: how often a
     `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
     of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
-    file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every refresh, seconds; a gap is its upper bound.
+    file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every
+    refresh, seconds; a gap is its upper bound.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
     leaving): as of now, not a sum over time.
     """

@@ -9,12 +9,11 @@ needs gevent's monkey-patching (as under Locust); without it only each single wa
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from http.client import HTTPException, HTTPResponse, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import Any
 
 import gevent
@@ -34,14 +33,14 @@ _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib
 
 
 class _Marks:
-    """What our connections noted of one call. opened: it needed a new connection; silent: the connection
-    ended, and no byte of an answer had come."""
+    """What our connections noted of one call. opened: it needed a new connection; broken: it could not all
+    be sent; silent: the connection ended, and no byte of an answer had come."""
 
-    __slots__ = ("clock", "hooked", "opened", "sent_at", "silent")
+    __slots__ = ("broken", "clock", "hooked", "opened", "sent_at", "silent")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.hooked = self.opened = self.silent = False
+        self.broken = self.hooked = self.opened = self.silent = False
         self.sent_at: float | None = None
 
     @property
@@ -80,49 +79,63 @@ class _Noting:
         try:
             super().send(data)  # type: ignore[misc]
         except ConnectionError:
+            # urllib3 passes over a broken pipe, and reads on: there may be an answer.
             if marks is not None:
-                marks.silent = self._nothing_came()
+                marks.broken = True
             raise
 
-    def getresponse(self) -> Any:
+
+class _Lines:
+    """The lines of an answer's head, the last of them remembered."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.last = stream, b""
+
+    def readline(self, *limit: int) -> bytes:
+        self.last = self.stream.readline(*limit)
+        return self.last
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+class _Answer(HTTPResponse):
+    """http.client takes the end of the connection for the end of the head, and says of an answer that was
+    reset in its head only that the connection was. Both are answers cut short."""
+
+    def begin(self) -> None:
+        """Read the head. The first byte is waited for apart, so that an end without one can be told."""
+        stream: Any = self.fp
         marks = _marks.get()
-        if marks is not None and not marks.opened:
-            marks.silent = self._ends_unheard()
         try:
-            return super().getresponse()  # type: ignore[misc]
-        except RemoteDisconnected:
+            heard = bool(stream.peek(1))
+        except ConnectionError:
             if marks is not None:
                 marks.silent = True
             raise
-
-    def _ends_unheard(self) -> bool:
-        """Wait for the first byte of the answer; whether the connection ends in its place. A TLS socket
-        cannot be asked without taking the byte."""
-        if isinstance(self.sock, ssl.SSLSocket):
-            return False
+        if marks is not None:
+            marks.silent = not heard
+        lines: Any = _Lines(stream)
+        self.fp = lines
         try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
-        except ConnectionError:
-            return True
-        except OSError:
-            return False  # a timeout: reading the answer will say so
-
-    def _nothing_came(self) -> bool:
-        """Whether there is no byte to read, of a connection that could not be written to."""
-        if isinstance(self.sock, ssl.SSLSocket):
-            return False
-        try:
-            return not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except OSError:
-            return True
+            super().begin()
+        except RemoteDisconnected:
+            raise
+        except ConnectionError as error:
+            raise IncompleteRead(b"") from error
+        finally:
+            if self.fp is lines:
+                self.fp = stream
+        if not lines.last:
+            raise IncompleteRead(b"")
 
 
 class _PlainConnection(_Noting, HTTPConnection):
-    pass
+    response_class = _Answer
 
 
 class _TlsConnection(_Noting, HTTPSConnection):
-    pass
+    response_class = _Answer
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -200,6 +213,8 @@ class RequestsTransport:
         except (*_FAILURES, _TooLarge) as error:
             self.close()
             failed = self._failed(error, marks, begun)
+            if marks.broken and failed.detail is Detail.CLOSED:
+                failed.detail = Detail.RESET
             stale = marks.stale and failed.detail in (Detail.CLOSED, Detail.RESET)
             if stale:
                 failed.detail = Detail.STALE
@@ -293,6 +308,8 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         return "connection", name_detail()
     if _has(causes, RemoteDisconnected):
         return "connection", Detail.CLOSED
+    if _has(causes, urllib3.exceptions.InvalidChunkLength):
+        return "malformed", Detail.NOT_HTTP
     if _has(causes, (IncompleteRead, requests.exceptions.ChunkedEncodingError)):
         return "connection", Detail.CUT_SHORT
     errors = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
@@ -302,6 +319,8 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         return "timeout", Detail.WAITING if sent else Detail.CONNECTING
     if _has(causes, urllib3.exceptions.DecodeError):
         return "malformed", Detail.NOT_UNPACKED
+    if any(type(cause) in (LineTooLong, HTTPException) for cause in causes):  # the latter of too many lines
+        return "malformed", Detail.HEAD_TOO_LARGE
     if _has(causes, HTTPException):
         return "malformed", Detail.NOT_HTTP
     return "connection", Detail.FAILED

@@ -18,13 +18,14 @@ _BY_PATH = {"refresh": "GetMessages", "send": "SendMessage", "disconnect": "Disc
 
 @dataclass
 class Call:
-    """One request that came in. nth: of its operation in its chat, from 1; connection: from 0, of its proxy; kept:
-    its connection has carried a request before."""
+    """One request that came in. chat: its id, "" of RequestChat; nth: of its operation in its chat, from 1;
+    connection: from 0, of its proxy; kept: its connection has carried a request before."""
 
     proxy: Proxy
     peer: Peer
     request: bytes
     operation: str
+    chat: str
     nth: int
     connection: int
     kept: bool
@@ -97,7 +98,7 @@ class Proxy(RawServer):
         chat = "" if operation == "RequestChat" else path[-2]
         with self.lock:
             self.counts[chat, operation] += 1
-            call = Call(self, peer, request, operation, self.counts[chat, operation], number, kept)
+            call = Call(self, peer, request, operation, chat, self.counts[chat, operation], number, kept)
             self.calls.append(call)
         return call
 

@@ -1,0 +1,79 @@
+"""The fault table: every row done to real chats, over both transports, by the real driver."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from chatload.analysis.ledger import LedgerRow
+from chatload.analysis.reconcile import reconcile
+from chatload.session.books import Books
+from chatload.session.record import SessionRecord
+from tests.faults.certificates import Certificates
+from tests.faults.generator import Generator
+from tests.faults.rows import GOOD, TRANSPORTS, Row
+from tests.faults.servers import World, proxied
+from tests.faults.table import TABLES
+from tests.integration.wire import started
+
+pytestmark = pytest.mark.slow
+
+ROWS = [row for table in TABLES.values() for row in table if not row.test]
+SETTINGS = {"interval_s": 0.1, "request_s": 1.5, "chat_s": 0.5, "messages": 0, "message_bytes": 10, "persona": "strict"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with ExitStack() as stack:
+        simulators = {}
+        for flex in (1, 5):
+            options = ("--flex-disconnect-timeout", flex, "--no-agents")
+            simulators[flex] = stack.enter_context(started(*options))[1]
+        generator = stack.enter_context(Generator())
+        yield World(generator, simulators, Certificates(tmp_path_factory.mktemp("tls")))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_fault(world: World, row: Row) -> None:
+    with ExitStack() as stack:
+        asked = {}
+        for transport in TRANSPORTS:
+            url, proxy = stack.enter_context((row.serve or proxied)(world, row, transport))
+            asked[transport] = url, proxy, world.generator.ask(
+                transport=transport, url=url, ca_file=world.certificates.authority if row.believes else None,
+                chats=row.chats, flex_s=row.flex, **{**SETTINGS, **row.settings},
+            )  # fmt: skip
+        for transport, (url, proxy, answer) in asked.items():
+            ledger = url if row.serve and proxy is None else world.simulators[row.flex]
+            _check(row, transport, answer.result(60), proxy, ledger)
+
+
+def _check(row: Row, transport: str, answer: dict[str, Any], proxy: Any, ledger: str) -> None:
+    assert "error" not in answer, answer
+    records, books = [SessionRecord(**record) for record in answer["records"]], Books.from_dict(answer["books"])
+    failed = {f"{op} {outcome}: {detail}" for op, outcome, detail, _ in answer["requests"] if outcome not in GOOD}
+    said = transport, [(record.verdict, record.blame, record.why) for record in records], answer["requests"]
+    assert failed == row.failures_by(transport), said
+    assert {record.verdict for record in records} <= set(row.verdicts), said
+    assert {record.blame for record in records} <= {row.blame, ""}, said
+    assert books.resent == row.resent * row.chats == sum(resent for *_, resent in answer["requests"]), said
+    assert books.balanced() and books.started == row.chats == len(records), said
+    assert books.sent.total() == len(answer["requests"])
+    assert not _contradictions(records, ledger), said
+    if row.extra is not None:
+        row.extra(proxy, answer)
+
+
+def _contradictions(records: list[SessionRecord], url: str) -> list[Any]:
+    """What the simulator behind the fault says against the verdicts."""
+    if not any(record.chat_id for record in records):
+        return []
+    with urllib.request.urlopen(f"{url}/simulator/ledger", timeout=30) as lines:
+        rows = [json.loads(line) for line in lines]
+    told = [LedgerRow(row["chat_id"], row["end_reason"], late_contact_at=row["late_contact_at"]) for row in rows]
+    return list(reconcile(records, told).contradictions)
