@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
-from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, name_detail, safe_target
+from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -305,7 +305,7 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         told = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
         return "connection", next((d for d in map(detail_of, told) if d is not Detail.TLS), Detail.TLS)
     if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
-        return "connection", name_detail()
+        return "connection", unless_short(Detail.NAME)
     if _has(causes, RemoteDisconnected):
         return "connection", Detail.CLOSED
     if _has(causes, urllib3.exceptions.InvalidChunkLength):
@@ -323,4 +323,4 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         return "malformed", Detail.HEAD_TOO_LARGE
     if _has(causes, HTTPException):
         return "malformed", Detail.NOT_HTTP
-    return "connection", Detail.FAILED
+    return "connection", unless_short(Detail.FAILED)

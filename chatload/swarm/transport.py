@@ -121,8 +121,10 @@ class Endpoint:
     def _resolve(self) -> None:
         try:
             self._names = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
-        except OSError as error:
+        except gevent.socket.gaierror as error:
             self._names = error
+        except OSError as error:  # of the resolver's own doing, in errnos that mean something else elsewhere
+            self._names = gevent.socket.gaierror(gevent.socket.EAI_SYSTEM, str(error))
         ttl_s = _FAILED_NAME_TTL_S if isinstance(self._names, OSError) else NAME_TTL_S
         self._asked_at = self._clock()
         self._names_until = self._asked_at + ttl_s
@@ -176,17 +178,18 @@ def detail_of(error: OSError) -> Detail:
     if isinstance(error, ssl.SSLError):
         return Detail.TLS
     if isinstance(error, gevent.socket.gaierror):
-        return name_detail()
-    return _BY_ERRNO.get(error.errno or 0, Detail.FAILED)
+        return unless_short(Detail.NAME)
+    return _BY_ERRNO.get(error.errno or 0) or unless_short(Detail.FAILED)
 
 
-def name_detail() -> Detail:
-    """Why a name was not resolved: without a file descriptor to ask with, that is no fault of the name's."""
+def unless_short(detail: Detail) -> Detail:
+    """The detail, unless it is one of having no file descriptor left: resolvers and libraries that cannot
+    open one fail with errors of their own (glibc's getaddrinfo with EBUSY)."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
-        return _BY_ERRNO.get(error.errno or 0, Detail.NAME)
-    return Detail.NAME
+        return _BY_ERRNO.get(error.errno or 0, detail)
+    return detail
 
 
 def safe_target(path: str) -> str:

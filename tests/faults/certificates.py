@@ -34,4 +34,4 @@ class Certificates:
         subprocess.run(["openssl", *arguments], cwd=self._folder, check=True, capture_output=True, timeout=60)
 
 
-_KEY = ("-newkey", "rsa:2048", "-nodes")
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

@@ -50,6 +50,7 @@ class Generator:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self._asked: dict[int, Future[dict[str, Any]]] = {}
+        self._lock = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
         return self
 
@@ -62,16 +63,21 @@ class Generator:
             raise
 
     def ask(self, **what: Any) -> Future[dict[str, Any]]:
-        """See `_hold` and `_names`."""
-        number = len(self._asked)
-        self._asked[number] = answer = Future()
-        self._process.stdin.write(json.dumps({"number": number, **what}) + "\n")  # type: ignore[union-attr]
-        self._process.stdin.flush()  # type: ignore[union-attr]
+        """See `_hold`; or name, address, and ports, server: see below."""
+        with self._lock:
+            number = len(self._asked)
+            self._asked[number] = answer = Future()
+            self._process.stdin.write(json.dumps({"number": number, **what}) + "\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
         return answer
 
     def name(self, host: str, address: str | None) -> None:
         """From now on `host` resolves to `address`; None: to nothing."""
         self.ask(name=host, address=address).result(10)
+
+    def local_ports(self, server: int, least: int, most: int) -> None:
+        """Connections to the server at this port may have these local ports only."""
+        self.ask(server=server, ports=(least, most)).result(10)
 
     def _listen(self) -> None:
         for line in self._process.stdout:  # type: ignore[union-attr]
@@ -82,7 +88,8 @@ class Generator:
 # -- in the process ------------------------------------------------------------------------------
 
 _addresses: dict[str, str | None] = {}
-_ports: list[int] = []
+#: Port of a server -> the local ports that connections to it may have, least and most.
+_ports: dict[int, tuple[int, int]] = {}
 
 
 def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
@@ -138,8 +145,8 @@ def _wrap_ports() -> None:
     really = gevent.socket.socket.connect
 
     def connect(sock: Any, address: Any) -> Any:
-        if _ports:
-            low_and_high = struct.pack("HH", *_ports)
+        if len(address) == 2 and address[1] in _ports:
+            low_and_high = struct.pack("HH", *_ports[address[1]])
             sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, low_and_high)
         return really(sock, address)
 
@@ -151,7 +158,7 @@ def _answer(asked: dict[str, Any], monitor: StallMonitor) -> None:
     if "name" in asked:
         _addresses[asked["name"]] = asked["address"]
     elif "ports" in asked:
-        _ports[:] = asked["ports"]
+        _ports[asked["server"]] = asked["ports"]
     else:
         try:
             answer = _hold(asked, monitor)

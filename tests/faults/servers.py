@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.faults.certificates import Certificates
@@ -114,34 +116,35 @@ def _named(world: World, row: Row, host: str, then: str | None) -> Iterator[tupl
 @contextmanager
 def few_ports(world: World, row: Row, transport: str) -> Iterator[tuple[str, Proxy | None]]:
     """For two of three chats there is a local port; real sockets, whose kernel is told so (Linux 6.3)."""
-    world.generator.ask(ports=[61001, 61002]).result(10)
-    try:
-        with proxied(world, row, transport) as served:
-            yield served
-    finally:
-        world.generator.ask(ports=[]).result(10)
+    with proxied(world, row, transport) as (url, proxy):
+        assert proxy is not None
+        most = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[1])
+        world.generator.local_ports(proxy.port, most - 9, most - 8)  # outside it the kernel would take no notice
+        yield url, proxy
 
 
-@contextmanager
-def stopped(world: World, row: Row, transport: str) -> Iterator[tuple[str, Proxy | None]]:
-    """A simulator that is stopped (SIGSTOP) for 0.8 s after 0.3 s: connections stay, nothing answers."""
-    with started("--flex-disconnect-timeout", row.flex, "--no-agents") as (process, url):
+def stopped(for_s: float) -> Serve:
+    """A simulator that is stopped (SIGSTOP) for so long after 0.3 s: connections stay, nothing answers."""
 
-        def freeze() -> None:
-            time.sleep(0.3)
-            os.kill(process.pid, signal.SIGSTOP)
-            time.sleep(0.8)
-            os.kill(process.pid, signal.SIGCONT)
+    @contextmanager
+    def serve(world: World, row: Row, transport: str) -> Iterator[tuple[str, Proxy | None]]:
+        with started("--flex-disconnect-timeout", row.flex, "--no-agents") as (process, url):
 
-        threading.Thread(target=freeze, daemon=True).start()
-        yield url, None
+            def freeze() -> None:
+                time.sleep(0.3)
+                os.kill(process.pid, signal.SIGSTOP)
+                time.sleep(for_s)
+                os.kill(process.pid, signal.SIGCONT)
+
+            threading.Thread(target=freeze, daemon=True).start()
+            yield url, None
+
+    return serve
 
 
 @contextmanager
 def faulty_simulator(world: World, row: Row, transport: str) -> Iterator[tuple[str, Any]]:
     """A simulator of its own, with faults of its own."""
-    import tempfile
-
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(row.faults)
         file.flush()

@@ -154,7 +154,7 @@ HTTP = [
     *(Row(f"burst of {code}", f"{code} to three requests in a row", (f"GetMessages http_error: HTTP {code}",),
           deed=refresh(deeds.status(f"{code} No"), 2, 3, 4), rule=LOST) for code in (500, 502, 503, 504)),
     Row("503 for longer than the timeout", "503 to every GetMessages, the chat server never sees one",
-        ("GetMessages http_error: HTTP 503",), "dropped_late", "retries",
+        ("GetMessages http_error: HTTP 503",), ("dropped_late", "dropped_unproven"), "retries",
         deed=at("GetMessages", deeds.status("503 Unavailable")), flex=1, settings={"chat_s": 3.0}),
     Row("no content", "204 without a body", ("GetMessages http_error: HTTP 204",),
         deed=refresh(deeds.raw(b"HTTP/1.1 204 No Content\r\n\r\n"))),
@@ -212,6 +212,24 @@ NAMES = [
         resent=1, chats=1, by={"requests": ()}, rule="a name is believed for 30 s, but asked for anew once its addresses stop answering"),
 ]  # fmt: skip
 
+SERVER = [
+    Row("stopped for a moment", "the server is stopped (SIGSTOP) for 0.8 s",
+        ("GetMessages timeout: timeout waiting for the answer",), serve=servers.stopped(0.8), settings={**HASTY,
+        "chat_s": 1.5}, rule=LOST),
+    Row("stopped for longer than the timeout", "the server is stopped (SIGSTOP) for 2 s",
+        ("GetMessages timeout: timeout waiting for the answer",), ("dropped_late", "dropped_unproven"), "server", flex=1,
+        serve=servers.stopped(2.0), settings={**HASTY, "chat_s": 5.0},
+        rule="unproven where a request that timed out may have been seen in time"),
+]  # fmt: skip
+
+OURS = [
+    Row("no local port left", "two local ports for three chats, told to the kernel",
+        ("RequestChat connection: generator out of local ports or file descriptors",), ("completed", "gave_up"),
+        serve=servers.few_ports, chats=3, settings={"chat_s": 2.5},
+        invalid="the generator ran out of local ports or file descriptors: 4 requests never left",
+        rule="the generator's own fault: nothing is said of the server"),
+]  # fmt: skip
+
 TABLES = {
     "Connections": CONNECTIONS,
     "Answers on the wire": ANSWERS,
@@ -219,6 +237,8 @@ TABLES = {
     "HTTP and statusCode": HTTP,
     "TLS": TLS,
     "Names": NAMES,
+    "The server": SERVER,
+    "The generator": OURS,
 }
 
 if __name__ == "__main__":
