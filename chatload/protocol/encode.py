@@ -13,7 +13,7 @@ import orjson
 from chatload.errors import UsageError
 from chatload.protocol.form_data import Part, compose
 from chatload.protocol.names import Name, put_in
-from chatload.protocol.operations import REPEATABLE, USER_DATA, USER_DATA_PREFIX
+from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX, repeatable
 from chatload.protocol.secret import Secret, revealed
 from chatload.protocol.wire import WireRequest
 
@@ -49,7 +49,7 @@ class Encoder:
         if writer is None:
             raise UsageError(f"dialect {self._dialect_name!r} has no operation {operation}")
         request = writer.write(fields, content)
-        request.repeatable = operation in REPEATABLE and (operation != "GetMessages" or "message" not in fields)
+        request.repeatable = repeatable(operation, fields)
         return request
 
 

@@ -36,8 +36,7 @@ CORE = ("RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping"
 #: The operation that brings bytes of its own.
 UPLOAD = "FileUpload"
 #: Operations that, taken twice, leave the chat as if taken once: they read, or say what already holds.
-#: With a message even GetMessages is not one of them: it would be said twice.
-REPEATABLE = frozenset(
+_REPEATABLE = frozenset(
     (
         "GetMessages",
         "StartTyping",
@@ -49,3 +48,8 @@ REPEATABLE = frozenset(
         "FileDownload",
     )
 )
+
+
+def repeatable(operation: str, fields: Mapping[str, str]) -> bool:
+    """Whether a request may be taken twice. With a message even GetMessages may not: it would be said twice."""
+    return operation in _REPEATABLE and (operation != "GetMessages" or "message" not in fields)

@@ -47,7 +47,7 @@ class ChatSession:
         self.record = SessionRecord(started_at=started_at)
         self._books = books
         self._customer = self._make_customer(settings.script, Random(seed))
-        self._transcript = Transcript()
+        self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
         self._refresh_due = started_at

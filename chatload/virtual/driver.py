@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.session.books import Books
@@ -26,6 +27,8 @@ from chatload.simulator.model import ChatService
 from chatload.virtual.network import NetworkModel, Stalls
 
 _NAMES = ResponseNames()
+#: The number of a request whose answer nobody waits for.
+_UNHEARD = 0
 
 
 @dataclass(slots=True)
@@ -99,7 +102,7 @@ class VirtualSwarm:
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("held", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = ("held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
 
     def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
         self.swarm, self.session = swarm, session
@@ -108,6 +111,7 @@ class _Driven:
         self.sent = 0.0
         self.send: Send | None = None
         self.held: _Held | None = None
+        self.resent = False
         self._advance(None)
 
     def _advance(self, result: Result | None) -> None:
@@ -134,13 +138,19 @@ class _Driven:
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm
         network, random, now = swarm.network, swarm.random, swarm.now
-        self.send, self.sent = send, now
+        self.send, self.sent, self.resent = send, now, False
         self.waiting += 1
         if network.refuses(random):
             failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
             swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
+        if repeatable(send.operation, send.fields) and network.goes_stale(random):
+            self.resent = True
+            if random.random() < 0.5:
+                taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
+                swarm.at(taken, self._arrive, _UNHEARD, send)
+            now += 2 * network.latency(random)
         if not network.lost(random):
             swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
 
@@ -195,6 +205,7 @@ class _Driven:
             answered=answered,
             gateway=gateway,
             stopping=at >= swarm.stop_at,
+            resent=self.resent,
         )
         swarm.at(at, self._advance, exchange)
 

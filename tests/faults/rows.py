@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +81,8 @@ _HEAD = """# What chatload says of each fault
 {count} faults of the target, of the network and of the generator itself; each row is a test that does what
 the second column says to real chats, over both transports unless the row says otherwise, and demands what
 the third and fourth columns say. Every row also demands that the books balance and that no verdict is
-contradicted by the ledger of the simulator behind the fault. This page is made from the tests' own table
+contradicted by the ledger of the simulator behind the fault. A row whose name is a link has a test of its own
+there, of whole runs. This page is made from the tests' own table
 (`python -m tests.faults.table > docs/faults.md`), and a test keeps it so.
 
 Three rules that many rows rest on:
@@ -106,15 +108,18 @@ _COLUMNS = "| fault | what is injected | what becomes of requests | and of the c
 
 
 def _line(row: Row) -> str:
-    told = "<br>".join(f"`{failure}`" for failure in row.failures) or "all succeed"
-    for transport, failures in row.by.items():
-        told += f"<br>{transport}: " + ("<br>".join(f"`{failure}`" for failure in failures) or "all succeed")
+    told = _told(row.failures)
+    told += "".join(f"<br>over {transport}: {_told(failures)}" for transport, failures in row.by.items())
     if row.resent:
-        told += f"<br>resent: {row.resent} a chat"
-    chats = " or ".join(f"`{verdict}`" for verdict in row.verdicts)
+        told += f"<br>sent once more: {row.resent} a chat"
+    chats = " or ".join(f"`{verdict}`" for verdict in row.verdicts) or "none is opened"
     if row.blame:
         chats += f", blame `{row.blame}`"
     if row.invalid:
-        chats += f"; run invalid: {row.invalid}"
-    test = f"<br>[test]({'../' + row.test.partition('::')[0]})" if row.test else ""
-    return f"| {row.name}{test} | {row.injected} | {told} | {chats} | {row.rule} |\n"
+        chats += f"; the run is invalid: {re.sub(': [0-9]+ requests?.*', '', row.invalid)}"
+    name = f"[{row.name}](../{row.test.partition('::')[0]})" if row.test else row.name
+    return f"| {name} | {row.injected} | {told} | {chats} | {row.rule} |\n"
+
+
+def _told(failures: tuple[str, ...]) -> str:
+    return "<br>".join(f"`{failure}`" for failure in failures) or "all succeed"

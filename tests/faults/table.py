@@ -10,7 +10,9 @@ from tests.faults.rows import Row, page
 from tests.integration.rawserver import Peer
 
 HASTY = {"request_s": 0.4}
+REAL = "tests/faults/test_faults_real.py::"
 LOST = "the engine retries, backing off, never past the deadline"
+BELIEVED = "lean believes a name for 30 s, and asks anew once its addresses stop answering; requests always asks"
 NEW_CHAT = "a RequestChat that may have been taken is never sent twice"
 
 
@@ -76,8 +78,8 @@ ANSWERS = [
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_chunks)),
     Row("head cut short", "half of the answer's head, then the connection closed in order",
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_head)),
-    Row("answer twice", "a second answer, of a lost session, right behind the first", deed=refresh(deeds.twice_answered),
-        rule="bytes after the end are never the next request's answer"),
+    Row("answer twice", "a second answer, of a lost session, right behind the first",
+        deed=refresh(deeds.twice_answered), rule="bytes after the end are never the next request's answer"),
     Row("unasked answer", "a 408 on the idle connection", deed=refresh(deeds.unasked_later),
         rule="the connection is not used again; nothing was sent on it, so nothing is repeated"),
     Row("answer too late", "the answer comes after the request was given up, and says 2",
@@ -129,8 +131,9 @@ KEPT = [
          "RequestChat connection: kept connection closed just as the request left"), "gave_up", flex=1,
         deed=at("RequestChat", deeds.busy_then_close), rule=NEW_CHAT, chats=1),
     Row("closed under SendMessage", "the kept connection closed as SendMessage leaves",
-        ("SendMessage connection: kept connection closed just as the request left",), deed=at("SendMessage", Call.close),
-        settings={"messages": 1}, extra=said_once, rule="a sentence is not said twice"),
+        ("SendMessage connection: kept connection closed just as the request left",),
+        deed=at("SendMessage", Call.close), settings={"messages": 1}, extra=said_once,
+        rule="a sentence is not said twice"),
     Row("closed under Disconnect", "Disconnect is taken, and the kept connection closed without a word", resent=1,
         deed=at("Disconnect", deeds.take_then_close, 1), rule="repeated: the second says that the chat is over"),
 ]  # fmt: skip
@@ -162,7 +165,8 @@ HTTP = [
     Row("login page", "200 with HTML", ("GetMessages malformed: body is not JSON",),
         deed=refresh(deeds.text(b"<html>Please log in</html>"))),
     Row("statusCode missing", "a JSON object without it",
-        ("GetMessages malformed: statusCode missing or of the wrong type",), deed=refresh(deeds.payload(chatEnded=False))),
+        ("GetMessages malformed: statusCode missing or of the wrong type",),
+        deed=refresh(deeds.payload(chatEnded=False))),
     Row("statusCode unknown", "statusCode 7", ("GetMessages unknown_status: statusCode not in the table",),
         deed=refresh(deeds.payload(statusCode=7, chatEnded=False))),
     Row("burst of 1", "statusCode 1 to three requests in a row", ("GetMessages 1/false: statusCode 1/false",),
@@ -205,11 +209,12 @@ NAMES = [
         serve=servers.nameless, flex=1, settings={"request_s": 5.0}),
     Row("name vanishes", "the server dies during a chat, and its name stops to resolve",
         ("GetMessages connection: name not resolved", "Disconnect connection: name not resolved"), "dropped_unproven",
-        serve=servers.vanishing_name, flex=1, resent=1, chats=1, settings={"chat_s": 3.0}, by={"lean": ("GetMessages connection: connection refused",
-        "GetMessages connection: name not resolved", "Disconnect connection: name not resolved")}),
+        serve=servers.vanishing_name, flex=1, resent=1, chats=1, settings={"chat_s": 3.0}, by={"lean": (
+            "GetMessages connection: connection refused", "GetMessages connection: name not resolved",
+            "Disconnect connection: name not resolved")}, rule=BELIEVED),
     Row("address changes", "the server dies, and its name leads to another address from then on",
         ("GetMessages connection: connection refused",), serve=servers.moving_name, settings={"chat_s": 2.0},
-        resent=1, chats=1, by={"requests": ()}, rule="a name is believed for 30 s, but asked for anew once its addresses stop answering"),
+        resent=1, chats=1, by={"requests": ()}, rule=BELIEVED),
 ]  # fmt: skip
 
 SERVER = [
@@ -217,9 +222,21 @@ SERVER = [
         ("GetMessages timeout: timeout waiting for the answer",), serve=servers.stopped(0.8), settings={**HASTY,
         "chat_s": 1.5}, rule=LOST),
     Row("stopped for longer than the timeout", "the server is stopped (SIGSTOP) for 2 s",
-        ("GetMessages timeout: timeout waiting for the answer",), ("dropped_late", "dropped_unproven"), "server", flex=1,
-        serve=servers.stopped(2.0), settings={**HASTY, "chat_s": 5.0},
+        ("GetMessages timeout: timeout waiting for the answer",), ("dropped_late", "dropped_unproven"), "server",
+        flex=1, serve=servers.stopped(2.0), settings={**HASTY, "chat_s": 5.0},
         rule="unproven where a request that timed out may have been seen in time"),
+    Row("slow for longer than the timeout", "answers to GetMessages take 20 s, for 2 s",
+        ("GetMessages timeout: timeout waiting for the answer",), ("completed", "dropped_late", "dropped_unproven"),
+        "server", test="tests/integration/test_blame_real.py::test_slow_answers_say_server"),
+    Row("restart", "the server is killed and started anew, and has forgotten all sessions",
+        ("GetMessages connection: connection refused", "GetMessages 2: statusCode 2"), "failed",
+        rule="2 though every refresh was in time: the server's failure, and no drop; the next chats are held",
+        test=REAL + "test_a_restart_that_forgets_all_sessions"),
+    Row("an outage of an hour", "for an hour every connection is closed without an answer (in virtual time)",
+        ("GetMessages connection: connection closed before the answer",
+         "RequestChat connection: connection closed before the answer"), ("dropped_unproven", "gave_up"),
+        rule="a chat whose end nobody could be asked about is unproven; chats after the hour are held as before",
+        test=REAL + "test_an_hours_outage"),
 ]  # fmt: skip
 
 OURS = [
@@ -228,6 +245,21 @@ OURS = [
         serve=servers.few_ports, chats=3, settings={"chat_s": 2.5},
         invalid="the generator ran out of local ports or file descriptors: 4 requests never left",
         rule="the generator's own fault: nothing is said of the server"),
+    Row("no file descriptor left", "six descriptors for ten chats (RLIMIT_NOFILE)",
+        ("RequestChat connection: generator out of local ports or file descriptors",), ("cut_off", "gave_up"),
+        invalid="the generator ran out of local ports or file descriptors", test=REAL + "test_file_descriptors",
+        rule="resolvers that fail for want of one are found out; the run's own files go on being written"),
+    Row("the wall clock is set", "an hour ahead, two hours back, and right again, during a run", (),
+        ("completed", "cut_off"), test=REAL + "test_steps_of_the_wall_clock",
+        rule="only the monotonic clock decides; instants in reports are the run's start plus it"),
+    Row("the generator stands still", "the event loop is blocked for 4 s, twice the timeout", (), "dropped_late",
+        "generator", invalid="the generator's own lateness could have caused n drops",
+        test="tests/integration/test_blame_real.py::"
+        "test_a_blocked_event_loop_says_generator_and_the_run_is_invalid"),
+    Row("found before a run", "an expired certificate, or a redirect, at the first probe",
+        ("GetMessages connection: certificate expired or not yet valid", "GetMessages http_error: HTTP 302"), (),
+        rule="no chat is opened: one line says what, exit code 2",
+        test=REAL + "test_what_no_run_could_mend_is_found_before_it"),
 ]  # fmt: skip
 
 TABLES = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,14 +15,17 @@ import pytest
 
 from chatload.analysis.ledger import LedgerRow
 from chatload.analysis.reconcile import reconcile
+from chatload.protocol import reply
+from chatload.protocol.wire import Detail
 from chatload.report.summary import invalid_reasons
 from chatload.session.books import Books
 from chatload.session.record import SessionRecord
 from tests.faults.certificates import Certificates
 from tests.faults.generator import Generator
-from tests.faults.rows import GOOD, TRANSPORTS, Row
+from tests.faults.rows import GOOD, TRANSPORTS, Row, page
 from tests.faults.servers import World, proxied
 from tests.faults.table import TABLES
+from tests.integration.processes import ROOT
 from tests.integration.wire import started
 
 pytestmark = pytest.mark.slow
@@ -94,3 +99,27 @@ def _contradictions(records: list[SessionRecord], url: str) -> list[Any]:
         rows = [json.loads(line) for line in lines]
     told = [LedgerRow(row["chat_id"], row["end_reason"], late_contact_at=row["late_contact_at"]) for row in rows]
     return list(reconcile(records, told).contradictions)
+
+
+def test_the_page_is_the_table() -> None:
+    assert (ROOT / "docs" / "faults.md").read_text() == page(TABLES), "python -m tests.faults.table > docs/faults.md"
+
+
+def test_every_row_is_a_test_of_its_own(request: pytest.FixtureRequest) -> None:
+    everything = [row for table in TABLES.values() for row in table]
+    assert len({row.name for row in everything}) == len(everything) >= 60
+    for row in everything:
+        path, _, name = row.node.partition("::")
+        assert f"def {name.partition('[')[0]}(" in (ROOT / path).read_text(), row.node
+
+
+def test_every_detail_is_a_constant() -> None:
+    known = {*Detail, *re.findall(r'"([a-z][^"{}]+)"', inspect.getsource(reply))}
+    for row in ROWS:
+        for failure in {*row.failures, *(f for failures in row.by.values() for f in failures)}:
+            detail = failure.partition(": ")[2]
+            assert (
+                detail in known
+                or re.fullmatch(r"HTTP \d{3}|statusCode (0|1|2|[01]/(true|false))", detail)
+                or (detail == "statusCode missing or of the wrong type")
+            ), detail
