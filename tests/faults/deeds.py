@@ -80,15 +80,10 @@ def hang(call: Call) -> None:
         pass
 
 
-def deaf(peer: Peer) -> None:
-    """Accept, and neither read nor answer."""
-    time.sleep(2.5)
-
-
 def too_late(call: Call) -> None:
     """Answer once nobody waits any more; it says that the session is lost, and must not be heard."""
     body = call.body()
-    time.sleep(0.7)
+    time.sleep(2.5)
     call.say(http_answer(body.replace(b'"statusCode":0', b'"statusCode":2')))
 
 

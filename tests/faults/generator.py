@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
 from typing import Any
 
@@ -27,6 +28,8 @@ from gevent.event import Event
 from gevent.fileobject import FileObjectThread
 
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.reply import Reply
+from chatload.protocol.wire import WireResult
 from chatload.session.books import Books
 from chatload.session.personas import new_session
 from chatload.session.policy import make_policy
@@ -95,16 +98,16 @@ _ports: dict[int, tuple[int, int]] = {}
 def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
     """Chats, all at once; gives their records, every request and the books.
 
-    asked: transport, url, ca_file, chats, flex_s, interval_s, request_s, chat_s, messages, persona.
+    asked: transport, url, ca_file, chats, flex_s, interval_s, request_s, refreshes, messages. A chat ends not at
+    some instant but after so many GetMessages and messages: on a busy machine nothing else is missed.
     """
-    fixed = {name: Distribution("fixed", asked[name]) for name in ("chat_s", "messages")}
     script = CustomerScript(
-        fixed["chat_s"], fixed["messages"], think=Distribution("fixed", 0.05), typing=Distribution("fixed", 0.05),
-        message_bytes=Distribution("fixed", asked["message_bytes"]), waits_for_agent=False, shows_typing=False,
+        Distribution("fixed", 1e6), Distribution("fixed", asked["messages"]), think=Distribution("fixed", 0.05),
+        typing=Distribution("fixed", 0.05), waits_for_agent=False, shows_typing=False,
         answer_patience=Distribution("fixed", 0.1),
     )  # fmt: skip
     policy = make_policy("fixed", asked["flex_s"], asked["interval_s"])
-    settings = SessionSettings(policy, asked["request_s"], script, persona=asked["persona"])
+    settings = SessionSettings(policy, asked["request_s"], script)
     dialect = load_dialect("gms-v2")
     opener = make_factory(asked["transport"], Endpoint(asked["url"], ca_file=asked.get("ca_file")))
     books = Books()
@@ -113,18 +116,20 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
     def one(number: int) -> dict[str, Any]:
         session = new_session(settings, books, number, time.monotonic())
         transport = opener()
-        driver = Driver(
-            dialect.encoder("default"), dialect.response, transport, monitor, Event(),
-            lambda operation, result, reply: requests.append(
-                (operation, reply.outcome.value, str(reply.detail), result.resent)
-            ),
-        )  # fmt: skip
-        driver.hold(session)
+        done: Counter[str] = Counter()
+
+        def note(operation: str, result: WireResult, reply: Reply) -> None:
+            requests.append((operation, reply.outcome.value, str(reply.detail), result.resent))
+            done[operation] += 1
+            if done["GetMessages"] >= asked["refreshes"] and done["SendMessage"] >= asked["messages"]:
+                session._customer.end_at = 0.0  # the customer has had enough
+
+        Driver(dialect.encoder("default"), dialect.response, transport, monitor, Event(), note).hold(session)
         transport.close()
         return session.record.to_dict()
 
     chats = [gevent.spawn_later(0.02 * number, one, number) for number in range(asked["chats"])]
-    gevent.joinall(chats, timeout=40, raise_error=True)
+    gevent.joinall(chats, timeout=100, raise_error=True)
     return {"records": [chat.get(block=False) for chat in chats], "requests": requests, "books": books.to_dict()}
 
 

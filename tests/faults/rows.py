@@ -46,7 +46,7 @@ class Row:
     host: str = "127.0.0.1"
     named: str = ""
     chats: int = 2
-    flex: int = 5
+    flex: int = 30
     faults: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     extra: Callable[[Any, Any], None] | None = None

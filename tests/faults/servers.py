@@ -72,7 +72,7 @@ def full_backlog(world: World, row: Row, transport: str) -> Iterator[tuple[str, 
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
-        time.sleep(0.05)
+        time.sleep(0.1)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", None
         for filler in fillers:
             filler.close()
@@ -124,20 +124,21 @@ def few_ports(world: World, row: Row, transport: str) -> Iterator[tuple[str, Pro
 
 
 def stopped(for_s: float) -> Serve:
-    """A simulator that is stopped (SIGSTOP) for so long after 0.3 s: connections stay, nothing answers."""
+    """A simulator that is stopped (SIGSTOP) for so long by the second GetMessages: connections stay."""
 
     @contextmanager
     def serve(world: World, row: Row, transport: str) -> Iterator[tuple[str, Proxy | None]]:
         with started("--flex-disconnect-timeout", row.flex, "--no-agents") as (process, url):
+            once = threading.Lock()
 
-            def freeze() -> None:
-                time.sleep(0.3)
-                os.kill(process.pid, signal.SIGSTOP)
-                time.sleep(for_s)
-                os.kill(process.pid, signal.SIGCONT)
+            def deed(call: Call) -> None:
+                if call.operation == "GetMessages" and call.nth == 2 and once.acquire(blocking=False):
+                    os.kill(process.pid, signal.SIGSTOP)
+                    threading.Timer(for_s, os.kill, (process.pid, signal.SIGCONT)).start()
+                call.answer()
 
-            threading.Thread(target=freeze, daemon=True).start()
-            yield url, None
+            with Proxy(url, deed) as proxy:
+                yield proxy.url, proxy
 
     return serve
 

@@ -9,7 +9,7 @@ from tests.faults.proxy import Call, at, http_answer
 from tests.faults.rows import Row, page
 from tests.integration.rawserver import Peer
 
-HASTY = {"request_s": 0.4}
+HASTY = {"request_s": 2.0}
 REAL = "tests/faults/test_faults_real.py::"
 LOST = "the engine retries, backing off, never past the deadline"
 BELIEVED = "lean believes a name for 30 s, and asks anew once its addresses stop answering; requests always asks"
@@ -39,13 +39,13 @@ def nothing_elsewhere(proxy: Any, answer: Any) -> None:
 
 CONNECTIONS = [
     Row("refused", "nobody listens at the port", ("RequestChat connection: connection refused",), "gave_up",
-        serve=servers.nobody, flex=1, rule="nothing was sent, so RequestChat is retried within the retry budget"),
+        serve=servers.nobody, flex=2, rule="nothing was sent, so RequestChat is retried within the retry budget"),
     Row("refused in mid chat", "the server dies during a chat, and its port is closed",
         ("GetMessages connection: connection refused", "Disconnect connection: connection refused"),
-        "dropped_unproven", flex=1, deed=refresh(deeds.gone), resent=1, chats=1,
+        "dropped_unproven", flex=2, deed=refresh(deeds.gone), resent=1, chats=1,
         rule="the client cannot learn how the chat ended, and claims nothing"),
     Row("reset when accepted", "a TCP reset as soon as the connection is there",
-        ("RequestChat connection: connection reset",), "gave_up", flex=1, welcome=Peer.reset),
+        ("RequestChat connection: connection reset",), "gave_up", flex=2, welcome=Peer.reset),
     Row("reset before the answer", "the request is read, then a TCP reset on a new connection",
         ("RequestChat connection: connection reset",), "gave_up", deed=at("RequestChat", Call.reset),
         extra=opened_once, rule=NEW_CHAT),
@@ -53,8 +53,8 @@ CONNECTIONS = [
         ("RequestChat connection: connection closed before the answer",), "gave_up",
         deed=at("RequestChat", Call.close), extra=opened_once, rule=NEW_CHAT),
     Row("backlog full", "a listener that accepts nobody, its queue full",
-        ("RequestChat timeout: timeout while connecting",), "gave_up", serve=servers.full_backlog, flex=1,
-        settings={"request_s": 0.2}),
+        ("RequestChat timeout: timeout while connecting",), "gave_up", serve=servers.full_backlog, flex=2,
+        settings={"request_s": 0.4}),
     Row("never accepted", "a listener that accepts nobody, its queue not yet full",
         ("RequestChat timeout: timeout waiting for the answer",), "gave_up", serve=servers.never_accepting,
         settings=HASTY, rule=NEW_CHAT),
@@ -80,8 +80,8 @@ ANSWERS = [
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_head)),
     Row("answer twice", "a second answer, of a lost session, right behind the first",
         deed=refresh(deeds.twice_answered), rule="bytes after the end are never the next request's answer"),
-    Row("unasked answer", "a 408 on the idle connection", deed=refresh(deeds.unasked_later),
-        rule="the connection is not used again; nothing was sent on it, so nothing is repeated"),
+    Row("unasked answer", "a 408 on the idle connection",
+        deed=refresh(deeds.unasked_later), settings={"interval_s": 1.0, "refreshes": 3}, rule="the connection is not used again; nothing was sent on it, so nothing is repeated"),
     Row("answer too late", "the answer comes after the request was given up, and says 2",
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.too_late), settings=HASTY,
         rule="the connection is closed with the request: a late answer is nobody's"),
@@ -128,7 +128,7 @@ KEPT = [
         rule="a byte came, so the request was taken: not repeated by the transport"),
     Row("closed under RequestChat", "1/false, then the kept connection closed as RequestChat leaves again",
         ("RequestChat 1/false: statusCode 1/false",
-         "RequestChat connection: kept connection closed just as the request left"), "gave_up", flex=1,
+         "RequestChat connection: kept connection closed just as the request left"), "gave_up", flex=2,
         deed=at("RequestChat", deeds.busy_then_close), rule=NEW_CHAT, chats=1),
     Row("closed under SendMessage", "the kept connection closed as SendMessage leaves",
         ("SendMessage connection: kept connection closed just as the request left",),
@@ -158,7 +158,7 @@ HTTP = [
           deed=refresh(deeds.status(f"{code} No"), 2, 3, 4), rule=LOST) for code in (500, 502, 503, 504)),
     Row("503 for longer than the timeout", "503 to every GetMessages, the chat server never sees one",
         ("GetMessages http_error: HTTP 503",), ("dropped_late", "dropped_unproven"), "retries",
-        deed=at("GetMessages", deeds.status("503 Unavailable")), flex=1, settings={"chat_s": 3.0}),
+        deed=at("GetMessages", deeds.status("503 Unavailable")), flex=2, settings={"refreshes": 1000}),
     Row("no content", "204 without a body", ("GetMessages http_error: HTTP 204",),
         deed=refresh(deeds.raw(b"HTTP/1.1 204 No Content\r\n\r\n"))),
     Row("empty body", "200 without a body", ("GetMessages malformed: empty body",), deed=refresh(deeds.text(b""))),
@@ -184,17 +184,17 @@ HTTP = [
 TLS = [
     Row("good certificate", "TLS, for comparison", tls="good"),
     Row("certificate expired", "a certificate of yesterday",
-        ("RequestChat connection: certificate expired or not yet valid",), "gave_up", tls="expired", flex=1,
+        ("RequestChat connection: certificate expired or not yet valid",), "gave_up", tls="expired", flex=2,
         rule="certificates are always verified; a headless run is refused before it begins"),
     Row("certificate for another name", "a certificate of another host",
-        ("RequestChat connection: certificate for another name",), "gave_up", tls="of_another", flex=1),
+        ("RequestChat connection: certificate for another name",), "gave_up", tls="of_another", flex=2),
     Row("unknown authority", "a good certificate whose authority nobody told us of",
         ("RequestChat connection: certificate from an unknown authority",), "gave_up", tls="good", believes=False,
-        flex=1, rule="`--ca-file` names it"),
+        flex=2, rule="`--ca-file` names it"),
     Row("handshake reset", "a TCP reset in place of the handshake", ("RequestChat connection: connection reset",),
-        "gave_up", scheme="https", welcome=Peer.reset, flex=1),
+        "gave_up", scheme="https", welcome=Peer.reset, flex=2),
     Row("no TLS at the TLS port", "plain HTTP where TLS is expected", ("RequestChat connection: TLS failed",),
-        "gave_up", scheme="https", welcome=lambda peer: peer.send(http_answer(b"")) and None, flex=1),
+        "gave_up", scheme="https", welcome=lambda peer: peer.send(http_answer(b"")) and None, flex=2),
     Row("TLS where none is expected", "an http:// URL for a TLS port, which sends a TLS alert",
         ("RequestChat malformed: answer is not HTTP",), "refused",
         deed=at("RequestChat", deeds.raw(b"\x15\x03\x03\x00\x02\x02\x46"))),
@@ -206,24 +206,24 @@ TLS = [
 
 NAMES = [
     Row("name unknown", "a name that does not exist", ("RequestChat connection: name not resolved",), "gave_up",
-        serve=servers.nameless, flex=1, settings={"request_s": 5.0}),
+        serve=servers.nameless, flex=2, settings={}),
     Row("name vanishes", "the server dies during a chat, and its name stops to resolve",
         ("GetMessages connection: name not resolved", "Disconnect connection: name not resolved"), "dropped_unproven",
-        serve=servers.vanishing_name, flex=1, resent=1, chats=1, settings={"chat_s": 3.0}, by={"lean": (
+        serve=servers.vanishing_name, flex=2, resent=1, chats=1, settings={"refreshes": 1000}, by={"lean": (
             "GetMessages connection: connection refused", "GetMessages connection: name not resolved",
             "Disconnect connection: name not resolved")}, rule=BELIEVED),
     Row("address changes", "the server dies, and its name leads to another address from then on",
-        ("GetMessages connection: connection refused",), serve=servers.moving_name, settings={"chat_s": 2.0},
+        ("GetMessages connection: connection refused",), serve=servers.moving_name, settings={"refreshes": 12},
         resent=1, chats=1, by={"requests": ()}, rule=BELIEVED),
 ]  # fmt: skip
 
 SERVER = [
-    Row("stopped for a moment", "the server is stopped (SIGSTOP) for 0.8 s",
-        ("GetMessages timeout: timeout waiting for the answer",), serve=servers.stopped(0.8), settings={**HASTY,
-        "chat_s": 1.5}, rule=LOST),
-    Row("stopped for longer than the timeout", "the server is stopped (SIGSTOP) for 2 s",
+    Row("stopped for a moment", "the server is stopped (SIGSTOP) for 3 s",
+        ("GetMessages timeout: timeout waiting for the answer",), serve=servers.stopped(3.0), settings=HASTY,
+        rule=LOST),
+    Row("stopped for longer than the timeout", "the server is stopped (SIGSTOP) for 5 s",
         ("GetMessages timeout: timeout waiting for the answer",), ("dropped_late", "dropped_unproven"), "server",
-        flex=1, serve=servers.stopped(2.0), settings={**HASTY, "chat_s": 5.0},
+        flex=2, serve=servers.stopped(5.0), settings={**HASTY, "refreshes": 1000},
         rule="unproven where a request that timed out may have been seen in time"),
     Row("slow for longer than the timeout", "answers to GetMessages take 20 s, for 2 s",
         ("GetMessages timeout: timeout waiting for the answer",), ("completed", "dropped_late", "dropped_unproven"),
@@ -242,7 +242,7 @@ SERVER = [
 OURS = [
     Row("no local port left", "two local ports for three chats, told to the kernel",
         ("RequestChat connection: generator out of local ports or file descriptors",), ("completed", "gave_up"),
-        serve=servers.few_ports, chats=3, settings={"chat_s": 2.5},
+        serve=servers.few_ports, chats=3, settings={"refreshes": 30},
         invalid="the generator ran out of local ports or file descriptors: 4 requests never left",
         rule="the generator's own fault: nothing is said of the server"),
     Row("no file descriptor left", "six descriptors for ten chats (RLIMIT_NOFILE)",
