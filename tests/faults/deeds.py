@@ -7,7 +7,6 @@ import json
 import time
 
 from tests.faults.proxy import Call, Deed, http_answer
-from tests.integration.rawserver import Peer
 
 _STEP_S = 0.02
 
