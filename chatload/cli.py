@@ -22,6 +22,7 @@ from chatload.plain_text import PrintableStream, printable
 _LAZY = {
     "compare": "chatload.compare_command:compare",
     "doctor": "chatload.doctor_command:doctor",
+    "drift": "chatload.drift_command:drift",
     "plan": "chatload.plan_command:plan",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",

@@ -21,8 +21,6 @@ from chatload.rules import Rules, read_rules
 #: Whether an address may be connected to.
 Admits = Callable[[str], bool]
 Resolve = Callable[[str], Iterable[str]]
-#: What a transport says of an address that is not admitted.
-NOT_AGREED = "address not agreed to"
 _OPTION = "--target-owner-agrees"
 
 
@@ -32,10 +30,7 @@ def anywhere(address: str) -> bool:
 
 
 class NotAgreedError(OSError):
-    """A name led to an address that its owner has not agreed to load on. Its text is NOT_AGREED."""
-
-    def __init__(self) -> None:
-        super().__init__(NOT_AGREED)
+    """A name led to an address that its owner has not agreed to load on."""
 
 
 def resolve(host: str) -> list[str]:

@@ -77,9 +77,7 @@ def files(machine: Machine, wish: Wish) -> Iterator[Row]:
     if hard < need:
         processes = ceil(wish.users / max(hard - SPARE_FILES, 1))
         more = f", or spread them: --processes {processes}" if hard > SPARE_FILES else ""
-        yield Row(
-            "open files", "bad", found, f"as root: ulimit -n {need}, and run from there{more}"
-        )
+        yield Row("open files", "bad", found, f"as root: ulimit -n {need}, and run from there{more}")
     elif soft < need:
         yield Row("open files", "warn", f"{found}; a run raises it by itself", f"ulimit -n {need}")
     else:

@@ -96,6 +96,13 @@ class Table:
             raise self.wrong(name, "expected seconds, a number not below 0")
         return float(value)
 
+    def truth(self, name: str, default: bool) -> bool:
+        """The true or false at a key."""
+        value = self.data.get(name, default)
+        if not isinstance(value, bool):
+            raise self.wrong(name, "expected true or false")
+        return value
+
     def only(self, *known: str) -> None:
         """Refuse every key but these."""
         for name in self.data:

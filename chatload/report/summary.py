@@ -11,9 +11,11 @@ from typing import Any
 
 from chatload import __version__, exit_codes
 from chatload.analysis.bursts import Incidence, find_incidence
+from chatload.analysis.drift import Soak, find_drift, steady_part
 from chatload.analysis.gate import Gate, gate_of
 from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
+from chatload.report import words
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
@@ -73,6 +75,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "cut_off_confirmed": cut_off_confirmed,
         },
         "bursts": incidence.to_dict(),
+        "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings,
         "started_at": reader.started_at,
@@ -106,6 +109,13 @@ def _incidence(reader: RunReader) -> Incidence:
     return find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
 
 
+def drift_of(reader: RunReader) -> Soak:
+    """What drifts in a run, over or not."""
+    steady = steady_part(reader.loads())
+    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
+
+
 def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of a summary."""
     text = (resources.files("chatload.report") / "summary.schema.json").read_text(encoding="utf-8")
@@ -121,6 +131,9 @@ def invalid_reasons(books: Books) -> list[str]:
         reasons.append(f"the generator's own lateness could have caused {drops}")
     if books.cpu_saturated:
         reasons.append("generator CPU was saturated")
+    if books.exhausted:
+        never = words.plural(books.exhausted, "request")
+        reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
     return reasons
 
 
@@ -183,7 +196,7 @@ def _requests(books: Books) -> dict[str, Any]:
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
             "latency_s": _tail(books.latency.get(operation, Histogram())),
         }
-    return {"total": books.sent.total(), "by_operation": by_operation}
+    return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
@@ -215,6 +228,7 @@ def _generator(books: Books, processes: int) -> dict[str, Any]:
         "stalled_s": _rounded(books.stalled_s),
         "longest_stall_s": _rounded(books.longest_stall_s),
         "cpu_saturated": books.cpu_saturated,
+        "exhausted": books.exhausted,
         "processes": processes,
     }
 

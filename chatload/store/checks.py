@@ -166,9 +166,15 @@ def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None
     for value in (cpu, rss):
         if value is not None:
             _seconds(value, "windows: cpu or rss", 1e18)
+    return *stretch((start, end, still)), books(data), cpu, rss
+
+
+def stretch(row: Row) -> tuple[float, float, int]:
+    """A window's start and end, and the sessions open then."""
+    start, end, still = row
     if not isinstance(still, int) or _seconds(end, "windows") < _seconds(start, "windows"):
         raise ValueError("windows: not a stretch of time")
-    return start, end, still, books(data), cpu, rss
+    return start, end, still
 
 
 def instant(value: Any) -> float:

@@ -119,6 +119,13 @@ class RunReader:
                 for row in rows:
                     yield Window(*checks.window(row))
 
+    def loads(self) -> Iterator[tuple[float, float, int]]:
+        """(start, end, sessions open) of every window, oldest first, without its books."""
+        if "windows" in self._tables:
+            with _told(self.path):
+                for row in self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid'):
+                    yield checks.stretch(row)
+
     def timelines(self) -> list[Timeline]:
         """How the worst sessions came to their end, the most severe first."""
         if "timelines" not in self._tables:

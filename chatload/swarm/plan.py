@@ -11,7 +11,7 @@ from typing import Any
 from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
-from chatload.protocol.wire import WireRequest
+from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import Rules, read_rules
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
@@ -20,12 +20,17 @@ from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
-from chatload.target import NOT_AGREED, anywhere, require_agreed
+from chatload.target import anywhere, require_agreed
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
-_UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable", NOT_AGREED})
+_UNREACHABLE = frozenset(
+    {
+        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
+        *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,15 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         service=options.service,
         dialect=dialect,
         encoder=dialect.encoder(options.service),
-        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s, long_poll, options.persona),
+        settings=SessionSettings(
+            policy,
+            request_timeout,
+            script,
+            dialect.keeps_ended_s,
+            long_poll,
+            options.persona,
+            dialect.agent_end_removes_customer,
+        ),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint),

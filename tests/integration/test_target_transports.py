@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from chatload.protocol.wire import WireRequest
+from chatload.protocol.wire import Detail, WireRequest
 from chatload.swarm.transport import NAME_TTL_S, Endpoint, make_factory
-from chatload.target import NOT_AGREED, anywhere
+from chatload.target import anywhere
 
 REQUEST = WireRequest("POST", "/", (), b"x=1")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -43,7 +43,7 @@ def test_nothing_is_sent_to_an_address_that_is_not_admitted(kind, scheme, server
     transport = make_factory(kind, endpoint)()
     result = transport.call(REQUEST, 5.0)
     transport.close()
-    assert (result.failure, result.detail, result.sent_at) == ("connection", NOT_AGREED, None)
+    assert (result.failure, result.detail, result.sent_at) == ("connection", Detail.NOT_AGREED, None)
     assert b"".join(heard) == b""
 
 
@@ -56,7 +56,7 @@ def test_every_new_connection_is_judged_anew(kind, server):
     assert transport.call(REQUEST, 5.0).http_status == 200
     endpoint.admits = lambda _: False  # the record has changed, and now leads to somebody else
     now[0] += NAME_TTL_S
-    assert transport.call(REQUEST, 5.0).detail == NOT_AGREED
+    assert transport.call(REQUEST, 5.0).detail == Detail.NOT_AGREED
     transport.close()
     assert [bool(said) for said in heard if said] == [True]
 
@@ -65,4 +65,4 @@ def test_by_default_only_ones_own_addresses_are_admitted():
     endpoint = Endpoint("http://203.0.113.77:9")
     for kind in ("lean", "requests"):
         assert make_factory(kind, endpoint)().call(REQUEST, 1.0).sent_at is None
-    assert make_factory("lean", endpoint)().call(REQUEST, 1.0).detail == NOT_AGREED
+    assert make_factory("lean", endpoint)().call(REQUEST, 1.0).detail == Detail.NOT_AGREED
