@@ -51,6 +51,8 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
         _durations(console, summary)
     _line(console, sentences.margin(summary))
     _line(console, sentences.generator(summary["generator"]))
+    if arrivals := sentences.arrivals(summary):
+        _line(console, arrivals)
     _incidents(console, summary["incidents"])
     if summary["books"]["balanced"]:
         _line(console, f"books balance: {sentences.books_line(summary['books'])}", "green")

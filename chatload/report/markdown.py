@@ -185,6 +185,8 @@ def _health(summary: Mapping[str, Any]) -> str:
             f"refresh lateness (ours): p99 {words.seconds(lateness['p99'])}, most {words.seconds(lateness['max'])}"
         )
     notes.append(sentences.generator(summary["generator"]))
+    if arrivals := sentences.arrivals(summary):
+        notes.append(arrivals)
     incidents = summary["incidents"]
     for incident in incidents[:_NOTES]:
         when = datetime.fromtimestamp(incident["at"], UTC).strftime("%H:%M:%S")

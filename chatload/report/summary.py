@@ -14,7 +14,8 @@ from chatload.analysis.bursts import Incidence, find_incidence
 from chatload.analysis.gate import Gate, gate_of
 from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
+from chatload.report import words
+from chatload.session.books import LATE_START_S, Books
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
 from chatload.store.reader import Incident, RunReader
@@ -23,6 +24,8 @@ from chatload.store.writer import replacing
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
+#: A run is invalid if more than this share of its arrivals had a late start; one alone never matters.
+LATE_SHARE = 0.01
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
@@ -118,6 +121,13 @@ def invalid_reasons(books: Books) -> list[str]:
         reasons.append(f"the generator's own lateness could have caused {drops}")
     if books.cpu_saturated:
         reasons.append("generator CPU was saturated")
+    arrivals = words.plural(books.arrivals, "arrival")
+    if books.not_started:
+        missing = words.number(books.not_started)
+        reasons.append(f"{missing} of {arrivals} were not started: the load was less than asked for")
+    if books.late_starts > max(1, LATE_SHARE * books.arrivals):
+        late, bound = words.number(books.late_starts), words.seconds(LATE_START_S)
+        reasons.append(f"{late} of {arrivals} started more than {bound} late: they did not come as asked for")
     return reasons
 
 
@@ -154,6 +164,9 @@ def _imbalances_of(books: Books) -> list[str]:
     ended = books.verdicts.total()
     if books.started != ended:
         found.append(f"{books.started} sessions started, {ended} ended")
+    begun = books.start_lateness.count
+    if books.arrivals != begun + books.not_started:
+        found.append(f"{books.arrivals} arrivals, {begun} started and {books.not_started} not")
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         sent = books.sent[operation]
         outcomes = books.outcomes.get(operation, Counter()).total()
@@ -163,10 +176,11 @@ def _imbalances_of(books: Books) -> list[str]:
 
 
 def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
-    """The summary's `requests`, `refresh` and `generator`, of a run that is over or not."""
+    """The summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that is over or not."""
     return {
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
+        "arrivals": _arrivals(books),
         "generator": _generator(books, processes),
     }
 
@@ -203,6 +217,16 @@ def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
             "p1": margin(gap.quantile(0.99)),
             "p50": margin(gap.quantile(0.5)),
         },
+    }
+
+
+def _arrivals(books: Books) -> dict[str, Any]:
+    return {
+        "count": books.arrivals,
+        "started": books.start_lateness.count,
+        "late_starts": books.late_starts,
+        "not_started": books.not_started,
+        "start_lateness_s": _tail(books.start_lateness),
     }
 
 
