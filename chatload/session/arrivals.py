@@ -147,7 +147,7 @@ def _read(path: str | Path) -> tuple[bool, list[_Row]]:
     """Whether rows hold counts rather than rates, and the rows, at least two."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream, skipinitialspace=True)
+            lines = csv.reader(stream, skipinitialspace=True, strict=True)
             try:
                 header = [name.strip().lower() for name in next(lines, [])]
                 when, many = _column(path, header, _TIMES), _column(path, header, _RATES)
