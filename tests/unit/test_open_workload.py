@@ -10,6 +10,7 @@ from chatload.report.summary import invalid_reasons
 from chatload.session.books import Books
 from chatload.swarm.workload import check_users, make_open_workload
 from tests.unit.test_live import at
+from tests.unit.test_prometheus import scraped, value
 from tests.unit.test_summary import make_run, nothing
 
 
@@ -81,6 +82,13 @@ def test_the_live_table_has_arrivals_where_there_are_any():
 
     assert (shown(arrived(0.2, None))["late_starts"], shown(arrived(0.2, None))["not_started"]) == ("1", "1")
     assert "not_started" not in shown(Books())
+
+
+def test_the_metrics_have_them():
+    found = scraped(at(arrived(0.002, 0.2, None)))
+    totals = [value(found, f"chatload_arrivals{which}_total") for which in ("", "_late", "_not_started")]
+    assert totals == [3, 1, 1]
+    assert value(found, "chatload_arrival_lateness_seconds_bucket", le="0.005") == 1
 
 
 class Source:
