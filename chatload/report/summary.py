@@ -25,7 +25,7 @@ from chatload.store.writer import replacing
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
-#: A run is invalid if more than this share of its arrivals had a late start; one alone never matters.
+#: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
 LATE_SHARE = 0.01
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
@@ -130,13 +130,10 @@ def invalid_reasons(books: Books) -> list[str]:
         reasons.append(f"the generator's own lateness could have caused {drops}")
     if books.cpu_saturated:
         reasons.append("generator CPU was saturated")
-    arrivals = words.plural(books.arrivals, "arrival")
-    if books.not_started:
-        missing = words.number(books.not_started)
-        reasons.append(f"{missing} of {arrivals} were not started: the load was less than asked for")
-    if books.late_starts > max(1, LATE_SHARE * books.arrivals):
-        late, bound = words.number(books.late_starts), words.seconds(LATE_START_S)
-        reasons.append(f"{late} of {arrivals} started more than {bound} late: they did not come as asked for")
+    if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
+        arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
+        late, never = words.number(books.late_starts), words.number(books.not_started)
+        reasons.append(f"of {arrivals} {late} started more than {bound} late, {never} never: not the load asked for")
     return reasons
 
 

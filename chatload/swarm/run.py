@@ -7,6 +7,7 @@ gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import time
@@ -116,6 +117,9 @@ class Run:
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
+        # Locust's runners look with this who stops them, and all its sources are read at the first time: a third
+        # of a second in which the chats would stand still at their end.
+        inspect.stack()
         if not self.is_master:
             self.monitor.start()
         self._flusher = gevent.spawn(self._flush_for_ever)
