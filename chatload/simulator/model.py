@@ -40,7 +40,7 @@ class ChatService:
         self._ledger: dict[str, LedgerEntry] = {}
         self._limits = Limits(config)
         self._memory = Memory(config.files_memory_bytes)
-        self._no_contacts = () if config.send_keeps_alive else ("SendMessage",)
+        self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
         # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
         self._due: list[tuple[float, int, SimulatedChat]] = []
