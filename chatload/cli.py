@@ -21,6 +21,7 @@ from chatload.errors import ChatloadError, UsageError
 _LAZY = {
     "compare": "chatload.compare_command:compare",
     "plan": "chatload.plan_command:plan",
+    "probe": "chatload.probe_command:probe",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
     "options": "chatload.swarm.option_list:options",

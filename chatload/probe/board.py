@@ -16,8 +16,9 @@ _INF = float("inf")
 _NARROW_S, _NARROW_OF_BEST = 0.004, 2.0
 #: Bounds of the sweep that are good: within so many of PRECISION, or of each other.
 _SWEEP_PRECISION, _SWEEP_RATIO = 2.0, 2.0
-#: Two of them follow one another within less than the timeout.
-_STEP = 0.4
+#: Operations that are to keep a chat alive follow one another after this part of the timeout. While that is
+#: not known: after this long at first (seconds), then each time after so many times as long.
+_STEP, _FIRST_S, _RATIO = 0.4, 0.4, 1.4
 #: Silences that live and silences that do not, this part of PRECISION apart, are at the edge.
 _EDGE = 0.3
 
@@ -69,18 +70,21 @@ class _Figures:
 
 
 class Board:
-    """All evidence of one probe. phase: see Phase. hurried: the time for refining is over."""
+    """All evidence of one probe. phase: see Phase. hurried: the time for refining is over. version:
+    goes up whenever anything changed that chats wait for. chats, retried: made so far, and RequestChats sent again."""
 
     def __init__(self, settings: ProbeSettings) -> None:
         self.settings = settings
         self.phase = Phase.SEARCHING
         self.hurried = False
+        self.version = 0
         self.silences: list[Silence] = []
         self.known: list[Known] = []
         self.trials: dict[str, list[Trial]] = {}
         self.taken: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.refusal = ""
+        self.chats = self.retried = 0
         self._best_s = _INF
         self._figures = _Figures([])
 
@@ -91,11 +95,17 @@ class Board:
         if silence.survived_s > 0 or silence.ended_by is not None:
             self.silences.append(silence)
             self._figures = _Figures(self.silences)
+        self.version += 1
         self._best_s = min(self._best_s, silence.found.latest - silence.found.earliest)
 
     def tried(self, operation: str, trial: Trial) -> None:
         """A chat kept alive by an operation was found alive or ended."""
         self.trials.setdefault(operation, []).append(trial)
+
+    @property
+    def room(self) -> int:
+        """How many chats may be opened yet."""
+        return self.settings.chats - self.chats - self.retried
 
     def narrow(self, contact: Span) -> bool:
         """Whether a contact is known as well as contacts are here."""
@@ -130,9 +140,18 @@ class Board:
         return _INF if upper is None else self.bounds.upper_s + upper
 
     @property
-    def step_s(self) -> float:
-        """How far apart operations that are to keep a chat alive may be; infinite while nothing is known of it."""
-        return _STEP * self.bounds.lower_s if self.phase is Phase.REFINING and self.bounds.lower_s else _INF
+    def first_s(self) -> float:
+        """How long after its last other contact an operation is to keep a chat alive first."""
+        return _STEP * self.bounds.lower_s if self._edge_known else _FIRST_S
+
+    def next_s(self, pause_s: float) -> float:
+        """... and then, after `pause_s`, next. While the timeout is not known the gaps grow with the time, so that
+        they stay a part of any timeout that it outlasts; once it is, they are a part of that."""
+        return pause_s + _STEP * self.bounds.lower_s if self._edge_known else pause_s * _RATIO
+
+    @property
+    def _edge_known(self) -> bool:
+        return self.phase is Phase.REFINING and self.bounds.lower_s > self.bounds.upper_s / 2
 
     @property
     def good(self) -> bool:
@@ -153,9 +172,9 @@ class Board:
         if any(trial.silent_s is not None and trial.silent_s > self.lapse_s for trial in trials):
             return True
         least = self.bounds.lower_s
-        if any(trial.since_s is not None and trial.since_s < least for trial in trials):
-            return False
-        return None
+        ended = sum(trial.since_s is not None and trial.since_s < least for trial in trials)
+        # One chat may have ended for a reason of its own, and a passing fault looks like a request that failed.
+        return False if ended > 1 else None
 
     def decided(self, operation: str) -> bool:
         """Whether no more need be tried of an operation."""

@@ -29,9 +29,6 @@ _OPERATIONS: dict[str, tuple[str, dict[str, str], Outcome]] = {
     "StartTyping": ("StartTyping", {}, Outcome.FINE),
     "failed_request": ("SendMessage", {}, Outcome.UNSUCCESSFUL),
 }
-#: An operation alone keeps a chat alive from this long after its last contact (seconds), then after so many
-#: times as long: so its gaps are a part of any timeout that it outlasts.
-_FIRST_S, _RATIO = 0.4, 1.4
 #: Of the dropped chats so many go on being asked whether they are known, this part of their age apart.
 _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
 
@@ -107,7 +104,7 @@ class ProbeChat:
             return
         operation, fields, expected = _OPERATIONS[name]
         while self.living and not board.decided(name):
-            since, pause, before, last = self.since, _FIRST_S, float("-inf"), float("-inf")
+            since, pause, before, last = self.since, board.first_s, float("-inf"), float("-inf")
             while True:
                 now = yield self._next_of(since, pause)
                 if now >= board.lapsed_at(since):
@@ -125,7 +122,7 @@ class ProbeChat:
                     break
                 self._keep(exchange)
                 before, last = last, exchange.sent_at
-                pause = min(pause * _RATIO, pause + board.step_s)
+                pause = board.next_s(pause)
             self._judge_trial(name, since, before)
             if self.living:
                 yield from self._settle()
@@ -181,6 +178,10 @@ class ProbeChat:
             # One that may have been taken is never sent twice: that would open a second chat.
             if reply.outcome not in _RETRIABLE and exchange.sent_at is not None:
                 break
+            # Nor can one answered statusCode 1 be told from one that opened a chat all the same.
+            if not self.board.room:
+                break
+            self.board.retried += 1
             yield _at(exchange.received_at + _BACKOFF_S * 2.0**attempt)
         self.lost = True
         self.board.counts["not_opened"] += 1

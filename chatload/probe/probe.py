@@ -16,7 +16,7 @@ _INF = float("inf")
 #: coarse sweep that would be one look for all.
 _COHORT, _ENOUGH, _WIDE, _CLOSE = 16, 8, 0.02, 0.005
 #: Refining may take this many timeouts, the operations after that so many, each this long besides (seconds).
-_REFINING, _HURRYING, _REFINING_S = 3.2, 1.3, 3.0
+_REFINING, _HURRYING, _REFINING_S = 2.6, 1.3, 3.0
 #: Chats that check on a single drop.
 _VERIFIERS = 3
 #: Who has waited for an answer for so long is not waited for (seconds).
@@ -45,6 +45,8 @@ class Probe:
         self._random = Random(settings.seed)
         self._scripts: dict[int, Script[None]] = {}
         self._waiting: dict[int, Until] = {}
+        self._wakes: dict[int, float] = {}
+        self._version = 0
         self._flying: dict[int, float] = {}
         self._orders: list[Order] = []
         self._searchers: list[ProbeChat] = []
@@ -59,15 +61,15 @@ class Probe:
         """When `take` has something to do next if nothing is received before."""
         if self._orders:
             return -_INF
-        return min(self._limit, min((until.when() for until in self._waiting.values()), default=_INF))
+        return min(self._limit, min(self._awake().values(), default=_INF))
 
     def take(self, now: float) -> list[Order]:
         """Everything to be sent now."""
         moved = True
         while moved:
-            ready = [number for number, until in self._waiting.items() if until.when() <= now]
+            ready = [number for number, at in self._awake().items() if at <= now]
             for number in ready:
-                del self._waiting[number]
+                del self._waiting[number], self._wakes[number]
                 self._advance(number, now)
             moved = bool(ready) or self._govern(now)
         orders, self._orders = self._orders, []
@@ -114,6 +116,7 @@ class Probe:
     def _new_chat(self) -> ProbeChat:
         chat = ProbeChat(len(self.chats), self.board)
         self.chats.append(chat)
+        self.board.chats += 1
         return chat
 
     def _begin(self, chat: ProbeChat, script: Script[None]) -> None:
@@ -135,7 +138,14 @@ class Probe:
         elif isinstance(step, Send):
             self._orders.append(Order(number, step))
         elif step is not None:
-            self._waiting[number] = step
+            self._waiting[number], self._wakes[number] = step, step.when()
+
+    def _awake(self) -> dict[int, float]:
+        """When each chat that waits is to go on: made anew where anything was learned since."""
+        if self._version != self.board.version:
+            self._version = self.board.version
+            self._wakes = {number: until.when() for number, until in self._waiting.items()}
+        return self._wakes
 
     # -- what the whole does next --------------------------------------------------------------------
 
@@ -152,8 +162,8 @@ class Probe:
         drops, searched = len(board.bounds.drops), self._searched
         if board.phase is Phase.SEARCHING:
             if drops >= 2 or (drops and searched):
-                board.phase = Phase.REFINING
-                self._edge_at = now
+                board.phase, self._edge_at = Phase.REFINING, now
+                board.version += 1
                 return True
             if searched and self._known_long_enough(now):
                 self._leave(now)
@@ -176,6 +186,7 @@ class Probe:
         if now >= self._limit or (self._searched and not any(chat.living for chat in self._searchers)):
             # What has been learned has to do; the operations get the time of one more timeout.
             board.hurried, self._edge_at = True, now
+            board.version += 1
             return True
         return False
 
@@ -195,13 +206,14 @@ class Probe:
         near = sum(chat.living and now < chat.contact.latest + upper for chat in self._searchers)
         wide = self.board.overlaps or (not self._cohorts and near < _ENOUGH)
         apart = (_WIDE if wide else _CLOSE) * upper
-        fresh = min(_COHORT, self.settings.chats - len(self.chats))
+        fresh = min(_COHORT, self.board.room)
         for place in range(fresh):
             self._search(now + place * apart, None)
         living = [] if fresh or self._gathered else [chat for chat in self._searchers if chat.living]
         living.sort(key=lambda chat: -chat.contact.earliest)
         for place, chat in enumerate(living[:_COHORT]):
             chat.refresh_at, self._gathered = now + place * apart, True
+            self.board.version += 1
         self._cohorts += 1
         return bool(fresh or living)
 
@@ -228,6 +240,7 @@ class Probe:
         """Every chat that may be open says goodbye."""
         self._leaving, self._limit = True, now + GOODBYE_S
         self._waiting.clear()
+        self._wakes.clear()
         self._orders.clear()
         for chat in self.chats:
             if chat.number in self._flying:

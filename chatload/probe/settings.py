@@ -10,11 +10,11 @@ from chatload.errors import UsageError
 SHORTEST_S = 0.7
 #: How long the longest silence is where nothing is known of the timeout, and in timeouts where it is.
 LONGEST_S, LONGEST_OF_CONFIGURED = 60.0, 1.5
-MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 16, 1000, 96
+MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 20, 1000, 96
 #: So far apart chats are opened (seconds): Chat Server is good for rare peaks of 30 a second.
 APART_S = 1 / 30
 #: Chats for each operation that may reset the clock; and those that are disconnected at once.
-_EACH_OPERATION, _DISCONNECTED = 3, 2
+_EACH_OPERATION, _AT_LEAST, _DISCONNECTED = 3, 2, 2
 OPERATIONS = ("SendMessage", "StartTyping", "failed_request")
 #: Bounds as far apart as this part of the timeout are good.
 PRECISION = 0.02
@@ -37,7 +37,7 @@ class ProbeSettings:
     @property
     def operation_chats(self) -> int:
         """Chats for each operation."""
-        return _EACH_OPERATION if self.chats >= 64 else 1
+        return _EACH_OPERATION if self.chats >= 64 else _AT_LEAST
 
     @property
     def rungs(self) -> int:
@@ -70,7 +70,7 @@ class ProbeSettings:
         first, most = self.first, self.chats
         return (
             f"opening {first} chats, {most} at most, silent for up to {self.longest_s:g} s each. "
-            f"This takes one to three times the server's timeout, {self.time_allowed_s:g} s at most."
+            f"This takes one to four times the server's timeout, {self.time_allowed_s:g} s at most."
         )
 
 
