@@ -21,6 +21,8 @@ Script = Generator["Send | Until", Any, T]
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _OPENING_TRIES, _TRIES, _GOODBYES, _NARROWINGS = 5, 8, 3, 3
 _BACKOFF_S = 0.05
+#: The least timeout there is [opt] (seconds).
+_LEAST_S = 1.0
 _KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _INTRODUCTION = {"nickname": "chatload probe", "subject": "chatload probe"}
 #: What an operation that may reset the clock is on the wire: operation, fields, what it is answered.
@@ -112,7 +114,8 @@ class ProbeChat:
                     break
                 exchange = yield self._request(operation, fields)
                 if exchange.reply.ended:
-                    self._end(exchange)
+                    # The answer to another operation has no transcript to say why.
+                    yield from self._find()
                     break
                 if exchange.reply.outcome is not expected or exchange.sent_at is None:
                     if name == "failed_request" and exchange.reply.outcome is Outcome.FINE:
@@ -132,14 +135,18 @@ class ProbeChat:
         self._witness = False
         if not (yield from self._open(at)):
             return
-        first: float | None = None
         for _ in range(_TRIES):
             exchange = yield self._request("Disconnect", {})
-            if first is None and exchange.sent_at is not None:
-                first = exchange.sent_at
-            if exchange.reply.ended and first is not None:
+            if exchange.reply.ended and exchange.sent_at is not None:
                 self.living, self.ended = False, True
-                yield from self._stay_known(None, Span(first, exchange.received_at))
+                self._keep(exchange)
+                # Sooner after a contact than any timeout it was not dropped but did end by this.
+                if exchange.reply.outcome is Outcome.ENDED and exchange.received_at < self.contact.earliest + _LEAST_S:
+                    yield from self._stay_known(None, Span(exchange.sent_at, exchange.received_at))
+                return
+            self._unclear(exchange)
+            yield from self._settle()
+            if not self.living:
                 return
 
     def say_goodbye(self) -> Script[None]:
@@ -223,6 +230,7 @@ class ProbeChat:
             exchange = yield self._request("GetMessages", {"position": "1"})
             asked, outcome = exchange.received_at, exchange.reply.outcome
             if outcome in (Outcome.ENDED, Outcome.UNRECOVERABLE) and exchange.sent_at is not None:
+                self._keep(exchange)
                 span, known = Span(exchange.sent_at, asked), outcome is Outcome.ENDED
                 self.board.known.append(Known(drop, at, span, known))
                 if not known:
@@ -239,9 +247,6 @@ class ProbeChat:
             value = getattr(exchange.reply, name)
             if value is not None:
                 self._keys[name] = value
-        self._read(exchange)
-
-    def _read(self, exchange: Exchange) -> None:
         assert self._opening is not None
         self._transcript.synchronise(self._transcript.read(exchange.reply), self._opening)
 
@@ -254,7 +259,7 @@ class ProbeChat:
         """It has ended: for silence, unless the transcript has another reason."""
         assert self.watch is not None
         self.living, self.ended = False, True
-        self._read(exchange)
+        self._keep(exchange)
         by = self._transcript.ended_by(True)
         if by in ("agent", "idle", "either"):
             self.board.counts["idle" if by == "idle" else "agent"] += 1

@@ -139,6 +139,12 @@ def test_chats_that_agents_end_count_for_nothing():
     assert found.counts["ended_by_agent"] > 0
 
 
+def test_keys_that_are_replaced_with_every_answer_are_followed():
+    found, _, _ = probed(server_of(5.0, key_rotates_answers=1, old_key_grace_s=0.0))
+    assert found.timeout_s == pytest.approx(5, rel=0.02) and found.dropped_answer == "0/true"
+    assert found.disconnected_known.upper_s is None and found.counts["odd"] == 0
+
+
 def test_a_limit_on_sessions_is_said_and_lived_with():
     found, _, _ = probed(server_of(5.0, limit_for_sessions=30))
     assert found.timeout_s == pytest.approx(5, rel=0.02) and found.counts["not_opened"] > 0
@@ -155,7 +161,13 @@ FAULTS = st.one_of(
     st.builds(Fault, st.just("status_1_violation"), st.just(0.05)),
     st.builds(Fault, st.just("outage"), from_s=st.floats(1, 5), until_s=st.floats(5, 8)),
 )
-HABITS = [{}, {"long_poll_s": 2.0}, {"key_rotates_answers": 1}, {"repeat_events": 3}, {"agent_leaves_chance": 0.3}]
+HABITS = [
+    {},
+    {"long_poll_s": 2.0},
+    {"key_rotates_answers": 1, "old_key_grace_s": 1e4},
+    {"repeat_events": 3},
+    {"agent_leaves_chance": 0.3},
+]
 FLAGS = st.fixed_dictionaries(
     {name: st.booleans() for name in ("send_keeps_alive", "typing_keeps_alive", "failed_keeps_alive")}
 )
