@@ -11,11 +11,11 @@ import click
 
 from chatload import exit_codes
 from chatload.errors import UsageError
+from chatload.probe.board import Phase
 from chatload.probe.measurement import Measurement, measurement
 from chatload.probe.probe import Probe
 from chatload.probe.settings import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, ProbeSettings, make_settings
 from chatload.protocol.dialect import load_dialect
-from chatload.report.probe_console import progress, render_probe
 
 _INTERRUPTED = 130
 
@@ -96,6 +96,8 @@ def probe(
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
     else:
+        from chatload.report.probe_console import render_probe
+
         columns = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
         render_probe(found, sys.stdout, min(max(columns, 80), 100))
     return _exit_code(found)
@@ -128,4 +130,9 @@ def _run(
 
 
 def _tell(running: Probe, elapsed_s: float) -> None:
-    click.echo(progress(running.board, sum(chat.living for chat in running.chats), elapsed_s), err=True)
+    board, open_now = running.board, sum(chat.living for chat in running.chats)
+    if board.phase is Phase.SEARCHING:
+        known = f"silences of {board.longest_survived_s:.2f} s lived through so far"
+    else:
+        known = f"the timeout is between {board.bounds.lower_s:.2f} and {board.bounds.upper_s:.2f} s"
+    click.echo(f"{elapsed_s:.0f} s: {open_now} chats open; {known}", err=True)

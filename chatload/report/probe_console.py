@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import IO, Any
 
-from chatload.probe.board import Board, Phase
 from chatload.probe.measurement import Age, Measurement
 from chatload.report.console import _console, _line
 from chatload.report.plan_console import _table
 from chatload.report.words import plural, seconds
 
 _NAMES = {"failed_request": "a failed request"}
-_RESETS = {True: "resets the clock", False: "does not reset the clock", None: "not found out"}
+_RESETS = {True: "resets the clock", False: "does not reset it", None: "not found out"}
 
 
 def schema() -> dict[str, Any]:
@@ -22,14 +21,6 @@ def schema() -> dict[str, Any]:
     text = (resources.files("chatload.report") / "probe.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
-
-
-def progress(board: Board, open_now: int, elapsed_s: float) -> str:
-    """One line of a probe under way."""
-    line = f"{elapsed_s:.0f} s: {open_now} chats open; "
-    if board.phase is Phase.SEARCHING:
-        return f"{line}silences of {seconds(board.longest_survived_s)} lived through so far"
-    return f"{line}the timeout is between {_exact(board.bounds.lower_s)} and {_exact(board.bounds.upper_s)}"
 
 
 def render_probe(found: Measurement, stream: IO[str], width: int = 80) -> None:
@@ -67,13 +58,13 @@ def _rows(found: Measurement) -> Iterator[tuple[str, str, str]]:
         yield "sweep", *_sweep(found)
         for name, resets in found.resets_clock.items():
             yield _NAMES.get(name, name), _RESETS[resets], ""
-        yield "a dropped chat answers", found.dropped_answer or "not found out", ""
-    yield "a silence that chats lived through", seconds(found.silence_survived_s), ""
+        yield "dropped chats answer", found.dropped_answer or "not found out", ""
+    yield "silence that chats outlived", seconds(found.silence_survived_s), ""
     if found.silence_dropped_s is not None:
-        yield "a silence that ended one", seconds(found.silence_dropped_s), "at most"
+        yield "silence that ended one", seconds(found.silence_dropped_s), "at most"
     if found.timeout_s is not None:
-        yield "a dropped chat stays known", *_age(found.dropped_known)
-    yield "a disconnected chat stays known", *_age(found.disconnected_known)
+        yield "dropped chats stay known", *_age(found.dropped_known)
+    yield "disconnected ones stay known", *_age(found.disconnected_known)
 
 
 def _sweep(found: Measurement) -> tuple[str, str]:
@@ -89,7 +80,7 @@ def _age(age: Age) -> tuple[str, str]:
     if age.lower_s is None:
         return ("not asked", "") if age.upper_s is None else ("not at all", f"forgotten within {seconds(age.upper_s)}")
     if age.upper_s is None:
-        return f"{seconds(age.lower_s)} or longer", "as long as it was asked"
+        return f"{seconds(age.lower_s)} or longer", "as long as asked"
     return f"about {seconds((age.lower_s + age.upper_s) / 2)}", f"{seconds(age.lower_s)} to {seconds(age.upper_s)}"
 
 
