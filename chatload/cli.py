@@ -22,6 +22,7 @@ _LAZY = {
     "compare": "chatload.compare_command:compare",
     "drift": "chatload.drift_command:drift",
     "plan": "chatload.plan_command:plan",
+    "probe": "chatload.probe_command:probe",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
     "options": "chatload.swarm.option_list:options",

@@ -40,6 +40,8 @@ class ChatService:
         self._ledger: dict[str, LedgerEntry] = {}
         self._limits = Limits(config)
         self._memory = Memory(config.files_memory_bytes)
+        self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
+        self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
         # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
         self._due: list[tuple[float, int, SimulatedChat]] = []
         self._noted = 0
@@ -218,25 +220,28 @@ class ChatService:
             chat.end(now, "unrecoverable", "stale secureKey")
             self._settle(chat)
             return Answer(error(2, "Access denied"))
-        chat.contact(now, operation)
         answer = self._act(chat, operation, request, fault)
         self._settle(chat, answer.held)
         return answer
 
     def _act(self, chat: SimulatedChat, operation: str, request: Request, fault: Fault | None) -> Answer:
-        """A request has made contact with a living chat."""
+        """A request is there for a living chat."""
         now, position = request.now, position_of(request.fields)
-        if fault is not None and fault.kind == "status_2":
-            chat.end(now, "unrecoverable")
-            return Answer(error(2, "Session lost"))
-        handled = None
-        if fault is not None and fault.kind == "early_end" and operation != "Disconnect":
-            chat.end(now, "early")
-        else:
+        handled, refused, struck = None, None, fault.kind if fault is not None else ""
+        if struck != "status_2" and (struck != "early_end" or operation == "Disconnect"):
             try:
                 handled = HANDLERS[operation](chat, request)
-            except RefusedError as refused:
-                return Answer(error(1, str(refused)))
+            except RefusedError as why:
+                refused = why
+        if operation not in self._no_contacts and (refused is None or self.config.failed_keeps_alive):
+            chat.contact(now, operation)
+        if refused is not None:
+            return Answer(error(1, str(refused)))
+        if struck == "status_2":
+            chat.end(now, "unrecoverable")
+            return Answer(error(2, "Session lost"))
+        if struck == "early_end" and operation != "Disconnect":
+            chat.end(now, "early")
         if isinstance(handled, Answer):
             return handled
         if operation == "GetMessages" and fault is None and self._may_hold(chat, position):

@@ -124,26 +124,33 @@ def _workload(options: Namespace) -> OpenWorkload | None:
 
 
 def preflight(plan: Plan) -> None:
+    """`check_service` for a run."""
+    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.service)
+
+
+def check_service(
+    encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
+) -> None:
     """Ask the service once for a chat that does not exist: no chat is opened, but a host that cannot
     be reached and a service that is not there are found before the run, not by it.
 
     Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
-    request: WireRequest = plan.encoder.encode("GetMessages", keys)
-    transport = plan.open_transport()
+    request: WireRequest = encoder.encode("GetMessages", keys)
+    transport = open_transport()
     try:
         for _ in range(_PREFLIGHT_TRIES):
-            result = transport.call(request, plan.settings.request_timeout_s)
+            result = transport.call(request, timeout_s)
             if result.failure is None or result.detail not in _UNREACHABLE:
                 break
     finally:
         transport.close()
     if result.failure is not None and result.detail in _UNREACHABLE:
-        raise UsageError(f"{plan.host} cannot be reached: {result.detail}", "check --host, and that it is up")
+        raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
         raise UsageError(
-            f"{plan.host} has no chat service {plan.service!r} at {request.path}: HTTP {result.http_status}",
+            f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",
         )
 

@@ -216,7 +216,7 @@ class _Driven:
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = _read(what, send)
+        reply, answered, gateway = read_answer(what, send)
         sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
         exchange = Exchange(
             self.sent,
@@ -270,7 +270,7 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def _read(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     inherited = send.inherited
     if isinstance(what, WireResult):
