@@ -20,6 +20,7 @@ from chatload.errors import ChatloadError, UsageError
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.compare_command:compare",
+    "drift": "chatload.drift_command:drift",
     "plan": "chatload.plan_command:plan",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from chatload.analysis.rates import interval
-from chatload.report import figures, sentences, words
+from chatload.report import drift, figures, sentences, words
 from chatload.report.drawings import choose, drawing
 from chatload.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
 from chatload.report.over_time import series
@@ -69,6 +69,9 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
         refresh_charts=list(figures.refresh_charts(books, timeout_s)),
         heat_charts=list(figures.heat_charts(over_time, books)),
         time_charts=list(figures.time_charts(over_time, _bursts(summary, started))),
+        drifting=drift.sentences(summary["drift"]),
+        drift_table=drift.table(summary["drift"]),
+        drift_charts=list(drift.drift_charts(summary["drift"], started)),
         generator_charts=list(figures.generator_charts(over_time)),
         processes=_processes(reader),
         table=over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))],

@@ -11,6 +11,7 @@ from typing import Any
 
 from chatload import __version__, exit_codes
 from chatload.analysis.bursts import Incidence, find_incidence
+from chatload.analysis.drift import Soak, find_drift, steady_part
 from chatload.analysis.gate import Gate, gate_of
 from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
@@ -70,6 +71,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "cut_off_confirmed": cut_off_confirmed,
         },
         "bursts": incidence.to_dict(),
+        "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings,
         "started_at": reader.started_at,
@@ -101,6 +103,13 @@ def _incidence(reader: RunReader) -> Incidence:
     drops = reader.drop_instants()
     start = reader.started_at or (drops[0] if drops else 0.0)
     return find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
+
+
+def drift_of(reader: RunReader) -> Soak:
+    """What drifts in a run, over or not."""
+    steady = steady_part(reader.loads())
+    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
 
 
 def schema() -> dict[str, Any]:
