@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import gevent
 from gevent.lock import RLock
@@ -47,6 +47,22 @@ FACTS, DRAIN = "chatload-facts", "chatload-drain"
 DRAIN_GRACE_S = 10.0
 
 
+class Steering(Protocol):
+    """What steers the load of a run, and has something of its own to say in the end."""
+
+    def begin(self, plan: Plan) -> Plan:
+        """A run begins by this plan; what it should go by instead. Raises UsageError."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the run is to write down of it."""
+
+    def write(self, run_dir: Path) -> None:
+        """The run is over: write what was found into its folder. Raises UsageError."""
+
+    def report(self, stream: IO[str]) -> int:
+        """Print what was found; gives the exit code."""
+
+
 class Run:
     """The runs of one Locust process, one after another: plan, facts, run file, end."""
 
@@ -62,6 +78,7 @@ class Run:
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self.course = Course()
+        self.steering: Steering | None = None
         self._writer: RunWriter | None = None
         self._cutter: WindowCutter | None = None
         self._worst = Worst()
@@ -94,7 +111,8 @@ class Run:
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
         options = self.environment.parsed_options
-        self.plan = make_plan(options, self.environment.host)
+        plan = make_plan(options, self.environment.host)
+        self.plan = plan if self.steering is None else self.steering.begin(plan)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
@@ -102,6 +120,8 @@ class Run:
         if not self.is_worker:
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
+            if self.steering is not None:
+                self.settings.update(self.steering.settings())
             self._writer = RunWriter.create(run_dir, self.settings)
             self._cutter, self._worst = WindowCutter(time.time()), Worst()
             self.run_dir = run_dir
@@ -225,6 +245,10 @@ class Run:
             total.merge(books)
         return total
 
+    def usage(self) -> dict[str, Usage]:
+        """What each generator process has used: this one's as of now, a worker's as of its last facts."""
+        return self._usage if self.is_master else {"local": self.facts.usage()}
+
     @property
     def processes(self) -> int:
         """Generator processes whose facts have come in."""
@@ -274,6 +298,8 @@ class Run:
             writer.finish(time.time())
             writer.close()
             write_outputs(self.run_dir)
+            if self.steering is not None:
+                self.steering.write(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
         finally:
@@ -299,10 +325,11 @@ class Run:
             return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
+        own = 0 if self.steering is None else self.steering.report(sys.stdout)
         print(f"\nrun: {self.run_dir}", flush=True)
         if self.error is not None:
             return exit_codes.INVALID
-        return exit_code(summary) or code
+        return exit_code(summary) or own or code
 
     def verdict_code(self) -> int | None:
         """What Locust should exit with, failed requests being facts here and not failures."""
