@@ -149,7 +149,8 @@ class CapacitySearch:
     def _spoilt(self, record: StepRecord, look: Look) -> None:
         tried = self._tried[record.load] = self._tried.get(record.load, 0) + 1
         if tried <= REPEATS and len(self.steps) < MOST_STEPS:
-            self._recover(look, record, record.load, record.purpose)
+            # What disturbs a generator often lasts: each time it is left longer alone.
+            self._recover(look, record, record.load, record.purpose, (tried - 1) * self.rules.hold_s)
             return
         assert record.trouble is not None
         why = f"at {record.load} sessions {record.trouble.why}, {tried} times"
@@ -199,11 +200,11 @@ class CapacitySearch:
             return load, "plateau"
         return (held + not_held) // 2, "halve"
 
-    def _recover(self, look: Look, after: StepRecord, load: int, purpose: str) -> None:
+    def _recover(self, look: Look, after: StepRecord, load: int, purpose: str, rest_s: float = 0.0) -> None:
         stood = [n for n in (self.held, after.open_most) if n]
         down = max(1, int(RECOVER_TO * min([*stood, load])))
         self._step, self.wanted = None, min(down, load)
-        self._recovering = _Recovery(look, self.wanted, (load, purpose))
+        self._recovering = _Recovery(look, self.wanted, (load, purpose), rest_s)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -223,10 +224,11 @@ class CapacitySearch:
 
 
 class _Recovery:
-    """Fewer sessions for a while, until the server is well again; then `then`: the next load, and what for."""
+    """Fewer sessions for a while, rest_s at least, until the server is well again; then `then`: the next load, and
+    what for."""
 
-    def __init__(self, look: Look, load: int, then: tuple[int, str]) -> None:
-        self.then = then
+    def __init__(self, look: Look, load: int, then: tuple[int, str], rest_s: float) -> None:
+        self.then, self._rest_s = then, rest_s
         self._load, self._begun = load, look
         self._down: Look | None = None
 
@@ -234,7 +236,7 @@ class _Recovery:
         """Whether a whole refresh interval went well, or as long as is allowed has passed."""
         if look.at - self._begun.at >= rules.bound_s:
             return True
-        if look.open + look.opening > self._load:
+        if look.open + look.opening > self._load or look.at - self._begun.at < self._rest_s:
             return False
         if self._down is None:
             self._down = look

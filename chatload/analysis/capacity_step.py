@@ -44,6 +44,9 @@ JUDGEMENTS = 3
 ALIKE, ALIKE_S = 0.2, 0.005
 #: The generator is at its limit above this share of a core, or of its time standing still.
 CPU_LIMIT, STALLED_LIMIT = 0.9, 0.05
+#: A load was put on if its refreshes left no later than by this part of their interval on average: there were at
+#: most so many fewer.
+LATE_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -207,20 +210,21 @@ class Step:
         self._judged += 1
         judgements = self._judge(look, 1 - (1 - rules.confidence) / JUDGEMENTS)
         self._record.judgements = judgements
-        spoilt = generator_trouble(settled, look, self._thresholds, rules)
         results = {judgement.result for judgement in judgements}
         if "inconclusive" in results and "fail" not in results and self._judged < JUDGEMENTS:
             return None
+        if results <= {"pass"}:
+            slack = not_put_on(settled, look, rules)
+            return self._over(look, "spoilt" if slack else "held", Trouble("generator", "", look.at, slack))
+        spoilt = generator_trouble(settled, look, self._thresholds, rules)
         if spoilt:
             return self._over(look, "spoilt", Trouble("generator", "", look.at, spoilt))
         for judgement in judgements:
             if judgement.result == "fail":
                 return self._over(look, "not held", self._trouble(judgement, look))
-        for judgement in judgements:
-            if judgement.result == "inconclusive":
-                trouble = Trouble("undecided", str(judgement.threshold), look.at, judgement.why)
-                return self._over(look, "undecided", trouble)
-        return self._over(look, "held", None)
+        open_one = next(judgement for judgement in judgements if judgement.result == "inconclusive")
+        trouble = Trouble("undecided", str(open_one.threshold), look.at, open_one.why)
+        return self._over(look, "undecided", trouble)
 
     # -- judging -----------------------------------------------------------------------------------
 
@@ -275,7 +279,8 @@ class Step:
 
     def _over(self, look: Look, outcome: StepOutcome, trouble: Trouble | None) -> StepRecord:
         record = self._record
-        record.outcome, record.trouble, record.ended = outcome, trouble, look.at
+        record.outcome, record.ended = outcome, look.at
+        record.trouble = None if outcome == "held" else trouble
         if not record.judgements:
             facts = facts_of(look, self._begun, self._rules.timeout_s)
             record.judgements = [judge(t, facts) for t in self._thresholds if is_fact(t)]
@@ -325,8 +330,18 @@ def lateness_limit(thresholds: Sequence[Threshold], rules: Rules) -> float:
     return max(0.02, 0.05 * rules.timeout_s if limit is None else min(limit / 2, 0.05 * rules.timeout_s))
 
 
+def not_put_on(since: Look, now: Look, rules: Rules) -> str:
+    """Why the load was not put on as it should have been; empty where it was. A generator that is late can make a
+    server look slow and never fast: what holds under such a one holds, if only the requests were sent."""
+    lateness, allowed = now.books.since(since.books).lateness, LATE_LIMIT * rules.interval_s
+    late = lateness.total_us / 1e6 / max(lateness.count, 1)
+    if late > allowed:
+        return f"its own refreshes left {late:.3g} s late on average (at most {allowed:.3g} s are allowed)"
+    return ""
+
+
 def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], rules: Rules) -> str:
-    """Why the generator's word on the server cannot be taken; empty where it can."""
+    """Why it may be the generator that made the server look slow; empty where it cannot."""
     made, length = now.books.since(since.books), now.at - since.at
     late, allowed = made.lateness.quantile(0.99), lateness_limit(thresholds, rules)
     if late is not None and late > allowed:

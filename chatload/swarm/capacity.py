@@ -17,11 +17,13 @@ from typing import IO, Any
 from locust import LoadTestShape, events
 from locust.env import Environment
 
+from chatload import exit_codes
 from chatload.analysis.capacity import CapacitySearch
 from chatload.analysis.capacity_step import Look, Rules
 from chatload.errors import ChatloadError, UsageError
-from chatload.report.capacity import exit_code, facts_of, write_capacity
+from chatload.report.capacity import exit_code, facts_of, read_capacity, write_capacity
 from chatload.report.capacity_console import render
+from chatload.report.capacity_html import write_page
 from chatload.swarm.capacity_options import declare_capacity
 from chatload.swarm.option_list import variable
 from chatload.swarm.plan import Plan, make_plan
@@ -82,10 +84,13 @@ class Steering:
             self._search.stop()
             write_capacity(run_dir, facts_of(self._search, self._began, self._course))
 
-    def report(self, stream: IO[str]) -> int:
-        """Print what was found; gives the exit code."""
-        assert self._search is not None
-        facts = facts_of(self._search, self._began, self._course)
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """Print what was found, and draw it; gives the exit code. Raises UsageError."""
+        facts = read_capacity(run_dir)
+        if facts is None:
+            return exit_codes.INVALID
+        # Drawing takes a second, in which the generator stands still: only now is everybody gone.
+        write_page(run_dir, facts)
         render(facts, stream)
         return exit_code(facts)
 

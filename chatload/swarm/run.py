@@ -59,8 +59,8 @@ class Steering(Protocol):
     def write(self, run_dir: Path) -> None:
         """The run is over: write what was found into its folder. Raises UsageError."""
 
-    def report(self, stream: IO[str]) -> int:
-        """Print what was found; gives the exit code."""
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """All is over: print what was found; gives the exit code. Raises UsageError."""
 
 
 class Run:
@@ -325,11 +325,20 @@ class Run:
             return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
-        own = 0 if self.steering is None else self.steering.report(sys.stdout)
+        own = self._report_steering(self.run_dir)
         print(f"\nrun: {self.run_dir}", flush=True)
         if self.error is not None:
             return exit_codes.INVALID
         return exit_code(summary) or own or code
+
+    def _report_steering(self, run_dir: Path) -> int:
+        if self.steering is None:
+            return exit_codes.PASSED
+        try:
+            return self.steering.report(run_dir, sys.stdout)
+        except ChatloadError as error:
+            self._spoilt(error)
+            return exit_codes.INVALID
 
     def verdict_code(self) -> int | None:
         """What Locust should exit with, failed requests being facts here and not failures."""
