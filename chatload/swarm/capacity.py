@@ -98,7 +98,8 @@ class Steering:
         """New chats are spread over a refresh interval: all at once they would refresh all at once, ever after."""
         if wanted != self._load:
             more = wanted - self._load
-            self._rate = max(1.0, more / rules.window_s if more > 0 else -more)
+            # Locust warns of more than 100 a second, and on the way down nobody is in a hurry.
+            self._rate = max(1.0, more / rules.window_s) if more > 0 else 100.0
             self._load = wanted
         return self._rate
 
