@@ -17,6 +17,7 @@ the highest load held, and the lowest load above it that was not.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -34,6 +35,8 @@ from chatload.analysis.capacity_step import (
 )
 from chatload.analysis.threshold_grammar import Threshold, parse
 from chatload.analysis.thresholds import COMPARE, judge
+from chatload.protocol.status import Outcome
+from chatload.session.record import Verdict
 
 Kind = Literal["limit", "knee", "generator", "undecided", "stopped"]
 
@@ -234,9 +237,13 @@ class _Recovery:
 
     def over(self, look: Look, thresholds: tuple[Threshold, ...], rules: Rules) -> bool:
         """Whether a whole refresh interval went well, or as long as is allowed has passed."""
-        if look.at - self._begun.at >= rules.bound_s:
+        made, lasted_s = look.books.since(self._begun.books), look.at - self._begun.at
+        # A chat whose goodbye was not confirmed stands at the server until it is dropped there.
+        gone, confirmed = made.verdicts[Verdict.CUT_OFF], made.outcomes.get("Disconnect", Counter())[Outcome.ENDED]
+        rest_s = max(self._rest_s, rules.timeout_s if gone > confirmed else 0.0)
+        if lasted_s >= rules.bound_s + rest_s:
             return True
-        if look.open + look.opening > self._load or look.at - self._begun.at < self._rest_s:
+        if look.open + look.opening > self._load or lasted_s < rest_s:
             return False
         if self._down is None:
             self._down = look

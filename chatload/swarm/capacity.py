@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -20,17 +19,16 @@ from locust.env import Environment
 from chatload import exit_codes
 from chatload.analysis.capacity import CapacitySearch
 from chatload.analysis.capacity_step import Look, Rules
-from chatload.errors import ChatloadError, UsageError
+from chatload.errors import ChatloadError
 from chatload.report.capacity import exit_code, facts_of, read_capacity, write_capacity
 from chatload.report.capacity_console import render
 from chatload.report.capacity_html import write_page
-from chatload.swarm.capacity_options import declare_capacity
+from chatload.swarm.capacity_options import declare_capacity, rules_of, start_of
 from chatload.swarm.option_list import variable
 from chatload.swarm.plan import Plan, make_plan
 from chatload.swarm.run import Run, run_of
 
 log = logging.getLogger("chatload")
-_LEAST_HOLD_S = 10.0
 #: The course of a search is kept at so many instants at most.
 _COURSE = 1000
 
@@ -67,7 +65,7 @@ class Steering:
         run, search = self._run, self._search
         if search is None or run.plan is None or search.result is not None:
             # Not begun, or not begun anew: Locust begins the run by the first answer.
-            return _whole(run.environment.parsed_options, "start_sessions"), 100.0
+            return start_of(run.environment.parsed_options), 100.0
         now = time.monotonic()
         look = Look(now, run.books(), {who: usage.cpu_s for who, usage in run.usage().items()})
         limit_s = run.environment.parsed_options.run_time
@@ -123,54 +121,6 @@ class CapacityShape(LoadTestShape):
         steering = run_of(self.runner.environment).steering
         assert isinstance(steering, Steering)
         return steering.tick()
-
-
-def rules_of(options: Namespace, plan: Plan) -> Rules:
-    """The search's rules in Locust's options; raises UsageError for what cannot be meant."""
-    policy = plan.settings.policy
-    start, ceiling = _whole(options, "start_sessions"), _whole(options, "max_sessions")
-    if ceiling < start:
-        raise UsageError(f"--max-sessions {ceiling} is below --start-sessions {start}")
-    hold = _seconds(options, "step_hold") or max(_LEAST_HOLD_S, 3 * policy.interval_s)
-    percent = _seconds(options, "resolution") or 5.0
-    if percent > 50:
-        raise UsageError(f"--resolution {percent:g} is above 50 %")
-    return Rules(
-        start=start,
-        ceiling=ceiling,
-        interval_s=policy.interval_s,
-        timeout_s=policy.timeout_s,
-        hold_s=hold,
-        bound_s=_seconds(options, "step_bound") or 6 * hold,
-        resolution=percent / 100,
-        thresholds=plan.gate.thresholds,
-        confidence=plan.gate.confidence,
-    )
-
-
-def _seconds(options: Namespace, name: str) -> float | None:
-    """An option's number; None where it was left empty (the web UI sends text)."""
-    value = str(getattr(options, name) or "")
-    if value in ("", "None"):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
-    return number
-
-
-def _whole(options: Namespace, name: str) -> int:
-    value: Any = getattr(options, name)
-    try:
-        number = int(value)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number from 1 on")
-    return number
 
 
 @events.init_command_line_parser.add_listener

@@ -22,7 +22,8 @@ MOST_DRAWS = 200
 class Server:
     """limit: refuses above so many, then until below 80 % of it. knee: the load at which p95 reaches 100 ms.
     breaks: the load above which chats drop. slow_from: the load from which the generator itself is late. hogs: CPU it
-    takes for each session. churn: share of the chats that end each second, to begin anew."""
+    takes for each session. churn: share of the chats that end each second, to begin anew. stuck_at: more users than
+    that it cannot begin. ghosts: the first chats that leave stand at the server until they are dropped."""
 
     limit: int | None = None
     knee: float | None = None
@@ -31,6 +32,7 @@ class Server:
     hogs: float = 0.0
     churn: float = 0.0
     stuck_at: int | None = None
+    ghosts: bool = False
 
     def mean_latency(self, load: int) -> float:
         base = 0.004
@@ -49,6 +51,7 @@ class World:
         self.now, self.cpu = 0.0, 0.0
         self.open = self.users = 0
         self.refusing = False
+        self.ghosts, self.ghosts_until = 0, 0.0
 
     def run(self, seconds: float = 50_000.0) -> Result:
         """The result; a search that does not end fails."""
@@ -71,8 +74,7 @@ class World:
             wanted = min(wanted, server.stuck_at)
         if wanted < self.users:
             self.users = wanted
-            self.books.verdicts["cut_off"] += max(0, self.open - wanted)
-            self.open = min(self.open, wanted)
+            self.leave(max(0, self.open - wanted))
         self.users += math.ceil((wanted - self.users) * 0.7)
         for _ in range(sum(self.random.random() < server.churn for _ in range(self.open)) if server.churn else 0):
             self.open -= 1
@@ -82,12 +84,23 @@ class World:
             self.ask()
         self.refresh(length)
 
+    def leave(self, chats: int) -> None:
+        """So many chats say goodbye; of a server with ghosts, no goodbye is confirmed in its first recovery."""
+        self.open -= chats
+        self.books.verdicts["cut_off"] += chats
+        if self.server.ghosts and not self.ghosts and chats:
+            self.ghosts, self.ghosts_until = chats, self.now + self.rules.timeout_s
+        else:
+            goodbyes = self.books.outcomes.setdefault("Disconnect", type(self.books.verdicts)())
+            goodbyes["0/true"] += chats
+
     def ask(self) -> None:
         """One RequestChat."""
         limit = self.server.limit
         self.books.started += 1
         if limit is not None:
-            self.refusing = self.open >= limit or (self.refusing and self.open >= 0.8 * limit)
+            still = self.open + (self.ghosts if self.now < self.ghosts_until else 0)
+            self.refusing = still >= limit or (self.refusing and still >= 0.8 * limit)
         by_outcome = self.books.outcomes.setdefault("RequestChat", type(self.books.verdicts)())
         by_outcome["2" if self.refusing else "0/false"] += 1
         if self.refusing:

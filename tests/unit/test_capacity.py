@@ -97,6 +97,11 @@ def test_a_server_that_refuses_is_recovered_below_its_restore_threshold_before_t
     assert min(lows) < 0.8 * 137
 
 
+def test_chats_that_left_without_a_confirmed_goodbye_are_waited_for() -> None:
+    result, _ = find(Server(limit=137, ghosts=True), replace(COUNTS, timeout_s=30.0))
+    assert (result.kind, result.held, result.failed) == ("limit", 137, 138)
+
+
 def test_an_answer_that_is_not_held_again_is_lowered() -> None:
     """A server that grows tired: what it held at first it does not hold later."""
     world = World(Server(breaks=200), RULES)
