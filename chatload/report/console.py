@@ -51,6 +51,8 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
         _durations(console, summary)
     _line(console, sentences.margin(summary))
     _line(console, sentences.generator(summary["generator"]))
+    if again := sentences.resent(summary["requests"]):
+        _line(console, again)
     for sentence in drift.sentences(summary.get("drift", {})):
         _line(console, f"over time: {sentence}", "yellow" if drift.claims(summary["drift"]) else "")
     _incidents(console, summary["incidents"])

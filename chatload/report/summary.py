@@ -15,6 +15,7 @@ from chatload.analysis.drift import Soak, find_drift, steady_part
 from chatload.analysis.gate import Gate, gate_of
 from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
+from chatload.report import words
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
@@ -127,6 +128,9 @@ def invalid_reasons(books: Books) -> list[str]:
         reasons.append(f"the generator's own lateness could have caused {drops}")
     if books.cpu_saturated:
         reasons.append("generator CPU was saturated")
+    if books.exhausted:
+        never = words.plural(books.exhausted, "request")
+        reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
     return reasons
 
 
@@ -189,7 +193,7 @@ def _requests(books: Books) -> dict[str, Any]:
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
             "latency_s": _tail(books.latency.get(operation, Histogram())),
         }
-    return {"total": books.sent.total(), "by_operation": by_operation}
+    return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
@@ -221,6 +225,7 @@ def _generator(books: Books, processes: int) -> dict[str, Any]:
         "stalled_s": _rounded(books.stalled_s),
         "longest_stall_s": _rounded(books.longest_stall_s),
         "cpu_saturated": books.cpu_saturated,
+        "exhausted": books.exhausted,
         "processes": processes,
     }
 

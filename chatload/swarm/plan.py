@@ -11,7 +11,7 @@ from typing import Any
 from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
-from chatload.protocol.wire import WireRequest
+from chatload.protocol.wire import Detail, WireRequest
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
@@ -23,7 +23,12 @@ from chatload.swarm.transport import Endpoint, Transport, make_factory
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
-_UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable"})
+_UNREACHABLE = frozenset(
+    {
+        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE),
+        *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
+    }
+)
 
 
 @dataclass(frozen=True)

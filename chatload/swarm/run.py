@@ -35,6 +35,7 @@ from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
+from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -123,7 +124,7 @@ class Run:
             if self.steering is not None:
                 self.settings.update(self.steering.settings())
             self._writer = RunWriter.create(run_dir, self.settings)
-            self._cutter, self._worst = WindowCutter(time.time()), Worst()
+            self._cutter, self._worst = WindowCutter(self.facts.now()), Worst()
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
@@ -155,6 +156,7 @@ class Run:
         while True:
             gevent.sleep(FLUSH_S)
             self._flush()
+            forget_old(self.environment.stats)
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
@@ -196,7 +198,7 @@ class Run:
             self._spoilt(error)
 
     def _cut_window(self, books: Books, final: bool) -> None:
-        now = time.time()
+        now = self.facts.now()
         if self._writer is None or self._cutter is None or not (final or self._cutter.due(now)):
             return
         try:
@@ -234,7 +236,7 @@ class Run:
         """Write down what happened to the run itself."""
         if self._writer is not None:
             try:
-                self._writer.incident(kind, what)
+                self._writer.incident(kind, what, self.facts.now())
             except ChatloadError as error:
                 self._spoilt(error)
 
@@ -295,7 +297,7 @@ class Run:
         self._note_lost_workers()
         try:
             writer, self._writer = self._writer, None
-            writer.finish(time.time())
+            writer.finish(self.facts.now())
             writer.close()
             write_outputs(self.run_dir)
             if self.steering is not None:
