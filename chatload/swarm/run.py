@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import gevent
 from gevent.lock import RLock
@@ -52,6 +52,22 @@ DRAIN_GRACE_S = 10.0
 _QUIET_S = 2.0
 
 
+class Steering(Protocol):
+    """What steers the load of a run, and has something of its own to say in the end."""
+
+    def begin(self, plan: Plan) -> Plan:
+        """A run begins by this plan; what it should go by instead. Raises UsageError."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the run is to write down of it."""
+
+    def write(self, run_dir: Path) -> None:
+        """The run is over: write what was found into its folder. Raises UsageError."""
+
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """All is over: print what was found; gives the exit code. Raises UsageError."""
+
+
 class Run:
     """The runs of one Locust process, one after another: plan, facts, run file, end."""
 
@@ -67,6 +83,7 @@ class Run:
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self.course = Course()
+        self.steering: Steering | None = None
         self._writer: RunWriter | None = None
         self._cutter: WindowCutter | None = None
         self._worst = Worst()
@@ -103,7 +120,8 @@ class Run:
         if not self.is_worker:
             # Workers get it with the options, that is with every spawn message, also those that come late.
             options.arrivals_shared = (self.runner.target_user_count, time.time())
-        self.plan = make_plan(options, self.environment.host)
+        plan = make_plan(options, self.environment.host)
+        self.plan = plan if self.steering is None else self.steering.begin(plan)
         check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
@@ -113,6 +131,8 @@ class Run:
         if not self.is_worker:
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
+            if self.steering is not None:
+                self.settings.update(self.steering.settings())
             self._writer = RunWriter.create(run_dir, self.settings)
             self._cutter, self._worst = WindowCutter(self.facts.now()), Worst()
             self.run_dir = run_dir
@@ -261,6 +281,10 @@ class Run:
             total.merge(books)
         return total
 
+    def usage(self) -> dict[str, Usage]:
+        """What each generator process has used: this one's as of now, a worker's as of its last facts."""
+        return self._usage if self.is_master else {"local": self.facts.usage()}
+
     @property
     def processes(self) -> int:
         """Generator processes whose facts have come in."""
@@ -310,6 +334,8 @@ class Run:
             writer.finish(self.facts.now())
             writer.close()
             write_outputs(self.run_dir)
+            if self.steering is not None:
+                self.steering.write(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
         finally:
@@ -335,10 +361,20 @@ class Run:
             return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
+        own = self._report_steering(self.run_dir)
         print(f"\nrun: {self.run_dir}", flush=True)
         if self.error is not None:
             return exit_codes.INVALID
-        return exit_code(summary) or code
+        return exit_code(summary) or own or code
+
+    def _report_steering(self, run_dir: Path) -> int:
+        if self.steering is None:
+            return exit_codes.PASSED
+        try:
+            return self.steering.report(run_dir, sys.stdout)
+        except ChatloadError as error:
+            self._spoilt(error)
+            return exit_codes.INVALID
 
     def verdict_code(self) -> int | None:
         """What Locust should exit with, failed requests being facts here and not failures."""

@@ -180,8 +180,11 @@ class _Driven:
         """The request is at the service, whether or not anyone still waits for the answer."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
+        delay_s = swarm.service.serve(swarm.now)
         if fault is not None and fault.kind == "stall":
-            swarm.at(swarm.now + fault.delay_s, self._process, number, send, fault)
+            delay_s += fault.delay_s
+        if delay_s:
+            swarm.at(swarm.now + delay_s, self._process, number, send, fault)
         else:
             self._process(number, send, fault)
 
