@@ -103,8 +103,8 @@ def test_sources_in_two_workers_share_the_rate_and_are_poisson_at_the_server(tmp
     assert summary["generator"]["processes"] == 2
     judge(summary)
     instants = instants_of(ledger)
-    middle = instants[(instants > instants[0] + 1) & (instants < instants[0] + 5)]
-    assert p_of_number(len(middle), 120) > P
+    middle = instants[instants > instants[0] + 1.5]  # by then all sources are there
+    assert len(middle) > 30 and p_of_number(len(middle), 30 * (instants[-1] - instants[0] - 1.5)) > P
     assert p_of_gaps(middle, 30) > P
 
 
@@ -147,7 +147,7 @@ def check_stall(summary, run_dir, rate, froze, thawed):
 
 
 def test_a_server_that_stands_still_does_not_hold_arrivals_up(tmp_path):
-    check_stall(*(found := stalled_run(tmp_path, 20, 3.0, 7))[:2], 20, *found[2:])
+    check_stall(*(found := stalled_run(tmp_path, 20, 3.0, 6))[:2], 20, *found[2:])
 
 
 def test_a_generator_that_stood_still_counts_what_it_owes(tmp_path):
@@ -173,13 +173,13 @@ def test_a_generator_that_stood_still_counts_what_it_owes(tmp_path):
 def test_a_profile_ends_the_run_and_what_there_is_no_room_for_is_counted(tmp_path):
     profile = tmp_path / "p.csv"
     profile.write_text("seconds,chats_per_hour\n0,0\n40,144000\n80,0\n")
-    options = ("--arrival-profile", profile, "--arrival-compress", "20", "--max-open", "12", *HASTY, "-s", "10")
+    options = ("--arrival-profile", profile, "--arrival-compress", "40", "--max-open", "6", *HASTY, "-s", "10")
     with simulator() as (_, host):
         run, summary = open_run(host, tmp_path / "run", *options, seconds=60)
         ledger = ledger_of(host)
     check(run, summary, ledger)
     assert summary["ended_at"] - summary["started_at"] < 55, "by itself, and not at the end of --run-time"
-    assert p_of_number(summary["arrivals"]["count"], 80) > P
+    assert p_of_number(summary["arrivals"]["count"], 40) > P
     assert summary["arrivals"]["not_started"] > 0
     never = f"{summary['arrivals']['not_started']} never: not the load asked for"
     assert never in " ".join(run.stdout.split())
@@ -190,8 +190,10 @@ def test_a_profile_ends_the_run_and_what_there_is_no_room_for_is_counted(tmp_pat
 @pytest.mark.parametrize("rate, seconds", [(1, 600), (20, 120), (100, 60)])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_arrivals_are_poisson_at_the_server(tmp_path, rate, seconds, seed):
+    # One process cannot begin two chats within some 0.3 ms: at 100 a second 6000 gaps are enough to notice.
+    more = ("--processes", "2", *ports(), "-u", "4", "-r", "4") if rate == 100 else ()
     with simulator() as (_, host):
-        options = ("--arrival-rate", rate, "--chat-seed", seed, *TIMEOUT, "--chat-length", "3")
+        options = ("--arrival-rate", rate, "--chat-seed", seed, *TIMEOUT, "--chat-length", "3", *more)
         run, summary = open_run(host, tmp_path / "run", *options, seconds=seconds)
         ledger = ledger_of(host)
     check(run, summary, ledger)
