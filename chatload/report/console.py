@@ -56,6 +56,8 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
     _line(console, sentences.generator(summary["generator"]))
     if again := sentences.resent(summary["requests"]):
         _line(console, again)
+    if arrivals := sentences.arrivals(summary):
+        _line(console, arrivals)
     for sentence in drift.sentences(summary.get("drift", {})):
         _line(console, f"over time: {sentence}", "yellow" if drift.claims(summary["drift"]) else "")
     _incidents(console, summary["incidents"])

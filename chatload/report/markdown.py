@@ -189,6 +189,8 @@ def _health(summary: Mapping[str, Any]) -> str:
     notes.append(sentences.generator(summary["generator"]))
     if again := sentences.resent(summary["requests"]):
         notes.append(again)
+    if arrivals := sentences.arrivals(summary):
+        notes.append(arrivals)
     notes += [f"over time: {sentence}" for sentence in drift.sentences(summary.get("drift", {}))]
     incidents = summary["incidents"]
     for incident in incidents[:_NOTES]:

@@ -94,6 +94,9 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     fraction = interval_s / timeout_s if policy == "fraction" and interval_s and timeout_s else None
     options = {
         "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
+        "--start-sessions": settings.get("start_sessions"), "--max-sessions": settings.get("max_sessions"),
+        "--step-hold": settings.get("step_hold"), "--step-bound": settings.get("step_bound"),
+        "--resolution": settings.get("resolution"),
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
         "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
         "--persona": settings.get("persona"), "--refresh-policy": policy,
@@ -102,6 +105,8 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
         "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),
         "--chats": settings.get("chats") or None, "--request-timeout": settings.get("request_timeout"),
         "--transport": settings.get("transport"), "--chat-seed": settings.get("chat_seed"),
+        "--arrival-rate": settings.get("arrival_rate"), "--arrival-profile": settings.get("arrival_profile"),
+        "--arrival-compress": settings.get("arrival_compress"), "--max-open": settings.get("max_open"),
     }  # fmt: skip
     name = settings.get("name") or "chat"
     parts = [["locust", "-f", f"locustfiles/{name}.py", "--headless"]]
@@ -111,7 +116,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
             # What begins with a dash would be an option of its own.
             parts.append([f"{flag}={said}"] if said.startswith("-") else [flag, said])
     parts += [[flag] for flag in ("--allow-late-refresh", "--insecure") if settings.get(flag[2:].replace("-", "_"))]
-    for flag, name in (("--threshold", "thresholds"), ("--abort-on", "abort_on")):
+    for flag, name in (("--threshold", "thresholds"), ("--threshold", "step_thresholds"), ("--abort-on", "abort_on")):
         parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
     if settings.get("confidence") not in (None, 0.95):
         parts.append(["--confidence", f"{100 * settings['confidence']:g}"])

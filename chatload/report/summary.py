@@ -16,7 +16,7 @@ from chatload.analysis.gate import Gate, gate_of
 from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
 from chatload.report import words
-from chatload.session.books import Books
+from chatload.session.books import LATE_START_S, Books
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
 from chatload.store.reader import Incident, RunReader
@@ -25,6 +25,8 @@ from chatload.store.writer import replacing
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
+#: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
+LATE_SHARE = 0.01
 #: The kind of incident that says a run was stopped at a ceiling on its load.
 CEILING = "ceiling"
 
@@ -134,6 +136,10 @@ def invalid_reasons(books: Books) -> list[str]:
     if books.exhausted:
         never = words.plural(books.exhausted, "request")
         reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
+    if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
+        arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
+        late, never = words.number(books.late_starts), words.number(books.not_started)
+        reasons.append(f"of {arrivals} {late} started more than {bound} late, {never} never: not the load asked for")
     return reasons
 
 
@@ -170,6 +176,9 @@ def _imbalances_of(books: Books) -> list[str]:
     ended = books.verdicts.total()
     if books.started != ended:
         found.append(f"{books.started} sessions started, {ended} ended")
+    begun = books.start_lateness.count
+    if books.arrivals != begun + books.not_started:
+        found.append(f"{books.arrivals} arrivals, {begun} started and {books.not_started} not")
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         sent = books.sent[operation]
         outcomes = books.outcomes.get(operation, Counter()).total()
@@ -179,10 +188,11 @@ def _imbalances_of(books: Books) -> list[str]:
 
 
 def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
-    """The summary's `requests`, `refresh` and `generator`, of a run that is over or not."""
+    """The summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that is over or not."""
     return {
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
+        "arrivals": _arrivals(books),
         "generator": _generator(books, processes),
     }
 
@@ -219,6 +229,16 @@ def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
             "p1": margin(gap.quantile(0.99)),
             "p50": margin(gap.quantile(0.5)),
         },
+    }
+
+
+def _arrivals(books: Books) -> dict[str, Any]:
+    return {
+        "count": books.arrivals,
+        "started": books.start_lateness.count,
+        "late_starts": books.late_starts,
+        "not_started": books.not_started,
+        "start_lateness_s": _tail(books.start_lateness),
     }
 
 

@@ -12,6 +12,9 @@ from chatload.session.effects import Exchange
 from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
 
+#: A chat of an open workload that begins more than this (seconds) after its time has a late start.
+LATE_START_S = 0.1
+
 
 class Books:
     """An accumulator of one process's facts: add / merge / to_dict. Values in `to_dict` are plain.
@@ -23,6 +26,8 @@ class Books:
     of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
     file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every
     refresh, seconds; a gap is its upper bound.
+    arrivals: in an open workload, chats that were to begin; start_lateness: of those that did, how long after
+    their time, seconds; late_starts: of these, more than LATE_START_S; not_started: those that never did.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
     leaving): as of now, not a sum over time.
     """
@@ -42,6 +47,10 @@ class Books:
         self.latency: dict[str, Histogram] = {}
         self.lateness = Histogram()
         self.gap = Histogram()
+        self.arrivals = 0
+        self.late_starts = 0
+        self.not_started = 0
+        self.start_lateness = Histogram()
         self.stalls = 0
         self.stalled_s = 0.0
         self.longest_stall_s = 0.0
@@ -72,6 +81,15 @@ class Books:
             self.blames[record.blame] += 1
         self.suspects += record.generator_suspect
 
+    def arrived(self, late_s: float | None) -> None:
+        """Count an arrival that began `late_s` after its time, or with None never did."""
+        self.arrivals += 1
+        if late_s is None:
+            self.not_started += 1
+        else:
+            self.start_lateness.add(late_s)
+            self.late_starts += late_s > LATE_START_S
+
     def moved(self, before: str, after: str) -> None:
         """A session went from one state to another; "" is none."""
         if before:
@@ -86,10 +104,11 @@ class Books:
         self.longest_stall_s = max(self.longest_stall_s, seconds)
 
     def balanced(self) -> bool:
-        """Whether started = sum of verdicts and sent = sum of outcomes, per operation."""
+        """Whether started = sum of verdicts, sent = sum of outcomes, per operation, and arrivals = begun + not."""
         outcomes = {op: by.total() for op, by in self.outcomes.items() if by.total()}
         sent = {op: n for op, n in self.sent.items() if n}
-        return self.started == self.verdicts.total() and sent == outcomes
+        arrived = self.arrivals == self.start_lateness.count + self.not_started
+        return self.started == self.verdicts.total() and sent == outcomes and arrived
 
     def merge(self, other: Books) -> None:
         """Add another process's books to these."""
@@ -109,6 +128,10 @@ class Books:
             self.latency.setdefault(operation, Histogram()).merge(histogram)
         self.lateness.merge(other.lateness)
         self.gap.merge(other.gap)
+        self.arrivals += other.arrivals
+        self.late_starts += other.late_starts
+        self.not_started += other.not_started
+        self.start_lateness.merge(other.start_lateness)
         self.stalls += other.stalls
         self.stalled_s += other.stalled_s
         self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
@@ -130,6 +153,10 @@ class Books:
         made.states = Counter(self.states)
         made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
         made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
+        made.arrivals = self.arrivals - earlier.arrivals
+        made.late_starts = self.late_starts - earlier.late_starts
+        made.not_started = self.not_started - earlier.not_started
+        made.start_lateness = self.start_lateness.since(earlier.start_lateness)
         made.stalls = self.stalls - earlier.stalls
         made.stalled_s = self.stalled_s - earlier.stalled_s
         if self.longest_stall_s > earlier.longest_stall_s:
@@ -154,6 +181,10 @@ class Books:
             "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
             "lateness": self.lateness.to_dict(),
             "gap": self.gap.to_dict(),
+            "arrivals": self.arrivals,
+            "late_starts": self.late_starts,
+            "not_started": self.not_started,
+            "start_lateness": self.start_lateness.to_dict(),
             "stalls": self.stalls,
             "stalled_s": self.stalled_s,
             "longest_stall_s": self.longest_stall_s,
@@ -175,6 +206,9 @@ class Books:
         made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
         made.lateness = Histogram.from_dict(data["lateness"])
         made.gap = Histogram.from_dict(data["gap"])
+        made.arrivals, made.late_starts = data.get("arrivals", 0), data.get("late_starts", 0)
+        made.not_started = data.get("not_started", 0)
+        made.start_lateness = Histogram.from_dict(data.get("start_lateness", Histogram().to_dict()))
         made.stalls, made.stalled_s = data["stalls"], data["stalled_s"]
         made.longest_stall_s = data["longest_stall_s"]
         made.cpu_saturated = data["cpu_saturated"]

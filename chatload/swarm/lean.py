@@ -6,7 +6,6 @@ only by the rule of WireRequest.repeatable: what it reports is what happened on 
 
 from __future__ import annotations
 
-import re
 import time
 import zlib
 from ssl import SSLEOFError, SSLError, SSLWantReadError, SSLZeroReturnError
@@ -17,13 +16,12 @@ from gevent import socket
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.swarm.cookies import keep_cookies
 from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target
 
 #: More head than this (status line, headers, interim answers) is refused (bytes).
 MAX_HEAD_BYTES = 64 * 1024
 _RECV_BYTES = 64 * 1024
-_MAX_COOKIES = 50
-_TAKEN_BACK = re.compile(rb"(?i)(?:^|;)\s*max-age\s*=\s*(?:-|0+\s*(?:;|$))")
 #: How a connection shows that the server closed it.
 _ENDINGS = frozenset({Detail.CLOSED, Detail.RESET})
 _PACKED = frozenset({b"gzip", b"x-gzip", b"deflate"})
@@ -352,7 +350,8 @@ class LeanTransport:
         if answer.packed:
             body = _unpacked(body)
         if answer.set_cookies is not None:
-            self._keep_cookies(answer.set_cookies)
+            self._cookies = self._cookies or {}
+            self._cookie_line = keep_cookies(self._cookies, answer.set_cookies)
         if answer.surplus or not answer.lasting:
             self.close()
         return WireResult(sent_at, received_at, connect_s, answer.status, body)
@@ -375,22 +374,6 @@ class LeanTransport:
             detail = Detail.STALE
         self.close()
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
-
-    def _keep_cookies(self, lines: list[bytes]) -> None:
-        """Remember what the server set (load balancers stick chats by it); attributes do not matter
-        but for Max-Age, with which a server takes a cookie back."""
-        jar = self._cookies = self._cookies or {}
-        for line in lines:
-            pair, _, attributes = line.partition(b";")
-            name, equals, value = pair.strip().partition(b"=")
-            if not equals or not name:
-                continue
-            if _TAKEN_BACK.search(attributes):
-                jar.pop(name, None)
-            elif name in jar or len(jar) < _MAX_COOKIES:
-                jar[name] = value
-        pairs = b"; ".join(b"%b=%b" % pair for pair in jar.items())
-        self._cookie_line = b"Cookie: %b\r\n" % pairs if pairs else b""
 
 
 class _NothingSent(Exception):

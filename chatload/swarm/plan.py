@@ -20,6 +20,7 @@ from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
+from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
@@ -37,7 +38,8 @@ _UNREACHABLE = frozenset(
 class Plan:
     """Everything the users of one process share. host: its URL without user and password. chats: stop
     once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
-    thresholds. rules: its ceilings. owner_agrees: to load on this host, wherever its name leads."""
+    thresholds. workload: how chats arrive, None where each user holds one after another. rules: its ceilings.
+    owner_agrees: to load on this host, wherever its name leads."""
 
     host: str
     service: str
@@ -48,6 +50,7 @@ class Plan:
     seed: int
     open_transport: Callable[[], Transport]
     gate: Gate
+    workload: OpenWorkload | None = None
     rules: Rules = Rules()
     owner_agrees: bool = False
 
@@ -111,8 +114,21 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         gate=make_gate(
             listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
         ),
+        workload=_workload(options),
         rules=rules,
         owner_agrees=endpoint.admits is anywhere,
+    )
+
+
+def _workload(options: Namespace) -> OpenWorkload | None:
+    if not hasattr(options, "arrival_rate"):  # known only where a locustfile has sources
+        return None
+    return make_open_workload(
+        _number(options, "arrival_rate"),
+        _file(options, "arrival_profile"),
+        _number(options, "arrival_compress"),
+        _whole(options, "max_open"),
+        getattr(options, "arrivals_shared", None),
     )
 
 
@@ -134,26 +150,33 @@ def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules
 
 
 def preflight(plan: Plan) -> None:
+    """`check_service` for a run."""
+    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.service)
+
+
+def check_service(
+    encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
+) -> None:
     """Ask the service once for a chat that does not exist: no chat is opened, but a host that cannot
     be reached and a service that is not there are found before the run, not by it.
 
     Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
-    request: WireRequest = plan.encoder.encode("GetMessages", keys)
-    transport = plan.open_transport()
+    request: WireRequest = encoder.encode("GetMessages", keys)
+    transport = open_transport()
     try:
         for _ in range(_PREFLIGHT_TRIES):
-            result = transport.call(request, plan.settings.request_timeout_s)
+            result = transport.call(request, timeout_s)
             if result.failure is None or result.detail not in _UNREACHABLE:
                 break
     finally:
         transport.close()
     if result.failure is not None and result.detail in _UNREACHABLE:
-        raise UsageError(f"{plan.host} cannot be reached: {result.detail}", "check --host, and that it is up")
+        raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
         raise UsageError(
-            f"{plan.host} has no chat service {plan.service!r} at {request.path}: HTTP {result.http_status}",
+            f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",
         )
 

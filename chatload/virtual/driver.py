@@ -6,7 +6,7 @@ run, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
@@ -43,15 +43,17 @@ class VirtualRun:
 
 
 class VirtualSwarm:
-    """`users` customers holding `chats` chats in all, one after the other each, in virtual time."""
+    """`users` customers holding `chats` chats in all, one after the other each, in virtual time; or, where there
+    are `arrivals`, so many chats that begin at those instants, whether or not earlier ones are done."""
 
     def __init__(
         self,
         settings: SessionSettings,
         service: ChatService,
         *,
-        users: int,
+        users: int = 0,
         chats: int,
+        arrivals: Iterable[float] | None = None,
         seed: int = 0,
         network: NetworkModel = NetworkModel(),
         stalls: Stalls = Stalls(),
@@ -69,9 +71,11 @@ class VirtualSwarm:
         self._seed, self._chats, self._begun = seed, chats, 0
         self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
         self._scheduled = 0
+        self._arrivals = None if arrivals is None else iter(arrivals)
         service.start_at(0.0)
         for number in range(min(users, chats)):
             self.at(spread_s * number / users, self.next_chat)
+        self._next_arrival()
 
     def at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
         """Call at a virtual instant; calls of one instant keep their order."""
@@ -80,10 +84,29 @@ class VirtualSwarm:
 
     def next_chat(self) -> None:
         """A user that is free begins its next chat, while there are chats left to hold."""
-        if self._begun >= self._chats or self.now >= self.stop_at:
+        if not self._wants_more():
             return
         self._begun += 1
         _Driven(self, new_session(self.settings, self.books, self._seed + self._begun, self.now))
+
+    def freed(self, pause_s: float) -> None:
+        """A chat is over: in a closed workload its user begins another after a pause."""
+        if self._arrivals is None:
+            self.at(self.now + pause_s, self.next_chat)
+
+    def _next_arrival(self) -> None:
+        due = None if self._arrivals is None else next(self._arrivals, None)
+        if due is not None and due < self.stop_at:
+            self.at(self.stalls.awake(due), self._arrive, due)
+
+    def _arrive(self, due: float) -> None:
+        if self._wants_more():
+            self.books.arrived(self.now - due)
+            self.next_chat()
+            self._next_arrival()
+
+    def _wants_more(self) -> bool:
+        return self._begun < self._chats and self.now < self.stop_at
 
     def ended(self, session: ChatSession) -> None:
         """A chat is over; a recorder may override this to keep it elsewhere."""
@@ -120,8 +143,7 @@ class _Driven:
             effect = next(self.steps) if result is None else self.steps.send(result)
         except StopIteration:
             swarm.ended(self.session)
-            pause = 0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S
-            swarm.at(swarm.now + pause, swarm.next_chat)
+            swarm.freed(0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S)
             return
         if type(effect) is Wait:
             until = effect.until
@@ -158,8 +180,11 @@ class _Driven:
         """The request is at the service, whether or not anyone still waits for the answer."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
+        delay_s = swarm.service.serve(swarm.now)
         if fault is not None and fault.kind == "stall":
-            swarm.at(swarm.now + fault.delay_s, self._process, number, send, fault)
+            delay_s += fault.delay_s
+        if delay_s:
+            swarm.at(swarm.now + delay_s, self._process, number, send, fault)
         else:
             self._process(number, send, fault)
 
@@ -194,7 +219,7 @@ class _Driven:
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = _read(what, send)
+        reply, answered, gateway = read_answer(what, send)
         sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
         exchange = Exchange(
             self.sent,
@@ -248,7 +273,7 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def _read(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     inherited = send.inherited
     if isinstance(what, WireResult):
