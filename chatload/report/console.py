@@ -51,6 +51,8 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
         _durations(console, summary)
     _line(console, sentences.margin(summary))
     _line(console, sentences.generator(summary["generator"]))
+    if again := sentences.resent(summary["requests"]):
+        _line(console, again)
     if arrivals := sentences.arrivals(summary):
         _line(console, arrivals)
     for sentence in drift.sentences(summary.get("drift", {})):

@@ -185,6 +185,8 @@ def _health(summary: Mapping[str, Any]) -> str:
             f"refresh lateness (ours): p99 {words.seconds(lateness['p99'])}, most {words.seconds(lateness['max'])}"
         )
     notes.append(sentences.generator(summary["generator"]))
+    if again := sentences.resent(summary["requests"]):
+        notes.append(again)
     if arrivals := sentences.arrivals(summary):
         notes.append(arrivals)
     notes += [f"over time: {sentence}" for sentence in drift.sentences(summary.get("drift", {}))]

@@ -92,6 +92,9 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     fraction = interval_s / timeout_s if policy == "fraction" and interval_s and timeout_s else None
     options = {
         "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
+        "--start-sessions": settings.get("start_sessions"), "--max-sessions": settings.get("max_sessions"),
+        "--step-hold": settings.get("step_hold"), "--step-bound": settings.get("step_bound"),
+        "--resolution": settings.get("resolution"),
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
         "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
         "--persona": settings.get("persona"), "--refresh-policy": policy,
@@ -111,7 +114,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
             parts.append([flag, said])
     if settings.get("allow_late_refresh"):
         parts.append(["--allow-late-refresh"])
-    for flag, name in (("--threshold", "thresholds"), ("--abort-on", "abort_on")):
+    for flag, name in (("--threshold", "thresholds"), ("--threshold", "step_thresholds"), ("--abort-on", "abort_on")):
         parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
     if settings.get("confidence") not in (None, 0.95):
         parts.append(["--confidence", f"{100 * settings['confidence']:g}"])

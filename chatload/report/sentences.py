@@ -79,11 +79,24 @@ def margin(summary: Mapping[str, Any]) -> str:
 def generator(generator: Mapping[str, Any]) -> str:
     """How the generator fared."""
     processes = words.plural(generator["processes"], "process", "processes")
+    short = ""
+    if generator.get("exhausted"):
+        never = words.plural(generator["exhausted"], "request")
+        short = f"; out of local ports or file descriptors for {never}"
     if not generator["stalls"]:
-        return f"generator: {processes}, never stood still"
+        return f"generator: {processes}, never stood still{short}"
     stalls = words.plural(generator["stalls"], "time")
     longest, total = words.seconds(generator["longest_stall_s"]), words.seconds(generator["stalled_s"])
-    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest})"
+    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest}){short}"
+
+
+def resent(requests: Mapping[str, Any]) -> str:
+    """How often a request was sent once more; empty where none was."""
+    count = requests.get("resent")
+    if not count:
+        return ""
+    whose, they = ("its", "it") if count == 1 else ("their", "they")
+    return f"{words.plural(count, 'request')} sent once more: {whose} kept connection was closed just as {they} left"
 
 
 def arrivals(summary: Mapping[str, Any]) -> str:

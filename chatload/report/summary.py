@@ -130,6 +130,9 @@ def invalid_reasons(books: Books) -> list[str]:
         reasons.append(f"the generator's own lateness could have caused {drops}")
     if books.cpu_saturated:
         reasons.append("generator CPU was saturated")
+    if books.exhausted:
+        never = words.plural(books.exhausted, "request")
+        reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
     if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
         arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
         late, never = words.number(books.late_starts), words.number(books.not_started)
@@ -200,7 +203,7 @@ def _requests(books: Books) -> dict[str, Any]:
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
             "latency_s": _tail(books.latency.get(operation, Histogram())),
         }
-    return {"total": books.sent.total(), "by_operation": by_operation}
+    return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
@@ -242,6 +245,7 @@ def _generator(books: Books, processes: int) -> dict[str, Any]:
         "stalled_s": _rounded(books.stalled_s),
         "longest_stall_s": _rounded(books.longest_stall_s),
         "cpu_saturated": books.cpu_saturated,
+        "exhausted": books.exhausted,
         "processes": processes,
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chatload.protocol.status import Outcome
+from chatload.protocol.wire import Detail
 from chatload.session.effects import Exchange
 from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
@@ -21,8 +22,10 @@ class Books:
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
     outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
     itself could have caused. rotations: secure keys that the server replaced. offline: how often a
-    `widget` told its customer that the chat server went offline. latency: seconds per
-    operation, answered requests. lateness, gap: of every refresh, seconds; a gap is its upper bound.
+    `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
+    of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
+    file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every
+    refresh, seconds; a gap is its upper bound.
     arrivals: in an open workload, chats that were to begin; start_lateness: of those that did, how long after
     their time, seconds; late_starts: of these, more than LATE_START_S; not_started: those that never did.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
@@ -38,6 +41,8 @@ class Books:
         self.suspects = 0
         self.rotations = 0
         self.offline = 0
+        self.resent = 0
+        self.exhausted = 0
         self.states: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
         self.lateness = Histogram()
@@ -57,6 +62,8 @@ class Books:
         if by_outcome is None:
             by_outcome = self.outcomes[operation] = Counter()
         by_outcome[exchange.reply.outcome.value] += 1
+        self.resent += exchange.resent
+        self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
         if exchange.answered and exchange.sent_at is not None:
             latency = self.latency.get(operation)
             if latency is None:
@@ -114,6 +121,8 @@ class Books:
         self.suspects += other.suspects
         self.rotations += other.rotations
         self.offline += other.offline
+        self.resent += other.resent
+        self.exhausted += other.exhausted
         self.states.update(other.states)
         for operation, histogram in other.latency.items():
             self.latency.setdefault(operation, Histogram()).merge(histogram)
@@ -139,6 +148,8 @@ class Books:
         made.suspects = self.suspects - earlier.suspects
         made.rotations = self.rotations - earlier.rotations
         made.offline = self.offline - earlier.offline
+        made.resent = self.resent - earlier.resent
+        made.exhausted = self.exhausted - earlier.exhausted
         made.states = Counter(self.states)
         made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
         made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
@@ -164,6 +175,8 @@ class Books:
             "suspects": self.suspects,
             "rotations": self.rotations,
             "offline": self.offline,
+            "resent": self.resent,
+            "exhausted": self.exhausted,
             "states": {state: n for state, n in self.states.items() if n},
             "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
             "lateness": self.lateness.to_dict(),
@@ -188,6 +201,7 @@ class Books:
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
         made.suspects = data["suspects"]
         made.rotations, made.offline = data.get("rotations", 0), data.get("offline", 0)
+        made.resent, made.exhausted = data.get("resent", 0), data.get("exhausted", 0)
         made.states = Counter(data.get("states", {}))
         made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
         made.lateness = Histogram.from_dict(data["lateness"])

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from chatload.swarm.capacity_options import declare_capacity
+
 
 class Listed(argparse._AppendAction):
     """A repeatable option whose value is one text, "; " between what was given: the web UI can show no list."""
@@ -105,4 +107,6 @@ def options() -> None:
     declare(lambda flag, default, text, **more: parser.add_argument(flag, help=text, **more))
     of_arrivals = parser.add_argument_group("of locustfiles/arrivals.py")
     declare_arrivals(lambda flag, default, text, **more: of_arrivals.add_argument(flag, help=text, **more))
+    capacity = parser.add_argument_group("of locustfiles/capacity.py")
+    declare_capacity(lambda flag, default, text, **more: capacity.add_argument(flag, help=text, **more))
     click.echo(parser.format_help(), nl=False)

@@ -11,7 +11,7 @@ from typing import Any
 from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
-from chatload.protocol.wire import WireRequest
+from chatload.protocol.wire import Detail, WireRequest
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
@@ -24,7 +24,12 @@ from chatload.swarm.workload import OpenWorkload, make_open_workload
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
-_UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable"})
+_UNREACHABLE = frozenset(
+    {
+        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE),
+        *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -119,26 +124,33 @@ def _workload(options: Namespace) -> OpenWorkload | None:
 
 
 def preflight(plan: Plan) -> None:
+    """`check_service` for a run."""
+    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.service)
+
+
+def check_service(
+    encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
+) -> None:
     """Ask the service once for a chat that does not exist: no chat is opened, but a host that cannot
     be reached and a service that is not there are found before the run, not by it.
 
     Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
-    request: WireRequest = plan.encoder.encode("GetMessages", keys)
-    transport = plan.open_transport()
+    request: WireRequest = encoder.encode("GetMessages", keys)
+    transport = open_transport()
     try:
         for _ in range(_PREFLIGHT_TRIES):
-            result = transport.call(request, plan.settings.request_timeout_s)
+            result = transport.call(request, timeout_s)
             if result.failure is None or result.detail not in _UNREACHABLE:
                 break
     finally:
         transport.close()
     if result.failure is not None and result.detail in _UNREACHABLE:
-        raise UsageError(f"{plan.host} cannot be reached: {result.detail}", "check --host, and that it is up")
+        raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
         raise UsageError(
-            f"{plan.host} has no chat service {plan.service!r} at {request.path}: HTTP {result.http_status}",
+            f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",
         )
 

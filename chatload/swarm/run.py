@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import gevent
 from gevent.lock import RLock
@@ -36,6 +36,7 @@ from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
+from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -49,6 +50,22 @@ FACTS, DRAIN = "chatload-facts", "chatload-drain"
 DRAIN_GRACE_S = 10.0
 #: A run whose arrivals are over ends when for so long no chat was open (seconds).
 _QUIET_S = 2.0
+
+
+class Steering(Protocol):
+    """What steers the load of a run, and has something of its own to say in the end."""
+
+    def begin(self, plan: Plan) -> Plan:
+        """A run begins by this plan; what it should go by instead. Raises UsageError."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the run is to write down of it."""
+
+    def write(self, run_dir: Path) -> None:
+        """The run is over: write what was found into its folder. Raises UsageError."""
+
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """All is over: print what was found; gives the exit code. Raises UsageError."""
 
 
 class Run:
@@ -66,6 +83,7 @@ class Run:
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self.course = Course()
+        self.steering: Steering | None = None
         self._writer: RunWriter | None = None
         self._cutter: WindowCutter | None = None
         self._worst = Worst()
@@ -102,7 +120,8 @@ class Run:
         if not self.is_worker:
             # Workers get it with the options, that is with every spawn message, also those that come late.
             options.arrivals_shared = (self.runner.target_user_count, time.time())
-        self.plan = make_plan(options, self.environment.host)
+        plan = make_plan(options, self.environment.host)
+        self.plan = plan if self.steering is None else self.steering.begin(plan)
         check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
@@ -112,8 +131,10 @@ class Run:
         if not self.is_worker:
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
+            if self.steering is not None:
+                self.settings.update(self.steering.settings())
             self._writer = RunWriter.create(run_dir, self.settings)
-            self._cutter, self._worst = WindowCutter(time.time()), Worst()
+            self._cutter, self._worst = WindowCutter(self.facts.now()), Worst()
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
@@ -160,6 +181,7 @@ class Run:
         while True:
             gevent.sleep(FLUSH_S)
             self._flush()
+            forget_old(self.environment.stats)
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
@@ -210,7 +232,7 @@ class Run:
             self._spoilt(error)
 
     def _cut_window(self, books: Books, final: bool) -> None:
-        now = time.time()
+        now = self.facts.now()
         if self._writer is None or self._cutter is None or not (final or self._cutter.due(now)):
             return
         try:
@@ -248,7 +270,7 @@ class Run:
         """Write down what happened to the run itself."""
         if self._writer is not None:
             try:
-                self._writer.incident(kind, what)
+                self._writer.incident(kind, what, self.facts.now())
             except ChatloadError as error:
                 self._spoilt(error)
 
@@ -258,6 +280,10 @@ class Run:
         for books in self._by_worker.values():
             total.merge(books)
         return total
+
+    def usage(self) -> dict[str, Usage]:
+        """What each generator process has used: this one's as of now, a worker's as of its last facts."""
+        return self._usage if self.is_master else {"local": self.facts.usage()}
 
     @property
     def processes(self) -> int:
@@ -305,9 +331,11 @@ class Run:
         self._note_lost_workers()
         try:
             writer, self._writer = self._writer, None
-            writer.finish(time.time())
+            writer.finish(self.facts.now())
             writer.close()
             write_outputs(self.run_dir)
+            if self.steering is not None:
+                self.steering.write(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
         finally:
@@ -333,10 +361,20 @@ class Run:
             return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
+        own = self._report_steering(self.run_dir)
         print(f"\nrun: {self.run_dir}", flush=True)
         if self.error is not None:
             return exit_codes.INVALID
-        return exit_code(summary) or code
+        return exit_code(summary) or own or code
+
+    def _report_steering(self, run_dir: Path) -> int:
+        if self.steering is None:
+            return exit_codes.PASSED
+        try:
+            return self.steering.report(run_dir, sys.stdout)
+        except ChatloadError as error:
+            self._spoilt(error)
+            return exit_codes.INVALID
 
     def verdict_code(self) -> int | None:
         """What Locust should exit with, failed requests being facts here and not failures."""

@@ -12,8 +12,9 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
-from chatload.protocol.wire import WireResult
+from chatload.protocol.wire import Detail, WireResult
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
@@ -26,6 +27,8 @@ from chatload.simulator.model import ChatService
 from chatload.virtual.network import NetworkModel, Stalls
 
 _NAMES = ResponseNames()
+#: The number of a request whose answer nobody waits for.
+_UNHEARD = 0
 
 
 @dataclass(slots=True)
@@ -122,7 +125,7 @@ class VirtualSwarm:
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("held", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = ("held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
 
     def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
         self.swarm, self.session = swarm, session
@@ -131,6 +134,7 @@ class _Driven:
         self.sent = 0.0
         self.send: Send | None = None
         self.held: _Held | None = None
+        self.resent = False
         self._advance(None)
 
     def _advance(self, result: Result | None) -> None:
@@ -156,13 +160,19 @@ class _Driven:
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm
         network, random, now = swarm.network, swarm.random, swarm.now
-        self.send, self.sent = send, now
+        self.send, self.sent, self.resent = send, now, False
         self.waiting += 1
         if network.refuses(random):
-            failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
+            failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
             swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
+        if repeatable(send.operation, send.fields) and network.goes_stale(random):
+            self.resent = True
+            if random.random() < 0.5:
+                taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
+                swarm.at(taken, self._arrive, _UNHEARD, send)
+            now += 2 * network.latency(random)
         if not network.lost(random):
             swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
 
@@ -170,8 +180,11 @@ class _Driven:
         """The request is at the service, whether or not anyone still waits for the answer."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
+        delay_s = swarm.service.serve(swarm.now)
         if fault is not None and fault.kind == "stall":
-            swarm.at(swarm.now + fault.delay_s, self._process, number, send, fault)
+            delay_s += fault.delay_s
+        if delay_s:
+            swarm.at(swarm.now + delay_s, self._process, number, send, fault)
         else:
             self._process(number, send, fault)
 
@@ -194,7 +207,7 @@ class _Driven:
 
     def _give_up(self, number: int) -> None:
         if number == self.waiting and self.send is not None:
-            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail="timeout"))
+            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
             held, swarm = self.held, self.swarm
             if held is not None and held.number == number and not swarm.network.lost(swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
@@ -206,7 +219,7 @@ class _Driven:
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = _read(what, send)
+        reply, answered, gateway = read_answer(what, send)
         sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
         exchange = Exchange(
             self.sent,
@@ -217,6 +230,7 @@ class _Driven:
             answered=answered,
             gateway=gateway,
             stopping=at >= swarm.stop_at,
+            resent=self.resent,
         )
         swarm.at(at, self._advance, exchange)
 
@@ -259,13 +273,13 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def _read(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     inherited = send.inherited
     if isinstance(what, WireResult):
         return read(_NAMES, what, inherited), False, False
     if what.drop:
-        closed = WireResult(0.0, 0.0, failure="connection", detail="connection closed before the answer")
+        closed = WireResult(0.0, 0.0, failure="connection", detail=Detail.CLOSED)
         return read(_NAMES, closed, inherited), False, False
     if what.payload is not None and what.http_status == 200:
         return parse_payload(_NAMES, what.payload, inherited), True, False
