@@ -20,6 +20,7 @@ from chatload.errors import ChatloadError, UsageError
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.compare_command:compare",
+    "drift": "chatload.drift_command:drift",
     "plan": "chatload.plan_command:plan",
     "probe": "chatload.probe_command:probe",
     "simulator": "chatload.simulator.command:simulator",
@@ -128,8 +129,24 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
         summary = write_outputs(run, gate)
         written = write_report(reader, summary)
     render(summary, sys.stdout, _width())
+    own = _capacity(written.parent)
     click.echo(f"\nreport: {written}")
-    return exit_code(summary)
+    return exit_code(summary) or own
+
+
+def _capacity(run_dir: Path) -> int:
+    """Where the run was a capacity search: its page anew, what it found, and its exit code."""
+    from chatload.report import capacity
+
+    found = capacity.read_capacity(run_dir)
+    if found is None:
+        return exit_codes.PASSED
+    from chatload.report.capacity_console import render
+    from chatload.report.capacity_html import write_page
+
+    write_page(run_dir, found)
+    render(found, sys.stdout, _width())
+    return capacity.exit_code(found)
 
 
 @main.command()

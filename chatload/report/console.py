@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliation
-from chatload.report import sentences, words
+from chatload.report import drift, sentences, words
 
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 _GOOD = ("completed", "ended_by_agent")
@@ -51,6 +51,12 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
         _durations(console, summary)
     _line(console, sentences.margin(summary))
     _line(console, sentences.generator(summary["generator"]))
+    if again := sentences.resent(summary["requests"]):
+        _line(console, again)
+    if arrivals := sentences.arrivals(summary):
+        _line(console, arrivals)
+    for sentence in drift.sentences(summary.get("drift", {})):
+        _line(console, f"over time: {sentence}", "yellow" if drift.claims(summary["drift"]) else "")
     _incidents(console, summary["incidents"])
     if summary["books"]["balanced"]:
         _line(console, f"books balance: {sentences.books_line(summary['books'])}", "green")
@@ -61,6 +67,23 @@ def render_reconciliation(result: Reconciliation, stream: IO[str], width: int = 
     console = _console(stream, width)
     with console.capture() as captured:
         _comparison(console, result)
+    # rich fills every line of a table up with blanks
+    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def render_drift(found: Mapping[str, Any], stream: IO[str], width: int = 80) -> None:
+    """Write what drifts in a run: sentences, then a line a metric."""
+    console = _console(stream, width)
+    with console.capture() as captured:
+        for sentence in drift.sentences(found) or [f"nothing can be said of drift: {found['why_not']}"]:
+            _line(console, sentence, "bold")
+        rows = drift.table(found)
+        if rows.rows:
+            table = _table("metric", rows.heads[1:])
+            for row in rows.rows:
+                table.add_row(*row)
+            console.print()
+            console.print(table)
     # rich fills every line of a table up with blanks
     stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 

@@ -46,6 +46,7 @@ def _setting(default: Any, kind: Kind, group: str, text: str) -> Any:
 
 
 SILENCE, AGENTS, OTHERS = "Silence", "Agents", "Bots, supervisors, notices"
+SPEED = "Speed"
 LIMITS, ANSWERS, FILES, KEYS = "Limits", "Answers", "Messages and files", "Keys and users"
 
 
@@ -123,6 +124,17 @@ class SimulatorConfig:
     )
     limits_restore_threshold: float = _setting(
         0.8, CHANCE, LIMITS, "Once a limit has refused a chat, refuse until below this part of it, 0 to 1. [opt]"
+    )
+    service_time_s: float = _setting(
+        0.0, SECONDS, SPEED,
+        "Serve a request for this long on average, exponential, after it has waited for a free worker; 0 is at once.",
+    )  # fmt: skip
+    servers: int = _setting(1, LIMIT, SPEED, "Requests that are served at a time; the others wait in line.")
+    contention: float = _setting(
+        0.0, CHANCE, SPEED, "The service time grows by this part of itself with each other chat that is open, 0 to 1."
+    )
+    coherency: float = _setting(
+        0.0, CHANCE, SPEED, "... and by this part with each pair of chats that are open (both orders), 0 to 1."
     )
     repeat_events: int = _setting(
         0, COUNT, ANSWERS, "Begin every transcript up to this many events too early, as a server may. [client]"

@@ -15,6 +15,7 @@ from chatload.simulator.keys import KeyState
 from chatload.simulator.ledger import LedgerEntry
 from chatload.simulator.limits import Limits
 from chatload.simulator.operations import HANDLERS, Request, attach, bounded, nickname_of, position_of
+from chatload.simulator.service_time import Workers
 from chatload.simulator.session import NEVER, SimulatedChat
 
 __all__ = ["VIRTUAL_EPOCH", "Answer", "ChatService", "Hold"]
@@ -24,8 +25,8 @@ VIRTUAL_EPOCH = 1_700_000_000.0
 
 
 class ChatService:
-    """The chat service. For each request: `draw` its fault on arrival, then `process` it (a "stall"
-    is processed delay_s later); a request that is then held, `resume`. Deterministic: the same calls
+    """The chat service. For each request: `draw` its fault and `serve` it on arrival, then `process` it so much
+    later (a "stall" still delay_s later); a request that is then held, `resume`. Deterministic: the same calls
     give the same answers."""
 
     def __init__(
@@ -39,6 +40,7 @@ class ChatService:
         self._chats: dict[str, SimulatedChat] = {}
         self._ledger: dict[str, LedgerEntry] = {}
         self._limits = Limits(config)
+        self._workers = Workers(config)
         self._memory = Memory(config.files_memory_bytes)
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
@@ -55,6 +57,10 @@ class ChatService:
         if self._started is None:
             self._started = now
         return self.faults.draw(now - self._started, operation)
+
+    def serve(self, now: float) -> float:
+        """A request arrives now: how long it waits in line and is served, seconds; `process` it then."""
+        return self._workers.take(now, self.live_sessions)
 
     def process(
         self,

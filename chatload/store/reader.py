@@ -115,6 +115,11 @@ class RunReader:
             ):
                 yield Window(start, end, still, Books.from_dict(json.loads(books)), cpu, rss)
 
+    def loads(self) -> Iterator[tuple[float, float, int]]:
+        """(start, end, sessions open) of every window, oldest first, without its books."""
+        if "windows" in self._tables:
+            yield from self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid')
+
     def timelines(self) -> list[Timeline]:
         """How the worst sessions came to their end, the most severe first."""
         if "timelines" not in self._tables:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from chatload.swarm.capacity_options import declare_capacity
+
 
 class Listed(argparse._AppendAction):
     """A repeatable option whose value is one text, "; " between what was given: the web UI can show no list."""
@@ -70,6 +72,17 @@ def declare(add: Callable[..., Any]) -> None:
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
 
 
+def declare_arrivals(add: Callable[..., Any]) -> None:
+    """The same for the options of the open workload."""
+    add("--arrival-rate", "", "Chats arrive at this rate, per second, of all users together.", metavar="PER_S")
+    add("--arrival-profile", "", "Chats arrive at a rate that changes over time: a .csv file (docs/workloads.md). The "
+        "run ends with its last chat.", metavar="FILE")  # fmt: skip
+    add("--arrival-compress", "", "The profile's time runs so many times as fast, at the same rates: 24 makes an "
+        "hour of a day.", metavar="X")  # fmt: skip
+    add("--max-open", "", "So many chats may be open in one process; what arrives beyond is counted as not started. "
+        "Default: what the limit of open files leaves room for.", metavar="N")  # fmt: skip
+
+
 def variable(flag: str) -> str:
     """The environment variable that sets an option."""
     return "CHATLOAD_" + flag.strip("-").replace("-", "_").upper()
@@ -92,4 +105,8 @@ def options() -> None:
         add_help=False,
     )
     declare(lambda flag, default, text, **more: parser.add_argument(flag, help=text, **more))
+    of_arrivals = parser.add_argument_group("of locustfiles/arrivals.py")
+    declare_arrivals(lambda flag, default, text, **more: of_arrivals.add_argument(flag, help=text, **more))
+    capacity = parser.add_argument_group("of locustfiles/capacity.py")
+    declare_capacity(lambda flag, default, text, **more: capacity.add_argument(flag, help=text, **more))
     click.echo(parser.format_help(), nl=False)

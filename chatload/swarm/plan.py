@@ -11,7 +11,7 @@ from typing import Any
 from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
-from chatload.protocol.wire import WireRequest
+from chatload.protocol.wire import Detail, WireRequest
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
@@ -19,18 +19,24 @@ from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
+from chatload.swarm.workload import OpenWorkload, make_open_workload
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
-_UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable"})
+_UNREACHABLE = frozenset(
+    {
+        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE),
+        *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
+    }
+)
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything the users of one process share. host: its URL without user and password. chats: stop
     once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
-    thresholds."""
+    thresholds. workload: how chats arrive, None where each user holds one after another."""
 
     host: str
     service: str
@@ -41,6 +47,7 @@ class Plan:
     seed: int
     open_transport: Callable[[], Transport]
     gate: Gate
+    workload: OpenWorkload | None = None
 
 
 def make_plan(options: Namespace, host: str | None) -> Plan:
@@ -100,6 +107,19 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
         gate=make_gate(
             listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
         ),
+        workload=_workload(options),
+    )
+
+
+def _workload(options: Namespace) -> OpenWorkload | None:
+    if not hasattr(options, "arrival_rate"):  # known only where a locustfile has sources
+        return None
+    return make_open_workload(
+        _number(options, "arrival_rate"),
+        _file(options, "arrival_profile"),
+        _number(options, "arrival_compress"),
+        _whole(options, "max_open"),
+        getattr(options, "arrivals_shared", None),
     )
 
 

@@ -7,11 +7,12 @@ gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import gevent
 from gevent.lock import RLock
@@ -35,16 +36,36 @@ from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
+from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
+from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
 
 FACTS, DRAIN = "chatload-facts", "chatload-drain"
 #: How much longer than --stop-timeout the master waits for its workers' last facts (seconds).
 DRAIN_GRACE_S = 10.0
+#: A run whose arrivals are over ends when for so long no chat was open (seconds).
+_QUIET_S = 2.0
+
+
+class Steering(Protocol):
+    """What steers the load of a run, and has something of its own to say in the end."""
+
+    def begin(self, plan: Plan) -> Plan:
+        """A run begins by this plan; what it should go by instead. Raises UsageError."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the run is to write down of it."""
+
+    def write(self, run_dir: Path) -> None:
+        """The run is over: write what was found into its folder. Raises UsageError."""
+
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """All is over: print what was found; gives the exit code. Raises UsageError."""
 
 
 class Run:
@@ -62,6 +83,7 @@ class Run:
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self.course = Course()
+        self.steering: Steering | None = None
         self._writer: RunWriter | None = None
         self._cutter: WindowCutter | None = None
         self._worst = Worst()
@@ -70,7 +92,7 @@ class Run:
         self._by_worker: dict[str, Books] = {}
         self._usage: dict[str, Usage] = {}
         self._drained: set[str] = set()
-        self._ended = 0
+        self._ended = self._sources = self._quiet = 0
         self._stop_asked = False
         self._stop_lock = RLock()
         if self.is_worker:
@@ -87,6 +109,7 @@ class Run:
         """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
         options = self.environment.parsed_options
         plan = make_plan(options, self.environment.host or options.host)
+        check_users(self.environment.user_classes, plan.workload)
         if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
             raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
         preflight(plan)
@@ -94,19 +117,30 @@ class Run:
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
         options = self.environment.parsed_options
-        self.plan = make_plan(options, self.environment.host)
+        if not self.is_worker:
+            # Workers get it with the options, that is with every spawn message, also those that come late.
+            options.arrivals_shared = (self.runner.target_user_count, time.time())
+        plan = make_plan(options, self.environment.host)
+        self.plan = plan if self.steering is None else self.steering.begin(plan)
+        check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
+        self._sources = self._quiet = 0
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
+            if self.steering is not None:
+                self.settings.update(self.steering.settings())
             self._writer = RunWriter.create(run_dir, self.settings)
-            self._cutter, self._worst = WindowCutter(time.time()), Worst()
+            self._cutter, self._worst = WindowCutter(self.facts.now()), Worst()
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
+        # Locust's runners look with this who stops them, and all its sources are read at the first time: a third
+        # of a second in which the chats would stand still at their end.
+        inspect.stack()
         if not self.is_master:
             self.monitor.start()
         self._flusher = gevent.spawn(self._flush_for_ever)
@@ -114,14 +148,26 @@ class Run:
 
     # -- what users ask for ----------------------------------------------------------------------
 
+    def wants_more(self) -> bool:
+        """Whether there is a chat to begin still."""
+        return self.plan is not None and not (self.plan.chats and self.facts.books.started >= self.plan.chats)
+
     def new_session(self) -> ChatSession | None:
         """The next chat to hold; None where there is none to begin any more."""
         plan, books = self.plan, self.facts.books
-        if plan is None or (plan.chats and books.started >= plan.chats):
+        if plan is None or not self.wants_more():
             return None
-        worker = self.runner.worker_index + 1 if self.is_worker else 0
-        number = (plan.seed << 48) + (worker << 32) + books.started
+        number = (plan.seed << 48) + (self._number << 32) + books.started
         return new_session(plan.settings, books, number, time.monotonic())
+
+    def name_source(self) -> str:
+        """A name for another source of arrivals, its own in all processes of a run, the same when that is repeated."""
+        self._sources += 1
+        return f"{self.plan.seed if self.plan else 0} {self._number} {self._sources}"
+
+    @property
+    def _number(self) -> int:
+        return self.runner.worker_index + 1 if self.is_worker else 0
 
     def session_ended(self, session: ChatSession) -> None:
         """A chat is over."""
@@ -135,6 +181,7 @@ class Run:
         while True:
             gevent.sleep(FLUSH_S)
             self._flush()
+            forget_old(self.environment.stats)
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
@@ -152,6 +199,7 @@ class Run:
             self._progress.show(self.moment())
         if not final:
             self._abort_if_hopeless(books)
+            self._stop_if_over(books)
 
     def _abort_if_hopeless(self, books: Books) -> None:
         plan = self.plan
@@ -161,6 +209,14 @@ class Run:
         if why:
             log.warning("chatload: the run is ended early: %s", why)
             self._note("aborted", why)
+            self._ask_to_stop()
+
+    def _stop_if_over(self, books: Books) -> None:
+        """A profile of arrivals has an end; the run's is that of its last chat."""
+        over = self.plan is not None and self.plan.workload is not None and self.plan.workload.over()
+        # Facts of what arrived last may still be on their way.
+        self._quiet = self._quiet + 1 if over and books.started == books.verdicts.total() else 0
+        if self._quiet * FLUSH_S > _QUIET_S:
             self._ask_to_stop()
 
     def _keep(self, facts: dict[str, Any], worker: str) -> None:
@@ -176,7 +232,7 @@ class Run:
             self._spoilt(error)
 
     def _cut_window(self, books: Books, final: bool) -> None:
-        now = time.time()
+        now = self.facts.now()
         if self._writer is None or self._cutter is None or not (final or self._cutter.due(now)):
             return
         try:
@@ -214,7 +270,7 @@ class Run:
         """Write down what happened to the run itself."""
         if self._writer is not None:
             try:
-                self._writer.incident(kind, what)
+                self._writer.incident(kind, what, self.facts.now())
             except ChatloadError as error:
                 self._spoilt(error)
 
@@ -224,6 +280,10 @@ class Run:
         for books in self._by_worker.values():
             total.merge(books)
         return total
+
+    def usage(self) -> dict[str, Usage]:
+        """What each generator process has used: this one's as of now, a worker's as of its last facts."""
+        return self._usage if self.is_master else {"local": self.facts.usage()}
 
     @property
     def processes(self) -> int:
@@ -271,9 +331,11 @@ class Run:
         self._note_lost_workers()
         try:
             writer, self._writer = self._writer, None
-            writer.finish(time.time())
+            writer.finish(self.facts.now())
             writer.close()
             write_outputs(self.run_dir)
+            if self.steering is not None:
+                self.steering.write(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
         finally:
@@ -299,10 +361,20 @@ class Run:
             return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
+        own = self._report_steering(self.run_dir)
         print(f"\nrun: {self.run_dir}", flush=True)
         if self.error is not None:
             return exit_codes.INVALID
-        return exit_code(summary) or code
+        return exit_code(summary) or own or code
+
+    def _report_steering(self, run_dir: Path) -> int:
+        if self.steering is None:
+            return exit_codes.PASSED
+        try:
+            return self.steering.report(run_dir, sys.stdout)
+        except ChatloadError as error:
+            self._spoilt(error)
+            return exit_codes.INVALID
 
     def verdict_code(self) -> int | None:
         """What Locust should exit with, failed requests being facts here and not failures."""
