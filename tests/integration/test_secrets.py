@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import sqlite3
+import time
 from importlib import resources
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 from urllib.request import urlopen
@@ -160,6 +161,15 @@ def page(ui, path, **form):
         return f"{answer.headers}\n{answer.read().decode()}"
 
 
+def started(ui, run, form, seen):
+    """Whether that run is under way; asked for again where not: for a while after a run Locust has no ready worker."""
+    if ui.figures()["run"] == run:
+        return True
+    seen.append(page(ui, "/swarm", **form))
+    time.sleep(1.5)
+    return ui.figures()["run"] == run
+
+
 def test_no_page_of_the_web_ui_shows_the_hosts_login_and_workers_use_it(tmp_path):
     pages = tmp_path / "pages"
     pages.mkdir()
@@ -170,7 +180,8 @@ def test_no_page_of_the_web_ui_shows_the_hosts_login_and_workers_use_it(tmp_path
         with web_ui(f"http://{USER}:{PASSWORD}@{address}", *debug, "--flex-disconnect-timeout", "3", workers=1) as ui:
             for number, host in enumerate((f"http://{address}", f"http://{':'.join(other)}@{address}")):
                 form = {"user_count": 3, "spawn_rate": 3, "host": host, "run_dir": tmp_path / f"run{number}"}
-                seen = [page(ui, path) for path in PAGES] + [page(ui, "/swarm", **form)]
+                seen = [page(ui, path) for path in PAGES]
+                wait_for(lambda run=f"run{number}", form=form, seen=seen: started(ui, run, form, seen))
                 wait_for(lambda: ui.figures()["requests"]["total"] > 5)
                 seen += [page(ui, path) for path in PAGES] + [page(ui, "/stop", any="thing")]
                 (pages / f"{number}.html").write_text("\n".join(seen))
