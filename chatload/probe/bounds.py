@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chatload.probe.evidence import Silence
 
@@ -48,10 +49,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """How far apart the server's looks are: within [lower_s, upper_s]; upper_s is None where nothing bounds it."""
+    """How far apart the server's looks are: within [lower_s, upper_s]; upper_s is None where nothing bounds it.
+
+    likely_s: the likeliest figure between them.
+    """
 
     lower_s: float
     upper_s: float | None
+    likely_s: float | None = None
 
 
 def bounds(silences: Sequence[Silence]) -> Bounds:
@@ -84,34 +89,46 @@ def sweep(silences: Sequence[Silence], timeout: Bounds) -> Sweep:
     """How far apart its looks are.
 
     At least: a chat that lived on through more than T did so between two looks. At most: two ends at
-    provably different instants were the doing of two looks. Where the least is more than half of the
-    most, those two looks were neighbours, and at least so far apart.
+    provably different instants were the doing of two looks. Those whose distance is less than twice the
+    least were neighbours, and at least so far apart.
     """
     lower = max(0.0, longest_survived(silences) - timeout.upper_s)
-    apart = _apart(timeout)
-    if apart is None:
+    pairs = _pairs(timeout)
+    if not pairs:
         return Sweep(lower, None)
-    least, most = apart
-    if lower > most / 2:
-        lower = max(lower, least)
-    return Sweep(min(lower, most), most)
+    nearest = _second(sorted(pairs, key=lambda pair: pair.most))
+    upper, likely = nearest.most, lower
+    neighbours = sorted((pair for pair in pairs if pair.most < 2 * lower), key=lambda pair: -pair.least)
+    if neighbours:
+        lower = max(lower, _second(neighbours).least)
+        likely = (max(nearest.least, neighbours[0].least) + upper) / 2
+    elif lower > EXACT_S:
+        likely = (lower + upper) / 2
+    lower = min(lower, upper)
+    return Sweep(lower, upper, min(max(likely, lower), upper))
 
 
-def _apart(timeout: Bounds) -> tuple[float, float] | None:
-    """Bounds of the least distance between two ends that are provably different; of the second least, by
-    two other chats, where there are such."""
+class _Pair(NamedTuple):
+    """Two ends that are provably different, and how far apart they are."""
+
+    least: float
+    most: float
+    chats: frozenset[int]
+
+
+def _pairs(timeout: Bounds) -> list[_Pair]:
     ends = [(*_end(drop, timeout.lower_s), drop.chat) for drop in timeout.drops]
-    found = sorted(
-        (late[1] - early[0], late[0] - early[1], early[2], late[2])
+    return [
+        _Pair(late[0] - early[1], late[1] - early[0], frozenset((early[2], late[2])))
         for early in ends
         for late in ends
         if late[0] > early[1] + EXACT_S
-    )
-    if not found:
-        return None
-    first = found[0]
-    most, least, *_ = next((pair for pair in found if not {pair[2], pair[3]} & {first[2], first[3]}), first)
-    return least, most
+    ]
+
+
+def _second(pairs: Sequence[_Pair]) -> _Pair:
+    """The first that has no chat in common with the very first, so that each bound rests on more than one."""
+    return next((pair for pair in pairs if not pair.chats & pairs[0].chats), pairs[0])
 
 
 def _end(drop: Silence, least_s: float) -> tuple[float, float]:

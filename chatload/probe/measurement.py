@@ -8,6 +8,7 @@ from typing import Any
 
 from chatload import __version__
 from chatload.probe.board import Board, Known
+from chatload.probe.bounds import Sweep
 from chatload.probe.probe import Probe
 from chatload.probe.settings import OPERATIONS, PRECISION
 
@@ -96,7 +97,7 @@ def measurement(probe: Probe) -> Measurement:
         configured_s=probe.settings.configured_s,
         silence_survived_s=board.longest_survived_s,
         silence_dropped_s=found.drops[0].dropped_s if told else None,
-        sweep_s=_sweep(sweep.lower_s, sweep.upper_s) if told else None,
+        sweep_s=_sweep(sweep) if told else None,
         sweep_lower_s=sweep.lower_s if told else None,
         sweep_upper_s=sweep.upper_s if told else None,
         resets_clock={name: board.resets(name) if told else None for name in OPERATIONS},
@@ -140,11 +141,11 @@ def _age(asked: Sequence[Known], timeout_lower_s: float) -> Age:
     return Age(lower, upper, lower is not None and upper is not None and lower > upper)
 
 
-def _sweep(lower_s: float, upper_s: float | None) -> float | None:
+def _sweep(sweep: Sweep) -> float | None:
     """One figure for the sweep: 0 where nothing shows that it is coarse."""
-    if lower_s <= _ROUNDING_S:
-        return 0.0 if upper_s is not None else None
-    return lower_s if upper_s is None else (lower_s + upper_s) / 2
+    if sweep.lower_s <= _ROUNDING_S:
+        return 0.0 if sweep.upper_s is not None else None
+    return sweep.lower_s if sweep.likely_s is None else sweep.likely_s
 
 
 def _counts(probe: Probe) -> dict[str, int]:
