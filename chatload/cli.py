@@ -10,16 +10,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import click
 
 from chatload import __version__, exit_codes
-from chatload.errors import ChatloadError, UsageError
+from chatload.errors import MOST_TEXT, ChatloadError, UsageError
+from chatload.plain_text import PrintableStream, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.compare_command:compare",
+    "doctor": "chatload.doctor_command:doctor",
     "drift": "chatload.drift_command:drift",
     "plan": "chatload.plan_command:plan",
     "probe": "chatload.probe_command:probe",
@@ -79,6 +81,7 @@ def main() -> None:
     A run is made by Locust with one of the locustfiles, and lands in a folder:
 
     \b
+      chatload doctor --host URL --users N                 what stands in the way of a run
       chatload simulator --flex-disconnect-timeout 45      a chat service to try it on
       locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 
@@ -194,7 +197,9 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     elif form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
     else:
-        write(run, what, form, sys.stdout)
+        # A file gets what the run has; a terminal would obey it.
+        terminal = cast(IO[str], PrintableStream(sys.stdout))
+        write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout)
 
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
@@ -273,7 +278,7 @@ def _code(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"chatload: {' '.join(message.split())}", err=True)
+    click.echo(f"chatload: {printable(' '.join(message.split()), 2 * MOST_TEXT)}", err=True)
     return code
 
 

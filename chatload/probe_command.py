@@ -16,6 +16,7 @@ from chatload.probe.measurement import Measurement, measurement
 from chatload.probe.probe import Probe
 from chatload.probe.settings import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, ProbeSettings, make_settings
 from chatload.protocol.dialect import load_dialect
+from chatload.target import require_agreed
 
 _INTERRUPTED = 130
 
@@ -51,6 +52,10 @@ _INTERRUPTED = 130
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn by lot.")
 @click.option("--ca-file", metavar="FILE", help="Authorities to believe in place of the system's, PEM.")
 @click.option("--client-cert", metavar="FILE", help="Our own certificate and its key in one file, PEM.")
+@click.option(
+    "--target-owner-agrees", "agreed", multiple=True, metavar="HOST",
+    help="The owner of HOST agrees to this: needed where it is neither loopback nor private. Repeatable.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(
     host: str,
@@ -65,6 +70,7 @@ def probe(
     seed: int,
     ca_file: str | None,
     client_cert: str | None,
+    agreed: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """How long a server really lets a chat be silent before it drops it.
@@ -89,7 +95,7 @@ def probe(
               chatload probe --host http://127.0.0.1:8080 --flex-disconnect-timeout 45 --json
     """
     settings = make_settings(configured, longest, time_allowed, sessions, ended_for, request_timeout, seed)
-    found = measurement(_run(settings, host, service, dialect, ca_file, client_cert))
+    found = measurement(_run(settings, host, service, dialect, ca_file, client_cert, agreed))
     if not found.sessions_opened and not found.interrupted:
         why = next((warning for warning in found.warnings if "could not be opened" in warning), "no chat was opened")
         raise UsageError(why, "check that the service takes chats, and --service")
@@ -110,7 +116,13 @@ def _exit_code(found: Measurement) -> int:
 
 
 def _run(
-    settings: ProbeSettings, host: str, service: str, dialect: str, ca_file: str | None, client_cert: str | None
+    settings: ProbeSettings,
+    host: str,
+    service: str,
+    dialect: str,
+    ca_file: str | None,
+    client_cert: str | None,
+    agreed: tuple[str, ...],
 ) -> Probe:
     from chatload.swarm.plan import check_service
     from chatload.swarm.probe_driver import ProbeDriver
@@ -122,6 +134,7 @@ def _run(
     spoken = load_dialect(dialect)
     encoder = spoken.encoder(service)
     endpoint = Endpoint(host, ca_file=ca_file, client_cert=client_cert)
+    endpoint.admits = require_agreed(endpoint.host, agreed)
     open_transport = make_factory("lean", endpoint)
     check_service(encoder, open_transport, settings.request_timeout_s, endpoint.url, service)
     click.echo(settings.announcement(), err=True)

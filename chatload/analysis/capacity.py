@@ -193,14 +193,15 @@ class CapacitySearch:
         if not_held - held <= (1 if refused else max(1, int(rules.resolution * held))):
             if held:
                 return held, "confirm"
-            self._finish(self._kind(), "no load was held")
+            self._finish(self._kind(), f"not even {not_held} could be held")
             return None
-        if refused and held < failed.open_most < failed.load:
+        # Where not even the plateau was held, refusals do not come of a limit alone: then halve.
+        if refused and held < failed.open_most < failed.load and failed.purpose != "plateau":
             return failed.open_most, "plateau"
-        if last.outcome == "held" and last.purpose == "plateau":
+        if refused and failed.open_most <= held:
             load = min(held + self._gallop, not_held - 1)
             self._gallop *= 2
-            return load, "plateau"
+            return load, "climb"
         return (held + not_held) // 2, "halve"
 
     def _recover(self, look: Look, after: StepRecord, load: int, purpose: str, rest_s: float = 0.0) -> None:

@@ -119,6 +119,12 @@ def _middle(values: Sequence[float]) -> tuple[float, float]:
 def _unnamed(loads: Floats, drawn: Sequence[Floats], peak: float, peaks: tuple[float, float]) -> str:
     """Why no peak is named; empty where it is."""
     fell = sum(bool(rates[-1] < np.max(rates[:-1])) for rates in drawn) / len(drawn)
-    if peaks[1] < loads[-1] and peak < loads[-1] and fell >= 1 - _TAIL:
+    if fell < 1 - _TAIL:
+        return "no peak named: the run did not measure past it"
+    if peaks[1] < loads[-1] and peak < loads[-1]:
         return ""
-    return "no peak named: the run did not measure past it"
+    low, high = (f"{end:.0f}" if math.isfinite(end) else "any load" for end in peaks)
+    return (
+        f"no peak named: throughput had fallen at {loads[-1]:.0f} sessions, but the fit has it anywhere from {low} to "
+        f"{high}, not only where the run measured past it"
+    )

@@ -26,6 +26,7 @@ class Detail(StrEnum):
     CUT_SHORT = "answer cut short"
     UNREACHABLE = "host unreachable"
     NAME = "name not resolved"
+    NOT_AGREED = "address not agreed to"
     TLS = "TLS failed"
     EXPIRED = "certificate expired or not yet valid"
     OTHER_NAME = "certificate for another name"

@@ -95,13 +95,12 @@ def schema() -> dict[str, Any]:
 def answer(facts: Mapping[str, Any]) -> str:
     """What came of it, in one sentence."""
     held, failed, kind = words.plural(facts["held"], "session"), facts["failed"], facts["kind"]
-    if not facts["held"]:
-        return f"No load was held: {facts['why'] or 'the search found none'}"
+    reason = f": {facts['why']}" if facts["why"] else ""
     if not facts["claim"]:
-        reason = f": {facts['why']}" if facts["why"] else ""
+        held = f"{held} were held" if facts["held"] else "no load was held"
         if kind == "generator":
-            return f"The generator was the limit{reason}; {held} were held, and nothing is claimed beyond"
-        return f"No claim about the server{reason}; {held} were held"
+            return f"The generator was the limit{reason}; {held}, and nothing is claimed beyond"
+        return f"No claim about the server{reason}; {held}"
     twice = f"{held} were held, twice"
     if kind == "limit":
         return f"The server's limit is {held}: {twice}, and at {words.number(failed)} it refused chats"

@@ -12,11 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from chatload.analysis.rates import interval
+from chatload.plain_text import printable
 from chatload.report import drift, figures, sentences, words
 from chatload.report.drawings import choose, drawing
 from chatload.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
 from chatload.report.over_time import series
-from chatload.report.templating import environment
+from chatload.report.templating import environment, script_hash
 from chatload.session.books import Books
 from chatload.store.reader import RunReader
 from chatload.store.writer import replacing
@@ -55,6 +56,7 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
     templates.filters.update(kept=_kept, breakable=_breakable)
     templates.globals.update(words=words, sentences=sentences, moment=_moment)
     page: str = templates.get_template("report.html.j2").render(
+        script_hash=script_hash(templates, "tip.js.j2"),
         summary=summary,
         result=result,
         why=why,
@@ -111,16 +113,16 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     for flag, value in options.items():
         if value is not None and str(value) not in ("", "None", "0"):
             said = f"{value:g}" if isinstance(value, float) else f"{value}s" if flag == "-t" else str(value)
-            parts.append([flag, said])
-    if settings.get("allow_late_refresh"):
-        parts.append(["--allow-late-refresh"])
+            # What begins with a dash would be an option of its own.
+            parts.append([f"{flag}={said}"] if said.startswith("-") else [flag, said])
+    parts += [[flag] for flag in ("--allow-late-refresh", "--insecure") if settings.get(flag[2:].replace("-", "_"))]
     for flag, name in (("--threshold", "thresholds"), ("--threshold", "step_thresholds"), ("--abort-on", "abort_on")):
         parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
     if settings.get("confidence") not in (None, 0.95):
         parts.append(["--confidence", f"{100 * settings['confidence']:g}"])
     if settings.get("allow_inconclusive"):
         parts.append(["--allow-inconclusive"])
-    return " \\\n  ".join(map(shlex.join, parts))
+    return printable(" \\\n  ".join(map(shlex.join, parts)))
 
 
 def _setting(name: str, value: Any) -> str:

@@ -61,7 +61,14 @@ def heading(summary: Mapping[str, Any]) -> str:
     timeout = summary["settings"].get("flex_disconnect_timeout")
     if timeout is not None:
         parts.append(f"flex-disconnect-timeout {timeout} s")
+    if unverified := insecure(summary):
+        parts.append(unverified)
     return ", ".join(parts)
+
+
+def insecure(summary: Mapping[str, Any]) -> str:
+    """That the server's certificate was not verified, where it was not."""
+    return "TLS certificates not verified (--insecure)" if summary["settings"].get("insecure") else ""
 
 
 def margin(summary: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
 #: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
 LATE_SHARE = 0.01
+#: The kind of incident that says a run was stopped at a ceiling on its load.
+CEILING = "ceiling"
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
@@ -41,6 +43,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books = reader.books()
     incidents = reader.incidents()
     reasons = invalid_reasons(books)
+    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == CEILING]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)

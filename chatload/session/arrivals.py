@@ -46,8 +46,8 @@ class Piece(NamedTuple):
         if self.first == self.last:
             return self.start + expected / self.first
         # The root of a quadratic in the form that loses no digits where the slope is small.
-        root = sqrt(max(0.0, self.first**2 + 2 * self._slope * expected))
-        return min(self.start + 2 * expected / (self.first + root), self.end)
+        speeds = self.first + sqrt(max(0.0, self.first**2 + 2 * self._slope * expected))
+        return min(self.start + 2 * expected / speeds, self.end) if speeds else self.start
 
     @property
     def _slope(self) -> float:

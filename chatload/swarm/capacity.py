@@ -24,6 +24,7 @@ from chatload.report.capacity import exit_code, facts_of, read_capacity, write_c
 from chatload.report.capacity_console import render
 from chatload.report.capacity_html import write_page
 from chatload.swarm.capacity_options import declare_capacity, rules_of, start_of
+from chatload.swarm.login import host_with_login
 from chatload.swarm.option_list import variable
 from chatload.swarm.plan import Plan, make_plan
 from chatload.swarm.run import Run, run_of
@@ -143,7 +144,7 @@ def _init(environment: Environment, **_: Any) -> None:
         log.warning("chatload: --users and --spawn-rate mean nothing to a capacity search; see --max-sessions")
     try:
         if options.headless or options.autostart:
-            rules_of(options, make_plan(options, environment.host or options.host))
+            rules_of(options, make_plan(options, host_with_login(environment)))
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None

@@ -24,6 +24,8 @@ class Listed(argparse._AppendAction):
 
 #: Options that belong to the process and not to a run: the web UI comes too late for them.
 OF_THE_PROCESS = frozenset({"--prometheus-port", "--prometheus-host"})
+#: Said for one run only: an environment that says it says it of every run.
+OF_ONE_RUN = frozenset({"--insecure"})
 
 
 def listed(text: str | None) -> list[str]:
@@ -55,6 +57,13 @@ def declare(add: Callable[..., Any]) -> None:
         choices=["lean", "requests"])  # fmt: skip
     add("--ca-file", "", "Authorities to believe in place of the system's, PEM.", metavar="FILE")
     add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
+    add("--insecure", False, "Do not verify the server's certificate, for this run; its reports say so.",
+        action="store_true")  # fmt: skip
+    add("--target-owner-agrees", "", "The owner of this host agrees to load on it: needed of every --host that is not "
+        "loopback or private; repeatable, or ';' between.", metavar="HOST", action=Listed)  # fmt: skip
+    add("--max-sessions", "", "Never have more sessions open than this. chatload.toml may lock it.", metavar="N")
+    add("--max-requests-per-s", "", "Refuse a run that plans for more requests per second, and stop one that makes "
+        "more. chatload.toml may lock it.", metavar="R")  # fmt: skip
     add("--request-timeout", "", "Total time one call may take. Default: the smaller of 10 and half the "
         "timeout.", metavar="S")  # fmt: skip
     add("--long-poll", "", "The server may hold a GetMessages for so long, s. Default: what the dialect says, 0 "
@@ -99,8 +108,8 @@ def options() -> None:
         prog="locust -f locustfiles/chat.py",
         usage="locust -f locustfiles/chat.py --host URL [--headless -u USERS -r RATE -t TIME] [OPTIONS]",
         description="Beside Locust's own options (locust --help). Times are seconds, floats allowed.",
-        epilog="Each also from the environment as CHATLOAD_..., such as CHATLOAD_REFRESH_POLICY=deadline, "
-        "from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
+        epilog="Each (but --insecure) also from the environment as CHATLOAD_..., such as "
+        "CHATLOAD_REFRESH_POLICY=deadline, from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
         add_help=False,
     )

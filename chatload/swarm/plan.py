@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
 from chatload.protocol.wire import Detail, WireRequest
+from chatload.rules import Rules, read_rules
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
@@ -20,13 +21,14 @@ from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 from chatload.swarm.workload import OpenWorkload, make_open_workload
+from chatload.target import anywhere, require_agreed
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
 _UNREACHABLE = frozenset(
     {
-        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE),
+        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
         *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
     }
 )
@@ -36,7 +38,8 @@ _UNREACHABLE = frozenset(
 class Plan:
     """Everything the users of one process share. host: its URL without user and password. chats: stop
     once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
-    thresholds. workload: how chats arrive, None where each user holds one after another."""
+    thresholds. workload: how chats arrive, None where each user holds one after another. rules: its ceilings.
+    owner_agrees: to load on this host, wherever its name leads."""
 
     host: str
     service: str
@@ -48,10 +51,13 @@ class Plan:
     open_transport: Callable[[], Transport]
     gate: Gate
     workload: OpenWorkload | None = None
+    rules: Rules = Rules()
+    owner_agrees: bool = False
 
 
-def make_plan(options: Namespace, host: str | None) -> Plan:
-    """The plan in Locust's parsed options; raises UsageError for what cannot be meant."""
+def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> Plan:
+    """The plan in Locust's parsed options; raises UsageError for what cannot be meant. agreed: hosts whose owners
+    agree, beside those in the options."""
     if not host:
         raise UsageError("no host to test", "give it with --host http://HOST:PORT")
     timeout = _number(options, "flex_disconnect_timeout")
@@ -84,7 +90,8 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     request_timeout = _number(options, "request_timeout")
     if request_timeout is None:
         request_timeout = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout / 2)
-    endpoint = Endpoint(host, ca_file=_file(options, "ca_file"), client_cert=_file(options, "client_cert"))
+    rules = read_rules().lowered(_number(options, "max_sessions"), _number(options, "max_requests_per_s"))
+    endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
     return Plan(
@@ -108,6 +115,8 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
             listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
         ),
         workload=_workload(options),
+        rules=rules,
+        owner_agrees=endpoint.admits is anywhere,
     )
 
 
@@ -121,6 +130,23 @@ def _workload(options: Namespace) -> OpenWorkload | None:
         _whole(options, "max_open"),
         getattr(options, "arrivals_shared", None),
     )
+
+
+def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules) -> Endpoint:
+    """Where to connect to, as far as its owner agrees to that; raises UsageError."""
+    endpoint = Endpoint(
+        host,
+        verify=not options.insecure,
+        ca_file=_file(options, "ca_file"),
+        client_cert=_file(options, "client_cert"),
+    )
+    proxied = False
+    if options.transport == "requests":
+        from chatload.swarm import requests_transport
+
+        proxied = requests_transport.proxied(endpoint.url)
+    endpoint.admits = require_agreed(endpoint.host, agreed, rules, proxied=proxied)
+    return endpoint
 
 
 def preflight(plan: Plan) -> None:

@@ -25,6 +25,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
 from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
+from chatload.target import Admits, NotAgreedError
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -36,10 +37,10 @@ class _Marks:
     """What our connections noted of one call. opened: it needed a new connection; broken: it could not all
     be sent; silent: the connection ended, and no byte of an answer had come."""
 
-    __slots__ = ("broken", "clock", "hooked", "opened", "sent_at", "silent")
+    __slots__ = ("admits", "broken", "clock", "hooked", "opened", "sent_at", "silent")
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, clock: Clock, admits: Admits) -> None:
+        self.clock, self.admits = clock, admits
         self.broken = self.hooked = self.opened = self.silent = False
         self.sent_at: float | None = None
 
@@ -56,7 +57,17 @@ class _Noting:
     """Mixed into urllib3's connections: notes when the first byte of the request itself leaves."""
 
     sock: Any
+    proxy: Any
     _connecting = False
+
+    def _new_conn(self) -> Any:
+        sock = super()._new_conn()  # type: ignore[misc]
+        marks = _marks.get()
+        # Only here is known where the name led to; through a proxy it is the proxy's to know.
+        if marks is not None and self.proxy is None and not marks.admits(str(sock.getpeername()[0])):
+            sock.close()
+            raise NotAgreedError
+        return sock
 
     def connect(self) -> None:
         marks = _marks.get()
@@ -161,6 +172,11 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+def proxied(url: str) -> bool:
+    """Whether the environment has a proxy for a URL."""
+    return bool(requests.utils.get_environ_proxies(url))
+
+
 class _TooLarge(Exception):
     """The body is larger than MAX_BODY_BYTES."""
 
@@ -169,10 +185,13 @@ class RequestsTransport:
     """One chat's requests.Session (see Transport). clock: seconds, monotonic."""
 
     def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
-        self._url, self._clock = endpoint.url, clock
+        self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
         self._session = requests.Session()
         self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
         self._session.cert = endpoint.client_cert
+        if not endpoint.verify:
+            # The run's reports say so; a warning a request would say nothing else.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -198,7 +217,7 @@ class RequestsTransport:
     def _once(self, request: WireRequest, timeout_s: float, limit: gevent.Timeout) -> tuple[WireResult, bool]:
         """The request sent once; and whether its kept connection was closed just as it left."""
         begun = self._clock()
-        marks = _Marks(self._clock)
+        marks = _Marks(self._clock, self._endpoint.admits)
         token = _marks.set(marks)
         try:
             status, body = self._exchange(request, max(timeout_s, 0.001))
@@ -304,6 +323,8 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
     if _has(causes, _TLS):
         told = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
         return "connection", next((d for d in map(detail_of, told) if d is not Detail.TLS), Detail.TLS)
+    if _has(causes, NotAgreedError):
+        return "connection", Detail.NOT_AGREED
     if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
         return "connection", unless_short(Detail.NAME)
     if _has(causes, RemoteDisconnected):

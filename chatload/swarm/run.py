@@ -11,6 +11,7 @@ import inspect
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -26,7 +27,7 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import exit_code, summarize
+from chatload.report.summary import CEILING, exit_code, summarize
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
@@ -34,9 +35,12 @@ from chatload.session.timeline import Timeline, Worst
 from chatload.store.reader import RunReader
 from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
+from chatload.swarm.ceiling import Ceiling, refuse_above
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
 from chatload.swarm.locust_stats import forget_old
+from chatload.swarm.login import host_with_login
+from chatload.swarm.machine import refuse_beyond_limits
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -95,11 +99,14 @@ class Run:
         self._ended = self._sources = self._quiet = 0
         self._stop_asked = False
         self._stop_lock = RLock()
+        self._ceiling: Ceiling | None = None
         if self.is_worker:
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
             # which may make the master stop inside its only listener, deaf to them from then on.
             environment.events.quitting.add_listener(self._stop_worker)
+        else:
+            self.runner.start = self._starter(self.runner.start)
         if self.is_master:
             self.runner.register_message(FACTS, self._on_facts)
 
@@ -108,19 +115,23 @@ class Run:
     def check(self) -> None:
         """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
         options = self.environment.parsed_options
-        plan = make_plan(options, self.environment.host or options.host)
+        plan = make_plan(options, host_with_login(self.environment))
         check_users(self.environment.user_classes, plan.workload)
+        refuse_above(plan.rules, options.num_users or 1, plan.settings)
         if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
             raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
+        refuse_beyond_limits(options)
         preflight(plan)
 
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
         options = self.environment.parsed_options
-        if not self.is_worker:
+        if self.is_worker:
+            plan = make_plan(options, options.host_with_login, [options.agreed_host])
+        else:
             # Workers get it with the options, that is with every spawn message, also those that come late.
             options.arrivals_shared = (self.runner.target_user_count, time.time())
-        plan = make_plan(options, self.environment.host)
+            plan = make_plan(options, host_with_login(self.environment))
         self.plan = plan if self.steering is None else self.steering.begin(plan)
         check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
@@ -129,6 +140,9 @@ class Run:
         self._sources = self._quiet = 0
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
+            self._tell_workers(options, self.plan)
+            refuse_above(self.plan.rules, options.num_users or 1, self.plan.settings)
+            self._ceiling = Ceiling(self.plan.rules, time.monotonic())
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
             if self.steering is not None:
@@ -145,6 +159,24 @@ class Run:
             self.monitor.start()
         self._flusher = gevent.spawn(self._flush_for_ever)
         self.course.begin()
+
+    def _tell_workers(self, options: Any, plan: Plan) -> None:
+        """What workers cannot know by themselves goes with Locust's options, which every one of them gets: the host's
+        login, which Locust's own message has no longer, and what this machine's chatload.toml agrees to."""
+        options.host_with_login = host_with_login(self.environment)
+        options.agreed_host = plan.host if plan.owner_agrees else ""
+
+    def _starter(self, start: Callable[..., None]) -> Callable[..., None]:
+        """Locust's own start, also for changing the number of users of a run, that never starts more than may be."""
+
+        def start_at_most(user_count: int, spawn_rate: float, *more: Any, **named: Any) -> None:
+            most = None if self.plan is None else self.plan.rules.max_sessions
+            if most is not None and user_count > most:
+                log.warning("chatload: %d users asked for, %d is the ceiling on sessions", user_count, most)
+                user_count = most
+            start(user_count, spawn_rate, *more, **named)
+
+        return start_at_most
 
     # -- what users ask for ----------------------------------------------------------------------
 
@@ -198,6 +230,7 @@ class Run:
         if self._progress is not None:
             self._progress.show(self.moment())
         if not final:
+            self._stop_at_ceiling(books)
             self._abort_if_hopeless(books)
             self._stop_if_over(books)
 
@@ -217,6 +250,13 @@ class Run:
         # Facts of what arrived last may still be on their way.
         self._quiet = self._quiet + 1 if over and books.started == books.verdicts.total() else 0
         if self._quiet * FLUSH_S > _QUIET_S:
+            self._ask_to_stop()
+
+    def _stop_at_ceiling(self, books: Books) -> None:
+        why = "" if self._ceiling is None else self._ceiling.exceeded(books, time.monotonic())
+        if why and not self._stop_asked:
+            log.warning("chatload: the run is stopped: %s", why)
+            self._note(CEILING, why)
             self._ask_to_stop()
 
     def _keep(self, facts: dict[str, Any], worker: str) -> None:

@@ -22,6 +22,7 @@ _OWN = (
     "dialect",
     "script",
     "transport",
+    "insecure",
     "chats",
     "chat_seed",
 )

@@ -20,7 +20,9 @@ import gevent.ssl
 from gevent.lock import BoundedSemaphore
 
 from chatload.errors import UsageError
+from chatload.protocol.address import is_private
 from chatload.protocol.wire import Detail, WireRequest, WireResult
+from chatload.target import Admits, NotAgreedError
 
 #: How long a resolved name, and one that could not be resolved, is believed (seconds).
 NAME_TTL_S = 30.0
@@ -51,7 +53,8 @@ class Endpoint:
     """Where every chat of a process connects to, with what they share: names and TLS context.
 
     verify: whether the server's certificate must be good. ca_file: PEM file of the authorities to
-    believe in place of the system's. client_cert: PEM file with our own certificate and its key.
+    believe in place of the system's. client_cert: PEM file with our own certificate and its key. admits: asked of
+    every address before it is connected to (see `require_agreed`); loopback and private ones by default.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Endpoint:
         ca_file: str | None = None,
         client_cert: str | None = None,
         clock: Clock = time.monotonic,
+        admits: Admits = is_private,
     ) -> None:
         parts, port = _split(url)
+        self.admits = admits
         self.tls = parts.scheme == "https"
         self.host = parts.hostname or ""
         self.port = port or (443 if self.tls else 80)
@@ -120,8 +125,12 @@ class Endpoint:
 
     def _resolve(self) -> None:
         try:
-            self._names = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
-        except gevent.socket.gaierror as error:
+            found: list[Address] = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
+            # What was agreed to is an owner, not a name: one that leads elsewhere since is not followed.
+            if not all(self.admits(str(row[4][0])) for row in found):
+                raise NotAgreedError
+            self._names = found
+        except (gevent.socket.gaierror, NotAgreedError) as error:
             self._names = error
         except OSError as error:  # of the resolver's own doing, in errnos that mean something else elsewhere
             self._names = gevent.socket.gaierror(gevent.socket.EAI_SYSTEM, str(error))
@@ -179,6 +188,8 @@ def detail_of(error: OSError) -> Detail:
         return Detail.TLS
     if isinstance(error, gevent.socket.gaierror):
         return unless_short(Detail.NAME)
+    if isinstance(error, NotAgreedError):
+        return Detail.NOT_AGREED
     return _BY_ERRNO.get(error.errno or 0) or unless_short(Detail.FAILED)
 
 

@@ -24,6 +24,7 @@ from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options
 from chatload.swarm.driver import Driver
 from chatload.swarm.live import attach
+from chatload.swarm.login import hide_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
 
@@ -120,6 +121,7 @@ _environments: list[Environment] = []
 @events.init.add_listener
 def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
+    hide_login(environment)
     run = run_of(environment)
     parsed: Any = environment.parsed_options
     if run.is_worker or parsed is None:

@@ -4,7 +4,7 @@ from itertools import islice, takewhile
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -85,6 +85,7 @@ PIECES = st.lists(st.tuples(st.floats(1e-3, 1e5), RATES, RATES), min_size=1, max
 
 
 @given(PIECES, st.floats(0, 1, exclude_min=True))
+@example([(1.0, 0.0, 1.0)], 5e-324)
 def test_the_inverse_is_the_inverse(drawn, share):
     at, pieces = 0.0, []
     for length, first, last in drawn:

@@ -33,6 +33,9 @@ def test_a_limit_is_found_by_the_thresholds_that_stand_where_none_are_given(limi
     result, search = find(Server(limit=limit))
     assert (result.kind, result.held, result.not_held, result.confirmed) == ("limit", limit, limit + 1, True)
     assert "GetMessages.latency.p95 < 100 ms" in map(str, search.thresholds)
+    failed = next(i for i, step in enumerate(search.steps) if step.outcome == "not held")
+    after = {step.load for step in search.steps[failed:]}
+    assert after <= {search.steps[failed].load, limit, limit + 1}, "no other load was tried than the plateau and above"
 
 
 @settings(BUDGET, max_examples=12)

@@ -61,6 +61,14 @@ def test_saturation_without_a_fall_has_no_peak() -> None:
     assert usl is not None and usl.peak is None
 
 
+def test_a_fall_that_the_law_does_not_fit_names_no_peak_either() -> None:
+    """A straight line to 110, then a collapse: as the simulator's knee really gave it."""
+    line = {n: [0.2 * n * (1 + d) for d in (-0.02, 0.0, 0.02)] for n in (20, 40, 80, 90, 95, 100, 105, 110)}
+    usl = fit({**line, 120: [18.0, 18.4, 18.8], 160: [7.0, 12.4, 20.0]})
+    assert usl is not None and usl.peak is None
+    assert usl.why.startswith("no peak named: throughput had fallen at 160 sessions, but")
+
+
 def test_three_loads_are_too_few() -> None:
     assert fit(measured((1.0, 0.02, 0.0001), LOADS[:3])) is None
     assert fit({**measured((1.0, 0.02, 0.0001), LOADS[:3]), 99: []}) is None
