@@ -84,8 +84,11 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Every session's record, in the order they were kept, a few in memory at a time."""
-        for row in self._rows(f"SELECT {', '.join(COLUMNS)} FROM sessions ORDER BY rowid"):
-            record = SessionRecord(*row)
+        kept = {name for (name,) in self._rows("SELECT name FROM pragma_table_info('sessions')")}
+        names = [name for name in COLUMNS if name in kept]  # runs of older formats lack the newest
+        quoted = ", ".join(f'"{name}"' for name in names)
+        for row in self._rows(f"SELECT {quoted} FROM sessions ORDER BY rowid"):
+            record = SessionRecord(**dict(zip(names, row, strict=True)))
             for name in TRUTHS:
                 setattr(record, name, bool(getattr(record, name)))
             yield record
