@@ -15,8 +15,8 @@ from chatload.session.policy import WIDGET_INTERVAL_S
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
 SCHEMA_VERSION = 1
-HEADINGS = ("interval", "part", "sessions", "dropped", "at least", "at most", "margin p1", "req/s", "word")
-MODEL_HEADINGS = ("interval", "part", "sessions", "dropped", "at least", "at most", "the run's bounds")
+HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "word")
+MODEL_HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "the run's bounds")
 _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "undecided", "invalid": "invalid"}
 _CHATS = 1000
 #: What no sweep can say; reports print it.
@@ -166,7 +166,7 @@ def rows(tuning: Tuning) -> Iterator[tuple[str, ...]]:
     for arm in tuning.arms:
         yield (
             *(interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), dropped(arm)),
-            *(_down(arm.lower), _up(arm.upper), words.seconds(arm.margin_p1_s)),
+            *(_bounds(arm), words.seconds(arm.margin_p1_s)),
             *("" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}", word(arm, tuning)),
         )
 
@@ -179,7 +179,7 @@ def model_rows(report: TuneReport) -> Iterator[tuple[str, ...]]:
         agrees = "" if own is None else "agree" if overlap(arm, own) else "differ"
         yield (
             *(interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), dropped(arm)),
-            *(_down(arm.lower), _up(arm.upper), agrees),
+            *(_bounds(arm), agrees),
         )
 
 
@@ -191,10 +191,14 @@ def overlap(one: Arm, other: Arm) -> bool:
 def bounds_note(tuning: Tuning) -> str:
     """What the columns mean."""
     return (
-        f"at least, at most: bounds of the drop rate, each at {100 * tuning.confidence:g} % confidence. margin p1: "
+        f"drop rate: its exact bounds, each at {100 * tuning.confidence:g} % confidence. margin p1: "
         "what 99 of 100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. "
         "Tested from the shortest up, until one does not pass; so no correction for many looks is needed."
     )
+
+
+def _bounds(arm: Arm) -> str:
+    return f"{_down(arm.lower).removesuffix(' %')} to {_up(arm.upper)}"
 
 
 def _up(share: float) -> str:
