@@ -243,6 +243,19 @@ def _judged(least: int, most: int, n: int, counted: Tally, target: float, confid
     return "inconclusive", sessions_needed(least, n, target, confidence, most)
 
 
+def agree(one: Arm, other: Arm, confidence: float = CONFIDENCE) -> bool:
+    """Whether the same drop rate explains both arms: their bounds, unproven drops counted in both, have one in
+    common. Drops that may be the generator's may be counted or not."""
+    least, most = (
+        [bound(k, arm.sessions, confidence) for arm, k in ((one, k_one), (other, k_other))]
+        for bound, k_one, k_other in (
+            (lower, one.most - one.suspects, other.most - other.suspects),
+            (upper, one.most, other.most),
+        )
+    )
+    return max(least) <= min(most)
+
+
 def blamed(arm: Arm) -> Iterator[tuple[str, int]]:
     """What the drops of an arm were put down to, the most frequent first."""
     causes: Counter[str] = Counter(arm.blames)

@@ -9,14 +9,14 @@ from importlib import resources
 from typing import Any
 
 from chatload import __version__
-from chatload.analysis.tuning import Arm, Tuning, blamed
+from chatload.analysis.tuning import Arm, Tuning, agree, blamed
 from chatload.report import words
 from chatload.session.policy import WIDGET_INTERVAL_S
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
 SCHEMA_VERSION = 1
 HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "word")
-MODEL_HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "the run's bounds")
+MODEL_HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "the run")
 _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "undecided", "invalid": "invalid"}
 _CHATS = 1000
 #: What no sweep can say; reports print it.
@@ -172,20 +172,15 @@ def rows(tuning: Tuning) -> Iterator[tuple[str, ...]]:
 
 
 def model_rows(report: TuneReport) -> Iterator[tuple[str, ...]]:
-    """An arm of the model a row, under MODEL_HEADINGS, and whether the run's bounds overlap it."""
+    """An arm of the model a row, under MODEL_HEADINGS, and whether the run agrees with it."""
     seen = {arm.fraction: arm for arm in report.tuning.arms}
     for arm in () if report.model is None else report.model.arms:
         own = seen.get(arm.fraction)
-        agrees = "" if own is None else "agree" if overlap(arm, own) else "differ"
+        agrees = "" if own is None else "agree" if agree(arm, own, report.tuning.confidence) else "differ"
         yield (
             *(interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), dropped(arm)),
             *(_bounds(arm), agrees),
         )
-
-
-def overlap(one: Arm, other: Arm) -> bool:
-    """Whether the bounds of two arms have a drop rate in common."""
-    return max(one.lower, other.lower) <= min(one.upper, other.upper)
 
 
 def bounds_note(tuning: Tuning) -> str:

@@ -84,7 +84,7 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
               chatload tune --host URL --target 0.1% --sweep 0.5,0.8,0.9 -- --processes 2
               chatload tune --run reports/20260101T000000Z-tune --target 2%
     """
-    limit = _limit(target)
+    limit = limit_of(target)
     make_gate((), percent=confidence)
     if run is None:
         run = _sweep(given, limit, confidence / 100)
@@ -118,7 +118,7 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
     return TuneReport(tuning, str(run), tuple(notes), model)
 
 
-def _limit(target: str) -> float:
+def limit_of(target: str) -> float:
     """The drop rate in "1%", "0.01" or "dropped.rate < 1%". Raises UsageError."""
     threshold = parse(target if "<" in target or ">" in target else f"{METRIC} < {target}")
     if threshold.metric.name != METRIC or threshold.op != "<":

@@ -35,8 +35,13 @@ def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
         command(options, more), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )
 
+    asked: list[int] = []
+
     def hand_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(signal.SIGINT)
+        # Python raises SIGINT in whatever greenlet runs, be it the one that writes; Locust handles SIGTERM apart.
+        if not asked:
+            asked.append(number)
+            child.terminate()
 
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -22,8 +22,14 @@ def groups(settings, numbers):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", ()), (None, ()), ("0.9", (0.9,)), (" 1.02, .5 ,0.9,", (0.5, 0.9, 1.02)), (DEFAULT_SWEEP, (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02))],
-)  # fmt: skip
+    [
+        ("", ()),
+        (None, ()),
+        ("0.9", (0.9,)),
+        (" 1.02, .5 ,0.9,", (0.5, 0.9, 1.02)),
+        (DEFAULT_SWEEP, (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02)),
+    ],
+)
 def test_fractions_are_read_and_sorted(text, expected):
     assert fractions_in(text) == expected
 
