@@ -33,6 +33,10 @@ from scipy.stats import rankdata
 #: A stretch between jumps has at least so many blocks, and a series at most so many jumps.
 _LEAST, _MOST_JUMPS = 3, 6
 _PERMUTATIONS = 1999
+#: Ranks that are all alike leave less than this when a line is taken away.
+_NOTHING = 1e-9
+#: What is fitted before neighbours are compared: a level, a line and a bend.
+_FITTED = 3
 
 _Array = NDArray[np.float64]
 
@@ -114,15 +118,17 @@ def _residuals(times: _Array, values: _Array, cuts: list[int], slope: float) -> 
 def _inflation(residuals: _Array) -> float:
     """By how much resemblance between neighbours multiplies the variance of a rank statistic; from 1 on."""
     n = len(residuals)
-    ranks = rankdata(residuals)
+    # A slow change need not be a line; what bends it is no resemblance of the noise.
+    bend = np.polynomial.Polynomial.fit(np.arange(n), residuals, 2)(np.arange(n))
+    ranks = rankdata(residuals - bend)
     ranks = ranks - ranks.mean()
     total = float(ranks @ ranks)
     if total <= 0:
         return 1.0
     added = 0.0
     for lag in range(1, n // 4 + 1):
-        # A correlation estimated about its own mean is too small by about 1/n at any lag.
-        correlation = float(ranks[:-lag] @ ranks[lag:]) / total + 1 / n
+        # A correlation estimated about what was fitted is too small by about so much at any lag.
+        correlation = float(ranks[:-lag] @ ranks[lag:]) / total + _FITTED / n
         if correlation <= 0:
             break
         added += (n - lag) * (n - lag - 1) * (n - lag - 2) * correlation
@@ -137,7 +143,8 @@ def _next_cut(times: _Array, values: _Array, cuts: list[int], level: float) -> i
     if not places:
         return None
     slope = float(np.median(_pairs(times, values, cuts)[0]))
-    known = np.column_stack([*(_steps(n, edges[:-1])), times])
+    # A bend is no jump either.
+    known = np.column_stack([*(_steps(n, edges[:-1])), times, times**2])
     basis = np.linalg.qr(known)[0]
     steps = _steps(n, places)
     steps = np.array([step - basis @ (basis.T @ step) for step in steps])
@@ -162,5 +169,5 @@ def _fits(basis: _Array, steps: _Array, scores: _Array) -> _Array:
     """Of each row of scores (rows) the part that each step (columns) explains of what the basis leaves."""
     left = scores - (scores @ basis) @ basis.T
     total = np.sum(left * left, axis=1, keepdims=True)
-    explained: _Array = (left @ steps.T) ** 2 / np.where(total > 0, total, np.inf)
+    explained: _Array = (left @ steps.T) ** 2 / np.where(total > _NOTHING, total, np.inf)
     return explained

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Literal
 
 from chatload.analysis.metrics import Facts, metric_named
@@ -163,14 +164,24 @@ class Tuning:
 
 
 def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
-    """The sessions of each arm, by its fraction, ascending; sessions without an arm are left out."""
+    """The sessions of each arm, by its fraction, ascending; sessions without an arm are left out.
+
+    Raises UsageError for a group that is not an arm of a sweep.
+    """
     by_group: dict[str, Tally] = {}
     for record in records:
         if record.group:
             if record.group not in by_group:
                 by_group[record.group] = Tally()
             by_group[record.group].add(record)
-    return dict(sorted((fractions_in(group)[0], counted) for group, counted in by_group.items()))
+    return dict(sorted(((_fraction(group), counted) for group, counted in by_group.items()), key=itemgetter(0)))
+
+
+def _fraction(group: str) -> float:
+    found = fractions_in(group)
+    if len(found) != 1:
+        raise UsageError(f"not a sweep: no part of a timeout in the group {group!r}")
+    return found[0]
 
 
 def tune(

@@ -321,7 +321,7 @@ class ChatSession:
         sent, received = exchange.sent_at, exchange.received_at
         self._recent.append(Contact(operation, due, sent, received, exchange.reply.outcome.value))
         if sent is not None:
-            record.contacts += 1
+            record.contacts += 1 + exchange.resent
         self._book_time(operation, due, exchange, held_s)
         self._ready = self._now = received
         if operation != "RequestChat":
@@ -337,6 +337,8 @@ class ChatSession:
         if operation == "GetMessages":
             books.lateness.add(lateness)
         outcome = exchange.reply.outcome
+        if exchange.resent:
+            trail.resent(exchange, held_s)
         if outcome is Outcome.FINE:
             books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s)))
         elif not exchange.reply.ended:

@@ -22,6 +22,7 @@ _OWN = (
     "dialect",
     "script",
     "transport",
+    "insecure",
     "chats",
     "chat_seed",
 )
@@ -55,6 +56,7 @@ def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
         "chat_length": plan.settings.script.chat_length.mean(),
         **{name: getattr(options, name) for name in _OWN},
         **({"sweep": [float(arm.group) for arm in plan.settings.arms]} if plan.settings.arms else {}),
+        **({"workload": "open", **plan.workload.settings} if plan.workload else {}),
         **plan.gate.settings(),
         "users": options.num_users,
         "spawn_rate": options.spawn_rate,

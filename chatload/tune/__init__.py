@@ -99,9 +99,10 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
     """Judge the sweep in `run`. Raises UsageError where it is none, or cannot be read."""
     with RunReader.open(run) as reader:
         settings = reader.settings
-        timeout = settings.get("flex_disconnect_timeout")
-        if not settings.get("sweep") or not isinstance(timeout, int | float):
+        timeout, sweep = settings.get("flex_disconnect_timeout"), settings.get("sweep")
+        if not isinstance(timeout, int | float) or timeout <= 0 or not isinstance(sweep, list) or not sweep:
             raise UsageError(f"{run}: not a sweep", "make one with chatload tune --host URL")
+        fractions = fractions_in(",".join(map(str, sweep)))
         books = reader.books()
         # Drops that may be the generator's are weighed arm by arm.
         books.suspects = 0
@@ -109,7 +110,7 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         problems = invalid_reasons(books)
         problems += find_imbalances(reader.books_by_worker(), by_verdict, reader.incidents(), finished)
         duration = (reader.ended_at or 0.0) - (reader.started_at or 0.0) if finished else 0.0
-        tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, settings["sweep"])
+        tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, fractions)
         bursts = summarize(reader)["bursts"]["bursts"]
         model = None if faults is None else _model(reader, faults, tuning)
     notes = []
@@ -148,7 +149,7 @@ def _model(reader: RunReader, faults: Path, tuning: Tuning) -> Tuning:
     from chatload.tune.model import model_of
 
     records = model_of(reader, faults)
-    return judge(tally(records), tuning.timeout_s, tuning.target, tuning.confidence, 0.0, (), reader.settings["sweep"])
+    return judge(tally(records), tuning.timeout_s, tuning.target, tuning.confidence)
 
 
 def _write(report: TuneReport, run: Path, as_json: bool) -> None:
