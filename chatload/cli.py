@@ -20,6 +20,7 @@ from chatload.errors import ChatloadError, UsageError
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.compare_command:compare",
+    "forecast": "chatload.forecast_command:forecast",
     "plan": "chatload.plan_command:plan",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
@@ -88,6 +89,7 @@ def main() -> None:
       chatload export RUN sessions > sessions.csv          one row a session
       chatload compare BASE... -- NEW...                   better or worse than before
       chatload plan --chats-per-hour N --run RUN           how many servers that needs
+      chatload forecast RUN --sessions 100000              what loads never run would bring
 
     Exit codes: 0 passed, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its books do
     not balance or the ledger contradicts it, 4 inconclusive.
