@@ -21,22 +21,22 @@ class RoundTrips:
     distribution", IEEE Transactions on Software Engineering 17 (1991)): one uniform number a draw.
     """
 
-    __slots__ = ("_alias", "_keep", "_size", "count", "values")
+    __slots__ = ("table",)
 
     def __init__(self, histogram: Histogram, factor: float = 1.0) -> None:
         """factor: every round trip is this much longer than it was measured."""
         bins = list(histogram.bins())
         least, most = histogram.minimum or 0.0, histogram.maximum or 0.0
-        self.values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
-        self.count = histogram.count
-        self._size = len(self.values)
-        self._keep, self._alias = _aliased([n for _, _, n in bins] or [1])
+        values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
+        #: Values, how much of each place is its own, whose the rest is, and how many there are.
+        self.table = (values, *_aliased([n for _, _, n in bins] or [1]), len(values))
 
     def draw(self, random: Random) -> float:
         """One round trip, seconds."""
-        place = random.random() * self._size
+        values, keep, alias, size = self.table
+        place = random.random() * size
         number = int(place)
-        return self.values[number if place - number < self._keep[number] else self._alias[number]]
+        return values[number if place - number < keep[number] else alias[number]]
 
 
 def _aliased(counts: Sequence[int]) -> tuple[list[float], list[int]]:

@@ -100,6 +100,7 @@ def hold(job: Job) -> Crowd:
             solo.customer(number, starts_at, job.stop_at)
             crowd.customers_s += job.stop_at - starts_at
         crowd.customers += 1
+    solo.close()
     return crowd
 
 

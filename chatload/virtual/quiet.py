@@ -131,48 +131,57 @@ class _Quiet(ChatSession):
         trips, gaps, uniform = solo.ledger.trips, solo.ledger.gaps, random.random
         calls: list[tuple[float, float, float]] = []
         now, due, last_tick = self._now, self._refresh_due, clock.last_tick
+        tick = floor((due - anchor) / interval + EXACT)
         trail_sent, trail_received, heard = trail.sent, trail.received, chat.last
-        odds, odds_until = None, -inf
+        widest = -inf if trail.widest is None else trail.widest[1]
+        until, odds_until = min(until, stop_at), -inf
         while due < until:
             sent = due if due > now else now
-            if sent >= stop_at:
-                break
-            if sent >= odds_until or odds is None:
+            if sent >= odds_until:
                 odds = solo.odds(_POLL, sent)
-                odds_until, draw, clear = solo.odds_until, odds.draw, odds.clear
+                odds_until, clear = solo.odds_until, odds.clear
+                values, keep, alias, size = odds.round_trips.table
             drawn = uniform()
-            trip = draw(random)
+            place = uniform() * size  # as RoundTrips.draw
+            number = int(place)
+            trip = values[number if place - number < keep[number] else alias[number]]
             at, over = sent + trip / 2, sent + trip
             if (
                 drawn < clear
-                or trip > timeout_s
                 or at >= quiet_until
-                or at > heard + server_timeout_s
                 or over >= stop_at
+                or trip > timeout_s
+                or at > heard + server_timeout_s
             ):
                 solo.peeked = drawn, trip
                 break
             if at > heard:
                 heard = at
-            last_tick = max(last_tick, floor((due - anchor) / interval + EXACT))
+            if tick > last_tick:
+                last_tick = tick
             trips.append(over - sent)
             gap = over - trail_sent
             gaps.append(gap)
-            if trail.widest is None or gap > trail.widest[1]:
-                trail.widest = (max(0.0, sent - trail_received), gap)
-            trail_sent, trail_received = sent, over
+            if gap > widest:
+                widest, trail.widest = gap, (max(0.0, sent - trail_received), gap)
             calls.append((due, sent, over))
-            now = over
+            trail_sent, now = sent, over
+            trail_received = over
             if kind == "fixed":
-                passed = floor((now - anchor) / interval)
-                tick = max(last_tick + 1, passed if anchor + passed * interval >= now else passed + 1)
+                tick = last_tick + 1
                 due = anchor + tick * interval
-            elif kind == "fraction":
-                due = sent + interval
+                if now > due:
+                    passed = floor((now - anchor) / interval)
+                    tick = max(tick, passed if anchor + passed * interval >= now else passed + 1)
+                    due = anchor + tick * interval
             else:
-                clock.saw(over - sent)
-                clock.contact_sent, clock.last_tick = sent, last_tick
-                due = policy.next_refresh(clock, now)
+                if kind == "fraction":
+                    due = sent + interval
+                else:
+                    clock.saw(over - sent)
+                    clock.contact_sent = sent
+                    due = policy.next_refresh(clock, now)
+                tick = floor((due - anchor) / interval + EXACT)
         if calls:
             if kind != "deadline":
                 for _, sent, over in calls[-RTT_WINDOW:]:

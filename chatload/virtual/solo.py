@@ -38,7 +38,7 @@ OnFailure = Callable[[float, str], None]
 
 
 class Solo:
-    """Holds the chats of one customer after another."""
+    """Holds the chats of one customer after another; the books are whole once it is closed."""
 
     def __init__(
         self,
@@ -73,6 +73,9 @@ class Solo:
             self._on_session(session)
             if not session.record.chat_id:
                 self.now += PAUSE_AFTER_REFUSAL_S
+
+    def close(self) -> None:
+        """All customers were held: the books are whole."""
         self.ledger.close()
 
     def session(self, seed: int) -> ChatSession:

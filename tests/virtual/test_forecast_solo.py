@@ -58,6 +58,7 @@ def image(make, policy, persona="strict", customers=12, **more):
     solo = make(settings, Weather(conditions(**more)), books, lambda session: records.append(session), seed=3)
     for number in range(customers):
         solo.customer(number, number / customers, 200.0)
+    solo.close()
     assert books.balanced()
     rows = [[session.record.to_dict(), timeline and timeline.to_dict()]
             for session in records for timeline in [session.timeline()]]  # fmt: skip
@@ -83,7 +84,7 @@ def test_most_refreshes_are_skimmed():
 
     settings = SessionSettings(make_policy("fixed", 5.0, 1.0), 2.0, SCRIPT)
     books = Books()
-    Counting(settings, Weather(conditions(stretches=(Stretch(0.0, {"": Odds(trips(0.02))}),))), books, id).customer(
-        1, 0.0, 3000.0
-    )
+    solo = Counting(settings, Weather(conditions(stretches=(Stretch(0.0, {"": Odds(trips(0.02))}),))), books, id)
+    solo.customer(1, 0.0, 3000.0)
+    solo.close()
     assert steps["GetMessages"] < 0.25 * books.sent["GetMessages"]
