@@ -6,12 +6,16 @@ from random import Random
 import orjson
 import pytest
 
+from chatload.protocol.reply import ResponseNames, parse_payload
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
 from chatload.session.personas import new_session
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
 from chatload.session.settings import SessionSettings
+from chatload.simulator.config import SimulatorConfig
+from chatload.simulator.model import ChatService
+from chatload.virtual import lean_server
 from chatload.virtual.conditions import Agents, Conditions, Odds, Stretch, Weather
 from chatload.virtual.solo import Solo
 
@@ -88,3 +92,46 @@ def test_most_refreshes_are_skimmed():
     solo.customer(1, 0.0, 3000.0)
     solo.close()
     assert steps["GetMessages"] < 0.25 * books.sent["GetMessages"]
+
+
+class FullServer(Solo):
+    """The same customers at the simulator's own model."""
+
+    def session(self, seed):
+        return new_session(self.settings, self.books, seed, self.now)
+
+    def _process(self, at, request):
+        if request.operation == "RequestChat":
+            config = SimulatorConfig(
+                flex_disconnect_timeout_s=self.settings.timeout_s, agent_wait_s=(0.8, 0.8), agent_answer_s=(0.7, 0.7),
+                agent_leaves_chance=1.0, agent_leaves_after_s=(20.0, 20.0), idle_alert_s=0.0,
+                keeps_ended_s=self.settings.keeps_ended_s, dropped_answer=self._conditions.dropped_answer,
+            )  # fmt: skip
+            self.service, self.chat = ChatService(config), True
+        fields = request.fields
+        answer = self.service.process(at, request.operation, fields.get("chat_id"), fields)
+        return parse_payload(ResponseNames(), answer.payload, request.inherited)
+
+
+@pytest.mark.parametrize("dropped_answer", ["0/true", "2"])
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_the_lean_server_gives_every_chat_the_fate_that_the_simulators_gives_it(policy, dropped_answer, monkeypatch):
+    # The two draw differently: here agents come, answer and leave after fixed times.
+    monkeypatch.setattr(lean_server, "around", lambda mean, random: mean)
+    monkeypatch.setattr(lean_server, "age_of", lambda hazard, random: 20.8 if hazard else float("inf"))
+
+    def fates(make):
+        settings = SessionSettings(make_policy(*policy), 2.0, SCRIPT)
+        books, found = Books(), []
+        agents = Agents(0.8, 0.7, leaving=((0.0, 1.0),))
+        weather = Weather(conditions(dropped_answer=dropped_answer, agents=agents))
+        solo = make(settings, weather, books, lambda session: found.append(session.record), seed=7)
+        for number in range(8):
+            solo.customer(number, 0.1 * number, 300.0)
+        solo.close()
+        return [(r.verdict, r.blame, r.why, r.started_at, r.ended_at, r.gap_lower_s, r.requests, r.messages_sent,
+                 r.messages_received) for r in found]  # fmt: skip
+
+    lean = fates(Solo)
+    assert lean == fates(FullServer)
+    assert {"ended_by_agent", "completed"} < {fate[0] for fate in lean}
