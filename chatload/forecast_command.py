@@ -222,8 +222,17 @@ def _fitted(fitted: Fitted) -> dict[str, Any]:
         "agents_join_s": conditions.agents.join_s,
         "agents_answer_s": conditions.agents.answer_s,
         "dropped_answer": conditions.dropped_answer,
-        "incidents": [{"start_s": start, "end_s": end} for start, end in fitted.incidents],
+        "incidents": [
+            {"start_s": start, "end_s": end, "reaches": reaches}
+            for (start, end), reaches in zip(fitted.incidents, _reaches(fitted), strict=True)
+        ],
     }
+
+
+def _reaches(fitted: Fitted) -> list[float]:
+    """By incident, the part of its failed requests that the server took all the same."""
+    found = {stretch.incident: stretch.reaches for stretch in fitted.conditions.stretches}
+    return [found[number] for number in range(len(fitted.incidents))]
 
 
 def _assumed(fitted: Fitted, growth: float) -> Iterator[str]:
@@ -236,6 +245,12 @@ def _assumed(fitted: Fitted, growth: float) -> Iterator[str]:
         yield f"round trips, {measured}, grow {growth:g} times for ten times the sessions, as --latency-growth says"
     yield "the server sees a request half a round trip after it left"
     yield "a failed request did not reach the chat: the reading in which most are dropped"
+    for (start, _), reaches in zip(fitted.incidents, _reaches(fitted), strict=True):
+        if reaches:
+            yield (
+                f"but {100 * reaches:.0f} % of those in the incident from {start:.1f} s on did, by when they were "
+                "given up: found by replaying, so that it drops as many as it did"
+            )
     if fitted.incidents:
         spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in fitted.incidents)
         yield f"incidents come again every {duration(conditions.length_s)} as they came in the run: {spans}"

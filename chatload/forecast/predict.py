@@ -188,6 +188,9 @@ def _range(fitted: Fitted, crowd: Crowd, accepted: int) -> tuple[float, float]:
     Incidents come as a Poisson process as often as it may be, by its exact interval; each drops what it did.
     """
     calm_low, calm_high = interval(crowd.drops[CALM], accepted)
+    # What calm did to the run's own sessions may be as much as they let it be, whatever is held here.
+    calm = max(fitted.measured.late + fitted.measured.unproven - sum(fitted.drops), 0)
+    calm_high = max(calm_high, interval(calm, fitted.measured.accepted)[1])
     count = fitted.conditions.incidents()
     if not count:
         return calm_low, calm_high

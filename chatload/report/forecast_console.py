@@ -13,7 +13,10 @@ from chatload.report.forecast_text import Report
 from chatload.report.plan_console import _markdown_table, _table
 from chatload.store.writer import replacing
 
-_SPLIT = "where the drops come from: parts of the sessions outside incidents, and that each one of the run's drops"
+_SPLIT = (
+    "where the drops come from: calm, in % of all chats; each incident of the run, in % of the sessions open; and what "
+    "the rate may be given how little a run of that length shows"
+)
 
 
 def render_forecast(report: Report, stream: IO[str], width: int = 80) -> None:
@@ -21,10 +24,10 @@ def render_forecast(report: Report, stream: IO[str], width: int = 80) -> None:
     console = _console(stream, width)
     with console.capture() as captured:
         good = report["goodness"]["reproduces"]
-        _line(console, text.answer(report), "bold" if good else "bold red")
-        console.print()
         _line(console, text.fit_line(report), "green" if good else "red")
         _table(console, text.GOODNESS, text.goodness_rows(report), last_left=True)
+        console.print()
+        _line(console, text.answer(report), "bold" if good else "bold red")
         if report["predictions"]:
             _table(console, text.PREDICTIONS, text.prediction_rows(report))
             console.print()
@@ -54,8 +57,9 @@ def write_markdown(report: Report, path: str | Path) -> None:
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield from (f"### {_escaped(text.answer(report))}", "", f"{_escaped(text.fit_line(report))}.", "")
+    yield from (f"### {_escaped(text.fit_line(report))}", "")
     yield from _markdown_table(text.GOODNESS, text.goodness_rows(report))
+    yield from (f"**{_escaped(text.answer(report))}**", "")
     if report["predictions"]:
         yield from _markdown_table(text.PREDICTIONS, text.prediction_rows(report))
         yield from (f"{_SPLIT[0].upper()}{_SPLIT[1:]}.", "")

@@ -13,7 +13,7 @@ from chatload.report.words import duration, number, percent, plural, seconds
 SCHEMA_VERSION = 1
 GOODNESS = ("of the run", "measured", "reproduced", "may be", "")
 PREDICTIONS = ("sessions", "refresh", "requests/s", "dropped", "95 % of it", "margin p1")
-INCIDENTS = ("sessions", "refresh", "calm", "each incident", "given few incidents")
+INCIDENTS = ("sessions", "refresh", "calm", "each incident", "so short a run")
 _NAMES = {
     "requests_per_s": "requests per second", "dropped.rate": "dropped", "dropped_late.rate": "of it dropped_late",
 }  # fmt: skip
@@ -116,7 +116,7 @@ def share(part: float) -> str:
 
 
 def _per_s(rate: float) -> str:
-    return f"{rate:.3g}" if rate < 1000 else number(round(rate))
+    return f"{rate:.1f}" if rate < 1000 else number(round(rate))
 
 
 def _s(value: float | None) -> str:
