@@ -18,7 +18,7 @@ from chatload import __version__, exit_codes
 from chatload.errors import ChatloadError, UsageError
 from chatload.forecast.crowds import Holder, holders
 from chatload.forecast.fit import Fitted, fit
-from chatload.forecast.predict import REPLAYS, Goodness, Question, predict, reproduce
+from chatload.forecast.predict import Goodness, Question, predict, reproduce
 from chatload.report import forecast_text as text
 from chatload.report.forecast_console import render_forecast, write_markdown
 from chatload.report.summary import summarize
@@ -147,7 +147,7 @@ def _report(
     sessions = [_whole(number) for number in asked["sessions"]]
     fitted = fit(reader, holder, asked["script"], say)
     policies = list(_policies(fitted.settings.policy, asked))
-    say(f"reproducing the run: {REPLAYS} replays")
+    say("reproducing the run")
     goodness = reproduce(fitted, holder, asked["seed"] + 100)
     predictions = []
     if goodness.reproduces:

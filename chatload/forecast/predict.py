@@ -16,6 +16,8 @@ from chatload.virtual.crowd import CALM, Crowd, Job
 REQUESTS_TOLERANCE = 0.03
 #: Replays that say how good the fit is; each of so many requests at most.
 REPLAYS, REPLAY_REQUESTS = 5, 500_000
+#: A run of fewer requests is held so often: one replay of it is some percent off by chance alone.
+SMALL, OFTEN = 20_000, 25
 #: Customers of a forecast come spread over so much of its time, and over no more than a minute (seconds).
 _RAMP, _RAMP_S = 0.1, 60.0
 
@@ -52,8 +54,9 @@ class Goodness:
         return all(figure.good for figure in self.figures if figure.judged)
 
 
-def reproduce(fitted: Fitted, holder: Holder, seed: int = 100, replays: int = REPLAYS) -> Goodness:
+def reproduce(fitted: Fitted, holder: Holder, seed: int = 100) -> Goodness:
     """Hold the run again, with other random numbers than those it was fitted with."""
+    replays = OFTEN if fitted.measured.requests < SMALL else REPLAYS
     starts = fitted.share(REPLAY_REQUESTS)
     total = Crowd()
     for number in range(replays):

@@ -59,7 +59,7 @@ def test_round_trips_have_the_networks_median_and_tail(fitted):
 
 
 def test_the_run_is_reproduced(fitted, hold):
-    goodness = reproduce(fitted, hold, replays=2)
+    goodness = reproduce(fitted, hold)
     requests, dropped, _ = goodness.figures
     assert fitted.measured.late + fitted.measured.unproven > 20
     assert requests.reproduced == pytest.approx(requests.measured, rel=0.03)
