@@ -10,18 +10,22 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import click
 
 from chatload import __version__, exit_codes
-from chatload.errors import ChatloadError, UsageError
+from chatload.errors import MOST_TEXT, ChatloadError, UsageError
+from chatload.plain_text import PrintableStream, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.compare_command:compare",
+    "doctor": "chatload.doctor_command:doctor",
+    "drift": "chatload.drift_command:drift",
     "forecast": "chatload.forecast_command:forecast",
     "plan": "chatload.plan_command:plan",
+    "probe": "chatload.probe_command:probe",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.demo:demo",
     "options": "chatload.swarm.option_list:options",
@@ -78,6 +82,7 @@ def main() -> None:
     A run is made by Locust with one of the locustfiles, and lands in a folder:
 
     \b
+      chatload doctor --host URL --users N                 what stands in the way of a run
       chatload simulator --flex-disconnect-timeout 45      a chat service to try it on
       locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 
@@ -129,8 +134,24 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
         summary = write_outputs(run, gate)
         written = write_report(reader, summary)
     render(summary, sys.stdout, _width())
+    own = _capacity(written.parent)
     click.echo(f"\nreport: {written}")
-    return exit_code(summary)
+    return exit_code(summary) or own
+
+
+def _capacity(run_dir: Path) -> int:
+    """Where the run was a capacity search: its page anew, what it found, and its exit code."""
+    from chatload.report import capacity
+
+    found = capacity.read_capacity(run_dir)
+    if found is None:
+        return exit_codes.PASSED
+    from chatload.report.capacity_console import render
+    from chatload.report.capacity_html import write_page
+
+    write_page(run_dir, found)
+    render(found, sys.stdout, _width())
+    return capacity.exit_code(found)
 
 
 @main.command()
@@ -178,7 +199,9 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     elif form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
     else:
-        write(run, what, form, sys.stdout)
+        # A file gets what the run has; a terminal would obey it.
+        terminal = cast(IO[str], PrintableStream(sys.stdout))
+        write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout)
 
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
@@ -257,7 +280,7 @@ def _code(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"chatload: {' '.join(message.split())}", err=True)
+    click.echo(f"chatload: {printable(' '.join(message.split()), 2 * MOST_TEXT)}", err=True)
     return code
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatload import exit_codes
+from chatload.plain_text import printable
+
+#: An error is not longer than this (characters), whatever it quotes.
+MOST_TEXT = 1000
 
 
 class ChatloadError(Exception):
-    """What went wrong and, as `hint`, what to do about it; `str()` is one line of both."""
+    """What went wrong and, as `hint`, what to do about it; `str()` is one line of both, fit for a terminal."""
 
     exit_code = exit_codes.INVALID
 
@@ -23,7 +27,8 @@ class ChatloadError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        parts = [self.message, self.hint] if self.hint else [self.message]
+        return "; ".join(printable(part, MOST_TEXT) for part in parts)
 
 
 class UsageError(ChatloadError):

@@ -160,9 +160,11 @@ _Entry = tuple[float, float, str, str, str, bytes, bytes]
 def _entries(path: str | Path) -> Iterable[_Entry]:
     path = Path(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
+        with path.open("rb") as stream:
+            text = stream.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
             raise FileError(path, "", f"larger than {MOST_BYTES // 2**20} MiB; record fewer chats at a time")
-        data = orjson.loads(path.read_bytes())
+        data = orjson.loads(text)
     except OSError as error:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except (orjson.JSONDecodeError, RecursionError):

@@ -228,6 +228,8 @@ def _file(path: Path) -> dict[str, Any]:
         kind = options[key].type
         if isinstance(value, str) and kind in (click.FLOAT, click.INT):
             raise FileError(path, key, f"a number is expected, not {value!r}")
+        if isinstance(value, int) and abs(value) > 10**15:
+            raise FileError(path, key, "the number is too large")
         if kind is click.INT and not float(value).is_integer():
             raise FileError(path, key, f"a whole number is expected, not {value!r}")
         try:

@@ -112,7 +112,7 @@ def _json_lines(source: str, lines: Iterable[str]) -> Iterator[tuple[int, Mappin
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise FileError(source, f"line {number}", "expected a JSON object (NDJSON, one session a line)")

@@ -11,6 +11,7 @@ from typing import Any
 LOAD_DEFINING = frozenset({
     "flex_disconnect_timeout", "refresh_policy", "refresh_interval", "request_timeout", "chat_length",
     "script", "dialect", "transport", "users", "spawn_rate",
+    "workload", "arrival_rate", "arrival_profile", "arrival_compress", "max_open",
 })  # fmt: skip
 #: What differs between any two runs and says nothing about them.
 _OWN = frozenset({"name", "started_at", "ended_at", "run_dir", "chat_seed", "seed"})

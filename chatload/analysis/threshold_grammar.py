@@ -13,6 +13,8 @@ from chatload.errors import UsageError
 
 Op = Literal["<", "<=", ">", ">=", "=="]
 
+#: A longer threshold is none (characters).
+_LONGEST = 300
 EXAMPLE = "dropped_late.rate < 0.1%"
 #: Unit: what it measures, and how many make how many of ours (fractions, seconds): two whole numbers, so that
 #: 0.1% is the float nearest to 0.001.
@@ -71,6 +73,8 @@ class Threshold:
 
 def parse(text: str) -> Threshold:
     """The threshold `text` means; raises UsageError: what is wrong in it, and what is expected."""
+    if len(text) > _LONGEST:
+        raise _wrong(f"{text[:20]}…", "too long", f"write it like {EXAMPLE}")
     found = _SHAPE.fullmatch(text)
     if not found or not found[1]:
         raise _wrong(text, "no METRIC OP VALUE", f"write it like {EXAMPLE}")

@@ -27,7 +27,7 @@ from chatload.virtual.conditions import Agents, Conditions
 from chatload.virtual.crowd import Crowd, Job
 
 #: A replay while fitting sends about so many requests at most: beyond, a part of the customers stands for all.
-FITTING_REQUESTS = 150_000
+FITTING_REQUESTS = 60_000
 #: Replays to find how soon agents come and answer, and when incidents end.
 ROUNDS = 6
 _BINS = 12

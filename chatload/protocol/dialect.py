@@ -50,6 +50,8 @@ class Dialect:
     for at least this long (seconds) the server answers 0/true, with the transcript, for a chat that
     ended for another reason than silence; 0 where nothing is known of it. long_poll_s: for so long
     (seconds) it may hold a GetMessages that has nothing to tell; 0 where it answers at once.
+    agent_end_removes_customer: where an agent's leaving ends the chat, it writes the customer's
+    ParticipantLeft at once after the agent's.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Dialect:
     response: ResponseNames = field(default_factory=ResponseNames)
     keeps_ended_s: float = 0.0
     long_poll_s: float = 0.0
+    agent_end_removes_customer: bool = False
 
     def with_trailing_slash(self, operation: str) -> Dialect:
         """This dialect with one slash at the end of an operation's path, where paths name operations."""
@@ -124,9 +127,10 @@ def _dialect(data: dict[str, Any], source: str, environment: Environment | None)
         response=_response(table.table("response", {})),
         keeps_ended_s=server.seconds("keeps_ended_s", 0.0),
         long_poll_s=server.seconds("long_poll_s", 0.0),
+        agent_end_removes_customer=server.truth("agent_end_removes_customer", False),
     )
     request.only("prefix", "encoding", "operation", "numbers", "headers", "fixed")
-    server.only("keeps_ended_s", "long_poll_s")
+    server.only("keeps_ended_s", "long_poll_s", "agent_end_removes_customer")
     table.only("name", "request", "operations", "response", "server")
     check_operations(dialect, table.table("operations"), request)
     return dialect

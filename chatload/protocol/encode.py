@@ -13,7 +13,7 @@ import orjson
 from chatload.errors import UsageError
 from chatload.protocol.form_data import Part, compose
 from chatload.protocol.names import Name, put_in
-from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX
+from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX, repeatable
 from chatload.protocol.secret import Secret, revealed
 from chatload.protocol.wire import WireRequest
 
@@ -48,7 +48,9 @@ class Encoder:
         writer = self._writers.get(operation)
         if writer is None:
             raise UsageError(f"dialect {self._dialect_name!r} has no operation {operation}")
-        return writer.write(fields, content)
+        request = writer.write(fields, content)
+        request.repeatable = repeatable(operation, fields)
+        return request
 
 
 class _Writer:

@@ -35,3 +35,21 @@ OPERATION_FIELDS: Mapping[str, tuple[str, ...]] = {
 CORE = ("RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect")
 #: The operation that brings bytes of its own.
 UPLOAD = "FileUpload"
+#: Operations that, taken twice, leave the chat as if taken once: they read, or say what already holds.
+_REPEATABLE = frozenset(
+    (
+        "GetMessages",
+        "StartTyping",
+        "StopTyping",
+        "Disconnect",
+        "UpdateData",
+        "ReadReceipt",
+        "FileLimits",
+        "FileDownload",
+    )
+)
+
+
+def repeatable(operation: str, fields: Mapping[str, str]) -> bool:
+    """Whether a request may be taken twice. With a message even GetMessages may not: it would be said twice."""
+    return operation in _REPEATABLE and (operation != "GetMessages" or "message" not in fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,11 +10,23 @@ from typing import Any
 
 from chatload.errors import FileError
 
+#: A larger file is refused (bytes): parsing it could take minutes.
+MOST_BYTES = 2**20
+
+
+#: More parts of one dotted key are refused: tomllib takes memory by their square, 512 MB for 20 000 of them.
+_MOST_PARTS = 100
+_KEY_ENDS = re.compile(r"[=\n{,]")
+
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The file's top-level table; raises FileError, one line, where it cannot be read or is no TOML."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise FileError(path, "", f"larger than {MOST_BYTES // 2**20} MiB")
+        text = data.decode("utf-8")
     except OSError as error:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
@@ -23,10 +36,14 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The top-level table of TOML text; `source` names it in errors."""
+    if any(part.count(".") > _MOST_PARTS for part in _KEY_ENDS.split(text)):
+        raise FileError(source, "", f"more than {_MOST_PARTS} dots in one name")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # besides its own error, of numbers with too many digits
         raise FileError(source, "", f"not valid TOML ({error})") from None
+    except RecursionError:
+        raise FileError(source, "", "not valid TOML (nested too deep)") from None
 
 
 class Table:
@@ -78,6 +95,13 @@ class Table:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise self.wrong(name, "expected seconds, a number not below 0")
         return float(value)
+
+    def truth(self, name: str, default: bool) -> bool:
+        """The true or false at a key."""
+        value = self.data.get(name, default)
+        if not isinstance(value, bool):
+            raise self.wrong(name, "expected true or false")
+        return value
 
     def only(self, *known: str) -> None:
         """Refuse every key but these."""

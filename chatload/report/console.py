@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliation
-from chatload.report import sentences, words
+from chatload.plain_text import all_printable, printable
+from chatload.report import drift, sentences, words
 
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 _GOOD = ("completed", "ended_by_agent")
@@ -28,13 +29,15 @@ _HEADINGS = {MISSING: "unknown to the ledger", UNMATCHED: "has no chat id"}
 _WITHIN = re.compile(r"(?<=\d) (?=\d{3}\b|%|m?s\b)")
 #: Contradictions printed in full; --json has all of them.
 _SHOWN = 20
+#: So much is shown of one line (characters).
+_LONGEST = 2000
 
 
 def render(summary: Mapping[str, Any], stream: IO[str], width: int = 80) -> None:
     """Write a summary to `stream`, `width` columns wide; plain text where it is no terminal."""
     console = _console(stream, width)
     with console.capture() as captured:
-        _sections(console, summary)
+        _sections(console, all_printable(summary))
     # rich fills every line of a table up with blanks
     stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
@@ -51,6 +54,12 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
         _durations(console, summary)
     _line(console, sentences.margin(summary))
     _line(console, sentences.generator(summary["generator"]))
+    if again := sentences.resent(summary["requests"]):
+        _line(console, again)
+    if arrivals := sentences.arrivals(summary):
+        _line(console, arrivals)
+    for sentence in drift.sentences(summary.get("drift", {})):
+        _line(console, f"over time: {sentence}", "yellow" if drift.claims(summary["drift"]) else "")
     _incidents(console, summary["incidents"])
     if summary["books"]["balanced"]:
         _line(console, f"books balance: {sentences.books_line(summary['books'])}", "green")
@@ -61,6 +70,23 @@ def render_reconciliation(result: Reconciliation, stream: IO[str], width: int = 
     console = _console(stream, width)
     with console.capture() as captured:
         _comparison(console, result)
+    # rich fills every line of a table up with blanks
+    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def render_drift(found: Mapping[str, Any], stream: IO[str], width: int = 80) -> None:
+    """Write what drifts in a run: sentences, then a line a metric."""
+    console = _console(stream, width)
+    with console.capture() as captured:
+        for sentence in drift.sentences(found) or [f"nothing can be said of drift: {found['why_not']}"]:
+            _line(console, sentence, "bold")
+        rows = drift.table(found)
+        if rows.rows:
+            table = _table("metric", rows.heads[1:])
+            for row in rows.rows:
+                table.add_row(*row)
+            console.print()
+            console.print(table)
     # rich fills every line of a table up with blanks
     stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
@@ -107,7 +133,7 @@ def _console(stream: IO[str], width: int) -> Console:
 
 def _line(console: Console, text: str, style: str = "") -> None:
     """One line, or where it is too long several, broken neither inside 3 214 nor inside 1.5 %."""
-    kept = _WITHIN.sub("\u00a0", text)
+    kept = _WITHIN.sub("\u00a0", printable(text, _LONGEST))
     lines = textwrap.wrap(kept, console.width, subsequent_indent="  ", break_on_hyphens=False) or [""]
     for line in lines:
         console.print(Text(line.replace("\u00a0", " "), style), soft_wrap=True)
@@ -232,6 +258,6 @@ def _confusion(console: Console, result: Reconciliation) -> None:
     for (verdict, ending), count in sorted(result.confusion.items(), key=lambda i: (i[0][0], rank[i[0][1]])):
         wrong = disputed.get((verdict, ending), 0)
         said, style = (f"{words.number(wrong)} contradicted", "red") if wrong else ("", "")
-        table.add_row(verdict, _HEADINGS.get(ending, ending), words.number(count), said, style=style)
+        table.add_row(printable(verdict), _HEADINGS.get(ending, ending), words.number(count), said, style=style)
     _print(console, "verdicts of the run by endings of the ledger", table)
     console.print()

@@ -107,6 +107,12 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
         colours = {"all requests": "var(--c6)", "GetMessages": "var(--good)"}
         spec = charts.lines(over_time.requests, time, "requests/s", colours)
         yield _timed("Request rate", spec, f"Requests a second; at most {most:.4g}.{shaded}", over_time, bands)
+    arrivals = [row["n"] for row in over_time.arrivals if row["what"] == "arrivals"]
+    if any(arrivals):
+        colours = {"chats accepted": "var(--good)", "arrivals": "var(--v-late)"}
+        spec = charts.lines(over_time.arrivals, time, "chats/s", colours)
+        said = f"Chats that arrived and chats accepted, a second; at most {max(arrivals):.4g} arrived.{shaded}"
+        yield _timed("Arrivals", spec, said, over_time, bands)
     endings = [row for row in over_time.endings if row["what"] in _ENDING_COLOURS]
     if endings:
         present = {row["what"] for row in endings}

@@ -17,7 +17,7 @@ from chatload.analysis.rates import CONFIDENCE, interval
 from chatload.analysis.thresholds import percent
 from chatload.report import words
 from chatload.report.summary import measured
-from chatload.session.books import Books
+from chatload.session.books import LATE_START_S, Books
 from chatload.session.record import Blame, Verdict
 
 Phase = Literal["ready", "running", "stopping", "ended"]
@@ -180,6 +180,13 @@ def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     yield "margin", "min", words.seconds(margin["min"]), f"{left}, {over}" if left else over
     yield "gap", "max", words.seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
     yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
+    arrivals = figures["arrivals"]
+    if arrivals["count"]:
+        tail = _percentiles(arrivals["start_lateness_s"], ("p50", "p99", "p99_9", "max"))
+        yield "arrivals", "count", words.number(arrivals["count"]), f"start lateness {tail}" if tail else ""
+        late = f"began more than {words.seconds(LATE_START_S)} after their time"
+        yield "arrivals", "late_starts", words.number(arrivals["late_starts"]), late
+        yield "arrivals", "not_started", words.number(arrivals["not_started"]), "never began"
     stalls, longest = generator["stalls"], words.seconds(generator["longest_stall_s"])
     stood = f"stood still for {words.seconds(generator['stalled_s'])} in all, longest {longest}"
     yield "generator", "stalls", words.number(stalls), stood if stalls else "never stood still"

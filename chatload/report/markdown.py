@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chatload.analysis.rates import CONFIDENCE, interval
-from chatload.report import sentences, words
+from chatload.report import drift, sentences, words
 from chatload.store.writer import replacing
 
 MARKDOWN_FILE = "summary.md"
@@ -67,6 +67,8 @@ def _about(summary: Mapping[str, Any]) -> str:
         parts.append(f"took {words.duration(ended - started)}")
     if settings.get("flex_disconnect_timeout") is not None:
         parts.append(f"flex-disconnect-timeout {_text(settings['flex_disconnect_timeout'])} s")
+    if unverified := sentences.insecure(summary):
+        parts.append(f"**{unverified}**")
     return ", ".join(parts)
 
 
@@ -185,6 +187,11 @@ def _health(summary: Mapping[str, Any]) -> str:
             f"refresh lateness (ours): p99 {words.seconds(lateness['p99'])}, most {words.seconds(lateness['max'])}"
         )
     notes.append(sentences.generator(summary["generator"]))
+    if again := sentences.resent(summary["requests"]):
+        notes.append(again)
+    if arrivals := sentences.arrivals(summary):
+        notes.append(arrivals)
+    notes += [f"over time: {sentence}" for sentence in drift.sentences(summary.get("drift", {}))]
     incidents = summary["incidents"]
     for incident in incidents[:_NOTES]:
         when = datetime.fromtimestamp(incident["at"], UTC).strftime("%H:%M:%S")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil, exp, log
 from typing import Any
 
+from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
 from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
@@ -32,6 +34,7 @@ class Series:
     length: float = 0.0
     states: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    arrivals: list[dict[str, Any]] = field(default_factory=list)
     endings: list[dict[str, Any]] = field(default_factory=list)
     cpu: list[dict[str, Any]] = field(default_factory=list)
     memory: list[dict[str, Any]] = field(default_factory=list)
@@ -66,7 +69,7 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
             heat[-1] = (heat[-1][0], end, merged)
         else:
             heat.append((start, end, column.books))
-    for rows in (made.requests, made.cpu, made.memory):
+    for rows in (made.requests, made.arrivals, made.cpu, made.memory):
         # A line's step reaches to its next point: without one at its end the last column would not show.
         rows += [{**row, "t": row["t2"]} for row in {row["what"]: row for row in rows}.values()]
     for operation in sorted({name for _, _, books in heat for name in books.latency}):
@@ -111,6 +114,11 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
     made.requests += [
         {"t": t, "t2": t2, "what": "all requests", "n": per_second},
         {"t": t, "t2": t2, "what": "GetMessages", "n": refreshes},
+    ]
+    accepted = books.outcomes.get("RequestChat", Counter())[Outcome.FINE.value]
+    made.arrivals += [
+        {"t": t, "t2": t2, "what": "chats accepted", "n": accepted / seconds},
+        {"t": t, "t2": t2, "what": "arrivals", "n": books.arrivals / seconds},
     ]
     ended = {verdict: n for verdict, n in books.verdicts.items() if verdict not in ("completed", "cut_off") and n}
     made.endings += [{"t": t, "t2": t2, "what": verdict, "n": n} for verdict, n in ended.items()]

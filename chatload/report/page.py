@@ -12,11 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from chatload.analysis.rates import interval
-from chatload.report import figures, sentences, words
+from chatload.plain_text import printable
+from chatload.report import drift, figures, sentences, words
 from chatload.report.drawings import choose, drawing
 from chatload.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
 from chatload.report.over_time import series
-from chatload.report.templating import environment
+from chatload.report.templating import environment, script_hash
 from chatload.session.books import Books
 from chatload.store.reader import RunReader
 from chatload.store.writer import replacing
@@ -55,6 +56,7 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
     templates.filters.update(kept=_kept, breakable=_breakable)
     templates.globals.update(words=words, sentences=sentences, moment=_moment)
     page: str = templates.get_template("report.html.j2").render(
+        script_hash=script_hash(templates, "tip.js.j2"),
         summary=summary,
         result=result,
         why=why,
@@ -69,6 +71,9 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
         refresh_charts=list(figures.refresh_charts(books, timeout_s)),
         heat_charts=list(figures.heat_charts(over_time, books)),
         time_charts=list(figures.time_charts(over_time, _bursts(summary, started))),
+        drifting=drift.sentences(summary["drift"]),
+        drift_table=drift.table(summary["drift"]),
+        drift_charts=list(drift.drift_charts(summary["drift"], started)),
         generator_charts=list(figures.generator_charts(over_time)),
         processes=_processes(reader),
         table=over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))],
@@ -89,6 +94,9 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
     fraction = interval_s / timeout_s if policy == "fraction" and interval_s and timeout_s else None
     options = {
         "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
+        "--start-sessions": settings.get("start_sessions"), "--max-sessions": settings.get("max_sessions"),
+        "--step-hold": settings.get("step_hold"), "--step-bound": settings.get("step_bound"),
+        "--resolution": settings.get("resolution"),
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
         "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
         "--persona": settings.get("persona"), "--refresh-policy": policy,
@@ -97,22 +105,24 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
         "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),
         "--chats": settings.get("chats") or None, "--request-timeout": settings.get("request_timeout"),
         "--transport": settings.get("transport"), "--chat-seed": settings.get("chat_seed"),
+        "--arrival-rate": settings.get("arrival_rate"), "--arrival-profile": settings.get("arrival_profile"),
+        "--arrival-compress": settings.get("arrival_compress"), "--max-open": settings.get("max_open"),
     }  # fmt: skip
     name = settings.get("name") or "chat"
     parts = [["locust", "-f", f"locustfiles/{name}.py", "--headless"]]
     for flag, value in options.items():
         if value is not None and str(value) not in ("", "None", "0"):
             said = f"{value:g}" if isinstance(value, float) else f"{value}s" if flag == "-t" else str(value)
-            parts.append([flag, said])
-    if settings.get("allow_late_refresh"):
-        parts.append(["--allow-late-refresh"])
-    for flag, name in (("--threshold", "thresholds"), ("--abort-on", "abort_on")):
+            # What begins with a dash would be an option of its own.
+            parts.append([f"{flag}={said}"] if said.startswith("-") else [flag, said])
+    parts += [[flag] for flag in ("--allow-late-refresh", "--insecure") if settings.get(flag[2:].replace("-", "_"))]
+    for flag, name in (("--threshold", "thresholds"), ("--threshold", "step_thresholds"), ("--abort-on", "abort_on")):
         parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
     if settings.get("confidence") not in (None, 0.95):
         parts.append(["--confidence", f"{100 * settings['confidence']:g}"])
     if settings.get("allow_inconclusive"):
         parts.append(["--allow-inconclusive"])
-    return " \\\n  ".join(map(shlex.join, parts))
+    return printable(" \\\n  ".join(map(shlex.join, parts)))
 
 
 def _setting(name: str, value: Any) -> str:

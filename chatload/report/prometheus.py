@@ -34,6 +34,7 @@ def families(moment: Moment) -> Iterator[Metric]:
     yield from _sessions(books)
     yield from _requests(books)
     yield from _refreshes(moment)
+    yield from _arrivals(books)
     yield from _generator(moment)
 
 
@@ -87,6 +88,22 @@ def _refreshes(moment: Moment) -> Iterator[Metric]:
             "What was left of the timeout at the latest refresh of the run so far",
             moment.timeout_s - books.gap.maximum,
         )
+
+
+def _arrivals(books: Books) -> Iterator[Metric]:
+    for name, what, value in (
+        ("arrivals", "Chats of an open workload that were to begin", books.arrivals),
+        ("arrivals_late", "Arrivals that began more than 0.1 s after their time", books.late_starts),
+        ("arrivals_not_started", "Arrivals that never began", books.not_started),
+    ):
+        yield CounterMetricFamily(f"chatload_{name}", what, value)
+    lateness = books.start_lateness
+    yield HistogramMetricFamily(
+        "chatload_arrival_lateness_seconds",
+        "How long after its time a chat began",
+        _buckets(lateness, LATENESS_LE),
+        lateness.total_us / 1e6,
+    )
 
 
 def _generator(moment: Moment) -> Iterator[Metric]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chatload.report import words
+from chatload.session.books import LATE_START_S
 
 
 def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -60,7 +61,14 @@ def heading(summary: Mapping[str, Any]) -> str:
     timeout = summary["settings"].get("flex_disconnect_timeout")
     if timeout is not None:
         parts.append(f"flex-disconnect-timeout {timeout} s")
+    if unverified := insecure(summary):
+        parts.append(unverified)
     return ", ".join(parts)
+
+
+def insecure(summary: Mapping[str, Any]) -> str:
+    """That the server's certificate was not verified, where it was not."""
+    return "TLS certificates not verified (--insecure)" if summary["settings"].get("insecure") else ""
 
 
 def margin(summary: Mapping[str, Any]) -> str:
@@ -78,11 +86,38 @@ def margin(summary: Mapping[str, Any]) -> str:
 def generator(generator: Mapping[str, Any]) -> str:
     """How the generator fared."""
     processes = words.plural(generator["processes"], "process", "processes")
+    short = ""
+    if generator.get("exhausted"):
+        never = words.plural(generator["exhausted"], "request")
+        short = f"; out of local ports or file descriptors for {never}"
     if not generator["stalls"]:
-        return f"generator: {processes}, never stood still"
+        return f"generator: {processes}, never stood still{short}"
     stalls = words.plural(generator["stalls"], "time")
     longest, total = words.seconds(generator["longest_stall_s"]), words.seconds(generator["stalled_s"])
-    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest})"
+    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest}){short}"
+
+
+def resent(requests: Mapping[str, Any]) -> str:
+    """How often a request was sent once more; empty where none was."""
+    count = requests.get("resent")
+    if not count:
+        return ""
+    whose, they = ("its", "it") if count == 1 else ("their", "they")
+    return f"{words.plural(count, 'request')} sent once more: {whose} kept connection was closed just as {they} left"
+
+
+def arrivals(summary: Mapping[str, Any]) -> str:
+    """How the chats of an open workload began; empty of a closed one."""
+    arrivals = summary.get("arrivals") or {}
+    if not arrivals.get("count"):
+        return ""
+    tail = arrivals["start_lateness_s"]
+    text = f"arrivals: {words.number(arrivals['count'])}, {words.number(arrivals['not_started'])} not started"
+    if tail["max"] is None:
+        return text
+    p50, p99, most = (words.seconds(tail[key]) for key in ("p50", "p99", "max"))
+    late = f"{words.number(arrivals['late_starts'])} late by more than {words.seconds(LATE_START_S)}"
+    return f"{text}, {late}; start lateness p50 {p50}, p99 {p99}, most {most}"
 
 
 def books_line(books: Mapping[str, Any], sign: str = "=") -> str:

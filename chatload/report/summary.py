@@ -11,10 +11,12 @@ from typing import Any
 
 from chatload import __version__, exit_codes
 from chatload.analysis.bursts import Incidence, find_incidence
+from chatload.analysis.drift import Soak, find_drift, steady_part
 from chatload.analysis.gate import Gate, gate_of
 from chatload.analysis.metrics import Facts
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
+from chatload.report import words
+from chatload.session.books import LATE_START_S, Books
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
 from chatload.store.reader import Incident, RunReader
@@ -23,6 +25,10 @@ from chatload.store.writer import replacing
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
+#: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
+LATE_SHARE = 0.01
+#: The kind of incident that says a run was stopped at a ceiling on its load.
+CEILING = "ceiling"
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
@@ -37,6 +43,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books = reader.books()
     incidents = reader.incidents()
     reasons = invalid_reasons(books)
+    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == CEILING]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)
@@ -70,6 +77,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "cut_off_confirmed": cut_off_confirmed,
         },
         "bursts": incidence.to_dict(),
+        "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings,
         "started_at": reader.started_at,
@@ -103,6 +111,13 @@ def _incidence(reader: RunReader) -> Incidence:
     return find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
 
 
+def drift_of(reader: RunReader) -> Soak:
+    """What drifts in a run, over or not."""
+    steady = steady_part(reader.loads())
+    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
+
+
 def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of a summary."""
     text = (resources.files("chatload.report") / "summary.schema.json").read_text(encoding="utf-8")
@@ -118,6 +133,13 @@ def invalid_reasons(books: Books) -> list[str]:
         reasons.append(f"the generator's own lateness could have caused {drops}")
     if books.cpu_saturated:
         reasons.append("generator CPU was saturated")
+    if books.exhausted:
+        never = words.plural(books.exhausted, "request")
+        reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
+    if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
+        arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
+        late, never = words.number(books.late_starts), words.number(books.not_started)
+        reasons.append(f"of {arrivals} {late} started more than {bound} late, {never} never: not the load asked for")
     return reasons
 
 
@@ -154,6 +176,9 @@ def _imbalances_of(books: Books) -> list[str]:
     ended = books.verdicts.total()
     if books.started != ended:
         found.append(f"{books.started} sessions started, {ended} ended")
+    begun = books.start_lateness.count
+    if books.arrivals != begun + books.not_started:
+        found.append(f"{books.arrivals} arrivals, {begun} started and {books.not_started} not")
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         sent = books.sent[operation]
         outcomes = books.outcomes.get(operation, Counter()).total()
@@ -163,10 +188,11 @@ def _imbalances_of(books: Books) -> list[str]:
 
 
 def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
-    """The summary's `requests`, `refresh` and `generator`, of a run that is over or not."""
+    """The summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that is over or not."""
     return {
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
+        "arrivals": _arrivals(books),
         "generator": _generator(books, processes),
     }
 
@@ -180,7 +206,7 @@ def _requests(books: Books) -> dict[str, Any]:
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
             "latency_s": _tail(books.latency.get(operation, Histogram())),
         }
-    return {"total": books.sent.total(), "by_operation": by_operation}
+    return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
@@ -206,12 +232,23 @@ def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
     }
 
 
+def _arrivals(books: Books) -> dict[str, Any]:
+    return {
+        "count": books.arrivals,
+        "started": books.start_lateness.count,
+        "late_starts": books.late_starts,
+        "not_started": books.not_started,
+        "start_lateness_s": _tail(books.start_lateness),
+    }
+
+
 def _generator(books: Books, processes: int) -> dict[str, Any]:
     return {
         "stalls": books.stalls,
         "stalled_s": _rounded(books.stalled_s),
         "longest_stall_s": _rounded(books.longest_stall_s),
         "cpu_saturated": books.cpu_saturated,
+        "exhausted": books.exhausted,
         "processes": processes,
     }
 

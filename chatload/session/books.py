@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from chatload.protocol.status import Outcome
+from chatload.protocol.wire import Detail
 from chatload.session.effects import Exchange
 from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
+
+#: A chat of an open workload that begins more than this (seconds) after its time has a late start.
+LATE_START_S = 0.1
 
 
 class Books:
@@ -18,8 +22,12 @@ class Books:
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
     outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
     itself could have caused. rotations: secure keys that the server replaced. offline: how often a
-    `widget` told its customer that the chat server went offline. latency: seconds per
-    operation, answered requests. lateness, gap: of every refresh, seconds; a gap is its upper bound.
+    `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
+    of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
+    file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every
+    refresh, seconds; a gap is its upper bound.
+    arrivals: in an open workload, chats that were to begin; start_lateness: of those that did, how long after
+    their time, seconds; late_starts: of these, more than LATE_START_S; not_started: those that never did.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
     leaving): as of now, not a sum over time.
     """
@@ -33,10 +41,16 @@ class Books:
         self.suspects = 0
         self.rotations = 0
         self.offline = 0
+        self.resent = 0
+        self.exhausted = 0
         self.states: Counter[str] = Counter()
         self.latency: dict[str, Histogram] = {}
         self.lateness = Histogram()
         self.gap = Histogram()
+        self.arrivals = 0
+        self.late_starts = 0
+        self.not_started = 0
+        self.start_lateness = Histogram()
         self.stalls = 0
         self.stalled_s = 0.0
         self.longest_stall_s = 0.0
@@ -48,6 +62,8 @@ class Books:
         if by_outcome is None:
             by_outcome = self.outcomes[operation] = Counter()
         by_outcome[exchange.reply.outcome.value] += 1
+        self.resent += exchange.resent
+        self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
         if exchange.answered and exchange.sent_at is not None:
             latency = self.latency.get(operation)
             if latency is None:
@@ -65,6 +81,15 @@ class Books:
             self.blames[record.blame] += 1
         self.suspects += record.generator_suspect
 
+    def arrived(self, late_s: float | None) -> None:
+        """Count an arrival that began `late_s` after its time, or with None never did."""
+        self.arrivals += 1
+        if late_s is None:
+            self.not_started += 1
+        else:
+            self.start_lateness.add(late_s)
+            self.late_starts += late_s > LATE_START_S
+
     def moved(self, before: str, after: str) -> None:
         """A session went from one state to another; "" is none."""
         if before:
@@ -79,10 +104,11 @@ class Books:
         self.longest_stall_s = max(self.longest_stall_s, seconds)
 
     def balanced(self) -> bool:
-        """Whether started = sum of verdicts and sent = sum of outcomes, per operation."""
+        """Whether started = sum of verdicts, sent = sum of outcomes, per operation, and arrivals = begun + not."""
         outcomes = {op: by.total() for op, by in self.outcomes.items() if by.total()}
         sent = {op: n for op, n in self.sent.items() if n}
-        return self.started == self.verdicts.total() and sent == outcomes
+        arrived = self.arrivals == self.start_lateness.count + self.not_started
+        return self.started == self.verdicts.total() and sent == outcomes and arrived
 
     def merge(self, other: Books) -> None:
         """Add another process's books to these."""
@@ -95,11 +121,17 @@ class Books:
         self.suspects += other.suspects
         self.rotations += other.rotations
         self.offline += other.offline
+        self.resent += other.resent
+        self.exhausted += other.exhausted
         self.states.update(other.states)
         for operation, histogram in other.latency.items():
             self.latency.setdefault(operation, Histogram()).merge(histogram)
         self.lateness.merge(other.lateness)
         self.gap.merge(other.gap)
+        self.arrivals += other.arrivals
+        self.late_starts += other.late_starts
+        self.not_started += other.not_started
+        self.start_lateness.merge(other.start_lateness)
         self.stalls += other.stalls
         self.stalled_s += other.stalled_s
         self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
@@ -116,9 +148,15 @@ class Books:
         made.suspects = self.suspects - earlier.suspects
         made.rotations = self.rotations - earlier.rotations
         made.offline = self.offline - earlier.offline
+        made.resent = self.resent - earlier.resent
+        made.exhausted = self.exhausted - earlier.exhausted
         made.states = Counter(self.states)
         made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
         made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
+        made.arrivals = self.arrivals - earlier.arrivals
+        made.late_starts = self.late_starts - earlier.late_starts
+        made.not_started = self.not_started - earlier.not_started
+        made.start_lateness = self.start_lateness.since(earlier.start_lateness)
         made.stalls = self.stalls - earlier.stalls
         made.stalled_s = self.stalled_s - earlier.stalled_s
         if self.longest_stall_s > earlier.longest_stall_s:
@@ -137,10 +175,16 @@ class Books:
             "suspects": self.suspects,
             "rotations": self.rotations,
             "offline": self.offline,
+            "resent": self.resent,
+            "exhausted": self.exhausted,
             "states": {state: n for state, n in self.states.items() if n},
             "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
             "lateness": self.lateness.to_dict(),
             "gap": self.gap.to_dict(),
+            "arrivals": self.arrivals,
+            "late_starts": self.late_starts,
+            "not_started": self.not_started,
+            "start_lateness": self.start_lateness.to_dict(),
             "stalls": self.stalls,
             "stalled_s": self.stalled_s,
             "longest_stall_s": self.longest_stall_s,
@@ -157,10 +201,14 @@ class Books:
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
         made.suspects = data["suspects"]
         made.rotations, made.offline = data.get("rotations", 0), data.get("offline", 0)
+        made.resent, made.exhausted = data.get("resent", 0), data.get("exhausted", 0)
         made.states = Counter(data.get("states", {}))
         made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
         made.lateness = Histogram.from_dict(data["lateness"])
         made.gap = Histogram.from_dict(data["gap"])
+        made.arrivals, made.late_starts = data.get("arrivals", 0), data.get("late_starts", 0)
+        made.not_started = data.get("not_started", 0)
+        made.start_lateness = Histogram.from_dict(data.get("start_lateness", Histogram().to_dict()))
         made.stalls, made.stalled_s = data["stalls"], data["stalled_s"]
         made.longest_stall_s = data["longest_stall_s"]
         made.cpu_saturated = data["cpu_saturated"]

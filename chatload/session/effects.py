@@ -50,7 +50,8 @@ class Exchange:
     received_at: just after the last byte came in, or the instant of failure. connect_s: spent
     connecting. stalled_s: how long, between begun_at and received_at, this process itself stood
     still. answered: an HTTP answer came, whole. gateway: the answer (502, 503, 504) is a gateway's
-    and says nothing of what the request behind it still does.
+    and says nothing of what the request behind it still does. resent: the server closed the kept connection
+    just as the request left at sent_at, and may or may not have seen it then; it was sent once more.
     """
 
     begun_at: float
@@ -62,6 +63,7 @@ class Exchange:
     answered: bool = True
     gateway: bool = False
     stopping: bool = False
+    resent: bool = False
 
 
 Effect = Wait | Send

@@ -21,6 +21,8 @@ EXTRA_FIELDS: Mapping[str, tuple[str, ...]] = {
     for operation, fields in OPERATION_FIELDS.items()
     if operation not in CORE
 }
+#: No upload is larger, whatever was drawn (bytes).
+MOST_UPLOAD = 64 * 2**20
 #: Those that need a file which an upload has put there.
 OF_A_FILE = frozenset({"FileDownload", "FileDelete"})
 
@@ -41,7 +43,7 @@ class Extra:
         """What an upload brings: that many bytes of filler; None of another operation."""
         if self.operation != UPLOAD:
             return None
-        return b"." * (1 if self.size is None else max(1, round(self.size.sample(random))))
+        return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), MOST_UPLOAD))
 
 
 def plan(extras: tuple[Extra, ...], random: Random, start: float, end: float) -> list[tuple[float, Extra]]:

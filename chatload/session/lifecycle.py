@@ -47,7 +47,7 @@ class ChatSession:
         self.record = SessionRecord(started_at=started_at)
         self._books = books
         self._customer = self._make_customer(settings.script, Random(seed))
-        self._transcript = Transcript()
+        self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
         self._refresh_due = started_at
@@ -320,7 +320,7 @@ class ChatSession:
         sent, received = exchange.sent_at, exchange.received_at
         self._recent.append(Contact(operation, due, sent, received, exchange.reply.outcome.value))
         if sent is not None:
-            record.contacts += 1
+            record.contacts += 1 + exchange.resent
         self._book_time(operation, due, exchange, held_s)
         self._ready = self._now = received
         if operation != "RequestChat":
@@ -336,6 +336,8 @@ class ChatSession:
         if operation == "GetMessages":
             books.lateness.add(lateness)
         outcome = exchange.reply.outcome
+        if exchange.resent:
+            trail.resent(exchange, held_s)
         if outcome is Outcome.FINE:
             books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s)))
         elif not exchange.reply.ended:

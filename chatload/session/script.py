@@ -22,6 +22,12 @@ _SHAPES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: No number in a script is larger (seconds: 30 years), and no sigma: from there on a draw may be no number.
+_MOST, _MOST_SIGMA = 1e9, 10.0
+#: No message is longer, whatever was drawn (bytes).
+_LONGEST_MESSAGE = 2**20
+
+
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """A distribution of non-negative numbers (seconds, or counts after rounding).
@@ -170,7 +176,7 @@ class Customer:
             self.action = Action(due + script.typing.sample(self.random), "SendMessage", self._text())
 
     def _text(self) -> str:
-        length = max(1, round(self.script.message_bytes.sample(self.random)))
+        length = min(max(1, round(self.script.message_bytes.sample(self.random))), _LONGEST_MESSAGE)
         return (_WORDS * (length // len(_WORDS) + 1))[:length]
 
 
@@ -233,12 +239,14 @@ def _distribution(path: str | Path, key: str, value: Any) -> Distribution:
         raise FileError(path, key, f"expected a number or a table with shape = one of {', '.join(_SHAPES)}")
     names = _SHAPES[value["shape"]]
     if set(value) != {"shape", *names} or not all(_is_number(value[name]) for name in names):
-        raise FileError(path, key, f"shape {value['shape']} expects {' and '.join(names)}, numbers not below 0")
+        raise FileError(path, key, f"shape {value['shape']} expects {' and '.join(names)}, numbers from 0 to {_MOST:g}")
     numbers = [float(value[name]) for name in names]
     if value["shape"] == "uniform" and numbers[0] > numbers[1]:
         raise FileError(path, key, "expected low not above high")
+    if value["shape"] == "lognormal" and numbers[1] > _MOST_SIGMA:
+        raise FileError(path, key, f"expected sigma not above {_MOST_SIGMA:g}: it is of the logarithm")
     return Distribution(value["shape"], *numbers)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST

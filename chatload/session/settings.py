@@ -16,7 +16,8 @@ class SessionSettings:
     """What all sessions of a run share.
 
     request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
-    long_poll_s: the dialect's (see Dialect). persona: whose wire behaviour, "strict" or "widget".
+    long_poll_s, agent_end_removes_customer: the dialect's (see Dialect). persona: whose wire behaviour,
+    "strict" or "widget".
     """
 
     policy: RefreshPolicy
@@ -25,6 +26,7 @@ class SessionSettings:
     keeps_ended_s: float = 60.0
     long_poll_s: float = 0.0
     persona: str = "strict"
+    agent_end_removes_customer: bool = False
 
     @property
     def timeout_s(self) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatload.protocol.status import Outcome
+from chatload.protocol.wire import Detail
 from chatload.session.effects import Exchange
 from chatload.session.record import Blame
 
@@ -41,7 +42,7 @@ class Attempt:
 class Shares:
     """What the silence since the last sure contact went into, in seconds.
 
-    planned: the wait the schedule asked for. generator: our own lateness and stalls. server:
+    planned: the wait the schedule asked for. generator: our own lateness, stalls and shortages. server:
     waiting in vain for answers. retries: answered failures and their back-off. network: connecting
     and broken connections.
     """
@@ -108,6 +109,12 @@ class Trail:
             shares.network += exchange.connect_s
         return lateness
 
+    def resent(self, exchange: Exchange, held_s: float = 0.0) -> None:
+        """The first sending of a request that was sent again: the server may have acted on it all the same."""
+        assert exchange.sent_at is not None
+        latest = max(exchange.sent_at + LINGER_S, exchange.received_at)
+        self.attempts.append(Attempt(exchange.sent_at, latest, True, exchange.received_at, held_s))
+
     def failed(self, exchange: Exchange, held_s: float = 0.0) -> None:
         """A request that did not surely reach the server, after `leaving`; held_s: see Attempt."""
         outcome = exchange.reply.outcome
@@ -119,6 +126,8 @@ class Trail:
             self.attempts.append(Attempt(sent, latest, lost, exchange.received_at, held_s if lost else 0.0))
         if outcome is Outcome.TIMEOUT and sent is not None:
             kind = "server"
+        elif exchange.reply.detail == Detail.EXHAUSTED:
+            kind = "generator"
         elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):
             kind = "network"
         else:

@@ -8,9 +8,9 @@ from chatload.protocol.reply import Event, Reply
 from chatload.session.effects import Exchange
 
 _MS = 0.001
-#: An own ParticipantLeft at once after the agent's belongs to the agent's ending, where nothing else explains
-#: it; where something else does nobody can tell. Nor can anybody of one that comes a little later, where
-#: nothing else explains it (milliseconds).
+#: An own ParticipantLeft at once after the agent's belongs to the agent's ending where the server is known to
+#: write it and nothing else explains it; else nobody can tell. Nor can anybody of one that comes a little
+#: later, where nothing else explains it (milliseconds).
 _AT_ONCE_MS, _TOGETHER_MS = 50, 1000
 
 
@@ -20,7 +20,8 @@ class Transcript:
 
     position: the cursor to ask from. left_utc_ms: the server's time of our own ParticipantLeft. offset:
     bounds of the server's clock minus ours (seconds), None until the server has shown its clock.
-    agent_left: an agent has left and none is there, told by the last answer with events.
+    agent_left: an agent has left and none is there, told by the last answer with events. agent_end_removes: the
+    server writes our ParticipantLeft too where an agent ends the chat.
     """
 
     position: int = 1
@@ -32,6 +33,7 @@ class Transcript:
     left_utc_ms: int | None = None
     offset: tuple[float, float] | None = None
     agent_messages: int = 0
+    agent_end_removes: bool = False
 
     def read(self, reply: Reply, asked: bool = True) -> list[Event]:
         """Take in an answer's events; returns the new ones (a server may repeat them).
@@ -86,12 +88,12 @@ class Transcript:
             return "idle"
         if not self.left:
             return "agent" if self.agent_left and not self.agents else ""
+        removed = "agent" if self.agent_end_removes and not doubtful else "either"
         if self.agent_left_ms is None or self.left_utc_ms is None:
-            last = self.agent_left and not self.agents
-            return ("either" if doubtful else "agent") if last else "self"
+            return removed if self.agent_left and not self.agents else "self"
         apart = self.left_utc_ms - self.agent_left_ms
         if 0 <= apart <= _AT_ONCE_MS:
-            return "either" if doubtful else "agent"
+            return removed
         return "either" if 0 <= apart <= _TOGETHER_MS and not doubtful else "self"
 
     def _note(self, event: Event) -> None:

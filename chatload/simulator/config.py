@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
 
 SECONDS = Kind("seconds", "expected seconds, not below 0")
-TIMEOUT = Kind("seconds", "expected 1..1728000 s", MIN_TIMEOUT_S, MAX_TIMEOUT_S)
+TIMEOUT = Kind("timeout", "expected 1..1728000 s, or 0", MIN_TIMEOUT_S, MAX_TIMEOUT_S)
 SPAN = Kind("span", "expected LOW HIGH, seconds, LOW first")
 CHANCE = Kind("chance", "expected 0 to 1", 0.0, 1.0)
 COUNT = Kind("count", "expected a whole number, not below 0")
@@ -46,6 +46,7 @@ def _setting(default: Any, kind: Kind, group: str, text: str) -> Any:
 
 
 SILENCE, AGENTS, OTHERS = "Silence", "Agents", "Bots, supervisors, notices"
+SPEED = "Speed"
 LIMITS, ANSWERS, FILES, KEYS = "Limits", "Answers", "Messages and files", "Keys and users"
 
 
@@ -54,7 +55,17 @@ class SimulatorConfig:
     """Settings of one simulated chat service. Times in seconds; pairs are (low, high), uniform."""
 
     flex_disconnect_timeout_s: float = _setting(
-        45.0, TIMEOUT, SILENCE, "Drop a chat whose client sent no request for longer, 1 to 1728000 s. [opt]"
+        45.0, TIMEOUT, SILENCE, "Drop a chat whose client sent no request for longer, 1 to 1728000 s [opt]; 0 is never."
+    )
+    sweep_interval_s: float = _setting(
+        0.0, SECONDS, SILENCE,
+        "Look for such chats only this often: one goes on, and may still be refreshed, up to the next look; 0 drops "
+        "each to the instant.",
+    )  # fmt: skip
+    send_keeps_alive: bool = _setting(True, SWITCH, SILENCE, "SendMessage ends a silence. [opt]")
+    typing_keeps_alive: bool = _setting(True, SWITCH, SILENCE, "StartTyping and StopTyping end a silence. [opt]")
+    failed_keeps_alive: bool = _setting(
+        True, SWITCH, SILENCE, "So does a request that is answered statusCode 1 because something is wrong with it."
     )
     user_register_timeout_s: float = _setting(
         0.0, SECONDS, SILENCE, "Drop a chat whose client sends nothing this long after RequestChat; 0 is off. [opt]"
@@ -113,6 +124,17 @@ class SimulatorConfig:
     )
     limits_restore_threshold: float = _setting(
         0.8, CHANCE, LIMITS, "Once a limit has refused a chat, refuse until below this part of it, 0 to 1. [opt]"
+    )
+    service_time_s: float = _setting(
+        0.0, SECONDS, SPEED,
+        "Serve a request for this long on average, exponential, after it has waited for a free worker; 0 is at once.",
+    )  # fmt: skip
+    servers: int = _setting(1, LIMIT, SPEED, "Requests that are served at a time; the others wait in line.")
+    contention: float = _setting(
+        0.0, CHANCE, SPEED, "The service time grows by this part of itself with each other chat that is open, 0 to 1."
+    )
+    coherency: float = _setting(
+        0.0, CHANCE, SPEED, "... and by this part with each pair of chats that are open (both orders), 0 to 1."
     )
     repeat_events: int = _setting(
         0, COUNT, ANSWERS, "Begin every transcript up to this many events too early, as a server may. [client]"
@@ -186,4 +208,6 @@ def _fits(kind: Kind, value: Any) -> bool:
         return False
     if kind.name in ("count", "limit") and not isinstance(value, int):
         return False
+    if kind.name == "timeout" and value == 0:
+        return True
     return kind.low <= value <= kind.high and abs(value) < _INF

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from math import exp, log1p
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +30,8 @@ KINDS = {
     "early_end": True,
     "outage": False,
 }
+#: A leak grows to exp of this at most.
+_MOST_GROWTH = 20.0
 _CLOSED = frozenset({"outage", "drop_connection"})
 #: Kinds that are what they are because the request does, or does not, reach the chat server.
 _REACH_IS_GIVEN = frozenset({"status_2", "slow", "stall", "early_end", "outage"})
@@ -37,8 +40,9 @@ _REACH_IS_GIVEN = frozenset({"status_2", "slow", "stall", "early_end", "outage"}
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One kind of fault. chance: per request; operations: None is all; from_s, until_s: its window,
-    seconds since the service's start; delay_s: of slow and stall; reaches: whether the request is
-    processed all the same (None: as the kind has it)."""
+    seconds since the service's start; delay_s: of slow and stall; growth_per_hour: the part by which that
+    grows every hour from from_s on, as a leak has it; reaches: whether the request is processed all the same
+    (None: as the kind has it)."""
 
     kind: str
     chance: float = 1.0
@@ -46,6 +50,7 @@ class Fault:
     from_s: float = 0.0
     until_s: float | None = None
     delay_s: float = 0.0
+    growth_per_hour: float = 0.0
     reaches: bool | None = None
 
     def processed(self) -> bool:
@@ -57,6 +62,13 @@ class Fault:
         if self.operations is not None and operation not in self.operations:
             return False
         return self.from_s <= elapsed and (self.until_s is None or elapsed < self.until_s)
+
+    def at(self, elapsed: float) -> Fault:
+        """This fault as it is now."""
+        if not self.growth_per_hour:
+            return self
+        grown = exp(min(log1p(self.growth_per_hour) * (elapsed - self.from_s) / 3600, _MOST_GROWTH))
+        return replace(self, delay_s=self.delay_s * grown)
 
 
 class FaultPlan:
@@ -70,7 +82,7 @@ class FaultPlan:
         """The fault that strikes a request arriving `elapsed` seconds after the start, if any."""
         for fault in self.faults:
             if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
-                return fault
+                return fault.at(elapsed)
         return None
 
     @classmethod
@@ -123,6 +135,8 @@ def _fault(path: str | Path, key: str, table: Any) -> Fault:
     for name in ("from_s", "until_s", "delay_s"):
         if not _is_number(table.get(name, 0)):
             raise FileError(path, f"{key}.{name}", "expected seconds, not below 0")
+    if not _is_number(table.get("growth_per_hour", 0)):
+        raise FileError(path, f"{key}.growth_per_hour", "expected a part an hour, not below 0, such as 0.01")
     operations = table.get("operations")
     if operations is not None and not _are_operations(operations):
         raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATIONS)}")

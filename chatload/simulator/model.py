@@ -15,6 +15,7 @@ from chatload.simulator.keys import KeyState
 from chatload.simulator.ledger import LedgerEntry
 from chatload.simulator.limits import Limits
 from chatload.simulator.operations import HANDLERS, Request, attach, bounded, nickname_of, position_of
+from chatload.simulator.service_time import Workers
 from chatload.simulator.session import NEVER, SimulatedChat
 
 __all__ = ["VIRTUAL_EPOCH", "Answer", "ChatService", "Hold"]
@@ -24,8 +25,8 @@ VIRTUAL_EPOCH = 1_700_000_000.0
 
 
 class ChatService:
-    """The chat service. For each request: `draw` its fault on arrival, then `process` it (a "stall"
-    is processed delay_s later); a request that is then held, `resume`. Deterministic: the same calls
+    """The chat service. For each request: `draw` its fault and `serve` it on arrival, then `process` it so much
+    later (a "stall" still delay_s later); a request that is then held, `resume`. Deterministic: the same calls
     give the same answers."""
 
     def __init__(
@@ -39,7 +40,10 @@ class ChatService:
         self._chats: dict[str, SimulatedChat] = {}
         self._ledger: dict[str, LedgerEntry] = {}
         self._limits = Limits(config)
+        self._workers = Workers(config)
         self._memory = Memory(config.files_memory_bytes)
+        self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
+        self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
         # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
         self._due: list[tuple[float, int, SimulatedChat]] = []
         self._noted = 0
@@ -53,6 +57,10 @@ class ChatService:
         if self._started is None:
             self._started = now
         return self.faults.draw(now - self._started, operation)
+
+    def serve(self, now: float) -> float:
+        """A request arrives now: how long it waits in line and is served, seconds; `process` it then."""
+        return self._workers.take(now, self.live_sessions)
 
     def process(
         self,
@@ -218,25 +226,28 @@ class ChatService:
             chat.end(now, "unrecoverable", "stale secureKey")
             self._settle(chat)
             return Answer(error(2, "Access denied"))
-        chat.contact(now, operation)
         answer = self._act(chat, operation, request, fault)
         self._settle(chat, answer.held)
         return answer
 
     def _act(self, chat: SimulatedChat, operation: str, request: Request, fault: Fault | None) -> Answer:
-        """A request has made contact with a living chat."""
+        """A request is there for a living chat."""
         now, position = request.now, position_of(request.fields)
-        if fault is not None and fault.kind == "status_2":
-            chat.end(now, "unrecoverable")
-            return Answer(error(2, "Session lost"))
-        handled = None
-        if fault is not None and fault.kind == "early_end" and operation != "Disconnect":
-            chat.end(now, "early")
-        else:
+        handled, refused, struck = None, None, fault.kind if fault is not None else ""
+        if struck != "status_2" and (struck != "early_end" or operation == "Disconnect"):
             try:
                 handled = HANDLERS[operation](chat, request)
-            except RefusedError as refused:
-                return Answer(error(1, str(refused)))
+            except RefusedError as why:
+                refused = why
+        if operation not in self._no_contacts and (refused is None or self.config.failed_keeps_alive):
+            chat.contact(now, operation)
+        if refused is not None:
+            return Answer(error(1, str(refused)))
+        if struck == "status_2":
+            chat.end(now, "unrecoverable")
+            return Answer(error(2, "Session lost"))
+        if struck == "early_end" and operation != "Disconnect":
+            chat.end(now, "early")
         if isinstance(handled, Answer):
             return handled
         if operation == "GetMessages" and fault is None and self._may_hold(chat, position):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import ceil
 from typing import Any, NamedTuple
 
 from chatload.simulator import inactivity, participants
@@ -199,17 +200,21 @@ class SimulatedChat:
     # -- inside ------------------------------------------------------------------------------------
 
     def _deadline(self) -> float:
-        """When it is dropped if nothing comes. A request that is held is a contact until it is let go."""
+        """When it is dropped if nothing comes: at the first look that finds it silent for too long.
+
+        A request that is held is a contact until it is let go.
+        """
         config, last = self.config, self._last_contact
         if self.hold is not None:
             last = max(last, self.hold.until)
-        deadline = last + config.flex_disconnect_timeout_s
+        deadline = last + (config.flex_disconnect_timeout_s or NEVER)
         if config.user_register_timeout_s and self.entry.contacts <= 1:
             deadline = min(deadline, self.entry.started_at + config.user_register_timeout_s)
-        return deadline
+        every = config.sweep_interval_s
+        return max(deadline, ceil(deadline / every) * every) if every and deadline < NEVER else deadline
 
     def _drop(self, at: float) -> None:
-        timeout = self.config.flex_disconnect_timeout_s
+        timeout = self.config.flex_disconnect_timeout_s or NEVER
         if at < self._last_contact + timeout:
             # Not the flex-disconnect-timeout's doing: by that clock it ended before its deadline.
             self.end(at, "early", _UNREGISTERED)

@@ -118,8 +118,11 @@ class SimulatorApp:
         operation, chat_id, fields, content, _ = request
         service = self.service
         fault = service.draw(time.monotonic(), operation)
+        delay_s = service.serve(time.monotonic())
         if fault is not None and fault.kind == "stall":
-            await _sleep(fault.delay_s)
+            delay_s += fault.delay_s
+        if delay_s:
+            await _sleep(delay_s)
         answer = service.process(time.monotonic(), operation, chat_id, fields, fault, content)
         if answer.held is not None:
             answer = await self._hold(answer, receive)

@@ -30,6 +30,9 @@ _FIRST_COLUMNS = (
     "chat_id", "verdict", "blame", "started_at", "ended_at", "contacts", "gap_lower_s", "gap_upper_s",
 )  # fmt: skip
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+#: Where a spreadsheet would begin a formula (OWASP, "CSV Injection"): these signs, full-width ones too, at the start of
+#: a cell, and after what it may take for the end of one.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 _KINDS: dict[str, Kind] = {"str": "text", "int": "whole", "float": "number", "float | None": "number", "bool": "truth"}
 
 
@@ -178,8 +181,9 @@ def _cell(value: object) -> object:
     """The value as a CSV cell that no spreadsheet takes for a formula."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _NUMERIC.fullmatch(value):
-        return f"'{value}"
+    if isinstance(value, str) and not _NUMERIC.fullmatch(value):
+        # A bare CR is not quoted, and would end the row for some readers.
+        return _FORMULA.sub(r"\1'", value).replace("\r\n", "\n").replace("\r", "\n")
     return value
 
 

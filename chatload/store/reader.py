@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from chatload.errors import UsageError
 from chatload.session.books import Books
 from chatload.session.record import COLUMNS, SessionRecord
 from chatload.session.timeline import Timeline
+from chatload.store import checks
 from chatload.store.schema import OLDEST_READ, RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
 from chatload.store.windows import Window
 
@@ -38,7 +38,7 @@ class RunReader:
         self.path = path
         self._tables = tables
         self._database = database
-        self.facts: dict[str, Any] = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM run")}
+        self.facts: dict[str, Any] = checks.facts(self._rows("SELECT key, value FROM run"))
 
     @classmethod
     def open(cls, run: str | Path) -> RunReader:
@@ -49,6 +49,7 @@ class RunReader:
             raise UsageError(f"{run}: not a run ({missing})", "name the folder that --run-dir named")
         with _told(path):
             database = _connect(path)
+            checks.guard(database)
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 database.close()
@@ -84,16 +85,18 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Every session's record, in the order they were kept, a few in memory at a time."""
-        for row in self._rows(f"SELECT {', '.join(COLUMNS)} FROM sessions ORDER BY rowid"):
-            record = SessionRecord(*row)
-            for name in TRUTHS:
-                setattr(record, name, bool(getattr(record, name)))
-            yield record
+        with _told(self.path):
+            for row in checks.sessions(self._rows(f"SELECT {', '.join(COLUMNS)} FROM sessions ORDER BY rowid")):
+                record = SessionRecord(*row)
+                for name in TRUTHS:
+                    setattr(record, name, bool(getattr(record, name)))
+                yield record
 
     def books_by_worker(self) -> dict[str, Books]:
         """Each process's last books, by its name."""
         rows = self._rows("SELECT worker, data FROM books ORDER BY worker")
-        return {worker: Books.from_dict(json.loads(data)) for worker, data in rows}
+        with _told(self.path):
+            return {checks.text(worker): checks.books(data) for worker, data in rows}
 
     def books(self) -> Books:
         """The books of all processes together."""
@@ -105,27 +108,37 @@ class RunReader:
     def incidents(self) -> list[Incident]:
         """What happened to the run itself, oldest first."""
         rows = self._rows("SELECT at, kind, what FROM incidents ORDER BY at, rowid")
-        return [Incident(*row) for row in rows]
+        with _told(self.path):
+            return [Incident(*checks.incident(row)) for row in rows]
 
     def windows(self) -> Iterator[Window]:
         """The run over time, oldest first, one window in memory at a time; none of a run of format 1."""
         if "windows" in self._tables:
-            for start, end, still, books, cpu, rss in self._rows(
-                'SELECT start, "end", open, books, cpu, rss FROM windows ORDER BY start, rowid'
-            ):
-                yield Window(start, end, still, Books.from_dict(json.loads(books)), cpu, rss)
+            rows = self._rows('SELECT start, "end", open, books, cpu, rss FROM windows ORDER BY start, rowid')
+            with _told(self.path):
+                for row in rows:
+                    yield Window(*checks.window(row))
+
+    def loads(self) -> Iterator[tuple[float, float, int]]:
+        """(start, end, sessions open) of every window, oldest first, without its books."""
+        if "windows" in self._tables:
+            with _told(self.path):
+                for row in self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid'):
+                    yield checks.stretch(row)
 
     def timelines(self) -> list[Timeline]:
         """How the worst sessions came to their end, the most severe first."""
         if "timelines" not in self._tables:
             return []
         rows = self._rows("SELECT data FROM timelines ORDER BY severity_s DESC, rowid")
-        return [Timeline.from_dict(json.loads(data)) for (data,) in rows]
+        with _told(self.path):
+            return [checks.timeline(data) for (data,) in rows]
 
     def drop_instants(self) -> list[float]:
         """When each dropped session was found to be so, in order, Unix seconds."""
         rows = self._rows("SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at")
-        return [at for (at,) in rows]
+        with _told(self.path):
+            return [checks.instant(at) for (at,) in rows]
 
     def count_sessions(self) -> int:
         """How many session rows there are."""
@@ -133,7 +146,9 @@ class RunReader:
 
     def count_by_verdict(self) -> dict[str, int]:
         """Session rows per verdict, those that occur."""
-        return dict(self._rows("SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"))
+        rows = self._rows("SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict")
+        with _told(self.path):
+            return {checks.text(verdict): count for verdict, count in rows}
 
     def count_cut_off_confirmed(self) -> int:
         """Sessions cut off by the end of the run whose goodbye the server confirmed."""
@@ -178,5 +193,5 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, json.JSONDecodeError) as error:
+    except (sqlite3.Error, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a run ({error})") from None

@@ -103,10 +103,11 @@ class RunWriter:
         with self._transaction() as database:
             database.executemany("INSERT INTO timelines VALUES (?, ?)", rows)
 
-    def incident(self, kind: str, what: str) -> None:
-        """Note what happened to the run itself, such as kind "worker_lost"."""
+    def incident(self, kind: str, what: str, at: float | None = None) -> None:
+        """Note what happened to the run itself, such as kind "worker_lost"; at: Unix seconds, now by default."""
         with self._transaction() as database:
-            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", (time.time(), kind, what))
+            instant = time.time() if at is None else at
+            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", (instant, kind, what))
 
     def finish(self, ended_at: float | None = None) -> None:
         """Say that the run came to its end and all of it is here; ended_at: Unix seconds, now by default."""

@@ -71,4 +71,5 @@ class Driver:
             result.failure is None,
             result.http_status in GATEWAY_STATUSES,
             self._leave.is_set(),
+            result.resent,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -27,6 +28,7 @@ class Facts:
         self._timelines: list[Timeline] = []
         self._worst = Worst()
         self._process = psutil.Process()
+        self._rss = 0
         self._epoch = time.time() - time.monotonic()
 
     def ended(self, session: ChatSession) -> None:
@@ -43,8 +45,14 @@ class Facts:
             self._timelines.append(timeline)
 
     def usage(self) -> Usage:
-        """What this process uses."""
-        return Usage(time.process_time(), self._process.memory_info().rss)
+        """What this process uses; its memory as last known, where it has no file descriptor to ask with."""
+        with suppress(OSError, psutil.Error):
+            self._rss = self._process.memory_info().rss
+        return Usage(time.process_time(), self._rss)
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch, by the monotonic clock: a step of the wall clock moves nothing of a run."""
+        return self._epoch + time.monotonic()
 
     def take(self) -> dict[str, Any]:
         """What came up since the last call: rows of sessions that ended, timelines of the worst."""

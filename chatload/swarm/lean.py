@@ -1,35 +1,37 @@
 """The lean transport: HTTP/1.1 with keep-alive straight on gevent's sockets.
 
-It does not follow redirects, ask for compression or go through proxies, and it never sends a
-request twice: what it reports is what happened on the wire.
+It does not follow redirects, ask for compression or go through proxies, and sends a request twice
+only by the rule of WireRequest.repeatable: what it reports is what happened on the wire.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from ssl import SSLError, SSLWantReadError
+import zlib
+from ssl import SSLEOFError, SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
 
 import gevent
 from gevent import socket
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from chatload.protocol.wire import MAX_BODY_BYTES, Failure, WireRequest, WireResult
+from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.swarm.cookies import keep_cookies
 from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target
 
 #: More head than this (status line, headers, interim answers) is refused (bytes).
 MAX_HEAD_BYTES = 64 * 1024
 _RECV_BYTES = 64 * 1024
-_MAX_COOKIES = 50
-_TAKEN_BACK = re.compile(rb"(?i)(?:^|;)\s*max-age\s*=\s*(?:-|0+\s*(?:;|$))")
+#: How a connection shows that the server closed it.
+_ENDINGS = frozenset({Detail.CLOSED, Detail.RESET})
+_PACKED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
 class _Failed(Exception):
     """The call ended in this failure."""
 
-    def __init__(self, failure: Failure, detail: str) -> None:
+    def __init__(self, failure: Failure, detail: Detail) -> None:
         self.failure: Failure = failure
         self.detail = detail
 
@@ -69,7 +71,9 @@ class _Answer:
         "done",
         "framed",
         "head_done",
+        "heard",
         "lasting",
+        "packed",
         "parser",
         "parts",
         "set_cookies",
@@ -85,6 +89,7 @@ class _Answer:
     def expect(self) -> None:
         """Forget the last answer."""
         self.begun = self.head_done = self.done = self.framed = self.lasting = self.surplus = False
+        self.heard = self.packed = False
         self.status = self.size = 0
         self.parts: list[bytes] = []
         self.set_cookies: list[bytes] | None = None
@@ -100,6 +105,8 @@ class _Answer:
         name = name.lower()
         if name == b"content-length" or name == b"transfer-encoding":
             self.framed = True
+        elif name == b"content-encoding":
+            self.packed = value.strip().lower() in _PACKED
         elif name == b"set-cookie":
             if self.set_cookies is None:
                 self.set_cookies = []
@@ -151,20 +158,31 @@ class LeanTransport:
         self._cookie_line = b""
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request once and read its answer within timeout_s seconds in all."""
+        """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
         if request.headers is not self._headers:
             self._block, self._headers = self._heads.block(request.headers), request.headers
         message = self._heads.message(request, self._block, self._cookie_line)
-        clock = self._clock
-        begun = clock()
+        begun = self._clock()
         deadline = begun + timeout_s
+        result = self._exchange(message, begun, deadline)
+        if result.detail is not Detail.STALE or (result.sent_at is not None and not request.repeatable):
+            return result
+        again = self._exchange(message, self._clock(), deadline)
+        if result.sent_at is not None:
+            again.sent_at, again.connect_s, again.resent = result.sent_at, result.connect_s, True
+        return again
+
+    def _exchange(self, message: bytes, begun: float, deadline: float) -> WireResult:
+        """The message sent once, on the kept connection where there is one, and its answer."""
+        clock = self._clock
         sent_at: float | None = None
         connect_s = 0.0
+        sock = self._sock
+        kept = sock is not None and self._is_open(sock)
         try:
-            sock = self._sock
-            if sock is None or not self._is_open(sock):
+            if not kept:
                 self.close()
-                sock = self._sock = self._open(timeout_s)
+                sock = self._sock = self._open(deadline - begun)
                 self._answer.parser = HttpResponseParser(self._answer)
                 connect_s = clock() - begun
             self._answer.expect()
@@ -177,9 +195,9 @@ class LeanTransport:
             received_at = self._receive(sock, sent_at, deadline)
             return self._finish(sent_at, received_at, connect_s)
         except _NothingSent as error:
-            return self._fail(error.__cause__, None, connect_s)
+            return self._fail(error.__cause__, None, connect_s, kept)
         except (OSError, _Failed) as error:
-            return self._fail(error, sent_at, connect_s if sent_at is not None else clock() - begun)
+            return self._fail(error, sent_at, connect_s if sent_at is not None else clock() - begun, kept)
         except BaseException:
             self.close()
             raise
@@ -220,9 +238,13 @@ class LeanTransport:
         except gevent.Timeout as other:
             if other is not limit:
                 raise
-            raise _Failed("timeout", "timeout while connecting") from None
+            self._endpoint.doubt()
+            raise _Failed("timeout", Detail.CONNECTING) from None
+        except OSError:
+            self._endpoint.doubt()
+            raise
         except UnicodeError:
-            raise _Failed("connection", "name not resolved") from None
+            raise _Failed("connection", Detail.NAME) from None
         finally:
             limit.close()
 
@@ -285,19 +307,20 @@ class LeanTransport:
                     continue
                 if isinstance(error, TimeoutError) and error.errno is not None:
                     raise
-                raise _Failed("timeout", "timeout waiting for the answer") from None
+                raise _Failed("timeout", Detail.WAITING) from None
             now = clock()
             if not data:
                 self._ended()
                 return now
+            answer.heard = True
             self._feed(data)
             if answer.done:
                 return now
             unread -= len(data)
             if unread < 0 and not answer.head_done:
-                raise _Failed("malformed", "head too large")
+                raise _Failed("malformed", Detail.HEAD_TOO_LARGE)
             if left <= 0.0:
-                raise _Failed("timeout", "timeout waiting for the answer")
+                raise _Failed("timeout", Detail.WAITING)
 
     def _feed(self, data: bytes) -> None:
         answer = self._answer
@@ -305,18 +328,18 @@ class LeanTransport:
             answer.parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             if not answer.done:
-                raise _Failed("malformed", "answer is not HTTP") from None
+                raise _Failed("malformed", Detail.NOT_HTTP) from None
             answer.surplus = True  # rubbish after a complete answer: the answer counts
         if answer.size > MAX_BODY_BYTES:
-            raise _Failed("malformed", "body too large")
+            raise _Failed("malformed", Detail.TOO_LARGE)
 
     def _ended(self) -> None:
         """The server closed: the end of an answer that has no other, or the loss of one."""
         answer = self._answer
         if not answer.begun:
-            raise _Failed("connection", "connection closed before the answer")
+            raise _Failed("connection", Detail.CLOSED)
         if answer.framed or not answer.head_done:
-            raise _Failed("connection", "answer cut short")
+            raise _Failed("connection", Detail.CUT_SHORT)
         answer.done = True
 
     def _finish(self, sent_at: float, received_at: float, connect_s: float) -> WireResult:
@@ -324,46 +347,50 @@ class LeanTransport:
         parts = answer.parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         answer.parts = []
+        if answer.packed:
+            body = _unpacked(body)
         if answer.set_cookies is not None:
-            self._keep_cookies(answer.set_cookies)
+            self._cookies = self._cookies or {}
+            self._cookie_line = keep_cookies(self._cookies, answer.set_cookies)
         if answer.surplus or not answer.lasting:
             self.close()
         return WireResult(sent_at, received_at, connect_s, answer.status, body)
 
-    def _fail(self, error: BaseException | None, sent_at: float | None, connect_s: float) -> WireResult:
+    def _fail(self, error: BaseException | None, sent_at: float | None, connect_s: float, kept: bool) -> WireResult:
         failed_at = self._clock()
         failure: Failure = "connection"
         if isinstance(error, _Failed):
             failure, detail = error.failure, error.detail
         elif isinstance(error, TimeoutError) and error.errno is None:
             failure = "timeout"
-            detail = "timeout while connecting" if sent_at is None else "timeout waiting for the answer"
+            detail = Detail.CONNECTING if sent_at is None else Detail.WAITING
+        elif sent_at is not None and isinstance(error, SSLEOFError | SSLZeroReturnError):
+            detail = Detail.CUT_SHORT if self._answer.begun else Detail.CLOSED
         elif self._answer.begun and not isinstance(error, SSLError) and sent_at is not None:
-            detail = "answer cut short"
+            detail = Detail.CUT_SHORT
         else:
-            detail = detail_of(error) if isinstance(error, OSError) else "connection failed"
+            detail = detail_of(error) if isinstance(error, OSError) else Detail.FAILED
+        if kept and not self._answer.heard and detail in _ENDINGS:
+            detail = Detail.STALE
         self.close()
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
-
-    def _keep_cookies(self, lines: list[bytes]) -> None:
-        """Remember what the server set (load balancers stick chats by it); attributes do not matter
-        but for Max-Age, with which a server takes a cookie back."""
-        jar = self._cookies = self._cookies or {}
-        for line in lines:
-            pair, _, attributes = line.partition(b";")
-            name, equals, value = pair.strip().partition(b"=")
-            if not equals or not name:
-                continue
-            if _TAKEN_BACK.search(attributes):
-                jar.pop(name, None)
-            elif name in jar or len(jar) < _MAX_COOKIES:
-                jar[name] = value
-        pairs = b"; ".join(b"%b=%b" % pair for pair in jar.items())
-        self._cookie_line = b"Cookie: %b\r\n" % pairs if pairs else b""
 
 
 class _NothingSent(Exception):
     """The first send was refused: no byte of the request left. Its cause says why."""
+
+
+def _unpacked(body: bytes) -> bytes:
+    """A body some proxy compressed unasked, as a browser would read it."""
+    for wbits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # 32: zlib's or gzip's head; then deflate without one
+        try:
+            unpacked = zlib.decompressobj(wbits).decompress(body, MAX_BODY_BYTES + 1)
+        except zlib.error:
+            continue
+        if len(unpacked) > MAX_BODY_BYTES:
+            raise _Failed("malformed", Detail.TOO_LARGE)
+        return unpacked
+    raise _Failed("malformed", Detail.NOT_UNPACKED)
 
 
 def _left(seconds: float) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from chatload.swarm.capacity_options import declare_capacity
+
 
 class Listed(argparse._AppendAction):
     """A repeatable option whose value is one text, "; " between what was given: the web UI can show no list."""
@@ -22,6 +24,8 @@ class Listed(argparse._AppendAction):
 
 #: Options that belong to the process and not to a run: the web UI comes too late for them.
 OF_THE_PROCESS = frozenset({"--prometheus-port", "--prometheus-host"})
+#: Said for one run only: an environment that says it says it of every run.
+OF_ONE_RUN = frozenset({"--insecure"})
 
 
 def listed(text: str | None) -> list[str]:
@@ -53,6 +57,13 @@ def declare(add: Callable[..., Any]) -> None:
         choices=["lean", "requests"])  # fmt: skip
     add("--ca-file", "", "Authorities to believe in place of the system's, PEM.", metavar="FILE")
     add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
+    add("--insecure", False, "Do not verify the server's certificate, for this run; its reports say so.",
+        action="store_true")  # fmt: skip
+    add("--target-owner-agrees", "", "The owner of this host agrees to load on it: needed of every --host that is not "
+        "loopback or private; repeatable, or ';' between.", metavar="HOST", action=Listed)  # fmt: skip
+    add("--max-sessions", "", "Never have more sessions open than this. chatload.toml may lock it.", metavar="N")
+    add("--max-requests-per-s", "", "Refuse a run that plans for more requests per second, and stop one that makes "
+        "more. chatload.toml may lock it.", metavar="R")  # fmt: skip
     add("--request-timeout", "", "Total time one call may take. Default: the smaller of 10 and half the "
         "timeout.", metavar="S")  # fmt: skip
     add("--long-poll", "", "The server may hold a GetMessages for so long, s. Default: what the dialect says, 0 "
@@ -68,6 +79,17 @@ def declare(add: Callable[..., Any]) -> None:
     add("--prometheus-port", "0", "Serve metrics for Prometheus at this port. 0: do not.", metavar="PORT")
     add("--prometheus-host", "127.0.0.1", "The address --prometheus-port is opened on.", metavar="ADDRESS")
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
+
+
+def declare_arrivals(add: Callable[..., Any]) -> None:
+    """The same for the options of the open workload."""
+    add("--arrival-rate", "", "Chats arrive at this rate, per second, of all users together.", metavar="PER_S")
+    add("--arrival-profile", "", "Chats arrive at a rate that changes over time: a .csv file (docs/workloads.md). The "
+        "run ends with its last chat.", metavar="FILE")  # fmt: skip
+    add("--arrival-compress", "", "The profile's time runs so many times as fast, at the same rates: 24 makes an "
+        "hour of a day.", metavar="X")  # fmt: skip
+    add("--max-open", "", "So many chats may be open in one process; what arrives beyond is counted as not started. "
+        "Default: what the limit of open files leaves room for.", metavar="N")  # fmt: skip
 
 
 def variable(flag: str) -> str:
@@ -86,10 +108,14 @@ def options() -> None:
         prog="locust -f locustfiles/chat.py",
         usage="locust -f locustfiles/chat.py --host URL [--headless -u USERS -r RATE -t TIME] [OPTIONS]",
         description="Beside Locust's own options (locust --help). Times are seconds, floats allowed.",
-        epilog="Each also from the environment as CHATLOAD_..., such as CHATLOAD_REFRESH_POLICY=deadline, "
-        "from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
+        epilog="Each (but --insecure) also from the environment as CHATLOAD_..., such as "
+        "CHATLOAD_REFRESH_POLICY=deadline, from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
         add_help=False,
     )
     declare(lambda flag, default, text, **more: parser.add_argument(flag, help=text, **more))
+    of_arrivals = parser.add_argument_group("of locustfiles/arrivals.py")
+    declare_arrivals(lambda flag, default, text, **more: of_arrivals.add_argument(flag, help=text, **more))
+    capacity = parser.add_argument_group("of locustfiles/capacity.py")
+    declare_capacity(lambda flag, default, text, **more: capacity.add_argument(flag, help=text, **more))
     click.echo(parser.format_help(), nl=False)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from locust import events
 
-from chatload.swarm.option_list import OF_THE_PROCESS, declare, variable
+from chatload.swarm.option_list import OF_ONE_RUN, OF_THE_PROCESS, declare, declare_arrivals, variable
 
 #: Users are given this long (seconds) to say goodbye where --stop-timeout is not set: without it
 #: Locust kills them in the middle of their chats.
 DEFAULT_STOP_TIMEOUT = "5"
+#: Where Locust's web UI listens where --web-host is not set.
+WEB_HOST = "127.0.0.1"
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: Any, **_: Any) -> None:
     """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
+    declare(_adder(parser))
+    # Locust's web UI, where anybody could start load, listens on all interfaces unless told otherwise.
+    parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
 
+
+def add_arrival_options(parser: Any, **_: Any) -> None:
+    """Register the options of locustfiles with sources: those of others have nothing to do with them."""
+    declare_arrivals(_adder(parser))
+
+
+def _adder(parser: Any) -> Callable[..., None]:
     def add(flag: str, default: Any, text: str, **more: Any) -> None:
         in_ui = flag not in OF_THE_PROCESS
-        parser.add_argument(flag, default=default, env_var=variable(flag), include_in_web_ui=in_ui, help=text, **more)
+        env = None if flag in OF_ONE_RUN else variable(flag)
+        parser.add_argument(flag, default=default, env_var=env, include_in_web_ui=in_ui, help=text, **more)
 
-    declare(add)
-    parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT)
+    return add

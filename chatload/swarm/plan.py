@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
-from chatload.protocol.wire import WireRequest
+from chatload.protocol.wire import Detail, WireRequest
+from chatload.rules import Rules, read_rules
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
@@ -19,18 +20,26 @@ from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
+from chatload.swarm.workload import OpenWorkload, make_open_workload
+from chatload.target import anywhere, require_agreed
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
-_UNREACHABLE = frozenset({"connection refused", "name not resolved", "TLS failed", "host unreachable"})
+_UNREACHABLE = frozenset(
+    {
+        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
+        *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
+    }
+)
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything the users of one process share. host: its URL without user and password. chats: stop
     once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
-    thresholds."""
+    thresholds. workload: how chats arrive, None where each user holds one after another. rules: its ceilings.
+    owner_agrees: to load on this host, wherever its name leads."""
 
     host: str
     service: str
@@ -41,10 +50,14 @@ class Plan:
     seed: int
     open_transport: Callable[[], Transport]
     gate: Gate
+    workload: OpenWorkload | None = None
+    rules: Rules = Rules()
+    owner_agrees: bool = False
 
 
-def make_plan(options: Namespace, host: str | None) -> Plan:
-    """The plan in Locust's parsed options; raises UsageError for what cannot be meant."""
+def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> Plan:
+    """The plan in Locust's parsed options; raises UsageError for what cannot be meant. agreed: hosts whose owners
+    agree, beside those in the options."""
     if not host:
         raise UsageError("no host to test", "give it with --host http://HOST:PORT")
     timeout = _number(options, "flex_disconnect_timeout")
@@ -77,7 +90,8 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
     request_timeout = _number(options, "request_timeout")
     if request_timeout is None:
         request_timeout = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout / 2)
-    endpoint = Endpoint(host, ca_file=_file(options, "ca_file"), client_cert=_file(options, "client_cert"))
+    rules = read_rules().lowered(_number(options, "max_sessions"), _number(options, "max_requests_per_s"))
+    endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
     return Plan(
@@ -85,37 +99,84 @@ def make_plan(options: Namespace, host: str | None) -> Plan:
         service=options.service,
         dialect=dialect,
         encoder=dialect.encoder(options.service),
-        settings=SessionSettings(policy, request_timeout, script, dialect.keeps_ended_s, long_poll, options.persona),
+        settings=SessionSettings(
+            policy,
+            request_timeout,
+            script,
+            dialect.keeps_ended_s,
+            long_poll,
+            options.persona,
+            dialect.agent_end_removes_customer,
+        ),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint),
         gate=make_gate(
             listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
         ),
+        workload=_workload(options),
+        rules=rules,
+        owner_agrees=endpoint.admits is anywhere,
     )
 
 
+def _workload(options: Namespace) -> OpenWorkload | None:
+    if not hasattr(options, "arrival_rate"):  # known only where a locustfile has sources
+        return None
+    return make_open_workload(
+        _number(options, "arrival_rate"),
+        _file(options, "arrival_profile"),
+        _number(options, "arrival_compress"),
+        _whole(options, "max_open"),
+        getattr(options, "arrivals_shared", None),
+    )
+
+
+def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules) -> Endpoint:
+    """Where to connect to, as far as its owner agrees to that; raises UsageError."""
+    endpoint = Endpoint(
+        host,
+        verify=not options.insecure,
+        ca_file=_file(options, "ca_file"),
+        client_cert=_file(options, "client_cert"),
+    )
+    proxied = False
+    if options.transport == "requests":
+        from chatload.swarm import requests_transport
+
+        proxied = requests_transport.proxied(endpoint.url)
+    endpoint.admits = require_agreed(endpoint.host, agreed, rules, proxied=proxied)
+    return endpoint
+
+
 def preflight(plan: Plan) -> None:
+    """`check_service` for a run."""
+    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.service)
+
+
+def check_service(
+    encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
+) -> None:
     """Ask the service once for a chat that does not exist: no chat is opened, but a host that cannot
     be reached and a service that is not there are found before the run, not by it.
 
     Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
-    request: WireRequest = plan.encoder.encode("GetMessages", keys)
-    transport = plan.open_transport()
+    request: WireRequest = encoder.encode("GetMessages", keys)
+    transport = open_transport()
     try:
         for _ in range(_PREFLIGHT_TRIES):
-            result = transport.call(request, plan.settings.request_timeout_s)
+            result = transport.call(request, timeout_s)
             if result.failure is None or result.detail not in _UNREACHABLE:
                 break
     finally:
         transport.close()
     if result.failure is not None and result.detail in _UNREACHABLE:
-        raise UsageError(f"{plan.host} cannot be reached: {result.detail}", "check --host, and that it is up")
+        raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
         raise UsageError(
-            f"{plan.host} has no chat service {plan.service!r} at {request.path}: HTTP {result.http_status}",
+            f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",
         )
 

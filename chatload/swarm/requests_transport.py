@@ -1,7 +1,8 @@
 """The requests transport: for proxies, client certificates and corporate TLS, as requests has them.
 
 Slower, with the same claims: urllib3 may open a new connection in place of one it finds closed
-before it sends, but with no retries allowed it never sends a request twice. Bytes after the end
+before it sends, but with no retries allowed it never sends a request twice; that is done here, by the
+rule of WireRequest.repeatable. It does not follow redirects. Bytes after the end
 of an answer that came with it are dropped unseen and the connection is kept. The total deadline
 needs gevent's monkey-patching (as under Locust); without it only each single wait is limited.
 """
@@ -12,7 +13,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from http.client import HTTPException, HTTPResponse, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import Any
 
 import gevent
@@ -22,8 +23,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from chatload.protocol.wire import MAX_BODY_BYTES, Failure, WireRequest, WireResult
-from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target
+from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
+from chatload.target import Admits, NotAgreedError
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -32,14 +34,20 @@ _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib
 
 
 class _Marks:
-    """What our connections noted of one call."""
+    """What our connections noted of one call. opened: it needed a new connection; broken: it could not all
+    be sent; silent: the connection ended, and no byte of an answer had come."""
 
-    __slots__ = ("clock", "hooked", "sent_at")
+    __slots__ = ("admits", "broken", "clock", "hooked", "opened", "sent_at", "silent")
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.hooked = False
+    def __init__(self, clock: Clock, admits: Admits) -> None:
+        self.clock, self.admits = clock, admits
+        self.broken = self.hooked = self.opened = self.silent = False
         self.sent_at: float | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the server closed a kept connection just as the request left."""
+        return self.hooked and self.silent and not self.opened
 
 
 _marks: ContextVar[_Marks | None] = ContextVar("chatload_marks", default=None)
@@ -49,12 +57,22 @@ class _Noting:
     """Mixed into urllib3's connections: notes when the first byte of the request itself leaves."""
 
     sock: Any
+    proxy: Any
     _connecting = False
+
+    def _new_conn(self) -> Any:
+        sock = super()._new_conn()  # type: ignore[misc]
+        marks = _marks.get()
+        # Only here is known where the name led to; through a proxy it is the proxy's to know.
+        if marks is not None and self.proxy is None and not marks.admits(str(sock.getpeername()[0])):
+            sock.close()
+            raise NotAgreedError
+        return sock
 
     def connect(self) -> None:
         marks = _marks.get()
         if marks is not None:
-            marks.hooked = True
+            marks.hooked = marks.opened = True
         self._connecting = True
         try:
             super().connect()  # type: ignore[misc]
@@ -69,15 +87,66 @@ class _Noting:
         if marks is not None and not self._connecting and marks.sent_at is None:
             marks.hooked = True
             marks.sent_at = marks.clock()
-        super().send(data)  # type: ignore[misc]
+        try:
+            super().send(data)  # type: ignore[misc]
+        except ConnectionError:
+            # urllib3 passes over a broken pipe, and reads on: there may be an answer.
+            if marks is not None:
+                marks.broken = True
+            raise
+
+
+class _Lines:
+    """The lines of an answer's head, the last of them remembered."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.last = stream, b""
+
+    def readline(self, *limit: int) -> bytes:
+        self.last = self.stream.readline(*limit)
+        return self.last
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+class _Answer(HTTPResponse):
+    """http.client takes the end of the connection for the end of the head, and says of an answer that was
+    reset in its head only that the connection was. Both are answers cut short."""
+
+    def begin(self) -> None:
+        """Read the head. The first byte is waited for apart, so that an end without one can be told."""
+        stream: Any = self.fp
+        marks = _marks.get()
+        try:
+            heard = bool(stream.peek(1))
+        except ConnectionError:
+            if marks is not None:
+                marks.silent = True
+            raise
+        if marks is not None:
+            marks.silent = not heard
+        lines: Any = _Lines(stream)
+        self.fp = lines
+        try:
+            super().begin()
+        except RemoteDisconnected:
+            raise
+        except ConnectionError as error:
+            raise IncompleteRead(b"") from error
+        finally:
+            if self.fp is lines:
+                self.fp = stream
+        if not lines.last:
+            raise IncompleteRead(b"")
 
 
 class _PlainConnection(_Noting, HTTPConnection):
-    pass
+    response_class = _Answer
 
 
 class _TlsConnection(_Noting, HTTPSConnection):
-    pass
+    response_class = _Answer
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -103,6 +172,11 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+def proxied(url: str) -> bool:
+    """Whether the environment has a proxy for a URL."""
+    return bool(requests.utils.get_environ_proxies(url))
+
+
 class _TooLarge(Exception):
     """The body is larger than MAX_BODY_BYTES."""
 
@@ -111,10 +185,13 @@ class RequestsTransport:
     """One chat's requests.Session (see Transport). clock: seconds, monotonic."""
 
     def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
-        self._url, self._clock = endpoint.url, clock
+        self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
         self._session = requests.Session()
         self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
         self._session.cert = endpoint.client_cert
+        if not endpoint.verify:
+            # The run's reports say so; a warning a request would say nothing else.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -123,30 +200,48 @@ class RequestsTransport:
         self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request once and read its answer within timeout_s seconds in all."""
+        """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
         begun = self._clock()
-        marks = _Marks(self._clock)
-        token = _marks.set(marks)
         limit = gevent.Timeout(max(timeout_s, 0.001))
         limit.start()
         try:
-            status, body = self._exchange(request, timeout_s)
+            result, stale = self._once(request, timeout_s, limit)
+            if stale and request.repeatable:
+                first = result
+                result, _ = self._once(request, begun + timeout_s - self._clock(), limit)
+                result.sent_at, result.connect_s, result.resent = first.sent_at, first.connect_s, True
+            return result
+        finally:
+            limit.close()
+
+    def _once(self, request: WireRequest, timeout_s: float, limit: gevent.Timeout) -> tuple[WireResult, bool]:
+        """The request sent once; and whether its kept connection was closed just as it left."""
+        begun = self._clock()
+        marks = _Marks(self._clock, self._endpoint.admits)
+        token = _marks.set(marks)
+        try:
+            status, body = self._exchange(request, max(timeout_s, 0.001))
             received_at = self._clock()
             sent_at = marks.sent_at if marks.sent_at is not None else begun
-            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body), False
         except gevent.Timeout as other:
             self.close()
             if other is not limit:
                 raise
-            return self._failed(TimeoutError(), marks, begun)
+            return self._failed(TimeoutError(), marks, begun), False
         except (*_FAILURES, _TooLarge) as error:
             self.close()
-            return self._failed(error, marks, begun)
+            failed = self._failed(error, marks, begun)
+            if marks.broken and failed.detail is Detail.CLOSED:
+                failed.detail = Detail.RESET
+            stale = marks.stale and failed.detail in (Detail.CLOSED, Detail.RESET)
+            if stale:
+                failed.detail = Detail.STALE
+            return failed, stale
         except BaseException:
             self.close()
             raise
         finally:
-            limit.close()
             _marks.reset(token)
 
     def close(self) -> None:
@@ -221,23 +316,32 @@ def _before_sending(causes: list[BaseException]) -> bool:
     return _has(causes, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError, *_TLS, ValueError))
 
 
-def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, str]:
+def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]:
     """The failure and its constant text."""
     if _has(causes, _TooLarge):
-        return "malformed", "body too large"
+        return "malformed", Detail.TOO_LARGE
     if _has(causes, _TLS):
-        return "connection", "TLS failed"
+        told = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
+        return "connection", next((d for d in map(detail_of, told) if d is not Detail.TLS), Detail.TLS)
+    if _has(causes, NotAgreedError):
+        return "connection", Detail.NOT_AGREED
     if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
-        return "connection", "name not resolved"
+        return "connection", unless_short(Detail.NAME)
     if _has(causes, RemoteDisconnected):
-        return "connection", "connection closed before the answer"
+        return "connection", Detail.CLOSED
+    if _has(causes, urllib3.exceptions.InvalidChunkLength):
+        return "malformed", Detail.NOT_HTTP
     if _has(causes, (IncompleteRead, requests.exceptions.ChunkedEncodingError)):
-        return "connection", "answer cut short"
+        return "connection", Detail.CUT_SHORT
     errors = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
     if errors:
         return "connection", detail_of(errors[0])
     if _has(causes, _TIMEOUTS):
-        return "timeout", "timeout waiting for the answer" if sent else "timeout while connecting"
-    if _has(causes, (HTTPException, urllib3.exceptions.DecodeError)):
-        return "malformed", "answer is not HTTP"
-    return "connection", "connection failed"
+        return "timeout", Detail.WAITING if sent else Detail.CONNECTING
+    if _has(causes, urllib3.exceptions.DecodeError):
+        return "malformed", Detail.NOT_UNPACKED
+    if any(type(cause) in (LineTooLong, HTTPException) for cause in causes):  # the latter of too many lines
+        return "malformed", Detail.HEAD_TOO_LARGE
+    if _has(causes, HTTPException):
+        return "malformed", Detail.NOT_HTTP
+    return "connection", unless_short(Detail.FAILED)

@@ -7,11 +7,13 @@ gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import gevent
 from gevent.lock import RLock
@@ -25,7 +27,7 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import exit_code, summarize
+from chatload.report.summary import CEILING, exit_code, summarize
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
@@ -33,18 +35,41 @@ from chatload.session.timeline import Timeline, Worst
 from chatload.store.reader import RunReader
 from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
+from chatload.swarm.ceiling import Ceiling, refuse_above
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.live import Course
+from chatload.swarm.locust_stats import forget_old
+from chatload.swarm.login import host_with_login
+from chatload.swarm.machine import refuse_beyond_limits
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
+from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
 
 FACTS, DRAIN = "chatload-facts", "chatload-drain"
 #: How much longer than --stop-timeout the master waits for its workers' last facts (seconds).
 DRAIN_GRACE_S = 10.0
+#: A run whose arrivals are over ends when for so long no chat was open (seconds).
+_QUIET_S = 2.0
+
+
+class Steering(Protocol):
+    """What steers the load of a run, and has something of its own to say in the end."""
+
+    def begin(self, plan: Plan) -> Plan:
+        """A run begins by this plan; what it should go by instead. Raises UsageError."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the run is to write down of it."""
+
+    def write(self, run_dir: Path) -> None:
+        """The run is over: write what was found into its folder. Raises UsageError."""
+
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """All is over: print what was found; gives the exit code. Raises UsageError."""
 
 
 class Run:
@@ -62,6 +87,7 @@ class Run:
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self.course = Course()
+        self.steering: Steering | None = None
         self._writer: RunWriter | None = None
         self._cutter: WindowCutter | None = None
         self._worst = Worst()
@@ -70,14 +96,17 @@ class Run:
         self._by_worker: dict[str, Books] = {}
         self._usage: dict[str, Usage] = {}
         self._drained: set[str] = set()
-        self._ended = 0
+        self._ended = self._sources = self._quiet = 0
         self._stop_asked = False
         self._stop_lock = RLock()
+        self._ceiling: Ceiling | None = None
         if self.is_worker:
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
             # which may make the master stop inside its only listener, deaf to them from then on.
             environment.events.quitting.add_listener(self._stop_worker)
+        else:
+            self.runner.start = self._starter(self.runner.start)
         if self.is_master:
             self.runner.register_message(FACTS, self._on_facts)
 
@@ -86,42 +115,91 @@ class Run:
     def check(self) -> None:
         """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
         options = self.environment.parsed_options
-        plan = make_plan(options, self.environment.host or options.host)
+        plan = make_plan(options, host_with_login(self.environment))
+        check_users(self.environment.user_classes, plan.workload)
+        refuse_above(plan.rules, options.num_users or 1, plan.settings)
         if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
             raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
+        refuse_beyond_limits(options)
         preflight(plan)
 
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
         options = self.environment.parsed_options
-        self.plan = make_plan(options, self.environment.host)
+        if self.is_worker:
+            plan = make_plan(options, options.host_with_login, [options.agreed_host])
+        else:
+            # Workers get it with the options, that is with every spawn message, also those that come late.
+            options.arrivals_shared = (self.runner.target_user_count, time.time())
+            plan = make_plan(options, host_with_login(self.environment))
+        self.plan = plan if self.steering is None else self.steering.begin(plan)
+        check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
+        self._sources = self._quiet = 0
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
+            self._tell_workers(options, self.plan)
+            refuse_above(self.plan.rules, options.num_users or 1, self.plan.settings)
+            self._ceiling = Ceiling(self.plan.rules, time.monotonic())
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
+            if self.steering is not None:
+                self.settings.update(self.steering.settings())
             self._writer = RunWriter.create(run_dir, self.settings)
-            self._cutter, self._worst = WindowCutter(time.time()), Worst()
+            self._cutter, self._worst = WindowCutter(self.facts.now()), Worst()
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
+        # Locust's runners look with this who stops them, and all its sources are read at the first time: a third
+        # of a second in which the chats would stand still at their end.
+        inspect.stack()
         if not self.is_master:
             self.monitor.start()
         self._flusher = gevent.spawn(self._flush_for_ever)
         self.course.begin()
 
+    def _tell_workers(self, options: Any, plan: Plan) -> None:
+        """What workers cannot know by themselves goes with Locust's options, which every one of them gets: the host's
+        login, which Locust's own message has no longer, and what this machine's chatload.toml agrees to."""
+        options.host_with_login = host_with_login(self.environment)
+        options.agreed_host = plan.host if plan.owner_agrees else ""
+
+    def _starter(self, start: Callable[..., None]) -> Callable[..., None]:
+        """Locust's own start, also for changing the number of users of a run, that never starts more than may be."""
+
+        def start_at_most(user_count: int, spawn_rate: float, *more: Any, **named: Any) -> None:
+            most = None if self.plan is None else self.plan.rules.max_sessions
+            if most is not None and user_count > most:
+                log.warning("chatload: %d users asked for, %d is the ceiling on sessions", user_count, most)
+                user_count = most
+            start(user_count, spawn_rate, *more, **named)
+
+        return start_at_most
+
     # -- what users ask for ----------------------------------------------------------------------
+
+    def wants_more(self) -> bool:
+        """Whether there is a chat to begin still."""
+        return self.plan is not None and not (self.plan.chats and self.facts.books.started >= self.plan.chats)
 
     def new_session(self) -> ChatSession | None:
         """The next chat to hold; None where there is none to begin any more."""
         plan, books = self.plan, self.facts.books
-        if plan is None or (plan.chats and books.started >= plan.chats):
+        if plan is None or not self.wants_more():
             return None
-        worker = self.runner.worker_index + 1 if self.is_worker else 0
-        number = (plan.seed << 48) + (worker << 32) + books.started
+        number = (plan.seed << 48) + (self._number << 32) + books.started
         return new_session(plan.settings, books, number, time.monotonic())
+
+    def name_source(self) -> str:
+        """A name for another source of arrivals, its own in all processes of a run, the same when that is repeated."""
+        self._sources += 1
+        return f"{self.plan.seed if self.plan else 0} {self._number} {self._sources}"
+
+    @property
+    def _number(self) -> int:
+        return self.runner.worker_index + 1 if self.is_worker else 0
 
     def session_ended(self, session: ChatSession) -> None:
         """A chat is over."""
@@ -135,6 +213,7 @@ class Run:
         while True:
             gevent.sleep(FLUSH_S)
             self._flush()
+            forget_old(self.environment.stats)
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
@@ -151,7 +230,9 @@ class Run:
         if self._progress is not None:
             self._progress.show(self.moment())
         if not final:
+            self._stop_at_ceiling(books)
             self._abort_if_hopeless(books)
+            self._stop_if_over(books)
 
     def _abort_if_hopeless(self, books: Books) -> None:
         plan = self.plan
@@ -161,6 +242,21 @@ class Run:
         if why:
             log.warning("chatload: the run is ended early: %s", why)
             self._note("aborted", why)
+            self._ask_to_stop()
+
+    def _stop_if_over(self, books: Books) -> None:
+        """A profile of arrivals has an end; the run's is that of its last chat."""
+        over = self.plan is not None and self.plan.workload is not None and self.plan.workload.over()
+        # Facts of what arrived last may still be on their way.
+        self._quiet = self._quiet + 1 if over and books.started == books.verdicts.total() else 0
+        if self._quiet * FLUSH_S > _QUIET_S:
+            self._ask_to_stop()
+
+    def _stop_at_ceiling(self, books: Books) -> None:
+        why = "" if self._ceiling is None else self._ceiling.exceeded(books, time.monotonic())
+        if why and not self._stop_asked:
+            log.warning("chatload: the run is stopped: %s", why)
+            self._note(CEILING, why)
             self._ask_to_stop()
 
     def _keep(self, facts: dict[str, Any], worker: str) -> None:
@@ -176,7 +272,7 @@ class Run:
             self._spoilt(error)
 
     def _cut_window(self, books: Books, final: bool) -> None:
-        now = time.time()
+        now = self.facts.now()
         if self._writer is None or self._cutter is None or not (final or self._cutter.due(now)):
             return
         try:
@@ -214,7 +310,7 @@ class Run:
         """Write down what happened to the run itself."""
         if self._writer is not None:
             try:
-                self._writer.incident(kind, what)
+                self._writer.incident(kind, what, self.facts.now())
             except ChatloadError as error:
                 self._spoilt(error)
 
@@ -224,6 +320,10 @@ class Run:
         for books in self._by_worker.values():
             total.merge(books)
         return total
+
+    def usage(self) -> dict[str, Usage]:
+        """What each generator process has used: this one's as of now, a worker's as of its last facts."""
+        return self._usage if self.is_master else {"local": self.facts.usage()}
 
     @property
     def processes(self) -> int:
@@ -271,9 +371,11 @@ class Run:
         self._note_lost_workers()
         try:
             writer, self._writer = self._writer, None
-            writer.finish(time.time())
+            writer.finish(self.facts.now())
             writer.close()
             write_outputs(self.run_dir)
+            if self.steering is not None:
+                self.steering.write(self.run_dir)
         except ChatloadError as error:
             self._spoilt(error)
         finally:
@@ -299,10 +401,20 @@ class Run:
             return exit_codes.INVALID
         print(flush=True)
         render(summary, sys.stdout)
+        own = self._report_steering(self.run_dir)
         print(f"\nrun: {self.run_dir}", flush=True)
         if self.error is not None:
             return exit_codes.INVALID
-        return exit_code(summary) or code
+        return exit_code(summary) or own or code
+
+    def _report_steering(self, run_dir: Path) -> int:
+        if self.steering is None:
+            return exit_codes.PASSED
+        try:
+            return self.steering.report(run_dir, sys.stdout)
+        except ChatloadError as error:
+            self._spoilt(error)
+            return exit_codes.INVALID
 
     def verdict_code(self) -> int | None:
         """What Locust should exit with, failed requests being facts here and not failures."""

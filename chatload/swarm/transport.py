@@ -7,6 +7,7 @@ through proxies and does whatever else the requests library does.
 from __future__ import annotations
 
 import errno
+import os
 import ssl
 import time
 from base64 import b64encode
@@ -19,7 +20,9 @@ import gevent.ssl
 from gevent.lock import BoundedSemaphore
 
 from chatload.errors import UsageError
-from chatload.protocol.wire import WireRequest, WireResult
+from chatload.protocol.address import is_private
+from chatload.protocol.wire import Detail, WireRequest, WireResult
+from chatload.target import Admits, NotAgreedError
 
 #: How long a resolved name, and one that could not be resolved, is believed (seconds).
 NAME_TTL_S = 30.0
@@ -36,8 +39,9 @@ class Transport(Protocol):
     """One chat's connection to the service. Not for two greenlets at once."""
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request once and read its answer, all within timeout_s seconds, names and
-        connecting included. Failures are in the result, never raised."""
+        """Send the request and read its answer, all within timeout_s seconds, names and connecting
+        included. Failures are in the result, never raised. It is sent once; twice only by the rule of
+        WireRequest.repeatable."""
         ...
 
     def close(self) -> None:
@@ -49,7 +53,8 @@ class Endpoint:
     """Where every chat of a process connects to, with what they share: names and TLS context.
 
     verify: whether the server's certificate must be good. ca_file: PEM file of the authorities to
-    believe in place of the system's. client_cert: PEM file with our own certificate and its key.
+    believe in place of the system's. client_cert: PEM file with our own certificate and its key. admits: asked of
+    every address before it is connected to (see `require_agreed`); loopback and private ones by default.
     """
 
     def __init__(
@@ -59,8 +64,10 @@ class Endpoint:
         ca_file: str | None = None,
         client_cert: str | None = None,
         clock: Clock = time.monotonic,
+        admits: Admits = is_private,
     ) -> None:
         parts, port = _split(url)
+        self.admits = admits
         self.tls = parts.scheme == "https"
         self.host = parts.hostname or ""
         self.port = port or (443 if self.tls else 80)
@@ -75,6 +82,7 @@ class Endpoint:
         self._context: gevent.ssl.SSLContext | None = None
         self._names: list[Address] | OSError = []
         self._names_until = float("-inf")
+        self._asked_at = float("-inf")
         self._resolving = BoundedSemaphore()
 
     @property
@@ -110,13 +118,25 @@ class Endpoint:
             raise self._names.with_traceback(None)
         return self._names
 
+    def doubt(self) -> None:
+        """None of the addresses answered: the name may have moved, and is asked for anew, once a second at
+        most."""
+        self._names_until = min(self._names_until, self._asked_at + _FAILED_NAME_TTL_S)
+
     def _resolve(self) -> None:
         try:
-            self._names = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
-        except OSError as error:
+            found: list[Address] = gevent.socket.getaddrinfo(self.host, self.port, 0, gevent.socket.SOCK_STREAM)
+            # What was agreed to is an owner, not a name: one that leads elsewhere since is not followed.
+            if not all(self.admits(str(row[4][0])) for row in found):
+                raise NotAgreedError
+            self._names = found
+        except (gevent.socket.gaierror, NotAgreedError) as error:
             self._names = error
+        except OSError as error:  # of the resolver's own doing, in errnos that mean something else elsewhere
+            self._names = gevent.socket.gaierror(gevent.socket.EAI_SYSTEM, str(error))
         ttl_s = _FAILED_NAME_TTL_S if isinstance(self._names, OSError) else NAME_TTL_S
-        self._names_until = self._clock() + ttl_s
+        self._asked_at = self._clock()
+        self._names_until = self._asked_at + ttl_s
 
 
 def make_factory(
@@ -139,28 +159,48 @@ def make_factory(
 
 
 _BY_ERRNO = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.EPIPE: "connection reset",
-    errno.ECONNABORTED: "connection reset",
-    errno.EMFILE: "no free local port or file descriptor",
-    errno.ENFILE: "no free local port or file descriptor",
-    errno.EADDRNOTAVAIL: "no free local port or file descriptor",
-    errno.EADDRINUSE: "no free local port or file descriptor",
-    errno.EHOSTUNREACH: "host unreachable",
-    errno.ENETUNREACH: "host unreachable",
-    errno.EHOSTDOWN: "host unreachable",
-    errno.ETIMEDOUT: "host unreachable",
+    errno.ECONNREFUSED: Detail.REFUSED,
+    errno.ECONNRESET: Detail.RESET,
+    errno.EPIPE: Detail.RESET,
+    errno.ECONNABORTED: Detail.RESET,
+    errno.EMFILE: Detail.EXHAUSTED,
+    errno.ENFILE: Detail.EXHAUSTED,
+    errno.EADDRNOTAVAIL: Detail.EXHAUSTED,
+    errno.EADDRINUSE: Detail.EXHAUSTED,
+    errno.EHOSTUNREACH: Detail.UNREACHABLE,
+    errno.ENETUNREACH: Detail.UNREACHABLE,
+    errno.EHOSTDOWN: Detail.UNREACHABLE,
+    errno.ETIMEDOUT: Detail.UNREACHABLE,
+}
+#: OpenSSL's X509_V_ERR_... of a certificate that was refused.
+_BY_VERIFY_CODE = {
+    **dict.fromkeys((9, 10), Detail.EXPIRED),
+    **dict.fromkeys((2, 18, 19, 20, 21), Detail.UNTRUSTED),
+    **dict.fromkeys((62, 64), Detail.OTHER_NAME),
 }
 
 
-def detail_of(error: OSError) -> str:
+def detail_of(error: OSError) -> Detail:
     """The constant text for a socket's error (ssl.SSLError and gaierror included)."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _BY_VERIFY_CODE.get(error.verify_code, Detail.TLS)
     if isinstance(error, ssl.SSLError):
-        return "TLS failed"
+        return Detail.TLS
     if isinstance(error, gevent.socket.gaierror):
-        return "name not resolved"
-    return _BY_ERRNO.get(error.errno or 0, "connection failed")
+        return unless_short(Detail.NAME)
+    if isinstance(error, NotAgreedError):
+        return Detail.NOT_AGREED
+    return _BY_ERRNO.get(error.errno or 0) or unless_short(Detail.FAILED)
+
+
+def unless_short(detail: Detail) -> Detail:
+    """The detail, unless it is one of having no file descriptor left: resolvers and libraries that cannot
+    open one fail with errors of their own (glibc's getaddrinfo with EBUSY)."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return _BY_ERRNO.get(error.errno or 0, detail)
+    return detail
 
 
 def safe_target(path: str) -> str:

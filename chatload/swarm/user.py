@@ -19,10 +19,13 @@ from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
+from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options
 from chatload.swarm.driver import Driver
 from chatload.swarm.live import attach
+from chatload.swarm.login import hide_login
+from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
 
 log = logging.getLogger("chatload")
@@ -30,15 +33,15 @@ log = logging.getLogger("chatload")
 PHASE_S = 1.0
 _GOOD = frozenset({Outcome.FINE, Outcome.ENDED})
 
-__all__ = ["ChatUser", "options"]
+__all__ = ["ChatHolder", "ChatUser", "options"]
 
 
 class RequestFailed(Exception):
     """A request that did not succeed; its text is one of a few constants, fit for statistics."""
 
 
-class ChatUser(User):
-    """Holds one complete chat after another: the closed workload."""
+class ChatHolder(User):
+    """A user that holds chats, until it is told to leave."""
 
     abstract = True
     wait_time = constant(0)
@@ -47,38 +50,24 @@ class ChatUser(User):
         super().__init__(environment)
         self.leave = Event()
         self._run = run_of(environment)
-        self._begun = False
 
     def stop(self, force: bool = False) -> Any:
-        """Locust wants this user gone: its chat says goodbye, or at once with `force`."""
+        """Locust wants this user gone: its chats say goodbye, or at once with `force`."""
         if not force:
             if self.leave.is_set():
                 return False
             self.leave.set()
         return super().stop(force)
 
-    @task
-    def chat(self) -> None:
-        """One chat, from RequestChat to its verdict."""
-        run = self._run
-        plan = run.plan
-        if not self._begun:
-            self._begun = True
-            if self.leave.wait(Random().uniform(0.0, PHASE_S)):
-                return
-        session = None if plan is None or self.leave.is_set() else run.new_session()
-        if plan is None or session is None:
-            self.leave.wait()
-            return
+    def hold(self, plan: Plan, session: ChatSession) -> None:
+        """Hold one chat, over a connection of its own, until it is over or this greenlet is killed."""
+        run, names = self._run, plan.dialect.response
         transport = plan.open_transport()
         try:
-            names = plan.dialect.response
             Driver(plan.encoder, names, transport, run.monitor, self.leave, self._tell_locust).hold(session)
         finally:
             transport.close()
             run.session_ended(session)
-        if not session.record.chat_id:
-            self.leave.wait(PAUSE_AFTER_REFUSAL_S)
 
     def _tell_locust(self, operation: str, result: WireResult, reply: Reply) -> None:
         """Keep Locust's statistics, web UI and other people's listeners right."""
@@ -93,6 +82,33 @@ class ChatUser(User):
         )
 
 
+class ChatUser(ChatHolder):
+    """Holds one complete chat after another: the closed workload."""
+
+    abstract = True
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._begun = False
+
+    @task
+    def chat(self) -> None:
+        """One chat, from RequestChat to its verdict."""
+        run = self._run
+        plan = run.plan
+        if not self._begun:
+            self._begun = True
+            if self.leave.wait(Random().uniform(0.0, PHASE_S)):
+                return
+        session = None if plan is None or self.leave.is_set() else run.new_session()
+        if plan is None or session is None:
+            self.leave.wait()
+            return
+        self.hold(plan, session)
+        if not session.record.chat_id:
+            self.leave.wait(PAUSE_AFTER_REFUSAL_S)
+
+
 def _fail(error: ChatloadError) -> None:
     print(f"chatload: {error}", file=sys.stderr, flush=True)
     raise SystemExit(error.exit_code)
@@ -105,6 +121,7 @@ _environments: list[Environment] = []
 @events.init.add_listener
 def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
+    hide_login(environment)
     run = run_of(environment)
     parsed: Any = environment.parsed_options
     if run.is_worker or parsed is None:

@@ -6,14 +6,15 @@ run, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
-from chatload.protocol.wire import WireResult
+from chatload.protocol.wire import Detail, WireResult
 from chatload.session.books import Books
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
@@ -26,6 +27,8 @@ from chatload.simulator.model import ChatService
 from chatload.virtual.network import NetworkModel, Stalls
 
 _NAMES = ResponseNames()
+#: The number of a request whose answer nobody waits for.
+_UNHEARD = 0
 
 
 @dataclass(slots=True)
@@ -40,15 +43,17 @@ class VirtualRun:
 
 
 class VirtualSwarm:
-    """`users` customers holding `chats` chats in all, one after the other each, in virtual time."""
+    """`users` customers holding `chats` chats in all, one after the other each, in virtual time; or, where there
+    are `arrivals`, so many chats that begin at those instants, whether or not earlier ones are done."""
 
     def __init__(
         self,
         settings: SessionSettings,
         service: ChatService,
         *,
-        users: int,
+        users: int = 0,
         chats: int,
+        arrivals: Iterable[float] | None = None,
         seed: int = 0,
         network: NetworkModel = NetworkModel(),
         stalls: Stalls = Stalls(),
@@ -66,9 +71,11 @@ class VirtualSwarm:
         self._seed, self._chats, self._begun = seed, chats, 0
         self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
         self._scheduled = 0
+        self._arrivals = None if arrivals is None else iter(arrivals)
         service.start_at(0.0)
         for number in range(min(users, chats)):
             self.at(spread_s * number / users, self.next_chat)
+        self._next_arrival()
 
     def at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
         """Call at a virtual instant; calls of one instant keep their order."""
@@ -77,10 +84,29 @@ class VirtualSwarm:
 
     def next_chat(self) -> None:
         """A user that is free begins its next chat, while there are chats left to hold."""
-        if self._begun >= self._chats or self.now >= self.stop_at:
+        if not self._wants_more():
             return
         self._begun += 1
         _Driven(self, new_session(self.settings, self.books, self._seed + self._begun, self.now))
+
+    def freed(self, pause_s: float) -> None:
+        """A chat is over: in a closed workload its user begins another after a pause."""
+        if self._arrivals is None:
+            self.at(self.now + pause_s, self.next_chat)
+
+    def _next_arrival(self) -> None:
+        due = None if self._arrivals is None else next(self._arrivals, None)
+        if due is not None and due < self.stop_at:
+            self.at(self.stalls.awake(due), self._arrive, due)
+
+    def _arrive(self, due: float) -> None:
+        if self._wants_more():
+            self.books.arrived(self.now - due)
+            self.next_chat()
+            self._next_arrival()
+
+    def _wants_more(self) -> bool:
+        return self._begun < self._chats and self.now < self.stop_at
 
     def ended(self, session: ChatSession) -> None:
         """A chat is over; a recorder may override this to keep it elsewhere."""
@@ -99,7 +125,7 @@ class VirtualSwarm:
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("held", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = ("held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
 
     def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
         self.swarm, self.session = swarm, session
@@ -108,6 +134,7 @@ class _Driven:
         self.sent = 0.0
         self.send: Send | None = None
         self.held: _Held | None = None
+        self.resent = False
         self._advance(None)
 
     def _advance(self, result: Result | None) -> None:
@@ -116,8 +143,7 @@ class _Driven:
             effect = next(self.steps) if result is None else self.steps.send(result)
         except StopIteration:
             swarm.ended(self.session)
-            pause = 0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S
-            swarm.at(swarm.now + pause, swarm.next_chat)
+            swarm.freed(0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S)
             return
         if type(effect) is Wait:
             until = effect.until
@@ -134,13 +160,19 @@ class _Driven:
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm
         network, random, now = swarm.network, swarm.random, swarm.now
-        self.send, self.sent = send, now
+        self.send, self.sent, self.resent = send, now, False
         self.waiting += 1
         if network.refuses(random):
-            failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
+            failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
             swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
+        if repeatable(send.operation, send.fields) and network.goes_stale(random):
+            self.resent = True
+            if random.random() < 0.5:
+                taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
+                swarm.at(taken, self._arrive, _UNHEARD, send)
+            now += 2 * network.latency(random)
         if not network.lost(random):
             swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
 
@@ -148,8 +180,11 @@ class _Driven:
         """The request is at the service, whether or not anyone still waits for the answer."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
+        delay_s = swarm.service.serve(swarm.now)
         if fault is not None and fault.kind == "stall":
-            swarm.at(swarm.now + fault.delay_s, self._process, number, send, fault)
+            delay_s += fault.delay_s
+        if delay_s:
+            swarm.at(swarm.now + delay_s, self._process, number, send, fault)
         else:
             self._process(number, send, fault)
 
@@ -172,7 +207,7 @@ class _Driven:
 
     def _give_up(self, number: int) -> None:
         if number == self.waiting and self.send is not None:
-            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail="timeout"))
+            self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
             held, swarm = self.held, self.swarm
             if held is not None and held.number == number and not swarm.network.lost(swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
@@ -184,7 +219,7 @@ class _Driven:
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = _read(what, send)
+        reply, answered, gateway = read_answer(what, send)
         sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
         exchange = Exchange(
             self.sent,
@@ -195,6 +230,7 @@ class _Driven:
             answered=answered,
             gateway=gateway,
             stopping=at >= swarm.stop_at,
+            resent=self.resent,
         )
         swarm.at(at, self._advance, exchange)
 
@@ -237,13 +273,13 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def _read(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     inherited = send.inherited
     if isinstance(what, WireResult):
         return read(_NAMES, what, inherited), False, False
     if what.drop:
-        closed = WireResult(0.0, 0.0, failure="connection", detail="connection closed before the answer")
+        closed = WireResult(0.0, 0.0, failure="connection", detail=Detail.CLOSED)
         return read(_NAMES, closed, inherited), False, False
     if what.payload is not None and what.http_status == 200:
         return parse_payload(_NAMES, what.payload, inherited), True, False

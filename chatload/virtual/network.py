@@ -10,12 +10,14 @@ from random import Random
 @dataclass(frozen=True, slots=True)
 class NetworkModel:
     """One-way latency is lognormal (median_s, sigma of the log). loss: chance that a message
-    vanishes, each way. refused: chance that no connection can be made."""
+    vanishes, each way. refused: chance that no connection can be made. stale: chance that the server closes a
+    kept connection just as a request leaves on it; it has taken the request, soon or late, or not, half and half."""
 
     median_s: float = 0.001
     sigma: float = 0.5
     loss: float = 0.0
     refused: float = 0.0
+    stale: float = 0.0
 
     def latency(self, random: Random) -> float:
         """One one-way latency, seconds."""
@@ -28,6 +30,10 @@ class NetworkModel:
     def refuses(self, random: Random) -> bool:
         """Whether one connection is refused."""
         return self.refused > 0 and random.random() < self.refused
+
+    def goes_stale(self, random: Random) -> bool:
+        """Whether one kept connection is closed just as a request leaves."""
+        return self.stale > 0 and random.random() < self.stale
 
 
 @dataclass(frozen=True, slots=True)

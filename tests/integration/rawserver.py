@@ -71,14 +71,17 @@ class RawServer:
 
     script: Callable[[Peer, int], None]
     context: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
     seen: list[tuple[float, bytes]] = field(default_factory=list)
     connections: int = 0
 
     def __enter__(self) -> RawServer:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family)
+        self.port = self._listener.getsockname()[1]
         scheme = "https" if self.context else "http"
-        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.url = f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

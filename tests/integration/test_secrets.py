@@ -4,16 +4,20 @@ import base64
 import json
 import re
 import sqlite3
+import time
 from importlib import resources
-from urllib.parse import parse_qsl, quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
+from urllib.request import urlopen
 
 import pyarrow.parquet
 import pytest
 
 from chatload.report.junit import write_junit
 from chatload.report.markdown import write_markdown
+from tests.integration.live import web_ui
 from tests.integration.processes import ENV, HASTY, chatload, locust, simulator, summary_of
 from tests.integration.recorder import recorder
+from tests.integration.test_stopping import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -116,12 +120,13 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
         run = locust(
             f"http://{USER}:{PASSWORD}@{address}", run_dir, "-u", "25", "-r", "25", "-t", "9s",
             "--flex-disconnect-timeout", "2", "--script", script, "--dialect", dialect,
-            "--transport", transport, "--loglevel", "INFO",
+            "--transport", transport, "--loglevel", "DEBUG", "--html", tmp_path / "locust.html",
         )  # fmt: skip
     summary = summary_of(run_dir)
     assert summary["sessions"]["started"] > 20 and summary["sessions"]["by_verdict"]["dropped_late"], summary
 
     keep(run_dir, "locust", run)
+    (tmp_path / "locust.html").rename(run_dir / "locust.html")
     keep(run_dir, "report", chatload("report", run_dir))
     for what in ("sessions", "windows", "requests"):
         for form in ("csv", "jsonl", "parquet"):
@@ -141,6 +146,52 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
     }, secrets  # fmt: skip
     assert len(secrets["message"]) > 5, secrets["message"]
     assert leaks(run_dir, secrets) == []
+
+
+PAGES = (
+    "/", "/stats/report", "/stats/report?download=1", "/stats/requests", "/stats/requests/csv", "/stats/failures/csv",
+    "/exceptions", "/exceptions/csv", "/tasks", "/logs", "/chatload/live", "/chatload/live.csv", "/worker-count",
+)  # fmt: skip
+
+
+def page(ui, path, **form):
+    """All that a browser gets: headers and body."""
+    data = urlencode(form).encode() if form else None
+    with urlopen(f"{ui.base}{path}", data, timeout=60) as answer:
+        return f"{answer.headers}\n{answer.read().decode()}"
+
+
+def started(ui, run, form, seen):
+    """Whether that run is under way; asked for again where not: for a while after a run Locust has no ready worker."""
+    if ui.figures()["run"] == run:
+        return True
+    seen.append(page(ui, "/swarm", **form))
+    time.sleep(1.5)
+    return ui.figures()["run"] == run
+
+
+def test_no_page_of_the_web_ui_shows_the_hosts_login_and_workers_use_it(tmp_path):
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    other = ("someone-else-31", "another-word-5a")
+    debug = ("--loglevel", "DEBUG", "--logfile", pages / "master.log")
+    with simulator("--flex-disconnect-timeout", "3") as url, recorder(url) as (address, recording):
+        with web_ui(f"http://{USER}:{PASSWORD}@{address}", *debug, "--flex-disconnect-timeout", "3", workers=1) as ui:
+            for number, host in enumerate((f"http://{address}", f"http://{':'.join(other)}@{address}")):
+                form = {"user_count": 3, "spawn_rate": 3, "host": host, "run_dir": tmp_path / f"run{number}"}
+                seen = [page(ui, path) for path in PAGES]
+                wait_for(lambda run=f"run{number}", form=form, seen=seen: started(ui, run, form, seen))
+                wait_for(lambda: ui.figures()["requests"]["total"] > 5)
+                seen += [page(ui, path) for path in PAGES] + [page(ui, "/stop", any="thing")]
+                (pages / f"{number}.html").write_text("\n".join(seen))
+            (pages / "last.html").write_text("\n".join(page(ui, path) for path in PAGES))
+    said = b"\n".join(recording.said)
+    typed = base64.b64encode(":".join(other).encode()).decode()
+    assert login.encode() in said and typed.encode() in said, "never sent: the test proves nothing"
+    assert address in (pages / "last.html").read_text()
+    secrets = {"login": {USER, PASSWORD, login}, "typed": {*other, typed}}
+    assert leaks(tmp_path, secrets) == []
 
 
 def test_a_leak_would_be_found(tmp_path):

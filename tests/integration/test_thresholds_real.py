@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tests.integration.processes import assert_balanced, chatload, locust, simulator, summary_of
+from tests.integration.test_stopping import ports
 
 TIMEOUT = ("--flex-disconnect-timeout", "2")
 RUN = ("-u", "20", "-r", "20", "--chats", "60", "-t", "60s", "--chat-length", "1", *TIMEOUT)
@@ -53,7 +54,7 @@ def test_a_report_can_be_judged_anew(tmp_path):
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_a_hopeless_run_is_ended_early(tmp_path, processes):
-    more = ("--processes", str(processes)) if processes else ()
+    more = ("--processes", str(processes), *ports()) if processes else ()
     with simulator(*TIMEOUT) as host:
         options = ("-u", "40", "-r", "40", "-t", "100s", *TIMEOUT, *LATE, "--abort-on", "dropped_late.rate < 5%", *more)
         run = locust(host, tmp_path / "run", *options, timeout=80)

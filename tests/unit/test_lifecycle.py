@@ -1,5 +1,7 @@
 """The life cycle, step by step, answered by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from chatload.protocol.reply import Event, Reply
@@ -98,6 +100,17 @@ def test_an_agent_who_leaves_ends_the_chat():
     server = Server([opened(), Reply(FINE, False, events=(joined,)), Reply(ENDED, True, events=(left,))])
     assert server.run().verdict == "ended_by_agent"
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(("removes", "verdict"), [(False, "dropped_unproven"), (True, "ended_by_agent")])
+def test_both_leaving_at_once_is_the_agents_end_only_where_the_server_is_known_to_do_so(removes, verdict):
+    joined = Event(2, "ParticipantJoined", "Agent", "A", 0)
+    both = Event(3, "ParticipantLeft", "Agent", "A", 1000), Event(4, "ParticipantLeft", "Client", "me", 1010)
+    server = Server([opened(), Reply(FINE, False, events=(joined,)), Reply(ENDED, True, events=both)])
+    settings = replace(server.session.settings, agent_end_removes_customer=removes)
+    server.books = Books()
+    server.session = ChatSession(settings, server.books, 1, 0.0)
+    assert server.run().verdict == verdict
 
 
 def test_an_end_without_a_transcript_is_asked_about():

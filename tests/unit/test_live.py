@@ -60,7 +60,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
         writer.finish(1300.0)
     summary = write_summary(tmp_path)
     found = figures(Moment("ended", books, 45.0, 300.0, 1, 1))
-    for key in ("requests", "refresh", "generator"):
+    for key in ("requests", "refresh", "arrivals", "generator"):
         assert found[key] == summary[key]
     assert {key: found["sessions"][key] for key in summary["sessions"]} == summary["sessions"]
     assert {key: summary["books"][key] for key in found["books"]} == found["books"]

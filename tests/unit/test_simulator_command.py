@@ -11,6 +11,8 @@ from chatload.simulator.config import SETTINGS, SimulatorConfig
 
 WRONG = [
     ("--flex-disconnect-timeout", "0.99"),
+    ("--flex-disconnect-timeout", "-1"),
+    ("--sweep-interval", "-1"),
     ("--flex-disconnect-timeout", "1728001"),
     ("--flex-disconnect-timeout", "nan"),
     ("--agent-wait", "2", "1"),

@@ -197,6 +197,7 @@ MISTAKES = [
     ('[[fault]]\nkind = "slow"\nchance = nan', "fault[1].chance", "0 to 1"),
     ('[[fault]]\nkind = "slow"\ndelay_s = "3"', "fault[1].delay_s", "seconds"),
     ('[[fault]]\nkind = "slow"\ndelay_s = inf', "fault[1].delay_s", "seconds"),
+    ('[[fault]]\nkind = "slow"\ngrowth_per_hour = "1%"', "fault[1].growth_per_hour", "part an hour"),
     ('[[fault]]\nkind = "slow"\nfrom_s = -1', "fault[1].from_s", "seconds"),
     ('[[fault]]\nkind = "slow"\noperations = "GetMessages"', "fault[1].operations", "a list"),
     ('[[fault]]\nkind = "slow"\noperations = ["Refresh"]', "fault[1].operations", "a list"),
@@ -226,3 +227,11 @@ def test_a_missing_or_unreadable_file(tmp_path):
         with pytest.raises(FileError) as caught:
             FaultPlan.load(file)
         assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
+
+
+def test_a_leak_grows_by_its_part_every_hour():
+    leak = Fault("slow", delay_s=0.1, from_s=100.0, growth_per_hour=0.01)
+    plan = FaultPlan([leak])
+    assert plan.draw(100.0, "GetMessages").delay_s == pytest.approx(0.1)
+    assert plan.draw(100.0 + 7200, "GetMessages").delay_s == pytest.approx(0.1 * 1.01**2)
+    assert plan.draw(100.0 + 1e12, "GetMessages").delay_s < float("inf")

@@ -244,3 +244,37 @@ def test_one_chat_does_not_change_what_another_ones_agent_does():
         return client.ask(12.0, position="1")
 
     assert transcript(False) == transcript(True)
+
+
+# -- how silence is noticed, and what ends it ------------------------------------------------------
+
+
+def test_a_timeout_of_0_drops_nobody():
+    client = Client(service(flex_disconnect_timeout_s=0.0))
+    assert status(client.ask(1e9)) == (0, False)
+
+
+@pytest.mark.parametrize("asked, alive", [(11.999, True), (12.001, False)])
+def test_a_sweep_drops_at_its_next_look_and_until_then_the_chat_can_be_refreshed(asked, alive):
+    client = Client(service(sweep_interval_s=4.0), at=0.5)  # its deadline, 10.5, lies between two looks
+    assert status(client.ask(asked)) == (0, not alive)
+    row = client.row(12.001 if not alive else 12.5)
+    assert (row["ended_at"], row["end_reason"]) == ((None, None) if alive else (12.0, "expired"))
+
+
+KEEPING = [
+    ("send_keeps_alive", "SendMessage", {"message": "hello"}, 0),
+    ("typing_keeps_alive", "StartTyping", {}, 0),
+    ("typing_keeps_alive", "StopTyping", {}, 0),
+    ("failed_keeps_alive", "SendMessage", {}, 1),
+]
+
+
+@pytest.mark.parametrize("setting, operation, fields, code", KEEPING)
+def test_a_request_that_does_not_keep_alive_is_answered_and_ends_no_silence(setting, operation, fields, code):
+    for keeps in (True, False):
+        client = Client(service(**{setting: keeps}))
+        assert client.ask(9.0, operation, **fields)["statusCode"] == code
+        assert status(client.ask(10.5)) == (0, not keeps)
+        assert ("SendMessage" in str(client.row(11.0)["contacts"])) == (keeps and operation == "SendMessage")
+        assert client.row(11.0)["end_reason"] == (None if keeps else "expired")

@@ -140,6 +140,7 @@ def schedules(draw):
         NetworkModel(
             draw(st.sampled_from([0.0005, 0.01, 0.05])), draw(st.sampled_from([0.2, 0.8])),
             draw(st.sampled_from([0.0, 0.0, 0.01, 0.05])), draw(st.sampled_from([0.0, 0.0, 0.05])),
+            draw(st.sampled_from([0.0, 0.0, 0.03])),
         ),
         Stalls(tuple(stalls)),
         SimulatorConfig(

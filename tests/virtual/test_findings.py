@@ -60,6 +60,16 @@ FINDINGS = {
     "long polls of 25 s under a timeout of 5 s": schedule(
         ("fixed", 5.0), {"long_poll_s": 25.0, "agents": False}, LATER, request_timeout_s=10.0
     ),
+    "slow answers of a server that holds polls": schedule(
+        ("deadline", 1.0),
+        {"long_poll_s": 0.7, "agents": False},
+        SILENT,
+        request_timeout_s=3.0,
+        faults=(fault("slow", 0.2, delay_s=1.6),),
+    ),
+    "an early end at once after a hand-over": schedule(
+        ("fixed", 5.0, 0.02), {**ALWAYS, "transfer_after_s": (0.1, 0.2)}, LENGTHY, faults=(fault("early_end", 0.05),)
+    ),
     "keys replaced in answers that said 1/false, without grace": schedule(
         ("fixed", 2.0, 2.04, None, True), LOCKS_OUT, UNTYPED, faults=UNREAD
     ),

@@ -1,0 +1,81 @@
+"""Options of locustfiles/capacity.py beside those of every locustfile, as data. Imports no Locust."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from chatload.analysis.capacity_step import Rules
+from chatload.errors import UsageError
+
+if TYPE_CHECKING:
+    from chatload.swarm.plan import Plan
+
+_LEAST_HOLD_S = 10.0
+
+
+def declare_capacity(add: Callable[..., Any]) -> None:
+    """Call `add(flag, default, help, **argparse settings)` for every option, in order."""
+    add("--start-sessions", "10", "Sessions of the first step: well below what the server can do.", metavar="N")
+    add("--max-sessions", "1000", "The most sessions to open. If they are held, no claim about the server is made.",
+        metavar="N")  # fmt: skip
+    add("--step-hold", "", "How long a step is held once it has settled, s; up to four times that where a threshold "
+        "is undecided. Default: the larger of 10 and three refresh intervals.", metavar="S")  # fmt: skip
+    add("--step-bound", "", "How long a step may take to rise, and then to settle, s. Default: six times --step-hold.",
+        metavar="S")  # fmt: skip
+    add("--resolution", "5", "How near held and not held must come to each other, in %%; a limit that refuses chats is "
+        "always found to the unit.", metavar="PERCENT")  # fmt: skip
+
+
+def rules_of(options: Namespace, plan: Plan) -> Rules:
+    """The search's rules in Locust's options; raises UsageError for what cannot be meant."""
+    policy = plan.settings.policy
+    start, ceiling = start_of(options), _whole(options, "max_sessions")
+    if ceiling < start:
+        raise UsageError(f"--max-sessions {ceiling} is below --start-sessions {start}")
+    hold = _number(options, "step_hold") or max(_LEAST_HOLD_S, 3 * policy.interval_s)
+    percent = _number(options, "resolution") or 5.0
+    if percent > 50:
+        raise UsageError(f"--resolution {percent:g} is above 50 %")
+    return Rules(
+        start=start,
+        ceiling=ceiling,
+        interval_s=policy.interval_s,
+        timeout_s=policy.timeout_s,
+        hold_s=hold,
+        bound_s=_number(options, "step_bound") or 6 * hold,
+        resolution=percent / 100,
+        thresholds=plan.gate.thresholds,
+        confidence=plan.gate.confidence,
+    )
+
+
+def start_of(options: Namespace) -> int:
+    """Sessions of the first step; raises UsageError."""
+    return _whole(options, "start_sessions")
+
+
+def _number(options: Namespace, name: str) -> float | None:
+    """An option's number; None where it was left empty (the web UI sends text)."""
+    value = str(getattr(options, name) or "")
+    if value in ("", "None"):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
+    return number
+
+
+def _whole(options: Namespace, name: str) -> int:
+    value: Any = getattr(options, name)
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number from 1 on")
+    return number

@@ -1,0 +1,101 @@
+"""The capacity search with real Locust processes against the simulator, whose capacity is known.
+
+The whole of it, minutes long, with CHATLOAD_CAPACITY=1.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from chatload.report.capacity import schema
+from tests.integration.processes import ROOT, assert_balanced, locust, simulator, summary_of
+
+pytestmark = pytest.mark.slow
+CAPACITY = ROOT / "locustfiles" / "capacity.py"
+in_full = pytest.mark.skipif(not os.environ.get("CHATLOAD_CAPACITY"), reason="minutes long: CHATLOAD_CAPACITY=1")
+#: Facts only: a machine that others use too makes the generator late, and latencies say nothing then.
+FACTS = ("--threshold", "refused.count == 0; dropped.count == 0")
+
+
+def search(host, run_dir, *options, timeout=170):
+    run = locust(host, run_dir, *options, locustfile=CAPACITY, timeout=timeout)
+    assert "Traceback" not in run.stderr, run.stderr
+    found = json.loads((Path(run_dir) / "capacity.json").read_text())
+    jsonschema.validate(found, schema())
+    assert_balanced(summary_of(run_dir))
+    assert (Path(run_dir) / "capacity.html").read_text().startswith("<!doctype html>")
+    return run, found
+
+
+def test_a_small_limit_is_found_to_the_unit(tmp_path):
+    server = ("--flex-disconnect-timeout", "3", "--limit-for-sessions", "37")
+    with simulator(*server) as host:
+        run, found = search(
+            host, tmp_path / "run", "--flex-disconnect-timeout", "3", "--refresh-interval", "1", *FACTS,
+            "--chat-length", "600", "--start-sessions", "48", "--step-hold", "1", "--step-bound", "20",
+        )  # fmt: skip
+    assert (found["kind"], found["held"], found["not_held"], found["claim"]) == ("limit", 37, 38, True), run.stdout
+    assert run.returncode == 0
+    assert "The server's limit is 37 sessions" in run.stdout
+    assert found["steps"][-1]["purpose"] == "confirm"
+
+
+def test_what_cannot_be_meant_is_refused_in_one_line_before_the_run(tmp_path):
+    run = locust("http://127.0.0.1:9", tmp_path / "run", "--max-sessions", "5", locustfile=CAPACITY, timeout=60)
+    assert run.returncode == 2
+    assert "--max-sessions 5 is below --start-sessions 10" in run.stderr and "Traceback" not in run.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@in_full
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize("length", ["600", "30"])
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_limit_for_sessions_137(tmp_path, length, processes):
+    more = ("--processes", processes) if processes != "0" else ()
+    with simulator("--flex-disconnect-timeout", "10", "--limit-for-sessions", "137") as host:
+        _, found = search(
+            host, tmp_path / "run", "--flex-disconnect-timeout", "10", "--chat-length", length, "--step-hold", "5",
+            *FACTS, *more, timeout=600,
+        )  # fmt: skip
+    assert (found["kind"], found["held"], found["failed"], found["claim"]) == ("limit", 137, 138, True)
+
+
+@in_full
+@pytest.mark.timeout(1300)
+def test_the_knee_of_a_server_that_slows_down(tmp_path):
+    """By the virtual driver, with as many sessions that only poll, their phases at random: p95 is 0.5 s at 100
+    (tests/virtual/test_capacity_knee.py)."""
+    script = tmp_path / "script.toml"
+    script.write_text("messages = 0\n")
+    server = ("--flex-disconnect-timeout", "30", "--service-time", "0.02", "--coherency", "0.0001")
+    with simulator(*server) as host:
+        run, found = search(
+            host, tmp_path / "run", "--flex-disconnect-timeout", "30", "--refresh-interval", "5", "--script", script,
+            "--chat-length", "100000", "--step-hold", "20", "--start-sessions", "20",
+            "--threshold", "GetMessages.latency.p95 < 500ms; dropped.count == 0; refused.count == 0", timeout=1200,
+        )  # fmt: skip
+    assert found["kind"] == "knee" and found["claim"], run.stdout
+    assert 90 <= found["held"] <= 110
+
+
+@in_full
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--max-sessions", "60"),
+        ("--max-sessions", "5000", "--refresh-interval", "0.1", "--transport", "requests", "--start-sessions", "20"),
+    ],
+)
+def test_without_a_limit_of_the_servers_none_is_claimed(tmp_path, options):
+    with simulator("--flex-disconnect-timeout", "5") as host:
+        run, found = search(
+            host, tmp_path / "run", "--flex-disconnect-timeout", "5", "--chat-length", "600", "--step-hold", "5",
+            *options, timeout=600,
+        )  # fmt: skip
+    assert found["kind"] == "generator" and not found["claim"], run.stdout
+    assert "The generator was the limit" in run.stdout and run.returncode in (3, 4)

@@ -1,0 +1,128 @@
+"""Run files made to do harm: what is read of them must be taken for text, or refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from chatload.session.books import Books
+from chatload.session.record import SessionRecord
+from chatload.session.timeline import Contact, Timeline
+from chatload.store.windows import Window
+from chatload.store.writer import RunWriter
+
+#: Sets document.title, by every way a page could be made to run it.
+SCRIPT = (
+    "</style></title></text></svg></script><script>document.title='owned'</script>"
+    "<img src=x onerror=\"document.title='owned'\">\"'><svg onload=\"document.title='owned'\">"
+    "{{7*7}}${7*7}<a href=\"javascript:document.title='owned'\">x</a>"
+)
+ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\x00\r\n\t"
+FORMULAS = ("=cmd|' /C calc'!A0", "+1+cmd", "-2+3+cmd|x", "@SUM(1)", "\t=1+1", "\r=1+1", "＝1+1", "x;=1+1", "a\n=1+1")
+WORDS = (SCRIPT, ESCAPES, *FORMULAS, "x" * 10 * 2**20, "$(touch /tmp/owned)`id`; rm -rf ~ #", "-fevil.py")
+
+
+def make(folder, words=WORDS, **settings):
+    """A run of which every text is one of the words, the rest as it should be."""
+    books = Books()
+    books.started = len(words)
+    for word in words:
+        operation = word[:500]
+        books.sent[operation] = 3
+        books.outcomes[operation] = books.sent.__class__({"0/false": 3})
+        books.verdicts["dropped_late"] += 1
+    books.blames["server"] = len(words)
+    for histogram in (books.lateness, books.gap):
+        histogram.add(0.5)
+    said = {
+        "name": words[0], "host": words[0], "flex_disconnect_timeout": 45.0, "users": 5, "run_time": words[1],
+        "script": words[-1], "dialect": words[0], "service": words[-2], "persona": words[0], "transport": words[-1],
+        "thresholds": ["dropped_late.rate < 0.1%"], words[0]: {"deep": [words[1]]}, **settings,
+    }  # fmt: skip
+    with RunWriter.create(folder, said, 1000.0) as writer:
+        for i, word in enumerate(words):
+            cut, shares = word[: 2**17], {word[:900]: 40.0}
+            record = SessionRecord(word, "dropped_late", cut, cut, 1001.0, 1100.0 + i, learned_by=cut, worker=cut)
+            writer.add_sessions([record])
+            contacts = [
+                Contact(word[:500], 1001.0, 1001.0, 1001.1, "0/false"),
+                Contact(word, 1050.0, 1050.0, 1050.1, word[:500]),
+                Contact("GetMessages", 1060.0, 1060.0, 1060.1, "2"),
+            ]
+            writer.add_timelines(
+                [Timeline(cut, "dropped_late", cut, cut, 45.0, 3.0 + i, 1001.0, 1001.1, shares, contacts, cut)]
+            )
+            writer.incident(cut, cut)
+            writer.put_books(f"{i}{cut}", books if i == 0 else Books())
+        writer.add_windows([Window(1000.0 + i, 1001.0 + i, 3, books) for i in range(5)])
+        writer.finish(1200.0)
+    return folder
+
+
+def altered(folder, *statements):
+    """A good small run, on which SQL has been let loose."""
+    make(folder, ("a", "b"))
+    with sqlite3.connect(folder / "run.sqlite") as database:
+        for statement in statements:
+            database.execute(statement)
+    database.close()
+    return folder
+
+
+def with_books(old, new):
+    """SQL that puts books with something replaced in the place of good ones."""
+    return f"UPDATE books SET data = '{_BOOKS.replace(old, new)}'"
+
+
+def with_fact(key, text):
+    """SQL that puts a text where JSON is expected."""
+    return f"INSERT OR REPLACE INTO run VALUES ('{key}', '{text}')"
+
+
+_BOOKS = json.dumps(Books().to_dict())
+_ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+#: Name -> SQL; each makes of a good run one that no chatload has written.
+ALTERATIONS = {
+    "endless view for a table": (
+        "DROP TABLE sessions",
+        f"CREATE VIEW sessions AS {_ENDLESS} SELECT x AS chat_id, x AS verdict FROM c",
+    ),
+    "endless view for a fact": ("DROP TABLE run", f"CREATE VIEW run AS {_ENDLESS} SELECT x AS key, x AS value FROM c"),
+    "computed column": (
+        "ALTER TABLE incidents ADD COLUMN boom TEXT GENERATED ALWAYS AS (hex(zeroblob(500000000))) VIRTUAL",
+    ),
+    "virtual table": ("DROP TABLE incidents", "CREATE VIRTUAL TABLE incidents USING fts5(at, kind, what)"),
+    "text for a number": ("UPDATE sessions SET started_at = '<script>'",),
+    "bytes for a text": ("UPDATE sessions SET verdict = x'00ff'",),
+    "no number": ("UPDATE sessions SET ended_at = 9e999",),
+    "a year that no calendar has": ("UPDATE sessions SET ended_at = 1e18",),
+    "a cell out of proportion": ("UPDATE sessions SET why = hex(zeroblob(20000000))",),
+    "nothing for a verdict": (
+        "ALTER TABLE sessions RENAME TO s",
+        "CREATE TABLE sessions AS SELECT * FROM s",
+        "UPDATE sessions SET verdict = NULL",
+    ),
+    "settings that are a list": (with_fact("settings", "[]"),),
+    "settings that are not JSON": (with_fact("settings", "{"),),
+    "settings nested too deep": (with_fact("settings", "[" * 100_000),),
+    "settings nested deep": (with_fact("settings", "{\"a\":" * 50 + "1" + "}" * 50),),
+    "thresholds that are no list": (with_fact("settings", '{"thresholds": 5}'),),
+    "a threshold that is none": (with_fact("settings", '{"thresholds": ["; rm -rf"]}'),),
+    "confidence that is a text": (with_fact("settings", '{"confidence": "high"}'),),
+    "a start that is a text": (with_fact("started_at", '"<b>"'),),
+    "a start with 5000 digits": (with_fact("started_at", "9" * 5000),),
+    "a start that never was": (with_fact("started_at", "1e999"),),
+    "books that are a list": ("UPDATE books SET data = '[]'",),
+    "books of text": (with_books('"started": 0', '"started": "<script>"'),),
+    "a table for a count": (with_books('"suspects": 0', '"suspects": {}'),),
+    "a table for a count in a table": (with_books('"verdicts": {}', '"verdicts": {"completed": {}}'),),
+    "books below 0": (with_books('"started": 0', '"started": -1'),),
+    "a histogram that does not add up": (with_books('"count": 0', '"count": 9'),),
+    "windows of text": ("UPDATE windows SET start = 'x'",),
+    "windows backwards": ('UPDATE windows SET "end" = start - 5',),
+    "a timeline without contacts": ("UPDATE timelines SET data = '{}'",),
+    "a timeline of text": ("UPDATE timelines SET data = replace(data, '45.0', '\"x\"')",),
+    "an incident of bytes": ("UPDATE incidents SET what = x'1b'",),
+    "a table less": ("DROP TABLE books",),
+    "a column less": ("ALTER TABLE sessions DROP COLUMN why",),
+}  # fmt: skip

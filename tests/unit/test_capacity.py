@@ -1,0 +1,181 @@
+"""The capacity search in virtual time, against servers whose capacity is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatload.analysis.capacity import MOST_STEPS, REPEATS
+from chatload.analysis.threshold_grammar import parse
+from chatload.report.capacity import claims
+from tests.unit.capacity_server import RULES, Server, World, find
+
+#: Facts alone: decided by the smallest of loads.
+COUNTS = replace(RULES, thresholds=(parse("refused.count == 0"), parse("dropped.count == 0")))
+BUDGET = settings(max_examples=40, deadline=None)
+
+
+@BUDGET
+@given(limit=st.integers(1, 700), start=st.integers(1, 60), churn=st.sampled_from([0.0, 0.02]), seed=st.integers(0, 99))
+def test_a_limit_that_refuses_chats_is_found_to_the_unit(limit: int, start: int, churn: float, seed: int) -> None:
+    result, search = find(Server(limit=limit, churn=churn), replace(COUNTS, start=start), seed)
+    assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", limit, limit + 1, True)
+    assert result.trouble is not None and result.trouble.metric == "refused.count == 0"
+    assert len(search.steps) <= 2 * math.log2(max(limit, start)) + 8
+
+
+@pytest.mark.parametrize("limit", [137, 20, 40, 41, 79])
+def test_a_limit_is_found_by_the_thresholds_that_stand_where_none_are_given(limit: int) -> None:
+    result, search = find(Server(limit=limit))
+    assert (result.kind, result.held, result.not_held, result.confirmed) == ("limit", limit, limit + 1, True)
+    assert "GetMessages.latency.p95 < 100 ms" in map(str, search.thresholds)
+    failed = next(i for i, step in enumerate(search.steps) if step.outcome == "not held")
+    after = {step.load for step in search.steps[failed:]}
+    assert after <= {search.steps[failed].load, limit, limit + 1}, "no other load was tried than the plateau and above"
+
+
+@settings(BUDGET, max_examples=12)
+@given(knee=st.integers(30, 500), seed=st.integers(0, 99))
+def test_a_knee_is_bracketed_within_a_tenth(knee: int, seed: int) -> None:
+    result, _ = find(Server(knee=knee), seed=seed)
+    assert result.kind == "knee" and result.confirmed and result.failed is not None
+    assert 0.9 * knee <= result.held <= 1.03 * knee
+    assert result.failed >= 0.97 * knee
+    assert result.trouble is not None and result.trouble.metric.startswith("GetMessages.latency.p95")
+
+
+def test_drops_are_the_servers_knee_and_bracketed_by_the_resolution() -> None:
+    result, _ = find(Server(breaks=300))
+    assert (result.kind, result.confirmed) == ("knee", True)
+    assert result.trouble is not None and result.trouble.metric == "dropped.count == 0"
+    assert result.held <= 300 < (result.failed or 0) <= 300 * 1.06
+
+
+@pytest.mark.parametrize(
+    ("server", "held"),
+    [
+        (Server(slow_from=100), 80),
+        (Server(slow_from=100, knee=300), 80),
+        (Server(slow_from=100, breaks=150), 80),
+        (Server(stuck_at=50), 40),
+        (Server(), 5000),
+        (Server(hogs=0.001, knee=900), 640),
+    ],
+)
+def test_at_the_generators_own_limit_nothing_is_claimed(server: Server, held: int) -> None:
+    result, _ = find(server)
+    assert (result.kind, result.held, result.failed) == ("generator", held, None)
+    assert not claims(result) and result.why
+
+
+def test_a_step_the_generator_spoilt_is_repeated_and_a_passing_disturbance_changes_nothing() -> None:
+    world = World(Server(knee=300), RULES)
+    disturbed = world.refresh
+
+    def refresh(length: float) -> None:
+        world.server = replace(world.server, slow_from=1 if 40 < world.now < 55 else None)
+        disturbed(length)
+
+    world.refresh = refresh  # type: ignore[method-assign]
+    result = world.run()
+    assert "spoilt" in [step.outcome for step in world.search.steps]
+    assert result.kind == "knee" and result.confirmed and 270 <= result.held <= 309
+
+
+def test_a_server_that_refuses_is_recovered_below_its_restore_threshold_before_the_next_step() -> None:
+    world = World(Server(limit=137), COUNTS)
+    second, lows = world.second, []
+
+    def watched(wanted: int) -> None:
+        if world.refusing:
+            lows.append(wanted)
+        second(wanted)
+
+    world.second = watched  # type: ignore[method-assign]
+    assert world.run().held == 137
+    assert min(lows) < 0.8 * 137
+
+
+def test_chats_that_left_without_a_confirmed_goodbye_are_waited_for() -> None:
+    result, _ = find(Server(limit=137, ghosts=True), replace(COUNTS, timeout_s=30.0))
+    assert (result.kind, result.held, result.failed) == ("limit", 137, 138)
+
+
+def test_an_answer_that_is_not_held_again_is_lowered() -> None:
+    """A server that grows tired: what it held at first it does not hold later."""
+    world = World(Server(breaks=200), RULES)
+    second = world.second
+
+    def tiring(wanted: int) -> None:
+        found = world.search
+        if found.not_held is not None and found.not_held - found.held <= 10:
+            world.server = Server(breaks=120)
+        second(wanted)
+
+    world.second = tiring  # type: ignore[method-assign]
+    result = world.run()
+    assert result.held <= 120 and result.confirmed
+    assert ("confirm", "not held") in [(step.purpose, step.outcome) for step in world.search.steps]
+
+
+def test_too_few_samples_are_no_claim_and_no_load_is_called_held() -> None:
+    rare = replace(
+        RULES, interval_s=20.0, timeout_s=45.0, ceiling=15, thresholds=(parse("GetMessages.latency.p99 < 1s"),)
+    )
+    result, search = find(Server(), rare)
+    assert not claims(result) and result.held == 0
+    assert {step.outcome for step in search.steps} == {"undecided"}
+
+
+def test_what_few_sessions_leave_undecided_more_sessions_decide() -> None:
+    rules = replace(RULES, start=2, thresholds=(parse("GetMessages.latency.p95 < 100ms"),))
+    result, search = find(Server(knee=200), rules)
+    assert search.steps[0].outcome == "undecided"
+    assert result.kind == "knee" and 180 <= result.held <= 206
+
+
+def test_a_search_that_is_stopped_says_what_it_knew() -> None:
+    world = World(Server(limit=137), RULES)
+    with pytest.raises(AssertionError):
+        world.run(seconds=60)
+    result = world.search.stop()
+    assert result.kind == "stopped" and not claims(result)
+    assert result.held == max(step.load for step in world.search.steps if step.outcome == "held")
+
+
+maybe = st.none()
+
+
+@settings(BUDGET, max_examples=40)
+@given(
+    limit=maybe | st.integers(1, 500),
+    knee=maybe | st.integers(20, 500),
+    breaks=maybe | st.integers(1, 500),
+    slow_from=maybe | st.integers(1, 500),
+    stuck_at=maybe | st.integers(1, 500),
+    churn=st.sampled_from([0.0, 0.01]),
+    ceiling=st.integers(20, 600),
+    seed=st.integers(0, 9),
+)
+def test_whatever_the_world_the_search_ends_and_claims_nothing_false(
+    limit: int | None, knee: int | None, breaks: int | None, slow_from: int | None, stuck_at: int | None,
+    churn: float, ceiling: int, seed: int,
+) -> None:  # fmt: skip
+    server = Server(limit, knee, breaks, slow_from, 0.0, churn, stuck_at)
+    result, search = find(server, replace(RULES, ceiling=ceiling), seed)
+    assert len(search.steps) <= MOST_STEPS + REPEATS
+    can = min(
+        n for n in (limit, knee and 1.03 * knee, breaks, ceiling, stuck_at and stuck_at + 5, 9999) if n is not None
+    )
+    # A first step that is past the knee makes its own latency the measure: start low.
+    if knee is None or knee > 2 * RULES.start:
+        assert result.held <= can
+    if claims(result):
+        assert result.failed is not None
+        fails = [n + 1 for n in (limit, breaks) if n is not None] + [0.97 * knee for _ in (1,) if knee is not None]
+        assert fails and result.failed >= min(fails)
+        assert result.kind != "limit" or result.held == limit

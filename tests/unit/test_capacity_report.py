@@ -1,0 +1,135 @@
+"""What a capacity search says: its JSON, its sentences, its page, its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from chatload import cli
+from chatload.analysis.gate import make_gate
+from chatload.errors import FileError, UsageError
+from chatload.report import capacity
+from chatload.report.capacity_console import render
+from chatload.report.capacity_html import html
+from chatload.session.books import Books
+from chatload.session.policy import make_policy
+from chatload.store.writer import RunWriter
+from chatload.swarm.capacity_options import rules_of
+from tests.unit.capacity_server import RULES, Server, World
+
+WORLDS = {
+    "limit": (Server(limit=137), RULES, 0, "The server's limit is 137 sessions: 137 sessions were held, twice, and at"),
+    "knee": (Server(knee=300), RULES, 0, "The server's knee is above 290 sessions: 290 sessions were held, twice, and"),
+    "generator": (Server(), replace(RULES, ceiling=60), 4, "The generator was the limit: it was not to open more than"),
+    "undecided": (
+        Server(),
+        replace(RULES, interval_s=30.0, ceiling=10),
+        4,
+        "The generator was the limit: it was not to open more than 10 sessions; no load was held, and",
+    ),
+}
+
+
+def found(name: str) -> dict[str, Any]:
+    server, rules, _, _ = WORLDS[name]
+    world = World(server, rules)
+    world.now = 1000.0
+    world.run()
+    return capacity.facts_of(world.search, 1000.0, [(0.0, 10, 0), (1.0, 10, 10)])
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str) -> None:
+    facts = found(name)
+    jsonschema.validate(facts, capacity.schema())
+    json.dumps(facts, allow_nan=False)
+    _, _, code, answer = WORLDS[name]
+    assert capacity.answer(facts).startswith(answer)
+    assert capacity.exit_code(facts) == code
+    assert facts["claim"] == (code == 0)
+    text = io.StringIO()
+    render(facts, text)
+    assert answer[:60] in text.getvalue().replace("\n  ", " ")
+    assert all(len(line) <= 100 for line in text.getvalue().splitlines())
+
+
+def test_instants_count_from_the_runs_beginning() -> None:
+    facts = found("limit")
+    assert facts["steps"][0]["begun_s"] == 0
+    assert 0 < facts["trouble"]["at_s"] <= facts["steps"][-1]["ended_s"]
+    begun = [step["begun_s"] for step in facts["steps"]]
+    assert begun == sorted(begun)
+
+
+def test_the_page_has_the_answer_and_the_words_of_an_unnamed_peak() -> None:
+    facts = found("limit")
+    words = "no peak named: the run did not measure past it"
+    text = io.StringIO()
+    render(facts, text)
+    page = html(facts)
+    assert facts["usl"]["peak"] is None
+    assert words in page and words in text.getvalue().replace("\n  ", " ")
+    assert WORLDS["limit"][3].replace("'", "&#39;") in page
+    assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_was_written_is_read_back_and_a_spoilt_file_is_one_line(tmp_path: Path) -> None:
+    facts = found("generator")
+    assert capacity.read_capacity(tmp_path) is None
+    capacity.write_capacity(tmp_path, facts)
+    assert capacity.read_capacity(tmp_path) == json.loads(json.dumps(facts))
+    (tmp_path / "capacity.json").write_text("{")
+    with pytest.raises(FileError, match=r"capacity\.json.*cannot be read"):
+        capacity.read_capacity(tmp_path)
+
+
+def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunWriter.create(tmp_path, {"name": "capacity", "flex_disconnect_timeout": 4}) as writer:
+        writer.put_books("w", Books())
+        writer.finish()
+    capacity.write_capacity(tmp_path, found("generator"))
+    with pytest.raises(SystemExit) as left:
+        cli.run(["report", str(tmp_path)])
+    assert left.value.code == 4
+    assert "The generator was the limit" in capsys.readouterr().out
+    assert (tmp_path / "capacity.html").exists()
+
+
+PLAN = SimpleNamespace(
+    settings=SimpleNamespace(policy=make_policy("fixed", 45.0, 4.0)),
+    gate=make_gate(["refused.rate < 1%"], percent=90.0),
+)
+OPTIONS = {"start_sessions": "10", "max_sessions": "1000", "step_hold": "", "step_bound": "", "resolution": "5"}
+
+
+def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
+    rules = rules_of(Namespace(**OPTIONS), PLAN)  # type: ignore[arg-type]
+    assert (rules.start, rules.ceiling, rules.hold_s, rules.bound_s) == (10, 1000, 12.0, 72.0)
+    assert (rules.interval_s, rules.timeout_s, rules.confirming_s, rules.confidence) == (4.0, 45.0, 49.0, 0.9)
+    assert [str(threshold) for threshold in rules.thresholds] == ["refused.rate < 1%"]
+    given = rules_of(Namespace(**{**OPTIONS, "step_hold": "2.5", "resolution": 10}), PLAN)  # type: ignore[arg-type]
+    assert (given.hold_s, given.bound_s, given.resolution) == (2.5, 15.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("max_sessions", "5", "--max-sessions 5 is below --start-sessions 10"),
+        ("step_hold", "soon", "--step-hold soon is not a number above 0"),
+        ("step_bound", "-1", "--step-bound -1 is not a number above 0"),
+        ("start_sessions", "0", "--start-sessions 0 is not a whole number from 1 on"),
+        ("start_sessions", "1.5", "--start-sessions 1.5 is not a whole number from 1 on"),
+        ("resolution", "60", "--resolution 60 is above 50 %"),
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused(option: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        rules_of(Namespace(**{**OPTIONS, option: value}), PLAN)  # type: ignore[arg-type]

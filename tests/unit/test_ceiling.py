@@ -1,0 +1,108 @@
+"""Ceilings on sessions and requests per second, and the host's login, without a run."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from chatload.errors import UsageError
+from chatload.rules import Rules
+from chatload.session.books import Books
+from chatload.session.policy import make_policy
+from chatload.session.script import CustomerScript, Distribution
+from chatload.session.settings import SessionSettings
+from chatload.swarm.ceiling import Ceiling, planned_rate, refuse_above
+from chatload.swarm.login import hide_login, host_with_login, without_login
+
+SCRIPT = CustomerScript(
+    chat_length=Distribution("fixed", 60.0),
+    messages=Distribution("fixed", 4.0),
+    think=Distribution("fixed", 3.0),
+    typing=Distribution("fixed", 2.0),
+)
+SETTINGS = SessionSettings(make_policy("fixed", 45.0, 3.0), 5.0, SCRIPT)
+
+
+def test_the_planned_rate_is_polls_and_what_a_chat_has_beside_them():
+    # 1/3 for polls; RequestChat, Disconnect and 4 x 3 of messages in 60 s
+    assert planned_rate(30, SETTINGS) == pytest.approx(30 * (1 / 3 + 14 / 60))
+
+
+@pytest.mark.parametrize(
+    ("rules", "users", "says"),
+    [
+        (Rules(max_sessions=30), 31, "31 users are above the ceiling of 30 sessions; raise --max-sessions"),
+        (Rules(max_sessions=30, locks={"max_sessions": "/etc/x"}), 31, "/etc/x has locked it"),
+        (Rules(max_requests_per_s=16.9), 30, "about 17 requests/s, above the ceiling of 16.9"),
+    ],
+)
+def test_a_plan_above_a_ceiling_is_refused(rules, users, says):
+    with pytest.raises(UsageError) as refused:
+        refuse_above(rules, users, SETTINGS)
+    assert says in str(refused.value)
+
+
+def test_a_plan_at_the_ceilings_is_not():
+    refuse_above(Rules(), 10**6, SETTINGS)
+    refuse_above(Rules(max_sessions=30, max_requests_per_s=17.1), 30, SETTINGS)
+
+
+def books(started=0, ended=0, sent=0):
+    made = Books()
+    made.started = started
+    made.verdicts["completed"] = ended
+    made.sent["GetMessages"] = sent
+    return made
+
+
+def test_more_sessions_open_than_may_be():
+    ceiling = Ceiling(Rules(max_sessions=5), 0.0)
+    assert ceiling.exceeded(books(started=15, ended=10), 1.0) == ""
+    assert ceiling.exceeded(books(started=16, ended=10), 2.0) == "6 sessions open, above the ceiling of 5"
+
+
+def test_a_rate_at_the_ceiling_goes_on_for_ever_and_one_above_it_does_not():
+    at, above = (Ceiling(Rules(max_requests_per_s=100.0), 0.0) for _ in range(2))
+    assert all(at.exceeded(books(sent=100 * second), float(second)) == "" for second in range(1, 1000))
+    found = [above.exceeded(books(sent=125 * second), float(second)) for second in range(1, 30)]
+    # 25 too many a second, 500 may come at once
+    assert found[:20] == [""] * 20 and found[20] == "125 requests/s, above the ceiling of 100"
+
+
+def test_a_burst_is_not_a_rate_and_late_reports_are_not_either():
+    ceiling = Ceiling(Rules(max_requests_per_s=100.0), 0.0)
+    assert ceiling.exceeded(books(sent=550), 1.0) == ""
+    assert ceiling.exceeded(books(sent=560), 5.0) == ""
+    assert ceiling.exceeded(books(sent=560), 25.0) == ""
+    # What was not used in a pause is not saved up.
+    assert ceiling.exceeded(books(sent=560 + 700), 26.0) != ""
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("https://u:p@h:1/x", "https://h:1/x"), ("https://h", "https://h"), ("http://u:p/w@h", "http://h"),
+     ("u:p@h", "h"), ("http://a@b@h/", "http://h/")],
+)  # fmt: skip
+def test_without_login(url, shown):
+    assert without_login(url) == shown
+
+
+class Environment:
+    """As Locust's has it: a plain attribute."""
+
+    def __init__(self, host, parsed_options):
+        self.host, self.parsed_options = host, parsed_options
+
+
+def test_locust_never_sees_the_login_and_it_is_not_lost():
+    options = SimpleNamespace(host="https://u:p@a.example")
+    environment = Environment(host="https://u:p@a.example", parsed_options=options)
+    hide_login(environment)
+    assert (environment.host, options.host) == ("https://a.example", "https://a.example")
+    assert host_with_login(environment) == "https://u:p@a.example"
+    assert "u:p" not in repr(vars(environment))
+    environment.host = "https://v:q@b.example"  # as the web UI does
+    assert (environment.host, host_with_login(environment)) == ("https://b.example", "https://v:q@b.example")
+    environment.host = "https://c.example"
+    assert host_with_login(environment) == "https://c.example"
+    environment.host = "https://a.example"
+    assert host_with_login(environment) == "https://u:p@a.example"

@@ -1,0 +1,176 @@
+"""What is said of a long run's drift: from its windows to the command, the summary and the page."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import jsonschema
+import pytest
+
+from chatload import cli
+from chatload.analysis.drift import FALSE_ALARM, LEAST_S, _spend, find_drift, steady_part
+from chatload.report.drift import sentences
+from chatload.report.page import render
+from chatload.report.summary import schema, summarize
+from chatload.session.books import Books
+from chatload.store.reader import RunReader
+from chatload.store.windows import Window
+from chatload.store.writer import RunWriter
+
+HOUR = 3600.0
+#: A tenth of a percent of noise, the same in every run.
+WOBBLE = [1 + 0.001 * ((7 * i) % 11 - 5) for i in range(1000)]
+
+
+def window(at, latency_s, still=100, gap_s=10.0, rss=2**28, dropped=0):
+    books = Books()
+    histogram = books.latency["GetMessages"] = type(books.gap)()
+    for _ in range(30):
+        histogram.add(latency_s)
+        books.gap.add(gap_s)
+    books.verdicts.update({"completed": 50 - dropped, "dropped_late": dropped})
+    return Window(at, at + 60, still, books, 10.0, rss)
+
+
+def windows(hours=6.0, latency=lambda h: 0.1, **more):
+    """A window a minute; every other value is constant but for what is given as a function of the hour."""
+
+    def at(i, name, value):
+        return value(i / 60) if callable(value) else value
+
+    return [
+        window(60.0 * i, latency(i / 60) * WOBBLE[i % 1000], **{k: at(i, k, v) for k, v in more.items()})
+        for i in range(int(60 * hours))
+    ]  # fmt: skip
+
+
+def drift(rows, ended=True, timeout_s=45.0):
+    return find_drift(rows, steady_part((w.start, w.end, w.open) for w in rows), timeout_s, ended)
+
+
+def named(found, metric):
+    return next(row for row in found.drifts if row.metric == metric)
+
+
+def test_the_slope_is_per_hour_in_the_metrics_own_unit():
+    row = named(drift(windows(latency=lambda h: 0.1 + 0.012 * h)), "GetMessages.latency.p95")
+    assert row.drifts and row.worse
+    assert row.slope == pytest.approx(0.012, rel=0.1) and row.low < 0.012 < row.high
+    memory = named(drift(windows(rss=lambda h: int((300 + 5 * h) * 2**20))), "memory")
+    assert memory.slope == pytest.approx(5.0, rel=0.01) and memory.drifts
+
+
+def test_what_is_sure_but_too_small_to_matter_is_not_claimed():
+    row = named(drift(windows(rss=lambda h: int((300 + 0.2 * h) * 2**20))), "memory")
+    assert row.low > 0 and not row.drifts
+
+
+def test_the_margins_end_is_told_from_where_the_run_ends():
+    row = named(drift(windows(10.0, gap_s=lambda h: 10 + h)), "margin.p1")
+    # After 10 h the gap is 20 s: of 45 s there are 25 left, a second an hour.
+    assert row.drifts and row.worse
+    least, likely, most = row.gone_in_h
+    assert least <= likely <= most and likely == pytest.approx(25, abs=2)
+
+
+def test_fewer_drops_are_a_drift_but_not_for_the_worse():
+    row = named(drift(windows(dropped=lambda h: max(0, int(10 - 1.6 * h)))), "dropped.rate")
+    assert row.drifts and not row.worse
+
+
+def test_ramp_goodbye_and_warm_up_are_left_out():
+    rows = windows(4.0)
+    for i in range(30):
+        rows[i].open, rows[-1 - i].open = i, 30 - i
+    start, end = steady_part((w.start, w.end, w.open) for w in rows)
+    assert (start, end) == (30 * 60.0, 4 * HOUR - 30 * 60.0)
+    assert drift(rows).start == start + 0.1 * (end - start)
+
+
+@pytest.mark.parametrize("rows", [[], [(0.0, 300.0, 10)], [(60.0 * i, 60.0 * i + 60, 0) for i in range(100)]])
+def test_without_a_steady_load_nothing_is_said(rows):
+    assert steady_part(rows) is None
+    assert "never under a steady load" in find_drift([], None, 45.0, True).why_not
+
+
+def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
+    during = [_spend(LEAST_S * 2**doubling, False) for doubling in range(60)]
+    assert sum(during) < FALSE_ALARM / 2 and during == sorted(during, reverse=True)
+    assert sum(during) + _spend(1e9, True) <= FALSE_ALARM
+
+
+@pytest.fixture
+def run(tmp_path):
+    def made(rows, finish=True):
+        writer = RunWriter.create(tmp_path / "run", {"name": "soak", "flex_disconnect_timeout": 45.0})
+        now, total = time.time(), Books()
+        for row in rows:
+            total.merge(Books.from_dict(row.books.to_dict()))
+            row.start, row.end = now + row.start, now + row.end
+        writer.add_windows(rows)
+        writer.put_books("local", total)
+        if finish:
+            writer.finish(rows[-1].end)
+        writer.close()
+        return tmp_path / "run"
+
+    return made
+
+
+def drift_command(*arguments):
+    with pytest.raises(SystemExit) as left:
+        cli.run(["drift", *map(str, arguments)])
+    return left.value.code
+
+
+def test_the_command_says_it_in_a_sentence_with_its_interval(run, capsys):
+    assert drift_command(run(windows(latency=lambda h: 0.1 + 0.012 * h))) == 0
+    printed = capsys.readouterr().out
+    said = " ".join(printed.split("\n\n")[0].split())
+    assert re.match(
+        r"GetMessages.latency.p50 grows by 1[12](\.\d)? ms an hour \(95 % interval 1\S+ ms to 1\S+ ms\)", said
+    )
+    assert all(len(line) <= 80 for line in printed.splitlines())
+
+
+def test_the_command_reads_a_run_that_still_goes_on(run, capsys):
+    assert drift_command(run(windows(), finish=False)) == 0
+    assert "no drift in" in capsys.readouterr().out
+
+
+def test_of_a_short_run_the_command_says_why_not(run, capsys):
+    assert drift_command(run(windows(0.1))) == 0
+    assert capsys.readouterr().out.startswith("nothing can be said of drift: it was never under a steady load")
+
+
+def test_summary_and_page_have_it(run, capsys):
+    folder = run(windows(latency=lambda h: 0.1 if h < 3 else 0.2))
+    with RunReader.open(folder) as reader:
+        summary = summarize(reader)
+        page = render(reader, summary)
+    jsonschema.validate(summary, schema())
+    row = summary["drift"]["metrics"][0]
+    ((at, size),) = row["jumps"]
+    assert at - summary["started_at"] == pytest.approx(3 * HOUR, abs=0.2 * HOUR) and size == pytest.approx(
+        0.1, abs=0.005
+    )
+    (said,) = [text for text in sentences(summary["drift"]) if "p50" in text]
+    assert re.fullmatch(r"GetMessages.latency.p50 jumps by \+\S+ ms at about \S+ \d\d:\d\d UTC", said)
+    assert 'id="drift"' in page and "jumps by +" in page
+    assert drift_command(folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(summary["drift"]))
+
+
+@pytest.mark.slow
+def test_a_look_during_a_run_lands_in_the_log(run):
+    folder = run(windows(latency=lambda h: 0.1 + 0.012 * h), finish=False)
+    code = (
+        "import locust, logging, pathlib, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout);"
+        "from chatload.swarm import soak;"
+        f"soak._look(pathlib.Path({str(folder)!r})); print([soak.looks(0, at) for at in (0, 1200, 2400, 7200)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert re.search(r"so far GetMessages.latency.p50 grows by \S+ ms an hour \(.*\); Get", done.stdout), done.stderr
+    assert "[1200.0, 2400, 4800, 14400]" in done.stdout

@@ -1,0 +1,116 @@
+"""The one rule by which a request is sent twice, and what the engine makes of it; and of our own shortages."""
+
+import pytest
+
+from chatload.protocol.dialect import load_dialect
+from chatload.protocol.operations import OPERATION_FIELDS, repeatable
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.protocol.wire import Detail
+from chatload.report import sentences
+from chatload.report.summary import invalid_reasons
+from chatload.session.books import Books
+from chatload.session.effects import Exchange, Send
+from chatload.session.lifecycle import ChatSession
+from chatload.session.policy import make_policy
+from chatload.session.record import Blame
+from chatload.session.settings import SessionSettings
+from chatload.session.trail import LINGER_S, Trail, blame
+
+ONCE_ONLY = {"RequestChat", "SendMessage", "UpdateNickname", "PushUrl", "CustomNotice", "FileUpload", "FileDelete"}
+
+
+@pytest.mark.parametrize("dialect", ["gms-v2", "webapi"])
+def test_what_may_be_taken_twice(dialect):
+    spoken = load_dialect(dialect)
+    encoder, keys = spoken.encoder("default"), {"chat_id": "1", "file_id": "2", "user_id": "3"}
+    twice = {operation for operation in spoken.operations if encoder.encode(operation, keys, b"x").repeatable}
+    assert twice == set(spoken.operations) - ONCE_ONLY
+    assert not encoder.encode("GetMessages", {**keys, "message": "half a sen"}).repeatable
+
+
+def test_every_operation_is_decided():
+    assert {operation for operation in OPERATION_FIELDS if not repeatable(operation, {})} == ONCE_ONLY
+
+
+def exchange(sent, received, outcome=Outcome.FINE, detail="", **more):
+    return Exchange(received if sent is None else sent, sent, received, Reply(outcome, False, detail=detail), **more)
+
+
+def test_the_first_sending_may_be_seen_long_after_the_second():
+    trail, again = Trail(0.0, 0.1), exchange(1.0, 1.2, resent=True)
+    trail.resent(again)
+    trail.sure(again)
+    assert trail.feasible(2.0, 3.5), "seen once more at 2"
+    assert not trail.feasible(2.0, 5.4), "but only once"
+    once = Trail(0.0, 0.1)
+    once.sure(exchange(1.0, 1.2))
+    assert not once.feasible(2.0, 3.5)
+
+
+def test_the_first_sending_is_forgotten_after_a_while():
+    trail, again = Trail(0.0, 0.1), exchange(1.0, 1.2, resent=True)
+    trail.resent(again)
+    trail.sure(again)
+    trail.sure(exchange(2.0 + LINGER_S, 2.1 + LINGER_S))
+    assert not trail.attempts
+
+
+def test_a_request_sent_twice_is_one_request_and_two_contacts():
+    books = Books()
+    session = ChatSession(SessionSettings(make_policy("fixed", 5.0), 1.0), books, 1, 0.0)
+    steps = session.steps()
+    opening = next(steps)
+    assert isinstance(opening, Send)
+    first = Reply(Outcome.FINE, False, "chat", "user", "key", "alias", 1)
+    effect = steps.send(Exchange(0.0, 0.0, 0.1, first))
+    while not isinstance(effect, Send):
+        effect = steps.send(_woken(effect))
+    steps.send(exchange(effect.due, effect.due + 0.1, resent=True))
+    assert (session.record.requests, session.record.contacts, books.resent, books.sent.total()) == (2, 3, 1, 2)
+    session.cut(9.0)
+    assert books.balanced()
+
+
+def _woken(wait):
+    from chatload.session.effects import Woken
+
+    return Woken(wait.until)
+
+
+def test_a_shortage_of_the_generators_is_its_own_fault():
+    trail = Trail(0.0, 0.1)
+    for n in range(5):
+        due = 0.5 + 0.5 * n
+        short = Exchange(
+            due, None, due + 0.4, Reply(Outcome.CONNECTION, False, detail=Detail.EXHAUSTED), answered=False
+        )
+        trail.leaving(due, due - 0.1, short)
+        trail.failed(short)
+    assert trail.shares.generator > 1.9 and trail.shares.network == 0
+    assert blame(trail, 2.0, 3.1) is Blame.GENERATOR
+
+
+def test_the_books_keep_both_and_say_so():
+    books = Books()
+    books.request("GetMessages", exchange(1.0, 1.1, resent=True))
+    books.request("GetMessages", exchange(None, 1.1, Outcome.CONNECTION, Detail.EXHAUSTED))
+    twice = Books.from_dict(books.to_dict())
+    twice.merge(books)
+    added = twice.since(books)
+    assert [(b.resent, b.exhausted) for b in (books, twice, added)] == [(1, 1), (2, 2), (1, 1)]
+    old = books.to_dict()
+    del old["resent"], old["exhausted"]
+    assert (Books.from_dict(old).resent, Books.from_dict(old).exhausted) == (0, 0)
+    assert invalid_reasons(twice) == ["the generator ran out of local ports or file descriptors: 2 requests never left"]
+    assert not invalid_reasons(Books.from_dict(old))
+
+
+def test_sentences():
+    assert sentences.resent({"total": 3}) == sentences.resent({"resent": 0}) == ""
+    assert sentences.resent({"resent": 1}) == (
+        "1 request sent once more: its kept connection was closed just as it left"
+    )
+    assert sentences.resent({"resent": 2000}).startswith("2 000 requests sent once more: their kept")
+    generator = {"processes": 1, "stalls": 0, "exhausted": 7}
+    assert sentences.generator(generator).endswith("; out of local ports or file descriptors for 7 requests")

@@ -1,0 +1,87 @@
+"""Slopes and jumps: found where they are, hardly ever where they are not."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatload.analysis.trend import find_trend
+
+TIMES = np.arange(20.0)
+RANDOM = np.random.default_rng(7)
+
+
+def noise(n=20):
+    return RANDOM.standard_normal(n)
+
+
+def resembling(correlation, n=20, each=100):
+    """Block medians of a series whose neighbours resemble each other."""
+    values = np.empty(n * each)
+    values[0] = RANDOM.standard_normal() / np.sqrt(1 - correlation**2)
+    for i, e in enumerate(RANDOM.standard_normal(n * each - 1), 1):
+        values[i] = correlation * values[i - 1] + e
+    return np.median(values.reshape(n, each), axis=1)
+
+
+def test_the_slope_is_the_median_of_the_slopes_of_all_pairs():
+    # Slopes of the pairs: 1, 1, 1, 4, 2.5, 2, 1, 1, 1, 1 ... by hand for 0 1 2 3 4 and one outlier.
+    values = np.array([0.0, 1, 2, 3, 40, 5, 6, 7])
+    trend = find_trend(np.arange(8.0), values, 0.95, 1e-9)
+    assert trend.slope == pytest.approx(1.0)
+    assert trend.low <= 1.0 <= trend.high
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-5, 5), st.floats(-100, 100), st.floats(0.5, 20))
+def test_it_moves_with_the_series(slope, level, scale):
+    base = find_trend(TIMES, np.sin(TIMES * 1.7), 0.95, 0.001)
+    moved = find_trend(TIMES, scale * np.sin(TIMES * 1.7) + slope * TIMES + level, 0.95, 0.001)
+    assert not base.jumps and not moved.jumps
+    for name in ("slope", "low", "high"):
+        assert getattr(moved, name) == pytest.approx(scale * getattr(base, name) + slope, abs=1e-6)
+
+
+def test_the_interval_covers_the_true_slope_as_often_as_it_says():
+    trends = [find_trend(TIMES, noise() + 0.3 * TIMES, 0.95, 0.001) for _ in range(150)]
+    covered = sum(trend.low <= 0.3 <= trend.high for trend in trends)
+    assert covered >= 134  # 95 % of 150 are 142.5; below 134 with a chance of 0.2 %
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_without_a_drift_hardly_any_is_found(correlation):
+    trends = [find_trend(TIMES, resembling(correlation), 0.98, 0.02) for _ in range(120)]
+    # 2 % of 120 are 2.4; above 9 with a chance of 1 in 5 000.
+    assert sum(trend.sure for trend in trends) <= 9
+    assert sum(bool(trend.jumps) for trend in trends) <= 9
+
+
+def test_a_jump_is_found_at_its_place_and_is_no_slope():
+    values = 0.5 * noise() + np.where(TIMES >= 12, 5.0, 0.0)
+    trend = find_trend(TIMES, values, 0.99, 0.005)
+    (jump,) = trend.jumps
+    assert jump.index == 12 and jump.size == pytest.approx(5.0, abs=1.0)
+    assert not trend.sure
+
+
+def test_a_leak_that_a_restart_resets_is_still_a_leak():
+    values = 0.3 * noise() + 1.0 * (TIMES % 11)
+    trend = find_trend(TIMES, values, 0.99, 0.005)
+    (jump,) = trend.jumps
+    assert jump.index == 11 and jump.size == pytest.approx(-11.0, abs=1.5)
+    assert trend.low > 0 and trend.slope == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_constant_series_has_neither():
+    trend = find_trend(TIMES, np.full(20, 3.0), 0.99, 0.005)
+    assert (trend.slope, trend.jumps, trend.level) == (0.0, (), 3.0) and not trend.sure
+
+
+def test_the_level_is_the_lines_at_the_first_block():
+    trend = find_trend(TIMES + 5, 10 + 2 * TIMES + 0.01 * noise(), 0.99, 0.005)
+    assert trend.level == pytest.approx(10, abs=0.1)
+
+
+def test_too_few_blocks_are_refused():
+    with pytest.raises(ValueError, match="too few"):
+        find_trend(TIMES[:5], TIMES[:5], 0.95, 0.01)

@@ -1,0 +1,40 @@
+"""Long runs in virtual time: a leak is found, and none where there is none."""
+
+import pytest
+
+from chatload.simulator.faults import Fault
+from tests.virtual.soak import drift_of, leak, soak
+
+pytestmark = pytest.mark.slow
+
+
+def named(found, metric):
+    return next(drift for drift in found.drifts if drift.metric == metric)
+
+
+def test_a_leak_of_the_server_is_found_with_its_slope():
+    found = drift_of(soak(12, 8, leak(0.05)))
+    claimed = named(found, "GetMessages.latency.p50")
+    assert claimed.drifts and claimed.worse
+    # 20 ms growing by 5 % an hour grow by 1.06 ms in the second hour (after the warm-up), 1.7 ms in the last.
+    assert 0.00106 < claimed.slope < 0.0017
+    assert claimed.low < claimed.slope < claimed.high
+
+
+def test_without_a_leak_nothing_is_claimed_in_three_runs():
+    # Each accuses falsely with a chance of 2.5 % at most: all three quiet, or one of them in 7 % of seeds.
+    assert sum(bool(drift_of(soak(6, 8, leak(0.0), seed=seed)).claims) for seed in (1, 2, 3)) == 0
+
+
+def test_a_failover_is_a_jump_and_not_a_drift():
+    slower = Fault("slow", delay_s=0.03, from_s=4 * 3600.0)
+    found = drift_of(soak(8, 8, slower, leak(0.0)))
+    claimed = named(found, "GetMessages.latency.p50")
+    ((at, size),) = claimed.jumps
+    assert abs(at - 4 * 3600) < 3600 * 0.5
+    assert size == pytest.approx(0.01, abs=0.004) and not claimed.drifts
+
+
+def test_a_short_run_has_nothing_said_of_it():
+    found = drift_of(soak(0.1, 5))
+    assert not found.drifts and "10 minutes" in found.why_not
