@@ -2,4 +2,5 @@
 
 from chatload.cli import run
 
-run()
+if __name__ == "__main__":  # a process that multiprocessing spawns imports this file too
+    run()

@@ -23,6 +23,7 @@ _LAZY = {
     "compare": "chatload.compare_command:compare",
     "doctor": "chatload.doctor_command:doctor",
     "drift": "chatload.drift_command:drift",
+    "forecast": "chatload.forecast_command:forecast",
     "plan": "chatload.plan_command:plan",
     "probe": "chatload.probe_command:probe",
     "simulator": "chatload.simulator.command:simulator",
@@ -95,6 +96,7 @@ def main() -> None:
       chatload compare BASE... -- NEW...                   better or worse than before
       chatload plan --chats-per-hour N --run RUN           how many servers that needs
       chatload tune --host URL                             the longest refresh interval that does
+      chatload forecast RUN --sessions 100000              what loads never run would bring
 
     Exit codes: 0 passed, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its books do
     not balance or the ledger contradicts it, 4 inconclusive.

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from chatload.protocol.reply import Reply
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Wait:
     """Sleep until the instant `until`, or until the run stops, whichever is first; answered by Woken."""
 
     until: float
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Send:
     """Send one operation now; answered by Exchange.
 

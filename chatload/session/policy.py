@@ -10,9 +10,10 @@ from chatload.errors import UsageError
 MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
 #: How the vendor's browser client polls (seconds).
 WIDGET_INTERVAL_S = 3.0
-_RTT_WINDOW = 16
+#: So many round trips are remembered.
+RTT_WINDOW = 16
 #: A tick's instant, computed back from floating point, is this near a whole number of intervals.
-_EXACT = 1e-6
+EXACT = 1e-6
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class RefreshClock:
     def saw(self, round_trip: float) -> None:
         """Note a round trip (seconds)."""
         self.round_trips.append(round_trip)
-        if len(self.round_trips) > _RTT_WINDOW:
+        if len(self.round_trips) > RTT_WINDOW:
             del self.round_trips[0]
 
     def tail(self) -> float:
@@ -71,7 +72,7 @@ class RefreshPolicy:
 
     def ticked(self, clock: RefreshClock, due: float) -> None:
         """The refresh that was due at `due` was sent; a retry between two ticks uses neither up."""
-        clock.last_tick = max(clock.last_tick, floor((due - clock.anchor) / self.interval_s + _EXACT))
+        clock.last_tick = max(clock.last_tick, floor((due - clock.anchor) / self.interval_s + EXACT))
 
     def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
         """When to retry after `failures` unsuccessful requests in a row: backing off, but never

@@ -1,0 +1,70 @@
+"""A forecast for a terminal or a CI log, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from chatload.report import forecast_text as text
+from chatload.report.comparison import _escaped
+from chatload.report.console import _console, _line
+from chatload.report.forecast_text import Report
+from chatload.report.plan_console import _markdown_table, _table
+from chatload.store.writer import replacing
+
+_SPLIT = (
+    "where the drops come from: calm, in % of all chats; each incident of the run, in % of the sessions open; and what "
+    "the rate may be given how little a run of that length shows"
+)
+
+
+def render_forecast(report: Report, stream: IO[str], width: int = 80) -> None:
+    """Write a forecast to `stream`, `width` columns wide; plain text where it is no terminal."""
+    console = _console(stream, width)
+    with console.capture() as captured:
+        good = report["goodness"]["reproduces"]
+        _line(console, text.fit_line(report), "green" if good else "red")
+        _table(console, text.GOODNESS, text.goodness_rows(report), last_left=True)
+        console.print()
+        _line(console, text.answer(report), "bold" if good else "bold red")
+        if report["predictions"]:
+            _table(console, text.PREDICTIONS, text.prediction_rows(report))
+            console.print()
+            _line(console, _SPLIT, "dim")
+            _table(console, text.INCIDENTS, text.incident_rows(report))
+            console.print()
+        for held in text.held_lines(report):
+            _line(console, f"- {held}")
+        for heading, lines in _lists(report):
+            console.print()
+            _line(console, heading, "bold")
+            for line in lines:
+                _line(console, f"- {line}")
+    # rich fills every line of a table up with blanks
+    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def _lists(report: Report) -> Iterator[tuple[str, list[str]]]:
+    yield "what is assumed", report["assumed"]
+    yield "what this forecast cannot know", report["unknown"]
+
+
+def write_markdown(report: Report, path: str | Path) -> None:
+    """Write a forecast as Markdown, whole or not at all; raises UsageError where it cannot be written."""
+    with replacing(path) as stream:
+        stream.writelines(f"{line}\n" for line in _markdown(report))
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    yield from (f"### {_escaped(text.fit_line(report))}", "")
+    yield from _markdown_table(text.GOODNESS, text.goodness_rows(report))
+    yield from (f"**{_escaped(text.answer(report))}**", "")
+    if report["predictions"]:
+        yield from _markdown_table(text.PREDICTIONS, text.prediction_rows(report))
+        yield from (f"{_SPLIT[0].upper()}{_SPLIT[1:]}.", "")
+        yield from _markdown_table(text.INCIDENTS, text.incident_rows(report))
+    yield from (f"- {_escaped(line)}" for line in text.held_lines(report))
+    for heading, lines in _lists(report):
+        yield from ("", f"{heading[0].upper()}{heading[1:]}:", "")
+        yield from (f"- {_escaped(line)}" for line in lines)

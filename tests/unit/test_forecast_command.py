@@ -1,0 +1,90 @@
+"""`chatload forecast`: what it prints and writes, its exit codes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+
+import jsonschema
+import pytest
+
+from chatload import cli
+from chatload.report.forecast_text import schema
+from chatload.simulator.faults import Fault
+from tests.virtual.forecast_runs import record
+
+QUICK = ("--processes", "1", "--customers", "20", "--for", "30s")
+
+
+def forecast(*arguments):
+    with pytest.raises(SystemExit) as left:
+        cli.run(["forecast", *map(str, arguments)])
+    return left.value.code
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forecast") / "run"
+    record(folder, ("fixed", 5.0, 2.0), users=10, run_s=40.0, faults=[Fault("status_1", chance=0.02)], chat_s=10.0)
+    return folder
+
+
+def test_it_says_first_how_good_the_fit_is_then_what_it_forecasts(run, capsys):
+    code = forecast(run, "--sessions", "1000,2000", "--refresh-interval", "1,4", *QUICK)
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert out.startswith("25 replays of")
+    assert out.index("within 3 %") < out.index("2 000 sessions, every 1 s") < out.index("what is assumed")
+    assert "round trips stay as they were measured with 10 sessions" in out
+    assert "cannot know" in out
+
+
+def test_json_and_files_keep_to_the_schema(run, tmp_path, capsys):
+    assert forecast(run, "--sessions", "500", "--deadline", "--json", "--output", tmp_path / "out", *QUICK) == 0
+    printed = json.loads(capsys.readouterr().out)
+    jsonschema.validate(printed, schema())
+    assert json.loads((tmp_path / "out" / "forecast.json").read_text()) == printed
+    (prediction,) = printed["predictions"]
+    assert (prediction["sessions"], prediction["customers"], prediction["policy"]) == (500, 20, "deadline")
+    markdown = (tmp_path / "out" / "forecast.md").read_text()
+    assert "| 500 | deadline |" in markdown and "do not depend on each other" in markdown
+
+
+def test_a_fit_that_does_not_reproduce_the_run_forecasts_nothing(run, tmp_path, capsys):
+    # Customers who say nothing are not those of the run.
+    script = tmp_path / "script.toml"
+    script.write_text("shows_typing = false\nmessages = 0\n")
+    code = forecast(run, "--script", script, "--sessions", "1000", *QUICK)
+    out = capsys.readouterr().out
+    assert code == 4, out
+    assert "do not reproduce it" in out.splitlines()[0] + out.splitlines()[1] and "NOT GOOD" in out
+    assert "no forecast: the fit does not reproduce the run" in out and "1 000" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("--sessions", "many"), "not numbers above 0"),
+        (("--sessions", "0.5"), "not a whole number"),
+        (("--refresh-interval", "0"), "not numbers above 0"),
+        (("--for", "soon"), "such as 1h"),
+        (("--customers", "some"), "whole number above 0"),
+        (("--latency-growth", "0"), "outside 0.1 to 100"),
+        (("--script", "nowhere.toml"), "--script FILE"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(run, arguments, said, capsys):
+    assert forecast(run, *arguments, "--processes", "1") == 2
+    err = capsys.readouterr().err
+    assert said in err and len(err.splitlines()) == 1
+
+
+def test_a_run_that_cannot_speak_is_refused(run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    with sqlite3.connect(copy / "run.sqlite") as database:
+        database.execute("DELETE FROM run WHERE key = 'ended_at'")
+    assert forecast(copy, "--processes", "1") == 3
+    assert "a forecast cannot stand on it" in capsys.readouterr().err
