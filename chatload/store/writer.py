@@ -71,13 +71,35 @@ class RunWriter:
 
     def _begin(self, facts: Mapping[str, Any]) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
+        # Synced to the disk with every transaction: what was kept outlives the machine.
+        self._database.execute("PRAGMA synchronous = FULL")
         with self._transaction() as database:
             for statement in TABLES:
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             for key, value in facts.items():
                 self._put(key, value)
+
+    def keep(
+        self,
+        sessions: Iterable[SessionRecord | Mapping[str, Any]],
+        books: Mapping[str, Mapping[str, Any]],
+        timelines: Iterable[Timeline] = (),
+    ) -> None:
+        """Keep what came up since the last time, all or none of it: sessions that ended, the books so far of the
+        processes they are of (as of `Books.to_dict`, in place of their earlier ones), and how bad sessions came to
+        their end.
+
+        One transaction, so that books and sessions agree whenever the writer is killed.
+        """
+        rows = [_row(record) for record in sessions]
+        now = time.time()
+        of_processes = [(worker, json.dumps(of_it), now) for worker, of_it in books.items()]
+        ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
+        with self._transaction() as database:
+            database.executemany(_INSERT, rows)
+            database.executemany(_UPSERT_BOOKS, of_processes)
+            database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
 
     def add_sessions(self, records: Iterable[SessionRecord | Mapping[str, Any]]) -> None:
         """Keep the records of sessions that ended."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -31,18 +32,19 @@ from chatload.report.summary import CEILING, exit_code, summarize
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
-from chatload.session.timeline import Timeline, Worst
 from chatload.store.reader import RunReader
-from chatload.store.windows import Usage, WindowCutter
-from chatload.store.writer import RunWriter
+from chatload.store.windows import Usage
 from chatload.swarm.ceiling import Ceiling, refuse_above
+from chatload.swarm.crew import Crew
 from chatload.swarm.facts import FLUSH_S, Facts
+from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login
 from chatload.swarm.machine import refuse_beyond_limits
 from chatload.swarm.plan import Plan, make_plan, preflight
 from chatload.swarm.progress import ProgressLine
+from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.workload import check_users
@@ -88,20 +90,17 @@ class Run:
         self.error: ChatloadError | None = None
         self.course = Course()
         self.steering: Steering | None = None
-        self._writer: RunWriter | None = None
-        self._cutter: WindowCutter | None = None
-        self._worst = Worst()
+        self._recorder: Recorder | None = None
+        self._crew = Crew()
         self._flusher: gevent.Greenlet | None = None
         self._progress: ProgressLine | None = None
-        self._by_worker: dict[str, Books] = {}
-        self._usage: dict[str, Usage] = {}
-        self._drained: set[str] = set()
         self._ended = self._sources = self._quiet = 0
         self._stop_asked = False
         self._stop_lock = RLock()
         self._ceiling: Ceiling | None = None
         if self.is_worker:
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
+            self._lifeline = Lifeline(self.runner, self._orphaned)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
             # which may make the master stop inside its only listener, deaf to them from then on.
             environment.events.quitting.add_listener(self._stop_worker)
@@ -136,7 +135,7 @@ class Run:
         check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
-        self._by_worker, self._usage, self._drained, self._ended, self._stop_asked = {}, {}, set(), 0, False
+        self._crew, self._ended, self._stop_asked = Crew(), 0, False
         self._sources = self._quiet = 0
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
@@ -147,8 +146,7 @@ class Run:
             self.settings = run_settings(self.environment, self.plan)
             if self.steering is not None:
                 self.settings.update(self.steering.settings())
-            self._writer = RunWriter.create(run_dir, self.settings)
-            self._cutter, self._worst = WindowCutter(self.facts.now()), Worst()
+            self._recorder = Recorder(run_dir, self.settings, self.facts.now)
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
@@ -157,6 +155,8 @@ class Run:
         inspect.stack()
         if not self.is_master:
             self.monitor.start()
+        if self.is_worker:
+            self._lifeline.hold()
         self._flusher = gevent.spawn(self._flush_for_ever)
         self.course.begin()
 
@@ -210,23 +210,29 @@ class Run:
     # -- facts on their way ----------------------------------------------------------------------
 
     def _flush_for_ever(self) -> None:
-        while True:
+        while self._flusher is gevent.getcurrent():
             gevent.sleep(FLUSH_S)
-            self._flush()
-            forget_old(self.environment.stats)
+            if self._flusher is gevent.getcurrent():
+                self._flush()
+                forget_old(self.environment.stats)
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
+        facts = {**self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
+        facts["usage"] = self.facts.usage()
         if self.is_worker:
-            facts = {**self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
-            facts["usage"] = self.facts.usage()
             self.runner.send_message(FACTS, facts)
             return
-        if not self.is_master:
-            self._by_worker, self._usage = {"local": self.facts.books}, {"local": self.facts.usage()}
-            self._keep(self.facts.take(), "local")
+        if self.is_master:
+            self.runner.send_message(ALIVE)
+            self._tell_silent()
+        else:
+            self._crew.books_by_worker, self._crew.usage = {"local": self.facts.books}, {"local": facts["usage"]}
+            self._take("local", facts)
         books = self.books()
-        self._cut_window(books, final)
+        if self._recorder is not None:
+            self._recorder.flush()
+            self._recorder.cut_window(books, self._crew.usage, final)
         if self._progress is not None:
             self._progress.show(self.moment())
         if not final:
@@ -234,9 +240,19 @@ class Run:
             self._abort_if_hopeless(books)
             self._stop_if_over(books)
 
+    def _take(self, worker: str, facts: dict[str, Any]) -> None:
+        self.course.saw(facts["sessions"])
+        if self._recorder is not None:
+            self._recorder.take(worker, facts, facts["books"])
+
+    def _tell_silent(self) -> None:
+        for worker in self._crew.fell_silent(time.monotonic()):
+            log.warning("chatload: %s", self._crew.silence_of(worker))
+            self._note("worker_silent", self._crew.silence_of(worker))
+
     def _abort_if_hopeless(self, books: Books) -> None:
         plan = self.plan
-        if plan is None or self._writer is None or self._stop_asked or not plan.gate.abort_on:
+        if plan is None or self._recorder is None or self._stop_asked or not plan.gate.abort_on:
             return
         why = plan.gate.abort(GateFacts(books, plan.settings.timeout_s))
         if why:
@@ -259,41 +275,17 @@ class Run:
             self._note(CEILING, why)
             self._ask_to_stop()
 
-    def _keep(self, facts: dict[str, Any], worker: str) -> None:
-        self.course.saw(facts["sessions"])
-        if self._writer is None:
-            return
-        try:
-            self._writer.add_sessions(facts["sessions"])
-            self._writer.put_books(worker, self._by_worker[worker])
-            timelines = [Timeline.from_dict(data) for data in facts["timelines"]]
-            self._writer.add_timelines([timeline for timeline in timelines if self._worst.admits(timeline)])
-        except ChatloadError as error:
-            self._spoilt(error)
-
-    def _cut_window(self, books: Books, final: bool) -> None:
-        now = self.facts.now()
-        if self._writer is None or self._cutter is None or not (final or self._cutter.due(now)):
-            return
-        try:
-            self._writer.add_windows([self._cutter.cut(now, books, self._usage)])
-        except ChatloadError as error:
-            self._spoilt(error)
-
     def _spoilt(self, error: ChatloadError) -> None:
         """Facts could not be written: the run goes on, and will not be called good."""
         self.error = error
         log.error("chatload: %s", error)
 
     def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
-        data = msg.data
-        self._by_worker[msg.node_id] = Books.from_dict(data["books"])
-        self._usage[msg.node_id] = Usage(*data["usage"])
-        self._keep(data, msg.node_id)
-        if data["final"]:
-            self._drained.add(msg.node_id)
+        if self._crew.hear(msg.node_id, msg.data, time.monotonic()):
+            self._note("worker_back", f"worker {msg.node_id} is heard of again")
+        self._take(msg.node_id, msg.data)
         if self.plan and self.plan.chats:
-            self._count_ended(len(data["sessions"]))
+            self._count_ended(len(msg.data["sessions"]))
 
     def _count_ended(self, more: int) -> None:
         self._ended += more
@@ -308,27 +300,21 @@ class Run:
 
     def _note(self, kind: str, what: str) -> None:
         """Write down what happened to the run itself."""
-        if self._writer is not None:
-            try:
-                self._writer.incident(kind, what, self.facts.now())
-            except ChatloadError as error:
-                self._spoilt(error)
+        if self._recorder is not None:
+            self._recorder.note(kind, what)
 
     def books(self) -> Books:
         """The books of all processes so far."""
-        total = Books()
-        for books in self._by_worker.values():
-            total.merge(books)
-        return total
+        return self._crew.total()
 
     def usage(self) -> dict[str, Usage]:
         """What each generator process has used: this one's as of now, a worker's as of its last facts."""
-        return self._usage if self.is_master else {"local": self.facts.usage()}
+        return self._crew.usage if self.is_master else {"local": self.facts.usage()}
 
     @property
     def processes(self) -> int:
         """Generator processes whose facts have come in."""
-        return len(self._by_worker)
+        return len(self._crew.books_by_worker)
 
     def moment(self) -> Moment:
         """The run as it stands, for those who watch."""
@@ -339,12 +325,12 @@ class Run:
     def drain(self) -> None:
         """test_stopping on the master: have every worker stop its users and hand over its last facts."""
         self.course.stop()
-        if not self.is_master or self._writer is None:
+        if not self.is_master or self._recorder is None:
             return
-        awaited = set(self.runner.clients)
+        workers = set(self.runner.clients)
         self.runner.send_message(DRAIN)
         until = time.monotonic() + float(self.environment.stop_timeout or 0) + DRAIN_GRACE_S
-        while awaited - self._drained and time.monotonic() < until:
+        while self._crew.awaited(workers) and time.monotonic() < until:
             gevent.sleep(0.05)
 
     def _stop_worker(self, **_: Any) -> None:
@@ -352,42 +338,48 @@ class Run:
         with self._stop_lock:
             self.runner.stop()
 
+    def _orphaned(self) -> None:
+        """The master is gone: say goodbye to the server and end."""
+        self._stop_worker()
+        self.runner.quit()
+
     def end(self) -> None:
         """test_stop: everyone has gone; hand over or write down what is left."""
-        if self._flusher is not None:
-            self._flusher.kill(block=False)
-            self._flusher = None
+        # Not killed: it may be writing.
+        self._flusher = None
         self.monitor.stop()
         if self.is_worker:
+            self._lifeline.let_go()
             self._flush(final=True)
             self.runner._send_stats()
             return
-        if self._writer is None or self.run_dir is None:
+        if self._recorder is None or self.run_dir is None:
             return
         self._flush(final=True)
         if self._progress is not None:
             self._progress.close()
             self._progress = None
         self._note_lost_workers()
-        try:
-            writer, self._writer = self._writer, None
-            writer.finish(self.facts.now())
-            writer.close()
-            write_outputs(self.run_dir)
-            if self.steering is not None:
-                self.steering.write(self.run_dir)
-        except ChatloadError as error:
-            self._spoilt(error)
-        finally:
-            self.course.end(self)
+        recorder, self._recorder = self._recorder, None
+        writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
+        writes += [] if self.steering is None else [self.steering.write]
+        for write in writes:
+            # One that cannot be written keeps no other from it.
+            try:
+                write(self.run_dir)
+            except ChatloadError as error:
+                self._spoilt(error)
+        self.course.end(self)
 
     def _note_lost_workers(self) -> None:
-        if not self.is_master:
-            return
-        for worker in sorted(set(self._by_worker) - self._drained):
-            books = self._by_worker[worker]
-            still = books.started - books.verdicts.total()
-            self._note("worker_lost", f"worker {worker} fell silent with {still} sessions open, their state unknown")
+        if self.is_master:
+            for worker in self._crew.lost():
+                self._note("worker_lost", self._crew.silence_of(worker))
+
+    def end_at_once(self) -> None:
+        """A second signal: no goodbyes any more. What was kept until the last second stays readable."""
+        self._note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
+        os._exit(exit_codes.INVALID)
 
     def report(self, code: int) -> int:
         """quit: print what came of it; returns the exit code, given Locust's own `code`."""

@@ -6,6 +6,7 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from random import Random
 from typing import Any
@@ -163,6 +164,9 @@ def _cpu_warning(environment: Environment, **_: Any) -> None:
 
 @events.quitting.add_listener
 def _quitting(environment: Environment, **_: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Whoever asks again does not want to wait for goodbyes.
+        gevent.signal_handler(number, run_of(environment).end_at_once)
     if environment.process_exit_code is None:
         environment.process_exit_code = run_of(environment).verdict_code()
 
