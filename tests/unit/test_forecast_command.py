@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
+from chatload.forecast import fit as fitting
 from chatload.report.forecast_text import schema
 from chatload.simulator.faults import Fault
 from tests.virtual.forecast_runs import record
@@ -21,6 +22,11 @@ def forecast(*arguments):
     with pytest.raises(SystemExit) as left:
         cli.run(["forecast", *map(str, arguments)])
     return left.value.code
+
+
+@pytest.fixture(autouse=True)
+def sooner(monkeypatch):
+    monkeypatch.setattr(fitting, "FITTING_REQUESTS", 5_000)
 
 
 @pytest.fixture(scope="module")
