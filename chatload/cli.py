@@ -29,6 +29,7 @@ _LAZY = {
     "demo": "chatload.demo:demo",
     "options": "chatload.swarm.option_list:options",
     "script": "chatload.script_command:script",
+    "tune": "chatload.tune:tune",
 }
 _INTERRUPTED = 130
 #: A report of more sessions takes more than two seconds.
@@ -93,6 +94,7 @@ def main() -> None:
       chatload export RUN sessions > sessions.csv          one row a session
       chatload compare BASE... -- NEW...                   better or worse than before
       chatload plan --chats-per-hour N --run RUN           how many servers that needs
+      chatload tune --host URL                             the longest refresh interval that does
 
     Exit codes: 0 passed, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its books do
     not balance or the ledger contradicts it, 4 inconclusive.

@@ -10,7 +10,7 @@ from typing import Any
 #: Settings that define the load: runs that differ in one of them did not do the same thing.
 LOAD_DEFINING = frozenset({
     "flex_disconnect_timeout", "refresh_policy", "refresh_interval", "request_timeout", "chat_length",
-    "script", "dialect", "transport", "users", "spawn_rate",
+    "script", "dialect", "transport", "users", "spawn_rate", "sweep",
     "workload", "arrival_rate", "arrival_profile", "arrival_compress", "max_open",
 })  # fmt: skip
 #: What differs between any two runs and says nothing about them.

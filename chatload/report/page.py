@@ -100,6 +100,7 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
         "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
         "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
         "--persona": settings.get("persona"), "--refresh-policy": policy,
+        "--sweep": ",".join(f"{part:g}" for part in settings.get("sweep") or ()) or None,
         "--refresh-interval": interval if policy in (None, "fixed") else None, "--refresh-fraction": fraction,
         "--service": settings.get("service"), "--dialect": settings.get("dialect"),
         "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),

@@ -44,7 +44,7 @@ class ChatSession:
     def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
         """started_at: now, on the driver's clock (seconds)."""
         self.settings = settings
-        self.record = SessionRecord(started_at=started_at)
+        self.record = SessionRecord(started_at=started_at, group=settings.group)
         self._books = books
         self._customer = self._make_customer(settings.script, Random(seed))
         self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
@@ -310,6 +310,7 @@ class ChatSession:
         fields = {**self._keys, **extra}
         books.sent[operation] += 1
         record.requests += 1
+        record.polls += operation == "GetMessages"
         self._in_flight = operation
         held_s = settings.long_poll_s if operation == "GetMessages" else 0.0
         exchange = yield Send(operation, fields, due, settings.request_timeout_s + held_s, content=content)

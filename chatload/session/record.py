@@ -44,7 +44,8 @@ class SessionRecord:
     learned_by: the outcome that told of the end. goodbye_confirmed: of a cut_off or gave_up
     session, whether its Disconnect was confirmed; of a completed one, whether the transcript shows that it
     was our Disconnect that ended it. generator_s: the generator's own part of the deciding gap.
-    generator_suspect: taking that part away would have refuted lateness.
+    generator_suspect: taking that part away would have refuted lateness. polls: GetMessages among the requests.
+    group: the arm of a sweep it belongs to, empty where there is none.
     """
 
     chat_id: str = ""
@@ -66,6 +67,8 @@ class SessionRecord:
     messages_sent: int = 0
     messages_received: int = 0
     worker: str = ""
+    polls: int = 0
+    group: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Column name to value, in the order of COLUMNS."""

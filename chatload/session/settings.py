@@ -17,7 +17,7 @@ class SessionSettings:
 
     request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
     long_poll_s, agent_end_removes_customer: the dialect's (see Dialect). persona: whose wire behaviour,
-    "strict" or "widget".
+    "strict" or "widget". group, arms: of a sweep (see `chatload.session.sweep`).
     """
 
     policy: RefreshPolicy
@@ -27,6 +27,8 @@ class SessionSettings:
     long_poll_s: float = 0.0
     persona: str = "strict"
     agent_end_removes_customer: bool = False
+    group: str = ""
+    arms: tuple[SessionSettings, ...] = ()
 
     @property
     def timeout_s(self) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final
@@ -231,9 +232,9 @@ def _like(value: Any, empty: Any, name: str) -> None:
     """A part of the books is of the kind that it has in books that are empty."""
     if isinstance(value, Histogram):
         _histogram(value)
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) and isinstance(empty, dict):
         for item in value.values():
-            _like(item, 0, name)
+            _like(item, 0 if isinstance(empty, Counter) else Counter(), name)
     elif not isinstance(value, int | float) or isinstance(value, float) > isinstance(empty, float):
         raise ValueError(f"books: {name} is a {type(value).__name__}")
 

@@ -18,6 +18,8 @@ from chatload.store.schema import OLDEST_READ, RUN_FILE, SCHEMA_VERSION, TRUTHS,
 from chatload.store.windows import Window
 
 _ROWS_AT_ONCE = 1000
+#: Columns that runs of older formats lack, and what stands for them.
+_LATER = {"polls": "0", "group": "''"}
 
 
 class Incident(NamedTuple):
@@ -85,8 +87,11 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Every session's record, in the order they were kept, a few in memory at a time."""
+        kept = {name for (name,) in self._rows("SELECT name FROM pragma_table_info('sessions')")}
+        # In brackets: in double quotes, SQLite takes the name of a column that is not there for a text.
+        names = ", ".join(_LATER[name] if name in _LATER.keys() - kept else f"[{name}]" for name in COLUMNS)
         with _told(self.path):
-            for row in checks.sessions(self._rows(f"SELECT {', '.join(COLUMNS)} FROM sessions ORDER BY rowid")):
+            for row in checks.sessions(self._rows(f"SELECT {names} FROM sessions ORDER BY rowid")):
                 record = SessionRecord(*row)
                 for name in TRUTHS:
                     setattr(record, name, bool(getattr(record, name)))

@@ -19,7 +19,7 @@ from typing import Any
 from chatload.session.record import SessionRecord
 
 #: PRAGMA user_version of a run file this code writes; it reads these and OLDEST_READ on.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 OLDEST_READ = 1
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
@@ -31,7 +31,7 @@ _SQL_TYPES = {
     "float": "REAL NOT NULL",
     "float | None": "REAL",
 }
-_SESSION_COLUMNS = ", ".join(f"{f.name} {_SQL_TYPES[str(f.type)]}" for f in fields(SessionRecord))
+_SESSION_COLUMNS = ", ".join(f'"{f.name}" {_SQL_TYPES[str(f.type)]}' for f in fields(SessionRecord))
 
 #: Columns that hold a truth value, kept as 0 or 1.
 TRUTHS = tuple(f.name for f in fields(SessionRecord) if f.type == "bool")

@@ -16,6 +16,7 @@ from chatload.rules import Rules, read_rules
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
+from chatload.session.sweep import fractions_in, swept
 from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.swarm.option_list import listed
@@ -94,20 +95,21 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
+    settings = SessionSettings(
+        policy,
+        request_timeout,
+        script,
+        dialect.keeps_ended_s,
+        long_poll,
+        options.persona,
+        dialect.agent_end_removes_customer,
+    )
     return Plan(
         host=endpoint.url,
         service=options.service,
         dialect=dialect,
         encoder=dialect.encoder(options.service),
-        settings=SessionSettings(
-            policy,
-            request_timeout,
-            script,
-            dialect.keeps_ended_s,
-            long_poll,
-            options.persona,
-            dialect.agent_end_removes_customer,
-        ),
+        settings=swept(settings, fractions_in(getattr(options, "sweep", ""))),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint),

@@ -55,6 +55,7 @@ def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
         "request_timeout": plan.settings.request_timeout_s,
         "chat_length": plan.settings.script.chat_length.mean(),
         **{name: getattr(options, name) for name in _OWN},
+        **({"sweep": [float(arm.group) for arm in plan.settings.arms]} if plan.settings.arms else {}),
         **({"workload": "open", **plan.workload.settings} if plan.workload else {}),
         **plan.gate.settings(),
         "users": options.num_users,

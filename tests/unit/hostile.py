@@ -114,6 +114,8 @@ ALTERATIONS = {
     "a start that never was": (with_fact("started_at", "1e999"),),
     "books that are a list": ("UPDATE books SET data = '[]'",),
     "books of text": (with_books('"started": 0', '"started": "<script>"'),),
+    "a table for a count": (with_books('"suspects": 0', '"suspects": {}'),),
+    "a table for a count in a table": (with_books('"verdicts": {}', '"verdicts": {"completed": {}}'),),
     "books below 0": (with_books('"started": 0', '"started": -1'),),
     "a histogram that does not add up": (with_books('"count": 0', '"count": 9'),),
     "windows of text": ("UPDATE windows SET start = 'x'",),

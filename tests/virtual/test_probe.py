@@ -139,6 +139,13 @@ def test_chats_that_agents_end_count_for_nothing():
     assert found.counts["ended_by_agent"] > 0
 
 
+def test_a_chat_that_an_agent_ended_does_not_show_that_an_operation_did_not_keep_it_alive():
+    leaves = {"agent_leaves_chance": 0.6, "agent_leaves_after_s": (0.5, 4.0)}
+    for seed in range(3):
+        found, _, _ = probed(server_of(5.0, dropped_answer="2", **leaves), seed=seed)
+        assert False not in found.resets_clock.values()
+
+
 def test_keys_that_are_replaced_with_every_answer_are_followed():
     found, _, _ = probed(server_of(5.0, key_rotates_answers=1, old_key_grace_s=0.0))
     assert found.timeout_s == pytest.approx(5, rel=0.02) and found.dropped_answer == "0/true"

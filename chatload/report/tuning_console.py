@@ -1,0 +1,79 @@
+"""A sweep of refresh intervals for a terminal or a CI log, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+
+from chatload.report import tuning_text as text
+from chatload.report.comparison import _escaped
+from chatload.report.console import _console, _line
+from chatload.report.plan_console import _markdown_table, _table
+from chatload.report.tuning_text import TuneReport
+from chatload.store.writer import replacing
+
+_STYLES = {"recommended": "bold green", "none": "bold red", "invalid": "bold red", "inconclusive": "bold yellow"}
+
+
+def render_tuning(report: TuneReport, stream: IO[str], width: int = 80) -> None:
+    """Write it to `stream`, `width` columns wide; plain text where it is no terminal."""
+    console = _console(stream, width)
+    with console.capture() as captured:
+        _sections(console, report)
+    # rich fills every line of a table up with blanks
+    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def write_markdown(report: TuneReport, path: str | Path) -> None:
+    """Write it as Markdown, whole or not at all; raises UsageError where it cannot be written."""
+    with replacing(path) as stream:
+        stream.writelines(f"{line}\n" for line in _markdown(report))
+
+
+def _sections(console: Console, report: TuneReport) -> None:
+    tuning = report.tuning
+    _line(console, text.answer(tuning), _STYLES[tuning.result])
+    for sentence in _said(report):
+        _line(console, sentence)
+    for problem in tuning.problems[1:]:
+        _line(console, f"also: {problem}", "red")
+    _table(console, text.HEADINGS, _narrow(text.rows(tuning)), last_left=True)
+    _line(console, text.bounds_note(tuning), "dim")
+    if report.model is not None:
+        console.print()
+        _line(console, "the same sweep in the model, in virtual time", "bold")
+        _table(console, text.MODEL_HEADINGS, text.model_rows(report), last_left=True)
+    console.print()
+    for note in (*report.notes, *text.LIMITS):
+        _line(console, f"- {note}")
+
+
+def _said(report: TuneReport) -> Iterator[str]:
+    tuning = report.tuning
+    best = tuning.recommended
+    if best is not None:
+        yield f"no longer one: {text.stopped(tuning)}"
+        yield text.saved(tuning)
+        yield f"as options: {text.settings_for(best)}"
+
+
+def _narrow(rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """A range needs less room in a table."""
+    for row in rows:
+        yield [cell.replace(" to ", "-") for cell in row]
+
+
+def _markdown(report: TuneReport) -> Iterator[str]:
+    tuning = report.tuning
+    yield from (f"### {_escaped(text.answer(tuning))}", "")
+    for sentence in (*_said(report), *(f"**{problem}**" for problem in tuning.problems[1:])):
+        yield from (f"{_escaped(sentence)}.", "")
+    yield from _markdown_table(text.HEADINGS, text.rows(tuning))
+    yield from (_escaped(text.bounds_note(tuning)), "")
+    if report.model is not None:
+        yield from ("The same sweep in the model, in virtual time:", "")
+        yield from _markdown_table(text.MODEL_HEADINGS, text.model_rows(report))
+    yield from (f"- {_escaped(note)}" for note in (*report.notes, *text.LIMITS))

@@ -1,0 +1,56 @@
+"""The sweep as a process: headless Locust, asked politely to stop when we are."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from chatload import exit_codes
+from chatload.errors import UsageError
+
+LOCUSTFILE = Path(__file__).parent / "interval_sweep.py"
+
+
+def command(options: Mapping[str, Any], more: Sequence[str]) -> list[str]:
+    """The command line of a sweep; options: Locust options by name; more: given on as they are."""
+    given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return [
+        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
+        *("--loglevel", "WARNING", *given, *more),
+    ]
+
+
+def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
+    """Run a sweep to its end; its progress goes to our stderr. Raises UsageError where Locust refuses it.
+
+    An interrupt (SIGINT, SIGTERM) is handed on once: chats say their goodbyes, and the run is what is there.
+    """
+    # Away from the terminal's group, or Ctrl-C would reach it twice, and the second one ends it at once.
+    child = subprocess.Popen(
+        command(options, more), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+
+    asked: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        # Python raises SIGINT in whatever greenlet runs, be it the one that writes; Locust handles SIGTERM apart.
+        if not asked:
+            asked.append(number)
+            child.terminate()
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if code == exit_codes.WRONG_USAGE:
+        raise UsageError("locust refused the sweep", "see its message above")

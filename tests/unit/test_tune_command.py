@@ -1,0 +1,141 @@
+"""`chatload tune --run`: exit codes, outputs, and what is refused."""
+
+import json
+import sqlite3
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from chatload.cli import _code
+from chatload.report.tuning_text import schema
+from chatload.session.books import Books
+from chatload.session.record import SessionRecord
+from chatload.store.reader import RunReader
+from chatload.tune import limit_of
+from chatload.tune.locust_run import LOCUSTFILE, command
+from tests.unit.test_tuning import sessions
+from tests.virtual.sweeps import sweep, write_run
+
+FRACTIONS = (0.5, 0.9)
+GOOD, BAD, OPEN = {"completed": 300}, {"completed": 200, "late": 100}, {"completed": 100}
+SUSPECT = {"completed": 300, "late": 3, "suspects": 3}
+
+
+def make(folder, *arms, **more):
+    records = [record for part, arm in zip(FRACTIONS, arms, strict=False) for record in sessions(f"{part:g}", **arm)]
+    return write_run(folder, records, FRACTIONS[: len(arms)], timeout_s=10.0, **more)
+
+
+def saturated():
+    books = Books()
+    books.cpu_saturated = 1
+    return books
+
+
+@pytest.mark.parametrize(
+    ("arms", "more", "code", "said"),
+    [
+        ((GOOD, BAD), {}, 0, "refresh every 5 s (0.5 of the timeout)"),
+        ((BAD, BAD), {}, 1, "no interval of the sweep keeps the target"),
+        ((GOOD, GOOD), {"books": saturated}, 3, "generator CPU was saturated"),
+        ((GOOD, GOOD), {"finish": False}, 3, "never finished"),
+        ((SUSPECT, GOOD), {}, 3, "the generator's own lateness may have caused 3 drops"),
+        ((OPEN, GOOD), {}, 4, "299 sessions in that arm would settle it, a sweep of 598"),
+    ],
+)
+def test_exit_codes_and_answers(tmp_path, capsys, arms, more, code, said):
+    more = {name: value() if callable(value) else value for name, value in more.items()}
+    run = make(tmp_path / "run", *arms, **more)
+    assert _code(["tune", "--run", str(run)]) == code
+    printed = capsys.readouterr().out
+    assert said in " ".join(printed.split())
+    assert max(map(len, printed.splitlines()[:-1])) <= 80 and "…" not in printed
+    data = json.loads((run / "tune.json").read_text())
+    jsonschema.validate(data, schema())
+    assert (data["recommended"] is not None) == (code == 0)
+
+
+def test_json_is_all_that_is_printed_and_the_same_as_the_file(tmp_path, capsys):
+    run = make(tmp_path / "run", GOOD, BAD)
+    assert _code(["tune", "--run", str(run), "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads((run / "tune.json").read_text())
+    assert json.loads(printed)["recommended"] == {"fraction": 0.5, "interval_s": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("target", "limit"), [("1%", 0.01), ("0.01", 0.01), ("dropped.rate < 2%", 0.02), ("dropped.rate<0.9%", 0.009)]
+)
+def test_the_target_as_a_share_or_a_threshold(target, limit):
+    assert limit_of(target) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--run", "nowhere"),
+        ("--run", "RUN", "--users", "5"),
+        ("--run", "PLAIN"),
+        ("--run", "RUN", "--target", "0"),
+        ("--run", "RUN", "--target", "completed.rate > 1%"),
+        ("--run", "RUN", "--confidence", "100"),
+        ("--host", "http://127.0.0.1:9", "--sweep", "0.5,x"),
+        ("--host", "http://127.0.0.1:9", "--sessions", "0"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_exit_2(tmp_path, capsys, arguments):
+    make(tmp_path / "RUN", GOOD)
+    write_run(tmp_path / "PLAIN", [SessionRecord("a", "completed")], ())
+    given = [str(tmp_path / part) if part in ("RUN", "PLAIN") else part for part in arguments]
+    assert _code(["tune", *given]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("chatload: ") and err.count("\n") == 1
+
+
+def test_the_page_is_whole_without_scripts_and_escapes(tmp_path):
+    run = make(tmp_path / "<b>run", GOOD, BAD)
+    assert _code(["tune", "--run", str(run)]) == 0
+    page = (run / "tune.html").read_text()
+    assert page.rstrip().endswith("</html>") and "<script" not in page and "<b>run" not in page
+    assert page.count('class="marks wide"') == page.count('class="marks narrow"') == 2
+    assert "0.5" in (run / "tune.md").read_text()
+
+
+def test_the_models_curve_stands_beside_the_runs(tmp_path, capsys):
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[fault]]\nkind = "status_1"\nchance = 0.02\n')
+    run = write_run(tmp_path / "run", sweep((0.5, 1.02), 100, 1), (0.5, 1.02))
+    _code(["tune", "--run", str(run), "--faults", str(faults)])
+    assert "in virtual time" in capsys.readouterr().out
+    data = json.loads((run / "tune.json").read_text())
+    jsonschema.validate(data, schema())
+    assert [arm["sessions"] for arm in data["model"]] == [50, 50]
+    assert "model, " in (run / "tune.html").read_text()
+
+
+def test_a_run_of_format_2_has_sessions_without_a_group(tmp_path):
+    run = make(tmp_path / "run", GOOD)
+    with sqlite3.connect(run / "run.sqlite") as database:
+        database.executescript(
+            'ALTER TABLE sessions DROP COLUMN "group"; ALTER TABLE sessions DROP COLUMN polls; PRAGMA user_version = 2'
+        )
+    with RunReader.open(run) as reader:
+        records = list(reader.sessions())
+    assert len(records) == 300
+    assert {(record.group, record.polls, record.gap_upper_s) for record in records} == {("", 0, 6.0)}
+
+
+def test_the_command_line_of_the_sweep():
+    made = command({"users": 5, "run_dir": "x y", "sweep": "0.5,0.9"}, ("--processes", "2"))
+    assert LOCUSTFILE.is_file()
+    assert made[made.index("--sweep") + 1] == "0.5,0.9" and made[made.index("--run-dir") + 1] == "x y"
+    assert made[-2:] == ["--processes", "2"]
+
+
+def test_the_help_fits():
+    from chatload.tune import tune
+
+    shown = CliRunner().invoke(tune, ["--help"], terminal_width=80).output
+    assert "--target" in shown and max(map(len, shown.splitlines())) <= 90

@@ -1,0 +1,126 @@
+"""The arms of a sweep judged: which interval is recommended, and what is said where none is."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from chatload.analysis.rates import sessions_needed, upper
+from chatload.analysis.tuning import Tally, sessions_an_arm, tally, tune
+from chatload.errors import UsageError
+from chatload.session.record import SessionRecord
+
+T = 10.0
+
+
+def sessions(group, completed, late=0, unproven=0, suspects=0, cut=0, refused=0):
+    """The records of one arm; suspects: of the late ones."""
+
+    def made(verdict, n, **more):
+        return [
+            SessionRecord(f"{group}{verdict}{i}", verdict, started_at=0.0, ended_at=20.0, requests=8, polls=4,
+                          gap_lower_s=5.0, gap_upper_s=6.0 if verdict == "completed" else 11.0, group=group, **more)
+            for i in range(n)
+        ]  # fmt: skip
+
+    return [
+        *made("completed", completed),
+        *made("dropped_late", late - suspects, blame="plan"),
+        *made("dropped_late", suspects, blame="generator", generator_suspect=True),
+        *made("dropped_unproven", unproven),
+        *made("cut_off", cut),
+        *[SessionRecord("", "refused", group=group) for _ in range(refused)],
+    ]
+
+
+def judged(*arms, target=0.01, **more):
+    return tune(tally(record for arm in arms for record in arm), T, target, **more)
+
+
+GOOD, BAD, OPEN = {"completed": 300}, {"completed": 200, "late": 100}, {"completed": 100}
+
+
+@pytest.mark.parametrize(
+    ("arms", "result", "recommended", "stopped_by"),
+    [
+        ([GOOD, GOOD, BAD], "recommended", 0.6, 0.7),
+        ([GOOD, GOOD, GOOD], "recommended", 0.7, None),
+        ([GOOD, OPEN, GOOD], "recommended", 0.5, 0.6),  # what comes after the first that fails is not looked at
+        ([BAD, GOOD, GOOD], "none", None, 0.5),
+        ([OPEN, GOOD, GOOD], "inconclusive", None, 0.5),
+        ([{"completed": 300, "late": 3, "suspects": 3}, GOOD], "invalid", None, 0.5),
+        ([{"completed": 5000, "late": 3, "suspects": 3}, BAD], "recommended", 0.5, 0.6),  # good in spite of them
+        ([{"completed": 200, "late": 100, "suspects": 3}], "none", None, 0.5),  # bad without them
+        ([{"completed": 300, "unproven": 2}], "inconclusive", None, 0.5),  # unproven drops count against
+        ([{"completed": 300, "refused": 50}], "recommended", 0.5, None),  # refused: no refresh could save them
+        ([{"completed": 290, "cut": 50}], "inconclusive", None, 0.5),  # cut off without a goodbye: nobody knows
+    ],
+)  # fmt: skip
+def test_the_sequence_ends_at_the_first_arm_that_does_not_pass(arms, result, recommended, stopped_by):
+    made = judged(*(sessions(f"{0.5 + 0.1 * i:g}", **arm) for i, arm in enumerate(arms)))
+    assert made.result == result
+    assert (made.recommended and made.recommended.fraction) == recommended
+    assert (made.stopped_by and made.stopped_by.fraction) == stopped_by
+
+
+def test_an_undecided_arm_says_how_many_sessions_the_sweep_needs():
+    made = judged(sessions("0.5", **GOOD), sessions("0.9", 100))
+    assert made.stopped_by.needed == sessions_needed(0, 100, 0.01) == 299
+    assert made.needed == 2 * 299
+    assert judged(sessions("0.5", **GOOD)).needed is None
+
+
+def test_where_no_number_of_sessions_settles_it_none_is_named():
+    made = judged(sessions("0.5", 990, late=5, unproven=20))
+    assert made.result == "inconclusive" and made.needed is None
+
+
+def test_figures_of_an_arm():
+    (arm,) = judged(sessions("0.5", 300, late=1, unproven=1), target=0.05).arms
+    assert (arm.interval_s, arm.sessions, arm.least, arm.most) == (5.0, 302, 1, 2)
+    assert arm.upper == upper(2, 302) and arm.rate == 2 / 302
+    assert arm.requests_per_s == pytest.approx(0.4) and arm.polls_per_s == pytest.approx(0.2)
+    assert arm.margin_min_s == pytest.approx(-1.0) and arm.margin_p1_s == pytest.approx(4.0, abs=0.1)
+
+
+def test_savings_against_the_widgets_three_seconds():
+    made = judged(sessions("0.5", **GOOD), duration_s=100.0)
+    saving = made.saving(made.recommended)
+    assert saving.per_chat == pytest.approx(1 / 3 - 0.2)
+    assert saving.share == pytest.approx(0.4)
+    assert saving.chats == pytest.approx(60.0) and saving.at_load == pytest.approx(8.0)
+
+
+def test_a_problem_of_the_run_takes_every_recommendation_back():
+    made = judged(sessions("0.5", **GOOD), problems=("generator CPU was saturated",))
+    assert made.result == "invalid" and made.recommended is None
+
+
+def test_an_arm_that_no_session_reached_is_undecided_and_arms_sort_as_numbers():
+    made = judged(sessions("0.9", **GOOD), sessions("1.02", **GOOD), fractions=(0.5, 0.9, 1.02))
+    assert [arm.fraction for arm in made.arms] == [0.5, 0.9, 1.02]
+    assert made.result == "inconclusive" and made.stopped_by.sessions == 0
+
+
+def test_a_run_without_arms_is_no_sweep():
+    with pytest.raises(UsageError, match="not a sweep"):
+        tune(tally([SessionRecord("a", "completed")]), T, 0.01)
+
+
+def test_of_six_intervals_that_all_miss_the_target_one_is_recommended_at_most_once_in_twenty():
+    random, wrong, runs = Random(5), 0, 1000
+    for _ in range(runs):
+        tallies = {}
+        for fraction in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+            dropped = sum(random.random() < 0.02 for _ in range(400))
+            verdicts = Counter({"completed": 400 - dropped, "dropped_late": dropped})
+            tallies[fraction] = Tally()
+            tallies[fraction].books.verdicts = verdicts
+        wrong += tune(tallies, T, 0.02).recommended is not None
+    assert 0 < wrong / runs < 0.06  # six looks without a sequence: up to 0.2
+
+
+@pytest.mark.parametrize(("target", "expected"), [(0.01, 897), (0.001, 3 * 2995), (0.1, 87)])
+def test_an_arm_gets_room_for_a_few_drops(target, expected):
+    assert sessions_an_arm(target) == expected
+    assert upper(3, sessions_an_arm(target)) < target
