@@ -46,7 +46,7 @@ def test_a_small_limit_is_found_to_the_unit(tmp_path):
 def test_what_cannot_be_meant_is_refused_in_one_line_before_the_run(tmp_path):
     run = locust("http://127.0.0.1:9", tmp_path / "run", "--max-sessions", "5", locustfile=CAPACITY, timeout=60)
     assert run.returncode == 2
-    assert "--max-sessions 5 is below --start-sessions 10" in run.stderr and "Traceback" not in run.stderr
+    assert "--start-sessions 10 is above the ceiling of 5 sessions" in run.stderr and "Traceback" not in run.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
+from chatload import rules as ceilings
 from chatload.analysis.gate import make_gate
 from chatload.errors import FileError, UsageError
 from chatload.report import capacity
@@ -21,8 +22,10 @@ from chatload.report.capacity_console import render
 from chatload.report.capacity_html import html
 from chatload.session.books import Books
 from chatload.session.policy import make_policy
+from chatload.session.settings import SessionSettings
 from chatload.store.writer import RunWriter
 from chatload.swarm.capacity_options import rules_of
+from chatload.swarm.ceiling import planned_rate
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {
@@ -104,10 +107,11 @@ def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: p
 
 
 PLAN = SimpleNamespace(
-    settings=SimpleNamespace(policy=make_policy("fixed", 45.0, 4.0)),
+    settings=SessionSettings(make_policy("fixed", 45.0, 4.0), 10.0),
+    rules=ceilings.Rules(),
     gate=make_gate(["refused.rate < 1%"], percent=90.0),
 )
-OPTIONS = {"start_sessions": "10", "max_sessions": "1000", "step_hold": "", "step_bound": "", "resolution": "5"}
+OPTIONS = {"start_sessions": "10", "step_hold": "", "step_bound": "", "resolution": "5"}
 
 
 def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
@@ -122,7 +126,7 @@ def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("max_sessions", "5", "--max-sessions 5 is below --start-sessions 10"),
+        ("start_sessions", "1001", "--start-sessions 1001 is above the ceiling of 1000 sessions"),
         ("step_hold", "soon", "--step-hold soon is not a number above 0"),
         ("step_bound", "-1", "--step-bound -1 is not a number above 0"),
         ("start_sessions", "0", "--start-sessions 0 is not a whole number from 1 on"),
@@ -133,3 +137,12 @@ def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
 def test_rules_that_cannot_be_meant_are_refused(option: str, value: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         rules_of(Namespace(**{**OPTIONS, option: value}), PLAN)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("sessions", "rate", "ceiling"), [(50, None, 50), (2000, None, 2000), (500, 30.0, 65)])
+def test_the_search_stays_below_the_runs_ceilings(sessions: int, rate: float | None, ceiling: int) -> None:
+    # A chat polls each 4 s, and has two requests and its messages beside, in a minute.
+    plan = SimpleNamespace(**{**vars(PLAN), "rules": ceilings.Rules(max_sessions=sessions, max_requests_per_s=rate)})
+    made = rules_of(Namespace(**OPTIONS), plan)  # type: ignore[arg-type]
+    assert made.ceiling == ceiling
+    assert rate is None or planned_rate(made.ceiling, PLAN.settings) <= rate < planned_rate(ceiling + 1, PLAN.settings)
