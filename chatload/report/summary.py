@@ -30,6 +30,8 @@ LATE_SHARE = 0.01
 #: The kind of incident that says a run was stopped at a ceiling on its load.
 CEILING = "ceiling"
 
+#: Kinds of incidents by which facts are missing.
+_HOLES = ("worker_lost", "recording_stopped")
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -153,7 +155,7 @@ def find_imbalances(
 
     Each process's books must balance alone: a surplus in one does not make up for a lack in another.
     """
-    found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind == "worker_lost"]
+    found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind in _HOLES]
     if not finished:
         found.append("the run was never finished: what came after its last write is missing")
     verdicts: Counter[str] = Counter()

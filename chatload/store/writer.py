@@ -131,6 +131,11 @@ class RunWriter:
             instant = time.time() if at is None else at
             database.execute("INSERT INTO incidents VALUES (?, ?, ?)", (instant, kind, what))
 
+    def make_room(self) -> None:
+        """Give the log's space on the disk back, as far as that can be done: for a last word on a full disk."""
+        with suppress(sqlite3.Error):
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def finish(self, ended_at: float | None = None) -> None:
         """Say that the run came to its end and all of it is here; ended_at: Unix seconds, now by default."""
         with self._transaction():

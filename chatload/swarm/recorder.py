@@ -90,16 +90,26 @@ class Recorder:
             if self.error is not None:
                 self._lost += sessions
                 return
-            try:
-                gevent.get_hub().threadpool.apply(write, arguments)
-            except ChatloadError as error:
+            error = gevent.get_hub().threadpool.apply(_attempt, (write, arguments))
+            if error is not None:
                 self.error, self._lost = error, sessions
                 log.error("chatload: RECORDING STOPPED: %s; the run goes on, and will not be called good", error)
                 self._mark(error)
 
     def _mark(self, error: ChatloadError) -> None:
-        """Say in the file itself that it is not whole; a few bytes may fit where much did not."""
+        """Say in the file itself that it is not whole; a few bytes may fit where much did not. Where not even
+        they do, the file says that the run was never finished."""
         at = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
         lost = f", {self._lost} sessions that ended until then are missing" if self._lost else ""
+        self._writer.make_room()
         with suppress(ChatloadError):
             self._writer.incident(STOPPED, f"at {at} UTC: {error.message}{lost}", self._clock())
+
+
+def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> ChatloadError | None:
+    """gevent prints what is raised in a thread, also where it is caught."""
+    try:
+        write(*arguments)
+    except ChatloadError as error:
+        return error
+    return None

@@ -6,7 +6,6 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from random import Random
 from typing import Any
@@ -22,7 +21,7 @@ from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
 from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
-from chatload.swarm import options
+from chatload.swarm import options, signals
 from chatload.swarm.driver import Driver
 from chatload.swarm.live import attach
 from chatload.swarm.login import hide_login
@@ -122,6 +121,7 @@ _environments: list[Environment] = []
 @events.init.add_listener
 def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
+    signals.interrupt_main_only()
     hide_login(environment)
     run = run_of(environment)
     parsed: Any = environment.parsed_options
@@ -164,9 +164,7 @@ def _cpu_warning(environment: Environment, **_: Any) -> None:
 
 @events.quitting.add_listener
 def _quitting(environment: Environment, **_: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Whoever asks again does not want to wait for goodbyes.
-        gevent.signal_handler(number, run_of(environment).end_at_once)
+    signals.end_at_once_on_the_next(run_of(environment).end_at_once)
     if environment.process_exit_code is None:
         environment.process_exit_code = run_of(environment).verdict_code()
 

@@ -1,0 +1,32 @@
+"""SIGINT and SIGTERM: the first ends a run politely, the second at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+_watchers: list[Any] = []
+
+
+def interrupt_main_only() -> None:
+    """Have SIGINT raise KeyboardInterrupt in the main greenlet, where Locust waits for it. Python raises it in
+    whatever greenlet happens to run: in one that is writing facts down they would be lost. Called in main's greenlet.
+    """
+    if not _watchers:
+        main = gevent.getcurrent()
+        _watchers.append(gevent.signal_handler(signal.SIGINT, _interrupt, main))
+
+
+def end_at_once_on_the_next(end: Callable[[], None]) -> None:
+    """The run is ending: whoever asks again does not want to wait for goodbyes."""
+    while _watchers:
+        _watchers.pop().cancel()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, end)
+
+
+def _interrupt(main: Any) -> None:
+    gevent.get_hub().loop.run_callback(main.throw, KeyboardInterrupt)
