@@ -25,7 +25,7 @@ from chatload.report.capacity_console import render
 from chatload.report.capacity_html import write_page
 from chatload.swarm.capacity_options import declare_capacity, rules_of, start_of
 from chatload.swarm.login import host_with_login
-from chatload.swarm.option_list import variable
+from chatload.swarm.options import adder
 from chatload.swarm.plan import Plan, make_plan
 from chatload.swarm.run import Run, run_of
 
@@ -126,11 +126,7 @@ class CapacityShape(LoadTestShape):
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any, **_: Any) -> None:
-    declare_capacity(
-        lambda flag, default, text, **more: parser.add_argument(
-            flag, default=default, env_var=variable(flag), include_in_web_ui=True, help=text, **more
-        )
-    )
+    declare_capacity(adder(parser))
 
 
 @events.init.add_listener

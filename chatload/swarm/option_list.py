@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from chatload.session.sweep import DEFAULT_SWEEP
 from chatload.swarm.capacity_options import declare_capacity
 
 
@@ -92,6 +93,12 @@ def declare_arrivals(add: Callable[..., Any]) -> None:
         "Default: what the limit of open files leaves room for.", metavar="N")  # fmt: skip
 
 
+def declare_sweep(add: Callable[..., Any]) -> None:
+    """The same for the option of the interval sweep."""
+    add("--sweep", DEFAULT_SWEEP, "Refresh intervals to sweep, parts of the timeout; beyond 1 on purpose. All at once, "
+        "in permuted blocks.", metavar="X,X,...")  # fmt: skip
+
+
 def variable(flag: str) -> str:
     """The environment variable that sets an option."""
     return "CHATLOAD_" + flag.strip("-").replace("-", "_").upper()
@@ -116,6 +123,8 @@ def options() -> None:
     declare(lambda flag, default, text, **more: parser.add_argument(flag, help=text, **more))
     of_arrivals = parser.add_argument_group("of locustfiles/arrivals.py")
     declare_arrivals(lambda flag, default, text, **more: of_arrivals.add_argument(flag, help=text, **more))
+    of_sweep = parser.add_argument_group("of locustfiles/interval_sweep.py")
+    declare_sweep(lambda flag, default, text, **more: of_sweep.add_argument(flag, help=text, **more))
     capacity = parser.add_argument_group("of locustfiles/capacity.py")
     declare_capacity(lambda flag, default, text, **more: capacity.add_argument(flag, help=text, **more))
     click.echo(parser.format_help(), nl=False)

@@ -19,17 +19,19 @@ WEB_HOST = "127.0.0.1"
 @events.init_command_line_parser.add_listener
 def add_options(parser: Any, **_: Any) -> None:
     """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
-    declare(_adder(parser))
+    declare(adder(parser))
     # Locust's web UI, where anybody could start load, listens on all interfaces unless told otherwise.
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
 
 
 def add_arrival_options(parser: Any, **_: Any) -> None:
     """Register the options of locustfiles with sources: those of others have nothing to do with them."""
-    declare_arrivals(_adder(parser))
+    declare_arrivals(adder(parser))
 
 
-def _adder(parser: Any) -> Callable[..., None]:
+def adder(parser: Any) -> Callable[..., None]:
+    """What adds one option to Locust's parser, with its environment variable and its place in the web UI."""
+
     def add(flag: str, default: Any, text: str, **more: Any) -> None:
         in_ui = flag not in OF_THE_PROCESS
         env = None if flag in OF_ONE_RUN else variable(flag)
