@@ -25,9 +25,9 @@ class Course:
         self._cut_off_confirmed = 0
         self._last = Moment("ready", Books())
 
-    def begin(self) -> None:
-        """The run has begun."""
-        self._phase, self._began = "running", time.monotonic()
+    def begin(self, at: float) -> None:
+        """The run began at this instant of time.monotonic()."""
+        self._phase, self._began = "running", at
 
     def stop(self) -> None:
         """Its chats are to say goodbye."""

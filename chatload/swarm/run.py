@@ -124,7 +124,7 @@ class Run:
 
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
-        options = self.environment.parsed_options
+        began, options = time.monotonic(), self.environment.parsed_options
         if self.is_worker:
             plan = make_plan(options, options.host_with_login, [options.agreed_host])
         else:
@@ -158,7 +158,7 @@ class Run:
         if self.is_worker:
             self._lifeline.hold()
         self._flusher = gevent.spawn(self._flush_for_ever)
-        self.course.begin()
+        self.course.begin(began)
 
     def _tell_workers(self, options: Any, plan: Plan) -> None:
         """What workers cannot know by themselves goes with Locust's options, which every one of them gets: the host's

@@ -115,6 +115,7 @@ class _Quiet(ChatSession):
             return
         record = self.record
         record.requests += done
+        record.polls += done
         record.contacts += done
         for due, sent, over in calls[-CONTACTS:]:
             self._recent.append(Contact(_POLL, due, sent, over, _FINE))

@@ -70,7 +70,7 @@ def test_busy_port():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("simulator", "--flex-disconnect-timeout", "0"), "1..1728000"),
+        (("simulator", "--flex-disconnect-timeout", "0.5"), "1..1728000"),
         (("simulator", "--faults", "/nowhere.toml"), "/nowhere.toml"),
         (("reconcile", "/nowhere", "--ledger", "x"), "/nowhere"),
         (("export", "/nowhere", "sessions"), "/nowhere"),
