@@ -13,7 +13,7 @@ demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every 
 	@$(BIN)/chatload demo
 
 test: $(READY) ## Run all tests, two files at a time
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(READY) ## Check style, types and the import contracts
 	@$(BIN)/ruff check .

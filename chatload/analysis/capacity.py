@@ -220,6 +220,10 @@ class CapacitySearch:
         failed = self._failed
         undecided = next((step for step in self._undecided if step.load == self.not_held), None)
         at = failed or by or undecided
+        if kind == "limit" and failed is not None and failed.load > self.held + 1:
+            # Refusals there do not show whose fault it was below.
+            kind, confirmed = "undecided", False
+            why = f"between {self.held} and {failed.load} sessions it was not decided what could be held"
         self._step = self._recovering = None
         self.result = Result(
             kind, self.held, self.not_held, None if failed is None else failed.load,

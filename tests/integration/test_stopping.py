@@ -1,5 +1,7 @@
 """The books balance however the run ends, in one process and in several."""
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -151,10 +153,18 @@ def ports():
     return ("--master-bind-port", port, "--master-port", port)
 
 
+#: Below the ports that connections are made from: one of those may be taken again before it is listened on. Each
+#: process of the tests has its own.
+_OWN = 20_000 + 1500 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8)
+_PORTS = itertools.cycle([*range(_OWN + os.getpid() % 1000, _OWN + 1500), *range(_OWN, _OWN + os.getpid() % 1000)])
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in itertools.islice(_PORTS, 1400):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 def wait_for(condition, seconds=30):

@@ -147,10 +147,15 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
     assert result.held == max(step.load for step in world.search.steps if step.outcome == "held")
 
 
+def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
+    result, _ = find(Server(limit=20, knee=20), replace(RULES, ceiling=21))
+    assert not claims(result) and result.held < 20
+
+
 maybe = st.none()
 
 
-@settings(BUDGET, max_examples=40)
+@settings(BUDGET, max_examples=25)
 @given(
     limit=maybe | st.integers(1, 500),
     knee=maybe | st.integers(20, 500),
