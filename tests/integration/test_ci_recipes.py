@@ -59,7 +59,8 @@ def test_every_step_of_the_github_load_test(tmp_path):
     assert scripts[0] == INSTALL
     for script in scripts[1:]:
         done = shell(script, tmp_path)
-        assert done.returncode == 0, (script, done.stdout, done.stderr)
+        if done.returncode:  # whole: an assertion's text would be cut
+            pytest.fail(f"{script}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}")
     work = tmp_path / "work"
     assert_outputs(work / "chatload-run")
     assert (tmp_path / "page.md").read_text() == (work / "chatload-run" / "summary.md").read_text()
