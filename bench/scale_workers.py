@@ -21,6 +21,7 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import orjson
 import zmq
 from locust import __version__ as locust_version
 
@@ -28,6 +29,9 @@ from chatload.session.books import Books
 from chatload.session.histogram import _GAMMA_LOG, Histogram, _middle
 from chatload.session.record import SessionRecord
 from chatload.session.timeline import Contact, Timeline, Worst
+from chatload.store.windows import Usage
+from chatload.store.writer import row as as_row
+from chatload.swarm.wire import Handover
 
 CHAT_S, REFRESH_S, GOODBYE_S = 300.0, 3.0, 3
 #: Messages a customer sends per second, each with StartTyping and StopTyping.
@@ -158,15 +162,9 @@ class FakeWorker:
             self.stats()
 
     def _hand_over(self, rows: list[SessionRecord], timelines: list[Timeline], final: bool) -> None:
-        names = SessionRecord.__slots__
-        data = {
-            "sessions": [{name: getattr(row, name) for name in names} for row in rows],
-            "timelines": [timeline.to_dict() for timeline in timelines],
-            "books": self.books.to_dict(),
-            "final": final,
-            "usage": (time.process_time(), 300_000_000),
-        }
-        self.say("chatload-facts", data)
+        books = orjson.dumps(self.books.to_dict()).decode()
+        usage, ends = Usage(time.process_time(), 300_000_000), [timeline.to_dict() for timeline in timelines]
+        self.say("chatload-facts", Handover([as_row(record) for record in rows], ends, books, usage, final))
 
     # -- what happens to it ----------------------------------------------------------------------
 

@@ -137,6 +137,12 @@ class Books:
         self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
         self.cpu_saturated += other.cpu_saturated
 
+    def copy(self) -> Books:
+        """These books as they are now."""
+        made = Books()
+        made.merge(self)
+        return made
+
     def since(self, earlier: Books) -> Books:
         """What was added since `earlier`, a former state of these books; states are those of now. Extremes
         of its histograms are known to their stated error only, and a longest stall only if it grew."""

@@ -50,8 +50,12 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add another histogram's counts to this one."""
-        for key, count in other.buckets.items():
-            self.buckets[key] = self.buckets.get(key, 0) + count
+        if self.buckets:
+            mine, so_far = self.buckets, self.buckets.get
+            for key, count in other.buckets.items():
+                mine[key] = so_far(key, 0) + count
+        else:
+            self.buckets = dict(other.buckets)
         self.zeros += other.zeros
         self.count += other.count
         self.total_us += other.total_us
@@ -138,7 +142,7 @@ class Histogram:
     def from_dict(cls, data: Mapping[str, Any]) -> Histogram:
         """The histogram that `to_dict` wrote."""
         made = cls()
-        made.buckets = {int(key): count for key, count in data["buckets"].items()}
+        made.buckets = dict(zip(map(int, data["buckets"]), data["buckets"].values(), strict=True))
         made.zeros, made.count = data["zeros"], data["count"]
         made.minimum, made.maximum = data["min"], data["max"]
         made.total_us = data.get("total_us", 0)  # not in run files made before it was kept

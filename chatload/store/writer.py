@@ -8,8 +8,9 @@ import platform
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,19 +83,18 @@ class RunWriter:
 
     def keep(
         self,
-        sessions: Iterable[SessionRecord | Mapping[str, Any]],
-        books: Mapping[str, Mapping[str, Any]],
+        rows: Iterable[Sequence[Any]],
+        books: Mapping[str, str],
         timelines: Iterable[Timeline] = (),
     ) -> None:
-        """Keep what came up since the last time, all or none of it: sessions that ended, the books so far of the
-        processes they are of (as of `Books.to_dict`, in place of their earlier ones), and how bad sessions came to
-        their end.
+        """Keep what came up since the last time, all or none of it: sessions that ended (as of `row`), the books so
+        far of the processes they are of (as of `Books.to_dict`, in JSON, in place of their earlier ones), and how bad
+        sessions came to their end.
 
         One transaction, so that books and sessions agree whenever the writer is killed.
         """
-        rows = [_row(record) for record in sessions]
         now = time.time()
-        of_processes = [(worker, json.dumps(of_it), now) for worker, of_it in books.items()]
+        of_processes = [(worker, of_it, now) for worker, of_it in books.items()]
         ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
         with self._transaction() as database:
             database.executemany(_INSERT, rows)
@@ -174,14 +174,15 @@ class RunWriter:
                 raise
 
 
+#: One session as a row of the run file: its values in the order of COLUMNS.
+row: Callable[[SessionRecord], tuple[Any, ...]] = attrgetter(*COLUMNS)
+
+
 def _row(record: SessionRecord | Mapping[str, Any]) -> tuple[Any, ...]:
-    if isinstance(record, SessionRecord):
-        return tuple(getattr(record, name) for name in COLUMNS)
     try:
-        return _row(SessionRecord(**record))
+        return row(record if isinstance(record, SessionRecord) else SessionRecord(**record))
     except TypeError as error:
-        message = f"a session's facts cannot be kept ({error})"
-        raise ChatloadError(message, "do all processes run the same chatload?") from None
+        raise ChatloadError(f"a session's facts cannot be kept ({error})") from None
 
 
 @contextmanager
