@@ -23,7 +23,6 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
-from chatload.analysis.metrics import Facts as GateFacts
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
 from chatload.report.live import Moment
@@ -34,8 +33,9 @@ from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.reader import RunReader
 from chatload.store.windows import Usage
-from chatload.swarm.ceiling import Ceiling, refuse_above
+from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
+from chatload.swarm.endings import Endings
 from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
@@ -52,9 +52,6 @@ from chatload.swarm.wire import DRAIN, DRAIN_GRACE_S, FACTS, Handover
 from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
-
-#: A run whose arrivals are over ends when for so long no chat was open (seconds).
-_QUIET_S = 2.0
 
 
 class Run:
@@ -77,10 +74,10 @@ class Run:
         self._crew = Crew()
         self._flusher: gevent.Greenlet | None = None
         self._progress: ProgressLine | None = None
-        self._ended = self._sources = self._quiet = 0
+        self._ended = self._sources = 0
         self._stop_asked = False
         self._stop_lock = RLock()
-        self._ceiling: Ceiling | None = None
+        self._endings: Endings | None = None
         if self.is_worker:
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             self._lifeline = Lifeline(self.runner, self._orphaned)
@@ -119,14 +116,12 @@ class Run:
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._crew, self._ended, self._stop_asked = Crew(), 0, False
-        self._sources = self._quiet = 0
+        self._sources = 0
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
             self._tell_workers(options, self.plan)
             refuse_above(self.plan.rules, options.num_users or 1, self.plan.settings)
-            rules = self.plan.rules
-            limited = rules.max_sessions is not None or rules.max_requests_per_s is not None
-            self._ceiling = Ceiling(rules, time.monotonic()) if limited else None
+            self._endings = Endings(self.plan, time.monotonic())
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
             if self.steering is not None:
@@ -226,9 +221,7 @@ class Run:
         if self._progress is not None and (final or self._progress.due()):
             self._progress.show(self.moment())
         if not final:
-            self._stop_at_ceiling()
-            self._abort_if_hopeless()
-            self._stop_if_over()
+            self._end_if_due()
         if self._recorder is not None:
             self._recorder.cut_window(self.books, self.usage(), final)
 
@@ -242,32 +235,15 @@ class Run:
             log.warning("chatload: %s", self._crew.silence_of(worker))
             self._note("worker_silent", self._crew.silence_of(worker))
 
-    def _abort_if_hopeless(self) -> None:
-        plan = self.plan
-        if plan is None or self._recorder is None or self._stop_asked or not plan.gate.abort_on:
+    def _end_if_due(self) -> None:
+        ending = None if self._endings is None else self._endings.look(self.books, time.monotonic())
+        if ending is None or self._stop_asked:
             return
-        why = plan.gate.abort(GateFacts(self.books(), plan.settings.timeout_s))
-        if why:
-            log.warning("chatload: the run is ended early: %s", why)
-            self._note("aborted", why)
-            self._ask_to_stop()
-
-    def _stop_if_over(self) -> None:
-        """A profile of arrivals has an end; the run's is that of its last chat."""
-        if self.plan is None or self.plan.workload is None or not self.plan.workload.over():
-            return
-        books = self.books()
-        # Facts of what arrived last may still be on their way.
-        self._quiet = self._quiet + 1 if books.started == books.verdicts.total() else 0
-        if self._quiet * FLUSH_S > _QUIET_S:
-            self._ask_to_stop()
-
-    def _stop_at_ceiling(self) -> None:
-        why = "" if self._ceiling is None else self._ceiling.exceeded(self.books(), time.monotonic())
-        if why and not self._stop_asked:
-            log.warning("chatload: the run is stopped: %s", why)
-            self._note(CEILING, why)
-            self._ask_to_stop()
+        if ending.kind:
+            what = "the run is stopped" if ending.kind == CEILING else "the run is ended early"
+            log.warning("chatload: %s: %s", what, ending.why)
+            self._note(ending.kind, ending.why)
+        self._ask_to_stop()
 
     def _spoilt(self, error: ChatloadError) -> None:
         """Facts could not be written: the run goes on, and will not be called good."""
