@@ -48,7 +48,8 @@ class ProgressLine:
             return
         self._unwritten = fit(parts, _PLAIN_WIDTH)
         if moment.elapsed_s >= self._next:
-            self._next = moment.elapsed_s + _PLAIN_EVERY_S
+            # Asked once a second, not to the millisecond.
+            self._next = moment.elapsed_s + _PLAIN_EVERY_S - 0.5
             self._write()
 
     def close(self) -> None:
