@@ -139,10 +139,13 @@ class FakeWorker:
 
     def facts(self) -> None:
         """What came up in the last second; after the last goodbye the final ones."""
-        if not self.running or not self.with_facts:
+        if not self.running:
             return
         now = time.time()
         elapsed, since, self._last = now - self._last, self._last, now
+        if not self.with_facts:
+            self._requests(elapsed)
+            return
         rows: list[SessionRecord] = []
         if self.goodbyes:
             self.goodbyes -= 1

@@ -198,7 +198,7 @@ class Run:
             gevent.sleep(due - time.monotonic())
             if self._flusher is not gevent.getcurrent():
                 return
-            if due - began < FLUSH_S and self._recorder is not None:
+            if due - began < FLUSH_S - MASTER_WRITES_S / 2 and self._recorder is not None:
                 self._recorder.flush()
                 continue
             began = due
