@@ -345,6 +345,10 @@ class Run:
 
     def end(self) -> None:
         """test_stop: everyone has gone; hand over or write down what is left."""
+        with self._stop_lock:  # a signal to all processes has the master stop twice
+            self._end()
+
+    def _end(self) -> None:
         # Not killed: it may be writing.
         self._flusher = None
         self.monitor.stop()
