@@ -47,6 +47,7 @@ from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
+from chatload.swarm.tally import Tally
 from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
@@ -85,6 +86,7 @@ class Run:
         self.plan: Plan | None = None
         self.facts = Facts("local")
         self.monitor = StallMonitor(self._stalled)
+        self.tally = Tally(environment)
         self.run_dir: Path | None = None
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
@@ -218,6 +220,7 @@ class Run:
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
+        self.tally.flush()
         facts = {**self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
         facts["usage"] = self.facts.usage()
         if self.is_worker:
