@@ -61,10 +61,11 @@ class Books:
         by_outcome = self.outcomes.get(operation)
         if by_outcome is None:
             by_outcome = self.outcomes[operation] = Counter()
-        by_outcome[exchange.reply.outcome.value] += 1
+        by_outcome[exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
-        self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
-        if exchange.answered and exchange.sent_at is not None:
+        if not exchange.answered:
+            self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
+        elif exchange.sent_at is not None:
             latency = self.latency.get(operation)
             if latency is None:
                 latency = self.latency[operation] = Histogram()

@@ -37,16 +37,20 @@ class Histogram:
     def add(self, value: float) -> None:
         """Count one duration in seconds; a negative one counts as 0."""
         self.count += 1
-        if self.minimum is None or value < self.minimum:
-            self.minimum = value
         if self.maximum is None or value > self.maximum:
             self.maximum = value
+        if self.minimum is None or value < self.minimum:
+            self.minimum = value
         if value < _SMALLEST_S:
             self.zeros += 1
             return
         self.total_us += round(value * 1e6)
-        key = _key(value)
-        self.buckets[key] = self.buckets.get(key, 0) + 1
+        key = ceil(log(value) / _GAMMA_LOG)
+        buckets = self.buckets
+        if key in buckets:
+            buckets[key] += 1
+        else:
+            buckets[key] = 1
 
     def merge(self, other: Histogram) -> None:
         """Add another histogram's counts to this one."""

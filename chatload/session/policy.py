@@ -32,9 +32,10 @@ class RefreshClock:
 
     def saw(self, round_trip: float) -> None:
         """Note a round trip (seconds)."""
-        self.round_trips.append(round_trip)
-        if len(self.round_trips) > RTT_WINDOW:
-            del self.round_trips[0]
+        trips = self.round_trips
+        trips.append(round_trip)
+        if len(trips) > RTT_WINDOW:
+            del trips[0]
 
     def tail(self) -> float:
         """The slowest round trip remembered, seconds."""

@@ -48,6 +48,7 @@ from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.steering import Steering
+from chatload.swarm.tally import Tally
 from chatload.swarm.wire import DRAIN, DRAIN_GRACE_S, FACTS, Handover
 from chatload.swarm.workload import check_users
 
@@ -65,6 +66,7 @@ class Run:
         self.plan: Plan | None = None
         self.facts = Facts("local")
         self.monitor = StallMonitor(self._stalled)
+        self.tally = Tally(environment)
         self.run_dir: Path | None = None
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
@@ -207,6 +209,7 @@ class Run:
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
+        self.tally.flush()
         if self.is_worker:
             self.runner.send_message(FACTS, self.facts.hand_over(final))
             return
@@ -322,6 +325,10 @@ class Run:
 
     def end(self) -> None:
         """test_stop: everyone has gone; hand over or write down what is left."""
+        with self._stop_lock:  # a signal to all processes has the master stop twice
+            self._end()
+
+    def _end(self) -> None:
         # Not killed: it may be writing.
         self._flusher = None
         self.monitor.stop()

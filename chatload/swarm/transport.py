@@ -147,9 +147,9 @@ def make_factory(
     if endpoint.tls:
         _ = endpoint.context  # an unreadable certificate file is found here, not in every chat
     if kind == "lean":
-        from chatload.swarm.lean import HeadBuilder, LeanTransport
+        from chatload.swarm.lean import Heads, LeanTransport
 
-        heads = HeadBuilder(endpoint, fixed)
+        heads = Heads(endpoint, fixed)
         return lambda: LeanTransport(endpoint, heads, clock)
     if kind == "requests":
         from chatload.swarm.requests_transport import RequestsTransport

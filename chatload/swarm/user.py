@@ -16,9 +16,6 @@ from locust import User, constant, events, task
 from locust.env import Environment
 
 from chatload.errors import ChatloadError
-from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
-from chatload.protocol.wire import WireResult
 from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options, signals
@@ -31,13 +28,8 @@ from chatload.swarm.run import run_of
 log = logging.getLogger("chatload")
 #: The users of one spawn start within this time (seconds), not in the same instant.
 PHASE_S = 1.0
-_GOOD = frozenset({Outcome.FINE, Outcome.ENDED})
 
 __all__ = ["ChatHolder", "ChatUser", "options"]
-
-
-class RequestFailed(Exception):
-    """A request that did not succeed; its text is one of a few constants, fit for statistics."""
 
 
 class ChatHolder(User):
@@ -64,22 +56,10 @@ class ChatHolder(User):
         run, names = self._run, plan.dialect.response
         transport = plan.open_transport()
         try:
-            Driver(plan.encoder, names, transport, run.monitor, self.leave, self._tell_locust).hold(session)
+            Driver(plan.encoder, names, transport, run.monitor, self.leave, run.tally.request).hold(session)
         finally:
             transport.close()
             run.session_ended(session)
-
-    def _tell_locust(self, operation: str, result: WireResult, reply: Reply) -> None:
-        """Keep Locust's statistics, web UI and other people's listeners right."""
-        sent = result.received_at if result.sent_at is None else result.sent_at
-        self.environment.events.request.fire(
-            request_type="CHAT",
-            name=operation,
-            response_time=(result.received_at - sent) * 1000,
-            response_length=len(result.body),
-            exception=None if reply.outcome in _GOOD else RequestFailed(f"{reply.outcome}: {reply.detail}"),
-            context={},
-        )
 
 
 class ChatUser(ChatHolder):
