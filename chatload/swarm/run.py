@@ -307,6 +307,9 @@ class Run:
         if not self.is_master or self._recorder is None:
             return
         workers = set(self.runner.clients)
+        # As Locust does it a moment later. Until then it would deal all users anew whenever a worker goes or is late
+        # with its heartbeat: with a million of them a second of standing still each time, so that more are late.
+        self.runner._users_dispatcher = None
         self.runner.send_message(DRAIN)
         until = time.monotonic() + float(self.environment.stop_timeout or 0) + DRAIN_GRACE_S
         # The goodbyes of a million chats take longer to read than to say.
