@@ -64,14 +64,18 @@ LATENCY, LATENESS, GAP = lognormal(0.012, 0.5), lognormal(0.0006, 0.35), gaps()
 
 def grow(histogram: Histogram, shape: tuple[np.ndarray, np.ndarray], n: int, draw: np.random.Generator) -> None:
     """Add n samples of a shape."""
+    if not n:
+        return
     keys, weights = shape
-    for key, count in zip(keys.tolist(), draw.multinomial(n, weights).tolist(), strict=True):
-        if count:
-            histogram.buckets[key] = histogram.buckets.get(key, 0) + count
-            value = _middle(key)
-            histogram.total_us += round(value * 1e6) * count
-            histogram.minimum = value if histogram.minimum is None else min(value, histogram.minimum)
-            histogram.maximum = value if histogram.maximum is None else max(value, histogram.maximum)
+    counts = draw.multinomial(n, weights)
+    hit = np.flatnonzero(counts)
+    buckets = histogram.buckets
+    for key, count in zip(keys[hit].tolist(), counts[hit].tolist(), strict=True):
+        buckets[key] = buckets.get(key, 0) + count
+    low, high = _middle(int(keys[hit[0]])), _middle(int(keys[hit[-1]]))
+    histogram.minimum = low if histogram.minimum is None else min(low, histogram.minimum)
+    histogram.maximum = high if histogram.maximum is None else max(high, histogram.maximum)
+    histogram.total_us += round(float(counts @ np.exp(keys * _GAMMA_LOG)) * 1e6)
     histogram.count += n
 
 
