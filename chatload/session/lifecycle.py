@@ -109,7 +109,15 @@ class ChatSession:
         if severe is None or trail is None:
             return None
         facts = record.chat_id, record.verdict, record.blame, record.why
-        return Timeline(*facts, timeout, severe, trail.sent, trail.received, asdict(trail.shares), [*map(Contact._make, self._recent)])
+        return Timeline(
+            *facts,
+            timeout,
+            severe,
+            trail.sent,
+            trail.received,
+            asdict(trail.shares),
+            [*map(Contact._make, self._recent)],
+        )
 
     # -- opening ---------------------------------------------------------------------------------
 

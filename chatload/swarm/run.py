@@ -33,10 +33,12 @@ from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.reader import RunReader
 from chatload.store.windows import Usage
+from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
 from chatload.swarm.endings import Endings
 from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
+from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
 from chatload.swarm.locust_stats import forget_old
@@ -67,6 +69,8 @@ class Run:
         self.facts = Facts("local")
         self.monitor = StallMonitor(self._stalled)
         self.tally = Tally(environment)
+        self.breather = Breather()
+        self._collector = Collector()
         self.run_dir: Path | None = None
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
@@ -136,6 +140,7 @@ class Run:
         # of a second in which the chats would stand still at their end.
         inspect.stack()
         if not self.is_master:
+            self._collector.begin()
             self.monitor.start()
         if self.is_worker:
             self._lifeline.hold()
@@ -206,6 +211,7 @@ class Run:
             began = due
             self._flush()
             forget_old(self.environment.stats)
+            self._collector.watch(self.facts.books.states.total())
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
@@ -335,6 +341,7 @@ class Run:
         # Not killed: it may be writing.
         self._flusher = None
         self.monitor.stop()
+        self._collector.end()
         if self.is_worker:
             self._lifeline.let_go()
             self._flush(final=True)

@@ -6,8 +6,8 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 from __future__ import annotations
 
 import logging
+import random
 import sys
-from random import Random
 from typing import Any
 
 import gevent
@@ -42,6 +42,7 @@ class ChatHolder(User):
         super().__init__(environment)
         self.leave = Event()
         self._run = run_of(environment)
+        self._run.breather.breathe()
 
     def stop(self, force: bool = False) -> Any:
         """Locust wants this user gone: its chats say goodbye, or at once with `force`."""
@@ -78,7 +79,7 @@ class ChatUser(ChatHolder):
         plan = run.plan
         if not self._begun:
             self._begun = True
-            if self.leave.wait(Random().uniform(0.0, PHASE_S)):
+            if self.leave.wait(random.uniform(0.0, PHASE_S)):
                 return
         session = None if plan is None or self.leave.is_set() else run.new_session()
         if plan is None or session is None:
