@@ -42,9 +42,9 @@ class ChatSession:
     """
 
     __slots__ = (
-        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent", "_in_flight", "_keys",
-        "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent", "_refresh_due",
-        "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
+        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent", "_in_flight",
+        "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
+        "_refresh_due", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:

@@ -15,8 +15,8 @@ from math import ceil
 
 from chatload.protocol.reply import Event
 from chatload.protocol.status import Outcome
-from chatload.session.effects import Effect, Exchange, Result
 from chatload.session.draws import Draws
+from chatload.session.effects import Effect, Exchange, Result
 from chatload.session.lifecycle import ChatSession
 from chatload.session.record import Verdict
 from chatload.session.script import Action, Customer, CustomerScript
