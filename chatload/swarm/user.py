@@ -24,6 +24,7 @@ from chatload.swarm.live import attach
 from chatload.swarm.login import hide_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
+from chatload.swarm.user_count import count_quickly
 
 log = logging.getLogger("chatload")
 #: The users of one spawn start within this time (seconds), not in the same instant.
@@ -94,6 +95,8 @@ def _fail(error: ChatloadError) -> None:
     print(f"chatload: {error}", file=sys.stderr, flush=True)
     raise SystemExit(error.exit_code)
 
+
+count_quickly()
 
 #: The quit event does not say whose it is.
 _environments: list[Environment] = []
