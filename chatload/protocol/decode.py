@@ -43,7 +43,7 @@ class Request(NamedTuple):
 class Place(NamedTuple):
     """Where a path leads: HTTP method -> the operations there, and what the path itself says."""
 
-    methods: Mapping[str, _Group]
+    methods: Mapping[str, Group]
     in_path: dict[str, str]
 
 
@@ -56,9 +56,9 @@ class Decoder:
             path = (dialect.prefix + wire.path).rstrip("/")
             grouped.setdefault(path, {}).setdefault(wire.method, {})[operation] = wire
         # By the path's last part, so that one pattern has to be tried instead of all.
-        self._by_end: dict[str, list[tuple[re.Pattern[str], dict[str, _Group]]]] = {}
+        self._by_end: dict[str, list[tuple[re.Pattern[str], dict[str, Group]]]] = {}
         for path, methods in grouped.items():
-            groups = {method: _Group(dialect, operations) for method, operations in methods.items()}
+            groups = {method: Group(dialect, operations) for method, operations in methods.items()}
             end = path[path.rfind("/") + 1 :]
             key = "" if "{" in end else end
             self._by_end.setdefault(key, []).append((re.compile(_pattern(path)), groups))
@@ -87,7 +87,7 @@ class Decoder:
         return group.read(place.in_path, content_type, body)
 
 
-class _Group:
+class Group:
     """The operations of one path and method: one, or several that the body tells apart."""
 
     def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:
