@@ -90,7 +90,9 @@ class Watcher(threading.Thread):
             self.stopping.wait(0.004)
 
 
-def lateness(watcher: Watcher, ended: dict[str, float], started: dict[str, float], held: int) -> list[tuple[float, float]]:
+def lateness(
+    watcher: Watcher, ended: dict[str, float], started: dict[str, float], held: int
+) -> list[tuple[float, float]]:
     """Bounds of how late each silent chat's expiry was booked. held: chats that go on."""
     ends, starts = sorted(ended.values()), sorted(started.values())
     bounds = []
@@ -136,7 +138,18 @@ def driven(arguments: argparse.Namespace, connections: int, folder: Path, pid: i
     ]
     file = folder / "chats"
     file.write_text("\n".join(lines) + "\n")
-    wrk = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", "--timeout", "10s", "-s", HERE / "server_refresh.lua"]
+    wrk = [
+        "taskset",
+        "-c",
+        "1",
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        "--timeout",
+        "10s",
+        "-s",
+        HERE / "server_refresh.lua",
+    ]
     url, environment = f"http://127.0.0.1:{port}", {**os.environ, "CHATS": str(file)}
     watcher = Watcher(port, arguments.silent)
     watcher.start()

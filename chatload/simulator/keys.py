@@ -25,26 +25,28 @@ class KeyRing:
     __slots__ = ("_answers", "_current", "_old", "_since")
 
     def __init__(self, bits: int, now: float) -> None:
-        self._current = bits
+        self._current = f"{bits:016x}"
         self._since = now
         self._answers = 0
-        self._old: list[tuple[int, float]] | None = None
+        self._old: list[tuple[str, float]] | None = None
 
     def check(self, shown: str | None, now: float) -> KeyState:
         """What the key a request shows is worth."""
-        if shown == f"{self._current:016x}":
+        if shown == self._current:
             return KeyState.GOOD
-        for bits, good_until in self._old or ():
-            if shown == f"{bits:016x}":
+        for key, good_until in self._old or ():
+            if shown == key:
                 return KeyState.GOOD if now <= good_until else KeyState.STALE
         return KeyState.WRONG
 
     def give(self, config: SimulatorConfig, now: float, draws: Draws) -> str:
         """The key to put into an answer, a new one where it is time for one."""
         rotates, after = config.key_rotates_answers, config.key_rotates_s
+        if not rotates and not after:
+            return self._current
         if (rotates and self._answers >= rotates) or (after and now - self._since >= after):
             old = self._old = (self._old or [])[1 - _REMEMBERED :]
             old.append((self._current, now + config.old_key_grace_s))
-            self._current, self._since, self._answers = draws.bits(), now, 0
+            self._current, self._since, self._answers = f"{draws.bits():016x}", now, 0
         self._answers += 1
-        return f"{self._current:016x}"
+        return self._current

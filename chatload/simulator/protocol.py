@@ -3,6 +3,10 @@
 A request that can be answered at once is answered before `data_received` returns: no task, no future, no queue.
 A task is made only where an answer has to wait. Requests that come in behind one that waits (pipelining), or while
 the client does not read, stand in line, and nothing more is read meanwhile.
+
+Answers leave together, after all that had come was read. Sent one by one, each would wake a client, whose next
+request would then be read before anything else has its turn: with more than a thousand connections under full load
+the loop's timers would stand still for seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from chatload.simulator.guard import BODY, HEAD, IDLE, MAX_HEAD_BYTES, Guard
 KEEP_ALIVE_S = 600.0
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_BODY_LIMIT = 1 << 62
+#: What waits to be sent on one connection is sent at once above this (bytes).
+_MUCH_BYTES = 64 * 1024
 
 
 class Handler(Protocol):
@@ -42,13 +48,14 @@ class Exchange:
     """One request and the answer to it.
 
     method, path (as it came, percent-encoded), headers (names in lower case; of several of one name the last).
-    limit: how many bytes its body may have. place: whatever the handler notes of it. answered: nothing more may be
+    limit: how many bytes its body may have. more: headers that go with whatever it is answered. place: what the
+    handler notes of it. answered: nothing more may be
     sent. chunks: whether the client knows what chunks are. gone: set where someone waits for it to hang up.
     """
 
     __slots__ = (
-        "answered", "body", "chunks", "connection", "gone", "headers", "keep_alive", "limit", "method", "path", "place",
-        "whole",
+        "answered", "body", "chunks", "connection", "gone", "headers", "keep_alive", "limit", "method", "more", "path",
+        "place", "whole",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -59,7 +66,7 @@ class Exchange:
         self.answered = self.whole = self.keep_alive = self.chunks = False
         self.gone: asyncio.Future[None] | None = None
         self.method = b""
-        self.path = ""
+        self.path, self.more = "", b""
         self.place: Any = None
 
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
@@ -69,10 +76,11 @@ class Exchange:
             return
         self.answered = True
         connection.write(
-            b"%b%bcontent-length: %d\r\n%b%b"
+            b"%b%b%bcontent-length: %d\r\n%b%b"
             % (
                 connection.shared.start_of(status),
                 headers,
+                self.more,
                 len(body),
                 b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
                 body if self.method != b"HEAD" else b"",
@@ -83,7 +91,7 @@ class Exchange:
     async def stream(self, headers: bytes, parts: Iterator[bytes]) -> None:
         """Answer it with 200 and a body in parts, each taken once the client has read what came before."""
         connection = self.connection
-        head = connection.shared.start_of(200) + headers
+        head = connection.shared.start_of(200) + headers + self.more
         if self.chunks:
             head += b"transfer-encoding: chunked\r\n"
         connection.write(head + (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"))
@@ -124,6 +132,7 @@ class Shared:
         self.connections: set[Connection] = set()
         self.now = monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsent: list[Connection] = []
         self._second = 0
         self._starts: dict[int, bytes] = {}
 
@@ -134,6 +143,12 @@ class Shared:
     def start_of(self, status: int) -> bytes:
         """An answer's status line and date."""
         return self._starts.get(status) or self._start_of(status)
+
+    def has_unsent(self, connection: Connection) -> None:
+        """Have a connection `send` once what has come is read."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(connection)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside."""
@@ -163,6 +178,11 @@ class Shared:
         for connection in list(self.connections):
             connection.abort()
 
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for connection in unsent:
+            connection.send()
+
     def _start_of(self, status: int) -> bytes:
         phrase = HTTPStatus(status).phrase.encode()
         date = formatdate(time(), usegmt=True).encode()
@@ -175,7 +195,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_current", "_full", "_head_bytes", "_in_line", "_incoming", "_noted", "_parser", "_room", "_stage",
-        "_transport", "_url", "ending", "idle_since", "shared",
+        "_transport", "_unsent", "_url", "ending", "idle_since", "shared",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -189,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None
         self._stage = self._noted = HEAD
         self._head_bytes = 0
-        self._url = b""
+        self._url = self._unsent = b""
         self._new_parser()
 
     # -- the transport -----------------------------------------------------------------------------
@@ -355,17 +375,28 @@ class Connection(asyncio.Protocol):
     # -- its end -----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
-        if not self.ending:
+        """Send bytes, soon."""
+        if not self._unsent:
+            self.shared.has_unsent(self)
+            self._unsent = data
+        else:
+            self._unsent += data
+            if len(self._unsent) > _MUCH_BYTES:
+                self.send()
+
+    def send(self) -> None:
+        """Send what there is now."""
+        data, self._unsent = self._unsent, b""
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
     async def room(self) -> None:
         """Wait until the client has read enough of what was sent; others have their turn."""
-        if not self._full or self.ending:
-            await asyncio.sleep(0)
-            return
-        self._room = asyncio.get_running_loop().create_future()
-        await self._room
+        self.send()
+        await asyncio.sleep(0)
+        if self._full and not self.ending:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     def abort(self) -> None:
         """Break it off."""
@@ -397,6 +428,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         self.ending = True
+        self.send()
         self._transport.close()
 
     def _refuse(self, status: bytes, text: bytes = b"") -> None:
@@ -409,7 +441,7 @@ class Connection(asyncio.Protocol):
             return
         kind = b"content-type: text/plain; charset=utf-8\r\n" if text else b""
         head = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (status, kind, len(text))
-        self._transport.write(head + text)
+        self.write(head + text)
         self._close()
 
     def _make_room(self) -> None:

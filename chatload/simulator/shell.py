@@ -6,12 +6,11 @@ import asyncio
 import hmac
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 from urllib.parse import quote
 
 import orjson
 
-from chatload.protocol.decode import Decoder, Group, RefusedError, Request
+from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator import cors
@@ -30,14 +29,6 @@ _NDJSON = b"content-type: application/x-ndjson\r\n"
 _TEXT = b"content-type: text/plain; charset=utf-8\r\n"
 _HTML = b"content-type: text/html\r\n"
 _OWN = "/simulator/"
-
-
-class _Place(NamedTuple):
-    """Where in the chat service a request goes. more: headers for a page of another origin."""
-
-    group: Group
-    in_path: dict[str, str]
-    more: bytes
 
 
 class Shell:
@@ -60,29 +51,38 @@ class Shell:
 
     def head(self, exchange: Exchange) -> None:
         """See Handler: find out where a request goes, and refuse what can be refused without its body."""
-        origin = exchange.headers.get(b"origin")
-        more = b"" if origin is None else lines(cors.for_origin(origin))
+        headers = exchange.headers
+        origin = headers.get(b"origin")
+        if origin is not None:
+            exchange.more = lines(cors.for_origin(origin))
         if exchange.path.startswith(_OWN):
-            exchange.limit, exchange.place = MAX_BODY_BYTES, more
+            exchange.limit = MAX_BODY_BYTES
             return
-        try:
-            self._head(exchange, more)
-        except RefusedError as refused:
-            _refuse(exchange, refused, more)
+        place = self._decoder.find(exchange.path)
+        if place is None or not self._is_ours(place.in_path.get("service")):
+            _refuse(exchange, 404, "no such chat service")
+            return
+        group = place.methods.get(exchange.method.decode("ascii"))
+        if group is None:
+            _other_method(exchange, tuple(place.methods))
+        elif self._apikey is None or self._has_key(exchange):
+            exchange.limit = self._max_upload if group.takes_files else MAX_BODY_BYTES
+            exchange.place = group, place.in_path
 
     def whole(self, exchange: Exchange) -> None:
         """See Handler: answer a request."""
-        place = exchange.place
-        if type(place) is not _Place:
-            self._own_page(exchange, place)
+        if exchange.place is None:
+            self._own_page(exchange)
             return
+        group, in_path = exchange.place
+        content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
         try:
-            content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
-            request = place.group.read(place.in_path, content_type, bytes(exchange.body))
-            if not self._is_ours(request.service):
-                raise RefusedError(404, "no such chat service")
+            request = group.read(in_path, content_type, bytes(exchange.body))
         except RefusedError as refused:
-            _refuse(exchange, refused, place.more)
+            _refuse(exchange, refused.http_status, refused.text)
+            return
+        if not self._is_ours(request.service):
+            _refuse(exchange, 404, "no such chat service")
             return
         now, service = time.monotonic(), self.service
         fault = service.draw(now, request.operation)
@@ -92,7 +92,8 @@ class Shell:
         if delay_s:
             exchange.later(self._process_later(exchange, request, fault, delay_s))
             return
-        answer = service.process(now, request.operation, request.chat_id, request.fields, fault, request.content)
+        operation, chat_id, fields, content, _ = request
+        answer = service.process(now, operation, chat_id, fields, fault, content)
         if answer.held is not None or answer.delay_s:
             exchange.later(self._give_later(exchange, answer))
         else:
@@ -100,41 +101,24 @@ class Shell:
 
     def too_long(self, exchange: Exchange) -> None:
         """See Handler."""
-        place = exchange.place
-        _refuse(
-            exchange,
-            RefusedError(413, f"at most {exchange.limit} bytes"),
-            place.more if type(place) is _Place else place,
-        )
+        _refuse(exchange, 413, f"at most {exchange.limit} bytes")
 
     def sweep(self) -> None:
         """Book expiries of chats nobody asks for."""
         self.service.sweep(time.monotonic())
 
-    def _head(self, exchange: Exchange, more: bytes) -> None:
-        place = self._decoder.find(exchange.path)
-        if place is None or not self._is_ours(place.in_path.get("service")):
-            raise RefusedError(404, "no such chat service")
-        group = place.methods.get(exchange.method.decode("ascii"))
-        if group is None:
-            if exchange.method == b"OPTIONS":
-                _preflight(exchange, tuple(place.methods), more)
-                return
-            raise _MethodError(tuple(place.methods))
-        self._check_key(exchange.headers.get(b"apikey"))
-        exchange.limit = self._max_upload if group.takes_files else MAX_BODY_BYTES
-        exchange.place = _Place(group, place.in_path, more)
-
     def _is_ours(self, service: str | None) -> bool:
         return service is None or self._name is None or service == self._name
 
-    def _check_key(self, apikey: bytes | None) -> None:
-        if self._apikey is None:
-            return
+    def _has_key(self, exchange: Exchange) -> bool:
+        apikey = exchange.headers.get(b"apikey")
         if not apikey:
-            raise RefusedError(401, "an apikey header is needed")
-        if not hmac.compare_digest(apikey, self._apikey):
-            raise RefusedError(403, "not the right apikey")
+            _refuse(exchange, 401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+        elif not hmac.compare_digest(apikey, self._apikey or b""):
+            _refuse(exchange, 403, "not the right apikey")
+        else:
+            return True
+        return False
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -170,32 +154,30 @@ class Shell:
         return answer
 
     def _give(self, exchange: Exchange, answer: Answer) -> None:
-        more = exchange.place.more
         if answer.payload is not None:
             names = self._names
             payload = answer.payload if names.plain else names.to_wire(answer.payload)
-            exchange.reply(answer.http_status, _JSON + more, orjson.dumps(payload))
+            exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
         elif answer.drop:
             exchange.drop()
         else:
-            headers = _file_headers(answer) if answer.content_type else _HTML
-            exchange.reply(answer.http_status, headers + more, answer.raw or b"")
+            exchange.reply(
+                answer.http_status, _file_headers(answer) if answer.content_type else _HTML, answer.raw or b""
+            )
 
-    def _own_page(self, exchange: Exchange, more: bytes) -> None:
-        pages = (f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json")
-        path, methods = exchange.path, ("GET", "HEAD")
+    def _own_page(self, exchange: Exchange) -> None:
+        pages = ledger, status, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
+        path = exchange.path
         if path not in pages:
-            _refuse(exchange, RefusedError(404, f"no such page; there are {', '.join(pages)}"), more)
-        elif exchange.method == b"OPTIONS":
-            _preflight(exchange, methods, more)
+            _refuse(exchange, 404, f"no such page; there are {', '.join(pages)}")
         elif exchange.method not in (b"GET", b"HEAD"):
-            _refuse(exchange, _MethodError(methods, "GET only"), more)
-        elif path == pages[0]:
-            exchange.later(exchange.stream(_NDJSON + more, self._ledger()))
-        elif path == pages[1]:
-            exchange.reply(200, _JSON + more, orjson.dumps({"live_sessions": self.service.live_sessions}))
+            _other_method(exchange, ("GET", "HEAD"))
+        elif path == ledger:
+            exchange.later(exchange.stream(_NDJSON, self._ledger()))
+        elif path == status:
+            exchange.reply(200, _JSON, orjson.dumps({"live_sessions": self.service.live_sessions}))
         else:
-            exchange.reply(200, _JSON + more, self._openapi)
+            exchange.reply(200, _JSON, self._openapi)
 
     def _ledger(self) -> Iterator[bytes]:
         part: list[bytes] = []
@@ -210,25 +192,17 @@ class Shell:
             yield b"".join(part)
 
 
-class _MethodError(RefusedError):
-    """A method that is not to be had at a path, where others are."""
-
-    def __init__(self, methods: tuple[str, ...], text: str = "") -> None:
-        super().__init__(405, text or f"{' or '.join(methods)} only")
-        self.allow = ", ".join((*methods, "OPTIONS")).encode()
+def _refuse(exchange: Exchange, status: int, text: str, more: bytes = b"") -> None:
+    exchange.reply(status, _TEXT + more, text.encode())
 
 
-def _refuse(exchange: Exchange, refused: RefusedError, more: bytes) -> None:
-    headers = _TEXT + more
-    if isinstance(refused, _MethodError):
-        headers += lines([(b"allow", refused.allow)])
-    elif refused.http_status == 401:
-        headers += b"www-authenticate: apikey\r\n"
-    exchange.reply(refused.http_status, headers, refused.text.encode())
-
-
-def _preflight(exchange: Exchange, methods: tuple[str, ...], more: bytes) -> None:
-    exchange.reply(204, lines(cors.preflight(exchange.headers, methods)) + more, b"")
+def _other_method(exchange: Exchange, methods: tuple[str, ...]) -> None:
+    """Answer a method that is not to be had at a path: a preflight, or a refusal."""
+    if exchange.method == b"OPTIONS":
+        exchange.reply(204, lines(cors.preflight(exchange.headers, methods)), b"")
+    else:
+        allow = ", ".join((*methods, "OPTIONS")).encode()
+        _refuse(exchange, 405, f"{' or '.join(methods)} only", lines([(b"allow", allow)]))
 
 
 async def _sleep(seconds: float) -> None:
