@@ -325,6 +325,8 @@ class Connection(asyncio.Protocol):
         self._stage = IDLE
         exchange = self._incoming
         exchange.whole = True
+        if type(exchange.body) is bytearray:
+            exchange.body = bytes(exchange.body)
         if exchange is self._current:
             try:
                 self.shared.handler.whole(exchange)

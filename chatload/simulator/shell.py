@@ -29,6 +29,7 @@ _NDJSON = b"content-type: application/x-ndjson\r\n"
 _TEXT = b"content-type: text/plain; charset=utf-8\r\n"
 _HTML = b"content-type: text/html\r\n"
 _OWN = "/simulator/"
+_now = time.monotonic
 
 
 class Shell:
@@ -40,7 +41,7 @@ class Shell:
     def __init__(
         self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect | None = None, apikey: Secret | None = None
     ) -> None:
-        self.service = ChatService(config, faults, time.time() - time.monotonic())
+        self.service = ChatService(config, faults, time.time() - _now())
         dialect = dialect or load_dialect("gms-v2", None)
         self._decoder = Decoder(dialect)
         self._names = dialect.response
@@ -51,23 +52,23 @@ class Shell:
 
     def head(self, exchange: Exchange) -> None:
         """See Handler: find out where a request goes, and refuse what can be refused without its body."""
-        headers = exchange.headers
-        origin = headers.get(b"origin")
-        if origin is not None:
-            exchange.more = lines(cors.for_origin(origin))
-        if exchange.path.startswith(_OWN):
-            exchange.limit = MAX_BODY_BYTES
+        if b"origin" in exchange.headers:
+            exchange.more = lines(cors.for_origin(exchange.headers[b"origin"]))
+        exchange.limit, path = MAX_BODY_BYTES, exchange.path
+        if path.startswith(_OWN):
             return
-        place = self._decoder.find(exchange.path)
-        if place is None or not self._is_ours(place.in_path.get("service")):
+        place = self._decoder.find(path)
+        if place is None or not self._is_ours(place[1].get("service")):
             _refuse(exchange, 404, "no such chat service")
             return
-        group = place.methods.get(exchange.method.decode("ascii"))
+        methods, in_path = place
+        group = methods.get(exchange.method.decode())
         if group is None:
-            _other_method(exchange, tuple(place.methods))
+            _other_method(exchange, tuple(methods))
         elif self._apikey is None or self._has_key(exchange):
-            exchange.limit = self._max_upload if group.takes_files else MAX_BODY_BYTES
-            exchange.place = group, place.in_path
+            exchange.place = group, in_path
+            if group.takes_files:
+                exchange.limit = self._max_upload
 
     def whole(self, exchange: Exchange) -> None:
         """See Handler: answer a request."""
@@ -77,22 +78,22 @@ class Shell:
         group, in_path = exchange.place
         content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
         try:
-            request = group.read(in_path, content_type, bytes(exchange.body))
+            request = group.read(in_path, content_type, exchange.body)
         except RefusedError as refused:
             _refuse(exchange, refused.http_status, refused.text)
             return
-        if not self._is_ours(request.service):
+        operation, chat_id, fields, content, name = request
+        if not self._is_ours(name):
             _refuse(exchange, 404, "no such chat service")
             return
-        now, service = time.monotonic(), self.service
-        fault = service.draw(now, request.operation)
+        now, service = _now(), self.service
+        fault = service.draw(now, operation)
         delay_s = service.serve(now)
         if fault is not None and fault.kind == "stall":
             delay_s += fault.delay_s
         if delay_s:
             exchange.later(self._process_later(exchange, request, fault, delay_s))
             return
-        operation, chat_id, fields, content, _ = request
         answer = service.process(now, operation, chat_id, fields, fault, content)
         if answer.held is not None or answer.delay_s:
             exchange.later(self._give_later(exchange, answer))
@@ -105,10 +106,10 @@ class Shell:
 
     def sweep(self) -> None:
         """Book expiries of chats nobody asks for."""
-        self.service.sweep(time.monotonic())
+        self.service.sweep(_now())
 
     def _is_ours(self, service: str | None) -> bool:
-        return service is None or self._name is None or service == self._name
+        return service == self._name or service is None or self._name is None
 
     def _has_key(self, exchange: Exchange) -> bool:
         apikey = exchange.headers.get(b"apikey")
@@ -126,7 +127,7 @@ class Shell:
         """The request reaches the chat service only after a time, whether its client is still there or not."""
         await _sleep(delay_s)
         operation, chat_id, fields, content, _ = request
-        answer = self.service.process(time.monotonic(), operation, chat_id, fields, fault, content)
+        answer = self.service.process(_now(), operation, chat_id, fields, fault, content)
         await self._give_later(exchange, answer)
 
     async def _give_later(self, exchange: Exchange, answer: Answer) -> None:
@@ -145,12 +146,12 @@ class Shell:
         while (hold := answer.held) is not None:
             woken = asyncio.get_running_loop().create_future()
             hold.wake = lambda woken=woken: woken.done() or woken.set_result(None)
-            left_s = max(0.0, service.hold_due(hold) - time.monotonic())
+            left_s = max(0.0, service.hold_due(hold) - _now())
             await asyncio.wait((gone, woken), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
-                service.abandon(time.monotonic(), hold)
+                service.abandon(_now(), hold)
                 return None
-            answer = service.resume(time.monotonic(), hold)
+            answer = service.resume(_now(), hold)
         return answer
 
     def _give(self, exchange: Exchange, answer: Answer) -> None:
@@ -182,7 +183,7 @@ class Shell:
     def _ledger(self) -> Iterator[bytes]:
         part: list[bytes] = []
         size = 0
-        for row in self.service.ledger_rows(time.monotonic()):
+        for row in self.service.ledger_rows(_now()):
             part.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             size += len(part[-1])
             if size > _LEDGER_PART_BYTES:
@@ -207,8 +208,8 @@ def _other_method(exchange: Exchange, methods: tuple[str, ...]) -> None:
 
 async def _sleep(seconds: float) -> None:
     """Not less than this: the loop's own timers may be a millisecond early."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    until = _now() + seconds
+    while (left := until - _now()) > 0:
         await asyncio.sleep(left)
 
 
