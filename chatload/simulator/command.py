@@ -58,8 +58,8 @@ def simulator(
 ) -> None:  # fmt: skip
     """A chat service with agents, limits and faults, that speaks GMS Chat API Version 2 or any dialect.
 
-    Prints "listening on http://HOST:PORT" (https with --tls-cert) first, then serves until Ctrl-C. GET /simulator/ledger
-    streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
+    Prints "listening on http://HOST:PORT" (https with --tls-cert) first, then serves until Ctrl-C. GET
+    /simulator/ledger streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
     /simulator/openapi.json describes it (OpenAPI 3.1). Pages of any origin may use it (CORS).
 
     A chat ends for silence in two ways: its client sends no request for too long, or nobody in it

@@ -46,8 +46,7 @@ class ChatService:
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
         # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
-        self._due: list[tuple[float, int, SimulatedChat]] = []
-        self._noted = 0
+        self._due: list[tuple[float, str, SimulatedChat]] = []
 
     def start_at(self, now: float) -> None:
         """Count fault windows from here; otherwise from the first request."""
@@ -103,7 +102,7 @@ class ChatService:
             return Answer(error(2, "Chat session not found"))
         chat.advance(now)
         waits = chat.hold is hold and not chat.ended and now < hold.until
-        if waits and len(chat.transcript) < hold.position:
+        if waits and chat.events < hold.position:
             self._settle(chat, hold)
             return Answer(held=hold)
         if chat.hold is hold:
@@ -164,8 +163,7 @@ class ChatService:
             due = (chat.entry.ended_at or 0.0) + self.config.keeps_ended_s
         if due < chat.due:
             chat.due = due
-            self._noted += 1
-            heappush(self._due, (due, self._noted, chat))
+            heappush(self._due, (due, chat.entry.chat_id, chat))
         hold = chat.hold
         if hold is not None and hold is not own and hold.wake is not None:
             hold.wake()
@@ -222,7 +220,7 @@ class ChatService:
         if chat is None:
             self._came_for(now, chat_id)
             return Answer(error(2, "Chat session not found"))
-        key = chat.keys.check(fields.get("secure_key"), now)
+        key = chat.check_key(fields.get("secure_key"), now)
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
             return Answer(error(2, "Access denied"))
         if operation not in HANDLERS:
@@ -277,7 +275,7 @@ class ChatService:
         return Answer({**self._answer(now, chat, position), **(handled or {})})
 
     def _may_hold(self, chat: SimulatedChat, position: int) -> bool:
-        return self._holds and position > 0 and len(chat.transcript) < position and not chat.ended
+        return self._holds and position > 0 and chat.events < position and not chat.ended
 
     def _after_the_end(
         self, now: float, chat: SimulatedChat, fields: Mapping[str, str], key: KeyState
@@ -306,7 +304,7 @@ class ChatService:
             entry.late_contact_at = now
 
     def _answer(self, now: float, chat: SimulatedChat, position: int) -> dict[str, Any]:
-        start, known = max(1, position - self.config.repeat_events), len(chat.transcript)
+        start, known = max(1, position - self.config.repeat_events), chat.events
         return {
             "statusCode": 0,
             "chatEnded": chat.entry.ended_at is not None,
@@ -314,5 +312,5 @@ class ChatService:
             "nextPosition": known + 1,
             "alias": "117",
             "userId": chat.user,
-            "secureKey": chat.keys.give(self.config, now, chat.draws),
+            "secureKey": chat.give_key(now),
         }

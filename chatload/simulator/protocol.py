@@ -362,8 +362,8 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not look like a bad request
             self._failed(exchange, error)
         if b"expect" in exchange.headers and not exchange.whole and not exchange.answered:
-            if exchange.headers[b"expect"].lower() == b"100-continue":
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            # What else a client may expect (RFC 9110 names nothing else) is passed over.
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _go_on(self) -> None:
         """Start those in line, as far as they can be answered at once."""
