@@ -57,7 +57,7 @@ def _write(
         "data": {"values": values},
         "mark": {"type": "line", "point": {"size": 60}, "strokeWidth": 2},
         "encoding": {
-            "x": {"field": "chats", "type": "quantitative", "scale": {"type": "log"}, "title": "chats held by one process"},
+            "x": {"field": "chats", "type": "quantitative", "scale": {"type": "log"}, "title": "chats held"},
             "y": {"field": field, "type": "quantitative", "scale": {"type": "log"} if log else {}, "title": title},
             "color": {"field": "generator", "type": "nominal", "title": None, "sort": names,
                       "scale": {"domain": names, "range": [_COLOURS.get(each, "#444444") for each in names]}},
