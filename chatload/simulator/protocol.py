@@ -166,8 +166,12 @@ class Shared:
             self._second = second
             self._starts.clear()
             if second % 10 == 0:
-                for connection in [c for c in self.connections if c.idle_since < now - KEEP_ALIVE_S]:
-                    connection.close_if_idle()
+                self.close_idle(now)
+
+    def close_idle(self, now: float) -> None:
+        """Close connections on which nothing is asked for too long."""
+        for connection in [one for one in self.connections if one.idle_since < now - KEEP_ALIVE_S]:
+            connection.close_if_idle()
 
     async def stop(self, patience_s: float) -> None:
         """Close every connection, those that wait for an answer once they have it or after `patience_s`."""
