@@ -7,6 +7,7 @@ from chatload.simulator.guard import Guard
 from chatload.simulator.protocol import KEEP_ALIVE_S, Exchange, Shared
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
+PARTS, PART = 1000, b"x" * 65536
 
 
 class Handler:
@@ -21,10 +22,16 @@ class Handler:
             raise RuntimeError("whole")
         if exchange.path == "/later":
             exchange.later(self.later(exchange))
+        elif exchange.path == "/endless":
+            exchange.later(exchange.stream(b"", self.parts()))
         elif exchange.path == "/fails-later":
             exchange.later(self.fails())
         else:
             exchange.reply(200, b"", exchange.path.encode())
+
+    def parts(self):
+        for self.taken in range(PARTS):
+            yield PART
 
     def too_long(self, exchange: Exchange) -> None:
         raise AssertionError
@@ -76,6 +83,21 @@ def test_a_mistake_of_ours_is_a_500_is_reported_and_ends_that_connection_only():
         return said, answers.count(b"200 OK")
 
     assert played(play) == (([b"HTTP/1.1 500"] * 3, 2), ["early", "whole", "later"])
+
+
+def test_a_client_that_does_not_read_is_not_sent_more():
+    async def play(shared, opened):
+        reader, _ = await opened(b"/endless")
+        await reader.readuntil(b"\r\n\r\n")
+        before = -1
+        while before != shared.handler.taken:
+            before = shared.handler.taken
+            await asyncio.sleep(0.2)
+        body = await reader.readexactly(PARTS * len(b"10000\r\n%b\r\n" % PART) + len(b"0\r\n\r\n"))
+        return before, body.endswith(b"0\r\n\r\n")
+
+    (taken, whole), failures = played(play)
+    assert taken < PARTS / 2 and whole and not failures
 
 
 def test_only_connections_idle_for_long_enough_are_closed():
