@@ -161,13 +161,19 @@ def incident(row: Row) -> tuple[float, str, str]:
     return _seconds(at, "incidents"), _cut(_text(kind)), _cut(_text(what))
 
 
-def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None]:
-    """A window's columns, its books read."""
-    start, end, still, data, cpu, rss = row
+def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None, dict[str, int]]:
+    """A window's columns, its books and the memory of its processes read."""
+    start, end, still, data, cpu, rss, of_each = row
     for value in (cpu, rss):
         if value is not None:
             _seconds(value, "windows: cpu or rss", 1e18)
-    return *stretch((start, end, still)), books(data), cpu, rss
+    memory = _cut(parsed(of_each))
+    if not isinstance(memory, dict):
+        raise ValueError("windows: memory is not by process")
+    for size in memory.values():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise ValueError("windows: memory is no number of bytes")
+    return *stretch((start, end, still)), books(data), cpu, rss, memory
 
 
 def stretch(row: Row) -> tuple[float, float, int]:

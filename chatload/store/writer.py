@@ -115,9 +115,9 @@ class RunWriter:
 
     def add_windows(self, windows: Iterable[Window]) -> None:
         """Keep windows that are over."""
-        rows = [(w.start, w.end, w.open, json.dumps(w.books.to_dict()), w.cpu, w.rss) for w in windows]
+        rows = [(w.start, w.end, w.open, json.dumps(w.books.to_dict()), w.cpu, w.rss, json.dumps(w.memory)) for w in windows]
         with self._transaction() as database:
-            database.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)", rows)
+            database.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_timelines(self, timelines: Iterable[Timeline]) -> None:
         """Keep how bad sessions came to their end."""

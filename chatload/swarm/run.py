@@ -32,7 +32,7 @@ from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.reader import RunReader
-from chatload.store.windows import Usage
+from chatload.store.windows import MASTER, Usage
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
@@ -232,7 +232,8 @@ class Run:
         if not final:
             self._end_if_due()
         if self._recorder is not None:
-            self._recorder.cut_window(self.books, self.usage(), final)
+            own = {MASTER: self.facts.usage()} if self.is_master else {}
+            self._recorder.cut_window(self.books, {**self.usage(), **own}, final)
 
     def _take(self, worker: str, facts: Handover) -> None:
         self.course.saw(facts.sessions)
