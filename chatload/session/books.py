@@ -63,9 +63,9 @@ class Books:
             by_outcome = self.outcomes[operation] = Counter()
         by_outcome[exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
-        if not exchange.answered:
+        if exchange.sent_at is None:
             self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
-        elif exchange.sent_at is not None:
+        elif exchange.answered:
             latency = self.latency.get(operation)
             if latency is None:
                 latency = self.latency[operation] = Histogram()

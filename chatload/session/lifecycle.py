@@ -7,21 +7,20 @@ Guide's "Life Cycle of a Chat Session" and its status table.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Mapping
 from dataclasses import asdict
-from random import Random
 
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
+from chatload.session.draws import Draws
 from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
 from chatload.session.extras import OF_A_FILE
 from chatload.session.policy import RefreshClock
 from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Action, Customer, CustomerScript
 from chatload.session.settings import SessionSettings
-from chatload.session.timeline import CONTACTS, Contact, Timeline, severity
+from chatload.session.timeline import Recent, Timeline, severity
 from chatload.session.trail import Trail, blame
 from chatload.session.transcript import Transcript
 from chatload.session.verdict import Finding, judge
@@ -42,12 +41,18 @@ class ChatSession:
     and `books` have counted the session and every request. Deterministic in (settings, seed, results).
     """
 
+    __slots__ = (
+        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent", "_in_flight",
+        "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
+        "_refresh_due", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
+    )  # fmt: skip
+
     def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
         """started_at: now, on the driver's clock (seconds)."""
         self.settings = settings
         self.record = SessionRecord(started_at=started_at, group=settings.group)
         self._books = books
-        self._customer = self._make_customer(settings.script, Random(seed))
+        self._customer = self._make_customer(settings.script, Draws(seed))
         self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
@@ -68,12 +73,12 @@ class ChatSession:
         self._file_id: str | None = None
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
-        self._recent: deque[tuple[str, float, float | None, float, str]] = deque(maxlen=CONTACTS)
+        self._recent = Recent()
         self._state = ""
         books.started += 1
         self._enter("opening")
 
-    def _make_customer(self, script: CustomerScript, random: Random) -> Customer:
+    def _make_customer(self, script: CustomerScript, random: Draws) -> Customer:
         return Customer(script, random)
 
     def steps(self) -> Steps:
@@ -116,7 +121,7 @@ class ChatSession:
             trail.sent,
             trail.received,
             asdict(trail.shares),
-            [*map(Contact._make, self._recent)],
+            self._recent.contacts(),
         )
 
     # -- opening ---------------------------------------------------------------------------------
@@ -132,9 +137,8 @@ class ChatSession:
                 self.record.chat_id = reply.chat_id
                 self._trail = Trail(exchange.sent_at, exchange.received_at, exchange.stalled_s)
                 self._clock.contact_sent = exchange.sent_at
-                self._take(exchange)
-                self._transcript.synchronise(self._take_events(exchange), exchange)
                 self._opening = exchange
+                self._take(exchange)
                 return exchange
             self._failures += 1
             self.record.failures += 1
@@ -334,7 +338,7 @@ class ChatSession:
             self._stopping = True
         books.request(operation, exchange)
         sent, received = exchange.sent_at, exchange.received_at
-        self._recent.append((operation, due, sent, received, exchange.reply.outcome._value_))
+        self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
         if sent is not None:
             record.contacts += 1 + exchange.resent
         self._book_time(operation, due, exchange, held_s)
@@ -391,8 +395,10 @@ class ChatSession:
                 return  # the very answer taken last: it has nothing new
             self._take_keys(reply)
             self._taken = None if reply.events else reply
-        if self._opening is not None and (reply.events or reply.next_position is not None):
-            self._transcript.synchronise(self._take_events(exchange, asked), self._opening)
+        if self._trail is not None and (reply.events or reply.next_position is not None):
+            fresh = self._take_events(exchange, asked)
+            if self._opening is not None and self._transcript.synchronise(fresh, self._opening):
+                self._opening = None
 
     def _take_keys(self, reply: Reply) -> None:
         """Keep the newest."""

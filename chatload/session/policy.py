@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from math import floor
 
@@ -28,7 +29,7 @@ class RefreshClock:
     anchor: float
     contact_sent: float
     last_tick: int = -1
-    round_trips: list[float] = field(default_factory=list)
+    round_trips: array[float] = field(default_factory=lambda: array("d"))
 
     def saw(self, round_trip: float) -> None:
         """Note a round trip (seconds)."""

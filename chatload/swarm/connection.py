@@ -150,12 +150,12 @@ class _Tls:
 
     def to_send(self) -> bytes:
         """What is to be sent now."""
-        return self._outgoing.read()
+        return bytes(self._outgoing.read())
 
     def sealed(self, message: bytes) -> bytes:
         """The message as it is to be sent."""
         self._object.write(message)
-        return self._outgoing.read()
+        return bytes(self._outgoing.read())
 
     def came(self, data: bytes) -> None:
         """Take in what was received; b"" is the end."""
@@ -167,7 +167,7 @@ class _Tls:
     def opened(self, data: bytes) -> bytes | None:
         """What was received, opened: None where it was not for us to read, b"" at the end."""
         self.came(data)
-        parts = []
+        parts: list[bytes] = []
         while True:
             try:
                 part = self._object.read(_RECV_BYTES)

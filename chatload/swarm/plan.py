@@ -112,7 +112,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         settings=swept(settings, fractions_in(getattr(options, "sweep", ""))),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
-        open_transport=make_factory(options.transport, endpoint),
+        open_transport=make_factory(options.transport, endpoint, connections=_connections(options)),
         gate=make_gate(
             listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
         ),
@@ -120,6 +120,13 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         rules=rules,
         owner_agrees=endpoint.admits is anywhere,
     )
+
+
+def _connections(options: Namespace) -> int:
+    connections = _whole(options, "connections")
+    if connections and options.transport != "lean":
+        raise UsageError(f"--transport {options.transport} shares no connections", "leave --connections out")
+    return connections
 
 
 def _workload(options: Namespace) -> OpenWorkload | None:

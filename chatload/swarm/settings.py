@@ -22,6 +22,7 @@ _OWN = (
     "dialect",
     "script",
     "transport",
+    "connections",
     "insecure",
     "chats",
     "chat_seed",

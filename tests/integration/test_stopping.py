@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -172,3 +173,24 @@ def wait_for(condition, seconds=30):
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.1)
+
+
+DRAINING = """
+from locust.env import Environment
+from chatload.swarm.run import Run
+environment = Environment()
+runner = environment.create_master_runner("127.0.0.1", 0)
+run, dealt_by = Run(environment), []
+run._recorder = runner._users_dispatcher = object()
+runner.send_message = lambda kind: dealt_by.append(runner._users_dispatcher)
+run.drain()
+print(dealt_by)
+"""
+
+
+def test_while_chats_say_goodbye_locust_deals_no_users_anew():
+    """With millions of them that would be a second of standing still for each worker that is late."""
+    run = subprocess.run(
+        [sys.executable, "-c", DRAINING], capture_output=True, text=True, env=ENV, timeout=60, check=False
+    )
+    assert run.stdout == "[None]\n", run.stderr
