@@ -41,6 +41,7 @@ from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
+from chatload.swarm.locust_options import remember_defaults
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login
 from chatload.swarm.machine import refuse_beyond_limits
@@ -85,6 +86,7 @@ class Run:
         self._stop_lock = RLock()
         self._endings: Endings | None = None
         if self.is_worker:
+            remember_defaults()
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             self._lifeline = Lifeline(self.runner, self._orphaned)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
