@@ -77,6 +77,7 @@ class Run:
         self.error: ChatloadError | None = None
         self.course = Course()
         self.steering: Steering | None = None
+        self.last_outputs: list[Callable[[], None]] = []
         self._recorder: Recorder | None = None
         self._crew = Crew()
         self._flusher: gevent.Greenlet | None = None
@@ -379,9 +380,16 @@ class Run:
         os._exit(exit_codes.INVALID)
 
     def report(self, code: int) -> int:
-        """quit: print what came of it; returns the exit code, given Locust's own `code`."""
-        if self.run_dir is None or self.is_worker:
+        """quit: write and print what came of it; returns the exit code, given Locust's own `code`."""
+        if self.is_worker:
             return code
+        for write in self.last_outputs:
+            try:
+                write()
+            except ChatloadError as error:
+                self._spoilt(error)
+        if self.run_dir is None:
+            return code if self.error is None else exit_codes.INVALID
         try:
             with RunReader.open(self.run_dir) as reader:
                 summary = summarize(reader)
