@@ -18,6 +18,7 @@ from gevent.ssl import MemoryBIO
 
 from chatload.protocol.wire import Detail
 from chatload.swarm.http_answer import CallFailed
+from chatload.swarm.local_ports import LocalPorts
 from chatload.swarm.parking import Parking
 from chatload.swarm.transport import Endpoint
 
@@ -25,6 +26,7 @@ _PlainSocket: Any = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2
 _RECV_BYTES = 16 * 1024
 _SSL_ERROR_EOF = 8
+_ports = LocalPorts()
 
 
 class NothingSentError(Exception):
@@ -233,7 +235,7 @@ def _to_first_that_answers(endpoint: Endpoint, timeout_s: float) -> Connection:
 def _connect(sock: Any, address: Any, deadline: float) -> None:
     sock.setblocking(False)
     try:
-        sock.connect(address)
+        _ports.connect(sock, address)
     except BlockingIOError:
         _wait_writable(sock, deadline)
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

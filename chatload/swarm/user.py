@@ -25,6 +25,7 @@ from chatload.swarm.locust_html import LocustHtml
 from chatload.swarm.login import hide_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
+from chatload.swarm.user_count import count_quickly
 
 log = logging.getLogger("chatload")
 #: The users of one spawn start within this time (seconds), not in the same instant.
@@ -95,6 +96,8 @@ def _fail(error: ChatloadError) -> None:
     print(f"chatload: {error}", file=sys.stderr, flush=True)
     raise SystemExit(error.exit_code)
 
+
+count_quickly()
 
 #: The quit event does not say whose it is.
 _environments: list[Environment] = []
