@@ -4,7 +4,7 @@ Method. The steady part of the run (from when its load is there until it is take
 tenth, the warm-up) is cut into BLOCKS blocks of equal time, each into CELLS cells. A metric's value in a
 cell comes from the merged histograms and counts of its windows, a block's is the median of its cells; on
 these `chatload.analysis.trend` finds slopes and jumps. The family's chance of a false alarm, FALSE_ALARM, is
-shared among all metrics, and again between slopes and jumps.
+shared among all metrics, the memory of all processes having one share, and again between slopes and jumps.
 
 Looking at a run while it goes on is looking often: the looks at a run that has not ended share the half of
 that chance, the k-th doubling of its length having 1/(k(k+1)) of it, so that all together never spend
@@ -57,7 +57,7 @@ class Metric:
     """One thing that may drift. unit: "s", "%" or "MB"; worse: the sign of a change for the worse.
 
     matters: part of the level; floor: in its unit; a change below either over the steady part is not
-    worth a word.
+    worth a word. share: its part of what one metric may take of the family's chance of a false alarm.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Metric:
     matters: float
     floor: float
     value: Callable[[Cell], float | None]
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,15 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric
         Metric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
         Metric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
         *(
-            Metric(f"memory.{process}" if len(processes) > 1 else "memory", "MB", 1, 0.02, 1.0, _memory(process))
+            Metric(
+                f"memory.{process}" if len(processes) > 1 else "memory",
+                "MB",
+                1,
+                0.02,
+                1.0,
+                _memory(process),
+                1 / len(processes),
+            )
             for process in sorted(processes)
         ),
     )
@@ -187,12 +196,13 @@ def find_drift(
     drifts = []
     alarm = _spend(steady[1] - steady[0], ended)
     family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
+    of_all = sum(metric.share for metric in family)
     hours = (steady[1] - start) / 3600
     for metric in family:
         times, values = _blocks(cells, metric)
         if len(values) < LEAST_BLOCKS:
             continue
-        level = alarm / (2 * len(family))
+        level = alarm * metric.share / (2 * of_all)
         strict = find_trend(times, values, 1 - level, level)
         shown = find_trend(times, values, CONFIDENCE, level)
         blocks = tuple((start + float(at), float(value)) for at, value in zip(times, values, strict=True))
