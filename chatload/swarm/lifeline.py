@@ -28,7 +28,7 @@ class Lifeline:
 
     def __init__(self, runner: Any, gone: Callable[[], None]) -> None:
         runners.MASTER_HEARTBEAT_TIMEOUT = float("inf")
-        self._gone = gone
+        self._runner, self._gone = runner, gone
         self._heard: float | None = None
         self._held = False
         runner.register_message(ALIVE, self._hear, concurrent=True)
@@ -52,6 +52,9 @@ class Lifeline:
             gevent.sleep(1.0)
             now = time.monotonic()
             stood_still, before = max(0.0, now - before - 2.0), now
+            # What a master whose wall clock was set back says next Locust would take for older than what came before,
+            # and the ramp would stand still; messages come in order anyway.
+            self._runner.last_received_spawn_timestamp = 0.0
             if self._heard is None:
                 continue
             # Time in which we stood still ourselves proves nothing about the master.

@@ -109,10 +109,9 @@ def steps(environment, **_):
         global ahead
         while True:
             gevent.sleep(0.1)
-            ahead += 3600.0
+            ahead += 3600.0 if isinstance(environment.runner, WorkerRunner) else -60.0
 
-    if isinstance(environment.runner, WorkerRunner):
-        gevent.spawn(walk)
+    gevent.spawn(walk)
 """
 
 
@@ -166,21 +165,22 @@ def test_steps_of_the_wall_clock(tmp_path):
         assert summary["started_at"] - 1 <= float(row[header.index("ended_at")]) <= summary["ended_at"] + 1
 
 
-def test_a_worker_whose_wall_clock_is_set_ahead_goes_on(tmp_path):
+def test_workers_whose_wall_clocks_are_set_ahead_and_a_masters_set_back(tmp_path):
     locustfile = tmp_path / "ahead.py"
     locustfile.write_text(AHEAD)
     with simulator("--flex-disconnect-timeout", "5", "--no-agents") as host:
         run = locust(
-            host, tmp_path / "run", "-u", "5", "-r", "5", "-t", "5s", "--flex-disconnect-timeout", "5",
+            host, tmp_path / "run", "-u", "15", "-r", "5", "-t", "6s", "--flex-disconnect-timeout", "5",
             "--chat-length", "100", "--processes", "2", *ports(), locustfile=locustfile,
         )  # fmt: skip
         ledger = ledger_of(host)
     assert run.returncode == 0, run.stdout + run.stderr
     summary = summary_of(tmp_path / "run")
     assert_balanced(summary)
-    # By Locust's own heartbeat each worker would have ended within a second, and its chats with it.
-    assert summary["sessions"]["by_verdict"]["cut_off"] == summary["sessions"]["cut_off_confirmed"] == 5
-    assert all(row["ended_at"] - row["started_at"] > 3 for row in ledger)
+    # By Locust's own heartbeat each worker would have ended within a second, and its chats with it; and after the
+    # first second of the ramp no more users would have come.
+    assert summary["sessions"]["by_verdict"]["cut_off"] == summary["sessions"]["cut_off_confirmed"] == 15
+    assert all(row["ended_at"] - row["started_at"] > 1 for row in ledger)
 
 
 def test_a_restart_that_forgets_all_sessions(tmp_path):
