@@ -19,10 +19,15 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.session.books import Books
 from chatload.session.record import COLUMNS, SessionRecord
 from chatload.session.timeline import Timeline
+from chatload.store.retention import Kept, Retention, fold
 from chatload.store.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
 from chatload.store.windows import Window
 
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
+_INSERT_WINDOW = "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_FOLDED = (
+    'INSERT INTO windows (rowid, start, "end", open, books, cpu, rss, memory) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+)
 _UPSERT_BOOKS = (
     "INSERT INTO books VALUES (?, ?, ?) "
     "ON CONFLICT (worker) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at"
@@ -35,13 +40,22 @@ class RunWriter:
     Usable from any thread, one call at a time. A write that fails raises ChatloadError.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float = 0.0) -> None:
+        """keep_windows_s: windows are left as they are for so long (see `Retention`); 0 is for ever."""
         self.path = path
         self._database = database
+        self._retention = Retention(keep_windows_s)
 
     @classmethod
-    def create(cls, run_dir: str | Path, settings: Mapping[str, Any], started_at: float | None = None) -> RunWriter:
-        """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default.
+    def create(
+        cls,
+        run_dir: str | Path,
+        settings: Mapping[str, Any],
+        started_at: float | None = None,
+        keep_windows_s: float = 0.0,
+    ) -> RunWriter:
+        """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default; keep_windows_s: for
+        so long windows are left as they are, 0 is for ever.
 
         Raises UsageError where a run is there already or the folder cannot be written.
         """
@@ -66,7 +80,7 @@ class RunWriter:
         }
         with _told(path):
             database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-            writer = cls(path, database)
+            writer = cls(path, database, keep_windows_s)
             writer._begin(facts)
         return writer
 
@@ -114,10 +128,18 @@ class RunWriter:
             database.execute(_UPSERT_BOOKS, (worker, data, time.time()))
 
     def add_windows(self, windows: Iterable[Window]) -> None:
-        """Keep windows that are over."""
-        rows = [(w.start, w.end, w.open, json.dumps(w.books.to_dict()), w.cpu, w.rss) for w in windows]
+        """Keep windows that are over; with them, in the same transaction, old ones are folded where it is time."""
         with self._transaction() as database:
-            database.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)", rows)
+            new = [
+                Kept(database.execute(_INSERT_WINDOW, _cells(window)).lastrowid or 0, window.start, window.end)
+                for window in windows
+            ]
+            groups = self._retention.due(new[-1].end) if new else []
+            for group in groups:
+                _fold(database, group)
+        self._retention.folded(groups)
+        for kept in new:
+            self._retention.add(kept)
 
     def add_timelines(self, timelines: Iterable[Timeline]) -> None:
         """Keep how bad sessions came to their end."""
@@ -183,6 +205,23 @@ def _row(record: SessionRecord | Mapping[str, Any]) -> tuple[Any, ...]:
         return row(record if isinstance(record, SessionRecord) else SessionRecord(**record))
     except TypeError as error:
         raise ChatloadError(f"a session's facts cannot be kept ({error})") from None
+
+
+def _cells(window: Window) -> tuple[Any, ...]:
+    books, memory = json.dumps(window.books.to_dict()), json.dumps(window.memory)
+    return window.start, window.end, window.open, books, window.cpu, window.rss, memory
+
+
+def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
+    """One window of these, in the row of the first."""
+    ends = group[0].row, group[-1].row
+    rows = database.execute("SELECT * FROM windows WHERE rowid BETWEEN ? AND ? ORDER BY rowid", ends).fetchall()
+    made = fold(
+        Window(start, end, still, Books.from_dict(json.loads(books)), cpu, rss, json.loads(memory))
+        for start, end, still, books, cpu, rss, memory in rows
+    )
+    database.execute("DELETE FROM windows WHERE rowid BETWEEN ? AND ?", ends)
+    database.execute(_INSERT_FOLDED, (ends[0], *_cells(made)))
 
 
 @contextmanager

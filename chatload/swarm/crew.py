@@ -54,6 +54,8 @@ class Crew:
             if now - heard > SILENT_S and worker not in self._silent and worker not in self.drained
         ]
         self._silent.update(found)
+        for worker in found:
+            self.usage.pop(worker, None)
         return found
 
     def awaited(self, workers: Iterable[str]) -> set[str]:

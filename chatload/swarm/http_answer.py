@@ -75,6 +75,7 @@ class Answer:
 
     def whole(self) -> Whole:
         """The answer, done. Raises CallFailed where it cannot be unpacked."""
+        self._parser = None  # it holds us as we hold it: nothing would free the two while the collector is off
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if self._packed:
             body = _unpacked(body)

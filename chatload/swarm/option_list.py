@@ -81,6 +81,8 @@ def declare(add: Callable[..., Any]) -> None:
         "A run that meets it is given up with a chance of 5 %% at most.", metavar="EXPR", action=Listed)  # fmt: skip
     add("--prometheus-port", "0", "Serve metrics for Prometheus at this port. 0: do not.", metavar="PORT")
     add("--prometheus-host", "127.0.0.1", "The address --prometheus-port is opened on.", metavar="ADDRESS")
+    add("--keep-windows", "86400", "Windows older than this are folded together, the older the more; 0 keeps each. "
+        "Default 86400, a day.", metavar="S")  # fmt: skip
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
 
 

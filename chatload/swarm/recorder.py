@@ -20,6 +20,7 @@ from gevent.lock import RLock
 from chatload.errors import ChatloadError
 from chatload.session.books import Books
 from chatload.session.timeline import Timeline, Worst
+from chatload.store.retention import KEEP_S
 from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
 from chatload.swarm.wire import Handover
@@ -35,7 +36,7 @@ class Recorder:
     def __init__(self, run_dir: Path, settings: Mapping[str, Any], clock: Callable[[], float]) -> None:
         """Raises UsageError where a run is there already or the folder cannot be written."""
         self.error: ChatloadError | None = None
-        self._writer = RunWriter.create(run_dir, settings)
+        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.get("keep_windows", KEEP_S))
         self._clock = clock
         self._cutter, self._worst = WindowCutter(clock()), Worst()
         self._sessions: list[Sequence[Any]] = []

@@ -32,7 +32,7 @@ from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.reader import RunReader
-from chatload.store.windows import Usage
+from chatload.store.windows import MASTER, Usage
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
@@ -41,6 +41,7 @@ from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
+from chatload.swarm.locust_options import remember_defaults
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login
 from chatload.swarm.machine import refuse_beyond_limits
@@ -76,6 +77,7 @@ class Run:
         self.error: ChatloadError | None = None
         self.course = Course()
         self.steering: Steering | None = None
+        self.last_outputs: list[Callable[[], None]] = []
         self._recorder: Recorder | None = None
         self._crew = Crew()
         self._flusher: gevent.Greenlet | None = None
@@ -85,6 +87,7 @@ class Run:
         self._stop_lock = RLock()
         self._endings: Endings | None = None
         if self.is_worker:
+            remember_defaults()
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             self._lifeline = Lifeline(self.runner, self._orphaned)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
@@ -232,7 +235,8 @@ class Run:
         if not final:
             self._end_if_due()
         if self._recorder is not None:
-            self._recorder.cut_window(self.books, self.usage(), final)
+            own = {MASTER: self.facts.usage()} if self.is_master else {}
+            self._recorder.cut_window(self.books, {**self.usage(), **own}, final)
 
     def _take(self, worker: str, facts: Handover) -> None:
         self.course.saw(facts.sessions)
@@ -376,9 +380,16 @@ class Run:
         os._exit(exit_codes.INVALID)
 
     def report(self, code: int) -> int:
-        """quit: print what came of it; returns the exit code, given Locust's own `code`."""
-        if self.run_dir is None or self.is_worker:
+        """quit: write and print what came of it; returns the exit code, given Locust's own `code`."""
+        if self.is_worker:
             return code
+        for write in self.last_outputs:
+            try:
+                write()
+            except ChatloadError as error:
+                self._spoilt(error)
+        if self.run_dir is None:
+            return code if self.error is None else exit_codes.INVALID
         try:
             with RunReader.open(self.run_dir) as reader:
                 summary = summarize(reader)

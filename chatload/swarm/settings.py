@@ -59,6 +59,7 @@ def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
         **({"sweep": [float(arm.group) for arm in plan.settings.arms]} if plan.settings.arms else {}),
         **({"workload": "open", **plan.workload.settings} if plan.workload else {}),
         **plan.gate.settings(),
+        "keep_windows": plan.keep_windows_s,
         "users": options.num_users,
         "spawn_rate": options.spawn_rate,
         "run_time": options.run_time,

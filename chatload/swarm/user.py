@@ -21,6 +21,7 @@ from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options, signals
 from chatload.swarm.driver import Driver
 from chatload.swarm.live import attach
+from chatload.swarm.locust_html import LocustHtml
 from chatload.swarm.login import hide_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
@@ -107,7 +108,9 @@ def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
     signals.interrupt_main_only()
     hide_login(environment)
+    html = LocustHtml(environment)
     run = run_of(environment)
+    run.last_outputs.append(html.write)
     parsed: Any = environment.parsed_options
     if run.is_worker or parsed is None:
         return
