@@ -11,14 +11,13 @@ from urllib.parse import unquote, unquote_plus
 import orjson
 
 from chatload.protocol import form_data
+from chatload.protocol.dialect_checks import IN_PATH
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import Name, get_in
 from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
 
 if TYPE_CHECKING:
     from chatload.protocol.dialect import Dialect, OperationWire
-
-_IN_PATH = ("service", "chat_id", "file_id")
 
 
 class RefusedError(Exception):
@@ -327,6 +326,6 @@ def _unquoted(found: dict[str, str]) -> dict[str, str]:
 
 def _pattern(path: str) -> str:
     escaped = re.escape(path)
-    for name in _IN_PATH:
+    for name in IN_PATH:
         escaped = escaped.replace(re.escape("{" + name + "}"), f"(?P<{name}>[^/]+)")
     return escaped

@@ -14,7 +14,7 @@ from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ANSWER_NAMES, ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import CORE, OPERATION_FIELDS
 from chatload.protocol.secret import Secret
-from chatload.protocol.toml_file import Table, parse_toml, read_toml
+from chatload.protocol.toml_file import MOST_DEPTH, Table, parse_toml, read_toml
 
 __all__ = ["OPERATION_FIELDS", "Dialect", "Encoder", "OperationWire", "load_dialect", "parse_dialect"]
 
@@ -198,11 +198,13 @@ def _fixed(table: Table, environment: Environment | None) -> dict[str, Any]:
     return {name: _fixed_value(fixed, name, environment) for name in fixed.data}
 
 
-def _fixed_value(table: Table, name: str, environment: Environment | None) -> Any:
+def _fixed_value(table: Table, name: str, environment: Environment | None, depth: int = 1) -> Any:
     value = table.data[name]
     if isinstance(value, dict) and set(value) != {"env"}:
         inner = table.table(name)
-        return {key: _fixed_value(inner, key, environment) for key in inner.data}
+        if depth >= MOST_DEPTH:
+            raise table.wrong(name, f"expected tables {MOST_DEPTH} deep at most")
+        return {key: _fixed_value(inner, key, environment, depth + 1) for key in inner.data}
     if isinstance(value, bool | int | float):
         return value
     return _text_or_secret(table, name, environment)

@@ -11,6 +11,8 @@ from chatload.protocol.toml_file import Table
 if TYPE_CHECKING:
     from chatload.protocol.dialect import Dialect, OperationWire
 
+#: What of a request may be in its path.
+IN_PATH = ("service", "chat_id", "file_id")
 KEY = "{key}"
 
 
@@ -25,6 +27,9 @@ def check_operations(dialect: Dialect, operations: Table, request: Table) -> Non
         _check_content(operation, wire, entry)
         if wire.encoding != "json" and any(isinstance(value, dict) for value in wire.fixed.values()):
             raise entry.wrong("fixed", 'expected text; tables are for encoding "json"')
+        for field in IN_PATH:
+            if (dialect.prefix + wire.path).count("{" + field + "}") > 1:
+                raise entry.wrong("path", f"expected {{{field}}} once in prefix and path")
         named = wire.name if dialect.operation is not None else ""
         place = (wire.method, wire.path.rstrip("/"), named)
         if place in places:

@@ -16,6 +16,8 @@ MOST_BYTES = 2**20
 
 #: More parts of one dotted key are refused: tomllib takes memory by their square, 512 MB for 20 000 of them.
 _MOST_PARTS = 100
+#: Objects in a request are not nested deeper: JSON's writer gives up at 254.
+MOST_DEPTH = 50
 _KEY_ENDS = re.compile(r"[=\n{,]")
 
 
@@ -81,6 +83,8 @@ class Table:
         parts = [value] if isinstance(value, str) else value
         if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
             raise self.wrong(name, 'expected a name, or a list of them as in ["outer", "inner"]')
+        if len(parts) > MOST_DEPTH:
+            raise self.wrong(name, f"expected a list of {MOST_DEPTH} names at most")
         return tuple(parts)
 
     def paths(self, name: str, known: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -10,6 +10,8 @@ from chatload.report import charts, words
 from chatload.report.figures import Chart, Table
 
 Row = Mapping[str, Any]
+#: Longer names of metrics are cut in a table (characters).
+_MOST_NAME = 24
 
 
 def claims(drift: Mapping[str, Any]) -> list[Row]:
@@ -34,8 +36,13 @@ def table(drift: Mapping[str, Any]) -> Table:
         said = [] if not row["drifts"] else ["drifts" if row["worse"] else "gets better"]
         said += [words.plural(len(row["jumps"]), "jump")] if row["jumps"] else []
         slopes = (_signed(row, row[name]) for name in ("slope", "low", "high"))
-        rows.append((row["metric"], _valued(row, row["level"]), *slopes, ", ".join(said) or "steady"))
+        rows.append((_short(row["metric"]), _valued(row, row["level"]), *slopes, ", ".join(said) or "steady"))
     return Table(("metric", "at the start", "per hour", "at least", "at most", "claimed"), rows)
+
+
+def _short(metric: str) -> str:
+    """A metric's name for a table: a worker's is too long for one."""
+    return metric if len(metric) <= _MOST_NAME else f"{metric[: _MOST_NAME - 9]}…{metric[-8:]}"
 
 
 def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:

@@ -187,6 +187,26 @@ def test_a_dialect_may_lack_what_is_not_core():
             'numbers = ["position"]\nencoding = "form" ',
             'd.toml: request.numbers: expected only with encoding "json"',
         ),
+        (
+            'path = "/{chat_id}/send"',
+            'path = "/{chat_id}/send/{chat_id}"',
+            "d.toml: operations.SendMessage.path: expected {chat_id} once",
+        ),
+        (
+            'prefix = "/genesys/2/chat/{service}"',
+            'prefix = "/genesys/{service}/chat/{service}"',
+            "d.toml: operations.RequestChat.path: expected {service} once",
+        ),
+        (
+            "[request.headers]",
+            f"[request.fixed]\n{'.'.join('x' * 60)} = 1\n[request.headers]",
+            f"d.toml: request.fixed.{'.'.join('x' * 50)}: expected tables 50 deep at most",
+        ),
+        (
+            'messages = "messages"',
+            f"messages = {['x'] * 60}",
+            "d.toml: response.messages: expected a list of 50 names at most",
+        ),
     ],
 )
 def test_mistakes(old, new, says):

@@ -78,6 +78,17 @@ def test_each_process_has_a_slope_of_its_own_memory():
     assert flat.low <= 0 <= flat.high and flat.level == pytest.approx(300)
 
 
+def test_a_workers_long_name_leaves_room_in_the_table(run, capsys):
+    workers = [f"vm_{letter * 31}{number}" for letter in "ab" for number in (1, 2)]
+    folder = run(windows(memory={"master": 150 * 2**20, **dict.fromkeys(workers, 300 * 2**20)}))
+    assert drift_command(folder) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines() if line.strip().startswith("memory.")]
+    assert [row[0] for row in rows] == ["memory.master", "memory.vm_aaaaa…aaaaaaa1", "memory.vm_aaaaa…aaaaaaa2",
+                                        "memory.vm_bbbbb…bbbbbbb1", "memory.vm_bbbbb…bbbbbbb2"]  # fmt: skip
+    assert [row[1:3] for row in rows] == [["150", "MB"], *[["300", "MB"]] * 4]
+
+
 def test_what_is_sure_but_too_small_to_matter_is_not_claimed():
     row = named(drift(windows(rss=lambda h: int((300 + 0.2 * h) * 2**20))), "memory")
     assert row.low > 0 and not row.drifts

@@ -1,0 +1,20 @@
+import json
+
+from chatload.session.books import Books
+from chatload.store.windows import Usage
+from chatload.swarm.crew import SILENT_S, Crew
+from chatload.swarm.wire import Handover
+
+
+def test_a_silent_workers_memory_is_not_counted_until_it_is_heard_of_again():
+    crew = Crew()
+    for worker, at in (("gone", 0.0), ("there", SILENT_S)):
+        crew.hear(worker, facts(rss=100), at)
+    assert crew.fell_silent(SILENT_S + 1) == ["gone"]
+    assert crew.usage == {"there": Usage(1.0, 100)}
+    assert crew.hear("gone", facts(rss=70), SILENT_S + 2)
+    assert crew.usage == {"there": Usage(1.0, 100), "gone": Usage(1.0, 70)}
+
+
+def facts(rss):
+    return Handover([], [], json.dumps(Books().to_dict()), Usage(1.0, rss), False)
