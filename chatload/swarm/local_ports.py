@@ -1,8 +1,8 @@
 """Local ports for many connections to one address.
 
-Linux looks for a free port from a random one on, every second one first: with half of them taken, every connection looks
-through 14 000, for over a millisecond in which the whole process stands still. Told to look among a few only, it does
-not (IP_LOCAL_PORT_RANGE, Linux 6.3 and later; before that the long way is the only one).
+Linux looks for a free port from a random one on, every second one first: with half of them taken, every connection
+looks through 14 000, for over a millisecond in which the whole process stands still. Told to look among a few only, it
+does not (IP_LOCAL_PORT_RANGE, Linux 6.3 and later; before that the long way is the only one).
 """
 
 from __future__ import annotations
