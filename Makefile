@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test bench lint format clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -12,8 +12,14 @@ help: ## Show this help
 demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every verdict
 	@$(BIN)/chatload demo
 
-test: $(READY) ## Run all tests, two files at a time
+test: $(READY) ## Run all tests, three files at a time
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
+
+bench: $(READY) ## Measure chatload beside other load generators (half an hour, on two idle cores)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@command -v npm >/dev/null && (cd bench && npm install --silent --ignore-scripts --no-package-lock --no-audit --no-fund) || \
+	  echo "artillery is left out: it needs npm"
+	@$(BIN)/python -m bench $(BENCH)
 
 lint: $(READY) ## Check style, types and the import contracts
 	@$(BIN)/ruff check .

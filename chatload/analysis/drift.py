@@ -4,7 +4,7 @@ Method. The steady part of the run (from when its load is there until it is take
 tenth, the warm-up) is cut into BLOCKS blocks of equal time, each into CELLS cells. A metric's value in a
 cell comes from the merged histograms and counts of its windows, a block's is the median of its cells; on
 these `chatload.analysis.trend` finds slopes and jumps. The family's chance of a false alarm, FALSE_ALARM, is
-shared among all metrics, and again between slopes and jumps.
+shared among all metrics, the memory of all processes having one share, and again between slopes and jumps.
 
 Looking at a run while it goes on is looking often: the looks at a run that has not ended share the half of
 that chance, the k-th doubling of its length having 1/(k(k+1)) of it, so that all together never spend
@@ -16,7 +16,7 @@ steady part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite, log2
 from typing import Any, NamedTuple
@@ -44,11 +44,12 @@ _DROPPED = (Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVE
 
 
 class Cell(NamedTuple):
-    """One stretch of the run: its middle (seconds since the start), books, and memory (bytes) where known."""
+    """One stretch of the run: its middle (seconds since the start), books, and memory (bytes) of each process; of all
+    together, by the name "", where no more is known."""
 
     at: float
     books: Books
-    rss: float | None
+    memory: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Metric:
     """One thing that may drift. unit: "s", "%" or "MB"; worse: the sign of a change for the worse.
 
     matters: part of the level; floor: in its unit; a change below either over the steady part is not
-    worth a word.
+    worth a word. share: its part of what one metric may take of the family's chance of a false alarm.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Metric:
     matters: float
     floor: float
     value: Callable[[Cell], float | None]
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,16 @@ def _share(*verdicts: str) -> Callable[[Cell], float | None]:
     return value
 
 
-def metrics(timeout_s: float | None) -> tuple[Metric, ...]:
-    """What is looked at in a run with this flex-disconnect-timeout (seconds)."""
+def _memory(process: str) -> Callable[[Cell], float | None]:
+    def value(cell: Cell) -> float | None:
+        size = cell.memory.get(process)
+        return None if size is None else size / 2**20
+
+    return value
+
+
+def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric, ...]:
+    """What is looked at in a run with this flex-disconnect-timeout (seconds), of these processes."""
     timeout = timeout_s or 0.0
 
     def margin(cell: Cell) -> float | None:
@@ -160,7 +170,18 @@ def metrics(timeout_s: float | None) -> tuple[Metric, ...]:
         Metric("refused.rate", "%", 1, 0.10, 0.001, _share(Verdict.REFUSED)),
         Metric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
         Metric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
-        Metric("memory", "MB", 1, 0.02, 1.0, lambda cell: None if cell.rss is None else cell.rss / 2**20),
+        *(
+            Metric(
+                f"memory.{process}" if len(processes) > 1 else "memory",
+                "MB",
+                1,
+                0.02,
+                1.0,
+                _memory(process),
+                1 / len(processes),
+            )
+            for process in sorted(processes)
+        ),
     )
 
 
@@ -174,13 +195,14 @@ def find_drift(
     cells = _cells(windows, start, steady[1])
     drifts = []
     alarm = _spend(steady[1] - steady[0], ended)
-    family = metrics(timeout_s)
+    family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
+    of_all = sum(metric.share for metric in family)
     hours = (steady[1] - start) / 3600
     for metric in family:
         times, values = _blocks(cells, metric)
         if len(values) < LEAST_BLOCKS:
             continue
-        level = alarm / (2 * len(family))
+        level = alarm * metric.share / (2 * of_all)
         strict = find_trend(times, values, 1 - level, level)
         shown = find_trend(times, values, CONFIDENCE, level)
         blocks = tuple((start + float(at), float(value)) for at, value in zip(times, values, strict=True))
@@ -223,16 +245,15 @@ def _cells(windows: Iterable[Window], start: float, end: float) -> list[Cell | N
         index = min(int((middle - start) / (end - start) * count), count - 1)
         cell = made[index]
         if cell is None:
-            made[index] = Cell((index + 0.5) / count * (end - start), window.books, _rss(window))
+            made[index] = Cell((index + 0.5) / count * (end - start), window.books, _by_process(window))
         else:
             cell.books.merge(window.books)
-            rss = _rss(window)
-            made[index] = cell._replace(rss=cell.rss if rss is None else rss)
+            made[index] = cell._replace(memory={**cell.memory, **_by_process(window)})
     return made
 
 
-def _rss(window: Window) -> float | None:
-    return None if window.rss is None else float(window.rss)
+def _by_process(window: Window) -> Mapping[str, int]:
+    return window.memory or ({} if window.rss is None else {"": window.rss})
 
 
 def _blocks(cells: list[Cell | None], metric: Metric) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -67,6 +67,8 @@ def _about(summary: Mapping[str, Any]) -> str:
         parts.append(f"took {words.duration(ended - started)}")
     if settings.get("flex_disconnect_timeout") is not None:
         parts.append(f"flex-disconnect-timeout {_text(settings['flex_disconnect_timeout'])} s")
+    if connections := sentences.shared(summary):
+        parts.append(connections)
     if unverified := sentences.insecure(summary):
         parts.append(f"**{unverified}**")
     return ", ".join(parts)

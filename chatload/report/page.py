@@ -105,7 +105,8 @@ def repeat_command(settings: Mapping[str, Any]) -> str:
         "--service": settings.get("service"), "--dialect": settings.get("dialect"),
         "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),
         "--chats": settings.get("chats") or None, "--request-timeout": settings.get("request_timeout"),
-        "--transport": settings.get("transport"), "--chat-seed": settings.get("chat_seed"),
+        "--transport": settings.get("transport"), "--connections": settings.get("connections"),
+        "--chat-seed": settings.get("chat_seed"),
         "--arrival-rate": settings.get("arrival_rate"), "--arrival-profile": settings.get("arrival_profile"),
         "--arrival-compress": settings.get("arrival_compress"), "--max-open": settings.get("max_open"),
     }  # fmt: skip

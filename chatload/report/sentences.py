@@ -61,9 +61,17 @@ def heading(summary: Mapping[str, Any]) -> str:
     timeout = summary["settings"].get("flex_disconnect_timeout")
     if timeout is not None:
         parts.append(f"flex-disconnect-timeout {timeout} s")
+    if connections := shared(summary):
+        parts.append(connections)
     if unverified := insecure(summary):
         parts.append(unverified)
     return ", ".join(parts)
+
+
+def shared(summary: Mapping[str, Any]) -> str:
+    """That chats had no connections of their own, where they had none."""
+    most = int(summary["settings"].get("connections") or 0)
+    return f"the chats of a process shared {words.number(most)} connections" if most else ""
 
 
 def insecure(summary: Mapping[str, Any]) -> str:

@@ -61,10 +61,11 @@ class Books:
         by_outcome = self.outcomes.get(operation)
         if by_outcome is None:
             by_outcome = self.outcomes[operation] = Counter()
-        by_outcome[exchange.reply.outcome.value] += 1
+        by_outcome[exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
-        self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
-        if exchange.answered and exchange.sent_at is not None:
+        if exchange.sent_at is None:
+            self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
+        elif exchange.answered:
             latency = self.latency.get(operation)
             if latency is None:
                 latency = self.latency[operation] = Histogram()
@@ -136,6 +137,12 @@ class Books:
         self.stalled_s += other.stalled_s
         self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
         self.cpu_saturated += other.cpu_saturated
+
+    def copy(self) -> Books:
+        """These books as they are now."""
+        made = Books()
+        made.merge(self)
+        return made
 
     def since(self, earlier: Books) -> Books:
         """What was added since `earlier`, a former state of these books; states are those of now. Extremes

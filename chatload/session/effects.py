@@ -21,7 +21,7 @@ class Send:
 
     due: the instant it should leave (lateness is measured against it). fields: our field names
     (see `chatload.protocol.operations`) and values.
-    timeout_s: the total time the call may take. inherited: the last successful chatEnded.
+    timeout_s: the total time the call may take.
     content: the bytes of an upload.
     """
 
@@ -29,7 +29,6 @@ class Send:
     fields: Mapping[str, str]
     due: float
     timeout_s: float
-    inherited: bool = False
     content: bytes | None = None
 
 

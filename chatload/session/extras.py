@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from random import Random
 from typing import TYPE_CHECKING
 
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA
 
 if TYPE_CHECKING:
+    from chatload.session.draws import Draws
     from chatload.session.script import Distribution
 
 #: Operations a script may add, and the fields of each that a script says (the engine knows the others).
@@ -39,14 +39,14 @@ class Extra:
     fields: Mapping[str, str] = field(default_factory=dict)
     size: Distribution | None = None
 
-    def content(self, random: Random) -> bytes | None:
+    def content(self, random: Draws) -> bytes | None:
         """What an upload brings: that many bytes of filler; None of another operation."""
         if self.operation != UPLOAD:
             return None
         return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), MOST_UPLOAD))
 
 
-def plan(extras: tuple[Extra, ...], random: Random, start: float, end: float) -> list[tuple[float, Extra]]:
+def plan(extras: tuple[Extra, ...], random: Draws, start: float, end: float) -> list[tuple[float, Extra]]:
     """Those that this chat does, and when: in the order of the script, spread over [start, end]."""
     done = [extra for extra in extras if random.random() < extra.chance]
     return list(zip(sorted(random.uniform(start, end) for _ in done), done, strict=True))

@@ -37,21 +37,29 @@ class Histogram:
     def add(self, value: float) -> None:
         """Count one duration in seconds; a negative one counts as 0."""
         self.count += 1
-        if self.minimum is None or value < self.minimum:
-            self.minimum = value
         if self.maximum is None or value > self.maximum:
             self.maximum = value
+        if self.minimum is None or value < self.minimum:
+            self.minimum = value
         if value < _SMALLEST_S:
             self.zeros += 1
             return
         self.total_us += round(value * 1e6)
-        key = _key(value)
-        self.buckets[key] = self.buckets.get(key, 0) + 1
+        key = ceil(log(value) / _GAMMA_LOG)
+        buckets = self.buckets
+        if key in buckets:
+            buckets[key] += 1
+        else:
+            buckets[key] = 1
 
     def merge(self, other: Histogram) -> None:
         """Add another histogram's counts to this one."""
-        for key, count in other.buckets.items():
-            self.buckets[key] = self.buckets.get(key, 0) + count
+        if self.buckets:
+            mine, so_far = self.buckets, self.buckets.get
+            for key, count in other.buckets.items():
+                mine[key] = so_far(key, 0) + count
+        else:
+            self.buckets = dict(other.buckets)
         self.zeros += other.zeros
         self.count += other.count
         self.total_us += other.total_us
@@ -138,7 +146,7 @@ class Histogram:
     def from_dict(cls, data: Mapping[str, Any]) -> Histogram:
         """The histogram that `to_dict` wrote."""
         made = cls()
-        made.buckets = {int(key): count for key, count in data["buckets"].items()}
+        made.buckets = dict(zip(map(int, data["buckets"]), data["buckets"].values(), strict=True))
         made.zeros, made.count = data["zeros"], data["count"]
         made.minimum, made.maximum = data["min"], data["max"]
         made.total_us = data.get("total_us", 0)  # not in run files made before it was kept

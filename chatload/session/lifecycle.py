@@ -7,21 +7,20 @@ Guide's "Life Cycle of a Chat Session" and its status table.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Mapping
 from dataclasses import asdict
-from random import Random
 
-from chatload.protocol.reply import Event
+from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
+from chatload.session.draws import Draws
 from chatload.session.effects import Effect, Exchange, Result, Send, Wait, Woken
 from chatload.session.extras import OF_A_FILE
 from chatload.session.policy import RefreshClock
 from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Action, Customer, CustomerScript
 from chatload.session.settings import SessionSettings
-from chatload.session.timeline import CONTACTS, Contact, Timeline, severity
+from chatload.session.timeline import Recent, Timeline, severity
 from chatload.session.trail import Trail, blame
 from chatload.session.transcript import Transcript
 from chatload.session.verdict import Finding, judge
@@ -29,6 +28,7 @@ from chatload.session.verdict import Finding, judge
 Steps = Generator[Effect, Result, None]
 Asked = Generator[Effect, Result, Exchange]
 
+_FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an enum's attributes cost more than a global
 _UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _GOODBYES = 3
@@ -41,12 +41,18 @@ class ChatSession:
     and `books` have counted the session and every request. Deterministic in (settings, seed, results).
     """
 
+    __slots__ = (
+        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent", "_in_flight",
+        "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
+        "_refresh_due", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
+    )  # fmt: skip
+
     def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
         """started_at: now, on the driver's clock (seconds)."""
         self.settings = settings
         self.record = SessionRecord(started_at=started_at, group=settings.group)
         self._books = books
-        self._customer = self._make_customer(settings.script, Random(seed))
+        self._customer = self._make_customer(settings.script, Draws(seed))
         self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
@@ -54,6 +60,11 @@ class ChatSession:
         self._ready = started_at
         self._now = started_at
         self._keys: dict[str, str] = {}
+        self._extra: Mapping[str, str] | None = None
+        self._merged: Mapping[str, str] = {}
+        self._position = 0
+        self._at: Mapping[str, str] = {}
+        self._taken: Reply | None = None
         self._failures = 0
         self._late_failures = 0
         self._stopping = False
@@ -62,12 +73,12 @@ class ChatSession:
         self._file_id: str | None = None
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
-        self._recent: deque[Contact] = deque(maxlen=CONTACTS)
+        self._recent = Recent()
         self._state = ""
         books.started += 1
         self._enter("opening")
 
-    def _make_customer(self, script: CustomerScript, random: Random) -> Customer:
+    def _make_customer(self, script: CustomerScript, random: Draws) -> Customer:
         return Customer(script, random)
 
     def steps(self) -> Steps:
@@ -103,7 +114,15 @@ class ChatSession:
         if severe is None or trail is None:
             return None
         facts = record.chat_id, record.verdict, record.blame, record.why
-        return Timeline(*facts, timeout, severe, trail.sent, trail.received, asdict(trail.shares), list(self._recent))
+        return Timeline(
+            *facts,
+            timeout,
+            severe,
+            trail.sent,
+            trail.received,
+            asdict(trail.shares),
+            self._recent.contacts(),
+        )
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -118,9 +137,8 @@ class ChatSession:
                 self.record.chat_id = reply.chat_id
                 self._trail = Trail(exchange.sent_at, exchange.received_at, exchange.stalled_s)
                 self._clock.contact_sent = exchange.sent_at
-                self._take(exchange)
-                self._transcript.synchronise(self._take_events(exchange), exchange)
                 self._opening = exchange
+                self._take(exchange)
                 return exchange
             self._failures += 1
             self.record.failures += 1
@@ -130,7 +148,7 @@ class ChatSession:
                 self._not_opened(exchange)
                 return None
             due = exchange.received_at + policy.backoff_s * 2.0 ** (self._failures - 1)
-            yield from self._wait(due)
+            self._woken((yield Wait(due)), due)
 
     def _introduction(self) -> Mapping[str, str]:
         """The fields of RequestChat."""
@@ -153,12 +171,12 @@ class ChatSession:
         action = customer.next()
         refresh_due = self._refresh_due
         if customer.end_at <= refresh_due and (action is None or customer.end_at <= action.due):
-            yield from self._wait(customer.end_at)
+            self._woken((yield Wait(customer.end_at)), customer.end_at)
             if not self._stopping:
                 yield from self._leave(Verdict.COMPLETED, "we disconnected and it was confirmed", customer.end_at)
             return
         if action is not None and action.due <= refresh_due and self._acts():
-            yield from self._wait(action.due)
+            self._woken((yield Wait(action.due)), action.due)
             if self._stopping:
                 return
             fields = self._action_fields(action)
@@ -168,7 +186,7 @@ class ChatSession:
             exchange = yield from self._ask(action.operation, fields, action.due, action.content)
             self._acted(action, exchange)
         else:
-            yield from self._wait(refresh_due)
+            self._woken((yield Wait(refresh_due)), refresh_due)
             if self._stopping:
                 return
             self.settings.policy.ticked(self._clock, refresh_due)
@@ -250,7 +268,7 @@ class ChatSession:
         while exchange is None or tries < _GOODBYES or (verdict is Verdict.COMPLETED and not self._spent()):
             if tries:
                 due = self.settings.policy.next_retry(self._clock, self._ready, tries)
-                yield from self._wait(due)
+                self._woken((yield Wait(due)), due)
             tries += 1
             exchange = yield from self._ask(operation, self._cursor(), due)
             if operation == "Disconnect" and self._goodbye_sent is None and exchange.sent_at is not None:
@@ -297,29 +315,30 @@ class ChatSession:
 
     # -- requests --------------------------------------------------------------------------------
 
-    def _wait(self, until: float) -> Steps:
-        woken = yield Wait(until)
+    def _woken(self, woken: Result, until: float) -> None:
         assert isinstance(woken, Woken)
         # Woken too late is the generator's lateness; woken before is a stop, and what follows is due now.
-        self._now = min(woken.now, until)
+        self._now = woken.now if woken.now < until else until
         self._stopping = self._stopping or woken.stopping
 
     def _ask(self, operation: str, extra: Mapping[str, str], due: float, content: bytes | None = None) -> Asked:
         """Send one operation and book everything about it."""
         books, record, settings = self._books, self.record, self.settings
-        fields = {**self._keys, **extra}
         books.sent[operation] += 1
         record.requests += 1
-        record.polls += operation == "GetMessages"
+        held_s = 0.0
+        if operation == "GetMessages":
+            record.polls += 1
+            held_s = settings.long_poll_s
         self._in_flight = operation
-        held_s = settings.long_poll_s if operation == "GetMessages" else 0.0
-        exchange = yield Send(operation, fields, due, settings.request_timeout_s + held_s, content=content)
+        exchange = yield Send(operation, self._fields(extra), due, settings.request_timeout_s + held_s, content)
         assert isinstance(exchange, Exchange)
         self._in_flight = ""
-        self._stopping = self._stopping or exchange.stopping
+        if exchange.stopping:
+            self._stopping = True
         books.request(operation, exchange)
         sent, received = exchange.sent_at, exchange.received_at
-        self._recent.append(Contact(operation, due, sent, received, exchange.reply.outcome.value))
+        self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
         if sent is not None:
             record.contacts += 1 + exchange.resent
         self._book_time(operation, due, exchange, held_s)
@@ -328,37 +347,41 @@ class ChatSession:
             self._take(exchange, "position" in extra)
         return exchange
 
+    def _fields(self, extra: Mapping[str, str]) -> Mapping[str, str]:
+        """The keys and `extra`: the same object for as long as both are."""
+        if extra is not self._extra:
+            self._extra, self._merged = extra, {**self._keys, **extra}
+        return self._merged
+
     def _book_time(self, operation: str, due: float, exchange: Exchange, held_s: float) -> None:
         trail, books = self._trail, self._books
         if trail is None or self._over:
             return
         lateness = trail.leaving(due, self._ready, exchange)
-        self.record.lateness_max_s = max(self.record.lateness_max_s, lateness)
+        if lateness > self.record.lateness_max_s:
+            self.record.lateness_max_s = lateness
         if operation == "GetMessages":
             books.lateness.add(lateness)
-        outcome = exchange.reply.outcome
         if exchange.resent:
             trail.resent(exchange, held_s)
-        if outcome is Outcome.FINE:
-            books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s)))
+        if exchange.reply.outcome is _FINE:
+            books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None))
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
 
-    def _contact_from(self, exchange: Exchange, held_s: float) -> float | None:
-        """The earliest instant at which a success that may have been held was released; None of another."""
+    def _contact_from(self, exchange: Exchange, held_s: float) -> float:
+        """The earliest instant at which a success that may have been held was released."""
         assert exchange.sent_at is not None
-        if not held_s:
-            return None
         # That it told nothing for as long as the server holds proves no hold: the answer may have been slow.
         released = self._transcript.released_after(exchange.reply)
         return min(max(exchange.sent_at, released), exchange.received_at)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
         """Keep what an answer gives: newest keys, position, events; count failures in a row."""
-        reply = exchange.reply
-        if exchange.answered and exchange.sent_at is not None:
-            self._clock.saw(exchange.received_at - exchange.sent_at)
-        if reply.outcome is Outcome.FINE or reply.outcome is Outcome.ENDED:
+        reply, outcome, sent = exchange.reply, exchange.reply.outcome, exchange.sent_at
+        if exchange.answered and sent is not None:
+            self._clock.saw(exchange.received_at - sent)
+        if outcome is _FINE or outcome is _ENDED:
             self._failures = self._late_failures = 0
         else:
             self._failures += 1
@@ -366,16 +389,26 @@ class ChatSession:
             self.record.failures += 1
         if self._state != "leaving":
             self._enter("retrying" if self._failures else "held")
-        if reply.outcome is Outcome.FINE and exchange.sent_at is not None:
-            self._clock.contact_sent = exchange.sent_at if self._trail is None else self._trail.sent
-            keys = self._keys
-            for name in ("chat_id", "user_id", "secure_key", "alias"):
-                value = getattr(reply, name)
-                if value is not None:
-                    self._books.rotations += name == "secure_key" and keys.get(name, value) != value
-                    keys[name] = value
-        if self._opening is not None and (reply.events or reply.next_position is not None):
-            self._transcript.synchronise(self._take_events(exchange, asked), self._opening)
+        if outcome is _FINE and sent is not None:
+            self._clock.contact_sent = sent if self._trail is None else self._trail.sent
+            if reply is self._taken:
+                return  # the very answer taken last: it has nothing new
+            self._take_keys(reply)
+            self._taken = None if reply.events else reply
+        if self._trail is not None and (reply.events or reply.next_position is not None):
+            fresh = self._take_events(exchange, asked)
+            if self._opening is not None and self._transcript.synchronise(fresh, self._opening):
+                self._opening = None
+
+    def _take_keys(self, reply: Reply) -> None:
+        """Keep the newest."""
+        keys = self._keys
+        for name in ("chat_id", "user_id", "secure_key", "alias"):
+            value = getattr(reply, name)
+            if value is not None and keys.get(name) != value:
+                self._books.rotations += name == "secure_key" and name in keys
+                keys[name] = value
+                self._extra = None
 
     def _take_events(self, exchange: Exchange, asked: bool = True) -> list[Event]:
         fresh = self._transcript.read(exchange.reply, asked)
@@ -385,8 +418,12 @@ class ChatSession:
         self.record.messages_received = self._transcript.agent_messages
         return fresh
 
-    def _cursor(self) -> dict[str, str]:
-        return {"position": str(self._transcript.position)}
+    def _cursor(self) -> Mapping[str, str]:
+        """Where to read on from: the same object for as long as that is."""
+        position = self._transcript.position
+        if position != self._position:
+            self._position, self._at = position, {"position": str(position)}
+        return self._at
 
     # -- the end ---------------------------------------------------------------------------------
 

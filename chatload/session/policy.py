@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from math import floor
 
@@ -28,13 +29,14 @@ class RefreshClock:
     anchor: float
     contact_sent: float
     last_tick: int = -1
-    round_trips: list[float] = field(default_factory=list)
+    round_trips: array[float] = field(default_factory=lambda: array("d"))
 
     def saw(self, round_trip: float) -> None:
         """Note a round trip (seconds)."""
-        self.round_trips.append(round_trip)
-        if len(self.round_trips) > RTT_WINDOW:
-            del self.round_trips[0]
+        trips = self.round_trips
+        trips.append(round_trip)
+        if len(trips) > RTT_WINDOW:
+            del trips[0]
 
     def tail(self) -> float:
         """The slowest round trip remembered, seconds."""

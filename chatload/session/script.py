@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import exp, log
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from chatload.errors import FileError
 from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
 from chatload.protocol.toml_file import read_toml
+from chatload.session.draws import Draws
 from chatload.session.extras import EXTRA_FIELDS, Extra, plan
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
@@ -39,7 +39,7 @@ class Distribution:
     a: float
     b: float = 0.0
 
-    def sample(self, random: Random) -> float:
+    def sample(self, random: Draws) -> float:
         """One draw."""
         if self.shape == "fixed":
             return self.a
@@ -116,7 +116,7 @@ class Customer:
     """
 
     script: CustomerScript
-    random: Random
+    random: Draws
     end_at: float = 0.0
     left: int = 0
     action: Action | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isnan, nan
 from typing import Any, NamedTuple
 
 from chatload.session.record import Verdict
@@ -25,6 +27,45 @@ class Contact(NamedTuple):
     sent: float | None
     received: float
     outcome: str
+
+
+class Recent:
+    """A session's last CONTACTS requests, compact: every session there is has one."""
+
+    __slots__ = ("_count", "_instants", "_names")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._instants = array("d")
+        self._names: list[str] = []
+
+    def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
+        """A request has ended; arguments as of Contact."""
+        instants, names, count = self._instants, self._names, self._count
+        self._count = count + 1
+        if sent is None:
+            sent = nan
+        if count < CONTACTS:
+            instants.extend((due, sent, received))
+            names += (operation, outcome)
+            return
+        place = count % CONTACTS
+        instants[3 * place] = due
+        instants[3 * place + 1] = sent
+        instants[3 * place + 2] = received
+        names[2 * place] = operation
+        names[2 * place + 1] = outcome
+
+    def contacts(self) -> list[Contact]:
+        """From the earliest on."""
+        instants, names = self._instants, self._names
+        found = []
+        for number in range(max(0, self._count - CONTACTS), self._count):
+            place = number % CONTACTS
+            due, sent, received = instants[3 * place : 3 * place + 3]
+            operation, outcome = names[2 * place : 2 * place + 2]
+            found.append(Contact(operation, due, None if isnan(sent) else sent, received, outcome))
+        return found
 
 
 @dataclass(slots=True)

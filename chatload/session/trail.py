@@ -53,6 +53,10 @@ class Shares:
     retries: float = 0.0
     network: float = 0.0
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.planned = self.generator = self.server = self.retries = self.network = 0.0
+
 
 @dataclass(slots=True)
 class Trail:
@@ -79,15 +83,16 @@ class Trail:
         comes, which then is not near its answer: it is counted up to its leaving, one latency short.
         """
         assert exchange.sent_at is not None
-        lower = self._least_gap(exchange.sent_at)
-        upper = (exchange.received_at if since is None else exchange.sent_at) - self.sent
+        sent = exchange.sent_at
+        upper = (exchange.received_at if since is None else sent) - self.sent
         if self.widest is None or upper > self.widest[1]:
-            self.widest = (lower, upper)
-        self.sent = exchange.sent_at if since is None else since
+            self.widest = (self._least_gap(sent), upper)
+        self.sent = sent if since is None else since
         self.received = exchange.received_at
         self.stalled_s = exchange.stalled_s
-        self.attempts = [a for a in self.attempts if a.lost and a.latest + a.held_s > exchange.sent_at]
-        self.shares = Shares()
+        if self.attempts:
+            self.attempts = [a for a in self.attempts if a.lost and a.latest + a.held_s > sent]
+        self.shares.forget()
         self.refreshed = True
         self._failed_with = ""
         return upper
@@ -97,13 +102,15 @@ class Trail:
 
         due: when it was to leave; ready: when the request before it was over.
         """
-        shares, start = self.shares, max(due, ready)
-        waited = max(0.0, start - ready)
+        shares, start = self.shares, due if due > ready else ready
+        waited = start - ready
         if not self._failed_with:
             shares.planned += waited
         else:
             setattr(shares, self._failed_with, getattr(shares, self._failed_with) + waited)
-        lateness = max(0.0, exchange.begun_at - start)
+        lateness = exchange.begun_at - start
+        if lateness < 0.0:
+            lateness = 0.0
         shares.generator += lateness
         if exchange.sent_at is not None:
             shares.network += exchange.connect_s

@@ -56,15 +56,19 @@ class Transcript:
             self.position = max(self.position, reply.next_position, 1)
         return fresh
 
-    def synchronise(self, joined: list[Event], opening: Exchange) -> None:
-        """Bound the server's clock by our own ParticipantJoined, stamped while RequestChat was under way."""
-        if self.offset is not None or opening.sent_at is None:
-            return
+    def synchronise(self, joined: list[Event], opening: Exchange) -> bool:
+        """Bound the server's clock by our own ParticipantJoined, stamped while RequestChat was under way; whether
+        the clock is known."""
+        if self.offset is not None:
+            return True
+        if opening.sent_at is None:
+            return False
         for event in joined:
             if event.kind == "ParticipantJoined" and event.who == "Client" and event.utc_ms is not None:
                 stamp = event.utc_ms * _MS
                 self.offset = (stamp - opening.received_at, stamp + _MS - opening.sent_at)
-                return
+                return True
+        return False
 
     def released_after(self, reply: Reply) -> float:
         """The earliest instant, on our clock, at which an answer with these events can have left the server."""

@@ -8,20 +8,19 @@ the poll.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil
-from random import Random
 
 from chatload.protocol.reply import Event
 from chatload.protocol.status import Outcome
+from chatload.session.draws import Draws
 from chatload.session.effects import Effect, Exchange, Result
 from chatload.session.lifecycle import ChatSession
 from chatload.session.record import Verdict
 from chatload.session.script import Action, Customer, CustomerScript
-from chatload.session.timeline import Contact
+from chatload.session.timeline import Recent
 from chatload.session.trail import Trail
 from chatload.session.verdict import Finding
 
@@ -88,9 +87,9 @@ class WidgetSession(ChatSession):
     """
 
     _customer: WidgetCustomer
-    _lost: tuple[Finding, Exchange, Trail, deque[Contact]] | None = None
+    _lost: tuple[Finding, Exchange, Trail, Recent] | None = None
 
-    def _make_customer(self, script: CustomerScript, random: Random) -> Customer:
+    def _make_customer(self, script: CustomerScript, random: Draws) -> Customer:
         return WidgetCustomer(script, random)
 
     def _introduction(self) -> Mapping[str, str]:
@@ -114,7 +113,7 @@ class WidgetSession(ChatSession):
         if outcome is Outcome.UNRECOVERABLE and self._lost is None:
             # As it was when it was lost: what is asked in vain from here on changes nothing.
             assert self._trail is not None
-            self._lost = self._judge(exchange), exchange, deepcopy(self._trail), self._recent.copy()
+            self._lost = self._judge(exchange), exchange, deepcopy(self._trail), deepcopy(self._recent)
         elif outcome is Outcome.FINE:
             self._lost = None
         elif outcome is Outcome.UNSUCCESSFUL and self._failures == POLL_EXCEPTION_LIMIT + 1:

@@ -24,6 +24,7 @@ MOST_TEXT: Final = 4096
 #: Instants and durations lie in here (seconds): what a calendar can show.
 LEAST_S, MOST_S = -62_000_000_000.0, 253_402_300_799.0
 _MOST_DEPTH, _MOST_VALUES = 8, 500_000
+_MOST_PROCESSES = 1000
 #: Buckets of a histogram are between 1e-17 and 1e17 s.
 _MOST_BUCKET = 2000
 
@@ -161,13 +162,24 @@ def incident(row: Row) -> tuple[float, str, str]:
     return _seconds(at, "incidents"), _cut(_text(kind)), _cut(_text(what))
 
 
-def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None]:
-    """A window's columns, its books read."""
-    start, end, still, data, cpu, rss = row
+def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None, dict[str, int]]:
+    """A window's columns, its books and the memory of its processes read."""
+    start, end, still, data, cpu, rss, of_each = row
     for value in (cpu, rss):
         if value is not None:
             _seconds(value, "windows: cpu or rss", 1e18)
-    return *stretch((start, end, still)), books(data), cpu, rss
+    return *stretch((start, end, still)), books(data), cpu, rss, memory(of_each)
+
+
+def memory(text: Any) -> dict[str, int]:
+    """The memory (bytes) of each process, in a window's cell."""
+    made = _cut(parsed(text))
+    if not isinstance(made, dict) or len(made) > _MOST_PROCESSES:
+        raise ValueError("windows: memory is not by process")
+    for size in made.values():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise ValueError("windows: memory is no number of bytes")
+    return made
 
 
 def stretch(row: Row) -> tuple[float, float, int]:

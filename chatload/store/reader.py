@@ -19,7 +19,7 @@ from chatload.store.windows import Window
 
 _ROWS_AT_ONCE = 1000
 #: Columns that runs of older formats lack, and what stands for them.
-_LATER = {"polls": "0", "group": "''"}
+_LATER = {"polls": "0", "group": "''", "memory": "'{}'"}
 
 
 class Incident(NamedTuple):
@@ -87,7 +87,7 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Every session's record, in the order they were kept, a few in memory at a time."""
-        kept = {name for (name,) in self._rows("SELECT name FROM pragma_table_info('sessions')")}
+        kept = self._columns("sessions")
         # In brackets: in double quotes, SQLite takes the name of a column that is not there for a text.
         names = ", ".join(_LATER[name] if name in _LATER.keys() - kept else f"[{name}]" for name in COLUMNS)
         with _told(self.path):
@@ -119,7 +119,9 @@ class RunReader:
     def windows(self) -> Iterator[Window]:
         """The run over time, oldest first, one window in memory at a time; none of a run of format 1."""
         if "windows" in self._tables:
-            rows = self._rows('SELECT start, "end", open, books, cpu, rss FROM windows ORDER BY start, rowid')
+            memory = "memory" if "memory" in self._columns("windows") else _LATER["memory"]
+            sql = f'SELECT start, "end", open, books, cpu, rss, {memory} FROM windows ORDER BY start, rowid'
+            rows = self._rows(sql)
             with _told(self.path):
                 for row in rows:
                     yield Window(*checks.window(row))
@@ -169,6 +171,9 @@ class RunReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _columns(self, table: str) -> set[str]:
+        return {name for (name,) in self._rows(f"SELECT name FROM pragma_table_info('{table}')")}
 
     def _rows(self, sql: str) -> Iterator[Any]:
         with _told(self.path):

@@ -19,7 +19,7 @@ from typing import Any
 from chatload.session.record import SessionRecord
 
 #: PRAGMA user_version of a run file this code writes; it reads these and OLDEST_READ on.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 OLDEST_READ = 1
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
@@ -42,7 +42,7 @@ TABLES = (
     "CREATE TABLE books (worker TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at REAL NOT NULL)",
     "CREATE TABLE incidents (at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL)",
     'CREATE TABLE windows (start REAL NOT NULL, "end" REAL NOT NULL, open INTEGER NOT NULL, books TEXT NOT NULL, '
-    "cpu REAL, rss INTEGER)",
+    "cpu REAL, rss INTEGER, memory TEXT NOT NULL)",
     "CREATE TABLE timelines (severity_s REAL NOT NULL, data TEXT NOT NULL)",
 )
 

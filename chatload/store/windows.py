@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chatload.session.books import Books
 
 #: Windows are this long (seconds) in a run's first FINE_FOR_S, and COARSE_S after that.
 FINE_S, FINE_FOR_S, COARSE_S = 1.0, 300.0, 10.0
+#: What the master is called among the processes of a run; it holds no chats.
+MASTER = "master"
 
 
 class Usage(NamedTuple):
@@ -25,7 +27,8 @@ class Window:
 
     books: what all processes added to theirs in it, by the master's clock: a worker's facts arrive
     up to a second after they were made. open: sessions open at its end. cpu: of the busiest
-    generator process, % of a core; rss: bytes, all generator processes; None where not known.
+    process that holds chats, % of a core; rss: bytes, all processes of the run; None where not known.
+    memory: bytes of each process, by its name, as far as known.
     """
 
     start: float
@@ -34,6 +37,7 @@ class Window:
     books: Books
     cpu: float | None = None
     rss: int | None = None
+    memory: dict[str, int] = field(default_factory=dict)
 
 
 class WindowCutter:
@@ -54,9 +58,12 @@ class WindowCutter:
         """The window that ends now, given all books and each process's usage so far; `books` must not
         change afterwards."""
         added, length = books.since(self._before), now - self._start
-        busy = [(u.cpu_s - self._usage[who].cpu_s) / length for who, u in usage.items() if who in self._usage]
+        before = self._usage
+        busy = [used.cpu_s - before[who].cpu_s for who, used in usage.items() if who in before and who != MASTER]
         still = books.started - books.verdicts.total()
-        rss = sum(u.rss for u in usage.values()) if usage else None
-        window = Window(self._start, now, still, added, 100 * max(busy) if busy and length > 0 else None, rss)
+        memory = {who: u.rss for who, u in usage.items()}
+        rss = sum(memory.values()) if memory else None
+        cpu = 100 * max(busy) / length if busy and length > 0 else None
+        window = Window(self._start, now, still, added, cpu, rss, memory)
         self._start, self._before, self._usage = now, books, dict(usage)
         return window

@@ -8,8 +8,9 @@ import platform
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,10 +19,15 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.session.books import Books
 from chatload.session.record import COLUMNS, SessionRecord
 from chatload.session.timeline import Timeline
+from chatload.store.retention import Kept, Retention, fold
 from chatload.store.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
 from chatload.store.windows import Window
 
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
+_INSERT_WINDOW = "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_FOLDED = (
+    'INSERT INTO windows (rowid, start, "end", open, books, cpu, rss, memory) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+)
 _UPSERT_BOOKS = (
     "INSERT INTO books VALUES (?, ?, ?) "
     "ON CONFLICT (worker) DO UPDATE SET data = excluded.data, updated_at = excluded.updated_at"
@@ -34,13 +40,22 @@ class RunWriter:
     Usable from any thread, one call at a time. A write that fails raises ChatloadError.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float = 0.0) -> None:
+        """keep_windows_s: windows are left as they are for so long (see `Retention`); 0 is for ever."""
         self.path = path
         self._database = database
+        self._retention = Retention(keep_windows_s)
 
     @classmethod
-    def create(cls, run_dir: str | Path, settings: Mapping[str, Any], started_at: float | None = None) -> RunWriter:
-        """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default.
+    def create(
+        cls,
+        run_dir: str | Path,
+        settings: Mapping[str, Any],
+        started_at: float | None = None,
+        keep_windows_s: float = 0.0,
+    ) -> RunWriter:
+        """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default; keep_windows_s: for
+        so long windows are left as they are, 0 is for ever.
 
         Raises UsageError where a run is there already or the folder cannot be written.
         """
@@ -65,7 +80,7 @@ class RunWriter:
         }
         with _told(path):
             database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-            writer = cls(path, database)
+            writer = cls(path, database, keep_windows_s)
             writer._begin(facts)
         return writer
 
@@ -82,19 +97,18 @@ class RunWriter:
 
     def keep(
         self,
-        sessions: Iterable[SessionRecord | Mapping[str, Any]],
-        books: Mapping[str, Mapping[str, Any]],
+        rows: Iterable[Sequence[Any]],
+        books: Mapping[str, str],
         timelines: Iterable[Timeline] = (),
     ) -> None:
-        """Keep what came up since the last time, all or none of it: sessions that ended, the books so far of the
-        processes they are of (as of `Books.to_dict`, in place of their earlier ones), and how bad sessions came to
-        their end.
+        """Keep what came up since the last time, all or none of it: sessions that ended (as of `row`), the books so
+        far of the processes they are of (as of `Books.to_dict`, in JSON, in place of their earlier ones), and how bad
+        sessions came to their end.
 
         One transaction, so that books and sessions agree whenever the writer is killed.
         """
-        rows = [_row(record) for record in sessions]
         now = time.time()
-        of_processes = [(worker, json.dumps(of_it), now) for worker, of_it in books.items()]
+        of_processes = [(worker, of_it, now) for worker, of_it in books.items()]
         ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
         with self._transaction() as database:
             database.executemany(_INSERT, rows)
@@ -114,10 +128,18 @@ class RunWriter:
             database.execute(_UPSERT_BOOKS, (worker, data, time.time()))
 
     def add_windows(self, windows: Iterable[Window]) -> None:
-        """Keep windows that are over."""
-        rows = [(w.start, w.end, w.open, json.dumps(w.books.to_dict()), w.cpu, w.rss) for w in windows]
+        """Keep windows that are over; with them, in the same transaction, old ones are folded where it is time."""
         with self._transaction() as database:
-            database.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)", rows)
+            new = [
+                Kept(database.execute(_INSERT_WINDOW, _cells(window)).lastrowid or 0, window.start, window.end)
+                for window in windows
+            ]
+            groups = self._retention.due(new[-1].end) if new else []
+            for group in groups:
+                _fold(database, group)
+        self._retention.folded(groups)
+        for kept in new:
+            self._retention.add(kept)
 
     def add_timelines(self, timelines: Iterable[Timeline]) -> None:
         """Keep how bad sessions came to their end."""
@@ -174,14 +196,32 @@ class RunWriter:
                 raise
 
 
+#: One session as a row of the run file: its values in the order of COLUMNS.
+row: Callable[[SessionRecord], tuple[Any, ...]] = attrgetter(*COLUMNS)
+
+
 def _row(record: SessionRecord | Mapping[str, Any]) -> tuple[Any, ...]:
-    if isinstance(record, SessionRecord):
-        return tuple(getattr(record, name) for name in COLUMNS)
     try:
-        return _row(SessionRecord(**record))
+        return row(record if isinstance(record, SessionRecord) else SessionRecord(**record))
     except TypeError as error:
-        message = f"a session's facts cannot be kept ({error})"
-        raise ChatloadError(message, "do all processes run the same chatload?") from None
+        raise ChatloadError(f"a session's facts cannot be kept ({error})") from None
+
+
+def _cells(window: Window) -> tuple[Any, ...]:
+    books, memory = json.dumps(window.books.to_dict()), json.dumps(window.memory)
+    return window.start, window.end, window.open, books, window.cpu, window.rss, memory
+
+
+def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
+    """One window of these, in the row of the first."""
+    ends = group[0].row, group[-1].row
+    rows = database.execute("SELECT * FROM windows WHERE rowid BETWEEN ? AND ? ORDER BY rowid", ends).fetchall()
+    made = fold(
+        Window(start, end, still, Books.from_dict(json.loads(books)), cpu, rss, json.loads(memory))
+        for start, end, still, books, cpu, rss, memory in rows
+    )
+    database.execute("DELETE FROM windows WHERE rowid BETWEEN ? AND ?", ends)
+    database.execute(_INSERT_FOLDED, (ends[0], *_cells(made)))
 
 
 @contextmanager

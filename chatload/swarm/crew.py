@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+import orjson
 
 from chatload.session.books import Books
 from chatload.store.windows import Usage
+from chatload.swarm.wire import Handover
 
 #: A worker hands its facts over every second; one not heard of for so long (seconds) has fallen silent.
 SILENT_S = 5.0
@@ -16,19 +18,30 @@ class Crew:
     """Books and usage by process, as of what each handed over last. Instants: any monotonic clock, seconds."""
 
     def __init__(self) -> None:
-        self.books_by_worker: dict[str, Books] = {}
         self.usage: dict[str, Usage] = {}
         self.drained: set[str] = set()
+        #: When a session's end, or a worker's, was last heard of.
+        self.progressed = 0.0
+        self._handed: dict[str, str] = {}
+        self._read: dict[str, Books] = {}
+        self._total: Books | None = None
         self._heard: dict[str, float] = {}
         self._silent: set[str] = set()
 
-    def hear(self, worker: str, facts: Mapping[str, Any], now: float) -> bool:
+    def __len__(self) -> int:
+        return len(self._handed)
+
+    def hear(self, worker: str, facts: Handover, now: float) -> bool:
         """A worker handed its facts over; True where it had been silent."""
-        self.books_by_worker[worker] = Books.from_dict(facts["books"])
-        self.usage[worker] = Usage(*facts["usage"])
+        self._handed[worker] = facts.books
+        self._read.pop(worker, None)
+        self._total = None
+        self.usage[worker] = facts.usage
         self._heard[worker] = now
-        if facts["final"]:
+        if facts.final:
             self.drained.add(worker)
+        if facts.final or facts.sessions:
+            self.progressed = now
         was_silent = worker in self._silent
         self._silent.discard(worker)
         return was_silent
@@ -41,6 +54,8 @@ class Crew:
             if now - heard > SILENT_S and worker not in self._silent and worker not in self.drained
         ]
         self._silent.update(found)
+        for worker in found:
+            self.usage.pop(worker, None)
         return found
 
     def awaited(self, workers: Iterable[str]) -> set[str]:
@@ -49,17 +64,24 @@ class Crew:
 
     def lost(self) -> list[str]:
         """Whose last facts never came."""
-        return sorted(set(self.books_by_worker) - self.drained)
+        return sorted(set(self._handed) - self.drained)
 
     def silence_of(self, worker: str) -> str:
         """What is known of a worker that fell silent."""
-        books = self.books_by_worker[worker]
+        books = self._books_of(worker)
         still = books.started - books.verdicts.total()
         return f"worker {worker} fell silent with {still} sessions open, their state unknown"
 
     def total(self) -> Books:
-        """The books of all processes together."""
-        total = Books()
-        for books in self.books_by_worker.values():
-            total.merge(books)
-        return total
+        """The books of all processes together, not to be changed; worked out only where somebody asks."""
+        if self._total is None:
+            self._total = Books()
+            for worker in self._handed:
+                self._total.merge(self._books_of(worker))
+        return self._total
+
+    def _books_of(self, worker: str) -> Books:
+        books = self._read.get(worker)
+        if books is None:
+            books = self._read[worker] = Books.from_dict(orjson.loads(self._handed[worker]))
+        return books

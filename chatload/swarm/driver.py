@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gevent.event import Event
 
 from chatload.protocol.dialect import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
-from chatload.protocol.wire import WireResult
+from chatload.protocol.wire import WireRequest, WireResult
 from chatload.session.effects import Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
+from chatload.swarm.parking import Parking
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.transport import Transport
 
@@ -25,6 +26,11 @@ class Driver:
     leave: set when the run wants this chat to say goodbye; it ends waits at once.
     """
 
+    __slots__ = (
+        "_body", "_encoder", "_fields", "_leave", "_monitor", "_names", "_on_request", "_operation",
+        "_parking", "_reply", "_request", "_transport",
+    )  # fmt: skip
+
     def __init__(
         self,
         encoder: Encoder,
@@ -36,10 +42,17 @@ class Driver:
     ) -> None:
         self._encoder, self._names, self._transport = encoder, names, transport
         self._monitor, self._leave, self._on_request = monitor, leave, on_request
+        self._parking = Parking()
+        self._operation = ""
+        self._fields: Mapping[str, str] | None = None
+        self._request: WireRequest | None = None
+        self._body: bytes | None = None
+        self._reply: Reply | None = None
 
     def hold(self, session: ChatSession) -> None:
         """Hold one chat from RequestChat to its verdict; a kill in between leaves it cut off."""
         steps = session.steps()
+        self._leave.rawlink(self._told_to_leave)
         try:
             effect = next(steps)
             while True:
@@ -47,19 +60,24 @@ class Driver:
         except StopIteration:
             pass
         finally:
+            self._leave.unlink(self._told_to_leave)
             session.cut(time.monotonic())
 
+    def _told_to_leave(self, _: Event) -> None:
+        self._parking.wake()
+
     def _wait(self, wait: Wait) -> Result:
-        delay = wait.until - time.monotonic()
-        leaving = self._leave.wait(delay) if delay > 0 else self._leave.is_set()
-        return Woken(time.monotonic(), bool(leaving))
+        until, leave = wait.until, self._leave
+        now = time.monotonic()
+        while now < until and not leave.is_set():
+            self._parking.wait(until - now)
+            now = time.monotonic()
+        return Woken(now, leave.is_set())
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()
-        request = self._encoder.encode(send.operation, send.fields, send.content)
-        result = self._transport.call(request, send.timeout_s)
-        reader = read_file if send.operation == "FileDownload" else read
-        reply = reader(self._names, result, send.inherited)
+        result = self._transport.call(self._encoded(send), send.timeout_s)
+        reply = self._read(send, result)
         self._on_request(send.operation, result, reply)
         return Exchange(
             begun,
@@ -73,3 +91,23 @@ class Driver:
             self._leave.is_set(),
             result.resent,
         )
+
+    def _encoded(self, send: Send) -> WireRequest:
+        """The request; one refresh is like the other, so the last is kept for as long as its fields are the same."""
+        request = self._request
+        if request is None or send.fields is not self._fields or send.operation != self._operation:
+            request = self._encoder.encode(send.operation, send.fields, send.content)
+            self._request, self._fields, self._operation = request, send.fields, send.operation
+        return request
+
+    def _read(self, send: Send, result: WireResult) -> Reply:
+        """The reply; a server with nothing new to tell says it in the same bytes."""
+        if send.operation == "FileDownload":
+            return read_file(self._names, result)
+        if result.failure is not None or result.http_status != 200:
+            return read(self._names, result)
+        reply = self._reply
+        if reply is None or result.body != self._body:
+            reply = self._reply = read(self._names, result)
+            self._body = result.body
+        return reply

@@ -1,11 +1,11 @@
-"""The facts of one process, and how a worker's reach the master."""
+"""The facts of one process, until it hands them over."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any
 
+import orjson
 import psutil
 
 from chatload.session.books import Books
@@ -13,13 +13,16 @@ from chatload.session.lifecycle import ChatSession
 from chatload.session.record import SessionRecord
 from chatload.session.timeline import Timeline, Worst
 from chatload.store.windows import Usage
+from chatload.store.writer import row
+from chatload.swarm.wire import Handover
 
-#: A worker reports, and the run file is written, this often (seconds).
-FLUSH_S = 1.0
+#: A worker reports this often (seconds), and so the run file is written; a master writes it oftener, for what comes
+#: in has waited already.
+FLUSH_S, MASTER_WRITES_S = 1.0, 0.5
 
 
 class Facts:
-    """Books and finished sessions of this process; `take` hands the sessions on, once each."""
+    """Books and finished sessions of this process; `hand_over` gives the sessions away, once each."""
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
@@ -54,11 +57,10 @@ class Facts:
         """Seconds since the Unix epoch, by the monotonic clock: a step of the wall clock moves nothing of a run."""
         return self._epoch + time.monotonic()
 
-    def take(self) -> dict[str, Any]:
-        """What came up since the last call: rows of sessions that ended, timelines of the worst."""
+    def hand_over(self, final: bool) -> Handover:
+        """The books so far, and what came up since the last call: sessions that ended, timelines of the worst."""
         finished, self._finished = self._finished, []
         timelines, self._timelines = self._timelines, []
-        return {
-            "sessions": [record.to_dict() for record in finished],
-            "timelines": [timeline.to_dict() for timeline in timelines],
-        }
+        books = orjson.dumps(self.books.to_dict()).decode()
+        ends = [timeline.to_dict() for timeline in timelines]
+        return Handover([row(record) for record in finished], ends, books, self.usage(), final)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chatload.report.live import Moment, Phase
 from chatload.session.books import Books
-from chatload.session.record import Verdict
+from chatload.session.record import COLUMNS, Verdict
 from chatload.swarm.metrics import open_endpoint
 from chatload.swarm.web import add_tab
 
 if TYPE_CHECKING:
     from chatload.swarm.run import Run
+
+_VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
 
 
 class Course:
@@ -34,10 +36,10 @@ class Course:
         if self._phase == "running":
             self._phase = "stopping"
 
-    def saw(self, sessions: Iterable[Mapping[str, Any]]) -> None:
+    def saw(self, rows: Iterable[Sequence[Any]]) -> None:
         """These sessions are over."""
-        for row in sessions:
-            self._cut_off_confirmed += row["verdict"] == Verdict.CUT_OFF and bool(row["goodbye_confirmed"])
+        for row in rows:
+            self._cut_off_confirmed += row[_VERDICT] == Verdict.CUT_OFF and bool(row[_CONFIRMED])
 
     def end(self, run: Run) -> None:
         """Its facts are all in: what is shown from now on is what its files say."""

@@ -23,7 +23,8 @@ def refuse_beyond_limits(options: Namespace) -> None:
         return  # its workers are elsewhere, with limits of their own
     low, high = local_ports()
     machine = Machine(files_soft=soft, files_hard=hard, ports_low=low, ports_high=high)
-    wish = Wish(options.num_users or 1, processes if processes > 0 else os.cpu_count() or 1)
+    users = options.num_users or 1
+    wish = Wish(min(users, int(options.connections or 0) or users), processes if processes > 0 else os.cpu_count() or 1)
     for row in files(machine, wish):
         if row.state == "bad":
             raise UsageError(f"too few open files: {row.found}", row.change)

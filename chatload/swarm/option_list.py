@@ -57,6 +57,8 @@ def declare(add: Callable[..., Any]) -> None:
     add("--transport", "lean", "lean (fast, exact instants) or requests (for proxies).",
         choices=["lean", "requests"])  # fmt: skip
     add("--ca-file", "", "Authorities to believe in place of the system's, PEM.", metavar="FILE")
+    add("--connections", "0", "The chats of a process share so many connections, as behind a reverse proxy. 0: each "
+        "has its own.", metavar="N")  # fmt: skip
     add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
     add("--insecure", False, "Do not verify the server's certificate, for this run; its reports say so.",
         action="store_true")  # fmt: skip
@@ -79,6 +81,8 @@ def declare(add: Callable[..., Any]) -> None:
         "A run that meets it is given up with a chance of 5 %% at most.", metavar="EXPR", action=Listed)  # fmt: skip
     add("--prometheus-port", "0", "Serve metrics for Prometheus at this port. 0: do not.", metavar="PORT")
     add("--prometheus-host", "127.0.0.1", "The address --prometheus-port is opened on.", metavar="ADDRESS")
+    add("--keep-windows", "86400", "Windows older than this are folded together, the older the more; 0 keeps each. "
+        "Default 86400, a day.", metavar="S")  # fmt: skip
     add("--run-dir", "", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR")
 
 

@@ -19,6 +19,7 @@ from chatload.session.settings import SessionSettings
 from chatload.session.sweep import fractions_in, swept
 from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
+from chatload.store.retention import KEEP_S, LEAST_KEEP_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 from chatload.swarm.workload import OpenWorkload, make_open_workload
@@ -40,7 +41,7 @@ class Plan:
     """Everything the users of one process share. host: its URL without user and password. chats: stop
     once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
     thresholds. workload: how chats arrive, None where each user holds one after another. rules: its ceilings.
-    owner_agrees: to load on this host, wherever its name leads."""
+    owner_agrees: to load on this host, wherever its name leads. keep_windows_s: see `store.retention`."""
 
     host: str
     service: str
@@ -54,6 +55,7 @@ class Plan:
     workload: OpenWorkload | None = None
     rules: Rules = Rules()
     owner_agrees: bool = False
+    keep_windows_s: float = KEEP_S
 
 
 def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> Plan:
@@ -112,14 +114,29 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         settings=swept(settings, fractions_in(getattr(options, "sweep", ""))),
         chats=_whole(options, "chats"),
         seed=_whole(options, "chat_seed"),
-        open_transport=make_factory(options.transport, endpoint),
+        open_transport=make_factory(options.transport, endpoint, connections=_connections(options)),
         gate=make_gate(
             listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
         ),
         workload=_workload(options),
         rules=rules,
         owner_agrees=endpoint.admits is anywhere,
+        keep_windows_s=_keep_windows(options),
     )
+
+
+def _keep_windows(options: Namespace) -> float:
+    keep_s = float(_whole(options, "keep_windows"))
+    if 0 < keep_s < LEAST_KEEP_S:
+        raise UsageError(f"--keep-windows {keep_s:g} is under an hour", f"give {LEAST_KEEP_S:g} or more, or 0 for ever")
+    return keep_s
+
+
+def _connections(options: Namespace) -> int:
+    connections = _whole(options, "connections")
+    if connections and options.transport != "lean":
+        raise UsageError(f"--transport {options.transport} shares no connections", "leave --connections out")
+    return connections
 
 
 def _workload(options: Namespace) -> OpenWorkload | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -30,8 +31,12 @@ class ProgressLine:
         console = Console(file=stream, highlight=False, markup=False, emoji=False)
         if stream.isatty() and not console.is_dumb_terminal:
             self._bar = _Bar(console, bounded=bool(chats or run_time_s))
-        self._next = 0.0
+        self._began, self._next = time.monotonic(), 0.0
         self._unwritten = ""
+
+    def due(self) -> bool:
+        """Whether there is anything new to be seen of `show`."""
+        return self._bar is not None or time.monotonic() - self._began >= self._next
 
     def show(self, moment: Moment) -> None:
         """Show where the run is."""
@@ -43,7 +48,8 @@ class ProgressLine:
             return
         self._unwritten = fit(parts, _PLAIN_WIDTH)
         if moment.elapsed_s >= self._next:
-            self._next = moment.elapsed_s + _PLAIN_EVERY_S
+            # Asked once a second, not to the millisecond.
+            self._next = moment.elapsed_s + _PLAIN_EVERY_S - 0.5
             self._write()
 
     def close(self) -> None:

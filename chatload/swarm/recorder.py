@@ -1,14 +1,14 @@
-"""What a run writes down while it goes on: once a second, all that came up, in one synced transaction.
+"""What a run writes down while it goes on: all that came up, in one synced transaction, every second or oftener.
 
-A worker hands its facts over every second, and they are written within the next: at most 2 s of facts are at
-risk whatever is killed. Where nothing can be written any more (a full disk) recording stops and the run goes
-on: it says so loudly, then and in the end, and is not called good.
+A worker hands its facts over every second, and they are written within half of the next: at most 2 s of facts are at
+risk whatever is killed, also where a hundred workers' take some time to be written. Where nothing can be written any
+more (a full disk) recording stops and the run goes on: it says so loudly, then and in the end, and is not called good.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,10 @@ from gevent.lock import RLock
 from chatload.errors import ChatloadError
 from chatload.session.books import Books
 from chatload.session.timeline import Timeline, Worst
+from chatload.store.retention import KEEP_S
 from chatload.store.windows import Usage, WindowCutter
 from chatload.store.writer import RunWriter
+from chatload.swarm.wire import Handover
 
 log = logging.getLogger("chatload")
 #: The kind of incident that says that recording stopped before the run did.
@@ -34,23 +36,23 @@ class Recorder:
     def __init__(self, run_dir: Path, settings: Mapping[str, Any], clock: Callable[[], float]) -> None:
         """Raises UsageError where a run is there already or the folder cannot be written."""
         self.error: ChatloadError | None = None
-        self._writer = RunWriter.create(run_dir, settings)
+        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.get("keep_windows", KEEP_S))
         self._clock = clock
         self._cutter, self._worst = WindowCutter(clock()), Worst()
-        self._sessions: list[Mapping[str, Any]] = []
-        self._books: dict[str, Mapping[str, Any]] = {}
+        self._sessions: list[Sequence[Any]] = []
+        self._books: dict[str, str] = {}
         self._timelines: list[Timeline] = []
         self._lost = 0
         self._turn = RLock()
 
-    def take(self, worker: str, facts: Mapping[str, Any], books: Mapping[str, Any]) -> None:
-        """Facts of a process came in, with its books as they were then; they are written with the next `flush`."""
+    def take(self, worker: str, facts: Handover) -> None:
+        """Facts of a process came in; they are written with the next `flush`."""
         if self.error is not None:
-            self._lost += len(facts["sessions"])
+            self._lost += len(facts.sessions)
             return
-        self._sessions += facts["sessions"]
-        self._books[worker] = books
-        timelines = [Timeline.from_dict(data) for data in facts["timelines"]]
+        self._sessions += facts.sessions
+        self._books[worker] = facts.books
+        timelines = [Timeline.from_dict(data) for data in facts.timelines]
         self._timelines += [timeline for timeline in timelines if self._worst.admits(timeline)]
 
     def flush(self) -> None:
@@ -61,11 +63,11 @@ class Recorder:
         if books or sessions:
             self._try(len(sessions), self._writer.keep, sessions, books, timelines)
 
-    def cut_window(self, books: Books, usage: Mapping[str, Usage], last: bool = False) -> None:
-        """Write the window that ends now, where one does; last: in any case."""
+    def cut_window(self, books: Callable[[], Books], usage: Mapping[str, Usage], last: bool = False) -> None:
+        """Write the window that ends now, where one does; last: in any case. books: gives those of all processes."""
         now = self._clock()
         if last or self._cutter.due(now):
-            self._try(0, self._writer.add_windows, [self._cutter.cut(now, books, usage)])
+            self._try(0, self._writer.add_windows, [self._cutter.cut(now, books(), usage)])
 
     def note(self, kind: str, what: str) -> None:
         """Write down what happened to the run itself."""

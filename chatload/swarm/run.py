@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 import gevent
 from gevent.lock import RLock
@@ -23,7 +23,6 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
-from chatload.analysis.metrics import Facts as GateFacts
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.console import render
 from chatload.report.live import Moment
@@ -33,12 +32,16 @@ from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.reader import RunReader
-from chatload.store.windows import Usage
-from chatload.swarm.ceiling import Ceiling, refuse_above
+from chatload.store.windows import MASTER, Usage
+from chatload.swarm.breather import Breather
+from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
-from chatload.swarm.facts import FLUSH_S, Facts
+from chatload.swarm.endings import Endings
+from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
+from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
+from chatload.swarm.locust_options import remember_defaults
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login
 from chatload.swarm.machine import refuse_beyond_limits
@@ -47,31 +50,12 @@ from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
+from chatload.swarm.steering import Steering
+from chatload.swarm.tally import Tally
+from chatload.swarm.wire import DRAIN, DRAIN_GRACE_S, FACTS, Handover
 from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
-
-FACTS, DRAIN = "chatload-facts", "chatload-drain"
-#: How much longer than --stop-timeout the master waits for its workers' last facts (seconds).
-DRAIN_GRACE_S = 10.0
-#: A run whose arrivals are over ends when for so long no chat was open (seconds).
-_QUIET_S = 2.0
-
-
-class Steering(Protocol):
-    """What steers the load of a run, and has something of its own to say in the end."""
-
-    def begin(self, plan: Plan) -> Plan:
-        """A run begins by this plan; what it should go by instead. Raises UsageError."""
-
-    def settings(self) -> dict[str, Any]:
-        """What the run is to write down of it."""
-
-    def write(self, run_dir: Path) -> None:
-        """The run is over: write what was found into its folder. Raises UsageError."""
-
-    def report(self, run_dir: Path, stream: IO[str]) -> int:
-        """All is over: print what was found; gives the exit code. Raises UsageError."""
 
 
 class Run:
@@ -85,20 +69,25 @@ class Run:
         self.plan: Plan | None = None
         self.facts = Facts("local")
         self.monitor = StallMonitor(self._stalled)
+        self.tally = Tally(environment)
+        self.breather = Breather()
+        self._collector = Collector()
         self.run_dir: Path | None = None
         self.settings: dict[str, Any] = {}
         self.error: ChatloadError | None = None
         self.course = Course()
         self.steering: Steering | None = None
+        self.last_outputs: list[Callable[[], None]] = []
         self._recorder: Recorder | None = None
         self._crew = Crew()
         self._flusher: gevent.Greenlet | None = None
         self._progress: ProgressLine | None = None
-        self._ended = self._sources = self._quiet = 0
+        self._ended = self._sources = 0
         self._stop_asked = False
         self._stop_lock = RLock()
-        self._ceiling: Ceiling | None = None
+        self._endings: Endings | None = None
         if self.is_worker:
+            remember_defaults()
             self.runner.register_message(DRAIN, self._stop_worker, concurrent=True)
             self._lifeline = Lifeline(self.runner, self._orphaned)
             # Added after the runner's own, so run before it: the last facts go out before the worker's "quit",
@@ -136,12 +125,12 @@ class Run:
         worker = self.runner.client_id if self.is_worker else "local"
         self.facts = Facts(worker)
         self._crew, self._ended, self._stop_asked = Crew(), 0, False
-        self._sources = self._quiet = 0
+        self._sources = 0
         self.run_dir, self.error, self.course = None, None, Course()
         if not self.is_worker:
             self._tell_workers(options, self.plan)
             refuse_above(self.plan.rules, options.num_users or 1, self.plan.settings)
-            self._ceiling = Ceiling(self.plan.rules, time.monotonic())
+            self._endings = Endings(self.plan, time.monotonic())
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
             self.settings = run_settings(self.environment, self.plan)
             if self.steering is not None:
@@ -154,6 +143,7 @@ class Run:
         # of a second in which the chats would stand still at their end.
         inspect.stack()
         if not self.is_master:
+            self._collector.begin()
             self.monitor.start()
         if self.is_worker:
             self._lifeline.hold()
@@ -210,70 +200,63 @@ class Run:
     # -- facts on their way ----------------------------------------------------------------------
 
     def _flush_for_ever(self) -> None:
-        while self._flusher is gevent.getcurrent():
-            gevent.sleep(FLUSH_S)
-            if self._flusher is gevent.getcurrent():
-                self._flush()
-                forget_old(self.environment.stats)
+        due = began = time.monotonic()
+        writes_s = MASTER_WRITES_S if self.is_master else FLUSH_S
+        while True:
+            # By the clock, whatever a flush itself takes: what came in meanwhile is waiting.
+            due = max(due + writes_s, time.monotonic())
+            gevent.sleep(due - time.monotonic())
+            if self._flusher is not gevent.getcurrent():
+                return
+            if due - began < FLUSH_S - MASTER_WRITES_S / 2 and self._recorder is not None:
+                self._recorder.flush()
+                continue
+            began = due
+            self._flush()
+            forget_old(self.environment.stats)
+            self._collector.watch(self.facts.books.states.total())
 
     def _flush(self, final: bool = False) -> None:
         """Hand this process's facts on: a worker's to the master, others' into the run file."""
-        facts = {**self.facts.take(), "books": self.facts.books.to_dict(), "final": final}
-        facts["usage"] = self.facts.usage()
+        self.tally.flush()
         if self.is_worker:
-            self.runner.send_message(FACTS, facts)
+            self.runner.send_message(FACTS, self.facts.hand_over(final))
             return
         if self.is_master:
             self.runner.send_message(ALIVE)
             self._tell_silent()
         else:
-            self._crew.books_by_worker, self._crew.usage = {"local": self.facts.books}, {"local": facts["usage"]}
-            self._take("local", facts)
-        books = self.books()
+            self._take("local", self.facts.hand_over(final))
         if self._recorder is not None:
             self._recorder.flush()
-            self._recorder.cut_window(books, self._crew.usage, final)
-        if self._progress is not None:
+        # From here to the window nothing else runs, so that the books of all are worked out once at most.
+        if self._progress is not None and (final or self._progress.due()):
             self._progress.show(self.moment())
         if not final:
-            self._stop_at_ceiling(books)
-            self._abort_if_hopeless(books)
-            self._stop_if_over(books)
-
-    def _take(self, worker: str, facts: dict[str, Any]) -> None:
-        self.course.saw(facts["sessions"])
+            self._end_if_due()
         if self._recorder is not None:
-            self._recorder.take(worker, facts, facts["books"])
+            own = {MASTER: self.facts.usage()} if self.is_master else {}
+            self._recorder.cut_window(self.books, {**self.usage(), **own}, final)
+
+    def _take(self, worker: str, facts: Handover) -> None:
+        self.course.saw(facts.sessions)
+        if self._recorder is not None:
+            self._recorder.take(worker, facts)
 
     def _tell_silent(self) -> None:
         for worker in self._crew.fell_silent(time.monotonic()):
             log.warning("chatload: %s", self._crew.silence_of(worker))
             self._note("worker_silent", self._crew.silence_of(worker))
 
-    def _abort_if_hopeless(self, books: Books) -> None:
-        plan = self.plan
-        if plan is None or self._recorder is None or self._stop_asked or not plan.gate.abort_on:
+    def _end_if_due(self) -> None:
+        ending = None if self._endings is None else self._endings.look(self.books, time.monotonic())
+        if ending is None or self._stop_asked:
             return
-        why = plan.gate.abort(GateFacts(books, plan.settings.timeout_s))
-        if why:
-            log.warning("chatload: the run is ended early: %s", why)
-            self._note("aborted", why)
-            self._ask_to_stop()
-
-    def _stop_if_over(self, books: Books) -> None:
-        """A profile of arrivals has an end; the run's is that of its last chat."""
-        over = self.plan is not None and self.plan.workload is not None and self.plan.workload.over()
-        # Facts of what arrived last may still be on their way.
-        self._quiet = self._quiet + 1 if over and books.started == books.verdicts.total() else 0
-        if self._quiet * FLUSH_S > _QUIET_S:
-            self._ask_to_stop()
-
-    def _stop_at_ceiling(self, books: Books) -> None:
-        why = "" if self._ceiling is None else self._ceiling.exceeded(books, time.monotonic())
-        if why and not self._stop_asked:
-            log.warning("chatload: the run is stopped: %s", why)
-            self._note(CEILING, why)
-            self._ask_to_stop()
+        if ending.kind:
+            what = "the run is stopped" if ending.kind == CEILING else "the run is ended early"
+            log.warning("chatload: %s: %s", what, ending.why)
+            self._note(ending.kind, ending.why)
+        self._ask_to_stop()
 
     def _spoilt(self, error: ChatloadError) -> None:
         """Facts could not be written: the run goes on, and will not be called good."""
@@ -281,11 +264,17 @@ class Run:
         log.error("chatload: %s", error)
 
     def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
-        if self._crew.hear(msg.node_id, msg.data, time.monotonic()):
+        try:
+            facts = Handover.read(msg.data)
+        except ChatloadError as error:
+            if self.error is None:
+                self._spoilt(error)
+            return
+        if self._crew.hear(msg.node_id, facts, time.monotonic()):
             self._note("worker_back", f"worker {msg.node_id} is heard of again")
-        self._take(msg.node_id, msg.data)
+        self._take(msg.node_id, facts)
         if self.plan and self.plan.chats:
-            self._count_ended(len(msg.data["sessions"]))
+            self._count_ended(len(facts.sessions))
 
     def _count_ended(self, more: int) -> None:
         self._ended += more
@@ -304,8 +293,8 @@ class Run:
             self._recorder.note(kind, what)
 
     def books(self) -> Books:
-        """The books of all processes so far."""
-        return self._crew.total()
+        """The books of all processes so far, not to be changed."""
+        return self._crew.total() if self.is_master else self.facts.books.copy()
 
     def usage(self) -> dict[str, Usage]:
         """What each generator process has used: this one's as of now, a worker's as of its last facts."""
@@ -314,7 +303,7 @@ class Run:
     @property
     def processes(self) -> int:
         """Generator processes whose facts have come in."""
-        return len(self._crew.books_by_worker)
+        return len(self._crew) if self.is_master else int(self.run_dir is not None)
 
     def moment(self) -> Moment:
         """The run as it stands, for those who watch."""
@@ -328,9 +317,13 @@ class Run:
         if not self.is_master or self._recorder is None:
             return
         workers = set(self.runner.clients)
+        # As Locust does it a moment later. Until then it would deal all users anew whenever a worker goes or is late
+        # with its heartbeat: with a million of them a second of standing still each time, so that more are late.
+        self.runner._users_dispatcher = None
         self.runner.send_message(DRAIN)
         until = time.monotonic() + float(self.environment.stop_timeout or 0) + DRAIN_GRACE_S
-        while self._crew.awaited(workers) and time.monotonic() < until:
+        # The goodbyes of a million chats take longer to read than to say.
+        while self._crew.awaited(workers) and time.monotonic() < max(until, self._crew.progressed + DRAIN_GRACE_S):
             gevent.sleep(0.05)
 
     def _stop_worker(self, **_: Any) -> None:
@@ -345,9 +338,14 @@ class Run:
 
     def end(self) -> None:
         """test_stop: everyone has gone; hand over or write down what is left."""
+        with self._stop_lock:  # a signal to all processes has the master stop twice
+            self._end()
+
+    def _end(self) -> None:
         # Not killed: it may be writing.
         self._flusher = None
         self.monitor.stop()
+        self._collector.end()
         if self.is_worker:
             self._lifeline.let_go()
             self._flush(final=True)
@@ -382,9 +380,16 @@ class Run:
         os._exit(exit_codes.INVALID)
 
     def report(self, code: int) -> int:
-        """quit: print what came of it; returns the exit code, given Locust's own `code`."""
-        if self.run_dir is None or self.is_worker:
+        """quit: write and print what came of it; returns the exit code, given Locust's own `code`."""
+        if self.is_worker:
             return code
+        for write in self.last_outputs:
+            try:
+                write()
+            except ChatloadError as error:
+                self._spoilt(error)
+        if self.run_dir is None:
+            return code if self.error is None else exit_codes.INVALID
         try:
             with RunReader.open(self.run_dir) as reader:
                 summary = summarize(reader)

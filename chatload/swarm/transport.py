@@ -140,18 +140,24 @@ class Endpoint:
 
 
 def make_factory(
-    kind: str, endpoint: Endpoint, headers: Headers = (), clock: Clock = time.monotonic
+    kind: str, endpoint: Endpoint, headers: Headers = (), clock: Clock = time.monotonic, connections: int = 0
 ) -> Callable[[], Transport]:
-    """What opens a chat's transport. kind: "lean" or "requests"; headers go out with every request."""
+    """What opens a chat's transport. kind: "lean" or "requests"; headers go out with every request. connections: of
+    "lean", so many are shared by all chats; 0 is one for each chat."""
     fixed = endpoint.headers + headers
     if endpoint.tls:
         _ = endpoint.context  # an unreadable certificate file is found here, not in every chat
     if kind == "lean":
-        from chatload.swarm.lean import HeadBuilder, LeanTransport
+        from chatload.swarm.lean import Heads, LeanTransport
 
-        heads = HeadBuilder(endpoint, fixed)
+        heads = Heads(endpoint, fixed)
+        if connections:
+            from chatload.swarm.shared import Pool, SharedTransport
+
+            pool = Pool(connections)
+            return lambda: SharedTransport(endpoint, heads, pool, clock)
         return lambda: LeanTransport(endpoint, heads, clock)
-    if kind == "requests":
+    if kind == "requests" and not connections:
         from chatload.swarm.requests_transport import RequestsTransport
 
         return lambda: RequestsTransport(endpoint, fixed, clock)

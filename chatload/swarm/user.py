@@ -6,8 +6,8 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 from __future__ import annotations
 
 import logging
+import random
 import sys
-from random import Random
 from typing import Any
 
 import gevent
@@ -16,28 +16,22 @@ from locust import User, constant, events, task
 from locust.env import Environment
 
 from chatload.errors import ChatloadError
-from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
-from chatload.protocol.wire import WireResult
 from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options, signals
 from chatload.swarm.driver import Driver
 from chatload.swarm.live import attach
+from chatload.swarm.locust_html import LocustHtml
 from chatload.swarm.login import hide_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
+from chatload.swarm.user_count import count_quickly
 
 log = logging.getLogger("chatload")
 #: The users of one spawn start within this time (seconds), not in the same instant.
 PHASE_S = 1.0
-_GOOD = frozenset({Outcome.FINE, Outcome.ENDED})
 
 __all__ = ["ChatHolder", "ChatUser", "options"]
-
-
-class RequestFailed(Exception):
-    """A request that did not succeed; its text is one of a few constants, fit for statistics."""
 
 
 class ChatHolder(User):
@@ -50,6 +44,7 @@ class ChatHolder(User):
         super().__init__(environment)
         self.leave = Event()
         self._run = run_of(environment)
+        self._run.breather.breathe()
 
     def stop(self, force: bool = False) -> Any:
         """Locust wants this user gone: its chats say goodbye, or at once with `force`."""
@@ -64,22 +59,10 @@ class ChatHolder(User):
         run, names = self._run, plan.dialect.response
         transport = plan.open_transport()
         try:
-            Driver(plan.encoder, names, transport, run.monitor, self.leave, self._tell_locust).hold(session)
+            Driver(plan.encoder, names, transport, run.monitor, self.leave, run.tally.request).hold(session)
         finally:
             transport.close()
             run.session_ended(session)
-
-    def _tell_locust(self, operation: str, result: WireResult, reply: Reply) -> None:
-        """Keep Locust's statistics, web UI and other people's listeners right."""
-        sent = result.received_at if result.sent_at is None else result.sent_at
-        self.environment.events.request.fire(
-            request_type="CHAT",
-            name=operation,
-            response_time=(result.received_at - sent) * 1000,
-            response_length=len(result.body),
-            exception=None if reply.outcome in _GOOD else RequestFailed(f"{reply.outcome}: {reply.detail}"),
-            context={},
-        )
 
 
 class ChatUser(ChatHolder):
@@ -98,7 +81,7 @@ class ChatUser(ChatHolder):
         plan = run.plan
         if not self._begun:
             self._begun = True
-            if self.leave.wait(Random().uniform(0.0, PHASE_S)):
+            if self.leave.wait(random.uniform(0.0, PHASE_S)):
                 return
         session = None if plan is None or self.leave.is_set() else run.new_session()
         if plan is None or session is None:
@@ -114,6 +97,8 @@ def _fail(error: ChatloadError) -> None:
     raise SystemExit(error.exit_code)
 
 
+count_quickly()
+
 #: The quit event does not say whose it is.
 _environments: list[Environment] = []
 
@@ -123,7 +108,9 @@ def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
     signals.interrupt_main_only()
     hide_login(environment)
+    html = LocustHtml(environment)
     run = run_of(environment)
+    run.last_outputs.append(html.write)
     parsed: Any = environment.parsed_options
     if run.is_worker or parsed is None:
         return

@@ -275,14 +275,13 @@ class _Held:
 
 def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
-    inherited = send.inherited
     if isinstance(what, WireResult):
-        return read(_NAMES, what, inherited), False, False
+        return read(_NAMES, what), False, False
     if what.drop:
         closed = WireResult(0.0, 0.0, failure="connection", detail=Detail.CLOSED)
-        return read(_NAMES, closed, inherited), False, False
+        return read(_NAMES, closed), False, False
     if what.payload is not None and what.http_status == 200:
-        return parse_payload(_NAMES, what.payload, inherited), True, False
+        return parse_payload(_NAMES, what.payload), True, False
     raw = WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b"")
     reader = read_file if send.operation == "FileDownload" else read
-    return reader(_NAMES, raw, inherited), True, what.http_status in GATEWAY_STATUSES
+    return reader(_NAMES, raw), True, what.http_status in GATEWAY_STATUSES

@@ -21,7 +21,7 @@ from chatload.session.effects import Effect, Result
 from chatload.session.histogram import _GAMMA_LOG, _SMALLEST_S, Histogram
 from chatload.session.lifecycle import ChatSession
 from chatload.session.policy import EXACT, RTT_WINDOW
-from chatload.session.timeline import CONTACTS, Contact
+from chatload.session.timeline import CONTACTS
 from chatload.session.trail import Shares
 from chatload.session.widget import WidgetSession
 
@@ -118,7 +118,7 @@ class _Quiet(ChatSession):
         record.polls += done
         record.contacts += done
         for due, sent, over in calls[-CONTACTS:]:
-            self._recent.append(Contact(_POLL, due, sent, over, _FINE))
+            self._recent.add(_POLL, due, sent, over, _FINE)
         trail.shares, trail.stalled_s = Shares(), 0.0
         if ledger.full():
             ledger.close()

@@ -147,7 +147,12 @@ def _wrap_names() -> None:
 
 
 def _wrap_ports() -> None:
-    really = gevent.socket.socket.connect
+    for kind in (gevent.socket.socket, gevent.monkey.get_original("socket", "socket")):  # of one transport each
+        _wrap_connect(kind)
+
+
+def _wrap_connect(kind: Any) -> None:
+    really = kind.connect
 
     def connect(sock: Any, address: Any) -> Any:
         if len(address) == 2 and address[1] in _ports:
@@ -155,7 +160,7 @@ def _wrap_ports() -> None:
             sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, low_and_high)
         return really(sock, address)
 
-    gevent.socket.socket.connect = connect
+    kind.connect = connect
 
 
 def _answer(asked: dict[str, Any], monitor: StallMonitor) -> None:

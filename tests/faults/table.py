@@ -256,6 +256,9 @@ OURS = [
     Row("the wall clock is set", "an hour ahead, two hours back, and right again, during a run", (),
         ("completed", "cut_off"), test=REAL + "test_steps_of_the_wall_clock",
         rule="only the monotonic clock decides; instants in reports are the run's start plus it"),
+    Row("wall clocks are set in a distributed run", "the workers' ahead, the master's back, ten times a second", (),
+        "cut_off", test=REAL + "test_workers_whose_wall_clocks_are_set_ahead_and_a_masters_set_back",
+        rule="workers and master know of each other's life by the monotonic clock"),
     Row("the generator stands still", "the event loop is blocked for 4 s, twice the timeout", (), "dropped_late",
         "generator", invalid="the generator's own lateness could have caused n drops",
         test="tests/integration/test_blame_real.py::"

@@ -34,7 +34,7 @@ from tests.integration.processes import (
     summary_of,
 )  # fmt: skip
 from tests.integration.rawserver import OK, RawServer, answering
-from tests.integration.test_stopping import free_port, wait_for
+from tests.integration.test_stopping import free_port, ports, wait_for
 from tests.integration.wire import started
 
 pytestmark = pytest.mark.slow
@@ -80,6 +80,36 @@ def steps(environment, **_):
         global step
         for step in (3600.0, -7200.0, 0.0):
             gevent.sleep(1.2)
+
+    gevent.spawn(walk)
+"""
+
+
+AHEAD = """
+import time
+
+import gevent
+from locust import events
+from locust.runners import WorkerRunner
+
+from chatload.swarm.user import ChatUser
+
+
+class Customer(ChatUser):
+    pass
+
+
+really, ahead = time.time, 0.0
+time.time = lambda: really() + ahead
+
+
+@events.test_start.add_listener
+def steps(environment, **_):
+    def walk():
+        global ahead
+        while True:
+            gevent.sleep(0.1)
+            ahead += 3600.0 if isinstance(environment.runner, WorkerRunner) else -60.0
 
     gevent.spawn(walk)
 """
@@ -133,6 +163,24 @@ def test_steps_of_the_wall_clock(tmp_path):
     for row in rows:
         assert summary["started_at"] - 1 <= float(row[header.index("started_at")]) <= summary["ended_at"]
         assert summary["started_at"] - 1 <= float(row[header.index("ended_at")]) <= summary["ended_at"] + 1
+
+
+def test_workers_whose_wall_clocks_are_set_ahead_and_a_masters_set_back(tmp_path):
+    locustfile = tmp_path / "ahead.py"
+    locustfile.write_text(AHEAD)
+    with simulator("--flex-disconnect-timeout", "5", "--no-agents") as host:
+        run = locust(
+            host, tmp_path / "run", "-u", "15", "-r", "5", "-t", "6s", "--flex-disconnect-timeout", "5",
+            "--chat-length", "100", "--processes", "2", *ports(), locustfile=locustfile,
+        )  # fmt: skip
+        ledger = ledger_of(host)
+    assert run.returncode == 0, run.stdout + run.stderr
+    summary = summary_of(tmp_path / "run")
+    assert_balanced(summary)
+    # By Locust's own heartbeat each worker would have ended within a second, and its chats with it; and after the
+    # first second of the ramp no more users would have come.
+    assert summary["sessions"]["by_verdict"]["cut_off"] == summary["sessions"]["cut_off_confirmed"] == 15
+    assert all(row["ended_at"] - row["started_at"] > 1 for row in ledger)
 
 
 def test_a_restart_that_forgets_all_sessions(tmp_path):

@@ -268,6 +268,16 @@ def books_cell(text: str) -> None:
     dumped(made.to_dict())
 
 
+def memory_cell(text: str) -> None:
+    """Sizes that are taken are of processes with a name."""
+    try:
+        made = checks.memory(text)
+    except ValueError:
+        return
+    assert all(type(name) is str and type(size) is int and size >= 0 for name, size in made.items())
+    assert len(made) <= 1000
+
+
 def timeline_cell(text: str) -> None:
     """A timeline that is taken can be told."""
     from chatload.report.stories import headline, story
@@ -409,5 +419,6 @@ TARGETS: dict[str, Target] = {
     ),
     "books": Target(near(valid_books()).map(lambda value: dumped(value).decode("utf-8", "replace")), books_cell),
     "timeline": Target(near(valid_timeline()).map(lambda value: dumped(value).decode("utf-8", "replace")), timeline_cell),
+    "memory": Target(near({"master": 2**27, "w": 0}).map(lambda value: dumped(value).decode("utf-8", "replace")), memory_cell),
     "host": Target(st.tuples(WORDS, WORDS), host),
 }  # fmt: skip

@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,8 @@ def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
             *TIMEOUT,
             "--chat-length",
             "1000",
+            "--html",
+            str(tmp_path / "locust.html"),
             *more,
         )
         run = subprocess.Popen(
@@ -104,6 +108,18 @@ def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
     assert summary["sessions"]["by_verdict"]["cut_off"] == 30
     assert summary["sessions"]["cut_off_confirmed"] == 30
     assert {row["end_reason"] for row in ledger} == {"disconnected"}
+    # Locust's own page: not lost, and with the goodbyes, which it is too early for by itself.
+    assert "Disconnect" in (tmp_path / "locust.html").read_text()
+
+
+def test_a_page_of_locusts_that_cannot_be_written_loses_nothing_else(tmp_path):
+    with simulator(*TIMEOUT) as host:
+        run = locust(host, tmp_path / "run", "-u", "5", "-r", "5", "-t", "2s", *TIMEOUT, "--html", "/dev/full")
+    assert run.returncode == 3, run.stdout + run.stderr
+    assert run.stderr.count("/dev/full: cannot be written (No space left on device)") == 1
+    assert "Traceback" not in run.stderr and "books balance" in run.stdout
+    assert summary_of(tmp_path / "run")["sessions"]["started"] >= 5
+    assert (tmp_path / "run" / "junit.xml").exists() and Path("/dev/full").is_char_device()
 
 
 def test_master_and_worker_started_apart(tmp_path):
@@ -172,3 +188,24 @@ def wait_for(condition, seconds=30):
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.1)
+
+
+DRAINING = """
+from locust.env import Environment
+from chatload.swarm.run import Run
+environment = Environment()
+runner = environment.create_master_runner("127.0.0.1", 0)
+run, dealt_by = Run(environment), []
+run._recorder = runner._users_dispatcher = object()
+runner.send_message = lambda kind: dealt_by.append(runner._users_dispatcher)
+run.drain()
+print(dealt_by)
+"""
+
+
+def test_while_chats_say_goodbye_locust_deals_no_users_anew():
+    """With millions of them that would be a second of standing still for each worker that is late."""
+    run = subprocess.run(
+        [sys.executable, "-c", DRAINING], capture_output=True, text=True, env=ENV, timeout=60, check=False
+    )
+    assert run.stdout == "[None]\n", run.stderr

@@ -25,7 +25,7 @@ from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 from tests.integration.rawserver import OK, Peer, RawServer, answering, once
 
-KINDS = os.environ.get("CHATLOAD_TESTED_TRANSPORTS", "lean").split(",")
+KINDS = os.environ.get("CHATLOAD_TESTED_TRANSPORTS", "lean,shared").split(",")
 REFRESH = WireRequest("POST", "/chat/1/refresh", (("Content-Type", "text/plain"),), b"key=1")
 Opener = Callable[..., Transport]
 
@@ -35,7 +35,8 @@ def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     opened: list[Transport] = []
 
     def open_transport(url: str, **options: object) -> Transport:
-        opened.append(make_factory(request.param, Endpoint(url, **options))())  # type: ignore[arg-type]
+        kind, shares = ("lean", 1) if request.param == "shared" else (request.param, 0)
+        opened.append(make_factory(kind, Endpoint(url, **options), connections=shares)())  # type: ignore[arg-type]
         return opened[-1]
 
     yield open_transport

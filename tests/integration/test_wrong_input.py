@@ -27,6 +27,7 @@ def host():
         (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
         (("--chats", "many"), "--chats many is not a whole number"),
         (("--chats", "-1"), "--chats -1 is not a whole number"),
+        (("--keep-windows", "60"), "--keep-windows 60 is under an hour"),
     ],
 )
 def test_options(host, tmp_path, options, says):

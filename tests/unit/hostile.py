@@ -120,6 +120,8 @@ ALTERATIONS = {
     "a histogram that does not add up": (with_books('"count": 0', '"count": 9'),),
     "windows of text": ("UPDATE windows SET start = 'x'",),
     "windows backwards": ('UPDATE windows SET "end" = start - 5',),
+    "memory of text": ("UPDATE windows SET memory = '{\"master\": \"much\"}'",),
+    "memory of nobody": ("UPDATE windows SET memory = '[1]'",),
     "a timeline without contacts": ("UPDATE timelines SET data = '{}'",),
     "a timeline of text": ("UPDATE timelines SET data = replace(data, '45.0', '\"x\"')",),
     "an incident of bytes": ("UPDATE incidents SET what = x'1b'",),

@@ -24,14 +24,14 @@ HOUR = 3600.0
 WOBBLE = [1 + 0.001 * ((7 * i) % 11 - 5) for i in range(1000)]
 
 
-def window(at, latency_s, still=100, gap_s=10.0, rss=2**28, dropped=0):
+def window(at, latency_s, still=100, gap_s=10.0, rss=2**28, dropped=0, memory=None):
     books = Books()
     histogram = books.latency["GetMessages"] = type(books.gap)()
     for _ in range(30):
         histogram.add(latency_s)
         books.gap.add(gap_s)
     books.verdicts.update({"completed": 50 - dropped, "dropped_late": dropped})
-    return Window(at, at + 60, still, books, 10.0, rss)
+    return Window(at, at + 60, still, books, 10.0, rss, memory or {})
 
 
 def windows(hours=6.0, latency=lambda h: 0.1, **more):
@@ -60,6 +60,22 @@ def test_the_slope_is_per_hour_in_the_metrics_own_unit():
     assert row.slope == pytest.approx(0.012, rel=0.1) and row.low < 0.012 < row.high
     memory = named(drift(windows(rss=lambda h: int((300 + 5 * h) * 2**20))), "memory")
     assert memory.slope == pytest.approx(5.0, rel=0.01) and memory.drifts
+
+
+def test_each_process_has_a_slope_of_its_own_memory():
+    def sizes(h):
+        held = {"master": 150 * 2**20, "worker-a": int((300 + 5 * h) * 2**20), "worker-b": 300 * 2**20}
+        return held if h < 1 else {**held, "worker-late": 100 * 2**20} if h > 5.5 else held
+
+    found = drift(windows(memory=sizes))
+    of_memory = {row.metric: row for row in found.drifts if row.metric.startswith("memory")}
+    # A worker that came for the last twelfth of the run has too few blocks for a slope.
+    assert set(of_memory) == {"memory.master", "memory.worker-a", "memory.worker-b"}
+    assert [name for name, row in of_memory.items() if row.drifts] == ["memory.worker-a"]
+    grown = of_memory["memory.worker-a"]
+    assert grown.low <= 5.0 <= grown.high and grown.slope == pytest.approx(5.0, rel=0.01)
+    flat = of_memory["memory.worker-b"]
+    assert flat.low <= 0 <= flat.high and flat.level == pytest.approx(300)
 
 
 def test_what_is_sure_but_too_small_to_matter_is_not_claimed():

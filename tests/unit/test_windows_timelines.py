@@ -10,7 +10,7 @@ from chatload.session.histogram import RELATIVE_ERROR, Histogram
 from chatload.session.record import SessionRecord, Verdict
 from chatload.session.timeline import KEPT, Contact, Timeline, Worst, severity
 from chatload.store.reader import RunReader
-from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, Usage, WindowCutter
+from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, MASTER, Usage, WindowCutter
 from chatload.store.writer import RunWriter
 
 
@@ -71,8 +71,15 @@ def test_cpu_is_of_the_busiest_process_and_memory_of_all():
     cutter = WindowCutter(0.0)
     assert cutter.cut(1.0, Books(), {"a": Usage(0.5, 10)}).cpu is None
     window = cutter.cut(3.0, Books(), {"a": Usage(0.9, 10), "b": Usage(9.0, 5)})
-    assert (window.cpu, window.rss) == (pytest.approx(20.0), 15)
+    assert (window.cpu, window.rss, window.memory) == (pytest.approx(20.0), 15, {"a": 10, "b": 5})
     assert cutter.cut(4.0, Books(), {"a": Usage(1.0, 10), "b": Usage(9.8, 5)}).cpu == pytest.approx(80.0)
+
+
+def test_a_masters_memory_counts_and_its_cpu_does_not():
+    cutter = WindowCutter(0.0)
+    cutter.cut(1.0, Books(), {"a": Usage(0.0, 10), MASTER: Usage(0.0, 7)})
+    window = cutter.cut(2.0, Books(), {"a": Usage(0.25, 10), MASTER: Usage(0.9, 7)})
+    assert (window.cpu, window.rss, window.memory) == (pytest.approx(25.0), 17, {"a": 10, MASTER: 7})
 
 
 def test_only_the_worst_of_each_kind_are_admitted():
@@ -105,6 +112,7 @@ def test_windows_and_timelines_are_kept_in_the_run(tmp_path):
     with RunReader.open(tmp_path / "run") as reader:
         (window,) = reader.windows()
         assert (window.start, window.end, window.open, window.cpu, window.rss) == (10.0, 11.0, 3, None, 7)
+        assert window.memory == {"a": 7}
         assert window.books.started == 3
         first, second = reader.timelines()
     assert (first.chat_id, second.severity_s) == ("worst", 1.0)

@@ -38,7 +38,14 @@ def hold():
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory, hold):
     run_dir = tmp_path_factory.mktemp("fit") / "run"
-    record(run_dir, ("fixed", TIMEOUT, 2.0), faults=FAULTS, agent_leaves_chance=0.3, agent_leaves_after_s=(5.0, 20.0))
+    record(
+        run_dir,
+        ("fixed", TIMEOUT, 2.0),
+        faults=FAULTS,
+        users=180,
+        agent_leaves_chance=0.3,
+        agent_leaves_after_s=(5.0, 20.0),
+    )
     return fitted_to(run_dir, hold)
 
 
@@ -49,7 +56,7 @@ def test_what_was_put_in_is_found(fitted):
     assert dict(fitted.conditions.stretches[0].odds["SendMessage"].failures).get("http_error") is None
     ((start, end),) = fitted.incidents
     assert (start, end) == (pytest.approx(100.0, abs=0.5), pytest.approx(106.5, abs=0.5))
-    assert len(fitted.starts) == 60 and fitted.stop_at == pytest.approx(160.0, abs=1.0)
+    assert len(fitted.starts) == 180 and fitted.stop_at == pytest.approx(160.0, abs=1.0)
     leaving = fitted.conditions.agents.leaving
     before = sum(chance for age, chance in leaving if age < 4.0)
     assert before < 0.3 * max(chance for _, chance in leaving)
@@ -114,7 +121,7 @@ def test_the_result_does_not_depend_on_how_many_processes_hold_them(fitted, hold
 
 def test_longer_round_trips_are_felt(fitted, hold):
     policy = make_policy("fixed", TIMEOUT, 2.0)
-    asked = [Question(n, policy, 60.0, 100, growth) for n, growth in ((6000, 1.0), (6000, 10.0))]
+    asked = [Question(n, policy, 60.0, 100, growth) for n, growth in ((18000, 1.0), (18000, 10.0))]
     as_measured, grown = (predict(fitted, question, hold) for question in asked)
     assert as_measured.latency_factor == 1.0 and grown.latency_factor == pytest.approx(100.0)
     assert grown.margins_s["p50"] < as_measured.margins_s["p50"] - 0.5

@@ -110,7 +110,7 @@ class FullServer(Solo):
             self.service, self.chat = ChatService(config), True
         fields = request.fields
         answer = self.service.process(at, request.operation, fields.get("chat_id"), fields)
-        return parse_payload(ResponseNames(), answer.payload, request.inherited)
+        return parse_payload(ResponseNames(), answer.payload)
 
 
 @pytest.mark.parametrize("dropped_answer", ["0/true", "2"])

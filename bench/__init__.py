@@ -1,0 +1,1 @@
+"""The benchmark: chatload beside other load generators. See docs/bench.md."""

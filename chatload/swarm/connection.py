@@ -1,0 +1,260 @@
+"""One connection to the service on gevent's loop, without what a socket of gevent's costs for each read.
+
+A watcher stays on the connection for as long as it lives: it wakes the greenlet that waits for an answer, and where
+nobody waits it tells that the server closed, or sent what nobody asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
+from typing import Any
+
+import gevent
+from gevent import get_hub, monkey, socket
+from gevent.ssl import MemoryBIO
+
+from chatload.protocol.wire import Detail
+from chatload.swarm.http_answer import CallFailed
+from chatload.swarm.local_ports import LocalPorts
+from chatload.swarm.parking import Parking
+from chatload.swarm.transport import Endpoint
+
+_PlainSocket: Any = monkey.get_original("socket", "socket")
+_READ, _WRITE = 1, 2
+_RECV_BYTES = 16 * 1024
+_SSL_ERROR_EOF = 8
+_ports = LocalPorts()
+
+
+class NothingSentError(Exception):
+    """The first send was refused: no byte of the request left. Its cause says why."""
+
+
+class Connection:
+    """A connection, open. Not for two greenlets at once.
+
+    busy: a call is under way, and what comes in is its answer.
+    """
+
+    __slots__ = ("_good", "_parking", "_sock", "_tls", "_watched", "_watcher", "busy")
+
+    def __init__(self, sock: Any, tls: _Tls | None) -> None:
+        """sock: connected, non-blocking, and not of gevent's."""
+        self._sock, self._tls = sock, tls
+        self._parking = Parking()
+        self._good = self._watched = self.busy = True
+        self._watcher: Any = get_hub().loop.io(sock.fileno(), _READ)
+        self._watcher.start(self._readable)
+
+    def close(self) -> None:
+        """Close it."""
+        self._good = False
+        self._watcher.stop()
+        self._sock.close()
+
+    def is_good(self) -> bool:
+        """Whether a connection that idles may be used: anything to read means that it may not, be it the end or
+        bytes nobody asked for. Looking sends nothing, so opening another is no resend."""
+        if self._good:
+            try:
+                self._good = self.take() is None
+            except OSError:
+                self._good = False
+        return self._good
+
+    def send(self, message: bytes, deadline: float) -> None:
+        """Send all of it. Raises OSError, and NothingSentError where not a byte left."""
+        tls = self._tls
+        if tls is not None:
+            message = tls.sealed(message)
+        try:
+            count = self._sock.send(message)
+        except BlockingIOError:
+            count = 0
+        except OSError as error:
+            if tls is not None:
+                raise  # a part of the record may have left
+            raise NothingSentError from error
+        if count < len(message):
+            self._send_rest(memoryview(message)[count:], deadline)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until there is something to read, so long at most; whether there is."""
+        if not self._watched:
+            self._watched = True
+            self._watcher.start(self._readable)
+        return self._parking.wait(seconds)
+
+    def take(self) -> bytes | None:
+        """What has come in: b"" is the end, None nothing yet. Raises OSError."""
+        try:
+            data: bytes = self._sock.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return None
+        return data if self._tls is None else self._tls.opened(data)
+
+    def handshake(self, deadline: float) -> None:
+        """Begin TLS; raises OSError."""
+        tls = self._tls
+        assert tls is not None
+        while True:
+            done = tls.shake()
+            if message := tls.to_send():
+                self._send_rest(memoryview(message), deadline)
+            if done:
+                return
+            while (data := self._recv_raw()) is None:
+                if not self.wait(_left(deadline)):
+                    raise TimeoutError
+            tls.came(data)
+
+    def _recv_raw(self) -> bytes | None:
+        try:
+            data: bytes = self._sock.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return None
+        return data
+
+    def _send_rest(self, rest: memoryview, deadline: float) -> None:
+        while rest:
+            with suppress(BlockingIOError):
+                rest = rest[self._sock.send(rest) :]
+                continue
+            _wait_writable(self._sock, deadline)
+
+    def _readable(self) -> None:
+        if self._parking.taken:
+            self._parking.wake()
+        elif self.busy or not self.is_good():
+            self._watched = False  # or the loop would spin on what nobody reads yet
+            self._watcher.stop()
+
+
+class _Tls:
+    """TLS between bytes and bytes."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._incoming, self._outgoing = MemoryBIO(), MemoryBIO()
+        self._object = endpoint.context.wrap_bio(self._incoming, self._outgoing, server_hostname=endpoint.host)
+
+    def shake(self) -> bool:
+        """Go on with the handshake; whether it is done."""
+        try:
+            self._object.do_handshake()
+        except SSLWantReadError:
+            return False
+        return True
+
+    def to_send(self) -> bytes:
+        """What is to be sent now."""
+        return bytes(self._outgoing.read())
+
+    def sealed(self, message: bytes) -> bytes:
+        """The message as it is to be sent."""
+        self._object.write(message)
+        return bytes(self._outgoing.read())
+
+    def came(self, data: bytes) -> None:
+        """Take in what was received; b"" is the end."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def opened(self, data: bytes) -> bytes | None:
+        """What was received, opened: None where it was not for us to read, b"" at the end."""
+        self.came(data)
+        parts: list[bytes] = []
+        while True:
+            try:
+                part = self._object.read(_RECV_BYTES)
+            except SSLWantReadError:
+                return b"".join(parts) if parts else None
+            except SSLZeroReturnError:
+                part = b""
+            except SSLError as error:
+                # Cut off without a goodbye: what HTTP makes of that is its own matter.
+                if error.args[0] != _SSL_ERROR_EOF:
+                    raise
+                part = b""
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+
+
+def connect(endpoint: Endpoint, timeout_s: float) -> Connection:
+    """A new connection, ready to send, within timeout_s seconds in all. Raises OSError and CallFailed."""
+    limit = gevent.Timeout(max(timeout_s, 0.001))
+    limit.start()
+    try:
+        return _to_first_that_answers(endpoint, timeout_s)
+    except gevent.Timeout as other:
+        if other is not limit:
+            raise
+        endpoint.doubt()
+        raise CallFailed("timeout", Detail.CONNECTING) from None
+    except OSError:
+        endpoint.doubt()
+        raise
+    except UnicodeError:
+        raise CallFailed("connection", Detail.NAME) from None
+    finally:
+        limit.close()
+
+
+def _to_first_that_answers(endpoint: Endpoint, timeout_s: float) -> Connection:
+    addresses = endpoint.addresses()
+    problem: OSError = OSError("no address")
+    for family, kind, proto, _, address in addresses:
+        deadline = time.monotonic() + timeout_s / len(addresses)
+        try:
+            sock = _PlainSocket(family, kind, proto)
+        except OSError as error:
+            problem = error
+            continue
+        connection: Connection | None = None
+        try:
+            _connect(sock, address, deadline)
+            connection = Connection(sock, _Tls(endpoint) if endpoint.tls else None)
+            if endpoint.tls:
+                connection.handshake(deadline)
+            return connection
+        except BaseException as error:
+            (sock if connection is None else connection).close()
+            if not isinstance(error, OSError):
+                raise
+            problem = error
+    raise problem
+
+
+def _connect(sock: Any, address: Any, deadline: float) -> None:
+    sock.setblocking(False)
+    try:
+        _ports.connect(sock, address)
+    except BlockingIOError:
+        _wait_writable(sock, deadline)
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number)) from None
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _wait_writable(sock: Any, deadline: float) -> None:
+    """Wait until it may be written to; raises TimeoutError."""
+    loop = get_hub().loop
+    ready, parking = loop.io(sock.fileno(), _WRITE), Parking()
+    ready.start(parking.wake)
+    try:
+        if not parking.wait(_left(deadline)):
+            raise TimeoutError
+    finally:
+        ready.stop()
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,63 @@
+"""Connections that chats share, as they do behind a reverse proxy: a chat has one for each call only."""
+
+from __future__ import annotations
+
+import time
+
+from gevent.lock import BoundedSemaphore
+
+from chatload.protocol.wire import Detail, WireRequest, WireResult
+from chatload.swarm.connection import Connection
+from chatload.swarm.lean import Heads, LeanTransport
+from chatload.swarm.transport import Clock, Endpoint
+
+
+class Pool:
+    """At most `most` connections; a call that finds none free waits its turn."""
+
+    def __init__(self, most: int) -> None:
+        self._turns = BoundedSemaphore(most)
+        self._idle: list[Connection] = []
+
+    def enter(self, timeout_s: float) -> bool:
+        """Wait for a turn, so long at most; whether it came. Then `leave` has to be called."""
+        return bool(self._turns.acquire(timeout=timeout_s))
+
+    def kept(self) -> Connection | None:
+        """The connection that was used last, None where there is none to use again."""
+        return self._idle.pop() if self._idle else None
+
+    def leave(self, connection: Connection | None) -> None:
+        """The turn is over. connection: one that can be used again."""
+        if connection is not None:
+            self._idle.append(connection)
+        self._turns.release()
+
+
+class SharedTransport(LeanTransport):
+    """The lean transport of one chat, over connections that it shares with others (see Transport).
+
+    Cookies stay the chat's own. What a call waits for its turn counts as connecting.
+    """
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, endpoint: Endpoint, heads: Heads, pool: Pool, clock: Clock = time.monotonic) -> None:
+        super().__init__(endpoint, heads, clock)
+        self._pool = pool
+
+    def call(self, request: WireRequest, timeout_s: float) -> WireResult:
+        """Send the request and read its answer within timeout_s seconds in all, its turn included."""
+        begun = self._clock()
+        if not self._pool.enter(timeout_s):
+            now = self._clock()
+            return WireResult(None, now, now - begun, failure="timeout", detail=Detail.CONNECTING)
+        waited_s = self._clock() - begun
+        self._connection = self._pool.kept()
+        try:
+            result = super().call(request, timeout_s - waited_s)
+        finally:
+            connection, self._connection = self._connection, None
+            self._pool.leave(connection)
+        result.connect_s += waited_s
+        return result

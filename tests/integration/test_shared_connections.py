@@ -1,0 +1,68 @@
+"""Chats over connections they share: as many as there are, each chat's own cookies, and a wait in line that counts."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+import pytest
+
+from chatload.protocol.wire import WireRequest
+from chatload.swarm.transport import Endpoint, make_factory
+from tests.integration.processes import assert_balanced, locust, simulator, summary_of
+from tests.integration.rawserver import OK, RawServer
+
+pytestmark = pytest.mark.slow
+
+REFRESH = WireRequest("POST", "/chat/1/refresh", (("Content-Type", "text/plain"),), b"key=1")
+
+
+def _slowly(seconds):
+    def script(peer, _):
+        while peer.read():
+            time.sleep(seconds)
+            peer.send(OK)
+
+    return script
+
+
+def test_many_chats_take_turns_on_few_connections():
+    with RawServer(_slowly(0.02)) as server:
+        opened = make_factory("lean", Endpoint(server.url), connections=3)
+        calls = [gevent.spawn(opened().call, REFRESH, 5.0) for _ in range(30)]
+        results = [call.get(timeout=10) for call in calls]
+    assert {result.http_status for result in results} == {200}
+    assert server.connections == 3
+    # The last of ten in a line waited nine times, and says so.
+    assert max(result.connect_s for result in results) > 0.15
+
+
+def test_no_turn_in_time_is_a_failure_before_anything_was_sent():
+    with RawServer(_slowly(0.5)) as server:
+        opened = make_factory("lean", Endpoint(server.url), connections=1)
+        calls = [gevent.spawn(opened().call, REFRESH, 0.3) for _ in range(3)]
+        results = [call.get(timeout=10) for call in calls]
+    assert [result.failure for result in results] == ["timeout"] * 3
+    assert sum(result.sent_at is None for result in results) == 2
+
+
+def test_a_run_over_shared_connections_says_so(tmp_path):
+    with simulator("--flex-disconnect-timeout", "5") as host:
+        run = locust(
+            host, tmp_path / "run", "-u", "40", "-r", "40", "-t", "4s", "--flex-disconnect-timeout", "5",
+            "--refresh-interval", "1", "--connections", "4",
+        )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    summary = summary_of(tmp_path / "run")
+    assert_balanced(summary)
+    assert summary["sessions"]["started"] >= 40
+    assert "shared 4 connections" in run.stdout
+
+
+def test_the_requests_transport_shares_none(tmp_path):
+    run = locust(
+        "http://127.0.0.1:9", tmp_path / "run", "-u", "1", "--flex-disconnect-timeout", "5", "--transport", "requests",
+        "--connections", "4",
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert "--transport requests shares no connections; leave --connections out" in run.stderr

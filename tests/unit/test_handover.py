@@ -1,0 +1,194 @@
+"""What workers hand over, as Locust sends it, is at the master what they had."""
+
+import json
+from types import SimpleNamespace
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatload.analysis.gate import make_gate
+from chatload.errors import ChatloadError
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.rules import Rules
+from chatload.session.books import Books
+from chatload.session.effects import Exchange
+from chatload.session.record import COLUMNS, SessionRecord
+from chatload.session.timeline import Contact, Timeline
+from chatload.store.reader import RunReader
+from chatload.store.writer import RunWriter
+from chatload.swarm.crew import SILENT_S, Crew
+from chatload.swarm.endings import Ending, Endings
+from chatload.swarm.facts import FLUSH_S, Facts
+from chatload.swarm.wire import Handover
+
+SECONDS = st.floats(0.0, 1e3)
+OPERATIONS = st.sampled_from(("GetMessages", "SendMessage"))
+DEEDS = st.one_of(
+    st.tuples(st.just("request"), OPERATIONS, st.sampled_from(list(Outcome)), SECONDS),
+    st.tuples(st.just("session"), st.sampled_from(("completed", "dropped_late")), st.sampled_from(("", "network"))),
+    st.tuples(st.just("moved"), st.sampled_from(("", "held")), st.sampled_from(("", "leaving"))),
+    st.tuples(st.just("arrived"), st.none() | SECONDS),
+    st.tuples(st.just("stall"), SECONDS),
+    st.tuples(st.just("refreshed"), SECONDS, SECONDS),
+)  # fmt: skip
+#: Who did something, and what; or None: hands over. Or -1: the master asks for the total.
+STEPS = st.lists(st.tuples(st.integers(0, 2), st.none() | DEEDS) | st.just((-1, None)), max_size=80)
+
+
+def done(books, kind, *what):
+    if kind == "request":
+        operation, outcome, took = what
+        books.sent[operation] += 1
+        books.request(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
+    elif kind == "session":
+        books.started += 1
+        books.session(SessionRecord(verdict=what[0], blame=what[1]))
+    elif kind == "refreshed":
+        books.lateness.add(what[0])
+        books.gap.add(what[1])
+    else:
+        getattr(books, kind)(*what)
+
+
+def sent(facts, final=False):
+    """Through Locust's own packing (locust/rpc/protocol.py)."""
+    packed = msgpack.dumps(("chatload-facts", facts.hand_over(final), facts.worker))
+    return Handover.read(msgpack.loads(packed, raw=False, strict_map_key=False)[1])
+
+
+@given(STEPS)
+def test_any_handovers_of_any_workers_make_their_own_books_together(steps):
+    workers, crew, handed = [Facts(name) for name in "abc"], Crew(), {}
+    for number, deed in [*steps, (0, None), (1, None), (2, None), (-1, None)]:
+        if number < 0:
+            expected = Books()
+            for books in handed.values():
+                expected.merge(books)
+            assert crew.total().to_dict() == expected.to_dict()
+        elif deed is None:
+            crew.hear(workers[number].worker, sent(workers[number]), 0.0)
+            # In the order in which the master adds up: sums of floats depend on it.
+            handed[number] = workers[number].books.copy()
+        else:
+            done(workers[number].books, *deed)
+    assert len(crew) == 3
+
+
+def test_a_total_once_given_stays_as_it_was():
+    crew, facts = Crew(), Facts("a")
+    facts.books.started = 1
+    crew.hear("a", sent(facts), 0.0)
+    first = crew.total()
+    facts.books.started = 5
+    crew.hear("a", sent(facts), 1.0)
+    assert (first.started, crew.total().started) == (1, 5)
+
+
+FULL = SessionRecord("c1", "dropped_late", "network", "why", 1.0, 9.5, 5, 6, 1, 1.5, None, "timeout", True, 0.1, True)
+LINE = Timeline(
+    "c1",
+    "dropped_late",
+    "network",
+    "why",
+    2.0,
+    7.0,
+    0.0,
+    0.5,
+    {"server": 2.7},
+    [Contact("GetMessages", 1, None, 2, "2")],
+)
+
+
+def ended(record, timeline=None):
+    return SimpleNamespace(record=record, timeline=lambda: timeline)
+
+
+def test_rows_and_timelines_are_written_as_they_were_and_once(tmp_path):
+    facts = Facts("w1")
+    facts.ended(ended(FULL, LINE))
+    facts.books.started = 1
+    facts.books.session(FULL)
+    first, second = sent(facts), sent(facts, final=True)
+    assert not second.sessions and not second.timelines and second.final and second.usage.rss > 0
+    with RunWriter.create(tmp_path, {}) as writer:
+        writer.keep(first.sessions, {"w1": first.books}, [Timeline.from_dict(data) for data in first.timelines])
+    with RunReader.open(tmp_path) as reader:
+        assert list(reader.sessions()) == [FULL] and FULL.worker == "w1"
+        assert reader.timelines() == [LINE]
+        assert reader.books().to_dict() == facts.books.to_dict()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"sessions": [], "timelines": [], "books": {}, "final": False, "usage": [0.0, 0]},
+        [[["c1"] * (len(COLUMNS) - 1)], [], "{}", [0.0, 0], False],
+        [[], [], "{}", [0.0], False],
+        None,
+    ],
+)
+def test_facts_of_another_version_are_told_from_ours(data):
+    with pytest.raises(ChatloadError, match="the same chatload"):
+        Handover.read(data)
+
+
+def test_a_worker_that_falls_silent_is_named_once_with_its_open_sessions():
+    crew, facts = Crew(), Facts("a")
+    facts.books.started = 7
+    facts.books.verdicts["completed"] = 3
+    crew.hear("a", sent(facts), 100.0)
+    assert not crew.fell_silent(100.0 + SILENT_S)
+    assert crew.fell_silent(100.1 + SILENT_S) == ["a"] and not crew.fell_silent(200.0)
+    assert "with 4 sessions open" in crew.silence_of("a")
+    assert crew.lost() == ["a"] and not crew.awaited(["a"])
+    assert crew.hear("a", sent(facts, final=True), 300.0), "it had been silent"
+    assert not crew.lost()
+
+
+def test_progress_is_a_session_that_ended_or_a_worker_that_did():
+    crew, facts = Crew(), Facts("a")
+    crew.hear("a", sent(facts), 1.0)
+    assert crew.progressed == 0.0, "only a sign of life"
+    facts.ended(ended(FULL))
+    crew.hear("a", sent(facts), 2.0)
+    assert crew.progressed == 2.0
+    crew.hear("a", sent(facts, final=True), 3.0)
+    assert crew.progressed == 3.0
+
+
+def plan(rules=Rules(), abort_on=(), over=None):
+    workload = None if over is None else SimpleNamespace(over=lambda: over)
+    settings = SimpleNamespace(timeout_s=45.0)
+    return SimpleNamespace(rules=rules, gate=make_gate((), abort_on), workload=workload, settings=settings)
+
+
+def asked_never():
+    raise AssertionError("nobody needs the books of all")
+
+
+def test_a_run_that_nothing_ends_never_adds_its_books_up():
+    assert Endings(plan(), 0.0).look(asked_never, 1.0) is None
+    assert Endings(plan(over=False), 0.0).look(asked_never, 1.0) is None
+
+
+def test_what_ends_a_run():
+    books = Books()
+    books.started, books.verdicts["failed"] = 11, 1
+    assert Endings(plan(Rules(max_sessions=9)), 0.0).look(lambda: books, 1.0).kind == "ceiling"
+    assert Endings(plan(Rules(max_sessions=10)), 0.0).look(lambda: books, 1.0) is None
+    assert Endings(plan(abort_on=("failed.count < 1",)), 0.0).look(lambda: books, 1.0).kind == "aborted"
+    assert Endings(plan(abort_on=("failed.count < 2",)), 0.0).look(lambda: books, 1.0) is None
+    endings = Endings(plan(over=True), 0.0)
+    assert endings.look(lambda: books, 1.0) is None, "ten chats are open"
+    books.verdicts["completed"] = 10
+    looks = [endings.look(lambda: books, second * FLUSH_S) for second in range(3)]
+    assert looks == [None, None, Ending()]
+
+
+def test_books_are_json_that_the_run_file_has_always_had():
+    facts = Facts("a")
+    facts.books.gap.add(0.25)
+    assert json.loads(facts.hand_over(False).books) == json.loads(json.dumps(facts.books.to_dict()))

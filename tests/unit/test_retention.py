@@ -1,0 +1,137 @@
+"""Old windows are folded together: what is kept of a long run stays bounded, and says the same."""
+
+import itertools
+import sqlite3
+from random import Random
+
+import pytest
+
+from chatload.analysis.drift import find_drift, steady_part
+from chatload.errors import ChatloadError
+from chatload.session.books import Books
+from chatload.store.reader import RunReader
+from chatload.store.retention import Kept, Retention, width
+from chatload.store.windows import COARSE_S, Usage, WindowCutter
+from chatload.store.writer import RunWriter
+
+HOUR = 3600.0
+
+
+def kept_after(hours, keep_s, seed=1):
+    """What is kept of a run of so many hours whose windows are of 10 s and a little."""
+    random, retention, at, row = Random(seed), Retention(keep_s), 0.0, 0
+    most = 0
+    while at < hours * HOUR:
+        end = at + (COARSE_S if at > 300 else 1.0) + random.choice((0.0, 0.0, 0.4, -0.1))
+        groups = retention.due(end)
+        retention.folded(groups)
+        row += 1
+        retention.add(Kept(row, at, end))
+        at = end
+        most = max(most, len(retention))
+    return retention._kept, most, at
+
+
+def test_a_long_run_keeps_few_windows_more_than_a_short_one():
+    rows, most, now = kept_after(48, HOUR)
+    # 360 of an hour, 180 for each of its 5.6 doublings, and what has not been looked through yet.
+    assert most < 300 + 360 + 6 * 180 + 60
+    assert len(rows) > 0.5 * (360 + 5 * 180)
+    assert rows[0].start == 0.0 and rows[-1].end == now
+    assert all(before.end == after.start for before, after in itertools.pairwise(rows))
+    for kept in rows:
+        age = now - kept.end
+        assert kept.end - kept.start <= max(width(age, HOUR) * 1.25, 10.5), kept
+        # A tenth of its age at most: finer than a cell of the drift's.
+        assert age < HOUR + 200 or kept.end - kept.start < 0.02 * age
+
+
+def test_windows_younger_than_the_bound_stay_as_they_are():
+    rows, _, now = kept_after(6, 2 * HOUR)
+    assert all(kept.end - kept.start < 10.5 for kept in rows if now - kept.end < 2 * HOUR)
+    assert kept_after(6, 0.0)[0] == []  # 0 is for ever: nothing is even remembered
+
+
+def grown(hours, leak_s, keep_s, path):
+    """A run of so many hours in a file, the books of a single process growing."""
+    random, books, cutter = Random(3), Books(), WindowCutter(0.0)
+    writer = RunWriter.create(path, {}, 0.0, keep_s)
+    books.started = 100
+    histogram = books.latency["GetMessages"] = type(books.gap)()
+    now = 0.0
+    while now < hours * HOUR:
+        now += 20.0
+        for _ in range(50):
+            books.sent["GetMessages"] += 1
+            books.outcomes.setdefault("GetMessages", type(books.sent)())["0/false"] += 1
+            histogram.add(0.1 * (1 + 0.05 * random.random()) + leak_s * now / HOUR)
+            books.gap.add(5.0)
+        books.started += 1
+        books.verdicts["completed"] += 1
+        size = int((100 + 0.1 * now / HOUR) * 2**20)
+        window = cutter.cut(now, books.copy(), {"local": Usage(now / 10, size)})
+        writer.add_windows([window])
+    writer.put_books("local", books)
+    writer.finish(now)
+    writer.close()
+    return books
+
+
+def drift_in(path):
+    with RunReader.open(path) as reader:
+        found = find_drift(reader.windows(), steady_part(reader.loads()), 45.0, True)
+        return {row.metric: row for row in found.drifts}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return folder, {name: grown(6, 0.01, keep_s, folder / name) for name, keep_s in (("all", 0.0), ("folded", HOUR))}
+
+
+def test_folded_windows_add_up_to_the_books(runs):
+    folder, books = runs
+    for name, fewest, most in (("all", 1080, 1080), ("folded", 540, 700)):
+        with RunReader.open(folder / name) as reader:
+            windows = list(reader.windows())
+        total = Books()
+        for window in windows:
+            total.merge(window.books)
+        assert fewest <= len(windows) <= most, name
+        assert all(before.end == after.start for before, after in itertools.pairwise(windows))
+        assert total.sent == books[name].sent and total.outcomes == books[name].outcomes
+        assert total.verdicts == books[name].verdicts and total.started == books[name].started
+        assert total.latency["GetMessages"].buckets == books[name].latency["GetMessages"].buckets
+        assert total.gap.total_us == books[name].gap.total_us
+        # Of memory a folded window has what was last held in it.
+        assert (
+            windows[0].memory
+            == {"local": int((100 + 0.1 * windows[0].end / HOUR) * 2**20)}
+            == {"local": windows[0].rss}
+        )
+
+
+def test_the_drift_is_found_in_folded_windows_as_in_all(runs):
+    folder, _ = runs
+    whole, folded = drift_in(folder / "all"), drift_in(folder / "folded")
+    assert whole.keys() == folded.keys()
+    for row in (whole["GetMessages.latency.p95"], folded["GetMessages.latency.p95"]):
+        assert row.drifts and row.low < 0.01 < row.high and row.slope == pytest.approx(0.01, rel=0.05)
+    assert folded["memory"].slope == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_fold_is_kept_with_its_window_or_not_at_all(tmp_path):
+    writer = RunWriter.create(tmp_path / "run", {}, 0.0, HOUR)
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as other:
+        other.execute("CREATE TRIGGER no BEFORE DELETE ON windows BEGIN SELECT RAISE(ABORT, 'no'); END")
+    other.close()
+    cutter, now = WindowCutter(0.0), 0.0
+    with pytest.raises(ChatloadError, match="no"):
+        while now < 2 * HOUR:
+            now += 10.0
+            writer.add_windows([cutter.cut(now, Books())])
+    writer.close()
+    with RunReader.open(tmp_path / "run") as reader:
+        ends = [window.end for window in reader.windows()]
+    # All that were there, none half folded; not the one that came with the fold that failed.
+    assert ends == [10.0 * (i + 1) for i in range(len(ends))] and ends[-1] == now - 10.0 > HOUR
