@@ -173,10 +173,13 @@ class _Body:
 
 
 class _FormBody(_Body):
-    __slots__ = ("text",)
+    """plain: nothing in it is encoded."""
+
+    __slots__ = ("plain", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.plain = "%" not in text and "+" not in text
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         """Name and value of everything in it, in order."""
@@ -185,10 +188,6 @@ class _FormBody(_Body):
             if "%" in value or "+" in value:
                 value = unquote_plus(value)
             yield unquote_plus(name) if "%" in name or "+" in name else name, value
-
-    def is_plain(self) -> bool:
-        """Whether nothing in it is encoded."""
-        return "%" not in self.text and "+" not in self.text
 
     def value(self, name: Name) -> str | None:
         wanted, found = form_name(name), None
@@ -199,7 +198,7 @@ class _FormBody(_Body):
 
     def fields(self, reader: _Reader) -> dict[str, str]:
         names, fields = reader.ours, {}
-        if reader.user_data is None and self.is_plain():
+        if self.plain and reader.user_data is None:
             for pair in self.text.split("&"):
                 theirs, _, value = pair.partition("=")
                 ours = names.get(theirs)
@@ -222,9 +221,7 @@ class _MultipartBody(_FormBody):
 
     def __init__(self, parts: list[form_data.Part]) -> None:
         self.parts = parts
-
-    def is_plain(self) -> bool:
-        return False
+        self.plain = False
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         return ((part.name, part.value.decode("utf-8", "replace")) for part in self.parts if part.file_name is None)

@@ -62,6 +62,8 @@ class ChatService:
 
     def serve(self, now: float) -> float:
         """A request arrives now: how long it waits in line and is served, seconds; `process` it then."""
+        if not self.config.service_time_s:
+            return 0.0
         return self._workers.take(now, self.live_sessions)
 
     def process(

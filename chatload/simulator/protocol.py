@@ -73,11 +73,11 @@ class Exchange:
         connection = self.connection
         if self.answered or connection.ending:
             return
-        self.answered = True
+        self.answered, shared = True, connection.shared
         connection.write(
             b"%b%b%bcontent-length: %d\r\n%b%b"
             % (
-                connection.shared.start_of(status),
+                shared.starts.get(status) or shared.start_of(status),
                 headers,
                 self.more,
                 len(body),
@@ -133,15 +133,18 @@ class Shared:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsent: list[Connection] = []
         self._second = 0
-        self._starts: dict[int, bytes] = {}
+        self.starts: dict[int, bytes] = {}
 
     def connection(self) -> Connection:
         """A protocol for one more connection."""
         return Connection(self)
 
     def start_of(self, status: int) -> bytes:
-        """An answer's status line and date."""
-        return self._starts.get(status) or self._start_of(status)
+        """An answer's status line and date; `starts` has those already made this second."""
+        phrase = HTTPStatus(status).phrase.encode()
+        date = formatdate(time(), usegmt=True).encode()
+        start = self.starts[status] = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, phrase, date)
+        return start
 
     def has_unsent(self, connection: Connection) -> None:
         """Have a connection `send` once what has come is read."""
@@ -162,7 +165,7 @@ class Shared:
         second = int(time())
         if second != self._second:
             self._second = second
-            self._starts.clear()
+            self.starts.clear()
             if second % 10 == 0:
                 self.close_idle(now)
 
@@ -185,12 +188,6 @@ class Shared:
         unsent, self._unsent = self._unsent, []
         for connection in unsent:
             connection.send()
-
-    def _start_of(self, status: int) -> bytes:
-        phrase = HTTPStatus(status).phrase.encode()
-        date = formatdate(time(), usegmt=True).encode()
-        start = self._starts[status] = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, phrase, date)
-        return start
 
 
 class Connection(asyncio.Protocol):

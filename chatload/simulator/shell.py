@@ -83,7 +83,7 @@ class Shell:
             _refuse(exchange, refused.http_status, refused.text)
             return
         operation, chat_id, fields, content, name = request
-        if not self._is_ours(name):
+        if name is not None and not self._is_ours(name):
             _refuse(exchange, 404, "no such chat service")
             return
         now, service = _now(), self.service
