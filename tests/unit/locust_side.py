@@ -1,0 +1,91 @@
+"""Run by test_locust_side.py in a process of its own: importing Locust patches everything."""
+
+from __future__ import annotations
+
+from locust.event import Events  # isort: skip
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from locust.stats import RequestStats
+
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.protocol.wire import WireResult
+from chatload.swarm.tally import Tally
+from chatload.swarm.user_count import _user_classes_count
+
+
+def _environment(listeners=()):
+    environment = SimpleNamespace(stats=RequestStats(), events=Events())
+
+    def on_request(request_type, name, response_time, response_length, exception=None, **_):
+        environment.stats.log_request(request_type, name, response_time, response_length)
+        if exception:
+            environment.stats.log_error(request_type, name, exception)
+
+    on_request.__module__ = "locust.runners"
+    environment.events.request.add_listener(on_request)
+    for listener in listeners:
+        environment.events.request.add_listener(listener)
+    return environment
+
+
+def _state(entry):
+    return (
+        entry.num_requests, entry.num_failures, pytest.approx(entry.total_response_time), entry.min_response_time,
+        entry.max_response_time, dict(entry.response_times), entry.total_content_length,
+        sum(entry.num_reqs_per_sec.values()),
+    )  # fmt: skip
+
+
+REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(["GetMessages", "SendMessage"]), st.floats(0, 60), st.integers(0, 2000),
+        st.sampled_from([Outcome.FINE, Outcome.FINE, Outcome.ENDED, Outcome.UNSUCCESSFUL]),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+@given(REQUESTS)
+def test_many_at_a_time_make_the_same_statistics(requests):
+    heard = []
+    alone, watched = _environment(), _environment([lambda **named: heard.append(named["name"])])
+    tallies = [Tally(alone), Tally(watched)]
+    for name, took, size, outcome in requests:
+        for tally in tallies:
+            tally.request(name, WireResult(1.0, 1.0 + took, 0.0, 200, b"x" * size), Reply(outcome, False, detail="x"))
+    for tally in tallies:
+        tally.flush()
+        tally.flush()
+    assert heard == [name for name, *_ in requests]
+    for entry in ("total", *{("GetMessages", "CHAT"), ("SendMessage", "CHAT")}):
+        one, other = (
+            environment.stats.total if entry == "total" else environment.stats.entries[entry]
+            for environment in (alone, watched)
+        )
+        assert _state(one) == _state(other)
+    assert set(alone.stats.errors) == set(watched.stats.errors)
+
+
+def test_a_listener_that_comes_late_hears_what_comes_after():
+    heard, environment = [], _environment()
+    tally, result, reply = Tally(environment), WireResult(1.0, 1.1, 0.0, 200, b"x"), Reply(Outcome.FINE, False)
+    tally.request("GetMessages", result, reply)
+    environment.events.request.add_listener(lambda **named: heard.append(named["name"]))
+    tally.request("GetMessages", result, reply)
+    tally.flush()
+    assert heard == ["GetMessages"]
+    assert environment.stats.total.num_requests == 2
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_users_are_counted_by_class(classes):
+    kinds = [type(f"Kind{n}", (), {}) for n in range(classes)]
+    users = [SimpleNamespace(args=(kinds[n % classes](),)) for n in range(7)]
+    runner = SimpleNamespace(user_classes=kinds, user_greenlets=users)
+    counted = _user_classes_count(runner)
+    assert sum(counted.values()) == 7 and set(counted) == {kind.__name__ for kind in kinds}
+    assert counted["Kind0"] == (7 if classes == 1 else 4)

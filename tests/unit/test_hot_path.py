@@ -1,0 +1,207 @@
+"""What a refresh goes through many thousand times a second gives what the plain way would."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from copy import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.draws import Draws
+from chatload.session.effects import Exchange, Wait, Woken
+from chatload.session.lifecycle import ChatSession
+from chatload.session.policy import make_policy
+from chatload.session.script import CustomerScript
+from chatload.session.settings import SessionSettings
+from chatload.session.timeline import CONTACTS, Contact, Recent
+from chatload.swarm.garbage import MOST_GARBAGE, Collector
+from chatload.swarm.http_answer import Answer, CallFailed, KnownHeads
+from chatload.swarm.local_ports import LocalPorts
+
+INSTANTS = st.floats(0, 1e6)
+
+
+# -- the last contacts -------------------------------------------------------------------------------
+
+
+@given(st.lists(st.builds(Contact, st.sampled_from(["A", "B"]), INSTANTS, st.none() | INSTANTS, INSTANTS, st.text())))
+def test_the_last_contacts_are_the_last_in_order(contacts):
+    recent, expected = Recent(), deque(maxlen=CONTACTS)
+    for contact in contacts:
+        recent.add(*contact)
+        expected.append(contact)
+    assert recent.contacts() == list(expected)
+
+
+# -- random numbers ----------------------------------------------------------------------------------
+
+
+def test_draws_are_the_published_ones():
+    # The first three 64-bit outputs of SplitMix64 for the seed 1234567, of Vigna's reference code.
+    draws = Draws(1234567)
+    assert [draws.random() for _ in range(3)] == [
+        (output >> 11) * 2.0**-53 for output in (6457827717110365317, 3203168211198807973, 9817491932198370423)
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**48, (7 << 48) + 5])
+def test_draws_have_their_moments(seed):
+    draws, n = Draws(seed), 20_000
+    exponential = [draws.expovariate(0.5) for _ in range(n)]
+    normal = [draws.gauss(1.0, 2.0) for _ in range(n)]
+    assert sum(exponential) / n == pytest.approx(2.0, abs=0.08)
+    assert sum(normal) / n == pytest.approx(1.0, abs=0.08)
+    assert (sum((x - 1.0) ** 2 for x in normal) / n) ** 0.5 == pytest.approx(2.0, abs=0.06)
+    assert all(3.0 <= draws.uniform(3.0, 4.0) <= 4.0 for _ in range(1000))
+
+
+def test_seeds_that_differ_beyond_64_bits_differ():
+    assert len({Draws(n << 48).random() for n in range(0, 2**20, 2**12)}) == 256
+
+
+# -- answers -----------------------------------------------------------------------------------------
+
+HEADS = st.sampled_from([
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nDate: Mon\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nSet-Cookie: a=b\r\n\r\n",
+    b"HTTP/1.0 404 Not Found\r\ncontent-length: %d\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+    b"HTTP/1.1 500 Oops\r\nX: %d\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Encoding: gzip\r\n\r\n",
+])  # fmt: skip
+BODIES = st.sampled_from([b"", b"{}", b"ok", b"0\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n"])
+
+
+@given(st.lists(st.tuples(HEADS, BODIES, st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"x"])), max_size=12))
+def test_a_known_head_says_what_parsing_it_says(answers):
+    known = KnownHeads()
+    for head, body, surplus in answers:
+        data = head % len(body) + body + surplus
+        quick = known.read(data)
+        answer = Answer()
+        try:
+            answer.feed(data)
+            parsed = answer.whole() if answer.done else None
+        except CallFailed:
+            parsed = None
+        assert quick is None or quick == parsed
+        if parsed is not None:
+            known.learn(data, answer, parsed)
+
+
+def test_a_plain_head_is_known_the_second_time():
+    data, known = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", KnownHeads()
+    answer = Answer()
+    answer.feed(data)
+    known.learn(data, answer, answer.whole())
+    again = known.read(data.replace(b"ok", b"no"))
+    assert again is not None and (again.status, again.body, again.lasting) == (200, b"no", True)
+    assert known.read(data + b"more") is None and known.read(data[:-1]) is None
+
+
+# -- the engine --------------------------------------------------------------------------------------
+
+FINE = Reply(Outcome.FINE, False, alias="1", next_position=3)
+REPLIES = {
+    "fine": FINE,
+    "moved on": Reply(Outcome.FINE, False, alias="1", next_position=5),
+    "new key": Reply(Outcome.FINE, False, secure_key="other", next_position=3),
+    "failed": Reply(Outcome.UNSUCCESSFUL, False, detail="statusCode 1/false"),
+    "server error": Reply(Outcome.HTTP_ERROR, False, detail="HTTP 500"),
+}
+
+
+def _held(names, replied):
+    """A chat that is answered so; every request's fields, its record and the books."""
+    books, sent, number = Books(), [], 0
+    settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))
+    session = ChatSession(settings, books, 1, 0.0)
+    steps, now = session.steps(), 0.0
+    effect = next(steps)
+    opening = Reply(Outcome.FINE, False, "chat", "user", "key", "1", 2)
+    while number <= len(names):
+        if isinstance(effect, Wait):
+            now = max(now, effect.until)
+            effect = steps.send(Woken(now))
+            continue
+        reply = opening if number == 0 else replied(names[number - 1])
+        number += 1
+        sent.append((effect.operation, dict(effect.fields), effect.due))
+        now += 0.01
+        effect = steps.send(Exchange(now - 0.01, now - 0.01, now, reply))
+    session.cut(now)
+    return sent, session.record, books.to_dict()
+
+
+@given(st.lists(st.sampled_from(sorted(REPLIES)), max_size=30))
+def test_the_very_same_reply_and_an_equal_one_have_the_same_effect(names):
+    assert _held(names, REPLIES.__getitem__) == _held(names, lambda name: copy(REPLIES[name]))
+
+
+def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
+    settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))
+    session = ChatSession(settings, Books(), 1, 0.0)
+    session._take_keys(Reply(Outcome.FINE, False, secure_key="a"))
+    first = session._fields(session._cursor())
+    assert session._fields(session._cursor()) is first
+    session._take_keys(Reply(Outcome.FINE, False, secure_key="b"))
+    assert session._fields(session._cursor()) == {**first, "secure_key": "b"}
+
+
+# -- the collector, ports ---------------------------------------------------------------------
+
+
+def test_the_collector_is_off_while_chats_are_held_and_collects_what_is_left_behind():
+    collector = Collector()
+    collector.begin()
+    try:
+        assert not gc.isenabled()
+        collector.watch(10)
+        for _ in range(MOST_GARBAGE + 1000):
+            cycle = []
+            cycle.append(cycle)
+        collector.watch(10)
+        assert gc.get_count()[0] < MOST_GARBAGE / 2
+    finally:
+        collector.end()
+    assert gc.isenabled() and gc.get_freeze_count() == 0
+
+
+class Socket:
+    """Has one window of ports left; refuses the option where the kernel does not know it."""
+
+    def __init__(self, free, knows=True):
+        self.free, self.knows, self.window = free, knows, None
+
+    def setsockopt(self, level, name, value):
+        if not self.knows:
+            raise OSError(92, "Protocol not available")
+        self.window = value
+
+    def connect(self, address):
+        if self.window != self.free:
+            raise OSError(99, "Cannot assign requested address")
+
+
+def test_every_window_of_ports_is_tried_and_then_all_of_them():
+    ports = LocalPorts()
+    seen = Socket(free=0)  # 0: the whole range
+    ports.connect(seen, ("127.0.0.1", 1))
+    assert seen.window == 0
+    none = Socket(free="none")
+    with pytest.raises(OSError, match="Cannot assign"):
+        ports.connect(none, ("127.0.0.1", 1))
+
+
+def test_a_kernel_without_windows_of_ports_is_asked_once():
+    ports = LocalPorts()
+    ports.connect(Socket(free=None, knows=False), ("127.0.0.1", 1))
+    assert not ports._known
