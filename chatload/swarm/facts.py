@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import orjson
 import psutil
 
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
+from chatload.session.punctuality import Punctuality, Spent
 from chatload.session.record import SessionRecord
 from chatload.session.timeline import Timeline, Worst
 from chatload.store.windows import Usage
@@ -32,6 +34,7 @@ class Facts:
         self._worst = Worst()
         self._process = psutil.Process()
         self._rss = 0
+        self._punctuality = Punctuality()
         self._epoch = time.time() - time.monotonic()
 
     def ended(self, session: ChatSession) -> None:
@@ -63,4 +66,14 @@ class Facts:
         timelines, self._timelines = self._timelines, []
         books = orjson.dumps(self.books.to_dict()).decode()
         ends = [timeline.to_dict() for timeline in timelines]
-        return Handover([row(record) for record in finished], ends, books, self.usage(), final)
+        usage = self.usage()
+        behind = self._punctuality.look(self.books, Spent(usage.cpu_s, _waited_s()), time.monotonic())
+        return Handover([row(record) for record in finished], ends, books, usage, final, behind)
+
+
+def _waited_s() -> float | None:
+    """How long this process was ready to run while others had its core, by the scheduler (Linux)."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None

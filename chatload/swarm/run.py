@@ -240,6 +240,10 @@ class Run:
 
     def _take(self, worker: str, facts: Handover) -> None:
         self.course.saw(facts.sessions)
+        if facts.behind:
+            whose = "" if worker == "local" else f"worker {worker}: "
+            log.warning("chatload: %s%s", whose, facts.behind)
+            self._note("behind", f"{whose}{facts.behind}")
         if self._recorder is not None:
             self._recorder.take(worker, facts)
 

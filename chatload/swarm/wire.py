@@ -24,7 +24,7 @@ class Handover(NamedTuple):
 
     sessions: rows of those that ended since the last time, columns in the order of COLUMNS. timelines: of the worst
     among them, as of `Timeline.to_dict`. books: its books so far, as of `Books.to_dict`, in JSON. usage: what it has
-    used so far. final: whether it is the last.
+    used so far. final: whether it is the last. behind: why its refreshes leave late, "" where they do not.
     """
 
     sessions: list[Any]
@@ -32,15 +32,16 @@ class Handover(NamedTuple):
     books: str
     usage: Usage
     final: bool
+    behind: str = ""
 
     @classmethod
     def read(cls, data: Any) -> Handover:
         """What came in as a message; raises ChatloadError where it is none of this version's."""
         try:
-            sessions, timelines, books, usage, final = data
+            sessions, timelines, books, usage, final, behind = data
             if sessions and len(sessions[0]) != len(COLUMNS):
                 raise ValueError(f"{len(sessions[0])} columns of a session instead of {len(COLUMNS)}")
-            return cls(sessions, timelines, books, Usage(*usage), final)
+            return cls(sessions, timelines, books, Usage(*usage), final, str(behind))
         except (TypeError, ValueError) as error:
             message = f"a worker's facts cannot be read ({error})"
             raise ChatloadError(message, "do all processes run the same chatload?") from None

@@ -1,0 +1,39 @@
+"""A process that falls behind says so, and which part was late."""
+
+import pytest
+
+from chatload.session.books import Books
+from chatload.session.punctuality import AGAIN_S, Punctuality, Spent
+
+
+def _second(books, lateness, n=200, stalled=0.0):
+    for number in range(n):
+        books.lateness.add(lateness if number < 0.05 * n else 0.0005)
+    books.stalled_s += stalled
+
+
+@pytest.mark.parametrize(
+    ("cpu", "waited", "stalled", "said"),
+    [
+        (0.3, 0.5, 0.4, "others had its core for 50 %"),
+        (0.97, 0.0, 0.4, "its core is full (97 %)"),
+        (0.3, 0.02, 0.4, "it stood still for 40 %"),
+        (0.3, None, 0.4, "it stood still for 40 %"),
+        (0.3, 0.02, 0.01, "many were due at once"),
+    ],
+)
+def test_the_part_that_was_late_is_named(cpu, waited, stalled, said):
+    books, punctuality = Books(), Punctuality()
+    assert punctuality.look(books, Spent(5.0, None if waited is None else 2.0), 100.0) == ""
+    _second(books, 0.2, stalled=stalled)
+    told = punctuality.look(books, Spent(5.0 + cpu, None if waited is None else 2.0 + waited), 101.0)
+    assert said in told and "by more than 2" in told
+
+
+def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
+    books, punctuality = Books(), Punctuality()
+    told = []
+    for second in range(1, 31):
+        _second(books, 0.2 if 5 <= second < 25 else 0.02)
+        told.append(bool(punctuality.look(books, Spent(float(second), 0.0), float(second))))
+    assert [second for second, said in enumerate(told, 1) if said] == [5, 5 + AGAIN_S]
