@@ -26,7 +26,6 @@ from chatload.session.transcript import Transcript
 from chatload.session.verdict import Finding, judge
 
 Steps = Generator[Effect, Result, None]
-Asked = Generator[Effect, Result, Exchange]
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an enum's attributes cost more than a global
 _UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
@@ -42,9 +41,9 @@ class ChatSession:
     """
 
     __slots__ = (
-        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent", "_in_flight",
+        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent",
         "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
-        "_refresh_due", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
+        "_refresh_due", "_sending", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
@@ -68,7 +67,7 @@ class ChatSession:
         self._failures = 0
         self._late_failures = 0
         self._stopping = False
-        self._in_flight = ""
+        self._sending: Send | None = None
         self._over = False
         self._file_id: str | None = None
         self._goodbye_sent: float | None = None
@@ -101,10 +100,10 @@ class ChatSession:
         """The driver must end this chat at once, without a goodbye; a no-op where it is over."""
         if self.record.verdict:
             return
-        if self._in_flight:
-            self._books.cut(self._in_flight)
+        if self._sending is not None:
+            self._books.cut(self._sending.operation)
             self.record.contacts += 1
-            self._in_flight = ""
+            self._sending = None
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
     def timeline(self) -> Timeline | None:
@@ -131,7 +130,7 @@ class ChatSession:
         fields = self._introduction()
         due = self._ready
         while True:
-            exchange = yield from self._ask("RequestChat", fields, due)
+            exchange = self._answered((yield self._ask("RequestChat", fields, due)))
             reply = exchange.reply
             if reply.outcome is Outcome.FINE and reply.chat_id and exchange.sent_at is not None:
                 self.record.chat_id = reply.chat_id
@@ -183,14 +182,14 @@ class ChatSession:
             if fields is None:
                 customer.done(self._now, action)
                 return
-            exchange = yield from self._ask(action.operation, fields, action.due, action.content)
+            exchange = self._answered((yield self._ask(action.operation, fields, action.due, action.content)))
             self._acted(action, exchange)
         else:
             self._woken((yield Wait(refresh_due)), refresh_due)
             if self._stopping:
                 return
             self.settings.policy.ticked(self._clock, refresh_due)
-            exchange = yield from self._ask("GetMessages", self._refresh_fields(refresh_due), refresh_due)
+            exchange = self._answered((yield self._ask("GetMessages", self._refresh_fields(refresh_due), refresh_due)))
             if not self._failures:
                 self._plan_refresh(exchange.received_at)
         if self._is_end(exchange):
@@ -233,7 +232,7 @@ class ChatSession:
         for _ in range(_GOODBYES):
             if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by():
                 return
-            asked = yield from self._ask("GetMessages", self._cursor(), self._now)
+            asked = self._answered((yield self._ask("GetMessages", self._cursor(), self._now)))
             if asked.reply.outcome is Outcome.UNRECOVERABLE:
                 return
 
@@ -270,7 +269,7 @@ class ChatSession:
                 due = self.settings.policy.next_retry(self._clock, self._ready, tries)
                 self._woken((yield Wait(due)), due)
             tries += 1
-            exchange = yield from self._ask(operation, self._cursor(), due)
+            exchange = self._answered((yield self._ask(operation, self._cursor(), due)))
             if operation == "Disconnect" and self._goodbye_sent is None and exchange.sent_at is not None:
                 self._goodbye_sent = exchange.sent_at
             if exchange.reply.ended:
@@ -321,30 +320,34 @@ class ChatSession:
         self._now = woken.now if woken.now < until else until
         self._stopping = self._stopping or woken.stopping
 
-    def _ask(self, operation: str, extra: Mapping[str, str], due: float, content: bytes | None = None) -> Asked:
-        """Send one operation and book everything about it."""
-        books, record, settings = self._books, self.record, self.settings
-        books.sent[operation] += 1
+    def _ask(self, operation: str, extra: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
+        """The effect that sends one operation; what it is answered by goes into `_answered`."""
+        record, settings = self.record, self.settings
+        self._books.sent[operation] += 1
         record.requests += 1
-        held_s = 0.0
+        timeout_s = settings.request_timeout_s
         if operation == "GetMessages":
             record.polls += 1
-            held_s = settings.long_poll_s
-        self._in_flight = operation
-        exchange = yield Send(operation, self._fields(extra), due, settings.request_timeout_s + held_s, content)
-        assert isinstance(exchange, Exchange)
-        self._in_flight = ""
+            timeout_s += settings.long_poll_s
+        self._sending = send = Send(operation, self._fields(extra), due, timeout_s, content)
+        return send
+
+    def _answered(self, exchange: Result) -> Exchange:
+        """Book everything about the request under way, which has ended so."""
+        send, record = self._sending, self.record
+        assert isinstance(exchange, Exchange) and send is not None
+        self._sending = None
         if exchange.stopping:
             self._stopping = True
-        books.request(operation, exchange)
-        sent, received = exchange.sent_at, exchange.received_at
+        operation, due, sent, received = send.operation, send.due, exchange.sent_at, exchange.received_at
+        self._books.request(operation, exchange)
         self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
         if sent is not None:
             record.contacts += 1 + exchange.resent
-        self._book_time(operation, due, exchange, held_s)
+        self._book_time(operation, due, exchange, self.settings.long_poll_s if operation == "GetMessages" else 0.0)
         self._ready = self._now = received
         if operation != "RequestChat":
-            self._take(exchange, "position" in extra)
+            self._take(exchange, "position" in send.fields)
         return exchange
 
     def _fields(self, extra: Mapping[str, str]) -> Mapping[str, str]:

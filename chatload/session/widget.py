@@ -134,7 +134,7 @@ class WidgetSession(ChatSession):
     def _leave(self, verdict: Verdict, why: str, due: float | None = None) -> Generator[Effect, Result, None]:
         """Stop polling; Disconnect, once, whatever comes of it."""
         self._enter("leaving")
-        exchange = yield from self._ask("Disconnect", {}, self._now if due is None else due)
+        exchange = self._answered((yield self._ask("Disconnect", {}, self._now if due is None else due)))
         self._goodbye_sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
         if self._lost is not None and exchange.reply.outcome is not Outcome.FINE:
             self._end_as_lost()
