@@ -20,9 +20,9 @@ def multiply(run_dir, copies):
     """As if the run had been held `copies` times over, one after the other."""
     database = sqlite3.connect(run_file(run_dir), isolation_level=None)
     ((start, end),) = database.execute('SELECT min(start), max("end") FROM windows')
-    columns = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
     database.execute("BEGIN")
-    for table, names in (("sessions", columns), ("windows", ["start", "end", "open", "books", "cpu", "rss"])):
+    for table in ("sessions", "windows"):
+        names = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
         later = {name: f"{name} + ?1" for name in ("started_at", "ended_at")} | {
             "start": "start + ?1", "end": '"end" + ?1', "chat_id": "chat_id || ?1",
         }  # fmt: skip
