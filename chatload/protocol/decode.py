@@ -43,8 +43,11 @@ class Request(NamedTuple):
 class Place(NamedTuple):
     """Where a path leads: HTTP method -> the operations there, and what the path itself says."""
 
-    methods: Mapping[str, _Group]
+    methods: Mapping[str, Group]
     in_path: dict[str, str]
+
+
+_Patterns = list[tuple[Callable[[str], re.Match[str] | None], dict[str, "Group"]]]
 
 
 class Decoder:
@@ -56,24 +59,24 @@ class Decoder:
             path = (dialect.prefix + wire.path).rstrip("/")
             grouped.setdefault(path, {}).setdefault(wire.method, {})[operation] = wire
         # By the path's last part, so that one pattern has to be tried instead of all.
-        self._by_end: dict[str, list[tuple[re.Pattern[str], dict[str, _Group]]]] = {}
+        by_end: dict[str, _Patterns] = {}
         for path, methods in grouped.items():
-            groups = {method: _Group(dialect, operations) for method, operations in methods.items()}
+            groups = {method: Group(dialect, operations) for method, operations in methods.items()}
             end = path[path.rfind("/") + 1 :]
             key = "" if "{" in end else end
-            self._by_end.setdefault(key, []).append((re.compile(_pattern(path)), groups))
+            by_end.setdefault(key, []).append((re.compile(_pattern(path)).fullmatch, groups))
+        self._any_end = by_end.pop("", [])
+        self._by_end = {end: [*patterns, *self._any_end] for end, patterns in by_end.items()}
 
     def find(self, path: str) -> Place | None:
         """What is at a path (percent-encoded, as it came; a slash at its end is tolerated)."""
         if path.endswith("/"):
             path = path[:-1]
-        end = path[path.rfind("/") + 1 :]
-        for key in (end, "") if end in self._by_end else ("",):
-            for pattern, methods in self._by_end.get(key, ()):
-                match = pattern.fullmatch(path)
-                if match:
-                    found = match.groupdict()
-                    return Place(methods, _unquoted(found) if "%" in path else found)
+        for fullmatch, methods in self._by_end.get(path[path.rfind("/") + 1 :], self._any_end):
+            match = fullmatch(path)
+            if match is not None:
+                found = match.groupdict()
+                return Place(methods, _unquoted(found) if "%" in path else found)
         return None
 
     def decode(self, method: str, path: str, content_type: str, body: bytes) -> Request:
@@ -87,7 +90,7 @@ class Decoder:
         return group.read(place.in_path, content_type, body)
 
 
-class _Group:
+class Group:
     """The operations of one path and method: one, or several that the body tells apart."""
 
     def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:
@@ -184,6 +187,10 @@ class _FormBody(_Body):
                 value = unquote_plus(value)
             yield unquote_plus(name) if "%" in name or "+" in name else name, value
 
+    def is_plain(self) -> bool:
+        """Whether nothing in it is encoded."""
+        return "%" not in self.text and "+" not in self.text
+
     def value(self, name: Name) -> str | None:
         wanted, found = form_name(name), None
         for theirs, value in self.pairs():
@@ -193,6 +200,13 @@ class _FormBody(_Body):
 
     def fields(self, reader: _Reader) -> dict[str, str]:
         names, fields = reader.ours, {}
+        if reader.user_data is None and self.is_plain():
+            for pair in self.text.split("&"):
+                theirs, _, value = pair.partition("=")
+                ours = names.get(theirs)
+                if ours is not None:
+                    fields[ours] = value
+            return fields
         for theirs, value in self.pairs():
             ours = names.get(theirs)
             if ours is not None:
@@ -209,6 +223,9 @@ class _MultipartBody(_FormBody):
 
     def __init__(self, parts: list[form_data.Part]) -> None:
         self.parts = parts
+
+    def is_plain(self) -> bool:
+        return False
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         return ((part.name, part.value.decode("utf-8", "replace")) for part in self.parts if part.file_name is None)

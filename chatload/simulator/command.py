@@ -40,6 +40,8 @@ from chatload.simulator.options import SettingsCommand, config_of, settings
     metavar="S",
     help="A request's headers, and then its body, must be in within this; else 408.",
 )
+@click.option("--tls-cert", metavar="FILE", help="Speak TLS, with this certificate (PEM; the chain after it).")
+@click.option("--tls-key", metavar="FILE", help="... and the key to it (PEM, without a password).")
 @click.option("--openapi", is_flag=True, help="Print its OpenAPI document instead of serving.")
 @settings
 def simulator(
@@ -49,13 +51,15 @@ def simulator(
     dialect: str,
     apikey: str | None,
     read_timeout: float,
+    tls_cert: str | None,
+    tls_key: str | None,
     openapi: bool,
     **options: Any,
 ) -> None:  # fmt: skip
     """A chat service with agents, limits and faults, that speaks GMS Chat API Version 2 or any dialect.
 
-    Prints "listening on http://HOST:PORT" first, then serves until Ctrl-C. GET /simulator/ledger
-    streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
+    Prints "listening on http://HOST:PORT" (https with --tls-cert) first, then serves until Ctrl-C. GET
+    /simulator/ledger streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
     /simulator/openapi.json describes it (OpenAPI 3.1). Pages of any origin may use it (CORS).
 
     A chat ends for silence in two ways: its client sends no request for too long, or nobody in it
@@ -68,12 +72,15 @@ def simulator(
         raise UsageError(f"--read-timeout {read_timeout:g}", "expected seconds, above 0")
     if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):
         raise UsageError("--apikey is not fit for a header", "expected ASCII text without space around it")
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together", "give both, or neither")
     plan = FaultPlan.load(faults) if faults else FaultPlan()
     spoken = load_dialect(dialect, None)
     if openapi:
         click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
         return
-    from chatload.simulator.serve import run
+    from chatload.simulator.serve import run, tls_context
 
+    tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
     key = None if apikey is None else Secret(apikey)
-    run(config, plan, host, port, lambda line: click.echo(line, nl=True), spoken, key, read_timeout)
+    run(config, plan, host, port, lambda line: click.echo(line, nl=True), spoken, key, read_timeout, tls)

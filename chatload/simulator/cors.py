@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -20,10 +20,9 @@ def for_origin(origin: bytes) -> Headers:
     ]
 
 
-def preflight(headers: Iterable[tuple[bytes, bytes]], methods: Iterable[str]) -> Headers:
-    """What an answer to OPTIONS carries beside; methods: those of the path asked for."""
+def preflight(asked: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
+    """What an answer to OPTIONS carries beside; asked: its headers; methods: those of the path asked for."""
     allowed = ", ".join((*methods, "OPTIONS")).encode()
-    asked = dict(headers)
     answer = [(b"allow", allowed)]
     if b"access-control-request-method" in asked:
         answer += [(b"access-control-allow-methods", allowed), (b"access-control-max-age", b"%d" % MAX_AGE_S)]

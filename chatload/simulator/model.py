@@ -42,11 +42,11 @@ class ChatService:
         self._limits = Limits(config)
         self._workers = Workers(config)
         self._memory = Memory(config.files_memory_bytes)
+        self._holds = config.long_poll_s > 0
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
         # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
-        self._due: list[tuple[float, int, SimulatedChat]] = []
-        self._noted = 0
+        self._due: list[tuple[float, str, SimulatedChat]] = []
 
     def start_at(self, now: float) -> None:
         """Count fault windows from here; otherwise from the first request."""
@@ -56,6 +56,8 @@ class ChatService:
         """The fault that strikes a request arriving now."""
         if self._started is None:
             self._started = now
+        if not self.faults.faults:
+            return None
         return self.faults.draw(now - self._started, operation)
 
     def serve(self, now: float) -> float:
@@ -81,7 +83,7 @@ class ChatService:
         if operation == "RequestChat":
             answer = Answer(self._open(now, fields, fault))
         else:
-            answer = self._handle(now, operation, chat_id, Request(now, fields, content, self._memory), fault)
+            answer = self._handle(now, operation, chat_id, fields, content, fault)
         return answer if fault is None else disguise(answer, fault)
 
     # -- long polling ------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ class ChatService:
             return Answer(error(2, "Chat session not found"))
         chat.advance(now)
         waits = chat.hold is hold and not chat.ended and now < hold.until
-        if waits and len(chat.transcript) < hold.position:
+        if waits and chat.events < hold.position:
             self._settle(chat, hold)
             return Answer(held=hold)
         if chat.hold is hold:
@@ -161,8 +163,7 @@ class ChatService:
             due = (chat.entry.ended_at or 0.0) + self.config.keeps_ended_s
         if due < chat.due:
             chat.due = due
-            self._noted += 1
-            heappush(self._due, (due, self._noted, chat))
+            heappush(self._due, (due, chat.entry.chat_id, chat))
         hold = chat.hold
         if hold is not None and hold is not own and hold.wake is not None:
             hold.wake()
@@ -206,19 +207,27 @@ class ChatService:
         self._settle(chat)
         return {**self._answer(now, chat, 1), "chatId": entry.chat_id}
 
-    def _handle(self, now: float, operation: str, chat_id: str | None, request: Request, fault: Fault | None) -> Answer:
+    def _handle(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        content: bytes | None,
+        fault: Fault | None,
+    ) -> Answer:
         chat = self._chats.get(chat_id or "")
         if chat is None:
             self._came_for(now, chat_id)
             return Answer(error(2, "Chat session not found"))
-        fields = request.fields
-        key = chat.keys.check(fields.get("secure_key"), now)
+        key = chat.check_key(fields.get("secure_key"), now)
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
             return Answer(error(2, "Access denied"))
         if operation not in HANDLERS:
             return Answer(error(1, "Unknown operation"))
-        chat.advance(now)
-        if chat.ended:
+        if now >= chat.due:
+            chat.advance(now)
+        if chat.entry.ended_at is not None:
             self._settle(chat)
             return Answer(self._after_the_end(now, chat, fields, key))
         if key is KeyState.STALE:
@@ -226,7 +235,13 @@ class ChatService:
             chat.end(now, "unrecoverable", "stale secureKey")
             self._settle(chat)
             return Answer(error(2, "Access denied"))
-        answer = self._act(chat, operation, request, fault)
+        if operation == "GetMessages" and fault is None and chat.hold is None and not fields.get("message"):
+            position = position_of(fields)
+            if not self._may_hold(chat, position):
+                # It only puts the deadline off, so there is nothing to settle.
+                chat.contact(now, operation)
+                return Answer(self._answer(now, chat, position))
+        answer = self._act(chat, operation, Request(now, fields, content, self._memory), fault)
         self._settle(chat, answer.held)
         return answer
 
@@ -260,7 +275,7 @@ class ChatService:
         return Answer({**self._answer(now, chat, position), **(handled or {})})
 
     def _may_hold(self, chat: SimulatedChat, position: int) -> bool:
-        return self.config.long_poll_s > 0 and position > 0 and len(chat.transcript) < position and not chat.ended
+        return self._holds and position > 0 and chat.events < position and not chat.ended
 
     def _after_the_end(
         self, now: float, chat: SimulatedChat, fields: Mapping[str, str], key: KeyState
@@ -289,13 +304,13 @@ class ChatService:
             entry.late_contact_at = now
 
     def _answer(self, now: float, chat: SimulatedChat, position: int) -> dict[str, Any]:
-        start = max(1, position - self.config.repeat_events)
+        start, known = max(1, position - self.config.repeat_events), chat.events
         return {
             "statusCode": 0,
-            "chatEnded": chat.ended,
-            "messages": chat.events_from(start) if position >= 1 else [],
-            "nextPosition": len(chat.transcript) + 1,
+            "chatEnded": chat.entry.ended_at is not None,
+            "messages": chat.events_from(start) if position >= 1 and start <= known else [],
+            "nextPosition": known + 1,
             "alias": "117",
             "userId": chat.user,
-            "secureKey": chat.keys.give(self.config, now, chat.draws),
+            "secureKey": chat.give_key(now),
         }

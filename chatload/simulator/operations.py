@@ -146,7 +146,7 @@ def _custom_notice(chat: SimulatedChat, request: Request) -> Handled:
 def _read_receipt(chat: SimulatedChat, request: Request) -> Handled:
     """Noted; the event types known have none for it."""
     position = position_of(request.fields)
-    if not 0 < position <= len(chat.transcript) + 1:
+    if not 0 < position <= chat.events + 1:
         raise RefusedError("position is required, one of an event there is")
     chat.read_position = max(chat.read_position, position)
     return None

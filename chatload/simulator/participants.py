@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,16 +41,29 @@ _BOT = Participant("bot", 100, "Bot")
 _SUPERVISOR = Participant("supervisor", 101, "Supervisor")
 
 
+# One value for all chats, which have the same few agents.
+
+
+@lru_cache(maxsize=1000)
+def _agent(nickname: str, number: int) -> Participant:
+    return Participant(nickname, number, "Agent")
+
+
+@lru_cache(maxsize=1000)
+def _with(others: tuple[Participant, ...], who: Participant) -> tuple[Participant, ...]:
+    return (*others, who)
+
+
 def begin(chat: SimulatedChat, now: float) -> None:
     """A chat was opened: the customer is in, and who comes is planned."""
     config = chat.config
     chat.event(now, "ParticipantJoined", chat.customer)
     if config.agents:
-        chat.plan(now + chat.draws.within(config.agent_wait_s), Plan.JOIN)
-    if chat.draws.happens(config.bot_chance):
+        chat.plan(now + chat.within(config.agent_wait_s), Plan.JOIN)
+    if chat.happens(config.bot_chance):
         chat.event(now, "ParticipantJoined", _BOT)
         chat.speak(now, _BOT, "Message", "Hello, an agent will be with you soon.")
-        chat.others.append(_BOT)
+        chat.others = _with(chat.others, _BOT)
     if config.notice_every_s:
         chat.plan(now + config.notice_every_s, Plan.NOTICE)
 
@@ -62,7 +76,7 @@ def heard(chat: SimulatedChat, now: float) -> None:
         return
     chat.awaited = config.agents
     if _BOT in chat.others:
-        chat.plan(now + chat.draws.within(config.bot_answer_s), Plan.BOT_ANSWER)
+        chat.plan(now + chat.within(config.bot_answer_s), Plan.BOT_ANSWER)
 
 
 def act(chat: SimulatedChat, at: float, plan: Plan, who: Participant | None) -> None:
@@ -77,27 +91,27 @@ def agent_is_there(chat: SimulatedChat) -> bool:
 
 
 def _plan_answer(chat: SimulatedChat, now: float) -> None:
-    wait = chat.draws.within(chat.config.agent_answer_s)
+    wait = chat.within(chat.config.agent_answer_s)
     if chat.config.agent_types:
         chat.plan(now + wait / 2, Plan.TYPE)
     chat.plan(now + wait, Plan.ANSWER)
 
 
 def _join(chat: SimulatedChat, at: float, number: int) -> None:
-    config, draws = chat.config, chat.draws
+    config = chat.config
     name = "agent" if number == 2 or config.agents_share_name else f"agent-{number - 1}"
-    agent = Participant(name, number, "Agent")
+    agent = _agent(name, number)
     chat.event(at, "ParticipantJoined", agent)
-    chat.others.append(agent)
+    chat.others = _with(chat.others, agent)
     chat.stir(at)
     if _BOT in chat.others:
         _go(chat, at, _BOT)
-    if draws.happens(config.agent_leaves_chance):
-        chat.plan(at + draws.within(config.agent_leaves_after_s), Plan.LEAVE, agent)
-    if draws.happens(config.transfer_chance):
-        chat.plan(at + draws.within(config.transfer_after_s), Plan.HAND_ON, agent)
-    if draws.happens(config.supervisor_chance):
-        chat.plan(at + draws.within(config.supervisor_after_s), Plan.SUPERVISE)
+    if chat.happens(config.agent_leaves_chance):
+        chat.plan(at + chat.within(config.agent_leaves_after_s), Plan.LEAVE, agent)
+    if chat.happens(config.transfer_chance):
+        chat.plan(at + chat.within(config.transfer_after_s), Plan.HAND_ON, agent)
+    if chat.happens(config.supervisor_chance):
+        chat.plan(at + chat.within(config.supervisor_after_s), Plan.SUPERVISE)
     if chat.awaited:
         chat.awaited = False
         _plan_answer(chat, at)
@@ -109,8 +123,7 @@ def _first_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 def _take_over(chat: SimulatedChat, at: float, _: Participant) -> None:
     """The agent to whom the chat was handed on joins; its number tells it from those before."""
-    taken = [event.who.number for event in chat.transcript if event.who.kind == "Agent"]
-    _join(chat, at, max(taken, default=1) + 1)
+    _join(chat, at, max(chat.agents(), default=1) + 1)
 
 
 def _who_answers(chat: SimulatedChat) -> Participant | None:
@@ -133,7 +146,7 @@ def _answer(chat: SimulatedChat, at: float, _: Participant) -> None:
     if config.agent_types:
         chat.event(at, "TypingStopped", agent)
     chat.speak(at, agent, "Message", "I see.")
-    if chat.draws.happens(config.agent_pushes_chance):
+    if chat.happens(config.agent_pushes_chance):
         chat.speak(at, agent, "PushUrl", URL)
 
 
@@ -145,7 +158,7 @@ def _leave(chat: SimulatedChat, at: float, agent: Participant) -> None:
 
 
 def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
-    gap = chat.draws.within(chat.config.transfer_gap_s)
+    gap = chat.within(chat.config.transfer_gap_s)
     if chat.config.transfer_overlaps:
         _take_over(chat, at, agent)
         chat.plan(at + gap, Plan.GO, agent)
@@ -157,16 +170,16 @@ def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
 def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
     """Someone leaves without ending the chat."""
     chat.event(at, "ParticipantLeft", who)
-    chat.others.remove(who)
+    chat.others = tuple(other for other in chat.others if other != who)
 
 
 def _supervise(chat: SimulatedChat, at: float, _: Participant) -> None:
     if _SUPERVISOR in chat.others:
         return
     chat.event(at, "ParticipantJoined", _SUPERVISOR)
-    chat.others.append(_SUPERVISOR)
+    chat.others = _with(chat.others, _SUPERVISOR)
     chat.speak(at, _SUPERVISOR, "Message", "Let me help.")
-    chat.plan(at + chat.draws.within(chat.config.supervisor_stays_s), Plan.GO, _SUPERVISOR)
+    chat.plan(at + chat.within(chat.config.supervisor_stays_s), Plan.GO, _SUPERVISOR)
 
 
 def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:

@@ -1,16 +1,18 @@
-"""Serving the shell with uvicorn until it is told to stop."""
+"""Serving the shell until it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import gc
+import signal
 import socket
+import ssl
+import time
 from collections.abc import Callable
-from functools import partial
-from types import FrameType
+from pathlib import Path
 
-import uvicorn
 import uvloop
 
 from chatload.errors import UsageError
@@ -18,23 +20,17 @@ from chatload.protocol.dialect import Dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import FaultPlan
-from chatload.simulator.guard import Guard, GuardedProtocol, raise_file_limit
-from chatload.simulator.shell import SimulatorApp
+from chatload.simulator.guard import Guard, raise_file_limit
+from chatload.simulator.protocol import Shared
+from chatload.simulator.shell import Shell
 
-SWEEP_S = 0.5
+#: How often expiries are booked that nobody asks for (seconds).
+SWEEP_S = 0.05
 #: How long a request's headers, and then its body, may take to come in (seconds).
 READ_TIMEOUT_S = 10.0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, for which being asked to stop is an ordinary end.
-
-    uvicorn raises the signal again once it has shut down, which would kill this process (SIGTERM).
-    """
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._captured_signals.clear()
+#: How long answers may still take once it is told to stop (seconds).
+STOP_S = 1.0
+_BACKLOG = 4096
 
 
 def run(
@@ -46,35 +42,49 @@ def run(
     dialect: Dialect | None = None,
     apikey: Secret | None = None,
     read_timeout_s: float = READ_TIMEOUT_S,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; dialect: gms-v2 where None. read_timeout_s: see Guard. Raises
-    UsageError where the address cannot be had."""
+    """Serve until SIGINT or SIGTERM; dialect: gms-v2 where None. read_timeout_s: see Guard. tls: speak it
+    (see tls_context). Raises UsageError where the address cannot be had."""
     listener = _listen(host, port)
     try:
-        app = SimulatorApp(config, faults, dialect, apikey)
+        shell = Shell(config, faults, dialect, apikey)
         # A quarter of the files may be open for requests that do not come; the rest are for chats.
-        guard = Guard(read_timeout_s, max(64, raise_file_limit() // 4))
-        server = _Server(
-            uvicorn.Config(
-                app,
-                http=partial(GuardedProtocol, guard),
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_level="critical",
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=600,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        shared = Shared(shell, Guard(read_timeout_s, max(64, raise_file_limit() // 4)))
+        # A process of its own: what is there now stays, and chats make few cycles. Looking for some among all
+        # of them every few thousand requests would be long pauses.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
         shown = f"[{host}]" if ":" in host else host
-        announce(f"listening on http://{shown}:{listener.getsockname()[1]}")
         with contextlib.suppress(KeyboardInterrupt):
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(server, app, guard, listener))
+                scheme = "http" if tls is None else "https"
+                announce(f"listening on {scheme}://{shown}:{listener.getsockname()[1]}")
+                runner.run(_serve(shell, shared, listener, tls))
     finally:
         listener.close()
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    """What a server needs for TLS, from PEM files: its certificate (and those between it and the authority), and
+    the key to it, without a password. Raises UsageError naming what is wrong."""
+    for option, name in (("--tls-cert", certificate), ("--tls-key", key)):
+        try:
+            with Path(name).open("rb"):
+                pass
+        except OSError as error:
+            raise UsageError(f"{option} {name} cannot be read ({error.strerror})", "expected a PEM file") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UsageError(
+            f"--tls-cert {certificate} and --tls-key {key} are no certificate and its key ({reason})",
+            "expected PEM, the key without a password",
+        ) from None
+    return context
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -83,7 +93,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(4096)
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
@@ -94,17 +104,20 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(server: uvicorn.Server, app: SimulatorApp, guard: Guard, listener: socket.socket) -> None:
-    sweeper = asyncio.create_task(_sweep_for_ever(app, guard))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        sweeper.cancel()
+async def _serve(shell: Shell, shared: Shared, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    sweeper = asyncio.create_task(_sweep_for_ever(shell, shared))
+    server = await loop.create_server(shared.connection, sock=listener, backlog=_BACKLOG, ssl=tls)
+    await told.wait()
+    server.close()
+    await shared.stop(STOP_S)
+    sweeper.cancel()
 
 
-async def _sweep_for_ever(app: SimulatorApp, guard: Guard) -> None:
-    loop = asyncio.get_running_loop()
+async def _sweep_for_ever(shell: Shell, shared: Shared) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
-        app.sweep()
-        guard.sweep(loop.time())
+        shell.sweep()
+        shared.tick(time.monotonic())

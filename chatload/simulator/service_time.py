@@ -35,9 +35,9 @@ class Workers:
 
     def take(self, now: float, sessions: int) -> float:
         """A request has come, `sessions` chats being open: it was served so many seconds from now."""
-        mean = mean_service_s(self._config, sessions)
-        if mean <= 0:
+        if not self._config.service_time_s:
             return 0.0
+        mean = mean_service_s(self._config, sessions)
         done = max(now, self._free[0]) - mean * math.log1p(-self._draws.within((0.0, 1.0)))
         heapreplace(self._free, done)
         return done - now

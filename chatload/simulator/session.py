@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
-from chatload.simulator import inactivity, participants
+from chatload.simulator import inactivity, keys, participants
 from chatload.simulator.answer import Hold
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.draws import Draws
 from chatload.simulator.files import Files
-from chatload.simulator.keys import KeyRing
+from chatload.simulator.keys import KeyRing, KeyState
 from chatload.simulator.ledger import LedgerEntry
 from chatload.simulator.participants import Participant, Plan
 
@@ -22,56 +22,40 @@ _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 _UNREGISTERED = "user-register-timeout"
 
 
-class Event(NamedTuple):
-    """One entry of a transcript; its index is its place. more: further members of its JSON."""
-
-    kind: str
-    who: Participant
-    utc_ms: int
-    text: str | None
-    more: dict[str, Any] | None
-
-    def payload(self, index: int) -> dict[str, Any]:
-        """Its JSON, with the names of gms-v2."""
-        who = self.who
-        item: dict[str, Any] = {
-            "from": {"nickname": who.nickname, "participantId": who.number, "type": who.kind},
-            "index": index,
-            "type": self.kind,
-            "utcTime": self.utc_ms,
-        }
-        if self.text is not None:
-            item["text"] = self.text
-        if self.more:
-            item.update(self.more)
-        return item
+#: How many places of a transcript one event takes: kind, who, instant, and what goes with it (_Words). In one list
+#: they take half the memory of objects of their own, and there are many.
+_EVENT = 4
+#: An event's text, or its text and further members of its JSON.
+_Words = str | tuple[str | None, dict[str, Any]] | None
 
 
-class SimulatedChat:
-    """A chat on the server. `advance` first, then act; everything happens in order of time.
+class SimulatedChat(Draws):
+    """A chat on the server. `advance` first, then act; everything happens in order of time. It draws what is random
+    in it itself: a Draws beside each would be one object more of many.
 
     others: who is there besides the customer. awaited: the customer spoke and no agent was there.
     hold: the GetMessages that is held, if one is. user: the flex user's id; email: set where it names
-    that user. draft: what the customer is typing, as far as known. due, settled: the
-    service's own notes, when it looks at this chat next and whether it has counted its end.
+    that user. events: how many are in the transcript. draft: what the customer is typing, as far as known.
+    due, settled: the service's own notes, when it looks at this chat next and whether it has counted its end.
     """
 
     __slots__ = (
-        "_agenda", "_alerts", "_held_contact", "_idle_at", "_last_contact", "_last_words", "_planned",
-        "_utc_offset", "awaited", "config", "customer", "draft", "draws", "due", "email", "entry", "files", "hold",
-        "keys", "others", "read_position", "settled", "transcript", "typing", "user", "user_data",
+        "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
+        "_transcript", "_utc_offset", "awaited", "config", "customer", "draft", "due", "email", "entry",
+        "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(
         self, config: SimulatorConfig, entry: LedgerEntry, seed: str, utc_offset: float, nickname: str
     ) -> None:
         self.config, self.entry = config, entry
-        self.draws = Draws(seed)
-        self.user = f"{self.draws.bits():016X}"
-        self.keys = KeyRing(self.draws.bits(), entry.started_at)
+        super().__init__(seed)
+        self.user = f"{self.bits():016X}"
+        self._key = keys.new_key(self)
+        self._keys = KeyRing(self._key, entry.started_at) if keys.rotate(config) else None
         self.customer = Participant(nickname, 1, "Client")
-        self.transcript: list[Event] = []
-        self.others: list[Participant] = []
+        self._transcript: list[Any] = []
+        self.others: tuple[Participant, ...] = ()
         self.awaited = self.typing = self.settled = False
         self.draft = self.email = ""
         self.user_data: dict[str, str] | None = None
@@ -81,7 +65,7 @@ class SimulatedChat:
         self.due = NEVER
         self._held_contact = 0
         self._utc_offset = utc_offset
-        self._agenda: list[tuple[float, int, Plan, Participant | None]] = []
+        self._agenda: list[tuple[float, int, Plan, Participant | None]] | None = None
         self._planned = 0
         self._last_contact = entry.started_at
         self.stir(entry.started_at)
@@ -120,7 +104,7 @@ class SimulatedChat:
         self.entry.ended_at, self.entry.end_reason, self.entry.detail = now, reason, detail
         if reason in _CUSTOMER_LEAVES:
             self.event(now, "ParticipantLeft", self.customer)
-        self._agenda = []
+        self._agenda = None
 
     @property
     def ended(self) -> bool:
@@ -139,13 +123,16 @@ class SimulatedChat:
         entry = self.entry
         while entry.ended_at is None:
             deadline = self._deadline()
-            planned = self._agenda[0][0] if self._agenda else NEVER
+            agenda = self._agenda
+            planned = agenda[0][0] if agenda else NEVER
             idle = self._idle_at
             due = min(deadline, planned, idle)
             if due > now or (due == now and due == deadline):
                 return
-            if due == planned:
-                at, _, plan, who = heappop(self._agenda)
+            if agenda and due == planned:
+                at, _, plan, who = heappop(agenda)
+                if not agenda:
+                    self._agenda = None
                 participants.act(self, at, plan, who)
             elif due == idle:
                 self._idle(idle)
@@ -166,6 +153,8 @@ class SimulatedChat:
     def plan(self, at: float, what: Plan, who: Participant | None = None) -> None:
         """`who` does `what` at an instant, unless the chat is over by then."""
         self._planned += 1
+        if self._agenda is None:
+            self._agenda = []
         heappush(self._agenda, (at, self._planned, what, who))
 
     # -- the transcript ----------------------------------------------------------------------------
@@ -174,7 +163,7 @@ class SimulatedChat:
         self, now: float, kind: str, who: Participant, text: str | None = None, more: dict[str, Any] | None = None
     ) -> None:
         """Add to the transcript; indices count from 1."""
-        self.transcript.append(Event(kind, who, int((self._utc_offset + now) * 1000), text, more))
+        self._transcript += (kind, who, now, (text, more) if more else text)
 
     def speak(self, now: float, who: Participant, kind: str, text: str, more: dict[str, Any] | None = None) -> None:
         """An event that is speech, so that inactivity control begins anew."""
@@ -184,18 +173,41 @@ class SimulatedChat:
     def stir(self, now: float) -> None:
         """Inactivity control begins anew."""
         self._last_words, self._alerts = now, 0
-        self._idle_at = inactivity.due(self.config, now, 0)
 
     def events_from(self, position: int) -> list[dict[str, Any]]:
         """The transcript's events from an index on, as JSON."""
-        return [event.payload(index) for index, event in enumerate(self.transcript[position - 1 :], position)]
+        log = self._transcript
+        return [
+            self._payload(index, *log[at : at + _EVENT])
+            for index, at in enumerate(range((position - 1) * _EVENT, len(log), _EVENT), position)
+        ]
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
         """A Notice for the customer alone: it is not in the transcript and has no index."""
-        more = {"userData": user_data}
-        payload = Event("Notice", self.customer, int((self._utc_offset + now) * 1000), text, more).payload(0)
+        payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
         del payload["index"]
         return payload
+
+    @property
+    def events(self) -> int:
+        """How many events the transcript has."""
+        return len(self._transcript) // _EVENT
+
+    def agents(self) -> set[int]:
+        """The numbers of all agents who did anything in it."""
+        return {who.number for who in self._transcript[1::_EVENT] if who.kind == "Agent"}
+
+    # -- keys --------------------------------------------------------------------------------------
+
+    def check_key(self, shown: str | None, now: float) -> KeyState:
+        """What the secureKey a request shows is worth."""
+        if self._keys is not None:
+            return self._keys.check(shown, now)
+        return KeyState.GOOD if shown == self._key else KeyState.WRONG
+
+    def give_key(self, now: float) -> str:
+        """The secureKey to put into an answer."""
+        return self._key if self._keys is None else self._keys.give(self.config, now, self)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -213,6 +225,24 @@ class SimulatedChat:
         every = config.sweep_interval_s
         return max(deadline, ceil(deadline / every) * every) if every and deadline < NEVER else deadline
 
+    @property
+    def _idle_at(self) -> float:
+        return inactivity.due(self.config, self._last_words, self._alerts)
+
+    def _payload(self, index: int, kind: str, who: Participant, at: float, words: _Words) -> dict[str, Any]:
+        """An event's JSON, with the names of gms-v2."""
+        item: dict[str, Any] = {
+            "from": {"nickname": who.nickname, "participantId": who.number, "type": who.kind},
+            "index": index,
+            "type": kind,
+            "utcTime": int((self._utc_offset + at) * 1000),
+        }
+        text, more = words if type(words) is tuple else (words, {})
+        if text is not None:
+            item["text"] = text
+        item.update(more)
+        return item
+
     def _drop(self, at: float) -> None:
         timeout = self.config.flex_disconnect_timeout_s or NEVER
         if at < self._last_contact + timeout:
@@ -227,5 +257,4 @@ class SimulatedChat:
             self.end(at, "idle")
         else:
             self._alerts += 1
-            self._idle_at = inactivity.due(self.config, self._last_words, self._alerts)
             self.event(at, "IdleAlert", participants.SYSTEM, "IDLE_CONTROL_ALERT")

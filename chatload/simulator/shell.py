@@ -1,40 +1,39 @@
-"""The thin HTTP shell around the model: a plain ASGI app. With serve and guard, the only I/O of this package."""
+"""The thin HTTP shell around the model: what a request asks of it, and its answer as bytes."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import orjson
 
-from chatload.protocol.decode import Decoder, Place, RefusedError, Request
+from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator import cors
 from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import FaultPlan
+from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import Answer, ChatService
 from chatload.simulator.openapi import document
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
+from chatload.simulator.protocol import Exchange, lines
 
 #: The largest body that brings no file, and what one with a file may have beside it (bytes).
 MAX_BODY_BYTES = 1024 * 1024
-_JSON = (b"content-type", b"application/json")
-_NDJSON = (b"content-type", b"application/x-ndjson")
-_TEXT = (b"content-type", b"text/plain; charset=utf-8")
-_HTML = (b"content-type", b"text/html")
+#: About how much of the ledger is made at a time (bytes).
+_LEDGER_PART_BYTES = 64 * 1024
+_JSON = b"content-type: application/json\r\n"
+_NDJSON = b"content-type: application/x-ndjson\r\n"
+_TEXT = b"content-type: text/plain; charset=utf-8\r\n"
+_HTML = b"content-type: text/html\r\n"
+_OWN = "/simulator/"
+_now = time.monotonic
 
 
-class SimulatorApp:
-    """The ASGI app. Instants given to the model are this process's monotonic clock.
+class Shell:
+    """Answers requests (a protocol.Handler). Instants given to the model are this process's monotonic clock.
 
     apikey: what requests must bring in their `apikey` header; None is nothing.
     """
@@ -42,7 +41,7 @@ class SimulatorApp:
     def __init__(
         self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect | None = None, apikey: Secret | None = None
     ) -> None:
-        self.service = ChatService(config, faults, time.time() - time.monotonic())
+        self.service = ChatService(config, faults, time.time() - _now())
         dialect = dialect or load_dialect("gms-v2", None)
         self._decoder = Decoder(dialect)
         self._names = dialect.response
@@ -51,204 +50,179 @@ class SimulatorApp:
         self._max_upload = config.file_max_bytes * 4 // 3 + MAX_BODY_BYTES
         self._openapi = orjson.dumps(document(dialect, config.service or "default", apikey is not None))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
+    def head(self, exchange: Exchange) -> None:
+        """See Handler: find out where a request goes, and refuse what can be refused without its body."""
+        if b"origin" in exchange.headers:
+            exchange.more = lines(cors.for_origin(exchange.headers[b"origin"]))
+        exchange.limit, path = MAX_BODY_BYTES, exchange.path
+        if path.startswith(_OWN):
             return
-        path = scope["raw_path"].decode("ascii")
-        content_type, apikey, more = "", b"", []
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value.decode("latin-1")
-            elif name == b"apikey":
-                apikey = value
-            elif name == b"origin":
-                more = cors.for_origin(value)
-        try:
-            if path.startswith("/simulator/"):
-                await self._own_page(scope, path, send, more)
-                return
-            place = self._place(scope, path)
-            if scope["method"] == "OPTIONS":
-                await _reply(send, 204, b"", cors.preflight(scope["headers"], place.methods) + more)
-                return
-            self._check_key(apikey)
-            request = await self._read(scope, place, content_type, receive)
-            answer = await self._answer(request, receive)
-            await self._give(scope, answer, receive, send, more)
-        except RefusedError as refused:
-            headers = [_TEXT, *_explained(refused, scope, more)]
-            await _reply(send, refused.http_status, refused.text.encode(), headers)
-        except _GoneError:
-            return
-
-    def sweep(self) -> None:
-        """Book expiries of chats nobody asks for."""
-        self.service.sweep(time.monotonic())
-
-    def _place(self, scope: Scope, path: str) -> Place:
         place = self._decoder.find(path)
-        if place is None or not self._is_ours(place.in_path.get("service")):
-            raise RefusedError(404, "no such chat service")
-        if scope["method"] not in place.methods and scope["method"] != "OPTIONS":
-            scope["chatload.allow"] = ", ".join((*place.methods, "OPTIONS"))
-            raise RefusedError(405, f"{' or '.join(place.methods)} only")
-        return place
-
-    def _is_ours(self, service: str | None) -> bool:
-        return service is None or self._name is None or service == self._name
-
-    def _check_key(self, apikey: bytes) -> None:
-        if self._apikey is None:
+        if place is None or not self._is_ours(place[1].get("service")):
+            _refuse(exchange, 404, "no such chat service")
             return
-        if not apikey:
-            raise RefusedError(401, "an apikey header is needed")
-        if not hmac.compare_digest(apikey, self._apikey):
-            raise RefusedError(403, "not the right apikey")
+        methods, in_path = place
+        group = methods.get(exchange.method.decode())
+        if group is None:
+            _other_method(exchange, tuple(methods))
+        elif self._apikey is None or self._has_key(exchange):
+            exchange.place = group, in_path
+            if group.takes_files:
+                exchange.limit = self._max_upload
 
-    async def _read(self, scope: Scope, place: Place, content_type: str, receive: Receive) -> Request:
-        group = place.methods[scope["method"]]
-        body = await _body(receive, self._max_upload if group.takes_files else MAX_BODY_BYTES)
-        request = group.read(place.in_path, content_type, body)
-        if not self._is_ours(request.service):
-            raise RefusedError(404, "no such chat service")
-        return request
-
-    async def _answer(self, request: Request, receive: Receive) -> Answer:
-        operation, chat_id, fields, content, _ = request
-        service = self.service
-        fault = service.draw(time.monotonic(), operation)
-        delay_s = service.serve(time.monotonic())
+    def whole(self, exchange: Exchange) -> None:
+        """See Handler: answer a request."""
+        if exchange.place is None:
+            self._own_page(exchange)
+            return
+        group, in_path = exchange.place
+        content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
+        try:
+            request = group.read(in_path, content_type, exchange.body)
+        except RefusedError as refused:
+            _refuse(exchange, refused.http_status, refused.text)
+            return
+        operation, chat_id, fields, content, name = request
+        if not self._is_ours(name):
+            _refuse(exchange, 404, "no such chat service")
+            return
+        now, service = _now(), self.service
+        fault = service.draw(now, operation)
+        delay_s = service.serve(now)
         if fault is not None and fault.kind == "stall":
             delay_s += fault.delay_s
         if delay_s:
-            await _sleep(delay_s)
-        answer = service.process(time.monotonic(), operation, chat_id, fields, fault, content)
+            exchange.later(self._process_later(exchange, request, fault, delay_s))
+            return
+        answer = service.process(now, operation, chat_id, fields, fault, content)
+        if answer.held is not None or answer.delay_s:
+            exchange.later(self._give_later(exchange, answer))
+        else:
+            self._give(exchange, answer)
+
+    def too_long(self, exchange: Exchange) -> None:
+        """See Handler."""
+        _refuse(exchange, 413, f"at most {exchange.limit} bytes")
+
+    def sweep(self) -> None:
+        """Book expiries of chats nobody asks for."""
+        self.service.sweep(_now())
+
+    def _is_ours(self, service: str | None) -> bool:
+        return service == self._name or service is None or self._name is None
+
+    def _has_key(self, exchange: Exchange) -> bool:
+        apikey = exchange.headers.get(b"apikey")
+        if not apikey:
+            _refuse(exchange, 401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+        elif not hmac.compare_digest(apikey, self._apikey or b""):
+            _refuse(exchange, 403, "not the right apikey")
+        else:
+            return True
+        return False
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    async def _process_later(self, exchange: Exchange, request: Request, fault: Fault | None, delay_s: float) -> None:
+        """The request reaches the chat service only after a time, whether its client is still there or not."""
+        await _sleep(delay_s)
+        operation, chat_id, fields, content, _ = request
+        answer = self.service.process(_now(), operation, chat_id, fields, fault, content)
+        await self._give_later(exchange, answer)
+
+    async def _give_later(self, exchange: Exchange, answer: Answer) -> None:
         if answer.held is not None:
-            answer = await self._hold(answer, receive)
+            held = await self._hold(exchange, answer)
+            if held is None:
+                return
+            answer = held
         if answer.delay_s:
             await _sleep(answer.delay_s)
+        self._give(exchange, answer)
+
+    async def _hold(self, exchange: Exchange, answer: Answer) -> Answer | None:
+        """Long polling: wait until the model has an answer; None where the client is gone before."""
+        service, gone = self.service, exchange.hangs_up()
+        while (hold := answer.held) is not None:
+            woken = asyncio.get_running_loop().create_future()
+            hold.wake = lambda woken=woken: woken.done() or woken.set_result(None)
+            left_s = max(0.0, service.hold_due(hold) - _now())
+            await asyncio.wait((gone, woken), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                service.abandon(_now(), hold)
+                return None
+            answer = service.resume(_now(), hold)
         return answer
 
-    async def _hold(self, answer: Answer, receive: Receive) -> Answer:
-        """Long polling: wait until the model has an answer, or the client is gone."""
-        service = self.service
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            while (hold := answer.held) is not None:
-                woken = asyncio.get_running_loop().create_future()
-                hold.wake = lambda woken=woken: woken.done() or woken.set_result(None)
-                left_s = max(0.0, service.hold_due(hold) - time.monotonic())
-                await asyncio.wait((gone, woken), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    service.abandon(time.monotonic(), hold)
-                    raise _GoneError
-                answer = service.resume(time.monotonic(), hold)
-            return answer
-        finally:
-            gone.cancel()
-
-    async def _give(self, scope: Scope, answer: Answer, receive: Receive, send: Send, more: Headers) -> None:
+    def _give(self, exchange: Exchange, answer: Answer) -> None:
         if answer.payload is not None:
-            body = orjson.dumps(self._names.to_wire(answer.payload))
-            await _reply(send, answer.http_status, body, [_JSON, *more])
+            names = self._names
+            payload = answer.payload if names.plain else names.to_wire(answer.payload)
+            exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
         elif answer.drop:
-            scope["chatload.transport"].abort()
-            await receive()
+            exchange.drop()
         else:
-            headers = _file_headers(answer) if answer.content_type else [_HTML]
-            await _reply(send, answer.http_status, answer.raw or b"", headers + more)
+            exchange.reply(
+                answer.http_status, _file_headers(answer) if answer.content_type else _HTML, answer.raw or b""
+            )
 
-    async def _own_page(self, scope: Scope, path: str, send: Send, more: Headers) -> None:
-        pages = {
-            "/simulator/ledger": self._ledger,
-            "/simulator/status": self._status,
-            "/simulator/openapi.json": self._document,
-        }
-        page = pages.get(path)
-        if page is None:
-            raise RefusedError(404, f"no such page; there are {', '.join(pages)}")
-        if scope["method"] == "OPTIONS":
-            await _reply(send, 204, b"", cors.preflight(scope["headers"], ("GET", "HEAD")) + more)
-            return
-        if scope["method"] not in ("GET", "HEAD"):
-            scope["chatload.allow"] = "GET, HEAD, OPTIONS"
-            raise RefusedError(405, "GET only")
-        await page(send, more)
+    def _own_page(self, exchange: Exchange) -> None:
+        pages = ledger, status, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
+        path = exchange.path
+        if path not in pages:
+            _refuse(exchange, 404, f"no such page; there are {', '.join(pages)}")
+        elif exchange.method not in (b"GET", b"HEAD"):
+            _other_method(exchange, ("GET", "HEAD"))
+        elif path == ledger:
+            exchange.later(exchange.stream(_NDJSON, self._ledger()))
+        elif path == status:
+            exchange.reply(200, _JSON, orjson.dumps({"live_sessions": self.service.live_sessions}))
+        else:
+            exchange.reply(200, _JSON, self._openapi)
 
-    async def _status(self, send: Send, more: Headers) -> None:
-        status = {"live_sessions": self.service.live_sessions}
-        await _reply(send, 200, orjson.dumps(status), [_JSON, *more])
-
-    async def _document(self, send: Send, more: Headers) -> None:
-        await _reply(send, 200, self._openapi, [_JSON, *more])
-
-    async def _ledger(self, send: Send, more: Headers) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [_NDJSON, *more]})
-        lines = []
-        for row in self.service.ledger_rows(time.monotonic()):
-            lines.append(orjson.dumps(row) + b"\n")
-            if len(lines) >= 500:
-                await send({"type": "http.response.body", "body": b"".join(lines), "more_body": True})
-                lines = []
-        await send({"type": "http.response.body", "body": b"".join(lines)})
+    def _ledger(self) -> Iterator[bytes]:
+        part: list[bytes] = []
+        size = 0
+        for row in self.service.ledger_rows(_now()):
+            part.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            size += len(part[-1])
+            if size > _LEDGER_PART_BYTES:
+                yield b"".join(part)
+                part, size = [], 0
+        if part:
+            yield b"".join(part)
 
 
-class _GoneError(Exception):
-    """The client hung up before its request was whole, or while it was held."""
+def _refuse(exchange: Exchange, status: int, text: str, more: bytes = b"") -> None:
+    exchange.reply(status, _TEXT + more, text.encode())
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    """The request's body. Raises _GoneError where the rest will not come."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _GoneError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise RefusedError(413, f"at most {limit} bytes")
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
+def _other_method(exchange: Exchange, methods: tuple[str, ...]) -> None:
+    """Answer a method that is not to be had at a path: a preflight, or a refusal."""
+    if exchange.method == b"OPTIONS":
+        exchange.reply(204, lines(cors.preflight(exchange.headers, methods)), b"")
+    else:
+        allow = ", ".join((*methods, "OPTIONS")).encode()
+        _refuse(exchange, 405, f"{' or '.join(methods)} only", lines([(b"allow", allow)]))
 
 
 async def _sleep(seconds: float) -> None:
     """Not less than this: the loop's own timers may be a millisecond early."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    until = _now() + seconds
+    while (left := until - _now()) > 0:
         await asyncio.sleep(left)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _explained(refused: RefusedError, scope: Scope, more: Headers) -> Headers:
-    """The headers that go with a refusal."""
-    if refused.http_status == 405:
-        return [(b"allow", scope["chatload.allow"].encode()), *more]
-    if refused.http_status == 401:
-        return [(b"www-authenticate", b"apikey"), *more]
-    return more
-
-
-def _file_headers(answer: Answer) -> Headers:
+def _file_headers(answer: Answer) -> bytes:
     """A download's; what the client said of the file goes back only where it is fit for a header."""
     media_type = answer.content_type
     if not media_type.isascii() or not media_type.isprintable():
         media_type = "application/octet-stream"
     disposition = f"attachment; filename*=UTF-8''{quote(answer.file_name, safe='')}"
-    return [
-        (b"content-type", media_type.encode()),
-        (b"content-disposition", disposition.encode()),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-
-
-async def _reply(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return lines(
+        [
+            (b"content-type", media_type.encode()),
+            (b"content-disposition", disposition.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+    )

@@ -21,6 +21,10 @@ class Certificates:
         self.expired = self._server("expired", _NAMES, days=-1)
         self.of_another = self._server("other", "subjectAltName=DNS:elsewhere.example")
 
+    def file(self, name: str) -> str:
+        """The path of a file: good.pem, good.key, ..."""
+        return str(self._folder / name)
+
     def _server(self, name: str, names: str, days: int = 2) -> ssl.SSLContext:
         (self._folder / "names").write_text(names)
         self._openssl("req", *_KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")

@@ -20,7 +20,7 @@ def started(*options):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
     try:
         line = process.stdout.readline()
-        assert line.startswith("listening on http://127.0.0.1:"), line + process.stderr.read()
+        assert line.startswith(("listening on http://127.0.0.1:", "listening on https://127.0.0.1:")), line + process.stderr.read()
         yield process, line.split()[-1]
     finally:
         if process.poll() is None:

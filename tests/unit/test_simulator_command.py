@@ -33,6 +33,11 @@ WRONG = [
     ("--file-types", ""),
     ("--config", "/nowhere/simulator.toml"),
     ("--faults", "/nowhere/faults.toml"),
+    ("--tls-cert", "/nowhere/cert.pem"),
+    ("--tls-key", "/nowhere/key.pem"),
+    ("--tls-cert", "/nowhere/cert.pem", "--tls-key", __file__),
+    ("--tls-key", "/nowhere/key.pem", "--tls-cert", __file__),
+    ("--tls-cert", __file__, "--tls-key", __file__),
 ]
 
 
