@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,6 @@ from bench.measures import MEASURES
 from bench.repetition import measure
 from bench.results import Results, Scale
 from bench.tools import HERE, ROOT, TOOLS
-from bench.work import Step
 
 _QUICK = Scale(repetitions=1, steady_s=6.0, closed_s=2.0, quick=True)
 _FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
@@ -78,6 +80,8 @@ def main(
     folder = out or ROOT / "reports" / ("bench-quick" if quick else "bench")
     # What looks on keeps off the generator's core.
     os.sched_setaffinity(0, {cores[0]})
+    # Without it SIGTERM would leave the processes of a repetition behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts, results = _facts(), Results()
     try:
         for name in only:
@@ -92,9 +96,8 @@ def main(
 
 def _scale(quick: bool, full: bool, soak_min: float, repetitions: int | None) -> Scale:
     base = _QUICK if quick else _FULL if full else Scale()
-    return Scale(
-        repetitions or base.repetitions, repetitions or base.held_repetitions, base.steady_s, base.closed_s, quick, soak_min
-    )  # fmt: skip
+    given = {"repetitions": repetitions, "held_repetitions": repetitions} if repetitions else {}
+    return replace(base, soak_min=soak_min, **given)
 
 
 def _carry_out(name: str, only: list[str], scale: Scale, results: Results, cores: tuple[int, int]) -> None:
@@ -145,8 +148,6 @@ def _said(form: str, *command: str) -> str:
 
 
 def _artillery_version(package: Path) -> str:
-    import json
-
     return f"artillery {json.loads(package.read_text())['version']}" if package.exists() else ""
 
 

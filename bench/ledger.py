@@ -47,6 +47,13 @@ def fetch(host: str, authority: Path | None = None) -> Iterable[dict[str, Any]]:
             yield orjson.loads(line)
 
 
+def open_chats(host: str, authority: Path | None = None) -> int:
+    """How many chats are open at a simulator."""
+    context = None if authority is None else ssl.create_default_context(cafile=authority)
+    with urllib.request.urlopen(f"{host}/simulator/status", timeout=30, context=context) as answer:
+        return int(orjson.loads(answer.read())["live_sessions"])
+
+
 def read(rows: Iterable[dict[str, Any]]) -> Ledger:
     """The ledger's rows, as arrays."""
     opened, refreshes, ends, gaps, goodbyes = [], [], [], [], []

@@ -35,10 +35,12 @@ def running(
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Interrupt it; kill its whole group if that does not help, and whatever of it is left if it does."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE_S)
+    finally:  # a second Ctrl-C does not keep it alive
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +28,8 @@ from bench.work import Step, Work
 
 #: A tool may take so much longer than it was asked to, for its beginning and its end (seconds).
 _GRACE_S = 60.0
-_LOOKS_EVERY_S = 0.5
+#: A look takes 9 ms of the server's core (seconds).
+_LOOKS_EVERY_S = 1.0
 _MB = 1e6
 
 Row = dict[str, Any]
@@ -62,8 +64,10 @@ def _carry_out(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> 
             _open_chats(place, work.chats)
         around = environment(work, place)
         generator = stack.enter_context(running(tool.command(work, place), cores[1], tool_said, around))
-        samples = _watch(generator, server, work, lambda: profile.record(stack, generator.pid, work, folder, cores[0]))
-        late = generator.poll() is None
+        begin_profile = partial(profile.record, stack, generator.pid, work, folder, cores[0])
+        idle = partial(_all_gone, place.host, authority) if tool.lingers else _never
+        samples = _watch(generator, server, work, begin_profile, idle)
+        late = generator.poll() is None and not tool.lingers
         end(generator)
         book = ledger.read(ledger.fetch(place.host, authority))
     if tool.name == WRK and len(book.refreshes):
@@ -110,18 +114,33 @@ def _open_chats(place: Place, chats: int) -> None:
 
 
 def _watch(
-    generator: subprocess.Popen[bytes], server: subprocess.Popen[bytes], work: Work, when_steady: Callable[[], None]
+    generator: subprocess.Popen[bytes],
+    server: subprocess.Popen[bytes],
+    work: Work,
+    when_steady: Callable[[], None],
+    idle: Callable[[], bool],
 ) -> list[Sample]:
-    """Looks until the tool ends, or will not; `when_steady` is called once, in the steady part, for a profile."""
+    """Looks until the tool ends, or is idle after the time it was given, or will not end. `when_steady` is called once,
+    in the steady part, for a profile."""
     began, samples, told = time.monotonic(), [], not work.profile
     planned_s = work.ramp_s + work.hold_s
-    while generator.poll() is None and time.monotonic() < began + planned_s + _GRACE_S:
+    while generator.poll() is None and (now := time.monotonic()) < began + planned_s + _GRACE_S:
+        if now > began + planned_s and idle():
+            break
         samples.append(look(generator.pid, server.pid))
         if not told and time.monotonic() > began + profile.BEGIN_S + work.ramp_s + work.settle_s:
             told = True
             when_steady()
         time.sleep(_LOOKS_EVERY_S)
     return samples
+
+
+def _all_gone(host: str, authority: Path | None) -> bool:
+    return ledger.open_chats(host, authority) == 0
+
+
+def _never() -> bool:
+    return False
 
 
 def _figures(tool: Tool, work: Work, book: Ledger, samples: list[Sample], folder: Path) -> Row:
@@ -154,6 +173,8 @@ def _figures(tool: Tool, work: Work, book: Ledger, samples: list[Sample], folder
             "with_ramp": percentiles(ledger.gap_errors(book, interval, end=window.end)),
         }
         row["worst_pause_s"] = _worst_pause(folder / "beat.ndjson", book.opened[0], window.start - work.settle_s)
+    wrong = folder / "errors.txt"
+    row["wrong_answers"] = len(wrong.read_text().splitlines()) if wrong.exists() else 0
     summary = folder / "run" / "summary.json"
     if summary.exists():
         said = json.loads(summary.read_text())

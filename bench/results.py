@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.figures import Figure, Ratio, Row, figure, is_quiet
+from bench.figures import Figure, Ratio, Row, figure
+from bench.tools import TOOLS
 from bench.work import Step, Work
 
 
@@ -42,6 +43,16 @@ class Results:
     def figure(self, tool: str, work: Work, value: Callable[[Row], float | None]) -> Figure | None:
         """The median over them; None where nothing was measured."""
         return figure((row for row in self.of(tool, work) if "problem" not in row), value)
+
+    def label(self, tool: str, work: Work) -> str:
+        """The tool's name, and how it ended where that was not well."""
+        rows = [row for row in self.of(tool, work) if "problem" not in row]
+        codes = sorted({row["exit_code"] for row in rows if row["exit_code"] and not row["ended_by_us"]})
+        wrong = sum(row["wrong_answers"] for row in rows)
+        late = sum(row["ended_by_us"] for row in rows)
+        said = [f"exit code {code}" for code in codes] + [f"{wrong} wrong answers"] * bool(wrong)
+        said += ["did not end by itself"] * bool(late)
+        return TOOLS[tool].label + (f" ({', '.join(said)})" if said else "")
 
     def problem(self, tool: str, work: Work) -> str:
         """Why there is nothing, where there is nothing."""
@@ -105,8 +116,3 @@ def milliseconds(row: Row, where: str, which: str) -> float | None:
     """A percentile of the gap error, ms."""
     errors = (row.get("gap_error_s") or {}).get(where)
     return None if errors is None else 1e3 * errors[which]
-
-
-def all_quiet(rows: Iterable[Row]) -> bool:
-    """Whether none of them was disturbed."""
-    return all(is_quiet(row) for row in rows)

@@ -29,13 +29,14 @@ class Place:
 @dataclass(frozen=True)
 class Tool:
     """One load generator. command: its arguments; missing: why it cannot be run here, "" where it can. threaded: it
-    runs on many threads, which wait for one another."""
+    runs on many threads, which wait for one another. lingers: it does not end for long after its last chat has."""
 
     name: str
     label: str
     command: Callable[[Work, Place], list[str]]
     missing: Callable[[], str]
     threaded: bool = False
+    lingers: bool = False
 
 
 def _locust(script: str, work: Work, place: Place, *more: str) -> list[str]:
@@ -76,8 +77,8 @@ def _artillery(work: Work, place: Place) -> list[str]:
     phases = [{"duration": ceil(work.ramp_s), "arrivalCount": work.chats}]
     overrides = {"config": {"target": place.host, "phases": phases, "http": {"timeout": 10}}}
     return [
-        *("node", str(HERE / "node_modules/artillery/bin/run"), "run", "--quiet", "--output"),
-        *(str(place.folder / "artillery.json"), "--overrides", json.dumps(overrides), str(PEERS / "artillery.yml")),
+        *("node", str(HERE / "node_modules/artillery/bin/run"), "run", "--quiet"),
+        *("--overrides", json.dumps(overrides), str(PEERS / "artillery.yml")),
     ]
 
 
@@ -119,7 +120,7 @@ TOOLS = {
         Tool(HTTP_USER, "Locust HttpUser", lambda *step: _locust("http_user.py", *step), _here),
         Tool(FAST, "Locust FastHttpUser", lambda *step: _locust("fast_http_user.py", *step), _here),
         Tool(K6, "k6", _k6, _no_k6, threaded=True),
-        Tool(ARTILLERY, "artillery", _artillery, _no_artillery, threaded=True),
+        Tool(ARTILLERY, "artillery", _artillery, _no_artillery, threaded=True, lingers=True),
         Tool(WRK, "wrk", _wrk, _no_wrk),
     )
 }
@@ -136,6 +137,7 @@ def environment(work: Work, place: Place) -> dict[str, str]:
         "BENCH_INTERVAL_S": f"{work.interval_s:g}",
         # A beat among refreshes that go back to back would be one of them.
         "BENCH_BEAT": str(place.folder / "beat.ndjson") if work.interval_s else "",
+        "BENCH_ERRORS": str(place.folder / "errors.txt"),
         "BENCH_KEYS": str(place.folder / "keys.tsv"),
         "ARTILLERY_DISABLE_TELEMETRY": "true",
         "WORKERS": "1",

@@ -42,7 +42,9 @@ def section(scale: Scale, results: Results) -> Section:
         wall = results.figure(tool, work, lambda row: row["refreshes_per_s"])
         server = results.figure(tool, work, lambda row: 100 * row["server_cpu_share"])
         against = "" if tool == OURS else shown_ratio(ratio(speed(OURS), found), _goal(tool))
-        table.append([TOOLS[tool].label, shown(found), shown(each), shown(wall), shown(server, " %", 2), against])
+        table.append(
+            [results.label(tool, work), shown(found), shown(each), shown(wall), shown(server, " %", 2), against]
+        )
     text = (
         "What one core of the generator can do: refreshes that the server saw, over the CPU time the whole process "
         "tree used for them. Where the server's core is full, the wall's figure is the server's limit and not the "

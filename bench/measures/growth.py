@@ -45,7 +45,9 @@ def section(scale: Scale, results: Results) -> Section:
             table.append([label, str(work.chats), number(cost.median) + ("" if cost.quiet else ", noisy"), kept])
             costs.append({"name": label, "x": work.chats, "y": cost.median})
             memories += [{"name": label, "x": work.chats, "y": memory.median}] if memory else []
-    text = "All CPU time of the process tree in the steady part over the refreshes in it: what a process costs idle too."
+    text = (
+        "All CPU time of the process tree in the steady part over the refreshes in it: what a process costs idle too."
+    )
     return Section(
         "What a chat costs where there are many",
         text,

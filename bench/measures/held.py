@@ -59,9 +59,9 @@ HEADER = [
 ]
 
 
-def line(scale: Scale, results: Results, tool: str, work: Work, label: str = "") -> list[str]:
+def line(scale: Scale, results: Results, tool: str, work: Work) -> list[str]:
     """A rung's row of the table."""
-    name = label or TOOLS[tool].label
+    name = results.label(tool, work)
     cpu = results.figure(tool, work, lambda row: 100 * row["cpu_share"])
     if cpu is None:
         return [name, str(work.chats), results.problem(tool, work), *[""] * (len(HEADER) - 3)]
@@ -104,7 +104,9 @@ def section(scale: Scale, results: Results) -> Section:
         text,
         table,
         [
-            Chart("held_lateness", "Gap error p99.9 by chats held", "lines", late, "gap error p99.9, ms", "chats", True),
+            Chart(
+                "held_lateness", "Gap error p99.9 by chats held", "lines", late, "gap error p99.9, ms", "chats", True
+            ),
             Chart("held_cpu", "CPU by chats held", "lines", cpu, "CPU of a core, %", "chats"),
         ],
     )

@@ -31,13 +31,17 @@ def section(scale: Scale, results: Results) -> Section:
     )
     profile = _profile(results.of(OURS, _work(scale)))
     if profile is None:
-        return Section("What the accounting costs", text, [["part", "share"], ["all", results.problem(OURS, _work(scale))]])
+        return Section(
+            "What the accounting costs", text, [["part", "share"], ["all", results.problem(OURS, _work(scale))]]
+        )
     shares = profile["shares"]
     together = 100 * sum(shares[part] for part in BOOKKEEPING)
     table = [["part", "share of the samples", "goal"]]
     table += [[part, f"{number(100 * share, 2)} %", ""] for part, share in shares.items()]
     table.append([" + ".join(BOOKKEEPING), f"{number(together, 2)} %", f"at most {_GOAL} %"])
-    bars = [{"name": part, "value": 100 * share, "low": 100 * share, "high": 100 * share} for part, share in shares.items()]
+    bars = [
+        {"name": part, "value": 100 * share, "low": 100 * share, "high": 100 * share} for part, share in shares.items()
+    ]
     chart = Chart("store", "Where the generator's CPU goes", "bars", bars, "share of the samples, %")
     return Section("What the accounting costs", f"{text} {profile['samples']} samples.", table, [chart])
 

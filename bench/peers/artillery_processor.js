@@ -28,7 +28,10 @@ if (process.env.BENCH_BEAT) {
 
 function read(response, context) {
   const body = JSON.parse(response.body);
-  if (body.statusCode !== 0) return 'statusCode';
+  if (body.statusCode !== 0) {
+    fs.appendFileSync(process.env.BENCH_ERRORS, `statusCode ${body.statusCode}\n`);
+    return 'statusCode';
+  }
   const vars = context.vars;
   vars.userId = body.userId;
   vars.secureKey = body.secureKey;
