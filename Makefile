@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := bench/.venv
 
 .PHONY: help demo test bench lint format clean
 
@@ -12,14 +13,11 @@ help: ## Show this help
 demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every verdict
 	@$(BIN)/chatload demo
 
-test: $(READY) ## Run all tests, three files at a time
+test: $(READY) ## Run all tests, two files at a time
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
-bench: $(READY) ## Measure chatload beside other load generators (half an hour, on two idle cores)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
-	@command -v npm >/dev/null && (cd bench && npm install --silent --ignore-scripts --no-package-lock --no-audit --no-fund) || \
-	  echo "artillery is left out: it needs npm"
-	@$(BIN)/python -m bench $(BENCH)
+bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about half an hour (ONLY=, ARGS=)
+	@$(BENCH)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 lint: $(READY) ## Check style, types and the import contracts
 	@$(BIN)/ruff check .
@@ -40,4 +38,14 @@ $(READY): pyproject.toml constraints.txt
 	@echo "preparing $(VENV) (about a minute, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The benchmark's peers, apart from everything else. One that cannot be installed is missing in its tables, no more.
+$(BENCH)/.ready: bench/requirements.txt bench/package.json pyproject.toml constraints.txt
+	@echo "preparing $(BENCH) (some minutes, once)"
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BENCH)/bin/pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt || true
+	@cd bench && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts || true
+	@command -v wrk >/dev/null || echo "wrk is missing: apt install wrk"
 	@touch $@

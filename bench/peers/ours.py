@@ -1,17 +1,8 @@
-"""chatload's own user, as locustfiles/chat.py has it, with the beat of the others."""
+"""chatload itself: what locustfiles/chat.py is, with the beat."""
 
-import os
-
-from fields import beat
-from locust import events
-
+import bench.peers.beat  # noqa: F401, its listener registers itself
 from chatload.swarm.user import ChatUser
 
 
-class Chat(ChatUser):
-    pass
-
-
-@events.init.add_listener
-def _(**_):
-    beat(os.environ["BENCH_PAUSES"])
+class Customer(ChatUser):
+    """A customer who says nothing: one chat, one connection, refreshed until the run ends."""

@@ -1,0 +1,10 @@
+"""The measures. Each is a module with NAME, ABOUT, `steps(scale, results)` (what is to be carried out, in that order)
+and `section(scale, results)` (what came of it)."""
+
+from types import ModuleType
+
+from bench.measures import closed_loop, growth, held, ramp, shared, soak, store, tls
+
+MEASURES: dict[str, ModuleType] = {
+    module.NAME: module for module in (closed_loop, held, shared, ramp, tls, store, growth, soak)
+}

@@ -1,0 +1,43 @@
+"""How long a process stands still while it opens chats."""
+
+from __future__ import annotations
+
+from bench.measures import held
+from bench.results import Chart, Results, Scale, Section, shown
+from bench.tools import ARTILLERY, FAST, HTTP_USER, K6, OURS, OURS_REQUESTS, TOOLS
+from bench.work import Step
+
+NAME = "ramp"
+ABOUT = "worst pause of the generator while ramping to 10 000"
+_GOAL_MS = 20.0
+#: Each as far as it gets.
+_TOP = {OURS: 10_000, OURS_REQUESTS: 5_000, HTTP_USER: 5_000, FAST: 10_000, ARTILLERY: 5_000}
+
+
+def steps(scale: Scale, results: Results) -> list[Step]:
+    """The same rungs as of `held`, not carried out twice."""
+    turns = range(scale.held_repetitions)
+    return [Step(tool, held.rung(scale, size), turn) for turn in turns for tool, size in _TOP.items()]
+
+
+def section(scale: Scale, results: Results) -> Section:
+    """A row a tool."""
+    table = [["tool", "chats", "worst pause", "goal"]]
+    bars = []
+    for tool, size in _TOP.items():
+        work = held.rung(scale, size)
+        found = results.figure(
+            tool, work, lambda row: None if row.get("worst_pause_s") is None else 1e3 * row["worst_pause_s"]
+        )
+        goal = f"at most {_GOAL_MS:g} ms" if tool == OURS else ""
+        pause = shown(found, " ms") if found else results.problem(tool, work)
+        table.append([TOOLS[tool].label, str(work.chats), pause, goal])
+        if found:
+            bars.append({"name": TOOLS[tool].label, "value": found.median, "low": found.low, "high": found.high})
+    table.append([TOOLS[K6].label, "", "n/a: its scripts share no event loop", ""])
+    text = (
+        "A beat of 5 ms in the generator's own event loop, from the first chat opened to the last: how late the latest "
+        f"came. Chats come at {held._RATE:g} a second."
+    )
+    chart = Chart("ramp", "Worst pause while ramping, by tool", "bars", bars, "worst pause, ms")
+    return Section("Pauses while ramping", text, table, [chart])

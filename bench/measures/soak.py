@@ -1,0 +1,63 @@
+"""Four fifths of what was measured to be held, for long: what changes slowly. Only where it is asked for."""
+
+from __future__ import annotations
+
+from bench.measures import held
+from bench.results import Results, Row, Scale, Section, number
+from bench.tools import OURS
+from bench.work import Step, Work
+
+NAME = "soak"
+ABOUT = "80 % of the measured limit for 20 minutes; only with --soak"
+#: The limit is the highest rung of `held` at which p99.9 of the lateness stays below this (seconds).
+_LATE_S = 0.05
+_PART = 0.8
+
+
+def _limit(scale: Scale, results: Results) -> int | None:
+    fit = []
+    for size in held.LADDERS[OURS]:
+        rows = results.of(OURS, held.rung(scale, size))
+        fit += [row["chats"] for row in rows if row.get("whole") and row["gap_error_s"]["steady"]["p99_9"] < _LATE_S]
+    return max(fit, default=None)
+
+
+def _work(scale: Scale, results: Results) -> Work | None:
+    limit = _limit(scale, results)
+    if limit is None:
+        return None
+    chats = int(_PART * limit)
+    return Work(chats, max(2.0, chats / 400), 60.0 * scale.soak_min, keep=True)
+
+
+def steps(scale: Scale, results: Results) -> list[Step]:
+    """The ladder of ours first, for the limit."""
+    if not scale.soak_min:
+        return []
+    ladder = [Step(OURS, held.rung(scale, size)) for size in held.LADDERS[OURS]]
+    if not set(ladder) <= results.done:
+        return ladder
+    work = _work(scale, results)
+    return ladder if work is None else [*ladder, Step(OURS, work)]
+
+
+def section(scale: Scale, results: Results) -> Section:
+    """A row a metric that is watched."""
+    title, text = "Soak", "What `chatload drift` says of the run: slopes with their 95 % intervals, and what it claims."
+    if not scale.soak_min:
+        return Section(title, text, [["metric"], ["not measured: ask for it with --soak MINUTES"]])
+    work = _work(scale, results)
+    if work is None:
+        return Section(title, text, [["metric"], [f"not measured: no rung had p99.9 below {1e3 * _LATE_S:g} ms"]])
+    rows: list[Row] = results.of(OURS, work)
+    drift = next((row["drift"] for row in rows if row.get("drift")), None)
+    if drift is None or drift.get("why_not"):
+        why = results.problem(OURS, work) if drift is None else f"not measured: {drift['why_not']}"
+        return Section(title, text, [["metric"], [why]])
+    table = [["metric", "level", "per hour", "95 % interval", "claimed"]]
+    for metric in drift["metrics"]:
+        unit, bounds = metric["unit"], [metric["low"], metric["high"]]
+        interval = " to ".join("no bound" if bound is None else f"{bound:.3g}" for bound in bounds)
+        claimed = "drifts" if metric["drifts"] else "jumps" if metric["jumps"] else "nothing"
+        table.append([metric["metric"], f"{metric['level']:.3g} {unit}", f"{metric['slope']:.3g}", interval, claimed])
+    return Section(title, f"{number(work.chats)} chats for {scale.soak_min:g} minutes. {text}", table)

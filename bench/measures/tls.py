@@ -1,0 +1,56 @@
+"""What it takes to start a chat over TLS."""
+
+from __future__ import annotations
+
+from bench.results import Results, Scale, Section, shown
+from bench.tools import FAST, OURS, OURS_REQUESTS, TOOLS
+from bench.work import Step, Work
+
+NAME = "tls"
+ABOUT = "memory and CPU to start a chat over TLS, against FastHttpUser"
+_CHATS = 1_000
+_GOAL_KB, _GOAL_MS = 60, 2
+#: Time to open them in: FastHttpUser reads the authorities of the system anew for each (seconds).
+_RAMP_S = {OURS: 10.0, OURS_REQUESTS: 20.0, FAST: 45.0}
+
+
+def _work(scale: Scale, tool: str, chats: int = _CHATS, tls: bool = True) -> Work:
+    # No second refresh within the measurement: it is about the start.
+    wanted = scale.chats(chats) if chats > 1 else 1
+    ramp = _RAMP_S[tool] * wanted / _CHATS
+    return Work(wanted, max(1.0, ramp), min(3.0, scale.steady_s), 600.0, 2.0, timeout_s=1800.0, tls=tls)
+
+
+def steps(scale: Scale, results: Results) -> list[Step]:
+    """One chat, and many; without TLS too, for comparison."""
+    found = []
+    for tool in _RAMP_S:
+        found.append(Step(tool, _work(scale, tool, 1)))
+    for turn in range(scale.held_repetitions):
+        for tool in _RAMP_S:
+            found += [Step(tool, _work(scale, tool), turn), Step(tool, _work(scale, tool, tls=False), turn)]
+    return found
+
+
+def section(scale: Scale, results: Results) -> Section:
+    """A row a tool."""
+    table = [["tool", "chats", "ms of CPU a chat", "without TLS", "kB a chat", "goal"]]
+    for tool in _RAMP_S:
+        work = _work(scale, tool)
+        base = results.figure(tool, _work(scale, tool, 1), lambda row: row["rss_mb"])
+        cpu = results.figure(tool, work, lambda row: row["start_cpu_ms_per_chat"])
+        if cpu is None or base is None:
+            table.append([TOOLS[tool].label, str(work.chats), results.problem(tool, work), "", "", ""])
+            continue
+        plain = results.figure(tool, _work(scale, tool, tls=False), lambda row: row["start_cpu_ms_per_chat"])
+        memory = results.figure(
+            tool, work, lambda row, base=base: 1e3 * (row["rss_mb"] - base.median) / max(1, row["chats"] - 1)
+        )
+        goal = f"at most {_GOAL_MS} ms, {_GOAL_KB} kB" if tool == OURS else ""
+        table.append([TOOLS[tool].label, str(work.chats), shown(cpu), shown(plain), shown(memory), goal])
+    text = (
+        "From the first chat opened to the last: CPU time of the process tree for each (handshake, RequestChat, first "
+        "GetMessages, and whatever the tool does besides in that time), and resident memory beyond that with one chat. "
+        "Ours verifies the server's certificate; FastHttpUser does not unless told to."
+    )
+    return Section("Starting chats over TLS", text, table)

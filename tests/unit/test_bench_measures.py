@@ -1,0 +1,267 @@
+"""The benchmark's measures and pages, from made-up repetitions: no peer is needed, and none is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+import psutil
+import pytest
+
+from bench import profile, report
+from bench.machine import usage
+from bench.measures import MEASURES, closed_loop, held, shared, soak
+from bench.processes import running
+from bench.results import Results, Scale, number
+from bench.tools import FAST, HTTP_USER, K6, OURS, TOOLS, WRK, Place, environment
+from bench.work import Step, Work
+
+SCALE = Scale()
+FACTS = {"started": "then", "machine": "there", "versions": "these"}
+
+
+def repetition(step, **figures):
+    quiet = figures.pop("quiet", True)
+    errors = {"p50": 0.001, "p99": 0.002, "p99_9": 0.003, "max": 0.004}
+    return {
+        "tool": step.tool,
+        "work": step.work.to_dict(),
+        "repetition": step.repetition,
+        **{"chats": step.work.chats, "whole": True, "refreshes_per_s": 100.0, "refreshes_per_cpu_s": 1000.0},
+        **{
+            "cpu_us_per_refresh": 100.0,
+            "cpu_share": 0.5,
+            "server_cpu_share": 0.4,
+            "rss_mb": 50 + step.work.chats / 100,
+        },
+        **{"start_cpu_ms_per_chat": 1.5, "worst_pause_s": 0.012, "exit_code": 0, "ended_by_us": False},
+        **{"wrong_answers": 0, "noise": {"quiet": quiet, "reasons": [] if quiet else ["noise"]}},
+        "gap_error_s": {"steady": errors, "with_ramp": errors},
+        **figures,
+    }
+
+
+def filled(*names, scale=SCALE, **figures):
+    """Results in which every step was carried out."""
+    results = Results()
+    for name in names:
+        while pending := [step for step in MEASURES[name].steps(scale, results) if step not in results.done]:
+            results.rows.append(repetition(pending[0], **figures))
+            results.done.add(pending[0])
+    return results
+
+
+def cell(section, row, column):
+    head, *lines = section.table
+    return next(line[head.index(column)] for line in lines if line[0].startswith(row))
+
+
+def test_repetitions_of_the_closed_loop_take_turns():
+    order = [step.tool for step in closed_loop.steps(SCALE, Results())]
+    once = order[: len(order) // SCALE.repetitions]
+    assert order == once * SCALE.repetitions
+    assert len(set(once)) == len(once)
+    assert {OURS, HTTP_USER, FAST, K6, WRK} <= set(once)
+
+
+def test_ours_against_a_peer_with_the_goal_beside_it():
+    results = filled("closed_loop")
+    for row in results.rows:
+        row["refreshes_per_cpu_s"] = 5000.0 if row["tool"] == OURS else 1000.0
+    assert cell(MEASURES["closed_loop"].section(SCALE, results), "k6", "ours / it") == "5.00 (goal: at least 4)"
+
+
+def test_no_ratio_of_a_noisy_peer():
+    results = filled("closed_loop")
+    for row in results.rows:
+        row["noise"]["quiet"] = row["tool"] != K6
+    section = MEASURES["closed_loop"].section(SCALE, results)
+    assert cell(section, "k6", "ours / it") == "no ratio: too noisy"
+    assert "noisy" in cell(section, "k6", "refreshes/s of CPU")
+    assert "1.00" in cell(section, "wrk", "ours / it")
+
+
+def test_a_peer_that_is_missing_is_said_to_be():
+    results = filled("closed_loop")
+    results.rows = [row for row in results.rows if row["tool"] != K6]
+    step = Step(K6, closed_loop._work(SCALE))
+    results.rows.append({"tool": K6, "work": step.work.to_dict(), "repetition": 0, "problem": "it is not installed"})
+    section = MEASURES["closed_loop"].section(SCALE, results)
+    assert cell(section, "k6", "refreshes/s of CPU") == "not measured: it is not installed"
+    assert cell(section, "k6", "ours / it") == ""
+
+
+def test_a_peer_that_ended_badly_is_not_passed_over():
+    results = filled("closed_loop")
+    for row in results.rows:
+        row["exit_code"] = 99 if row["tool"] == K6 else 0
+    assert "k6 (exit code 99)" in [line[0] for line in MEASURES["closed_loop"].section(SCALE, results).table]
+
+
+def test_memory_of_a_chat_is_what_many_take_beyond_one():
+    results = filled("held")
+    found = held.memory_kb(SCALE, results, K6, held.rung(SCALE, 1_000))
+    assert found.median == pytest.approx(1e3 * (60.0 - 50.01) / 999)
+
+
+def test_a_rung_that_was_not_reached_says_how_far_it_came():
+    results = filled("held")
+    for row in results.rows:
+        if row["tool"] == HTTP_USER and row["work"]["chats"] == 5_000:
+            row["chats"] = 4_100
+    lines = MEASURES["held"].section(SCALE, results).table
+    assert [line[1] for line in lines if line[0] == "Locust HttpUser"] == ["1000", "4100 of 5000"]
+
+
+def test_rungs_that_two_measures_share_are_carried_out_once():
+    results = filled("held", "shared")
+    again = [step for name in ("ramp", "growth") for step in MEASURES[name].steps(SCALE, results)]
+    fresh = {step for step in again if step not in results.done}
+    assert {(step.tool, step.work.chats) for step in fresh} == {(OURS, 50_000)}
+
+
+def test_a_soak_is_only_where_it_is_asked_for_and_at_four_fifths_of_the_limit():
+    assert soak.steps(SCALE, Results()) == []
+    scale = Scale(soak_min=20.0)
+    results = filled("held", scale=scale)
+    for row in results.rows:
+        if row["work"]["chats"] == 19_000:
+            row["gap_error_s"] = {"steady": {"p50": 0.0, "p99": 0.1, "p99_9": 0.2, "max": 1.0}}
+    last = soak.steps(scale, results)[-1]
+    assert (last.work.chats, last.work.steady_s, last.work.keep) == (8_000, 1200.0, True)
+
+
+def test_no_soak_without_a_limit():
+    scale = Scale(soak_min=20.0)
+    results = filled("held", scale=scale, whole=False)
+    assert all(not step.work.keep for step in soak.steps(scale, results))
+    assert "not measured" in soak.section(scale, results).table[1][0]
+
+
+STACKS = """\
+run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);steps (/x/chatload/session/lifecycle.py:3) 50
+run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);add (/x/chatload/session/histogram.py:3) 20
+run (/x/locust/main.py:1);request (/x/chatload/session/books.py:3);copy (/usr/lib/copy.py:3) 15
+run (/x/locust/main.py:1);flush (/x/chatload/store/writer.py:3) 5
+sleep (/x/gevent/hub.py:1) 10
+not a stack at all
+"""
+
+
+def test_a_sample_belongs_to_its_innermost_known_frame():
+    found = profile.count(STACKS.splitlines())
+    assert found["samples"] == 100
+    shares = {part: share for part, share in found["shares"].items() if share}
+    assert shares == {"engine": 0.5, "histograms": 0.2, "books": 0.15, "store": 0.05, "other": 0.1}
+    assert profile.count(["nothing"]) is None
+
+
+def test_the_accounting_is_judged_by_its_sum():
+    results = filled("store", profile=profile.count(STACKS.splitlines()))
+    table = MEASURES["store"].section(SCALE, results).table
+    assert table[-1] == ["store + books + histograms", "40 %", "at most 10 %"]
+
+
+@pytest.mark.parametrize("figures", [{}, {"quiet": False}, {"gap_error_s": None, "worst_pause_s": None}])
+def test_every_measure_has_a_page_and_charts(tmp_path, figures):
+    results = filled(*MEASURES, **figures)
+    report.write(tmp_path, results, SCALE, list(MEASURES), FACTS)
+    page = (tmp_path / "index.md").read_text()
+    for module in MEASURES.values():
+        assert f"## {module.section(SCALE, results).title}" in page
+    assert len(json.loads((tmp_path / "results.json").read_text())["repetitions"]) == len(results.rows)
+    for file in tmp_path.glob("*.svg"):
+        assert f"({file.name})" in page
+        assert ET.parse(file).getroot().get("role") == "img"
+    assert (tmp_path / "growth_cpu.svg").exists()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_page_of_nothing_says_so(tmp_path):
+    report.write(tmp_path, Results(), SCALE, list(MEASURES), FACTS)
+    page = (tmp_path / "index.md").read_text()
+    assert page.count("not measured") > 20
+    assert not list(tmp_path.glob("*.svg"))
+
+
+def test_a_table_is_as_wide_in_every_row(tmp_path):
+    for results in (Results(), filled(*MEASURES)):
+        for name in ("closed_loop", "held", "shared", "ramp", "tls", "growth"):
+            table = MEASURES[name].section(SCALE, results).table
+            assert {len(line) for line in table} == {len(table[0])}, name
+
+
+def test_every_tool_does_the_same_work(tmp_path):
+    place = Place("http://127.0.0.1:1", tmp_path, tmp_path / "authority.pem")
+    work = Work(chats=500, ramp_s=10.0, steady_s=20.0)
+    assert environment(work, place)["BENCH_CHATS"] == "500"
+    for tool in TOOLS.values():
+        assert tool.command(work, place)
+    ours = TOOLS[OURS].command(work, place)
+    assert [ours[ours.index(flag) + 1] for flag in ("-u", "-r", "-t", "--refresh-interval")] == [
+        "500",
+        "50",
+        "38s",
+        "5",
+    ]
+    naive = TOOLS[HTTP_USER].command(work, place)
+    assert [naive[naive.index(flag) + 1] for flag in ("-u", "-r", "-t")] == ["500", "50", "38s"]
+
+
+def test_chats_share_connections_only_where_they_are_asked_to(tmp_path):
+    place = Place("http://127.0.0.1:1", tmp_path, tmp_path)
+    command = TOOLS[OURS].command(shared.rung(SCALE, 20_000), place)
+    assert command[command.index("--connections") + 1] == "1000"
+    assert "--connections" not in TOOLS[OURS].command(held.rung(SCALE, 1_000), place)
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(0, "0"), (1234567.0, "1 234 567"), (12.34, "12.3"), (0.01234, "0.0123"), (999.6, "1 000"), (-3.25, "-3.25")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
+
+
+FAMILY = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_ends_with_all_it_started_and_whatever_it_thinks_of_it(tmp_path):
+    stubborn = (
+        FAMILY + "import signal; signal.signal(2, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
+    )
+    core = min(os.sched_getaffinity(0))
+    with running([sys.executable, "-c", stubborn], core, tmp_path / "said.txt") as process:
+        until = time.monotonic() + 20
+        while not (tmp_path / "said.txt").read_text() and time.monotonic() < until:
+            time.sleep(0.02)
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        assert usage(process.pid).rss > usage(family[-1]).rss > 0
+    assert len(family) == 2
+    until = time.monotonic() + 10  # a killed grandchild is gone a moment later
+    while any(map(alive, family)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(alive, family))
+
+
+def test_what_it_can_do_is_told_without_doing_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert all(name in done.stdout for name in MEASURES)
+    wrong = subprocess.run(
+        [sys.executable, "-m", "bench", "--only", "speed"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert wrong.returncode == 2 and "closed_loop" in wrong.stderr
