@@ -10,8 +10,8 @@ from locust.stats import RequestStats
 
 #: Seconds of per-second counts that are kept: Locust reads the last 12.
 KEPT_S = 60
-#: Rows of chart data that are kept: 2 hours of them (1.3 MB), after that the older half is thinned again and again.
-MOST_ROWS = 1440
+#: Rows of chart data that are kept: an hour of them (0.8 MB), after that the older half is thinned again and again.
+MOST_ROWS = 720
 
 
 def forget_old(stats: RequestStats) -> None:

@@ -32,7 +32,7 @@ assert min(long) >= 3000 and max(short) <= 62, (long, short)
 stats.history = [{"time": n} for n in range(20_000)]
 for _ in range(10):
     forget_old(stats)
-assert 500 < len(stats.history) <= 1440 and stats.history[0] == {"time": 0} and stats.history[-1] == {"time": 19_999}
+assert 300 < len(stats.history) <= 720 and stats.history[0] == {"time": 0} and stats.history[-1] == {"time": 19_999}
 print("fine")
 """
 
