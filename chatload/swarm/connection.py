@@ -33,20 +33,20 @@ class NothingSentError(Exception):
     """The first send was refused: no byte of the request left. Its cause says why."""
 
 
-class Connection:
-    """A connection, open. Not for two greenlets at once.
+class Connection(Parking):
+    """A connection, open: the greenlet that waits for something to read parks here. Not for two at once.
 
     busy: a call is under way, and what comes in is its answer.
     """
 
-    __slots__ = ("_good", "_parking", "_sock", "_tls", "_watched", "_watcher", "busy")
+    __slots__ = ("_good", "_sock", "_tls", "_watched", "_watcher", "busy")
 
     def __init__(self, sock: Any, tls: _Tls | None) -> None:
         """sock: connected, non-blocking, and not of gevent's."""
+        super().__init__()
         self._sock, self._tls = sock, tls
-        self._parking = Parking()
         self._good = self._watched = self.busy = True
-        self._watcher: Any = get_hub().loop.io(sock.fileno(), _READ)
+        self._watcher: Any = self._hub.loop.io(sock.fileno(), _READ)
         self._watcher.start(self._readable)
 
     def close(self) -> None:
@@ -66,7 +66,8 @@ class Connection:
         return self._good
 
     def send(self, message: bytes, deadline: float) -> None:
-        """Send all of it. Raises OSError, and NothingSentError where not a byte left."""
+        """Send all of it; `wait` then waits for the answer. Raises OSError, and NothingSentError where not a byte
+        left."""
         tls = self._tls
         if tls is not None:
             message = tls.sealed(message)
@@ -80,13 +81,7 @@ class Connection:
             raise NothingSentError from error
         if count < len(message):
             self._send_rest(memoryview(message)[count:], deadline)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until there is something to read, so long at most; whether there is."""
-        if not self._watched:
-            self._watched = True
-            self._watcher.start(self._readable)
-        return self._parking.wait(seconds)
+        self._watch()
 
     def take(self) -> bytes | None:
         """What has come in: b"" is the end, None nothing yet. Raises OSError."""
@@ -107,6 +102,7 @@ class Connection:
             if done:
                 return
             while (data := self._recv_raw()) is None:
+                self._watch()
                 if not self.wait(_left(deadline)):
                     raise TimeoutError
             tls.came(data)
@@ -125,9 +121,15 @@ class Connection:
                 continue
             _wait_writable(self._sock, deadline)
 
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            self._watcher.start(self._readable)
+
     def _readable(self) -> None:
-        if self._parking.taken:
-            self._parking.wake()
+        sleeper = self._sleeper
+        if sleeper is not None:
+            sleeper.switch(True)
         elif self.busy or not self.is_good():
             self._watched = False  # or the loop would spin on what nobody reads yet
             self._watcher.stop()

@@ -76,7 +76,12 @@ class Driver:
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()
-        result = self._transport.call(self._encoded(send), send.timeout_s)
+        # One refresh is like the other, so the last request is kept for as long as its fields are the same.
+        request = self._request
+        if request is None or send.fields is not self._fields or send.operation != self._operation:
+            request = self._request = self._encoder.encode(send.operation, send.fields, send.content)
+            self._fields, self._operation = send.fields, send.operation
+        result = self._transport.call(request, send.timeout_s)
         reply = self._read(send, result)
         self._on_request(send.operation, result, reply)
         return Exchange(
@@ -91,14 +96,6 @@ class Driver:
             self._leave.is_set(),
             result.resent,
         )
-
-    def _encoded(self, send: Send) -> WireRequest:
-        """The request; one refresh is like the other, so the last is kept for as long as its fields are the same."""
-        request = self._request
-        if request is None or send.fields is not self._fields or send.operation != self._operation:
-            request = self._encoder.encode(send.operation, send.fields, send.content)
-            self._request, self._fields, self._operation = request, send.fields, send.operation
-        return request
 
     def _read(self, send: Send, result: WireResult) -> Reply:
         """The reply; a server with nothing new to tell says it in the same bytes."""

@@ -16,11 +16,6 @@ class Parking:
         self._hub: Any = get_hub()
         self._sleeper: Any = None
 
-    @property
-    def taken(self) -> bool:
-        """Whether a greenlet waits here."""
-        return self._sleeper is not None
-
     def wait(self, seconds: float) -> bool:
         """Wait for `wake`, so long at most; True if it came. May be over a millisecond early: the loop counts
         from when it last looked at the clock."""

@@ -41,12 +41,14 @@ class StallMonitor:
 
     def within(self, start: float, end: float) -> float:
         """Seconds of [start, end] in which this process stood still; `end` is now or just past."""
-        total = 0.0
-        unbooked = end - self._last - BEAT_S
-        if self._greenlet is not None and unbooked > STALL_S:
-            total += end - max(start, self._last + BEAT_S)
-        if self._stalls and self._stalls[-1][1] > start:
-            total += sum(max(0.0, min(end, b) - max(start, a)) for a, b in self._stalls if b > start)
+        stalls = self._stalls
+        booked = bool(stalls) and stalls[-1][1] > start
+        unbooked = end - self._last - BEAT_S > STALL_S and self._greenlet is not None
+        if not booked and not unbooked:
+            return 0.0
+        total = end - max(start, self._last + BEAT_S) if unbooked else 0.0
+        if booked:
+            total += sum(max(0.0, min(end, b) - max(start, a)) for a, b in stalls if b > start)
         return max(0.0, total)
 
     def _beat(self) -> None:

@@ -21,7 +21,7 @@ from chatload.protocol.wire import WireResult
 REQUEST_TYPE = "CHAT"
 #: So many requests of one name are kept back at most.
 _AT_ONCE = 500
-_GOOD = frozenset({Outcome.FINE, Outcome.ENDED})
+_FINE, _ENDED = Outcome.FINE, Outcome.ENDED
 
 
 class RequestFailed(Exception):
@@ -43,7 +43,7 @@ class Tally:
         """A request has ended."""
         sent = result.received_at if result.sent_at is None else result.sent_at
         took_ms = (result.received_at - sent) * 1000
-        good = reply.outcome in _GOOD
+        good = reply.outcome is _FINE or reply.outcome is _ENDED
         if not good or self._listeners != self._locusts_own:
             self._event.fire(
                 request_type=REQUEST_TYPE,
