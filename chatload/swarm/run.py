@@ -7,7 +7,6 @@ gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import sys
@@ -139,9 +138,6 @@ class Run:
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
-        # Locust's runners look with this who stops them, and all its sources are read at the first time: a third
-        # of a second in which the chats would stand still at their end.
-        inspect.stack()
         if not self.is_master:
             self._collector.begin()
             self.monitor.start()

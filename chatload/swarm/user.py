@@ -5,6 +5,7 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import sys
@@ -20,6 +21,7 @@ from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options, signals
 from chatload.swarm.driver import Driver
+from chatload.swarm.garbage import settle
 from chatload.swarm.live import attach
 from chatload.swarm.locust_html import LocustHtml
 from chatload.swarm.login import hide_login
@@ -108,6 +110,10 @@ def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
     signals.interrupt_main_only()
     hide_login(environment)
+    # Locust's runners look with this who stops them, and all its sources are read at the first time: a third of a
+    # second in which the chats would stand still at their end.
+    inspect.stack()
+    settle()
     html = LocustHtml(environment)
     run = run_of(environment)
     run.last_outputs.append(html.write)
