@@ -51,7 +51,9 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 
 @click.command(epilog="\b\nMeasures\n" + _LIST)
 @click.option("--only", callback=_names, default="", metavar="NAME,...", help="These measures only. Default: all.")
-@click.option("--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a few minutes. No figures.")
+@click.option(
+    "--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a quarter of an hour. No figures."
+)
 @click.option("--full", is_flag=True, help="More and longer repetitions; hours.")
 @click.option("--soak", "soak_min", type=float, default=0.0, is_flag=False, flag_value=20.0, metavar="MIN",
               help="The measure soak too, for so many minutes (20 where none are given).")  # fmt: skip

@@ -67,7 +67,8 @@ def _carry_out(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> 
         begin_profile = partial(profile.record, stack, generator.pid, work, folder, cores[0])
         idle = partial(_all_gone, place.host, authority) if tool.lingers else _never
         samples = _watch(generator, server, work, begin_profile, idle)
-        late = generator.poll() is None and not tool.lingers
+        code = generator.poll()  # None: it is ended by us, and how is no fault of its own
+        late = code is None and not tool.lingers
         end(generator)
         book = ledger.read(ledger.fetch(place.host, authority))
     if tool.name == WRK and len(book.refreshes):
@@ -75,7 +76,7 @@ def _carry_out(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> 
     found = _figures(tool, work, book, samples, folder)
     if "problem" in found:
         found["problem"] += _last_words(tool_said)
-    return {**found, "exit_code": generator.returncode, "ended_by_us": late, "ends": dict(book.ends)}
+    return {**found, "exit_code": code, "ended_by_us": late, "ends": dict(book.ends)}
 
 
 def _simulator(work: Work, pems: certificate.Pems | None) -> list[str]:

@@ -189,7 +189,7 @@ def test_a_restart_that_forgets_all_sessions(tmp_path):
     with started(*options) as (process, host):
         command = locust_command(
             host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "7s", "--flex-disconnect-timeout", "10",
-            "--refresh-interval", "0.5", "--chat-length", "60",
+            "--refresh-interval", "0.5", "--chat-length", "6000",
         )  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENV) as run:
             wait_for(lambda: len(ledger_of(host)) == 10)
