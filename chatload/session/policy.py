@@ -59,13 +59,14 @@ class RefreshPolicy:
     def next_refresh(self, clock: RefreshClock, now: float) -> float:
         """The instant the next GetMessages should leave; may be past, then it should leave at once."""
         if self.kind == "fixed":
-            # Ticks that passed while a request was unanswered are skipped, as the widget skips them.
-            passed = floor((now - clock.anchor) / self.interval_s)
-            on_tick = clock.anchor + passed * self.interval_s >= now
-            tick = max(clock.last_tick + 1, passed if on_tick else passed + 1)
-            if clock.last_tick < 0:
-                tick = 0
-            return clock.anchor + tick * self.interval_s
+            anchor, interval = clock.anchor, self.interval_s
+            due = anchor + (clock.last_tick + 1) * interval
+            if now > due and clock.last_tick >= 0:
+                # Ticks that passed while a request was unanswered are skipped, as the widget skips them.
+                passed = floor((now - anchor) / interval)
+                on_tick = anchor + passed * interval >= now
+                due = anchor + (passed if on_tick else passed + 1) * interval
+            return due
         if self.kind == "fraction":
             return clock.contact_sent + self.interval_s
         room = (self.retries + 1) * clock.tail() + self.retries * self.backoff_s
@@ -74,7 +75,9 @@ class RefreshPolicy:
 
     def ticked(self, clock: RefreshClock, due: float) -> None:
         """The refresh that was due at `due` was sent; a retry between two ticks uses neither up."""
-        clock.last_tick = max(clock.last_tick, floor((due - clock.anchor) / self.interval_s + EXACT))
+        tick = floor((due - clock.anchor) / self.interval_s + EXACT)
+        if tick > clock.last_tick:
+            clock.last_tick = tick
 
     def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
         """When to retry after `failures` unsuccessful requests in a row: backing off, but never

@@ -53,10 +53,6 @@ class Shares:
     retries: float = 0.0
     network: float = 0.0
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self.planned = self.generator = self.server = self.retries = self.network = 0.0
-
 
 @dataclass(slots=True)
 class Trail:
@@ -92,7 +88,8 @@ class Trail:
         self.stalled_s = exchange.stalled_s
         if self.attempts:
             self.attempts = [a for a in self.attempts if a.lost and a.latest + a.held_s > sent]
-        self.shares.forget()
+        shares = self.shares
+        shares.planned = shares.generator = shares.server = shares.retries = shares.network = 0.0
         self.refreshed = True
         self._failed_with = ""
         return upper

@@ -132,26 +132,25 @@ class KnownHeads:
     __slots__ = ("_heads",)
 
     def __init__(self) -> None:
+        #: Head -> status, bytes of the whole answer, whether the connection lasts.
         self._heads: dict[bytes, tuple[int, int, bool]] = {}
 
     def read(self, data: bytes) -> Whole | None:
         """The answer in `data`, where its head is known and it is whole; None of any other."""
-        end = data.find(b"\r\n\r\n") + 4
-        known = self._heads.get(data[:end])
-        if known is None or len(data) != end + known[1]:
+        head, _, body = data.partition(b"\r\n\r\n")
+        known = self._heads.get(head)
+        if known is None or len(data) != known[1]:
             return None
-        return Whole(known[0], data[end:], known[2])
+        return Whole(known[0], body, known[2])
 
     def learn(self, data: bytes, answer: Answer, whole: Whole) -> None:
         """`data` was all of an answer."""
-        end = data.find(b"\r\n\r\n") + 4
-        if not answer.plain or whole.set_cookies or len(data) != end + len(whole.body) or end > _LONGEST_KNOWN:
-            return
-        if data[end:] != whole.body:
+        head, _, body = data.partition(b"\r\n\r\n")
+        if not answer.plain or whole.set_cookies or body != whole.body or len(head) > _LONGEST_KNOWN:
             return
         if len(self._heads) >= _KNOWN_HEADS:
             self._heads.clear()
-        self._heads[data[:end]] = (whole.status, len(whole.body), whole.lasting)
+        self._heads[head] = (whole.status, len(data), whole.lasting)
 
 
 def _unpacked(body: bytes) -> bytes:

@@ -150,10 +150,10 @@ def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
     settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))
     session = ChatSession(settings, Books(), 1, 0.0)
     session._take_keys(Reply(Outcome.FINE, False, secure_key="a"))
-    first = session._fields(session._cursor())
-    assert session._fields(session._cursor()) is first
+    first = session._ask("GetMessages", session._cursor(), 0.0).fields
+    assert session._ask("GetMessages", session._cursor(), 0.0).fields is first
     session._take_keys(Reply(Outcome.FINE, False, secure_key="b"))
-    assert session._fields(session._cursor()) == {**first, "secure_key": "b"}
+    assert session._ask("GetMessages", session._cursor(), 0.0).fields == {**first, "secure_key": "b"}
 
 
 # -- the collector, ports ---------------------------------------------------------------------

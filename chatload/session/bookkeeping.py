@@ -1,0 +1,240 @@
+"""What every request of a chat carries, and what it leaves behind: in the books, the record and the trail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from chatload.protocol.reply import Event, Reply
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.draws import Draws
+from chatload.session.effects import Exchange, Result, Send
+from chatload.session.policy import RefreshClock
+from chatload.session.record import Blame, SessionRecord, Verdict
+from chatload.session.script import Customer, CustomerScript
+from chatload.session.settings import SessionSettings
+from chatload.session.timeline import Recent, Timeline, severity
+from chatload.session.trail import Trail, blame
+from chatload.session.transcript import Transcript
+from chatload.session.verdict import Finding, judge
+
+_FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an enum's attributes cost more than a global
+
+
+class Bookkeeping:
+    """One chat's facts, request by request; what to send when is for `ChatSession`."""
+
+    __slots__ = (
+        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent",
+        "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
+        "_refresh_due", "_sending", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
+    )  # fmt: skip
+
+    def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
+        """started_at: now, on the driver's clock (seconds)."""
+        self.settings = settings
+        self.record = SessionRecord(started_at=started_at, group=settings.group)
+        self._books = books
+        self._customer = self._make_customer(settings.script, Draws(seed))
+        self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
+        self._trail: Trail | None = None
+        self._clock = RefreshClock(started_at, started_at)
+        self._refresh_due = started_at
+        self._ready = started_at
+        self._now = started_at
+        self._keys: dict[str, str] = {}
+        self._extra: Mapping[str, str] | None = None
+        self._merged: Mapping[str, str] = {}
+        self._position = 0
+        self._at: Mapping[str, str] = {}
+        self._taken: Reply | None = None
+        self._failures = 0
+        self._late_failures = 0
+        self._stopping = False
+        self._sending: Send | None = None
+        self._over = False
+        self._file_id: str | None = None
+        self._goodbye_sent: float | None = None
+        self._opening: Exchange | None = None
+        self._recent = Recent()
+        self._state = ""
+        books.started += 1
+        self._enter("opening")
+
+    def _make_customer(self, script: CustomerScript, random: Draws) -> Customer:
+        return Customer(script, random)
+
+    def timeline(self) -> Timeline | None:
+        """The last contacts of a session that ended badly; None of one that did not, or never was opened."""
+        record, trail, timeout = self.record, self._trail, self.settings.timeout_s
+        severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout)
+        if severe is None or trail is None:
+            return None
+        facts = record.chat_id, record.verdict, record.blame, record.why
+        return Timeline(
+            *facts,
+            timeout,
+            severe,
+            trail.sent,
+            trail.received,
+            asdict(trail.shares),
+            self._recent.contacts(),
+        )
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _ask(self, operation: str, extra: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
+        """The effect that sends one operation; what it is answered by goes into `_answered`. Its fields are the keys
+        and `extra`: the same object for as long as both are."""
+        record, settings = self.record, self.settings
+        self._books.sent[operation] += 1
+        record.requests += 1
+        timeout_s = settings.request_timeout_s
+        if operation == "GetMessages":
+            record.polls += 1
+            timeout_s += settings.long_poll_s
+        if extra is not self._extra:
+            self._extra, self._merged = extra, {**self._keys, **extra}
+        self._sending = send = Send(operation, self._merged, due, timeout_s, content)
+        return send
+
+    def _answered(self, exchange: Result) -> Exchange:
+        """Book everything about the request under way, which has ended so."""
+        send, record = self._sending, self.record
+        assert isinstance(exchange, Exchange) and send is not None
+        self._sending = None
+        if exchange.stopping:
+            self._stopping = True
+        operation, due, sent, received = send.operation, send.due, exchange.sent_at, exchange.received_at
+        self._books.request(operation, exchange)
+        self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
+        if sent is not None:
+            record.contacts += 1 + exchange.resent
+        self._book_time(operation, due, exchange, self.settings.long_poll_s if operation == "GetMessages" else 0.0)
+        self._ready = self._now = received
+        if operation != "RequestChat":
+            self._take(exchange, "position" in send.fields)
+        return exchange
+
+    def _book_time(self, operation: str, due: float, exchange: Exchange, held_s: float) -> None:
+        trail, books = self._trail, self._books
+        if trail is None or self._over:
+            return
+        lateness = trail.leaving(due, self._ready, exchange)
+        if lateness > self.record.lateness_max_s:
+            self.record.lateness_max_s = lateness
+        if operation == "GetMessages":
+            books.lateness.add(lateness)
+        if exchange.resent:
+            trail.resent(exchange, held_s)
+        if exchange.reply.outcome is _FINE:
+            books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None))
+        elif not exchange.reply.ended:
+            trail.failed(exchange, held_s)
+
+    def _contact_from(self, exchange: Exchange, held_s: float) -> float:
+        """The earliest instant at which a success that may have been held was released."""
+        assert exchange.sent_at is not None
+        # That it told nothing for as long as the server holds proves no hold: the answer may have been slow.
+        released = self._transcript.released_after(exchange.reply)
+        return min(max(exchange.sent_at, released), exchange.received_at)
+
+    def _take(self, exchange: Exchange, asked: bool = True) -> None:
+        """Keep what an answer gives: newest keys, position, events; count failures in a row."""
+        reply, outcome, sent = exchange.reply, exchange.reply.outcome, exchange.sent_at
+        if exchange.answered and sent is not None:
+            self._clock.saw(exchange.received_at - sent)
+        if outcome is _FINE or outcome is _ENDED:
+            self._failures = self._late_failures = 0
+        else:
+            self._failures += 1
+            self._late_failures += exchange.received_at > self._clock.contact_sent + self.settings.timeout_s
+            self.record.failures += 1
+        state = "retrying" if self._failures else "held"
+        if state != self._state and self._state != "leaving":
+            self._enter(state)
+        if outcome is _FINE and sent is not None:
+            self._clock.contact_sent = sent if self._trail is None else self._trail.sent
+            if reply is self._taken:
+                return  # the very answer taken last: it has nothing new
+            self._take_keys(reply)
+            self._taken = None if reply.events else reply
+        if self._trail is not None and (reply.events or reply.next_position is not None):
+            fresh = self._take_events(exchange, asked)
+            if self._opening is not None and self._transcript.synchronise(fresh, self._opening):
+                self._opening = None
+
+    def _take_keys(self, reply: Reply) -> None:
+        """Keep the newest."""
+        keys = self._keys
+        for name in ("chat_id", "user_id", "secure_key", "alias"):
+            value = getattr(reply, name)
+            if value is not None and keys.get(name) != value:
+                self._books.rotations += name == "secure_key" and name in keys
+                keys[name] = value
+                self._extra = None
+
+    def _take_events(self, exchange: Exchange, asked: bool = True) -> list[Event]:
+        fresh = self._transcript.read(exchange.reply, asked)
+        for event in fresh:
+            if event.who == "Agent":
+                self._customer.heard(event.kind, exchange.received_at)
+        self.record.messages_received = self._transcript.agent_messages
+        return fresh
+
+    def _cursor(self) -> Mapping[str, str]:
+        """Where to read on from: the same object for as long as that is."""
+        position = self._transcript.position
+        if position != self._position:
+            self._position, self._at = position, {"position": str(position)}
+        return self._at
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _judge(self, exchange: Exchange, sent: float | None = None) -> Finding:
+        assert self._trail is not None
+        at = exchange.sent_at if sent is None else sent
+        settings = self.settings
+        return judge(
+            self._trail,
+            self._transcript,
+            exchange.reply.outcome,
+            exchange.received_at if at is None else at,
+            exchange.received_at,
+            settings.timeout_s,
+            settings.keeps_ended_s,
+            goodbye=sent is not None,
+            keys_rotate=self._books.rotations > 0,
+        )
+
+    def _end(self, finding: Finding, exchange: Exchange) -> None:
+        """Record a finding with its bounds, blame and the generator's own part."""
+        assert self._trail is not None
+        record, trail, timeout = self.record, self._trail, self.settings.timeout_s
+        record.gap_lower_s, record.gap_upper_s = finding.lower_s, finding.upper_s
+        record.learned_by = exchange.reply.outcome.value
+        own = trail.shares.generator + exchange.stalled_s
+        record.generator_s = own
+        if finding.verdict is Verdict.DROPPED_LATE:
+            sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
+            whose = blame(trail, timeout, sent)
+            record.blame = whose.value
+            record.generator_suspect = whose is Blame.GENERATOR
+        elif finding.verdict is Verdict.DROPPED_UNPROVEN:
+            record.generator_suspect = finding.upper_s - own - trail.stalled_s <= timeout < finding.upper_s
+        self._close(finding.verdict, finding.why, exchange.received_at)
+
+    def _close(self, verdict: Verdict, why: str, now: float) -> None:
+        record = self.record
+        record.verdict, record.why, record.ended_at = verdict.value, why, now
+        if record.gap_upper_s is None and self._trail is not None and self._trail.widest is not None:
+            record.gap_lower_s, record.gap_upper_s = self._trail.widest
+        self._enter("")
+        self._books.session(record)
+
+    def _enter(self, state: str) -> None:
+        """Book the move from one state to the next: opening, held, retrying, leaving, and none."""
+        if state != self._state:
+            self._books.moved(self._state, state)
+            self._state = state
