@@ -32,12 +32,15 @@ class Send:
     content: bytes | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Woken:
-    """The time, after a Wait. stopping: the run wants this chat to say goodbye."""
+    """A Wait is over. stopped_at: the time now, where the run wants this chat to say goodbye."""
 
-    now: float
-    stopping: bool = False
+    stopped_at: float | None = None
+
+
+#: It is the instant that was waited for, or past it.
+IN_TIME = Woken()
 
 
 @dataclass(slots=True)

@@ -47,8 +47,21 @@ class ChatSession(Bookkeeping):
                 yield from self._leave(Verdict.CUT_OFF, "the run was stopped")
             elif self._failures and self._spent():
                 yield from self._leave(Verdict.GAVE_UP, "the retry budget was spent")
-            else:
-                yield from self._live()
+            elif (first := self._before_refresh()) is not None:
+                yield from first
+            else:  # nearly all of a chat is this, so it is no generator of its own
+                due = self._refresh_due
+                self._woken((yield Wait(due)), due)
+                if self._stopping:
+                    continue
+                self.settings.policy.ticked(self._clock, due)
+                exchange = self._answered((yield self._ask("GetMessages", self._refresh_fields(due), due)))
+                if not self._failures:
+                    self._plan_refresh(exchange.received_at)
+                if self._is_end(exchange):
+                    yield from self._learn_end(exchange)
+                elif self._failures:
+                    self._plan_retry(exchange)
 
     def cut(self, now: float) -> None:
         """The driver must end this chat at once, without a goodbye; a no-op where it is over."""
@@ -62,9 +75,11 @@ class ChatSession(Bookkeeping):
 
     def _woken(self, woken: Result, until: float) -> None:
         assert isinstance(woken, Woken)
-        # Woken too late is the generator's lateness; woken before is a stop, and what follows is due now.
-        self._now = woken.now if woken.now < until else until
-        self._stopping = self._stopping or woken.stopping
+        stopped_at = woken.stopped_at
+        if stopped_at is None:
+            self._now = until  # woken later than that is the generator's lateness
+        else:
+            self._now, self._stopping = min(stopped_at, until), True  # what follows is due now
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -107,38 +122,36 @@ class ChatSession(Bookkeeping):
 
     # -- the chat itself -------------------------------------------------------------------------
 
-    def _live(self) -> Steps:
-        """One step: whatever is due next, the customer's action, the refresh or the end."""
+    def _before_refresh(self) -> Steps | None:
+        """What is due before the next refresh: the customer's end or action, as steps."""
         customer = self._customer
         action = customer.next()
         refresh_due = self._refresh_due
         if customer.end_at <= refresh_due and (action is None or customer.end_at <= action.due):
-            self._woken((yield Wait(customer.end_at)), customer.end_at)
-            if not self._stopping:
-                yield from self._leave(Verdict.COMPLETED, "we disconnected and it was confirmed", customer.end_at)
-            return
+            return self._complete(customer.end_at)
         if action is not None and action.due <= refresh_due and self._acts():
-            self._woken((yield Wait(action.due)), action.due)
-            if self._stopping:
-                return
-            fields = self._action_fields(action)
-            if fields is None:
-                customer.done(self._now, action)
-                return
-            exchange = self._answered((yield self._ask(action.operation, fields, action.due, action.content)))
-            self._acted(action, exchange)
-        else:
-            if refresh_due > self._now:
-                self._woken((yield Wait(refresh_due)), refresh_due)
-                if self._stopping:
-                    return
-            self.settings.policy.ticked(self._clock, refresh_due)
-            exchange = self._answered((yield self._ask("GetMessages", self._refresh_fields(refresh_due), refresh_due)))
-            if not self._failures:
-                self._plan_refresh(exchange.received_at)
+            return self._act(action)
+        return None
+
+    def _complete(self, due: float) -> Steps:
+        """The customer has had enough."""
+        self._woken((yield Wait(due)), due)
+        if not self._stopping:
+            yield from self._leave(Verdict.COMPLETED, "we disconnected and it was confirmed", due)
+
+    def _act(self, action: Action) -> Steps:
+        """The customer's action."""
+        self._woken((yield Wait(action.due)), action.due)
+        if self._stopping:
+            return
+        fields = self._action_fields(action)
+        if fields is None:
+            self._customer.done(self._now, action)
+            return
+        exchange = self._answered((yield self._ask(action.operation, fields, action.due, action.content)))
+        self._acted(action, exchange)
         if self._is_end(exchange):
-            yield from self._ask_why(exchange)
-            self._end(self._judge(exchange), exchange)
+            yield from self._learn_end(exchange)
         elif self._failures:
             self._plan_retry(exchange)
 
@@ -169,6 +182,11 @@ class ChatSession(Bookkeeping):
 
     def _plan_retry(self, exchange: Exchange) -> None:
         self._refresh_due = self.settings.policy.next_retry(self._clock, exchange.received_at, self._failures)
+
+    def _learn_end(self, exchange: Exchange) -> Steps:
+        """The chat has ended: how, and what that makes of it."""
+        yield from self._ask_why(exchange)
+        self._end(self._judge(exchange), exchange)
 
     def _ask_why(self, exchange: Exchange) -> Steps:
         """Read how a chat ended, where the answer that said so had no room for the transcript."""

@@ -10,7 +10,7 @@ from gevent.event import Event
 from chatload.protocol.dialect import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
-from chatload.session.effects import Exchange, Result, Send, Wait, Woken
+from chatload.session.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
 from chatload.swarm.parking import Parking
 from chatload.swarm.stalls import StallMonitor
@@ -72,7 +72,7 @@ class Driver:
         while now < until and not leave.is_set():
             self._parking.wait(until - now)
             now = time.monotonic()
-        return Woken(now, leave.is_set())
+        return Woken(now) if leave.is_set() else IN_TIME
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()

@@ -24,13 +24,16 @@ class CallFailed(Exception):
         self.detail = detail
 
 
-class Whole(NamedTuple):
-    """An answer that came whole. lasting: the connection may be kept. set_cookies: lines as they came."""
+class Head(NamedTuple):
+    """What the head of an answer says. lasting: the connection may be kept. set_cookies: lines as they came."""
 
     status: int
-    body: bytes
     lasting: bool
     set_cookies: list[bytes] | None = None
+
+
+#: An answer that came whole: its head and its body.
+Whole = tuple[Head, bytes]
 
 
 class Answer:
@@ -79,7 +82,7 @@ class Answer:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if self._packed:
             body = _unpacked(body)
-        return Whole(self._status, body, self._lasting and not self._surplus, self._set_cookies)
+        return Head(self._status, self._lasting and not self._surplus, self._set_cookies), body
 
     # -- called by the parser --------------------------------------------------------------------
 
@@ -132,25 +135,25 @@ class KnownHeads:
     __slots__ = ("_heads",)
 
     def __init__(self) -> None:
-        #: Head -> status, bytes of the whole answer, whether the connection lasts.
-        self._heads: dict[bytes, tuple[int, int, bool]] = {}
+        #: With how long the whole answer is (bytes).
+        self._heads: dict[bytes, tuple[Head, int]] = {}
 
     def read(self, data: bytes) -> Whole | None:
         """The answer in `data`, where its head is known and it is whole; None of any other."""
-        head, _, body = data.partition(b"\r\n\r\n")
-        known = self._heads.get(head)
+        text, _, body = data.partition(b"\r\n\r\n")
+        known = self._heads.get(text)
         if known is None or len(data) != known[1]:
             return None
-        return Whole(known[0], body, known[2])
+        return known[0], body
 
     def learn(self, data: bytes, answer: Answer, whole: Whole) -> None:
         """`data` was all of an answer."""
-        head, _, body = data.partition(b"\r\n\r\n")
-        if not answer.plain or whole.set_cookies or body != whole.body or len(head) > _LONGEST_KNOWN:
+        text, _, body = data.partition(b"\r\n\r\n")
+        if not answer.plain or whole[0].set_cookies or body != whole[1] or len(text) > _LONGEST_KNOWN:
             return
         if len(self._heads) >= _KNOWN_HEADS:
             self._heads.clear()
-        self._heads[head] = (whole.status, len(data), whole.lasting)
+        self._heads[text] = (whole[0], len(data))
 
 
 def _unpacked(body: bytes) -> bytes:

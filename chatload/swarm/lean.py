@@ -17,6 +17,7 @@ from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_t
 
 #: How a connection shows that the server closed it.
 _ENDINGS = frozenset({Detail.CLOSED, Detail.RESET})
+_STALE = Detail.STALE  # an enum's attributes cost more than a global
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -72,7 +73,7 @@ class LeanTransport:
         begun = self._clock()
         deadline = begun + timeout_s
         result = self._exchange(begun, deadline)
-        if result.detail is not Detail.STALE or (result.sent_at is not None and not request.repeatable):
+        if result.detail is not _STALE or (result.sent_at is not None and not request.repeatable):
             return result
         again = self._exchange(self._clock(), deadline)
         if result.sent_at is not None:
@@ -101,13 +102,13 @@ class LeanTransport:
             connection.busy = True
             sent_at = clock()
             connection.send(self._message, deadline)
-            whole, received_at = self._receive(connection, sent_at, deadline)
+            (head, body), received_at = self._receive(connection, sent_at, deadline)
             connection.busy = False
-            if whole.set_cookies is not None:
-                self._keep_cookies(whole.set_cookies)
-            if not whole.lasting:
+            if head.set_cookies is not None:
+                self._keep_cookies(head.set_cookies)
+            if not head.lasting:
                 self.close()
-            return WireResult(sent_at, received_at, connect_s, whole.status, whole.body)
+            return WireResult(sent_at, received_at, connect_s, head.status, body)
         except NothingSentError as error:
             return self._fail(error.__cause__, None, connect_s, kept)
         except (OSError, CallFailed) as error:

@@ -16,7 +16,7 @@ from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.session.books import Books
-from chatload.session.effects import Exchange, Result, Send, Wait, Woken
+from chatload.session.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.session.record import SessionRecord
@@ -155,7 +155,7 @@ class _Driven:
 
     def _wake(self) -> None:
         now = self.swarm.now
-        self._advance(Woken(now, now >= self.swarm.stop_at))
+        self._advance(Woken(now) if now >= self.swarm.stop_at else IN_TIME)
 
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm

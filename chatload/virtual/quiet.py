@@ -8,7 +8,6 @@ other), and hands everything else to it. Only a session alone on its clock can d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
 from math import floor, inf
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -17,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatload.session.books import Books
-from chatload.session.effects import Effect, Result
 from chatload.session.histogram import _GAMMA_LOG, _SMALLEST_S, Histogram
-from chatload.session.lifecycle import ChatSession
+from chatload.session.lifecycle import ChatSession, Steps
 from chatload.session.policy import EXACT, RTT_WINDOW
 from chatload.session.timeline import CONTACTS
 from chatload.session.trail import Shares
@@ -92,10 +90,10 @@ class _Quiet(ChatSession):
 
     solo: Quietly
 
-    def _live(self) -> Generator[Effect, Result, None]:
-        if self._state == "held" and not self._stopping and self._now == self._ready:
+    def _before_refresh(self) -> Steps | None:
+        if self._state == "held" and self._now == self._ready:
             self._skim()
-        yield from super()._live()
+        return super()._before_refresh()
 
     def _skim(self) -> None:
         """Every refresh that is due next and quiet, up to the first that is not."""

@@ -14,7 +14,7 @@ from random import Random
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
-from chatload.session.effects import Exchange, Send, Wait, Woken
+from chatload.session.effects import IN_TIME, Exchange, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.virtual.conditions import UNANSWERED, Ready, Weather
@@ -102,7 +102,7 @@ class Solo:
                     now, until = self.now, effect.until
                     if until > now:
                         now = self.now = stop_at if now < stop_at < until else until
-                    effect = send(Woken(now, now >= stop_at))
+                    effect = send(Woken(now) if now >= stop_at else IN_TIME)
         except StopIteration:
             return
 

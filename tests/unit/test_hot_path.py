@@ -14,7 +14,7 @@ from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
 from chatload.session.draws import Draws
-from chatload.session.effects import Exchange, Wait, Woken
+from chatload.session.effects import IN_TIME, Exchange, Wait
 from chatload.session.lifecycle import ChatSession
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript
@@ -103,7 +103,7 @@ def test_a_plain_head_is_known_the_second_time():
     answer.feed(data)
     known.learn(data, answer, answer.whole())
     again = known.read(data.replace(b"ok", b"no"))
-    assert again is not None and (again.status, again.body, again.lasting) == (200, b"no", True)
+    assert again is not None and (again[0].status, again[1], again[0].lasting) == (200, b"no", True)
     assert known.read(data + b"more") is None and known.read(data[:-1]) is None
 
 
@@ -130,7 +130,7 @@ def _held(names, replied):
     while number <= len(names):
         if isinstance(effect, Wait):
             now = max(now, effect.until)
-            effect = steps.send(Woken(now))
+            effect = steps.send(IN_TIME)
             continue
         reply = opening if number == 0 else replied(names[number - 1])
         number += 1

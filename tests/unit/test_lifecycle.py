@@ -7,7 +7,7 @@ import pytest
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
-from chatload.session.effects import Exchange, Send, Wait, Woken
+from chatload.session.effects import IN_TIME, Exchange, Send, Wait, Woken
 from chatload.session.lifecycle import ChatSession
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
@@ -38,7 +38,7 @@ class Server:
     def answer(self, effect):
         if isinstance(effect, Wait):
             self.now = max(self.now, min(effect.until, self.stop_at))
-            return Woken(self.now, self.now >= self.stop_at)
+            return Woken(self.now) if self.now >= self.stop_at else IN_TIME
         assert isinstance(effect, Send)
         self.asked.append((round(self.now, 2), effect.operation, dict(effect.fields)))
         reply = self.replies.pop(0) if self.replies else Reply(FINE, False)

@@ -10,7 +10,7 @@ from chatload.protocol.wire import Detail
 from chatload.report import sentences
 from chatload.report.summary import invalid_reasons
 from chatload.session.books import Books
-from chatload.session.effects import Exchange, Send
+from chatload.session.effects import IN_TIME, Exchange, Send
 from chatload.session.lifecycle import ChatSession
 from chatload.session.policy import make_policy
 from chatload.session.record import Blame
@@ -65,17 +65,11 @@ def test_a_request_sent_twice_is_one_request_and_two_contacts():
     first = Reply(Outcome.FINE, False, "chat", "user", "key", "alias", 1)
     effect = steps.send(Exchange(0.0, 0.0, 0.1, first))
     while not isinstance(effect, Send):
-        effect = steps.send(_woken(effect))
+        effect = steps.send(IN_TIME)
     steps.send(exchange(effect.due, effect.due + 0.1, resent=True))
     assert (session.record.requests, session.record.contacts, books.resent, books.sent.total()) == (2, 3, 1, 2)
     session.cut(9.0)
     assert books.balanced()
-
-
-def _woken(wait):
-    from chatload.session.effects import Woken
-
-    return Woken(wait.until)
 
 
 def test_a_shortage_of_the_generators_is_its_own_fault():

@@ -8,7 +8,7 @@ import pytest
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
-from chatload.session.effects import Exchange, Wait, Woken
+from chatload.session.effects import IN_TIME, Exchange, Wait
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
 from chatload.session.settings import SessionSettings
@@ -50,7 +50,7 @@ class Service:
 
     def wake(self, wait):
         self.now = max(self.now, wait.until)
-        return Woken(self.now, False)
+        return IN_TIME
 
     def exchange(self, send):
         sent = self.now
