@@ -69,14 +69,15 @@ def grow(histogram: Histogram, shape: tuple[np.ndarray, np.ndarray], n: int, dra
     keys, weights = shape
     counts = draw.multinomial(n, weights)
     hit = np.flatnonzero(counts)
-    buckets = histogram.buckets
-    for key, count in zip(keys[hit].tolist(), counts[hit].tolist(), strict=True):
-        buckets[key] = buckets.get(key, 0) + count
-    low, high = _middle(int(keys[hit[0]])), _middle(int(keys[hit[-1]]))
-    histogram.minimum = low if histogram.minimum is None else min(low, histogram.minimum)
-    histogram.maximum = high if histogram.maximum is None else max(high, histogram.maximum)
-    histogram.total_us += round(float(counts @ np.exp(keys * _GAMMA_LOG)) * 1e6)
-    histogram.count += n
+    drawn = {
+        "buckets": dict(zip(keys[hit].tolist(), counts[hit].tolist(), strict=True)),
+        "zeros": 0,
+        "count": n,
+        "total_us": round(float(counts @ np.exp(keys * _GAMMA_LOG)) * 1e6),
+        "min": _middle(int(keys[hit[0]])),
+        "max": _middle(int(keys[hit[-1]])),
+    }
+    histogram.merge(Histogram.from_dict(drawn))
 
 
 class FakeWorker:

@@ -12,11 +12,8 @@ from math import floor, inf
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from chatload.session.books import Books
-from chatload.session.histogram import _GAMMA_LOG, _SMALLEST_S, Histogram
+from chatload.session.histogram import Histogram
 from chatload.session.lifecycle import ChatSession, Steps
 from chatload.session.policy import EXACT, RTT_WINDOW
 from chatload.session.timeline import CONTACTS
@@ -67,22 +64,10 @@ class Ledger:
         books = self._books
         books.sent[_POLL] += count
         books.outcomes.setdefault(_POLL, Counter())[_FINE] += count
-        books.latency.setdefault(_POLL, Histogram()).merge(_histogram(np.array(self.trips)))
-        books.gap.merge(_histogram(np.array(self.gaps)))
-        books.lateness.merge(_histogram(np.zeros(count)))
+        books.latency.setdefault(_POLL, Histogram()).extend(self.trips)
+        books.gap.extend(self.gaps)
+        books.lateness.extend([0.0] * count)
         self.trips, self.gaps = [], []
-
-
-def _histogram(values: NDArray[np.float64]) -> Histogram:
-    """What adding each of them makes."""
-    made = Histogram()
-    counted = values[values >= _SMALLEST_S]
-    made.count, made.zeros = len(values), len(values) - len(counted)
-    made.minimum, made.maximum = float(values.min()), float(values.max())
-    made.total_us = int(np.rint(counted * 1e6).sum())
-    keys, counts = np.unique(np.ceil(np.log(counted) / _GAMMA_LOG).astype(np.int64), return_counts=True)
-    made.buckets = dict(zip(keys.tolist(), counts.tolist(), strict=True))
-    return made
 
 
 class _Quiet(ChatSession):

@@ -131,9 +131,7 @@ class World:
 
 def _alike(n: int, value: float) -> Histogram:
     made = Histogram()
-    if n:
-        made.add(value)
-        made.count = made.buckets[next(iter(made.buckets))] = n
+    made.extend([value] * n)
     return made
 
 
