@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from math import inf
 from select import POLLIN
 from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
 
 import gevent
-from gevent import get_hub, monkey, socket
+from gevent import get_hub, getcurrent, monkey, socket
 from gevent.ssl import MemoryBIO
 
 from chatload.protocol.wire import Detail
@@ -42,13 +43,15 @@ class Connection(Parking):
     busy: a call is under way, and what comes in is its answer.
     """
 
-    __slots__ = ("_good", "_sock", "_tls", "_watched", "_watcher", "busy")
+    __slots__ = ("_alarm", "_alarm_at", "_deadline", "_good", "_sock", "_tls", "_watched", "_watcher", "busy")
 
     def __init__(self, sock: Any, tls: _Tls | None) -> None:
         """sock: connected, non-blocking, and not of gevent's."""
         super().__init__()
         self._sock, self._tls = sock, tls
         self._good = self._watched = self.busy = True
+        self._alarm: Any = None
+        self._alarm_at = self._deadline = inf
         self._watcher: Any = self._hub.loop.io(sock.fileno(), _READ)
         self._watcher.start(self._readable)
 
@@ -56,6 +59,8 @@ class Connection(Parking):
         """Close it."""
         self._good = False
         self._watcher.stop()
+        if self._alarm is not None:
+            self._alarm.stop()
         self._sock.close()
 
     def is_good(self) -> bool:
@@ -95,6 +100,37 @@ class Connection(Parking):
             self._send_rest(memoryview(message)[count:], deadline)
         if not self._watched:
             self._watch()
+
+    def wait_until(self, deadline: float, now: float) -> bool:
+        """Wait for something to read; whether it came by `deadline` (seconds, monotonic).
+
+        Nearly every answer is in time: so one alarm goes on from call to call, and is set anew when it went off.
+        """
+        if self._alarm_at > deadline:
+            self._set_alarm(deadline, now)
+        self._deadline = deadline
+        self._sleeper = getcurrent()
+        try:
+            return bool(self._hub.switch())
+        finally:
+            self._sleeper = None
+
+    def _set_alarm(self, deadline: float, now: float) -> None:
+        if self._alarm is not None:
+            self._alarm.stop()
+        self._alarm_at = deadline
+        self._alarm = self._hub.loop.timer(max(0.0, deadline - now))
+        self._alarm.start(self._alarmed)
+
+    def _alarmed(self) -> None:
+        self._alarm_at = inf
+        if self._sleeper is None:
+            return
+        now = time.monotonic()
+        if now < self._deadline:
+            self._set_alarm(self._deadline, now)
+        else:
+            self._sleeper.switch(False)
 
     def take(self) -> bytes | None:
         """What has come in: b"" is the end, None nothing yet. Raises OSError."""

@@ -126,7 +126,7 @@ class LeanTransport:
         clock, known = self._clock, self._heads.known
         answer: Answer | None = None
         while True:
-            in_time = now < deadline and connection.wait(deadline - now)
+            in_time = now < deadline and connection.wait_until(deadline, now)
             data = connection.take()
             now = clock()
             if data is None:

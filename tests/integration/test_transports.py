@@ -102,6 +102,24 @@ def test_a_silent_server_times_out_and_the_next_call_has_a_new_connection(opener
     assert (server.connections, len(server.seen)) == (2, 2)
 
 
+@pytest.mark.parametrize("before_s", [0.1, 60.0])
+def test_a_calls_deadline_is_its_own_whatever_that_of_the_call_before(opener: Opener, before_s: float) -> None:
+    def once_and_no_more(peer: Peer, _: int) -> None:
+        peer.read()
+        peer.send(OK)
+        peer.read()
+        peer.read()
+
+    with RawServer(once_and_no_more) as server:
+        chat = opener(server.url)
+        assert _got(chat.call(REFRESH, before_s)) == (200, b"ok")
+        begun = time.monotonic()
+        result = chat.call(REFRESH, 0.6)
+        took = time.monotonic() - begun
+    assert _failed(result) == ("timeout", "timeout waiting for the answer")
+    assert server.connections == 1 and 0.6 <= took < 30.0
+
+
 def test_a_listener_that_never_accepts_times_out_while_connecting(opener: Opener) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
