@@ -43,7 +43,7 @@ class Connection(Parking):
     busy: a call is under way, and what comes in is its answer.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_deadline", "_good", "_sock", "_tls", "_watched", "_watcher", "busy")
+    __slots__ = ("_alarm", "_alarm_at", "_good", "_sock", "_tls", "_watched", "_watcher", "busy")
 
     def __init__(self, sock: Any, tls: _Tls | None) -> None:
         """sock: connected, non-blocking, and not of gevent's."""
@@ -51,7 +51,7 @@ class Connection(Parking):
         self._sock, self._tls = sock, tls
         self._good = self._watched = self.busy = True
         self._alarm: Any = None
-        self._alarm_at = self._deadline = inf
+        self._alarm_at = inf
         self._watcher: Any = self._hub.loop.io(sock.fileno(), _READ)
         self._watcher.start(self._readable)
 
@@ -102,13 +102,11 @@ class Connection(Parking):
             self._watch()
 
     def wait_until(self, deadline: float, now: float) -> bool:
-        """Wait for something to read; whether it came by `deadline` (seconds, monotonic).
-
-        Nearly every answer is in time: so one alarm goes on from call to call, and is set anew when it went off.
+        """Wait for something to read, up to `deadline` (seconds, monotonic); whether it came. May be far too early:
+        nearly every answer is in time, so that one alarm goes on from call to call, and is set anew when it went off.
         """
         if self._alarm_at > deadline:
             self._set_alarm(deadline, now)
-        self._deadline = deadline
         self._sleeper = getcurrent()
         try:
             return bool(self._hub.switch())
@@ -124,12 +122,7 @@ class Connection(Parking):
 
     def _alarmed(self) -> None:
         self._alarm_at = inf
-        if self._sleeper is None:
-            return
-        now = time.monotonic()
-        if now < self._deadline:
-            self._set_alarm(self._deadline, now)
-        else:
+        if self._sleeper is not None:
             self._sleeper.switch(False)
 
     def take(self) -> bytes | None:

@@ -131,7 +131,7 @@ class LeanTransport:
             now = clock()
             if data is None:
                 if in_time or now < deadline:
-                    continue  # nothing for us in it, or the timer was early
+                    continue  # nothing for us in it, or the alarm was an earlier call's
                 raise CallFailed("timeout", Detail.WAITING)
             if answer is None:
                 if data and (whole := known.read(data)) is not None:
