@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,9 @@ FILE = "stacks.txt"
 #: A tool has begun by then (seconds).
 BEGIN_S = 5.0
 _SAMPLES_PER_S = 200
+_BEFORE_PACKAGE = re.compile(r"^.*/(?:site-packages/|python3\.\d+/|(?=chatload/))")
+#: So many functions are told of.
+_FUNCTIONS = 45
 #: Parts of the generator, each the files its innermost known frame is in. The first that a stack has counts.
 PARTS = {
     "store": ("chatload/store/", "swarm/recorder.py", "sqlite3"),
@@ -33,7 +38,9 @@ def record(stack: ExitStack, pid: int, work: Work, folder: Path, core: int) -> N
     """Begin to sample a process; it is over before the steady part is."""
     command = [
         *(str(Path(sys.executable).parent / "py-spy"), "record", "--pid", str(pid), "--format", "raw"),
-        *("--full-filenames", "--rate", str(_SAMPLES_PER_S), "--duration", str(max(1, int(work.steady_s) - 3))),
+        # A process that is stopped to be looked at is found at its system calls more often than it is there.
+        *("--threads", "--nonblocking", "--full-filenames", "--rate", str(_SAMPLES_PER_S)),
+        *("--duration", str(max(1, int(work.steady_s) - 3))),
         *("--output", str(folder / FILE)),
     ]
     stack.enter_context(running(command, core, folder / "py-spy.txt"))
@@ -45,19 +52,49 @@ def shares(file: Path) -> dict[str, Any] | None:
 
 
 def count(lines: Iterable[str]) -> dict[str, Any] | None:
-    """Shares of PARTS in stacks, outermost frame first, `frame;frame count`: of the innermost frame that is in one."""
-    found, total = dict.fromkeys([*PARTS, "other"], 0), 0
+    """Shares in stacks, `thread;outermost frame;...;innermost frame count`, of the thread that has most of them.
+
+    shares: of PARTS, a stack belonging to its innermost frame that is in one. functions: of the innermost frames
+    alone, the greatest first.
+    """
+    threads: dict[str, list[tuple[list[str], int]]] = {}
     for line in lines:
-        frames, _, number = line.rpartition(" ")
-        if not number.isdigit():
-            continue
-        total += int(number)
-        found[_part(frames)] += int(number)
-    return {"samples": total, "shares": {part: n / total for part, n in found.items()}} if total else None
+        stack, _, number = line.rpartition(" ")
+        thread, *frames = stack.split(";")
+        if frames and number.isdigit():
+            threads.setdefault(thread, []).append((frames, int(number)))
+    if not threads:
+        return None
+    # Threads that wait for work have samples too.
+    stacks = max(threads.values(), key=lambda each: sum(n for _, n in each))
+    total = sum(n for _, n in stacks)
+    parts, functions = dict.fromkeys([*PARTS, "other"], 0), Counter[str]()
+    for frames, n in stacks:
+        parts[_part(frames)] += n
+        functions[_function(frames[-1])] += n
+    return {
+        "samples": total,
+        "shares": {part: n / total for part, n in parts.items()},
+        "functions": {name: n / total for name, n in functions.most_common(_FUNCTIONS)},
+    }
 
 
-def _part(frames: str) -> str:
-    for frame in reversed(frames.split(";")):
+def text(profile: dict[str, Any]) -> str:
+    """A profile to be read: its parts, and the functions that took most themselves."""
+    lines = [f"{profile['samples']} samples of the stack, back to back, 64 chats (see docs/bench.md)", ""]
+    for title, found in (("part", profile["shares"]), ("function, without what it calls", profile["functions"])):
+        lines += [f"  share  {title}", *(f"{100 * share:6.2f} %  {name}" for name, share in found.items()), ""]
+    return "\n".join(lines)
+
+
+def _function(frame: str) -> str:
+    """`name (path:line)` without the line, and from the package on."""
+    name, _, place = frame.rpartition(" (")
+    return f"{name}  {_BEFORE_PACKAGE.sub('', place.rpartition(':')[0])}"
+
+
+def _part(frames: list[str]) -> str:
+    for frame in reversed(frames):
         for part, files in PARTS.items():
             if any(file in frame for file in files):
                 return part

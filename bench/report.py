@@ -25,6 +25,8 @@ def write(folder: Path, results: Results, scale: Scale, only: Sequence[str], fac
         for chart in section.charts:
             if chart.rows:
                 _write(folder / f"{chart.name}.svg", charts.draw(chart))
+        for name, text in section.files.items():
+            _write(folder / name, text)
     _write(folder / "index.md", "\n".join(_page(sections, results, scale, facts)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,12 +77,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """What one measure shows. table: the first row is the header."""
+    """What one measure shows. table: the first row is the header. files: what else is written, name to text."""
 
     title: str
     text: str
     table: Sequence[Sequence[str]]
     charts: Sequence[Chart] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def number(value: float, digits: int = 3) -> str:

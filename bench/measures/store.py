@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bench.profile import BOOKKEEPING
+from bench.profile import text as as_text
 from bench.results import Chart, Results, Row, Scale, Section, number
 from bench.tools import OURS
 from bench.work import Step, Work
 
 NAME = "store"
 ABOUT = "share of store, books and histograms in the generator's CPU"
+FILE = "profile.txt"
 _GOAL = 10
 
 
@@ -43,7 +45,8 @@ def section(scale: Scale, results: Results) -> Section:
         {"name": part, "value": 100 * share, "low": 100 * share, "high": 100 * share} for part, share in shares.items()
     ]
     chart = Chart("store", "Where the generator's CPU goes", "bars", bars, "share of the samples, %")
-    return Section("What the accounting costs", f"{text} {profile['samples']} samples.", table, [chart])
+    text += f" {profile['samples']} samples; [{FILE}]({FILE}) has the functions."
+    return Section("What the accounting costs", text, table, [chart], {FILE: as_text(profile)})
 
 
 def _profile(rows: list[Row]) -> dict | None:
