@@ -1,4 +1,5 @@
--- GetMessages of chats that are there already, a line of BENCH_KEYS each: path, tab, form. No answer is read.
+-- wrk: GetMessages of chats that are there already, each in turn, a line of BENCH_KEYS each: path, tab, form. No
+-- answer is read. What is not answered with HTTP 200, or not at all, counts as failed.
 local requests, turn = {}, 0
 
 function init(args)
@@ -12,4 +13,12 @@ end
 function request()
   turn = turn % #requests + 1
   return requests[turn]
+end
+
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format(
+    'RESULT {"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "failed": %d}\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
 end

@@ -38,7 +38,10 @@ class ChatService:
         self._utc_offset = utc_offset
         self._started: float | None = None
         self._chats: dict[str, SimulatedChat] = {}
-        self._ledger: dict[str, LedgerEntry] = {}
+        #: In order of starting: where a chat's entry is follows from its chatId.
+        self._ledger: list[LedgerEntry] = []
+        #: The latest so far that a silent chat's end was booked after its instant (seconds).
+        self.latest_expiry_s = 0.0
         self._limits = Limits(config)
         self._workers = Workers(config)
         self._memory = Memory(config.files_memory_bytes)
@@ -135,8 +138,10 @@ class ChatService:
             ended_at = chat.entry.ended_at
             if ended_at is not None and chat.settled and now - ended_at > self.config.keeps_ended_s:
                 self._forget(chat)
-            else:
-                self._settle(chat)
+                continue
+            if ended_at is not None and not chat.settled:
+                self.latest_expiry_s = max(self.latest_expiry_s, now - ended_at)
+            self._settle(chat)
 
     @property
     def live_sessions(self) -> int:
@@ -151,7 +156,7 @@ class ChatService:
     def ledger_rows(self, now: float) -> Iterator[dict[str, Any]]:
         """Every session's row, in order of starting, as of now."""
         self.sweep(now)
-        for entry in list(self._ledger.values()):
+        for entry in list(self._ledger):
             yield entry.row()
 
     def _settle(self, chat: SimulatedChat, own: Hold | None = None) -> None:
@@ -191,7 +196,7 @@ class ChatService:
             if refusal:
                 return error(2, refusal)
         number = len(self._ledger) + 1
-        entry = LedgerEntry(f"{number:08X}CHAT", now)
+        entry = LedgerEntry(_chat_id(number), now)
         chat = SimulatedChat(config, entry, f"{config.seed}/{number}", self._utc_offset, nickname)
         try:
             bounded(config, "nickname", nickname)
@@ -200,7 +205,8 @@ class ChatService:
         except RefusedError as refused:
             return error(2, str(refused))
         chat.user, chat.email = limits.user_of(email) or chat.user, email
-        self._ledger[entry.chat_id], self._chats[entry.chat_id] = entry, chat
+        self._ledger.append(entry)
+        self._chats[entry.chat_id] = chat
         limits.opened(chat.user, email)
         chat.contact(now, "RequestChat")
         participants.begin(chat, now)
@@ -295,7 +301,7 @@ class ChatService:
 
     def _came_for(self, now: float, chat_id: str | None) -> None:
         """A request came for a chat; where it is over already, that is a late contact."""
-        entry = self._ledger.get(chat_id or "")
+        entry = self._entry_of(chat_id or "")
         if entry is None:
             return
         chat = self._chats.get(entry.chat_id)
@@ -304,6 +310,14 @@ class ChatService:
             self._settle(chat)
         if entry.ended_at is not None and entry.late_contact_at is None:
             entry.late_contact_at = now
+
+    def _entry_of(self, chat_id: str) -> LedgerEntry | None:
+        try:
+            number = int(chat_id[:-4], 16)
+        except ValueError:
+            return None
+        known = 0 < number <= len(self._ledger) and chat_id == _chat_id(number)
+        return self._ledger[number - 1] if known else None
 
     def _answer(self, now: float, chat: SimulatedChat, position: int) -> dict[str, Any]:
         start, known = max(1, position - self.config.repeat_events), chat.events
@@ -316,3 +330,8 @@ class ChatService:
             "userId": chat.user,
             "secureKey": chat.give_key(now),
         }
+
+
+def _chat_id(number: int) -> str:
+    """The chatId of the chat that was opened as number `number`, from 1."""
+    return f"{number:08X}CHAT"

@@ -165,7 +165,11 @@ def _own_pages() -> dict[str, Any]:
 
     return {
         "/simulator/ledger": page("What the server saw of every chat, a line each.", "application/x-ndjson", "ledger"),
-        "/simulator/status": page("How many chats are alive.", "application/json", "status"),
+        "/simulator/status": page(
+            "How many chats are alive, and how late the end of a silent one was noticed at most.",
+            "application/json",
+            "status",
+        ),
         "/simulator/openapi.json": page("This document.", "application/json", "openapi"),
     }
 

@@ -41,7 +41,13 @@ _BOT = Participant("bot", 100, "Bot")
 _SUPERVISOR = Participant("supervisor", 101, "Supervisor")
 
 
-# One value for all chats, which have the same few agents.
+# One value for all chats, which have the same few agents, and under load the same few nicknames.
+
+
+@lru_cache(maxsize=1000)
+def customer(nickname: str) -> Participant:
+    """The customer of a chat."""
+    return Participant(nickname, 1, "Client")
 
 
 @lru_cache(maxsize=1000)

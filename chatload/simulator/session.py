@@ -53,7 +53,7 @@ class SimulatedChat(Draws):
         self.user = f"{self.bits():016X}"
         self._key = keys.new_key(self)
         self._keys = KeyRing(self._key, entry.started_at) if keys.rotate(config) else None
-        self.customer = Participant(nickname, 1, "Client")
+        self.customer = participants.customer(nickname)
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
         self.awaited = self.typing = self.settled = False

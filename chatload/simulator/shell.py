@@ -15,10 +15,10 @@ from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator import cors
 from chatload.simulator.config import SimulatorConfig
+from chatload.simulator.exchange import Exchange, lines
 from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import Answer, ChatService
 from chatload.simulator.openapi import document
-from chatload.simulator.protocol import Exchange, lines
 
 #: The largest body that brings no file, and what one with a file may have beside it (bytes).
 MAX_BODY_BYTES = 1024 * 1024
@@ -33,7 +33,7 @@ _now = time.monotonic
 
 
 class Shell:
-    """Answers requests (a protocol.Handler). Instants given to the model are this process's monotonic clock.
+    """Answers requests (an exchange.Handler). Instants given to the model are this process's monotonic clock.
 
     apikey: what requests must bring in their `apikey` header; None is nothing.
     """
@@ -167,7 +167,7 @@ class Shell:
             )
 
     def _own_page(self, exchange: Exchange) -> None:
-        pages = ledger, status, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
+        pages = ledger, status_page, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
         path = exchange.path
         if path not in pages:
             _refuse(exchange, 404, f"no such page; there are {', '.join(pages)}")
@@ -175,8 +175,10 @@ class Shell:
             _other_method(exchange, ("GET", "HEAD"))
         elif path == ledger:
             exchange.later(exchange.stream(_NDJSON, self._ledger()))
-        elif path == status:
-            exchange.reply(200, _JSON, orjson.dumps({"live_sessions": self.service.live_sessions}))
+        elif path == status_page:
+            service = self.service
+            status = {"live_sessions": service.live_sessions, "latest_expiry_s": service.latest_expiry_s}
+            exchange.reply(200, _JSON, orjson.dumps(status))
         else:
             exchange.reply(200, _JSON, self._openapi)
 

@@ -143,7 +143,7 @@ def test_behind_an_answer_that_waits_the_others_wait_too(tmp_path):
             assert raw.chat()["nextPosition"] == 3
             assert raw.chat()["nextPosition"] == 4 and time.monotonic() - begun >= 0.6
             raw.say(request("/simulator/status", method="GET")[30:])
-            assert raw.chat() == {"live_sessions": 1}
+            assert raw.chat()["live_sessions"] == 1
 
 
 def test_a_chunked_body_is_a_body(host):

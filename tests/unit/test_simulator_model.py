@@ -53,6 +53,30 @@ def test_a_sweep_at_the_deadline_itself_does_not_expire_a_chat():
     assert chats.live_sessions == 0
 
 
+def test_how_late_the_look_was_that_found_a_silent_chat_ended():
+    chats = service()
+    first = Client(chats)
+    Client(chats, at=2.0)
+    chats.sweep(10.0)
+    first.ask(10.25)  # the client's own request found its chat ended: no look was late
+    assert chats.latest_expiry_s == 0
+    chats.sweep(12.5)
+    chats.sweep(20.0)
+    assert chats.latest_expiry_s == 0.5
+
+
+@pytest.mark.parametrize(
+    "chat_id",
+    [None, "", "CHAT", "00000000CHAT", "00000002CHAT", "-0000001CHAT", "1CHAT", " 0000001CHAT", "0000001xCHAT"],
+)
+def test_a_request_for_a_chat_that_never_was_is_in_nobodys_books(chat_id):
+    chats = service()
+    client = Client(chats)
+    client.ask(1.0, "Disconnect")
+    assert chats.process(2.0, "GetMessages", chat_id, {"user_id": "x", "secure_key": "y"}).payload["statusCode"] == 2
+    assert client.row(3.0)["late_contact_at"] is None
+
+
 @pytest.mark.parametrize("mode, expected", [("0/true", (0, True)), ("2", (2, True))])
 def test_what_a_dropped_chat_answers(mode, expected):
     client = Client(service(dropped_answer=mode))
