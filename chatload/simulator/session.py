@@ -20,8 +20,6 @@ NEVER = float("inf")
 _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 
 _UNREGISTERED = "user-register-timeout"
-
-
 #: How many places of a transcript one event takes: kind, who, instant, and what goes with it (_Words). In one list
 #: they take half the memory of objects of their own, and there are many.
 _EVENT = 4

@@ -13,7 +13,7 @@ from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import Rules, read_rules
-from chatload.session.policy import make_policy
+from chatload.session.policy import RefreshPolicy, make_policy
 from chatload.session.script import CustomerScript, load_script
 from chatload.session.settings import SessionSettings
 from chatload.session.sweep import fractions_in, swept
@@ -63,49 +63,14 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     agree, beside those in the options."""
     if not host:
         raise UsageError("no host to test", "give it with --host http://HOST:PORT")
-    timeout = _number(options, "flex_disconnect_timeout")
-    if timeout is None:
-        raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
-    widget = options.persona == "widget"
-    interval = _number(options, "refresh_interval")
-    if widget and options.refresh_policy != "fixed":
-        raise UsageError(
-            f"--persona widget polls on a fixed clock, not by --refresh-policy {options.refresh_policy}",
-            "leave one of them out",
-        )
-    policy = make_policy(
-        options.refresh_policy,
-        timeout,
-        POLL_S if widget and interval is None else interval,
-        _number(options, "refresh_fraction"),
-        bool(options.allow_late_refresh),
-    )
     dialect = load_dialect(options.dialect)
-    long_poll = _number(options, "long_poll")
-    long_poll = dialect.long_poll_s if long_poll is None else long_poll
-    if widget:
+    if options.persona == "widget":
         dialect = dialect.with_trailing_slash("RequestChat")
-    script = load_script(options.script) if options.script else CustomerScript()
-    length = _number(options, "chat_length")
-    if length is not None:
-        script = script.with_chat_length(length)
-    dialect.require(extra.operation for extra in script.extras)
-    request_timeout = _number(options, "request_timeout")
-    if request_timeout is None:
-        request_timeout = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout / 2)
+    settings = _settings(options, dialect)
     rules = read_rules().lowered(_number(options, "max_sessions"), _number(options, "max_requests_per_s"))
     endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
-    settings = SessionSettings(
-        policy,
-        request_timeout,
-        script,
-        dialect.keeps_ended_s,
-        long_poll,
-        options.persona,
-        dialect.agent_end_removes_customer,
-    )
     return Plan(
         host=endpoint.url,
         service=options.service,
@@ -122,6 +87,48 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         rules=rules,
         owner_agrees=endpoint.admits is anywhere,
         keep_windows_s=_keep_windows(options),
+    )
+
+
+def _settings(options: Namespace, dialect: Dialect) -> SessionSettings:
+    timeout = _number(options, "flex_disconnect_timeout")
+    if timeout is None:
+        raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
+    policy = _policy(options, timeout)
+    script = load_script(options.script) if options.script else CustomerScript()
+    length = _number(options, "chat_length")
+    if length is not None:
+        script = script.with_chat_length(length)
+    dialect.require(extra.operation for extra in script.extras)
+    request_timeout, long_poll = _number(options, "request_timeout"), _number(options, "long_poll")
+    if request_timeout is None:
+        request_timeout = WIDGET_TIMEOUT_S if options.persona == "widget" else min(REQUEST_TIMEOUT_S, timeout / 2)
+    return SessionSettings(
+        policy,
+        request_timeout,
+        script,
+        dialect.keeps_ended_s,
+        dialect.long_poll_s if long_poll is None else long_poll,
+        options.persona,
+        dialect.agent_end_removes_customer,
+    )
+
+
+def _policy(options: Namespace, timeout: float) -> RefreshPolicy:
+    interval = _number(options, "refresh_interval")
+    if options.persona == "widget":
+        if options.refresh_policy != "fixed":
+            raise UsageError(
+                f"--persona widget polls on a fixed clock, not by --refresh-policy {options.refresh_policy}",
+                "leave one of them out",
+            )
+        interval = POLL_S if interval is None else interval
+    return make_policy(
+        options.refresh_policy,
+        timeout,
+        interval,
+        _number(options, "refresh_fraction"),
+        bool(options.allow_late_refresh),
     )
 
 

@@ -17,20 +17,17 @@ from typing import Any
 
 import gevent
 from gevent.lock import RLock
-from locust import log as locust_log
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError, UsageError
-from chatload.report.console import render
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import CEILING, exit_code, summarize
+from chatload.report.summary import CEILING
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
-from chatload.store.reader import RunReader
 from chatload.store.windows import MASTER, Usage
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
@@ -258,7 +255,7 @@ class Run:
             self._note(ending.kind, ending.why)
         self._ask_to_stop()
 
-    def _spoilt(self, error: ChatloadError) -> None:
+    def spoilt(self, error: ChatloadError) -> None:
         """Facts could not be written: the run goes on, and will not be called good."""
         self.error = error
         log.error("chatload: %s", error)
@@ -268,7 +265,7 @@ class Run:
             facts = Handover.read(msg.data)
         except ChatloadError as error:
             if self.error is None:
-                self._spoilt(error)
+                self.spoilt(error)
             return
         if self._crew.hear(msg.node_id, facts, time.monotonic()):
             self._note("worker_back", f"worker {msg.node_id} is heard of again")
@@ -366,7 +363,7 @@ class Run:
             try:
                 write(self.run_dir)
             except ChatloadError as error:
-                self._spoilt(error)
+                self.spoilt(error)
         self.course.end(self)
 
     def _note_lost_workers(self) -> None:
@@ -378,44 +375,6 @@ class Run:
         """A second signal: no goodbyes any more. What was kept until the last second stays readable."""
         self._note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
         os._exit(exit_codes.INVALID)
-
-    def report(self, code: int) -> int:
-        """quit: write and print what came of it; returns the exit code, given Locust's own `code`."""
-        if self.is_worker:
-            return code
-        for write in self.last_outputs:
-            try:
-                write()
-            except ChatloadError as error:
-                self._spoilt(error)
-        if self.run_dir is None:
-            return code if self.error is None else exit_codes.INVALID
-        try:
-            with RunReader.open(self.run_dir) as reader:
-                summary = summarize(reader)
-        except ChatloadError as error:
-            self._spoilt(error)
-            return exit_codes.INVALID
-        print(flush=True)
-        render(summary, sys.stdout)
-        own = self._report_steering(self.run_dir)
-        print(f"\nrun: {self.run_dir}", flush=True)
-        if self.error is not None:
-            return exit_codes.INVALID
-        return exit_code(summary) or own or code
-
-    def _report_steering(self, run_dir: Path) -> int:
-        if self.steering is None:
-            return exit_codes.PASSED
-        try:
-            return self.steering.report(run_dir, sys.stdout)
-        except ChatloadError as error:
-            self._spoilt(error)
-            return exit_codes.INVALID
-
-    def verdict_code(self) -> int | None:
-        """What Locust should exit with, failed requests being facts here and not failures."""
-        return exit_codes.WRONG_USAGE if locust_log.unhandled_greenlet_exception else exit_codes.PASSED
 
     def _stalled(self, seconds: float) -> None:
         self.facts.books.stall(seconds)

@@ -19,7 +19,7 @@ from locust.env import Environment
 from chatload.errors import ChatloadError
 from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
-from chatload.swarm import options, signals
+from chatload.swarm import options, outcome, signals
 from chatload.swarm.driver import Driver
 from chatload.swarm.garbage import settle
 from chatload.swarm.live import attach
@@ -159,7 +159,7 @@ def _cpu_warning(environment: Environment, **_: Any) -> None:
 def _quitting(environment: Environment, **_: Any) -> None:
     signals.end_at_once_on_the_next(run_of(environment).end_at_once)
     if environment.process_exit_code is None:
-        environment.process_exit_code = run_of(environment).verdict_code()
+        environment.process_exit_code = outcome.locusts_code()
 
 
 @events.quit.add_listener
@@ -167,6 +167,6 @@ def _quit(exit_code: int, **_: Any) -> None:
     """Last of all: only now has every goodbye been counted."""
     code = exit_code
     for environment in _environments:
-        code = run_of(environment).report(code)
+        code = outcome.report(run_of(environment), code)
     if code != exit_code:
         raise SystemExit(code)

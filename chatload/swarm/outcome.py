@@ -1,0 +1,56 @@
+"""What came of a run: said when everything else in its process is done."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from locust import log as locust_log
+
+from chatload import exit_codes
+from chatload.errors import ChatloadError
+from chatload.report.console import render
+from chatload.report.summary import exit_code, summarize
+from chatload.store.reader import RunReader
+from chatload.swarm.run import Run
+
+
+def report(run: Run, code: int) -> int:
+    """quit: write and print what came of it; returns the exit code, given Locust's own `code`."""
+    if run.is_worker:
+        return code
+    for write in run.last_outputs:
+        try:
+            write()
+        except ChatloadError as error:
+            run.spoilt(error)
+    if run.run_dir is None:
+        return code if run.error is None else exit_codes.INVALID
+    try:
+        with RunReader.open(run.run_dir) as reader:
+            summary = summarize(reader)
+    except ChatloadError as error:
+        run.spoilt(error)
+        return exit_codes.INVALID
+    print(flush=True)
+    render(summary, sys.stdout)
+    own = _report_steering(run, run.run_dir)
+    print(f"\nrun: {run.run_dir}", flush=True)
+    if run.error is not None:
+        return exit_codes.INVALID
+    return exit_code(summary) or own or code
+
+
+def _report_steering(run: Run, run_dir: Path) -> int:
+    if run.steering is None:
+        return exit_codes.PASSED
+    try:
+        return run.steering.report(run_dir, sys.stdout)
+    except ChatloadError as error:
+        run.spoilt(error)
+        return exit_codes.INVALID
+
+
+def locusts_code() -> int:
+    """What Locust should exit with, failed requests being facts here and not failures."""
+    return exit_codes.WRONG_USAGE if locust_log.unhandled_greenlet_exception else exit_codes.PASSED
