@@ -47,9 +47,8 @@ class Exchange:
     path: str
     keep_alive: bool
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.headers: dict[bytes, bytes] = {}
+    def __init__(self, connection: Connection, headers: dict[bytes, bytes]) -> None:
+        self.connection, self.headers = connection, headers
 
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
         """Answer it; headers: whole lines. Goes nowhere where the client is gone or has an answer already."""

@@ -22,6 +22,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, par
 
 from chatload.simulator.exchange import Exchange, Handler
 from chatload.simulator.guard import BODY, HEAD, IDLE, MAX_HEAD_BYTES, Guard
+from chatload.simulator.known_heads import KnownHeads
 
 #: A connection that sends no request for so long is closed (seconds).
 KEEP_ALIVE_S = 600.0
@@ -40,6 +41,7 @@ class Shared:
         self._unsent: list[Connection] = []
         self._second = 0
         self.starts: dict[int, bytes] = {}
+        self.heads = KnownHeads()
 
     def connection(self) -> Connection:
         """A protocol for one more connection."""
@@ -142,6 +144,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
         before, rest = self._stage, data
+        if before == IDLE and self._current is None and not self._full and not self.ending:
+            exchange = self.shared.heads.read(self, data)
+            if exchange is not None:
+                self._begin(exchange)
+                return
         while rest:
             try:
                 self._parser.feed_data(rest)
@@ -181,7 +188,7 @@ class Connection(asyncio.Protocol):
         self._stage = HEAD
         self._head_bytes = 0
         self._url = b""
-        self._incoming = Exchange(self)
+        self._incoming = Exchange(self, {})
 
     def on_url(self, url: bytes) -> None:
         """Its address, or a piece of it."""
