@@ -22,9 +22,12 @@ from bench.measures import MEASURES
 from bench.repetition import measure
 from bench.results import Results, Scale
 from bench.tools import HERE, ROOT, TOOLS
+from bench.work import Step
 
 _QUICK = Scale(repetitions=1, steady_s=6.0, closed_s=2.0, quick=True)
 _FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
+#: How often a noisy repetition is measured again at most.
+_MOST_TURNS = 3
 
 
 def _names(_: click.Context, __: click.Parameter, value: str) -> list[str]:
@@ -58,6 +61,8 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 @click.option("--soak", "soak_min", type=float, default=0.0, is_flag=False, flag_value=20.0, metavar="MIN",
               help="The measure soak too, for so many minutes (20 where none are given).")  # fmt: skip
 @click.option("--repetitions", type=click.IntRange(1), help="Of back to back and held alike. Default: 3 and 1.")
+@click.option("--patience", "patience_min", type=click.FloatRange(min=0.0), default=30.0, show_default=True,
+              metavar="MIN", help="Noisy repetitions are measured again, for so long in all.")  # fmt: skip
 @click.option("--cores", callback=_cores, default="0,1", metavar="S,G", show_default=True,
               help="Where the server and where the generator run.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, of --quick "
@@ -68,6 +73,7 @@ def main(
     full: bool,
     soak_min: float,
     repetitions: int | None,
+    patience_min: float,
     cores: tuple[int, int],
     out: Path | None,
 ) -> None:
@@ -84,10 +90,11 @@ def main(
     os.sched_setaffinity(0, {cores[0]})
     # Without it SIGTERM would leave the processes of a repetition behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    facts, results = _facts(), Results()
+    facts, results, left_s = _facts(), Results(), 0.0 if quick else 60.0 * patience_min
     try:
         for name in only:
             _carry_out(name, only, scale, results, cores)
+            left_s = _again(name, scale, results, cores, left_s)
             report.write(folder, results, scale, only, facts)
     except KeyboardInterrupt:
         click.echo("\ninterrupted; what was measured until then is written", err=True)
@@ -105,18 +112,33 @@ def _scale(quick: bool, full: bool, soak_min: float, repetitions: int | None) ->
 def _carry_out(name: str, only: list[str], scale: Scale, results: Results, cores: tuple[int, int]) -> None:
     """All steps of a measure that were not carried out for another."""
     while pending := [step for step in MEASURES[name].steps(scale, results) if step not in results.done]:
-        step = pending[0]
         left_s = _left_s(name, only, scale, results)
-        chats = f"{step.work.chats} chat{'' if step.work.chats == 1 else 's'}"
-        click.echo(f"{name}: {TOOLS[step.tool].label}, {chats}, about {left_s / 60:.0f} min left", err=True)
-        row = measure(step, cores)
-        row["at"] = time.time()
-        results.rows.append(row)
-        results.done.add(step)
-        if "problem" in row:
-            click.echo(f"  not measured: {row['problem']}", err=True)
-        elif row["noise"]["reasons"]:
-            click.echo(f"  noisy: {'; '.join(row['noise']['reasons'])}", err=True)
+        _measured(name, pending[0], f"about {left_s / 60:.0f} min left", results, cores)
+
+
+def _again(name: str, scale: Scale, results: Results, cores: tuple[int, int], patience_s: float) -> float:
+    """A measure's noisy repetitions once more, in turn, as long as there is patience; what is left of it, seconds."""
+    for _ in range(_MOST_TURNS):
+        for step in MEASURES[name].steps(scale, results):
+            # A soak compares nothing, and sees a noisy minute for what it is.
+            if step.work.keep or not results.noisy(step) or step.estimate_s > patience_s:
+                continue
+            began = time.monotonic()
+            _measured(name, step, f"again, for at most {patience_s / 60:.0f} min more", results, cores)
+            patience_s -= time.monotonic() - began
+    return patience_s
+
+
+def _measured(name: str, step: Step, when: str, results: Results, cores: tuple[int, int]) -> None:
+    chats = f"{step.work.chats} chat{'' if step.work.chats == 1 else 's'}"
+    click.echo(f"{name}: {TOOLS[step.tool].label}, {chats}, {when}", err=True)
+    row = measure(step, cores)
+    row["at"] = time.time()
+    results.add(step, row)
+    if "problem" in row:
+        click.echo(f"  not measured: {row['problem']}", err=True)
+    elif row["noise"]["reasons"]:
+        click.echo(f"  noisy: {'; '.join(row['noise']['reasons'])}", err=True)
 
 
 def _left_s(name: str, only: list[str], scale: Scale, results: Results) -> float:

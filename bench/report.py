@@ -19,7 +19,8 @@ RAW = "results.json"
 def write(folder: Path, results: Results, scale: Scale, only: Sequence[str], facts: dict[str, Any]) -> None:
     """Everything of a run, also of one that is not over: index.md, results.json, a chart a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / RAW, json.dumps({**facts, "measures": list(only), "repetitions": results.rows}, indent=1) + "\n")
+    raw = {**facts, "measures": list(only), "repetitions": results.rows, "replaced": results.replaced}
+    _write(folder / RAW, json.dumps(raw, indent=1) + "\n")
     sections = [MEASURES[name].section(scale, results) for name in only]
     for section in sections:
         for chart in section.charts:
@@ -48,7 +49,8 @@ def _page(sections: Iterable[Section], results: Results, scale: Scale, facts: di
     noisy = sum(not row["noise"]["quiet"] for row in results.rows if "noise" in row)
     measured = sum("noise" in row for row in results.rows)
     yield from (
-        f"{measured} repetitions, {noisy} of them on a noisy machine. A figure is the median of the quiet repetitions, "
+        f"{measured} repetitions, {noisy} of them on a noisy machine; {len(results.replaced)} more were noisy and "
+        "measured again. A figure is the median of the quiet repetitions, "
         "with the least and the greatest in brackets; where not more than half were quiet it is the median of all, "
         '"noisy" stands beside it, and no ratio is formed with it. Noisy: a generator of one thread, or the server, '
         f"waited for the CPU more than {WAITED:.0%} of the time; other processes used more than {FOREIGN:.0%} of a "

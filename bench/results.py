@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.figures import Figure, Ratio, Row, figure
+from bench.figures import Figure, Ratio, Row, figure, is_quiet
 from bench.tools import TOOLS
 from bench.work import Step, Work
 
@@ -30,10 +30,25 @@ class Scale:
 
 @dataclass
 class Results:
-    """All repetitions so far."""
+    """All repetitions so far. replaced: those that do not count, for they were measured again."""
 
     rows: list[Row] = field(default_factory=list)
+    replaced: list[Row] = field(default_factory=list)
     done: set[Step] = field(default_factory=set)
+
+    def add(self, step: Step, row: Row) -> None:
+        """What came of a step. Where it was measured before, this counts in its place, if it is a measurement."""
+        before = [each for each in self.rows if _is_of(each, step)]
+        if before and "problem" in row:
+            self.replaced.append(row)
+        else:
+            self.replaced += before
+            self.rows = [each for each in self.rows if each not in before] + [row]
+        self.done.add(step)
+
+    def noisy(self, step: Step) -> bool:
+        """Whether what is known of a step was measured on a noisy machine."""
+        return any(_is_of(row, step) and "noise" in row and not is_quiet(row) for row in self.rows)
 
     def of(self, tool: str, work: Work) -> list[Row]:
         """The repetitions of one piece of work by one tool."""
@@ -60,6 +75,10 @@ class Results:
         if not rows:
             return "not measured: not reached"
         return next((f"not measured: {row['problem']}" for row in rows if "problem" in row), "not measured")
+
+
+def _is_of(row: Row, step: Step) -> bool:
+    return (row["tool"], row["work"], row["repetition"]) == (step.tool, step.work.to_dict(), step.repetition)
 
 
 @dataclass(frozen=True)

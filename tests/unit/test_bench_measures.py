@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import replace
 
 import psutil
 import pytest
 
+import bench.__main__
 from bench import profile, report
 from bench.machine import usage
 from bench.measures import MEASURES, closed_loop, held, shared, soak
@@ -50,9 +53,64 @@ def filled(*names, scale=SCALE, **figures):
     results = Results()
     for name in names:
         while pending := [step for step in MEASURES[name].steps(scale, results) if step not in results.done]:
-            results.rows.append(repetition(pending[0], **figures))
-            results.done.add(pending[0])
+            results.add(pending[0], repetition(pending[0], **figures))
     return results
+
+
+class Machine:
+    """Takes the place of `measure`: every step is noisy the first `noisy` times."""
+
+    def __init__(self, noisy):
+        self.noisy, self.asked = noisy, Counter()
+
+    def __call__(self, step, cores):
+        self.asked[step] += 1
+        return repetition(step, quiet=self.asked[step] > self.noisy, refreshes_per_s=100.0 + self.asked[step])
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Carries a measure out on such a machine, with so much patience (seconds)."""
+
+    def carried_out(name, machine, patience_s, scale=SCALE):
+        monkeypatch.setattr(bench.__main__, "measure", machine)
+        results = Results()
+        bench.__main__._carry_out(name, [name], scale, results, (0, 1))
+        bench.__main__._again(name, scale, results, (0, 1), patience_s)
+        return results
+
+    return carried_out
+
+
+@pytest.mark.parametrize("noisy, asked, quiet", [(0, 1, True), (1, 2, True), (3, 4, True), (9, 4, False)])
+def test_noisy_repetitions_are_measured_again_and_only_the_last_counts(run, noisy, asked, quiet):
+    machine = Machine(noisy)
+    results = run("closed_loop", machine, 1e6)
+    steps = closed_loop.steps(SCALE, results)
+    assert set(machine.asked.values()) == {asked}
+    assert (len(results.rows), len(results.replaced)) == (len(steps), (asked - 1) * len(steps))
+    assert {row["refreshes_per_s"] for row in results.rows} == {100.0 + asked}
+    assert all(results.noisy(step) is not quiet for step in steps)
+
+
+def test_without_patience_nothing_is_measured_again(run):
+    machine = Machine(9)
+    assert not run("closed_loop", machine, 5.0).replaced
+    assert set(machine.asked.values()) == {1}
+
+
+def test_a_soak_is_not_measured_again_but_the_rungs_that_give_its_limit_are(run):
+    machine = Machine(1)
+    run("soak", machine, 1e6, replace(SCALE, soak_min=20))
+    assert {step.work.keep: times for step, times in machine.asked.items()} == {False: 2, True: 1}
+
+
+def test_what_could_not_be_measured_again_does_not_take_the_place_of_what_was():
+    results, step = Results(), closed_loop.steps(SCALE, Results())[0]
+    results.add(step, repetition(step, quiet=False))
+    results.add(step, {"tool": step.tool, "work": step.work.to_dict(), "repetition": 0, "problem": "no port"})
+    assert "problem" not in results.rows[0]
+    assert [row["problem"] for row in results.replaced] == ["no port"]
 
 
 def cell(section, row, column):
