@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Sequence
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -17,6 +18,7 @@ _PLAIN_EVERY_S = 5.0
 #: A plain line is not longer than this where it can be helped (columns).
 _PLAIN_WIDTH = 80
 _BAR_WIDTH = 10
+_ERASE_LINE = "\r\x1b[2K"
 
 
 class ProgressLine:
@@ -30,7 +32,7 @@ class ProgressLine:
         self._bar: _Bar | None = None
         console = Console(file=stream, highlight=False, markup=False, emoji=False)
         if stream.isatty() and not console.is_dumb_terminal:
-            self._bar = _Bar(console, bounded=bool(chats or run_time_s))
+            self._bar = _Bar(console, stream, bounded=bool(chats or run_time_s))
         self._began, self._next = time.monotonic(), 0.0
         self._unwritten = ""
 
@@ -69,7 +71,7 @@ class ProgressLine:
 class _Bar:
     """One line: rewriting several would erase what others log in between."""
 
-    def __init__(self, console: Console, bounded: bool) -> None:
+    def __init__(self, console: Console, stream: TextIO, bounded: bool) -> None:
         columns = [TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))]
         bar = [BarColumn(_BAR_WIDTH)] if bounded else []
         self._console, self._taken = console, _BAR_WIDTH + 2 if bounded else 1
@@ -80,6 +82,9 @@ class _Bar:
         self._task: TaskID = self._progress.add_task("", total=1.0)
         self._progress.start()
         console.show_cursor(True)  # a process that is killed cannot give it back
+        self._logs = list(_logs_to(stream))
+        for log in self._logs:
+            log.setStream(_Above(stream, self._progress))
 
     def show(self, parts: Sequence[str], elapsed_s: float, left_s: float | None) -> None:
         whole = elapsed_s + (left_s or 0.0)
@@ -89,6 +94,31 @@ class _Bar:
 
     def close(self) -> None:
         self._progress.stop()
+        for log in self._logs:
+            log.setStream(self._console.file)
+
+
+class _Above:
+    """The stream of a log while there is a bar: what is logged comes above it, not behind it on its line."""
+
+    def __init__(self, stream: TextIO, progress: Progress) -> None:
+        self._stream, self._progress = stream, progress
+
+    def write(self, text: str) -> None:
+        self._stream.write(_ERASE_LINE + text)
+        self._progress.refresh()
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _logs_to(stream: TextIO) -> Iterator[logging.StreamHandler[Any]]:
+    """Every handler that logs to this very stream, once."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    handlers = {id(handler): handler for logger in loggers for handler in logger.handlers}
+    for handler in handlers.values():
+        if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
+            yield handler
 
 
 def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int) -> float | None:

@@ -1,6 +1,8 @@
 """The line that says how a headless run is going: what it says, how long it is, and how often a log gets one."""
 
 import io
+import logging
+import re
 
 import pytest
 
@@ -71,3 +73,36 @@ def test_lines_of_a_log_fit_80_columns_and_hold_no_control_characters():
         books.states[state] = 123456
     text = logged([3599, 36000], chats=10**6, run_time=10**5, books=books)
     assert all(len(line) <= 80 and line.isprintable() for line in text.splitlines())
+
+
+class Terminal(io.StringIO):
+    """A terminal of 80 columns."""
+
+    def isatty(self):
+        return True
+
+    def lines(self):
+        """What a person sees in the end: a line is what was written since it was last erased."""
+        lines = [line.rpartition("\x1b[2K")[2] for line in self.getvalue().split("\n")]
+        return [re.sub(r"\r|\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in lines]
+
+
+def test_what_is_logged_comes_above_the_bar_and_not_on_its_line(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    handler, log = logging.StreamHandler(stream), logging.getLogger("chatload.somebody")
+    log.addHandler(handler)
+    try:
+        line = ProgressLine(stream, 0, 600)
+        line.show(moment(65))
+        log.warning("a worker fell silent")
+        line.show(moment(66))
+        line.close()
+        log.warning("after the bar")
+    finally:
+        log.removeHandler(handler)
+    seen = stream.lines()
+    assert seen[0] == "a worker fell silent"
+    assert "1:06, 8:54 left" in seen[1] and "1:05" not in "".join(seen)
+    assert seen[2:] == ["after the bar", ""]
+    assert handler.stream is stream
