@@ -102,7 +102,7 @@ class LeanTransport:
             connection.busy = True
             sent_at = clock()
             connection.send(self._message, deadline)
-            (head, body), received_at = self._receive(connection, sent_at, deadline)
+            (head, body), received_at = self._receive(connection, clock(), deadline)  # sending may have taken long
             connection.busy = False
             if head.set_cookies is not None:
                 self._keep_cookies(head.set_cookies)

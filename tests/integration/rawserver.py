@@ -40,6 +40,11 @@ class Peer:
         self._server.seen.append((time.monotonic(), request))
         return request
 
+    def read_bytes(self, count: int) -> None:
+        """So many bytes, whatever they are."""
+        while len(self._unread) < count and self._more():
+            pass
+
     def _more(self) -> bool:
         try:
             data = self._sock.recv(65536)

@@ -89,6 +89,22 @@ def test_a_trickling_body_ends_at_the_total_deadline(opener: Opener) -> None:
     assert result.sent_at is not None and 0.35 < took < 0.8
 
 
+def test_what_it_took_to_send_is_part_of_the_total(opener: Opener) -> None:
+    upload = WireRequest("POST", "/chat/1/file", (), b"x" * 8_000_000)
+
+    def read_late_and_say_nothing(peer: Peer, _: int) -> None:
+        time.sleep(0.7)
+        peer.read_bytes(len(upload.body))
+        time.sleep(2)
+
+    with RawServer(read_late_and_say_nothing) as server:
+        begun = time.monotonic()
+        result = opener(server.url).call(upload, 1.0)
+        took = time.monotonic() - begun
+    assert result.failure == "timeout"
+    assert 0.95 < took < 1.5
+
+
 def test_a_silent_server_times_out_and_the_next_call_has_a_new_connection(opener: Opener) -> None:
     def script(peer: Peer, number: int) -> None:
         while peer.read():
