@@ -66,15 +66,16 @@ class Connection(Parking):
     def is_good(self) -> bool:
         """Whether a connection that idles may be used: anything to read means that it may not, be it the end or
         bytes nobody asked for. Looking sends nothing, so opening another is no resend."""
-        if self._good and self._something_came():
+        if self._good and self.something_came():
             try:
                 self._good = self.take() is None
             except OSError:
                 self._good = False
         return self._good
 
-    def _something_came(self) -> bool:
-        """Asked before each request: a third of the price of a read that finds nothing, and so raises."""
+    def something_came(self) -> bool:
+        """Whether there is something to read. Asked before each request: a third of the price of a read that finds
+        nothing, and so raises."""
         number = self._sock.fileno()
         _glance.register(number, POLLIN)
         try:
@@ -101,15 +102,15 @@ class Connection(Parking):
         if not self._watched:
             self._watch()
 
-    def wait_until(self, deadline: float, now: float) -> bool:
-        """Wait for something to read, up to `deadline` (seconds, monotonic); whether it came. May be far too early:
-        nearly every answer is in time, so that one alarm goes on from call to call, and is set anew when it went off.
+    def wait_until(self, deadline: float, now: float) -> None:
+        """Wait for something to read, up to `deadline` (seconds, monotonic). May be over far too early: nearly every
+        answer is in time, so that one alarm goes on from call to call, and is set anew when it went off.
         """
         if self._alarm_at > deadline:
             self._set_alarm(deadline, now)
         self._sleeper = getcurrent()
         try:
-            return bool(self._hub.switch())
+            self._hub.switch()
         finally:
             self._sleeper = None
 

@@ -105,6 +105,36 @@ def test_what_it_took_to_send_is_part_of_the_total(opener: Opener) -> None:
     assert 0.95 < took < 1.5
 
 
+@pytest.mark.skipif("requests" in KINDS, reason="the server would stand still too")
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("size", [2, 60_000])
+def test_what_lay_waiting_whole_while_we_stood_still_is_an_answer(
+    opener: Opener, pem: Path, size: int, secure: bool
+) -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size)
+    with RawServer(answering(OK, long), context=_tls(pem) if secure else None) as server:
+        chat = opener(server.url, verify=False)
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+        gevent.spawn_later(0.0, time.sleep, 0.6)
+        result = chat.call(REFRESH, 0.3)
+    assert _got(result) == (200, b"x" * size)
+    assert result.sent_at is not None and result.received_at - result.sent_at > 0.5
+
+
+def test_a_server_that_sends_without_end_is_not_read_without_end(opener: Opener) -> None:
+    def flood(peer: Peer, _: int) -> None:
+        peer.read()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1")
+        while peer.send(b";x=" + b"y" * 60_000):
+            pass
+
+    with RawServer(flood) as server:
+        begun = time.monotonic()
+        result = opener(server.url).call(REFRESH, 0.3)
+        took = time.monotonic() - begun
+    assert result.failure is not None and took < 1.0
+
+
 def test_a_silent_server_times_out_and_the_next_call_has_a_new_connection(opener: Opener) -> None:
     def script(peer: Peer, number: int) -> None:
         while peer.read():
