@@ -47,7 +47,7 @@ class Answer:
     def __init__(self) -> None:
         self._parser: Any = HttpResponseParser(self)
         self.begun = self.done = self._head_done = self._framed = self._lasting = self._surplus = self._packed = False
-        #: Nothing but one head of its own before the body.
+        #: It came in one piece, with nothing but one head of its own before the body.
         self.plain = True
         self._status = self._size = self._head_bytes = 0
         self._parts: list[bytes] = []
@@ -57,6 +57,8 @@ class Answer:
         """Take in what came. Raises CallFailed where that is no answer, or too much of one."""
         if not self._head_done:
             self._head_bytes += len(data)
+        if self.begun:
+            self.plain = False
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):

@@ -80,21 +80,42 @@ HEADS = st.sampled_from([
 BODIES = st.sampled_from([b"", b"{}", b"ok", b"0\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n"])
 
 
-@given(st.lists(st.tuples(HEADS, BODIES, st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"x"])), max_size=12))
+SURPLUS = st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"x"])
+
+
+def _read(pieces, known):
+    """What a connection makes of these reads, with and without what is known."""
+    quick, answer = known.read(pieces[0]), Answer()
+    try:
+        for piece in pieces:
+            answer.feed(piece)
+            if answer.done:
+                parsed = answer.whole()
+                known.learn(piece, answer, parsed)
+                return quick, parsed
+    except CallFailed:
+        pass
+    return quick, None
+
+
+@given(st.lists(st.tuples(HEADS, BODIES, SURPLUS, st.integers(0, 80), st.booleans()), max_size=12))
 def test_a_known_head_says_what_parsing_it_says(answers):
     known = KnownHeads()
-    for head, body, surplus in answers:
+    for head, body, surplus, cut, only_the_rest in answers:
         data = head % len(body) + body + surplus
-        quick = known.read(data)
-        answer = Answer()
-        try:
-            answer.feed(data)
-            parsed = answer.whole() if answer.done else None
-        except CallFailed:
-            parsed = None
+        pieces = [data[cut:]] if only_the_rest else [data[:cut], data[cut:]]
+        quick, parsed = _read([piece for piece in pieces if piece] or [b"x"], known)
         assert quick is None or quick == parsed
-        if parsed is not None:
-            known.learn(data, answer, parsed)
+
+
+@pytest.mark.parametrize("data", [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 204 No Content\r\nA: b\r\n\r\n",
+])  # fmt: skip
+def test_the_end_of_an_answer_is_no_answer_however_one_was_cut_before(data):
+    for cut in range(1, len(data)):
+        known = KnownHeads()
+        assert _read([data[:cut], data[cut:]], known)[1] is not None
+        assert known.read(data[cut:]) is None
 
 
 def test_a_plain_head_is_known_the_second_time():
