@@ -22,7 +22,7 @@ _MOST, _MOST_BYTES = 512, 1024
 _LINE = b"POST / HTTP/1.1\r\n"
 _first_line = re.compile(rb"POST (/[!-\"$->@-~]*) HTTP/1\.1\r\n").match
 #: Headers after which the bytes that follow may be something else than a body of content-length.
-_OTHERWISE = frozenset({b"transfer-encoding", b"connection", b"upgrade", b"expect"})
+_OTHERWISE = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"upgrade", b"expect"})
 
 
 class KnownHeads:
@@ -38,10 +38,11 @@ class KnownHeads:
             return None
         start = line.end()
         end = data.find(b"\r\n\r\n", start)
+        if end < 0:
+            return None
         known = self._known.get(data[start:end])
         if known is None:
-            if end > 0:
-                self._learn(data[start:end])
+            self._learn(data[start:end])
             return None
         headers, length = known
         if len(data) != end + 4 + length:

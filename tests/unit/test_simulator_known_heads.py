@@ -94,7 +94,8 @@ LINES = [
 HEADERS = [
     b"Host: x", b"Connection: close", b"Connection: keep-alive", b"Transfer-Encoding: chunked", b" folded",
     b"Expect: 100-continue", b"Upgrade: x", b"Connection: upgrade\r\nUpgrade: x", b"no colon", b"X: " + b"y" * 2000,
-    b"Content-Length: 4", b"Content-Length: 2", b"A: b\nContent-Length: 4", b"\r\nPOST /b HTTP/1.1\r\nHost: x",
+    b"Proxy-Connection: close", b"Content-Length: 4", b"Content-Length: 2", b"A: b\nContent-Length: 4",
+    b"\r\nPOST /b HTTP/1.1\r\nHost: x",
 ]  # fmt: skip
 BODIES = [b"", b"a=1", b"a=123", b"x" * 50, b"4\r\na=12\r\n0\r\n\r\n"]
 LENGTHS = [b"", b"Content-Length: +4", b"Content-Length:  4 ", b"Content-Length: 3", b"Content-Length: 5"]
@@ -142,7 +143,12 @@ def streams(draw):
     return [piece for piece in pieces if piece]
 
 
+#: Its body is nearly as long as its head.
+EVEN = request(b"POST /a HTTP/1.1", b"Host: x", b"Content-Length: 43", body=b"b" * 43)
+
+
 @given(streams())
+@example([FORM % (1, 11), EVEN, EVEN[:46], EVEN[46:]])
 @example([FORM % (1, 11)] * 3 + [FORM % (2, 22) + FORM % (3, 33)])
 @example([request(b"POST /a HTTP/1.1", b"Content-Length: 4", b"Content-Length: 4", body=b"a=12")] * 3)
 @example([request(b"POST /wait HTTP/1.1", b"Content-Length: 4", body=b"a=12")] * 4)
