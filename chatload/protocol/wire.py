@@ -16,7 +16,7 @@ class Detail(StrEnum):
     """Every cause of a failure that a transport can name. Statistics are keyed by these texts, so they
     hold no URL, no id and no number.
 
-    STALE: see WireRequest.repeatable. EXHAUSTED: this machine's own shortage, never the server's fault.
+    STALE: see WireRequest.repeatable. EXHAUSTED, NO_TURN: the generator's own shortage, never the server's fault.
     """
 
     REFUSED = "connection refused"
@@ -32,6 +32,7 @@ class Detail(StrEnum):
     OTHER_NAME = "certificate for another name"
     UNTRUSTED = "certificate from an unknown authority"
     EXHAUSTED = "generator out of local ports or file descriptors"
+    NO_TURN = "no shared connection was free in time"
     FAILED = "connection failed"
     CONNECTING = "timeout while connecting"
     WAITING = "timeout waiting for the answer"
@@ -69,7 +70,7 @@ class WireResult:
     before sent_at. http_status and body are set only where failure is None. detail: a constant
     string naming the cause of a failure (never a URL, an id or a key). resent: it was sent once more, the
     kept connection having been closed just as it left; sent_at stays that of the first time, for the
-    server may have seen it then.
+    server may have seen it then. waited_s: before connecting, for a connection that other chats had.
     """
 
     sent_at: float | None
@@ -80,3 +81,4 @@ class WireResult:
     failure: Failure | None = None
     detail: str = ""
     resent: bool = False
+    waited_s: float = 0.0

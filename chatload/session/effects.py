@@ -47,7 +47,7 @@ IN_TIME = Woken()
 class Exchange:
     """What became of a Send.
 
-    begun_at: the driver took it up (begun_at - due is the generator's lateness). sent_at: just
+    begun_at: the driver took it up, and it had its turn (begun_at - due is the generator's lateness). sent_at: just
     before the first byte left, None if none did: then the server cannot have seen it.
     received_at: just after the last byte came in, or the instant of failure. connect_s: spent
     connecting. stalled_s: how long, between begun_at and received_at, this process itself stood

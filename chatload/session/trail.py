@@ -21,6 +21,7 @@ from chatload.session.record import Blame
 #: A request that got no answer may still be acted on by the server for this long (seconds).
 LINGER_S = 60.0
 _BISECTIONS = 40
+_OWN_SHORTAGES = frozenset({Detail.EXHAUSTED, Detail.NO_TURN})
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ class Trail:
             self.attempts.append(Attempt(sent, latest, lost, exchange.received_at, held_s if lost else 0.0))
         if outcome is Outcome.TIMEOUT and sent is not None:
             kind = "server"
-        elif exchange.reply.detail == Detail.EXHAUSTED:
+        elif exchange.reply.detail in _OWN_SHORTAGES:
             kind = "generator"
         elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):
             kind = "network"

@@ -82,6 +82,7 @@ class Driver:
             request = self._request = self._encoder.encode(send.operation, send.fields, send.content)
             self._fields, self._operation = send.fields, send.operation
         result = self._transport.call(request, send.timeout_s)
+        begun += result.waited_s
         reply = self._read(send, result)
         self._on_request(send.operation, result, reply)
         return Exchange(

@@ -57,8 +57,8 @@ def declare(add: Callable[..., Any]) -> None:
     add("--transport", "lean", "lean (fast, exact instants) or requests (for proxies).",
         choices=["lean", "requests"])  # fmt: skip
     add("--ca-file", "", "Authorities to believe in place of the system's, PEM.", metavar="FILE")
-    add("--connections", "0", "The chats of a process share so many connections, as behind a reverse proxy. 0: each "
-        "has its own.", metavar="N")  # fmt: skip
+    add("--connections", "0", "The chats of a process share so many connections, as behind a reverse proxy; a chat "
+        "that waits for one is late by that. 0: each has its own.", metavar="N")  # fmt: skip
     add("--client-cert", "", "Our own certificate and its key in one file, PEM.", metavar="FILE")
     add("--insecure", False, "Do not verify the server's certificate, for this run; its reports say so.",
         action="store_true")  # fmt: skip

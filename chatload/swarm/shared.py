@@ -37,7 +37,7 @@ class Pool:
 class SharedTransport(LeanTransport):
     """The lean transport of one chat, over connections that it shares with others (see Transport).
 
-    Cookies stay the chat's own. What a call waits for its turn counts as connecting.
+    Cookies stay the chat's own. What a call waits for its turn is the generator's own lateness.
     """
 
     __slots__ = ("_pool",)
@@ -51,7 +51,7 @@ class SharedTransport(LeanTransport):
         begun = self._clock()
         if not self._pool.enter(timeout_s):
             now = self._clock()
-            return WireResult(None, now, now - begun, failure="timeout", detail=Detail.CONNECTING)
+            return WireResult(None, now, failure="timeout", detail=Detail.NO_TURN, waited_s=now - begun)
         waited_s = self._clock() - begun
         self._connection = self._pool.kept()
         try:
@@ -59,5 +59,5 @@ class SharedTransport(LeanTransport):
         finally:
             connection, self._connection = self._connection, None
             self._pool.leave(connection)
-        result.connect_s += waited_s
+        result.waited_s = waited_s
         return result

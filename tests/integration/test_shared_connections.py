@@ -34,7 +34,8 @@ def test_many_chats_take_turns_on_few_connections():
     assert {result.http_status for result in results} == {200}
     assert server.connections == 3
     # The last of ten in a line waited nine times, and says so.
-    assert max(result.connect_s for result in results) > 0.15
+    assert max(result.waited_s for result in results) > 0.15
+    assert max(result.connect_s for result in results) < 0.1
 
 
 def test_no_turn_in_time_is_a_failure_before_anything_was_sent():
@@ -43,7 +44,9 @@ def test_no_turn_in_time_is_a_failure_before_anything_was_sent():
         calls = [gevent.spawn(opened().call, REFRESH, 0.3) for _ in range(3)]
         results = [call.get(timeout=10) for call in calls]
     assert [result.failure for result in results] == ["timeout"] * 3
-    assert sum(result.sent_at is None for result in results) == 2
+    unsent = [result for result in results if result.sent_at is None]
+    assert [result.detail for result in unsent] == ["no shared connection was free in time"] * 2
+    assert all(0.25 < result.waited_s < 1.0 for result in unsent)
 
 
 def test_a_run_over_shared_connections_says_so(tmp_path):
@@ -57,6 +60,22 @@ def test_a_run_over_shared_connections_says_so(tmp_path):
     assert_balanced(summary)
     assert summary["sessions"]["started"] >= 40
     assert "shared 4 connections" in run.stdout
+
+
+def test_too_few_connections_make_the_generator_late_and_not_the_network(tmp_path):
+    # Ten chats that each ask once a second, and a connection that carries two requests a second.
+    faults = '[[fault]]\nkind = "slow"\ndelay_s = 0.5\noperations = ["GetMessages"]\n'
+    with simulator("--flex-disconnect-timeout", "2", faults=faults, tmp_path=tmp_path) as host:
+        run = locust(
+            host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "9s", "--flex-disconnect-timeout", "2",
+            "--refresh-interval", "1", "--connections", "1", "--request-timeout", "1.5",
+        )  # fmt: skip
+    assert run.returncode == 3, run.stdout + run.stderr
+    summary = summary_of(tmp_path / "run")
+    assert_balanced(summary)
+    assert summary["refresh"]["lateness_s"]["p50"] > 0.5
+    blames = summary["sessions"]["dropped_late_by_blame"]
+    assert blames["generator"] == summary["sessions"]["by_verdict"]["dropped_late"] > 0
 
 
 def test_the_requests_transport_shares_none(tmp_path):
