@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 from gevent.lock import BoundedSemaphore
 
@@ -13,11 +14,13 @@ from chatload.swarm.transport import Clock, Endpoint
 
 
 class Pool:
-    """At most `most` connections; a call that finds none free waits its turn."""
+    """At most `most` connections; a call that finds none free waits its turn. They are closed when it goes."""
 
     def __init__(self, most: int) -> None:
         self._turns = BoundedSemaphore(most)
         self._idle: list[Connection] = []
+        # The loop knows an open connection and would keep it; a process that ends closes them anyway.
+        weakref.finalize(self, _close, self._idle).atexit = False
 
     def enter(self, timeout_s: float) -> bool:
         """Wait for a turn, so long at most; whether it came. Then `leave` has to be called."""
@@ -32,6 +35,11 @@ class Pool:
         if connection is not None:
             self._idle.append(connection)
         self._turns.release()
+
+
+def _close(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 class SharedTransport(LeanTransport):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import gevent
@@ -47,6 +48,23 @@ def test_no_turn_in_time_is_a_failure_before_anything_was_sent():
     unsent = [result for result in results if result.sent_at is None]
     assert [result.detail for result in unsent] == ["no shared connection was free in time"] * 2
     assert all(0.25 < result.waited_s < 1.0 for result in unsent)
+
+
+def test_the_connections_go_with_the_run_that_opened_them():
+    gone = threading.Semaphore(0)
+
+    def until_closed(peer, _):
+        while peer.read():
+            peer.send(OK)
+        gone.release()
+
+    with RawServer(until_closed) as server:
+        opened = make_factory("lean", Endpoint(server.url), connections=3)
+        calls = [gevent.spawn(opened().call, REFRESH, 5.0) for _ in range(6)]
+        assert [call.get(timeout=10).http_status for call in calls] == [200] * 6
+        assert not gone.acquire(timeout=0.1)
+        del opened, calls
+        assert all(gone.acquire(timeout=2.0) for _ in range(server.connections))
 
 
 def test_a_run_over_shared_connections_says_so(tmp_path):
