@@ -159,7 +159,7 @@ class Bookkeeping:
             if reply is self._taken:
                 return  # the very answer taken last: it has nothing new
             self._take_keys(reply)
-            self._taken = None if reply.events else reply
+            self._taken = reply if asked and not reply.events else None
         if self._trail is not None and (reply.events or reply.next_position is not None):
             fresh = self._take_events(exchange, asked)
             if self._opening is not None and self._transcript.synchronise(fresh, self._opening):

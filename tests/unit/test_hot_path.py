@@ -20,6 +20,7 @@ from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript
 from chatload.session.settings import SessionSettings
 from chatload.session.timeline import CONTACTS, Contact, Recent
+from chatload.session.trail import Trail
 from chatload.swarm.garbage import MOST_GARBAGE, Collector
 from chatload.swarm.http_answer import Answer, CallFailed, KnownHeads
 from chatload.swarm.local_ports import LocalPorts
@@ -165,6 +166,16 @@ def _held(names, replied):
 @given(st.lists(st.sampled_from(sorted(REPLIES)), max_size=30))
 def test_the_very_same_reply_and_an_equal_one_have_the_same_effect(names):
     assert _held(names, REPLIES.__getitem__) == _held(names, lambda name: copy(REPLIES[name]))
+
+
+def test_a_position_that_was_passed_over_is_taken_when_it_was_asked_for():
+    settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0)
+    for replies in ((FINE, FINE), (FINE, copy(FINE))):
+        session = ChatSession(settings, Books(), 1, 0.0)
+        session._trail = Trail(0.0, 0.1)
+        for asked, reply in zip((False, True), replies, strict=True):
+            session._take(Exchange(1.0, 1.0, 1.1, reply), asked)
+        assert session._cursor() == {"position": "3"}
 
 
 def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
