@@ -274,7 +274,10 @@ def _to_first_that_answers(endpoint: Endpoint, timeout_s: float) -> Connection:
             if not isinstance(error, OSError):
                 raise
             problem = error
-    raise problem
+    try:
+        raise problem
+    finally:
+        del problem  # it knows this frame, which would know it: nothing would free the two while the collector is off
 
 
 def _connect(sock: Any, address: Any, deadline: float) -> None:

@@ -80,11 +80,21 @@ class Answer:
 
     def whole(self) -> Whole:
         """The answer, done. Raises CallFailed where it cannot be unpacked."""
-        self._parser = None  # it holds us as we hold it: nothing would free the two while the collector is off
+        self.let_go()
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         if self._packed:
             body = _unpacked(body)
         return Head(self._status, self._lasting and not self._surplus, self._set_cookies), body
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything came."""
+        return self._head_bytes > 0
+
+    def let_go(self) -> None:
+        """No more will be read. The parser holds us as we hold it: nothing would free the two while the collector is
+        off."""
+        self._parser = None
 
     # -- called by the parser --------------------------------------------------------------------
 

@@ -55,8 +55,7 @@ class LeanTransport:
     """One chat's connection (see Transport). clock: seconds, monotonic."""
 
     __slots__ = (
-        "_clock", "_connection", "_cookie_line", "_cookies", "_endpoint", "_heads", "_heard", "_message", "_request",
-        "_started",
+        "_answer", "_clock", "_connection", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, heads: Heads, clock: Clock = time.monotonic) -> None:
@@ -66,7 +65,7 @@ class LeanTransport:
         self._message = b""
         self._cookies: dict[bytes, bytes] | None = None
         self._cookie_line = b""
-        self._heard = self._started = False
+        self._answer: Answer | None = None
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
         """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
@@ -87,13 +86,15 @@ class LeanTransport:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.let_go()
 
     def _exchange(self, begun: float, deadline: float) -> WireResult:
         """The message sent once, on the kept connection where there is one, and its answer."""
         clock = self._clock
         sent_at: float | None = None
         connect_s = 0.0
-        self._heard = self._started = False
         connection = self._connection
         kept = connection is not None and connection.is_good()
         try:
@@ -142,15 +143,14 @@ class LeanTransport:
             if answer is None:
                 if data and (whole := known.read(data)) is not None:
                     return whole, now
-                answer = Answer()
+                answer = self._answer = Answer()
             if data:
-                self._heard = True
                 answer.feed(data)
-                self._started = answer.begun
             else:
                 answer.end()
             if answer.done:
                 whole = answer.whole()
+                self._answer = None
                 known.learn(data, answer, whole)
                 return whole, now
 
@@ -160,7 +160,8 @@ class LeanTransport:
         self._request = None
 
     def _fail(self, error: BaseException | None, sent_at: float | None, connect_s: float, kept: bool) -> WireResult:
-        failed_at = self._clock()
+        failed_at, answer = self._clock(), self._answer
+        started = answer is not None and answer.begun
         failure: Failure = "connection"
         if isinstance(error, CallFailed):
             failure, detail = error.failure, error.detail
@@ -168,12 +169,12 @@ class LeanTransport:
             failure = "timeout"
             detail = Detail.CONNECTING if sent_at is None else Detail.WAITING
         elif sent_at is not None and isinstance(error, SSLEOFError | SSLZeroReturnError):
-            detail = Detail.CUT_SHORT if self._started else Detail.CLOSED
-        elif self._started and not isinstance(error, SSLError) and sent_at is not None:
+            detail = Detail.CUT_SHORT if started else Detail.CLOSED
+        elif started and not isinstance(error, SSLError) and sent_at is not None:
             detail = Detail.CUT_SHORT
         else:
             detail = detail_of(error) if isinstance(error, OSError) else Detail.FAILED
-        if kept and not self._heard and detail in _ENDINGS:
+        if kept and (answer is None or not answer.heard) and detail in _ENDINGS:
             detail = Detail.STALE
         self.close()
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)

@@ -6,6 +6,7 @@ it, then tests both.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -384,6 +385,32 @@ def test_a_server_without_tls_fails_the_handshake(opener: Opener) -> None:
     with RawServer(script) as server:
         result = opener(server.url.replace("http", "https"), verify=False).call(REFRESH, 5)
     assert (_failed(result), result.sent_at) == (("connection", "TLS failed"), None)
+
+
+@pytest.mark.skipif("requests" in KINDS, reason="what requests leaves is its own")
+@pytest.mark.parametrize("fault", ["refused", "cut short", "not HTTP", "trickling", "untrusted"])
+def test_a_call_that_fails_leaves_nothing_for_the_collector(opener: Opener, pem: Path, fault: str) -> None:
+    timeout_s = 0.1 if fault == "trickling" else 5.0
+    said = {"cut short": OK[:-1], "not HTTP": b"\0\0", "trickling": OK[:-1]}.get(fault, b"")
+
+    def script(peer: Peer, _: int) -> None:
+        peer.read()
+        peer.send(said)
+        time.sleep(0.2 if fault == "trickling" else 0)
+
+    with RawServer(script, _tls(pem) if fault == "untrusted" else None) as server:
+        if fault == "refused":
+            server._listener.close()
+        chat = opener(server.url)
+        gc.disable()
+        try:
+            for _ in range(2):  # the first sees to what is made once
+                assert all(chat.call(REFRESH, timeout_s).failure for _ in range(10))
+                time.sleep(0.3)
+                left = gc.collect()
+        finally:
+            gc.enable()
+    assert left < 10
 
 
 def test_all_chats_share_one_context() -> None:
