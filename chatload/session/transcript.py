@@ -18,10 +18,10 @@ _AT_ONCE_MS, _TOGETHER_MS = 50, 1000
 class Transcript:
     """The client's reading of a transcript.
 
-    position: the cursor to ask from. left_utc_ms: the server's time of our own ParticipantLeft. offset:
-    bounds of the server's clock minus ours (seconds), None until the server has shown its clock.
-    agent_left: an agent has left and none is there, told by the last answer with events. agent_end_removes: the
-    server writes our ParticipantLeft too where an agent ends the chat.
+    position: the cursor to ask from. joined_utc_ms, left_utc_ms: the server's time of our own ParticipantJoined and
+    ParticipantLeft. offset: bounds of the server's clock minus ours (seconds), None until the server has shown its
+    clock. agent_left: an agent has left and none is there, told by the last answer with events. agent_end_removes:
+    the server writes our ParticipantLeft too where an agent ends the chat.
     """
 
     position: int = 1
@@ -30,6 +30,7 @@ class Transcript:
     agent_left: bool = False
     idle_closed: bool = False
     left: bool = False
+    joined_utc_ms: int | None = None
     left_utc_ms: int | None = None
     offset: tuple[float, float] | None = None
     agent_messages: int = 0
@@ -65,6 +66,7 @@ class Transcript:
             return False
         for event in joined:
             if event.kind == "ParticipantJoined" and event.who == "Client" and event.utc_ms is not None:
+                self.joined_utc_ms = event.utc_ms
                 stamp = event.utc_ms * _MS
                 self.offset = (stamp - opening.received_at, stamp + _MS - opening.sent_at)
                 return True
@@ -81,6 +83,12 @@ class Transcript:
             return None
         stamp = self.left_utc_ms * _MS
         return stamp - self.offset[1], stamp + _MS - self.offset[0]
+
+    def outlived(self, seconds: float) -> bool:
+        """Whether, by the server's own clock, the chat surely was so old when we left it."""
+        if self.joined_utc_ms is None or self.left_utc_ms is None:
+            return False
+        return self.left_utc_ms - self.joined_utc_ms > seconds / _MS - 1
 
     def ended_by(self, doubtful: bool = False) -> str:
         """Who or what ended the chat, as far as the events tell: "agent", "idle", "self" (our own

@@ -89,11 +89,16 @@ def _stamped(trail: Trail, transcript: Transcript, sent: float, timeout_s: float
     and before the request that found it, so that this was not its doing.
     """
     left = transcript.left_at()
-    if left is None or left[1] - left[0] > timeout_s * _STAMP_TOLERANCE:
+    if left is None or left[1] - left[0] > timeout_s * _STAMP_TOLERANCE or _unregistered(trail, transcript, timeout_s):
         return False
     if left[1] >= sent or left[1] < trail.sent + timeout_s or left[0] > trail.received + timeout_s:
         return False
     return trail.received - trail.sent <= timeout_s * _STAMP_TOLERANCE and not _hidden(trail, left, timeout_s)
+
+
+def _unregistered(trail: Trail, transcript: Transcript, timeout_s: float) -> bool:
+    """Whether it may have been ended sooner than one timeout after it was opened, for never having been refreshed."""
+    return not trail.refreshed and not transcript.outlived(timeout_s)
 
 
 def _hidden(trail: Trail, left: tuple[float, float], timeout_s: float) -> bool:
@@ -117,9 +122,9 @@ def _doubt(
     lost = trail.lost()
     if outcome is Outcome.ENDED and not transcript.left:
         return "the transcript does not say how it ended"
+    if _unregistered(trail, transcript, timeout_s):
+        return "it may have been ended for never having been refreshed"
     if outcome is Outcome.UNRECOVERABLE:
-        if not trail.refreshed:
-            return "it may have been ended for never having been refreshed"
         if lost:
             return "an unanswered request may have told of another end"
         if upper > keeps_ended_s:

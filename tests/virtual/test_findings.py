@@ -103,3 +103,17 @@ def test_a_chat_dropped_for_not_registering_is_not_called_late():
     server = {"user_register_timeout_s": 0.6, "dropped_answer": "2"}
     stalled = schedule(("fraction", 1.0, None, 0.9), server, stalls=((0.5, 3.0),))
     assert not judged(stalled)[1]
+
+
+def test_nor_where_its_opening_took_long_and_its_transcript_is_there():
+    # Taken as soon as it was sent, the chat would have lived for longer than the timeout.
+    slow = fault("stall", 1.0, delay_s=0.8, operations=["RequestChat"])
+    server = {"user_register_timeout_s": 0.6, "agents": False}
+    policy, stalls = ("fraction", 1.0, None, 0.9), ((0.85, 5.0),)
+    pairs, contradictions = judged(schedule(policy, server, request_timeout_s=2.0, faults=(slow,), stalls=stalls))
+    assert ("dropped_unproven", "early") in pairs and not contradictions
+
+
+def test_a_chat_never_refreshed_is_late_where_the_server_s_clock_shows_that_it_outlived_the_timeout():
+    pairs, _ = judged(schedule(("fraction", 1.0, None, 0.9), {"agents": False}, stalls=((0.5, 3.0),)), 5)
+    assert ("dropped_late", "expired") in pairs
