@@ -15,7 +15,7 @@ from chatload.session.record import Blame, SessionRecord, Verdict
 from chatload.session.script import Customer, CustomerScript
 from chatload.session.settings import SessionSettings
 from chatload.session.timeline import Recent, Timeline, severity
-from chatload.session.trail import Trail, blame
+from chatload.session.trail import Trail, blame, stalled_since
 from chatload.session.transcript import Transcript
 from chatload.session.verdict import Finding, judge
 
@@ -214,7 +214,7 @@ class Bookkeeping:
         record, trail, timeout = self.record, self._trail, self.settings.timeout_s
         record.gap_lower_s, record.gap_upper_s = finding.lower_s, finding.upper_s
         record.learned_by = exchange.reply.outcome.value
-        own = trail.shares.generator + exchange.stalled_s
+        own = trail.shares.generator + stalled_since(exchange)
         record.generator_s = own
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at

@@ -110,8 +110,11 @@ class Trail:
         if lateness < 0.0:
             lateness = 0.0
         shares.generator += lateness
-        if exchange.sent_at is not None:
-            shares.network += exchange.connect_s
+        if exchange.sent_at is not None and exchange.connect_s:
+            # When it stood still is not told: as much of it as can be was while connecting, so not the network's.
+            stalled = min(exchange.stalled_s, exchange.connect_s)
+            shares.generator += stalled
+            shares.network += exchange.connect_s - stalled
         return lateness
 
     def resent(self, exchange: Exchange, held_s: float = 0.0) -> None:
@@ -137,8 +140,8 @@ class Trail:
             kind = "network"
         else:
             kind = "retries"
-        stalled = min(exchange.stalled_s, exchange.received_at - exchange.begun_at)
         since = exchange.begun_at if sent is None else sent
+        stalled = min(stalled_since(exchange), exchange.received_at - since)
         shares = self.shares
         shares.generator += stalled
         setattr(shares, kind, getattr(shares, kind) + max(0.0, exchange.received_at - since - stalled))
@@ -191,6 +194,11 @@ class Trail:
             else:
                 low = middle
         return low
+
+
+def stalled_since(exchange: Exchange) -> float:
+    """How long this process stood still during a request, beside what `leaving` has booked (seconds)."""
+    return exchange.stalled_s if exchange.sent_at is None else max(0.0, exchange.stalled_s - exchange.connect_s)
 
 
 def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:

@@ -153,3 +153,26 @@ def test_a_stall_during_a_wait_for_an_answer_is_the_generators_not_the_servers()
     book(trail, 6.1, 6.0, exchange(6.1, 6.2))
     assert blame(trail, 2.0, 6.1) is Blame.GENERATOR
     assert trail.shares.server == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("answer", [Outcome.ENDED, Outcome.UNSUCCESSFUL])
+def test_a_stall_while_connecting_is_the_generators_not_the_networks(answer):
+    trail = Trail(0.0, 0.01)
+    connected = exchange(4.0, 4.01, answer, begun=1.0, connect_s=3.0, stalled_s=2.9)
+    book(trail, 1.0, 0.01, connected)
+    if answer is Outcome.UNSUCCESSFUL:
+        trail.failed(connected)
+        book(trail, 4.1, 4.01, exchange(4.1, 4.11))
+    assert blame(trail, 2.0, 4.1) is Blame.GENERATOR
+    assert trail.shares.generator == pytest.approx(2.9)
+    assert trail.shares.network == pytest.approx(0.1)
+
+
+def test_a_stall_longer_than_connecting_went_on_after_it():
+    trail = Trail(0.0, 0.01)
+    waited = exchange(1.5, 6.0, Outcome.TIMEOUT, answered=False, begun=1.0, connect_s=0.5, stalled_s=4.9)
+    book(trail, 1.0, 0.01, waited)
+    trail.failed(waited)
+    assert trail.shares.generator == pytest.approx(4.9)
+    assert trail.shares.server == pytest.approx(0.1)
+    assert trail.shares.network == 0.0
