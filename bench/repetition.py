@@ -225,11 +225,12 @@ class _Used:
 
 
 def _worst_pause(beats: Path, first: float, last: float) -> float | None:
-    """The latest beat while chats were being opened; None of a tool without a beat."""
+    """The latest beat while chats were being opened, between two instants; None of a tool without a beat. A pause that
+    ended before the first of them is the tool's beginning, and delays none."""
     if not beats.exists():
         return None
     lines = [json.loads(line) for line in beats.read_text().splitlines() if line.endswith("]")]
-    return max((worst for at, worst in lines if first <= at <= last + 1), default=None)
+    return max((late for came, late in lines if first <= came and came - late <= last), default=None)
 
 
 def _drift(run: Path) -> Any:
