@@ -1,4 +1,8 @@
-"""Where the CPU of a Python generator goes: its stacks, sampled by py-spy from outside."""
+"""Where the CPU of a Python generator goes: its stacks, sampled by py-spy from outside.
+
+It says what to look at, and proves no share: a function that is over in a microsecond has often returned before its
+stack is read, and the sample is lost; and what the engine books by itself is the engine's.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,6 @@ PARTS = {
     "protocol": ("chatload/protocol/",),
     "transport": ("chatload/swarm/",),
 }
-#: The parts that the goal is about.
-BOOKKEEPING = ("store", "books", "histograms")
 
 
 def record(stack: ExitStack, pid: int, work: Work, folder: Path, core: int) -> None:

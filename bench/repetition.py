@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import certificate, ledger, profile
+from bench import accounting, certificate, ledger, profile
 from bench.figures import percentiles
 from bench.ledger import Ledger
 from bench.machine import Sample, look
@@ -183,6 +183,8 @@ def _figures(tool: Tool, work: Work, book: Ledger, samples: list[Sample], folder
         row["books_balanced"] = said["books"]["balanced"]
     if work.profile:
         row["profile"] = profile.shares(folder / profile.FILE)
+    if work.twice:
+        row["accounting"] = accounting.read(folder / accounting.FILE, folder / "rows")
     if work.keep:
         row["drift"] = _drift(folder / "run")
     return row

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from bench import accounting
 from bench.work import SHARED_OPTION, Work
 
 HERE = Path(__file__).resolve().parent
@@ -137,6 +138,7 @@ def environment(work: Work, place: Place) -> dict[str, str]:
         "BENCH_INTERVAL_S": f"{work.interval_s:g}",
         # A beat among refreshes that go back to back would be one of them.
         "BENCH_BEAT": str(place.folder / "beat.ndjson") if work.interval_s else "",
+        "BENCH_TWICE": str(place.folder / accounting.FILE) if work.twice else "",
         "BENCH_ERRORS": str(place.folder / "errors.txt"),
         "BENCH_KEYS": str(place.folder / "keys.tsv"),
         "ARTILLERY_DISABLE_TELEMETRY": "true",

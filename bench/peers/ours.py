@@ -1,6 +1,7 @@
 """chatload itself: what locustfiles/chat.py is, with the beat."""
 
-import bench.peers.beat  # noqa: F401, its listener registers itself
+import bench.peers.beat
+import bench.peers.twice  # noqa: F401, their listeners register themselves
 from chatload.swarm.user import ChatUser
 
 

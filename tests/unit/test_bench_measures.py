@@ -105,6 +105,12 @@ def test_a_soak_is_not_measured_again_but_the_rungs_that_give_its_limit_are(run)
     assert {step.work.keep: times for step, times in machine.asked.items()} == {False: 2, True: 1}
 
 
+def test_a_profile_is_not_measured_again_for_what_samples_it_is_the_noise(run):
+    machine = Machine(9)
+    run("store", machine, 1e6)
+    assert {step.work.profile: times for step, times in machine.asked.items()} == {False: 4, True: 1}
+
+
 def test_what_could_not_be_measured_again_does_not_take_the_place_of_what_was():
     results, step = Results(), closed_loop.steps(SCALE, Results())[0]
     results.add(step, repetition(step, quiet=False))
@@ -222,12 +228,6 @@ def test_a_sample_belongs_to_its_innermost_known_frame():
     assert " 10.00 %  sleep  gevent/hub.py\n" in profile.text(found)
     assert " 15.00 %  copy  copy.py\n" in profile.text(found)
     assert profile.count(["nothing"]) is None
-
-
-def test_the_accounting_is_judged_by_its_sum():
-    results = filled("store", profile=profile.count(STACKS.splitlines()))
-    table = MEASURES["store"].section(SCALE, results).table
-    assert table[-1] == ["store + books + histograms", "40 %", "at most 10 %"]
 
 
 @pytest.mark.parametrize("figures", [{}, {"quiet": False}, {"gap_error_s": None, "worst_pause_s": None}])

@@ -1,0 +1,118 @@
+"""What the accounting of our own process costs, found in the process itself: for a tenth of a second all that is
+booked of a request is booked once more, on books that are thrown away, and for the next not, in an order drawn by lot.
+What a request takes more in the ones than in the others is what booking it takes. What is done once a second is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust import events
+
+from chatload.session.books import Books
+from chatload.session.effects import Exchange
+from chatload.session.record import SessionRecord
+from chatload.session.timeline import Recent
+from chatload.store.windows import WindowCutter
+from chatload.swarm import recorder
+from chatload.swarm.facts import Facts
+
+#: A slice is so long, and the first begins so long after the run (seconds).
+SLICE_S, WARM_S = 0.1, 4.0
+
+
+class Again:
+    """Books a request as `Bookkeeping` does, on books of its own. A chat has a record and its last contacts besides;
+    here all have one."""
+
+    def __init__(self) -> None:
+        self.books, self.record, self.recent = Books(), SessionRecord(), Recent()
+
+    def __call__(self, operation: str, exchange: Exchange) -> None:
+        books, record, sent, received = self.books, self.record, exchange.sent_at, exchange.received_at
+        books.sent[operation] += 1
+        record.requests += 1
+        record.polls += 1
+        _once(books, operation, exchange)
+        self.recent.add(operation, exchange.begun_at, sent, received, exchange.reply.outcome._value_)
+        record.contacts += 1 + exchange.resent
+        lateness = received - exchange.begun_at
+        if lateness > record.lateness_max_s:
+            record.lateness_max_s = lateness
+        books.lateness.add(lateness)
+        books.gap.add(lateness)
+
+
+def _nothing(operation: str, exchange: Exchange) -> None:
+    """As Again, without."""
+
+
+_once = Books.request
+_then: Callable[[str, Exchange], None] = _nothing
+_stored_s = 0.0
+
+
+def _request(self: Books, operation: str, exchange: Exchange) -> None:
+    _once(self, operation, exchange)
+    _then(operation, exchange)
+
+
+def timed(owner: Any, name: str) -> None:
+    """Add the CPU time of a function that gives no other greenlet a turn to `_stored_s`."""
+    plain = getattr(owner, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        global _stored_s
+        began = time.thread_time()
+        try:
+            return plain(*arguments, **named)
+        finally:
+            _stored_s += time.thread_time() - began
+
+    setattr(owner, name, call)
+
+
+def _watch(environment: Any, path: str) -> None:
+    global _then
+    again, lot, slices = Again(), random.Random(1), []
+    sent = environment.chatload_run.facts.books.sent
+    gevent.sleep(WARM_S)
+    before, stored = (time.process_time(), sent["GetMessages"]), _stored_s
+    began, began_cpu_s = time.monotonic(), before[0]
+    try:
+        while True:
+            pair = [True, False]
+            lot.shuffle(pair)
+            for twice in pair:
+                _then = again if twice else _nothing
+                gevent.sleep(SLICE_S)
+                now = time.process_time(), sent["GetMessages"]
+                slices.append([twice, now[0] - before[0], now[1] - before[1]])
+                before = now
+    finally:
+        _then = _nothing
+        seconds, cpu_s = time.monotonic() - began, before[0] - began_cpu_s
+        found = {"slices": slices, "stored_s": _stored_s - stored, "cpu_s": cpu_s, "seconds": seconds}
+        with open(path, "w") as stream:
+            json.dump(found, stream)
+
+
+@events.init.add_listener
+def _init(environment: Any, **_: Any) -> None:
+    path = os.environ.get("BENCH_TWICE")
+    if not path:
+        return
+    Books.request = _request  # type: ignore[method-assign]
+    # All that is done once a second: the facts handed over, the books copied and cut into windows, and every write,
+    # which has a thread of its own.
+    for owner, name in ((Facts, "hand_over"), (Books, "copy"), (WindowCutter, "cut"), (recorder, "_attempt")):
+        timed(owner, name)
+    watchers: list[gevent.Greenlet] = []
+    environment.events.test_start.add_listener(lambda **_: watchers.append(gevent.spawn(_watch, environment, path)))
+    environment.events.test_stopping.add_listener(lambda **_: gevent.killall(watchers))
