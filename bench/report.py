@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import charts
+from bench import charts, goals
 from bench.measures import MEASURES
 from bench.noise import FOREIGN, STEAL, WAITED
 from bench.results import Results, Scale, Section
@@ -28,7 +28,8 @@ def write(folder: Path, results: Results, scale: Scale, only: Sequence[str], fac
                 _write(folder / f"{chart.name}.svg", charts.draw(chart))
         for name, text in section.files.items():
             _write(folder / name, text)
-    _write(folder / "index.md", "\n".join(_page(sections, results, scale, facts)))
+    reached = [] if scale.quick else goals.table(scale, results, only)
+    _write(folder / "index.md", "\n".join(_page(sections, reached, results, scale, facts)))
 
 
 def _write(path: Path, text: str) -> None:
@@ -41,7 +42,13 @@ def _write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _page(sections: Iterable[Section], results: Results, scale: Scale, facts: dict[str, Any]) -> Iterable[str]:
+def _page(
+    sections: Iterable[Section],
+    reached: Sequence[Sequence[str]],
+    results: Results,
+    scale: Scale,
+    facts: dict[str, Any],
+) -> Iterable[str]:
     yield from ("# Benchmark", "")
     if scale.quick:
         yield from ("**Tiny numbers (`--quick`): this shows that the benchmark works, and nothing else.**", "")
@@ -58,6 +65,9 @@ def _page(sections: Iterable[Section], results: Results, scale: Scale, facts: di
         f"{RAW} has every repetition.",
         "",
     )
+    if len(reached) > 1:
+        yield from ("## Goals", "")
+        yield from (*_table(reached), "")
     for section in sections:
         yield from (f"## {section.title}", "", section.text, "")
         yield from _table(section.table)
