@@ -1,15 +1,16 @@
-"""What a chat costs where there are many: a refresh's CPU time and a chat's memory, by how many are held."""
+"""What a chat costs where there are many: a refresh's CPU time and lateness, a chat's memory, by their number."""
 
 from __future__ import annotations
 
+from bench.bend import Rung, sentence
 from bench.measures import held, shared
-from bench.results import Chart, Results, Scale, Section, number
+from bench.results import Chart, Results, Scale, Section, milliseconds, number
 from bench.tools import ARTILLERY, K6, OURS, TOOLS
 from bench.work import Step, Work
 
 NAME = "growth"
-ABOUT = "cost of a refresh and memory of a chat as their number grows"
-_SHARED = (20_000, 50_000)
+ABOUT = "cost and lateness of a refresh and memory of a chat as their number grows, and where they bend"
+_SHARED = (20_000, 40_000, 50_000, 60_000)
 
 
 def _courses(scale: Scale) -> dict[str, tuple[str, list[Work]]]:
@@ -30,30 +31,54 @@ def steps(scale: Scale, results: Results) -> list[Step]:
     ]
 
 
+def _rung(scale: Scale, results: Results, tool: str, work: Work) -> Rung | None:
+    """What was measured at one number of chats; None where nothing was."""
+    cpu = results.figure(tool, work, lambda row: row["cpu_share"])
+    rate = results.figure(tool, work, lambda row: row["refreshes_per_s"])
+    if cpu is None or rate is None:
+        return None
+    late = results.figure(tool, work, lambda row: milliseconds(row, "steady", "p99_9"))
+    memory = held.memory_kb(scale, results, tool, work)
+    return Rung(
+        work.chats, rate.median, cpu.median, late and late.median, memory and memory.median, cpu.quiet and rate.quiet
+    )
+
+
 def section(scale: Scale, results: Results) -> Section:
-    """A row a rung, two charts."""
-    table = [["tool", "chats", "µs of CPU a refresh", "kB a chat"]]
-    costs, memories = [], []
+    """A row a rung, three charts, and where each curve bends."""
+    table = [["tool", "chats", "µs of CPU a refresh", "gap error p99.9", "kB a chat"]]
+    costs, memories, late, bends = [], [], [], []
     for label, (tool, works) in _courses(scale).items():
+        rungs = []
         for work in works:
+            rung = _rung(scale, results, tool, work)
             cost = results.figure(tool, work, lambda row: row["cpu_us_per_refresh"])
-            memory = held.memory_kb(scale, results, tool, work)
-            if cost is None:
-                table.append([label, str(work.chats), results.problem(tool, work), ""])
+            if rung is None or cost is None:
+                table.append([label, str(work.chats), results.problem(tool, work), "", ""])
                 continue
-            kept = number(memory.median, 2) if memory else "-"
-            table.append([label, str(work.chats), number(cost.median) + ("" if cost.quiet else ", noisy"), kept])
+            rungs.append(rung)
+            lateness = "-" if rung.late_ms is None else f"{number(rung.late_ms, 2)} ms"
+            kept = number(rung.kb, 2) if rung.kb else "-"
+            table.append(
+                [label, str(work.chats), number(cost.median) + ("" if cost.quiet else ", noisy"), lateness, kept]
+            )
             costs.append({"name": label, "x": work.chats, "y": cost.median})
-            memories += [{"name": label, "x": work.chats, "y": memory.median}] if memory else []
+            memories += [{"name": label, "x": work.chats, "y": rung.kb}] if rung.kb else []
+            late += [{"name": label, "x": work.chats, "y": rung.late_ms}] if rung.late_ms else []
+        bends.append(sentence(label, rungs))
     text = (
         "All CPU time of the process tree in the steady part over the refreshes in it: what a process costs idle too."
     )
+    text = "\n- ".join([text + "\n", *filter(None, bends)]).rstrip("\n")
+    title = "What a chat costs where there are many"
+    memory = "Memory of a chat by chats held"
     return Section(
-        "What a chat costs where there are many",
+        title,
         text,
         table,
         [
             Chart("growth_cpu", "CPU of a refresh by chats held", "lines", costs, "µs of CPU a refresh", "chats"),
-            Chart("growth_memory", "Memory of a chat by chats held", "lines", memories, "kB a chat", "chats", True),
+            Chart("growth_memory", memory, "lines", memories, "kB a chat", "chats", True),
+            Chart("growth_lateness", "Lateness by chats held", "lines", late, "gap error p99.9, ms", "chats", True),
         ],
     )
