@@ -120,8 +120,9 @@ def _again(name: str, scale: Scale, results: Results, cores: tuple[int, int], pa
     """A measure's noisy repetitions once more, in turn, as long as there is patience; what is left of it, seconds."""
     for _ in range(_MOST_TURNS):
         for step in MEASURES[name].steps(scale, results):
-            # A soak compares nothing, and sees a noisy minute for what it is; what samples a profile is noise itself.
-            once = step.work.keep or step.work.profile
+            # A soak compares nothing, and sees a noisy minute for what it is; a profile's sampler is noise itself; and
+            # to memory it makes no difference.
+            once = step.work.keep or step.work.profile or step.work.parts
             if once or not results.noisy(step) or step.estimate_s > patience_s:
                 continue
             began = time.monotonic()

@@ -176,18 +176,23 @@ def _figures(tool: Tool, work: Work, book: Ledger, samples: list[Sample], folder
         row["worst_pause_s"] = _worst_pause(folder / "beat.ndjson", book.opened[0], window.start - work.settle_s)
     wrong = folder / "errors.txt"
     row["wrong_answers"] = len(wrong.read_text().splitlines()) if wrong.exists() else 0
-    summary = folder / "run" / "summary.json"
-    if summary.exists():
-        said = json.loads(summary.read_text())
+    if said := _json(folder / "run" / "summary.json"):
         row["own_lateness_s"] = said["refresh"]["lateness_s"]
         row["books_balanced"] = said["books"]["balanced"]
     if work.profile:
         row["profile"] = profile.shares(folder / profile.FILE)
     if work.twice:
         row["accounting"] = accounting.read(folder / accounting.FILE, folder / "rows")
+    if work.parts:
+        row["parts"] = _json(folder / "parts.json")
     if work.keep:
         row["drift"] = _drift(folder / "run")
     return row
+
+
+def _json(file: Path) -> Any:
+    """What a file holds; None where there is none."""
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def _start_cpu_ms(book: Ledger, samples: list[Sample]) -> float | None:

@@ -61,7 +61,7 @@ def _ours(transport: str) -> Callable[[Work, Place], list[str]]:
             more += [SHARED_OPTION, str(work.connections)]
         if work.tls:
             more += ["--ca-file", str(place.certificate)]
-        return _locust("ours.py", work, place, *more)
+        return _locust("parts.py" if work.parts else "ours.py", work, place, *more)
 
     return command
 
@@ -139,6 +139,7 @@ def environment(work: Work, place: Place) -> dict[str, str]:
         # A beat among refreshes that go back to back would be one of them.
         "BENCH_BEAT": str(place.folder / "beat.ndjson") if work.interval_s else "",
         "BENCH_TWICE": str(place.folder / accounting.FILE) if work.twice else "",
+        "BENCH_PARTS": str(place.folder / "parts.json") if work.parts else "",
         "BENCH_ERRORS": str(place.folder / "errors.txt"),
         "BENCH_KEYS": str(place.folder / "keys.tsv"),
         "ARTILLERY_DISABLE_TELEMETRY": "true",

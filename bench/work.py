@@ -18,8 +18,8 @@ class Work:
 
     ramp_s: they are opened over this long; steady_s: and then measured for so long, after settle_s. interval_s: between
     refreshes, 0 is back to back. connections: shared by so many, 0 is one each. tls: over TLS. profile: the tool's
-    frames are sampled meanwhile. twice: ours books what it books twice, half of the time. keep: what the run leaves is
-    looked at for drift.
+    frames are sampled meanwhile. twice: ours books what it books twice, half of the time. parts: chats of ours are made
+    part by part. keep: what the run leaves is looked at for drift.
     """
 
     chats: int
@@ -32,6 +32,7 @@ class Work:
     tls: bool = False
     profile: bool = False
     twice: bool = False
+    parts: bool = False
     keep: bool = False
 
     @property

@@ -5,3 +5,6 @@ seconds (0 is back to back), and said goodbye to BENCH_RAMP_S + BENCH_HOLD_S aft
 names the file for the pauses of the process, BENCH_ERRORS that for wrong answers, of a tool that does not end badly
 for them.
 """
+
+#: What `parts.py` makes of a chat, in that order.
+MADE = ("greenlet", "user", "script", "engine", "transport", "driver", "connection", "held")
