@@ -16,7 +16,7 @@ demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every 
 test: $(READY) ## Run all tests, two files at a time
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
-bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about half an hour (ONLY=, ARGS=)
+bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about three quarters of an hour (ONLY=, ARGS=)
 	@$(BENCH)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 lint: $(READY) ## Check style, types and the import contracts

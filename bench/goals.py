@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.figures import Figure, Ratio
-from bench.measures import closed_loop, held, ramp, shared, store, tls
+from bench.measures import closed_loop, held, ramp, shared, simulator, store, tls
 from bench.results import Results, Row, Scale, milliseconds, number, shown
 from bench.tools import OURS, TOOLS
 from bench.work import Work
@@ -82,10 +82,27 @@ def _store(scale: Scale, results: Results) -> Iterable[Cells]:
     yield "store, books and histograms, of the CPU", f"at most {store.GOAL} %", measured, reached
 
 
+def _simulator(scale: Scale, results: Results) -> Iterable[Cells]:
+    for connections in simulator.CONNECTIONS:
+        under, fast = f"the simulator under {connections} connections", simulator.RATE
+        rate = simulator.figure(scale, results, connections, "refreshes_per_s")
+        yield _least(f"{under}: refreshes/s of its core", fast, rate)
+        late = simulator.figure(scale, results, connections, "latest_expiry_ms")
+        yield _most(f"{under}: the latest expiry", simulator.LATE_MS, " ms", late)
+    yield _most("the simulator's memory of a chat", simulator.KB, " kB", simulator.memory_kb(scale, results))
+
+
 _GOALS: dict[str, Callable[[Scale, Results], Iterable[Cells]]] = {
     **{closed_loop.NAME: _closed_loop, held.NAME: _held, shared.NAME: _shared, ramp.NAME: _ramp},
-    **{tls.NAME: _tls, store.NAME: _store},
+    **{tls.NAME: _tls, store.NAME: _store, simulator.NAME: _simulator},
 }
+
+
+def _least(what: str, limit: float, found: Figure | None) -> Cells:
+    what, _, measured, reached = _most(what, limit, "", found)
+    if reached != "not said" and found is not None:
+        reached = _word(found.median >= limit)
+    return what, f"at least {number(limit)}", measured, reached
 
 
 def _most(what: str, limit: float, unit: str, found: Figure | None) -> Cells:

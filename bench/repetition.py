@@ -9,7 +9,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,8 @@ from bench.work import Step, Work
 _GRACE_S = 60.0
 #: A look takes 9 ms of the server's core (seconds).
 _LOOKS_EVERY_S = 1.0
+#: A server under full load that got less of its core than this shared it.
+_WHOLE_CORE = 0.95
 _MB = 1e6
 
 Row = dict[str, Any]
@@ -42,9 +44,10 @@ def measure(step: Step, cores: tuple[int, int]) -> Row:
     problem = tool.missing()
     if problem:
         return {**row, "problem": problem}
+    carry_out = _alone if tool.alone else _carry_out
     with TemporaryDirectory(prefix="chatload-bench-") as name:
         try:
-            return {**row, **_carry_out(tool, work, Path(name), cores)}
+            return {**row, **carry_out(tool, work, Path(name), cores)}
         except _NotMeasured as why:
             return {**row, "problem": str(why)}
 
@@ -77,6 +80,26 @@ def _carry_out(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> 
     if "problem" in found:
         found["problem"] += _last_words(tool_said)
     return {**found, "exit_code": code, "ended_by_us": late, "ends": dict(book.ends)}
+
+
+def _alone(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> Row:
+    """What a tool says that brings its own server."""
+    command = [*tool.command(work, Place("", folder, folder)), "--cores", *map(str, cores)]
+    said = folder / "tool.txt"
+    with running(command, cores[0], said, {"PYTHONPATH": str(ROOT)}) as process:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(work.steady_s + work.chats / 200 + _GRACE_S)
+        code = process.poll()
+    lines = [line for line in said.read_text().splitlines() if line.startswith("{")]
+    if code or not lines:
+        raise _NotMeasured(f"{tool.label} did not say anything:{_last_words(said)}")
+    found = json.loads(lines[-1])
+    if found.get("invalid"):
+        raise _NotMeasured("chats that were refreshed have ended, or requests failed")
+    got = found.get("cores")
+    reasons = [] if got is None or got >= _WHOLE_CORE else [f"it got {got:.2f} of its core"]
+    noise = {"quiet": not reasons, "reasons": reasons}
+    return {"speed": found, "noise": noise, "exit_code": code, "ended_by_us": code is None, "wrong_answers": 0}
 
 
 def _simulator(work: Work, pems: certificate.Pems | None) -> list[str]:

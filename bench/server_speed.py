@@ -4,7 +4,7 @@
 
 wrk (Debian: apt install wrk) drives the refreshes of chats that are all alive, from core 1; the simulator has
 core 0. Meanwhile some chats that say nothing expire, and afterwards /simulator/status tells how long after its
-instant the latest of them was booked.
+instant the latest of them was booked. `make bench` does it too, as its measure "simulator".
 
 CPU time a refresh is the steadier figure where others use the machine as well.
 """
@@ -66,10 +66,10 @@ def keys(first: dict) -> dict[str, str]:
 
 
 @contextmanager
-def simulator(timeout_s: float, options: list[str]) -> Iterator[tuple[int, int]]:
-    """One simulator on core 0: pid and port."""
-    options = ["--port", "0", "--flex-disconnect-timeout", str(timeout_s), *options]
-    command = ["taskset", "-c", "0", sys.executable, "-m", "chatload", "simulator", *options]
+def simulator(timeout_s: float, arguments: argparse.Namespace) -> Iterator[tuple[int, int]]:
+    """One simulator on its core: pid and port."""
+    options = ["--port", "0", "--flex-disconnect-timeout", str(timeout_s), *arguments.options]
+    command = ["taskset", "-c", str(arguments.cores[0]), sys.executable, "-m", "chatload", "simulator", *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield server.pid, int(server.stdout.readline().rpartition(":")[2])
@@ -78,9 +78,9 @@ def simulator(timeout_s: float, options: list[str]) -> Iterator[tuple[int, int]]
         server.wait(timeout=20)
 
 
-def memory_kb(count: int, options: list[str]) -> float:
+def memory_kb(count: int, arguments: argparse.Namespace) -> float:
     """Resident memory a chat that was opened, and refreshed when its agent was there."""
-    with simulator(3600.0, options) as (pid, port):
+    with simulator(3600.0, arguments) as (pid, port):
         client = Client(port)
         opened(client, 1000)  # what is made once is made now
         before = rss_kb(pid)
@@ -104,16 +104,8 @@ def driven(arguments: argparse.Namespace, connections: int, folder: Path, pid: i
     file = folder / "chats"
     file.write_text("\n".join(lines) + "\n")
     wrk = [
-        "taskset",
-        "-c",
-        "1",
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        "--timeout",
-        "10s",
-        "-s",
-        HERE / "peers" / "refresh.lua",
+        *("taskset", "-c", arguments.cores[1], "wrk", "-t1", f"-c{connections}", "--timeout", "10s"),
+        *("-s", HERE / "peers" / "refresh.lua"),
     ]
     url, environment = f"http://127.0.0.1:{port}", {**os.environ, "BENCH_KEYS": str(file)}
     silent = set()
@@ -129,7 +121,8 @@ def driven(arguments: argparse.Namespace, connections: int, folder: Path, pid: i
     result = json.loads(run.stdout.partition("RESULT ")[2])
     rows = [json.loads(line) for line in client.get("/simulator/ledger").splitlines()]
     held = {chat["chatId"] for chat in chats}
-    if any(row["ended_at"] is not None for row in rows if row["chat_id"] in held) or result["failed"]:
+    invalid = any(row["ended_at"] is not None for row in rows if row["chat_id"] in held) or bool(result["failed"])
+    if invalid:
         print("INVALID: chats that were refreshed have ended, or requests failed", file=sys.stderr)
     expired = sum(row["end_reason"] == "expired" for row in rows if row["chat_id"] in silent)
     return {
@@ -138,32 +131,36 @@ def driven(arguments: argparse.Namespace, connections: int, folder: Path, pid: i
         "cores": used / (result["duration_us"] / 1e6),
         "p99_ms": result["p99_us"] / 1e3,
         "expired": expired,
+        "invalid": invalid,
         "latest_expiry_ms": status["latest_expiry_s"] * 1e3,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, nargs="+", default=[64, 2000])
+    parser.add_argument("--connections", type=int, nargs="*", default=[64, 2000])
     parser.add_argument("--chats", type=int, default=2000, help="chats that are refreshed, in turn")
     parser.add_argument("--silent", type=int, default=100, help="chats that expire meanwhile")
     parser.add_argument("--memory-chats", type=int, default=50_000, help="chats opened to measure memory; 0 for none")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--cores", type=int, nargs=2, default=[0, 1], help="the simulator's and wrk's")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON each instead")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("options", nargs="*", help="options of the simulator, after --")
     arguments = parser.parse_args()
     if arguments.seconds < TIMEOUT_S + 2:
         parser.error("--seconds: too short for the silent chats to expire under load")
     if arguments.memory_chats:
-        kb = memory_kb(arguments.memory_chats, arguments.options)
-        print(f"{arguments.memory_chats} chats: {kb:.2f} kB each", flush=True)
+        kb = memory_kb(arguments.memory_chats, arguments)
+        plain = f"{arguments.memory_chats} chats: {kb:.2f} kB each"
+        print(json.dumps({"kb": kb}) if arguments.json else plain, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for connections in arguments.connections:
             for _ in range(arguments.repeat):
-                with simulator(TIMEOUT_S, arguments.options) as (pid, port):
+                with simulator(TIMEOUT_S, arguments) as (pid, port):
                     found = driven(arguments, connections, Path(folder), pid, port)
                 shown = ", ".join(f"{name} {value:,.1f}" for name, value in found.items())
-                print(f"{connections} connections: {shown}", flush=True)
+                print(json.dumps(found) if arguments.json else f"{connections} connections: {shown}", flush=True)
 
 
 if __name__ == "__main__":

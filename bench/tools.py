@@ -30,7 +30,8 @@ class Place:
 @dataclass(frozen=True)
 class Tool:
     """One load generator. command: its arguments; missing: why it cannot be run here, "" where it can. threaded: it
-    runs on many threads, which wait for one another. lingers: it does not end for long after its last chat has."""
+    runs on many threads, which wait for one another. lingers: it does not end for long after its last chat has. alone:
+    it brings what it measures and prints what it found, a line of JSON each."""
 
     name: str
     label: str
@@ -38,6 +39,7 @@ class Tool:
     missing: Callable[[], str]
     threaded: bool = False
     lingers: bool = False
+    alone: bool = False
 
 
 def _locust(script: str, work: Work, place: Place, *more: str) -> list[str]:
@@ -90,6 +92,14 @@ def _wrk(work: Work, place: Place) -> list[str]:
     ]
 
 
+def _speed(work: Work, place: Place) -> list[str]:
+    """Of a simulator: its memory where nothing is refreshed, else how fast it is."""
+    what = ["--connections", *([str(work.connections)] if work.connections else [])]
+    what += ["--chats", str(work.chats), "--seconds", f"{work.steady_s:.0f}"] if work.connections else []
+    what += ["--memory-chats", "0" if work.connections else str(work.chats)]
+    return [sys.executable, str(HERE / "server_speed.py"), "--json", "--repeat", "1", *what]
+
+
 def _here() -> str:
     return ""
 
@@ -110,8 +120,8 @@ def _no_wrk() -> str:
     return "" if shutil.which("wrk") else "wrk is not installed (apt install wrk)"
 
 
-OURS, OURS_REQUESTS, HTTP_USER, FAST, K6, ARTILLERY, WRK = (
-    "ours", "ours-requests", "http_user", "fast_http_user", "k6", "artillery", "wrk",
+OURS, OURS_REQUESTS, HTTP_USER, FAST, K6, ARTILLERY, WRK, SIMULATOR = (
+    "ours", "ours-requests", "http_user", "fast_http_user", "k6", "artillery", "wrk", "simulator",
 )  # fmt: skip
 TOOLS = {
     tool.name: tool
@@ -123,6 +133,7 @@ TOOLS = {
         Tool(K6, "k6", _k6, _no_k6, threaded=True),
         Tool(ARTILLERY, "artillery", _artillery, _no_artillery, threaded=True, lingers=True),
         Tool(WRK, "wrk", _wrk, _no_wrk),
+        Tool(SIMULATOR, "chatload simulator", _speed, _no_wrk, alone=True),
     )
 }
 
