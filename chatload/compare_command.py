@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,6 +18,7 @@ from chatload.analysis.settings import settings_differences
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.comparison import render_comparison, write_markdown
 from chatload.report.summary import summarize
+from chatload.share import Share
 from chatload.store.reader import RunReader
 
 #: Stands in the arguments where the user wrote --, which click would swallow. Nobody names a run so.
@@ -32,23 +31,6 @@ class TwoSides(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep every -- as an argument, so that the callback can see on which side a run is."""
         return super().parse_args(ctx, [_DIVIDER if argument == "--" else argument for argument in args])
-
-
-class Share(click.ParamType[float]):
-    """A part of something: 5% or 0.05."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number from 0 up to 1."""
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = math.nan
-        if not 0 <= share < 1:
-            self.fail(f"{value!r} is not a share; write 5% or 0.05", param, ctx)
-        return share
 
 
 def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -65,11 +47,11 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
 @click.command(cls=TwoSides)
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
 @click.option(
-    "--tolerance", type=Share(), default="5%", show_default=True, metavar="SHARE",
+    "--tolerance", type=Share(0, 1), default="5%", show_default=True, metavar="SHARE",
     help="The least change of a duration that matters; of a margin, this part of the timeout.",
 )  # fmt: skip
 @click.option(
-    "--rate-tolerance", type=Share(), default="0.1%", show_default=True, metavar="SHARE",
+    "--rate-tolerance", type=Share(0, 1), default="0.1%", show_default=True, metavar="SHARE",
     help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
 @click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")

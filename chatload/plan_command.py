@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from chatload.protocol.toml_file import read_toml
 from chatload.report.plan_console import render_plan, write_markdown
 from chatload.report.plan_text import PlanReport
 from chatload.report.summary import summarize
+from chatload.share import Share
 from chatload.store.reader import RunReader
 
 #: What the demand of a plan is called on the command line and in a file, by its field.
@@ -38,24 +38,7 @@ _EXIT = {
 }
 
 
-class Fraction(click.ParamType[float]):
-    """A part of something: 15% or 0.15. Above 1 only with the sign, so that 20 is never taken for 2000 %."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number; the plan itself says which are possible."""
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = math.nan
-        if not math.isfinite(share) or (abs(share) > 1 and not text.endswith("%")):
-            self.fail(f"{value!r} is not a share; write 15% or 0.15", param, ctx)
-        return share
-
-
-_SHARE = Fraction()
+_SHARE = Share()
 _RUN = "the run"
 
 
