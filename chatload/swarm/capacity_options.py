@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chatload.analysis.capacity_step import Rules
 from chatload.errors import UsageError
 from chatload.swarm.ceiling import planned_rate
+from chatload.swarm.option_values import number, whole
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import Plan
@@ -36,8 +37,8 @@ def rules_of(options: Namespace, plan: Plan) -> Rules:
     if ceiling < start:
         message = f"--start-sessions {start} is above the ceiling of {ceiling} sessions"
         raise UsageError(message, plan.rules.origin("max_sessions"))
-    hold = _number(options, "step_hold") or max(_LEAST_HOLD_S, 3 * policy.interval_s)
-    percent = _number(options, "resolution") or 5.0
+    hold = number(options, "step_hold") or max(_LEAST_HOLD_S, 3 * policy.interval_s)
+    percent = number(options, "resolution") or 5.0
     if percent > 50:
         raise UsageError(f"--resolution {percent:g} is above 50 %")
     return Rules(
@@ -46,7 +47,7 @@ def rules_of(options: Namespace, plan: Plan) -> Rules:
         interval_s=policy.interval_s,
         timeout_s=policy.timeout_s,
         hold_s=hold,
-        bound_s=_number(options, "step_bound") or 6 * hold,
+        bound_s=number(options, "step_bound") or 6 * hold,
         resolution=percent / 100,
         thresholds=plan.gate.thresholds,
         confidence=plan.gate.confidence,
@@ -64,29 +65,4 @@ def _ceiling(plan: Plan) -> int:
 
 def start_of(options: Namespace) -> int:
     """Sessions of the first step; raises UsageError."""
-    return _whole(options, "start_sessions")
-
-
-def _number(options: Namespace, name: str) -> float | None:
-    """An option's number; None where it was left empty (the web UI sends text)."""
-    value = str(getattr(options, name) or "")
-    if value in ("", "None"):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
-    return number
-
-
-def _whole(options: Namespace, name: str) -> int:
-    value: Any = getattr(options, name)
-    try:
-        number = int(value)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number from 1 on")
-    return number
+    return whole(options, "start_sessions", least=1)

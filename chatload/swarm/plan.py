@@ -5,8 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from chatload.analysis.gate import Gate, make_gate
 from chatload.errors import UsageError
@@ -21,6 +19,7 @@ from chatload.session.widget import POLL_S
 from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.store.retention import KEEP_S, LEAST_KEEP_S
 from chatload.swarm.option_list import listed
+from chatload.swarm.option_values import existing_file, number, whole
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
@@ -67,7 +66,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     if options.persona == "widget":
         dialect = dialect.with_trailing_slash("RequestChat")
     settings = _settings(options, dialect)
-    rules = read_rules().lowered(_number(options, "max_sessions"), _number(options, "max_requests_per_s"))
+    rules = read_rules().lowered(number(options, "max_sessions"), number(options, "max_requests_per_s"))
     endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
@@ -77,11 +76,14 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         dialect=dialect,
         encoder=dialect.encoder(options.service),
         settings=swept(settings, fractions_in(getattr(options, "sweep", ""))),
-        chats=_whole(options, "chats"),
-        seed=_whole(options, "chat_seed"),
+        chats=whole(options, "chats"),
+        seed=whole(options, "chat_seed"),
         open_transport=make_factory(options.transport, endpoint, connections=_connections(options)),
         gate=make_gate(
-            listed(options.threshold), listed(options.abort_on), _percent(options), bool(options.allow_inconclusive)
+            listed(options.threshold),
+            listed(options.abort_on),
+            number(options, "confidence") or 95.0,
+            bool(options.allow_inconclusive),
         ),
         workload=_workload(options),
         rules=rules,
@@ -91,16 +93,16 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
 
 
 def _settings(options: Namespace, dialect: Dialect) -> SessionSettings:
-    timeout = _number(options, "flex_disconnect_timeout")
+    timeout = number(options, "flex_disconnect_timeout")
     if timeout is None:
         raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
     policy = _policy(options, timeout)
     script = load_script(options.script) if options.script else CustomerScript()
-    length = _number(options, "chat_length")
+    length = number(options, "chat_length")
     if length is not None:
         script = script.with_chat_length(length)
     dialect.require(extra.operation for extra in script.extras)
-    request_timeout, long_poll = _number(options, "request_timeout"), _number(options, "long_poll")
+    request_timeout, long_poll = number(options, "request_timeout"), number(options, "long_poll")
     if request_timeout is None:
         request_timeout = WIDGET_TIMEOUT_S if options.persona == "widget" else min(REQUEST_TIMEOUT_S, timeout / 2)
     return SessionSettings(
@@ -115,7 +117,7 @@ def _settings(options: Namespace, dialect: Dialect) -> SessionSettings:
 
 
 def _policy(options: Namespace, timeout: float) -> RefreshPolicy:
-    interval = _number(options, "refresh_interval")
+    interval = number(options, "refresh_interval")
     if options.persona == "widget":
         if options.refresh_policy != "fixed":
             raise UsageError(
@@ -127,20 +129,20 @@ def _policy(options: Namespace, timeout: float) -> RefreshPolicy:
         options.refresh_policy,
         timeout,
         interval,
-        _number(options, "refresh_fraction"),
+        number(options, "refresh_fraction"),
         bool(options.allow_late_refresh),
     )
 
 
 def _keep_windows(options: Namespace) -> float:
-    keep_s = float(_whole(options, "keep_windows"))
+    keep_s = float(whole(options, "keep_windows"))
     if 0 < keep_s < LEAST_KEEP_S:
         raise UsageError(f"--keep-windows {keep_s:g} is under an hour", f"give {LEAST_KEEP_S:g} or more, or 0 for ever")
     return keep_s
 
 
 def _connections(options: Namespace) -> int:
-    connections = _whole(options, "connections")
+    connections = whole(options, "connections")
     if connections and options.transport != "lean":
         raise UsageError(f"--transport {options.transport} shares no connections", "leave --connections out")
     return connections
@@ -150,10 +152,10 @@ def _workload(options: Namespace) -> OpenWorkload | None:
     if not hasattr(options, "arrival_rate"):  # known only where a locustfile has sources
         return None
     return make_open_workload(
-        _number(options, "arrival_rate"),
-        _file(options, "arrival_profile"),
-        _number(options, "arrival_compress"),
-        _whole(options, "max_open"),
+        number(options, "arrival_rate"),
+        existing_file(options, "arrival_profile"),
+        number(options, "arrival_compress"),
+        whole(options, "max_open"),
         getattr(options, "arrivals_shared", None),
     )
 
@@ -163,8 +165,8 @@ def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules
     endpoint = Endpoint(
         host,
         verify=not options.insecure,
-        ca_file=_file(options, "ca_file"),
-        client_cert=_file(options, "client_cert"),
+        ca_file=existing_file(options, "ca_file"),
+        client_cert=existing_file(options, "client_cert"),
     )
     proxied = False
     if options.transport == "requests":
@@ -205,41 +207,3 @@ def check_service(
             f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
             "check --service, --dialect and --host",
         )
-
-
-def _number(options: Namespace, name: str) -> float | None:
-    """An option's number; None where it was left empty (the web UI sends text)."""
-    value: Any = getattr(options, name)
-    if value is None or value == "" or value == "None":
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a number above 0")
-    return number
-
-
-def _percent(options: Namespace) -> float:
-    percent = _number(options, "confidence")
-    return 95.0 if percent is None else percent
-
-
-def _file(options: Namespace, name: str) -> str | None:
-    """The path in an option, of a file that is there; None where it was left empty."""
-    path = str(getattr(options, name) or "")
-    if path and not Path(path).is_file():
-        raise UsageError(f"--{name.replace('_', '-')} {path}: no such file")
-    return path or None
-
-
-def _whole(options: Namespace, name: str) -> int:
-    value: Any = getattr(options, name)
-    try:
-        number = int(value or 0)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise UsageError(f"--{name.replace('_', '-')} {value} is not a whole number from 0 on")
-    return number
