@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chatload.analysis.compare import Comparison, Row
 from chatload.analysis.run_figures import Kind
 from chatload.report import comparison as text
+from chatload.report.templating import environment
 from chatload.store.writer import replacing
 
 _WIDTH, _STEP = 300, 26
@@ -28,12 +28,9 @@ def write_html(comparison: Comparison, path: str | Path) -> None:
 
 def html(comparison: Comparison) -> str:
     """The page. Everything that comes from a run is escaped."""
-    environment = Environment(
-        loader=PackageLoader("chatload.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.globals.update(value=text.value, change=text.change, interval=text.interval)
-    page: str = environment.get_template("compare.html.j2").render(
+    templates = environment()
+    templates.globals.update(value=text.value, change=text.change, interval=text.interval)
+    page: str = templates.get_template("compare.html.j2").render(
         comparison=comparison,
         answer=text.answer(comparison),
         problems=list(text.unsound((*comparison.base, *comparison.new))),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chatload.analysis import plan_queueing as queueing
@@ -16,6 +15,7 @@ from chatload.analysis.plan import Plan, servers_needed
 from chatload.report import plan_console as tables
 from chatload.report import plan_text as text
 from chatload.report.plan_text import PlanReport
+from chatload.report.templating import environment
 from chatload.report.words import number as _number
 from chatload.store.writer import replacing
 
@@ -41,12 +41,8 @@ def write_html(report: PlanReport, path: str | Path) -> None:
 
 def html(report: PlanReport) -> str:
     """The page. Everything that comes from the user is escaped."""
-    environment = Environment(
-        loader=PackageLoader("chatload.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    plan = report.plan
-    page: str = environment.get_template("plan.html.j2").render(
+    plan, templates = report.plan, environment()
+    page: str = templates.get_template("plan.html.j2").render(
         answer=text.answer(plan),
         binding=text.binding(plan),
         drops=text.drops(plan),
