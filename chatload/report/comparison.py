@@ -13,7 +13,8 @@ from rich.table import Table
 from chatload.analysis.compare import BETTER, ENOUGH_RUNS, WORSE, Comparison, Row
 from chatload.analysis.run_figures import FAMILY_TERMS, Kind, RunFigures
 from chatload.report import words
-from chatload.report.console import _console, _line
+from chatload.report.markdown import aligned, escaped
+from chatload.report.terminal import paper, print_line
 from chatload.store.writer import replacing
 
 _STYLES = {WORSE: "red", BETTER: "green"}
@@ -22,10 +23,8 @@ _MINUS = "\u2212"
 
 def render_comparison(comparison: Comparison, stream: IO[str], width: int = 80) -> None:
     """Write a comparison to `stream`, `width` columns wide; plain text where it is no terminal."""
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         _sections(console, comparison)
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def write_markdown(comparison: Comparison, path: str | Path) -> None:
@@ -123,13 +122,13 @@ def _percent(share: float) -> str:
 
 def _sections(console: Console, comparison: Comparison) -> None:
     for line in unsound((*comparison.base, *comparison.new)):
-        _line(console, line, "bold red")
+        print_line(console, line, "bold red")
     if comparison.differences:
-        _line(console, "settings that differ", "bold")
+        print_line(console, "settings that differ", "bold")
         for difference in comparison.differences:
-            _line(console, f"  {difference}", "yellow" if difference.defines_load else "")
+            print_line(console, f"  {difference}", "yellow" if difference.defines_load else "")
         console.print()
-    _line(console, answer(comparison), f"bold {_STYLES.get(comparison.word or '', '')}".strip())
+    print_line(console, answer(comparison), f"bold {_STYLES.get(comparison.word or '', '')}".strip())
     rows = [row for row in comparison.rows if row.metric.judged]
     _table(console, rows, "judged" if comparison.judged else "the main metrics", bool(comparison.judged))
     others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
@@ -137,7 +136,7 @@ def _sections(console: Console, comparison: Comparison) -> None:
         _table(console, others, "for reading, not judged", False)
     console.print()
     for remark in remarks(comparison):
-        _line(console, remark, "dim")
+        print_line(console, remark, "dim")
 
 
 def nothing(row: Row) -> bool:
@@ -160,57 +159,49 @@ def _table(console: Console, rows: Sequence[Row], title: str, words: bool) -> No
         word = [row.word or "not judged"] if words else []
         table.add_row(row.metric.label, *cells, *word, style=_STYLES.get(row.word or "", ""))
     console.print()
-    _line(console, title, "bold")
+    print_line(console, title, "bold")
     console.print(table)
 
 
 def _markdown(comparison: Comparison) -> Iterator[str]:
-    yield f"### {_escaped(answer(comparison))}"
+    yield f"### {escaped(answer(comparison))}"
     yield ""
     problems = list(unsound((*comparison.base, *comparison.new)))
     if problems:
-        yield from (f"- **{_escaped(line)}**" for line in problems)
+        yield from (f"- **{escaped(line)}**" for line in problems)
         yield ""
     if comparison.differences:
         yield "Settings that differ:"
         yield ""
-        yield from (f"- {_escaped(str(difference))}" for difference in comparison.differences)
+        yield from (f"- {escaped(str(difference))}" for difference in comparison.differences)
         yield ""
     rows = [row for row in comparison.rows if row.metric.judged]
-    yield from _markdown_table(rows, bool(comparison.judged))
+    yield _markdown_table(rows, bool(comparison.judged))
     others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
     if others:
         yield ""
         yield "<details><summary>For reading, not judged</summary>"
         yield ""
-        yield from _markdown_table(others, False)
+        yield _markdown_table(others, False)
         yield ""
         yield "</details>"
     yield ""
     for name, runs in (("base", comparison.base), ("new", comparison.new)):
-        sessions = ", ".join(f"{_escaped(run.run)} ({words.plural(run.sessions, 'session')})" for run in runs)
+        sessions = ", ".join(f"{escaped(run.run)} ({words.plural(run.sessions, 'session')})" for run in runs)
         yield f"- {name}: {sessions}"
     yield ""
     for remark in remarks(comparison):
-        yield _escaped(remark)
+        yield escaped(remark)
         yield ""
 
 
-def _markdown_table(rows: Sequence[Row], words: bool) -> Iterator[str]:
+def _markdown_table(rows: Sequence[Row], words: bool) -> str:
     intervals = any(row.interval for row in rows)
     headings = ["metric", "base", "new", "change"] + ["95 % interval"] * intervals + ["word"] * words
-    yield f"| {' | '.join(headings)} |"
-    yield f"| --- |{' ---: |' * (len(headings) - 1 - words)}{' --- |' * words}"
+    lines = []
     for row in rows:
         cells = [row.metric.label, value(row, row.base_mean), value(row, row.new_mean), change(row)]
         cells += [interval(row)] * intervals
         strong = f"**{row.word}**" if row.word in _STYLES else row.word or "not judged"
-        cells += [strong] * words
-        yield f"| {' | '.join(_escaped(cell) if cell is not strong else cell for cell in cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """The text as Markdown shows it as it is, also inside a table."""
-    for character in "\\`*_|<>[]#":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+        lines.append([*map(escaped, cells), *[strong] * words])
+    return aligned(headings, "l" + "r" * (len(headings) - 1 - words) + "l" * words, lines)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,11 +10,11 @@ from typing import IO, Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliation
 from chatload.plain_text import all_printable, printable
 from chatload.report import drift, sentences, words
+from chatload.report.terminal import paper, print_line
 
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 _GOOD = ("completed", "ended_by_agent")
@@ -26,60 +24,50 @@ _RESULT_STYLES = {
     **{"pass": "green", "fail": "red"},
 }
 _HEADINGS = {MISSING: "unknown to the ledger", UNMATCHED: "has no chat id"}
-_WITHIN = re.compile(r"(?<=\d) (?=\d{3}\b|%|m?s\b)")
 #: Contradictions printed in full; --json has all of them.
 _SHOWN = 20
-#: So much is shown of one line (characters).
-_LONGEST = 2000
 
 
 def render(summary: Mapping[str, Any], stream: IO[str], width: int = 80) -> None:
     """Write a summary to `stream`, `width` columns wide; plain text where it is no terminal."""
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         _sections(console, all_printable(summary))
-    # rich fills every line of a table up with blanks
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _sections(console: Console, summary: Mapping[str, Any]) -> None:
     _alarms(console, summary)
-    _line(console, sentences.answer(summary), "bold")
-    _line(console, sentences.heading(summary), "dim")
+    print_line(console, sentences.answer(summary), "bold")
+    print_line(console, sentences.heading(summary), "dim")
     _thresholds(console, summary)
     _verdicts(console, summary["sessions"])
     _blames(console, summary["sessions"])
     if summary["requests"]["by_operation"]:
         _outcomes(console, summary["requests"]["by_operation"])
         _durations(console, summary)
-    _line(console, sentences.margin(summary))
-    _line(console, sentences.generator(summary["generator"]))
+    print_line(console, sentences.margin(summary))
+    print_line(console, sentences.generator(summary["generator"]))
     if again := sentences.resent(summary["requests"]):
-        _line(console, again)
+        print_line(console, again)
     if arrivals := sentences.arrivals(summary):
-        _line(console, arrivals)
+        print_line(console, arrivals)
     for sentence in drift.sentences(summary.get("drift", {})):
-        _line(console, f"over time: {sentence}", "yellow" if drift.claims(summary["drift"]) else "")
+        print_line(console, f"over time: {sentence}", "yellow" if drift.claims(summary["drift"]) else "")
     _incidents(console, summary["incidents"])
     if summary["books"]["balanced"]:
-        _line(console, f"books balance: {sentences.books_line(summary['books'])}", "green")
+        print_line(console, f"books balance: {sentences.books_line(summary['books'])}", "green")
 
 
 def render_reconciliation(result: Reconciliation, stream: IO[str], width: int = 80) -> None:
     """Write a reconciliation: the answer, verdicts by ledger endings, contradictions."""
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         _comparison(console, result)
-    # rich fills every line of a table up with blanks
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def render_drift(found: Mapping[str, Any], stream: IO[str], width: int = 80) -> None:
     """Write what drifts in a run: sentences, then a line a metric."""
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         for sentence in drift.sentences(found) or [f"nothing can be said of drift: {found['why_not']}"]:
-            _line(console, sentence, "bold")
+            print_line(console, sentence, "bold")
         rows = drift.table(found)
         if rows.rows:
             table = _table("metric", rows.heads[1:])
@@ -87,76 +75,52 @@ def render_drift(found: Mapping[str, Any], stream: IO[str], width: int = 80) -> 
                 table.add_row(*row)
             console.print()
             console.print(table)
-    # rich fills every line of a table up with blanks
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _comparison(console: Console, result: Reconciliation) -> None:
     count = len(result.contradictions)
     if count:
-        _line(console, f"CONTRADICTED: {words.plural(count, 'contradiction')} between run and ledger", "bold red")
+        print_line(console, f"CONTRADICTED: {words.plural(count, 'contradiction')} between run and ledger", "bold red")
     else:
         compared = words.plural(result.sessions - result.without_chat_id, "session")
-        _line(console, f"run and ledger agree: nothing contradicts in {compared} compared", "bold green")
+        print_line(console, f"run and ledger agree: nothing contradicts in {compared} compared", "bold green")
     if result.confusion:
         _confusion(console, result)
     if result.silenced:
         share = result.unproven / result.silenced
-        _line(
+        print_line(
             console,
             f"ended for silence by the ledger, with a refresh too late: {words.number(result.silenced)}; "
             f"unproven by the run: {words.number(result.unproven)} ({words.percent(share)})",
         )
     orphans, nameless = words.number(result.orphans), words.number(result.without_chat_id)
-    _line(console, f"in the ledger but not in the run: {orphans}; in the run without a chat id: {nameless}")
+    print_line(console, f"in the ledger but not in the run: {orphans}; in the run without a chat id: {nameless}")
     for note in result.notes[:_SHOWN]:
-        _line(console, f"note: {note}")
+        print_line(console, f"note: {note}")
     for item in result.contradictions[:_SHOWN]:
-        _line(console, f"- {item.sentence}", "red")
+        print_line(console, f"- {item.sentence}", "red")
     if count > _SHOWN:
-        _line(console, f"  and {words.number(count - _SHOWN)} more: --json has all of them")
-
-
-def _console(stream: IO[str], width: int) -> Console:
-    # Not left to rich: it would colour a file wherever the environment says FORCE_COLOR.
-    terminal = stream.isatty()
-    return Console(
-        file=stream,
-        width=width,
-        force_terminal=terminal,
-        color_system="auto" if terminal else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-
-
-def _line(console: Console, text: str, style: str = "") -> None:
-    """One line, or where it is too long several, broken neither inside 3 214 nor inside 1.5 %."""
-    kept = _WITHIN.sub("\u00a0", printable(text, _LONGEST))
-    lines = textwrap.wrap(kept, console.width, subsequent_indent="  ", break_on_hyphens=False) or [""]
-    for line in lines:
-        console.print(Text(line.replace("\u00a0", " "), style), soft_wrap=True)
+        print_line(console, f"  and {words.number(count - _SHOWN)} more: --json has all of them")
 
 
 def _print(console: Console, title: str, table: Table, caption: str = "") -> None:
     console.print()
-    _line(console, title, "bold")
+    print_line(console, title, "bold")
     console.print(table)
     if caption:
-        _line(console, f" {caption}", "dim")
+        print_line(console, f" {caption}", "dim")
 
 
 def _alarms(console: Console, summary: Mapping[str, Any]) -> None:
     for reason in summary["invalid_reasons"]:
-        _line(console, f"RUN INVALID: {reason}", "bold red")
+        print_line(console, f"RUN INVALID: {reason}", "bold red")
     books = summary["books"]
     if not books["balanced"]:
-        _line(console, f"BOOKS DO NOT BALANCE: {sentences.books_line(books, '/')}", "bold red")
+        print_line(console, f"BOOKS DO NOT BALANCE: {sentences.books_line(books, '/')}", "bold red")
         for imbalance in books["imbalances"][:_SHOWN]:
-            _line(console, f"- {imbalance}", "red")
+            print_line(console, f"- {imbalance}", "red")
         if len(books["imbalances"]) > _SHOWN:
-            _line(console, f"  and {len(books['imbalances']) - _SHOWN} more: summary.json has all of them")
+            print_line(console, f"  and {len(books['imbalances']) - _SHOWN} more: summary.json has all of them")
     if books["imbalances"] or summary["invalid_reasons"]:
         console.print()
 
@@ -169,13 +133,15 @@ def _thresholds(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     style = _RESULT_STYLES[summary["result"]]
     held = sum(threshold["result"] == "pass" for threshold in thresholds)
-    _line(console, f"{summary['result'].upper()}: {held} of {words.plural(len(thresholds), 'threshold')} hold", style)
+    print_line(
+        console, f"{summary['result'].upper()}: {held} of {words.plural(len(thresholds), 'threshold')} hold", style
+    )
     if summary["aborted"]:
-        _line(console, f"ended early: {summary['aborted']}", "bold red")
+        print_line(console, f"ended early: {summary['aborted']}", "bold red")
     for threshold in thresholds:
         style = _RESULT_STYLES[threshold["result"]]
-        _line(console, f"{threshold['result']:<12} {threshold['expression']}", style)
-        _line(console, f"  {threshold['why']}", "dim")
+        print_line(console, f"{threshold['result']:<12} {threshold['expression']}", style)
+        print_line(console, f"  {threshold['why']}", "dim")
 
 
 def _table(first: str, columns: Iterable[str]) -> Table:
@@ -242,7 +208,7 @@ def _durations(console: Console, summary: Mapping[str, Any]) -> None:
 def _incidents(console: Console, incidents: Iterable[Mapping[str, Any]]) -> None:
     for incident in list(incidents)[:_SHOWN]:
         when = datetime.fromtimestamp(incident["at"], UTC).strftime("%H:%M:%S")
-        _line(console, f"incident at {when} UTC: {incident['kind']}: {incident['what']}", "yellow")
+        print_line(console, f"incident at {when} UTC: {incident['kind']}: {incident['what']}", "yellow")
 
 
 def _confusion(console: Console, result: Reconciliation) -> None:

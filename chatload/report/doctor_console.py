@@ -10,7 +10,7 @@ from rich.console import Console
 from chatload.doctor.checks import Row
 from chatload.plain_text import printable
 from chatload.report import words
-from chatload.report.console import _console, _line
+from chatload.report.terminal import paper, print_line
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
@@ -18,18 +18,16 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 def render_doctor(rows: Iterable[Row], stream: IO[str], width: int = 100) -> None:
     """Write the rows: state, what was found, and below what to change; plain text where it is no terminal."""
     rows = list(rows)
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         _rows(console, rows)
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _rows(console: Console, rows: list[Row]) -> None:
     for row in rows:
-        _line(console, f"{row.state:<5} {row.name}: {row.found}", _STYLES[row.state])
+        print_line(console, f"{row.state:<5} {row.name}: {row.found}", _STYLES[row.state])
         if row.change:
             # Not wrapped: it is there to be copied.
             console.print(f"      change: {printable(row.change)}", soft_wrap=True)
     bad, warn = (sum(row.state == state for row in rows) for state in ("bad", "warn"))
     said = f"{words.number(bad)} bad, {words.plural(warn, 'warning')}" if bad or warn else "nothing stands in the way"
-    _line(console, said, "bold")
+    print_line(console, said, "bold")

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import IO
 
 from chatload.report import forecast_text as text
-from chatload.report.comparison import _escaped
-from chatload.report.console import _console, _line
 from chatload.report.forecast_text import Report
-from chatload.report.plan_console import _markdown_table, _table
+from chatload.report.markdown import escaped, markdown_table
+from chatload.report.terminal import paper, print_line, print_table
 from chatload.store.writer import replacing
 
 _SPLIT = (
@@ -21,28 +20,25 @@ _SPLIT = (
 
 def render_forecast(report: Report, stream: IO[str], width: int = 80) -> None:
     """Write a forecast to `stream`, `width` columns wide; plain text where it is no terminal."""
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         good = report["goodness"]["reproduces"]
-        _line(console, text.fit_line(report), "green" if good else "red")
-        _table(console, text.GOODNESS, text.goodness_rows(report), last_left=True)
+        print_line(console, text.fit_line(report), "green" if good else "red")
+        print_table(console, text.GOODNESS, text.goodness_rows(report), last_left=True)
         console.print()
-        _line(console, text.answer(report), "bold" if good else "bold red")
+        print_line(console, text.answer(report), "bold" if good else "bold red")
         if report["predictions"]:
-            _table(console, text.PREDICTIONS, text.prediction_rows(report))
+            print_table(console, text.PREDICTIONS, text.prediction_rows(report))
             console.print()
-            _line(console, _SPLIT, "dim")
-            _table(console, text.INCIDENTS, text.incident_rows(report))
+            print_line(console, _SPLIT, "dim")
+            print_table(console, text.INCIDENTS, text.incident_rows(report))
             console.print()
         for held in text.held_lines(report):
-            _line(console, f"- {held}")
+            print_line(console, f"- {held}")
         for heading, lines in _lists(report):
             console.print()
-            _line(console, heading, "bold")
+            print_line(console, heading, "bold")
             for line in lines:
-                _line(console, f"- {line}")
-    # rich fills every line of a table up with blanks
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+                print_line(console, f"- {line}")
 
 
 def _lists(report: Report) -> Iterator[tuple[str, list[str]]]:
@@ -57,14 +53,14 @@ def write_markdown(report: Report, path: str | Path) -> None:
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield from (f"### {_escaped(text.fit_line(report))}", "")
-    yield from _markdown_table(text.GOODNESS, text.goodness_rows(report))
-    yield from (f"**{_escaped(text.answer(report))}**", "")
+    yield from (f"### {escaped(text.fit_line(report))}", "")
+    yield from markdown_table(text.GOODNESS, text.goodness_rows(report))
+    yield from (f"**{escaped(text.answer(report))}**", "")
     if report["predictions"]:
-        yield from _markdown_table(text.PREDICTIONS, text.prediction_rows(report))
+        yield from markdown_table(text.PREDICTIONS, text.prediction_rows(report))
         yield from (f"{_SPLIT[0].upper()}{_SPLIT[1:]}.", "")
-        yield from _markdown_table(text.INCIDENTS, text.incident_rows(report))
-    yield from (f"- {_escaped(line)}" for line in text.held_lines(report))
+        yield from markdown_table(text.INCIDENTS, text.incident_rows(report))
+    yield from (f"- {escaped(line)}" for line in text.held_lines(report))
     for heading, lines in _lists(report):
         yield from ("", f"{heading[0].upper()}{heading[1:]}:", "")
-        yield from (f"- {_escaped(line)}" for line in lines)
+        yield from (f"- {escaped(line)}" for line in lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def _thresholds(thresholds: Iterable[Mapping[str, Any]], confidence: float) -> s
         for threshold in ordered[:_THRESHOLDS]
     ]
     bounds = f"one-sided {100 * confidence:g} % bounds"
-    table = _table(("threshold", "result", "value", bounds, "samples", "why"), "llrrrl", rows)
+    table = aligned(("threshold", "result", "value", bounds, "samples", "why"), "llrrrl", rows)
     more = len(ordered) - _THRESHOLDS
     return table + (f"\n\nand {words.plural(more, 'more threshold')}: junit.xml has all of them" if more > 0 else "")
 
@@ -135,7 +135,7 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
                     f"{words.percent(low)} … {words.percent(high)}",
                 )
             )
-    lines = [_table(("verdict", "sessions", "share", "95 % interval"), "lrrr", rows)]
+    lines = [aligned(("verdict", "sessions", "share", "95 % interval"), "lrrr", rows)]
     none = [verdict for verdict, count in by_verdict.items() if not count]
     notes = [f"none {', '.join(none)}: each under {words.zero_bound(total)} with 95 % confidence"] if none else []
     if by_verdict["cut_off"]:
@@ -173,7 +173,7 @@ def _requests(by_operation: Mapping[str, Any]) -> str:
             )
         )
     heads = ("operation", "sent", *_STATUS_TABLE, "other", "p50", "p99", "max")
-    table = _table(heads, "l" + "r" * (len(heads) - 1), rows)
+    table = aligned(heads, "l" + "r" * (len(heads) - 1), rows)
     told = ", ".join(f"{words.number(n)} {name}" for name, n in others.items())
     return "requests by status code/chatEnded, and latency" + (f" (other: {told})" if told else "") + f"\n\n{table}"
 
@@ -209,10 +209,16 @@ def _health(summary: Mapping[str, Any]) -> str:
 # -- Markdown ------------------------------------------------------------------------------------
 
 
-def _table(heads: Iterable[str], sides: str, rows: Iterable[Iterable[str]]) -> str:
+def aligned(heads: Iterable[str], sides: str, rows: Iterable[Iterable[str]]) -> str:
     """A table; `sides` has l or r a column. Cells are Markdown already."""
     lines = [_row(heads), _row("--:" if side == "r" else ":--" for side in sides), *map(_row, rows)]
     return "\n".join(lines)
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A table of names and, to their right, numbers, and the empty line behind it. Cells are words from outside."""
+    yield aligned(heads, "l" + "r" * (len(heads) - 1), (map(escaped, row) for row in rows))
+    yield ""
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -229,13 +235,17 @@ def _clean(value: object, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _text(value: object) -> str:
-    """Words from outside as Markdown that shows just these words: no markup, no table cell, no reference to
-    anybody or anything, no link."""
-    line = _clean(value, _SENTENCE_CHARACTERS)
+def escaped(value: object, most: int = 2000) -> str:
+    """Words from outside as Markdown that shows just these words, at most so many characters: no markup, no table
+    cell, no reference to anybody or anything, no link."""
+    line = _clean(value, most)
     line = re.sub(r"""(@|[#!~$%^&](?=[\w"])|://|\bwww\.)""", rf"\1{_APART}", line)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line).replace(_APART, "&#8203;")
+
+
+def _text(value: object) -> str:
+    return escaped(value, _SENTENCE_CHARACTERS)
 
 
 def _code(value: object) -> str:

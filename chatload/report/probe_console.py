@@ -8,8 +8,7 @@ from importlib import resources
 from typing import IO, Any
 
 from chatload.probe.measurement import Age, Measurement
-from chatload.report.console import _console, _line
-from chatload.report.plan_console import _table
+from chatload.report.terminal import paper, print_line, print_table
 from chatload.report.words import plural, seconds
 
 _NAMES = {"failed_request": "a failed request"}
@@ -25,19 +24,16 @@ def schema() -> dict[str, Any]:
 
 def render_probe(found: Measurement, stream: IO[str], width: int = 80) -> None:
     """Write a measurement to `stream`, `width` columns wide; plain text where it is no terminal."""
-    console = _console(stream, width)
-    with console.capture() as captured:
-        _line(console, answer(found), "bold" if found.timeout_s is not None else "bold yellow")
-        _table(console, ("", "measured", "bounds"), _rows(found), last_left=True)
+    with paper(stream, width) as console:
+        print_line(console, answer(found), "bold" if found.timeout_s is not None else "bold yellow")
+        print_table(console, ("", "measured", "bounds"), _rows(found), last_left=True)
         console.print()
         for note in _notes(found):
-            _line(console, note)
+            print_line(console, note)
         for warning in found.warnings:
-            _line(console, f"warning: {warning}", "yellow")
+            print_line(console, f"warning: {warning}", "yellow")
         opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
-        _line(console, f"{opened}; it took {seconds(found.duration_s)}", "dim")
-    # rich fills every line of a table up with blanks
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        print_line(console, f"{opened}; it took {seconds(found.duration_s)}", "dim")
 
 
 def answer(found: Measurement) -> str:

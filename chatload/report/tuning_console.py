@@ -9,9 +9,8 @@ from typing import IO
 from rich.console import Console
 
 from chatload.report import tuning_text as text
-from chatload.report.comparison import _escaped
-from chatload.report.console import _console, _line
-from chatload.report.plan_console import _markdown_table, _table
+from chatload.report.markdown import escaped, markdown_table
+from chatload.report.terminal import paper, print_line, print_table
 from chatload.report.tuning_text import TuneReport
 from chatload.store.writer import replacing
 
@@ -20,11 +19,8 @@ _STYLES = {"recommended": "bold green", "none": "bold red", "invalid": "bold red
 
 def render_tuning(report: TuneReport, stream: IO[str], width: int = 80) -> None:
     """Write it to `stream`, `width` columns wide; plain text where it is no terminal."""
-    console = _console(stream, width)
-    with console.capture() as captured:
+    with paper(stream, width) as console:
         _sections(console, report)
-    # rich fills every line of a table up with blanks
-    stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def write_markdown(report: TuneReport, path: str | Path) -> None:
@@ -35,20 +31,20 @@ def write_markdown(report: TuneReport, path: str | Path) -> None:
 
 def _sections(console: Console, report: TuneReport) -> None:
     tuning = report.tuning
-    _line(console, text.answer(tuning), _STYLES[tuning.result])
+    print_line(console, text.answer(tuning), _STYLES[tuning.result])
     for sentence in _said(report):
-        _line(console, sentence)
+        print_line(console, sentence)
     for problem in tuning.problems[1:]:
-        _line(console, f"also: {problem}", "red")
-    _table(console, text.HEADINGS, _narrow(text.rows(tuning)), last_left=True)
-    _line(console, text.bounds_note(tuning), "dim")
+        print_line(console, f"also: {problem}", "red")
+    print_table(console, text.HEADINGS, _narrow(text.rows(tuning)), last_left=True)
+    print_line(console, text.bounds_note(tuning), "dim")
     if report.model is not None:
         console.print()
-        _line(console, "the same sweep in the model, in virtual time", "bold")
-        _table(console, text.MODEL_HEADINGS, text.model_rows(report), last_left=True)
+        print_line(console, "the same sweep in the model, in virtual time", "bold")
+        print_table(console, text.MODEL_HEADINGS, text.model_rows(report), last_left=True)
     console.print()
     for note in (*report.notes, *text.LIMITS):
-        _line(console, f"- {note}")
+        print_line(console, f"- {note}")
 
 
 def _said(report: TuneReport) -> Iterator[str]:
@@ -68,12 +64,12 @@ def _narrow(rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
 
 def _markdown(report: TuneReport) -> Iterator[str]:
     tuning = report.tuning
-    yield from (f"### {_escaped(text.answer(tuning))}", "")
+    yield from (f"### {escaped(text.answer(tuning))}", "")
     for sentence in (*_said(report), *(f"**{problem}**" for problem in tuning.problems[1:])):
-        yield from (f"{_escaped(sentence)}.", "")
-    yield from _markdown_table(text.HEADINGS, text.rows(tuning))
-    yield from (_escaped(text.bounds_note(tuning)), "")
+        yield from (f"{escaped(sentence)}.", "")
+    yield from markdown_table(text.HEADINGS, text.rows(tuning))
+    yield from (escaped(text.bounds_note(tuning)), "")
     if report.model is not None:
         yield from ("The same sweep in the model, in virtual time:", "")
-        yield from _markdown_table(text.MODEL_HEADINGS, text.model_rows(report))
-    yield from (f"- {_escaped(note)}" for note in (*report.notes, *text.LIMITS))
+        yield from markdown_table(text.MODEL_HEADINGS, text.model_rows(report))
+    yield from (f"- {escaped(note)}" for note in (*report.notes, *text.LIMITS))
