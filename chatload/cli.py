@@ -83,27 +83,26 @@ def main() -> None:
     A run is made by Locust with one of the locustfiles, and lands in a folder:
 
     \b
-      chatload doctor --host URL --users N                 what stands in the way of a run
-      chatload simulator --flex-disconnect-timeout 45      a chat service to try it on
+      chatload doctor --host URL --users N           what stands in the run's way
+      chatload simulator                             a chat service to try it on
       locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 
     The commands below take that folder as RUN:
 
     \b
-      chatload report RUN                                  what became of the sessions
-      chatload reconcile RUN --ledger URL_OR_FILE          whether the server agrees
-      chatload export RUN sessions > sessions.csv          one row a session
-      chatload compare BASE... -- NEW...                   better or worse than before
-      chatload plan --chats-per-hour N --run RUN           how many servers that needs
-      chatload tune --host URL                             the longest refresh interval that does
-      chatload forecast RUN --sessions 100000              what loads never run would bring
+      chatload report RUN                            what became of the sessions
+      chatload reconcile RUN --ledger URL_OR_FILE    whether the server agrees
+      chatload export RUN sessions > sessions.csv    one row a session
+      chatload compare BASE... -- NEW...             better or worse than before
+      chatload plan --chats-per-hour N --run RUN     how many servers that needs
+      chatload forecast RUN --sessions 100000        what other loads would bring
 
     Exit codes: 0 passed, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its books do
     not balance or the ledger contradicts it, 4 inconclusive.
     """
 
 
-@main.command()
+@main.command(short_help="Build RUN's reports, and print its summary.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--threshold", "thresholds", multiple=True, metavar="EXPR",
@@ -156,31 +155,33 @@ def _capacity(run_dir: Path) -> int:
     return capacity.exit_code(found)
 
 
-@main.command()
+@main.command(short_help="List what a threshold can be about, and how it is written.")
 def thresholds() -> None:
     """List what a threshold can be about, and how it is written and judged.
 
-    Example: locust -f locustfiles/chat.py ... --threshold 'dropped_late.rate < 0.1%'
+    \b
+    Example: locust -f locustfiles/chat.py ... \\
+               --threshold 'dropped_late.rate < 0.1%'
     """
     from chatload.report.metric_list import metric_list
 
     click.echo(metric_list(), nl=False)
 
 
-@main.command()
+@main.command(short_help="Write RUN's facts as a table: CSV, JSON lines or Parquet.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("what", type=click.Choice(["sessions", "windows", "requests"]))
 @click.option(
     "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]),
     help="Default: by the ending of --output, else csv. parquet needs pip install 'chatload[parquet]'.",
 )  # fmt: skip
-@click.option("--output", type=click.Path(path_type=Path), help="File to write; standard output by default.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     """Write RUN's facts as a table for spreadsheets, pandas or DuckDB.
 
     \b
     sessions   one row a session: verdict, blame, bounds of the deciding gap
-    windows    one row a second (10 s after 5 min): sessions, outcomes, latency, lateness, CPU
+    windows    one row a second (10 s after 5 min): sessions, outcomes, times, CPU
     requests   one row an operation: outcomes, latency
 
     Instants are seconds since the Unix epoch, columns ending in _s are seconds; an empty cell (null in
@@ -216,7 +217,7 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]
     return pairs
 
 
-@main.command()
+@main.command(short_help="Compare RUN's verdicts with the server's own ledger.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--ledger", "source", required=True, metavar="URL_OR_FILE", help="The server's ledger.")
 @click.option(
@@ -238,7 +239,8 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
 
     \b
     Example: chatload reconcile reports/mine --ledger export.csv \\
-               --column chat_id=ID --column end_reason=Reason --reason timeout=expired
+               --column chat_id=ID --column end_reason=Reason \\
+               --reason timeout=expired
     """
     from chatload.analysis import ledger
     from chatload.analysis.reconcile import reconcile as compare

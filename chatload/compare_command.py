@@ -44,7 +44,7 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     return base, new
 
 
-@click.command(cls=TwoSides)
+@click.command(cls=TwoSides, short_help="Compare runs with runs: better, worse, or no evidence.")
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
 @click.option(
     "--tolerance", type=Share(0, 1), default="5%", show_default=True, metavar="SHARE",
@@ -86,7 +86,7 @@ def compare(
     \b
     Examples:
       chatload compare reports/v1-* -- reports/v2-*
-      chatload compare reports/v1-* -- reports/v2-* --tolerance 10% --markdown compare.md
+      chatload compare v1-* -- v2-* --tolerance 10% --markdown compare.md
     """
     base, new = ([_read(name) for name in side] for side in runs)
     _refuse_unsound([*base, *new], allow_invalid)

@@ -21,7 +21,7 @@ from chatload.report.doctor_console import render_doctor
 SCHEMA_VERSION = 1
 
 
-@click.command()
+@click.command(short_help="Say what stands in the way of a run, and what mends it.")
 @click.option("--host", metavar="URL", help="Also look at the way there, and ask it for one chat.")
 @click.option("--users", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Chats at once.")
 @click.option(
@@ -69,7 +69,7 @@ def doctor(
 
     \b
     Examples: chatload doctor --users 5000
-              chatload doctor --host https://chat.staging.example --service support --users 500
+              chatload doctor --host https://chat.example --users 500
     """
     spoken = load_dialect(dialect)
     rows = check_machine(read_machine(run_dir), Wish(users, processes, refresh_interval, chat_length))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Say what changes slowly in RUN: latency, drops, memory.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as in summary.json.")
 def drift(run: Path, as_json: bool) -> None:
@@ -20,7 +20,7 @@ def drift(run: Path, as_json: bool) -> None:
     where it matters. Jumps (a restart, a failover) are named apart. Needs 10 minutes of steady load.
 
     \b
-    Example: locust -f locustfiles/soak.py --headless -u 2000 -t 24h --run-dir reports/soak ... &
+    Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &
              chatload drift reports/soak
     """
     from chatload.report.console import render_drift

@@ -67,7 +67,7 @@ class _Duration(click.ParamType[float]):
         return length
 
 
-@click.command()
+@click.command(short_help="What RUN's chats would have met at other loads.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--sessions", type=_Numbers(), default="10000,100000,1000000", metavar="LIST",

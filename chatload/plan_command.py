@@ -42,7 +42,7 @@ _SHARE = Share()
 _RUN = "the run"
 
 
-@click.command()
+@click.command(short_help="How many servers the expected chats need.")
 @click.option(
     "--from",
     "source",
@@ -98,7 +98,8 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     Examples:
       chatload plan --chats-per-hour 3600 --handling-time 600 --poll-interval 3 \\
         --preset genesys-sizing --messages-per-chat 12
-      chatload plan --chats-per-day 20000 --peak-hour-share 15% --run reports/mine --html plan.html
+      chatload plan --chats-per-day 20000 --peak-hour-share 15% \\
+        --run reports/mine --html plan.html
     """
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}

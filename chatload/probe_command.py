@@ -21,7 +21,7 @@ from chatload.target import require_agreed
 _INTERRUPTED = 130
 
 
-@click.command()
+@click.command(short_help="How long a server really lets a chat be silent.")
 @click.option("--host", required=True, metavar="URL", help="Where the server is: http://HOST[:PORT][/PREFIX].")
 @click.option("--service", default="default", show_default=True, metavar="NAME", help="The service's name in the URL.")
 @click.option(
@@ -91,8 +91,8 @@ def probe(
     130 interrupted.
 
     \b
-    Examples: chatload probe --host https://chat.staging.example --service support
-              chatload probe --host http://127.0.0.1:8080 --flex-disconnect-timeout 45 --json
+    Examples: chatload probe --host https://chat.example --service support
+              chatload probe --host URL --flex-disconnect-timeout 45 --json
     """
     settings = make_settings(configured, longest, time_allowed, sessions, ended_for, request_timeout, seed)
     found = measurement(_run(settings, host, service, dialect, ca_file, client_cert, agreed))

@@ -18,7 +18,7 @@ def script() -> None:
 @script.command("from-har")
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.har...")
 @click.option("--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE", help="What was spoken.")
-@click.option("--output", type=click.Path(path_type=Path), help="File to write; standard output by default.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) -> None:
     """Make a script from browser recordings of real chats.
 
@@ -26,7 +26,8 @@ def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) ->
     messages, how long they are, how fast customers think and type, and which operations they use go
     into the script; texts, names, keys and addresses do not.
 
-    Example: chatload script from-har monday.har tuesday.har --output customers.toml
+    \b
+    Example: chatload script from-har monday.har --output customers.toml
     """
     from chatload.store.writer import replacing
 

@@ -182,7 +182,7 @@ _REQUESTS: dict[str, str] = {
 }
 _DURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "latency": ("from a request's first byte to its answer's last", "max", ("p50", "p90", "p95", "p99", "p99_9")),
-    "lateness": ("how late the generator itself sent a refresh", "max", ("p50", "p99", "p99_9")),
+    "lateness": ("by which the generator itself sent a refresh too late", "max", ("p50", "p99", "p99_9")),
     "gap": ("between two contacts, at most (the upper bound)", "max", ("p50", "p99", "p99_9")),
     "margin": ("left of flex-disconnect-timeout when a refresh came, at least", "min", ("p1", "p50")),
 }

@@ -19,10 +19,10 @@ TIMEOUT_S = 2.0
 USERS = 40
 
 
-@click.command()
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for the run. Default: reports/<time>-demo.")
+@click.command(short_help="Hold chats on a built-in server, and check every verdict.")
+@click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-demo.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="EXPR", help="What must hold; repeatable.")
-@click.option("--seconds", default=18, show_default=True, help="How long chats are held.")
+@click.option("--seconds", default=18, show_default=True, metavar="S", help="How long chats are held.")
 def demo(run_dir: Path | None, thresholds: tuple[str, ...], seconds: int) -> None:
     """Hold chats on a built-in chat server for about 20 seconds and check every verdict.
 

@@ -19,8 +19,9 @@ p50, p99, p99_9 (99.9 %). Rates and percentiles are judged by exact one-sided
 bounds (Clopper-Pearson) with --confidence: a threshold passes where the bound
 is on the right side, fails where the other is on the wrong one, and is else
 inconclusive, with the number of sessions that would settle it. Unproven drops
-count against every claim. Counts, min and max are compared as observed. An operation
-before a metric of requests makes it that operation's: GetMessages.timeout.rate.
+count against every claim. Counts, min and max are compared as observed. An
+operation before a metric of requests makes it that operation's:
+GetMessages.timeout.rate.
 """
 
 

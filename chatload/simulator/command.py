@@ -15,9 +15,9 @@ from chatload.simulator.openapi import document
 from chatload.simulator.options import SettingsCommand, config_of, settings
 
 
-@click.command(cls=SettingsCommand)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, help="Port; 0 takes any free one.")
+@click.command(cls=SettingsCommand, short_help="A chat service with agents, limits and faults.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, metavar="PORT", help="0 takes any free one.")
 @click.option("--faults", metavar="FILE", help="What goes wrong, as TOML: [[fault]] kind = ..., chance = ...")
 @click.option(
     "--dialect",

@@ -117,7 +117,7 @@ def options() -> None:
     width = shutil.get_terminal_size((80, 24)).columns
     parser = argparse.ArgumentParser(
         prog="locust -f locustfiles/chat.py",
-        usage="locust -f locustfiles/chat.py --host URL [--headless -u USERS -r RATE -t TIME] [OPTIONS]",
+        usage="locust -f locustfiles/chat.py --host URL [-u N -r R -t TIME] [OPTIONS]",
         description="Beside Locust's own options (locust --help). Times are seconds, floats allowed.",
         epilog="Each (but --insecure) also from the environment as CHATLOAD_..., such as "
         "CHATLOAD_REFRESH_POLICY=deadline, from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",

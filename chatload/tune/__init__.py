@@ -45,12 +45,12 @@ _HANDED_ON = (
 )
 
 
-@click.command()
+@click.command(short_help="Find the longest refresh interval that does.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="Only read this sweep.")
 @click.option("--host", metavar="URL", help="The service to run a sweep on.")
 @click.option("-u", "--users", type=click.IntRange(1), metavar="N", help="Customers at once. Default: 100.")
 @click.option(
-    "-r", "--spawn-rate", type=click.FloatRange(0, min_open=True), metavar="R", help="Started per second. 10."
+    "-r", "--spawn-rate", type=click.FloatRange(0, min_open=True), metavar="R", help="Started per second. Default: 10."
 )
 @click.option("-t", "--run-time", metavar="TIME", help="End after this long at the latest, such as 30m.")
 @click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
@@ -80,8 +80,8 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
     invalid, 4 inconclusive; it says how many sessions would settle it.
 
     \b
-    Examples: chatload tune --host http://127.0.0.1:8080 -u 200 --flex-disconnect-timeout 45
-              chatload tune --host URL --target 0.1% --sweep 0.5,0.8,0.9 -- --processes 2
+    Examples: chatload tune --host URL -u 200 --flex-disconnect-timeout 45
+              chatload tune --host URL --target 0.1% -- --processes 2
               chatload tune --run reports/20260101T000000Z-tune --target 2%
     """
     limit = limit_of(target)

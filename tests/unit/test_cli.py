@@ -152,6 +152,26 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert chatload() == 2
 
 
+@pytest.mark.parametrize("name", ["", *cli.main.list_commands(click.Context(cli.main))])
+def test_every_help_fits_80_columns(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chatload(*name.split(), "--help") == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+def test_what_a_command_does_is_not_cut_short_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chatload("--help") == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", ["options", "thresholds"])
+def test_what_is_listed_fits_80_columns(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert chatload(name) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
 def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

@@ -5,7 +5,6 @@ import sqlite3
 
 import jsonschema
 import pytest
-from click.testing import CliRunner
 
 from chatload.cli import _code
 from chatload.report.tuning_text import schema
@@ -132,10 +131,3 @@ def test_the_command_line_of_the_sweep():
     assert LOCUSTFILE.is_file()
     assert made[made.index("--sweep") + 1] == "0.5,0.9" and made[made.index("--run-dir") + 1] == "x y"
     assert made[-2:] == ["--processes", "2"]
-
-
-def test_the_help_fits():
-    from chatload.tune import tune
-
-    shown = CliRunner().invoke(tune, ["--help"], terminal_width=80).output
-    assert "--target" in shown and max(map(len, shown.splitlines())) <= 90
