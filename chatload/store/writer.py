@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -61,17 +62,10 @@ class RunWriter:
         """
         run_dir = Path(run_dir)
         path = run_dir / RUN_FILE
-        try:
+        with _refused(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
             # Claimed by exclusive creation: of two runs started at once, only one gets the folder.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
-            if run_dir.is_dir():
-                raise UsageError(f"{run_dir}: a run is already there", "choose another --run-dir") from None
-            raise UsageError(f"{run_dir}: is not a folder", "choose another --run-dir") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError(f"{run_dir}: cannot be written ({reason})", "choose another --run-dir") from None
         facts = {
             "settings": settings,
             "versions": {"chatload": __version__, "python": platform.python_version()},
@@ -222,6 +216,32 @@ def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
     )
     database.execute("DELETE FROM windows WHERE rowid BETWEEN ? AND ?", ends)
     database.execute(_INSERT_FOLDED, (ends[0], *_cells(made)))
+
+
+def refuse_unwritable(run_dir: str | Path) -> None:
+    """Raises UsageError where no run can begin in this folder, as far as that can be seen without touching anything."""
+    run_dir = Path(run_dir)
+    with _refused(run_dir):
+        if (run_dir / RUN_FILE).exists():
+            raise FileExistsError
+        there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            raise UsageError(f"{there}: is not a folder", "choose another --run-dir")
+        if not os.access(there, os.W_OK | os.X_OK):
+            number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(number, os.strerror(number))
+
+
+@contextmanager
+def _refused(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        why = "a run is already there" if run_dir.is_dir() else "is not a folder"
+        raise UsageError(f"{run_dir}: {why}", "choose another --run-dir") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{run_dir}: cannot be written ({reason})", "choose another --run-dir") from None
 
 
 @contextmanager

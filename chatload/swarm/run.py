@@ -21,7 +21,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError, UsageError
+from chatload.errors import ChatloadError
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
 from chatload.report.summary import CEILING
@@ -29,6 +29,7 @@ from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.windows import MASTER, Usage
+from chatload.store.writer import refuse_unwritable
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
@@ -102,8 +103,7 @@ class Run:
         plan = make_plan(options, host_with_login(self.environment))
         check_users(self.environment.user_classes, plan.workload)
         refuse_above(plan.rules, options.num_users or 1, plan.settings)
-        if options.run_dir and (Path(options.run_dir) / "run.sqlite").exists():
-            raise UsageError(f"{options.run_dir}: a run is already there", "choose another --run-dir")
+        refuse_unwritable(options.run_dir or default_run_dir(options))
         refuse_beyond_limits(options)
         preflight(plan)
 
@@ -281,8 +281,21 @@ class Run:
     def _ask_to_stop(self) -> None:
         if not self._stop_asked:
             self._stop_asked = True
-            headless = self.environment.parsed_options.headless
-            gevent.spawn(self.runner.quit if headless else self.runner.stop)
+            self._stop_soon()
+
+    def _stop_soon(self) -> None:
+        headless = self.environment.parsed_options.headless
+        gevent.spawn(self.runner.quit if headless else self.runner.stop)
+
+    def refused(self, error: ChatloadError) -> None:
+        """It cannot begin. A headless one ends with that: it would idle for its whole time and then be called good."""
+        self.plan = None
+        log.error("chatload: %s", error)
+        if self.is_worker:
+            return
+        if self.environment.parsed_options.headless:
+            self.environment.process_exit_code = error.exit_code
+        self._stop_soon()
 
     def _note(self, kind: str, what: str) -> None:
         """Write down what happened to the run itself."""

@@ -6,12 +6,10 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 from __future__ import annotations
 
 import inspect
-import logging
 import random
 import sys
 from typing import Any
 
-import gevent
 from gevent.event import Event
 from locust import User, constant, events, task
 from locust.env import Environment
@@ -29,7 +27,6 @@ from chatload.swarm.plan import Plan
 from chatload.swarm.run import run_of
 from chatload.swarm.user_count import count_quickly
 
-log = logging.getLogger("chatload")
 #: The users of one spawn start within this time (seconds), not in the same instant.
 PHASE_S = 1.0
 
@@ -134,10 +131,7 @@ def _test_start(environment: Environment, **_: Any) -> None:
     try:
         run.begin()
     except ChatloadError as error:
-        run.plan = None
-        log.error("chatload: %s", error)
-        if not run.is_worker:
-            gevent.spawn(run.runner.stop)
+        run.refused(error)
 
 
 @events.test_stopping.add_listener

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from tests.integration.processes import ENV, chatload, locust, simulator
+from tests.integration.processes import ENV, chatload, ledger_of, locust, simulator
+from tests.integration.test_stopping import ports
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,43 @@ def test_an_existing_run_is_never_overwritten(host, tmp_path):
     before = (run_dir / "summary.json").read_bytes()
     refused(locust(host, run_dir, *options), "a run is already there")
     assert (run_dir / "summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("file", "file: is not a folder"), ("file/run", "file: is not a folder"), ("x" * 300, "File name too long")],
+)
+def test_a_folder_that_cannot_be_written(host, tmp_path, name, says):
+    (tmp_path / "file").touch()
+    refused(locust(host, tmp_path / name, "--service", "support", "-t", "60s", timeout=30), says)
+
+
+TAKEN = """
+from pathlib import Path
+from locust import events
+from chatload.swarm.user import ChatUser
+
+@events.init.add_listener
+def _another_run_takes_the_folder(environment, **_):
+    run_dir = Path(environment.parsed_options.run_dir)
+    run_dir.mkdir(exist_ok=True)
+    (run_dir / "run.sqlite").touch()
+
+class Customer(ChatUser):
+    pass
+"""
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_folder_taken_after_the_checks_ends_a_run_before_its_first_chat(host, tmp_path, processes):
+    locustfile = tmp_path / "taken.py"
+    locustfile.write_text(TAKEN)
+    more = ("--processes", processes, *ports()) if processes != "0" else ()
+    before = ledger_of(host)
+    run = locust(host, tmp_path / "run", "--service", "support", "-t", "60s", *more, locustfile=locustfile, timeout=30)
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "a run is already there" in run.stderr and "Traceback" not in run.stderr
+    assert ledger_of(host) == before
 
 
 def test_busy_port():
