@@ -203,6 +203,17 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("arguments", [("export", "RUN", "sessions"), ("report", "RUN"), ("drift", "RUN"), ("--help",)])
+def test_an_output_on_a_full_disk_is_one_line_and_no_verdict(run: Path, arguments: tuple[str, ...]) -> None:
+    words = [str(run) if word == "RUN" else word for word in arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "chatload", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "chatload: the output cannot be written (No space left on device)\n"
+
+
 def test_the_command_starts_without_locust() -> None:
     heavy = "('locust', 'gevent', 'rich')"
     code = f"import sys, chatload.cli; print([m for m in sys.modules if m.split('.')[0] in {heavy}])"
