@@ -86,8 +86,10 @@ def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
     operations = sorted(over_time.heat, key=lambda name: (name != "GetMessages", -len(over_time.heat[name]), name))
     for operation in operations[:_HEAT_MAPS]:
         cells = over_time.heat[operation]
-        slowest = words.seconds(books.latency[operation].maximum)
-        said = f"The stronger a cell's colour, the more of its column's requests took so long; the slowest {slowest}."
+        said = "The stronger a cell's colour, the more of its column's requests took so long"
+        # A window may be on the disk before the first books that tell of this operation.
+        slowest = books.latency.get(operation)
+        said += f"; the slowest {words.seconds(slowest.maximum)}." if slowest else "."
         spec = charts.heat(cells, _time(over_time), "latency (log scale)")
         yield Chart(f"{operation} over time", charts.draw(spec, f"Latency of {operation} over time. {said}"), said)
 

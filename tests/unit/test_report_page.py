@@ -14,8 +14,11 @@ from chatload.report import words
 from chatload.report.drawings import DRAWN, choose
 from chatload.report.page import render, repeat_command, write_report
 from chatload.report.summary import summarize
+from chatload.session.books import Books
+from chatload.session.histogram import Histogram
 from chatload.session.timeline import Contact, Timeline
 from chatload.store.reader import RunReader
+from chatload.store.windows import Window
 from chatload.store.writer import RunWriter
 from chatload.swarm.option_list import declare
 from chatload.swarm.plan import make_plan
@@ -136,6 +139,17 @@ def test_an_empty_run_an_unfinished_one_and_one_without_windows_have_a_page(tmp_
         database.executescript("DROP TABLE windows; DROP TABLE timelines; PRAGMA user_version = 1")
     page, _ = page_of(old)
     assert "no windows over time" in page and "request by request" not in page
+
+
+def test_a_run_killed_between_a_window_and_the_books_of_it_has_a_page(tmp_path):
+    books = Books()
+    for operation in ("RequestChat", "GetMessages"):
+        books.latency[operation] = Histogram()
+        books.latency[operation].add(0.25)
+    with RunWriter.create(tmp_path, {"flex_disconnect_timeout": 5.0}, 1000.0) as writer:
+        writer.add_windows([Window(1000.0, 1001.0, 3, books)])
+    page, _ = page_of(tmp_path)
+    assert "GetMessages over time" in page and "never finished" in page
 
 
 def test_a_report_is_written_whole_beside_the_run(run_dir):
