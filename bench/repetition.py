@@ -105,6 +105,7 @@ def _alone(tool: Tool, work: Work, folder: Path, cores: tuple[int, int]) -> Row:
 def _simulator(work: Work, pems: certificate.Pems | None) -> list[str]:
     command = [sys.executable, "-m", "chatload", "simulator", "--port", "0", "--no-agents", "--idle-alert", "0"]
     command += ["--flex-disconnect-timeout", f"{work.timeout_s:g}"]
+    command += ["--key-rotates-answers", "1"] if work.fresh else []
     return command if pems is None else [*command, "--tls-cert", str(pems.certificate), "--tls-key", str(pems.key)]
 
 

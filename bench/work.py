@@ -19,7 +19,7 @@ class Work:
     ramp_s: they are opened over this long; steady_s: and then measured for so long, after settle_s. interval_s: between
     refreshes, 0 is back to back. connections: shared by so many, 0 is one each. tls: over TLS. profile: the tool's
     frames are sampled meanwhile. twice: ours books what it books twice, half of the time. parts: chats of ours are made
-    part by part. keep: what the run leaves is looked at for drift.
+    part by part. fresh: every answer has a new key. keep: what the run leaves is looked at for drift.
     """
 
     chats: int
@@ -33,6 +33,7 @@ class Work:
     profile: bool = False
     twice: bool = False
     parts: bool = False
+    fresh: bool = False
     keep: bool = False
 
     @property

@@ -3,8 +3,9 @@ and `section(scale, results)` (what came of it)."""
 
 from types import ModuleType
 
-from bench.measures import closed_loop, growth, held, parts, ramp, shared, simulator, soak, store, tls
+from bench.measures import closed_loop, fresh, growth, held, parts, ramp, shared, simulator, soak, store, tls
 
 MEASURES: dict[str, ModuleType] = {
-    module.NAME: module for module in (closed_loop, held, shared, parts, ramp, tls, store, growth, simulator, soak)
+    module.NAME: module
+    for module in (closed_loop, fresh, held, shared, parts, ramp, tls, store, growth, simulator, soak)
 }

@@ -14,23 +14,24 @@ _TOOLS = (OURS, OURS_REQUESTS, HTTP_USER, FAST, K6, ARTILLERY, WRK)
 GOALS = {K6: 4.0, HTTP_USER: 18.0, WRK: 0.4}
 
 
-def _work(scale: Scale) -> Work:
+def work(scale: Scale) -> Work:
+    """64 connections, back to back."""
     return Work(chats=64, ramp_s=1.0, steady_s=scale.closed_s, interval_s=0.0, settle_s=1.5)
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
     """Every tool in turn, and all of them again."""
-    return [Step(tool, _work(scale), turn) for turn in range(scale.repetitions) for tool in _TOOLS]
+    return [Step(tool, work(scale), turn) for turn in range(scale.repetitions) for tool in _TOOLS]
 
 
 def by_cpu(scale: Scale, results: Results, tool: str) -> Figure | None:
     """Refreshes per second of the tool's CPU time."""
-    return results.figure(tool, _work(scale), lambda row: row["refreshes_per_cpu_s"])
+    return results.figure(tool, work(scale), lambda row: row["refreshes_per_cpu_s"])
 
 
 def by_wall(scale: Scale, results: Results, tool: str) -> Figure | None:
     """Refreshes per second of the wall's clock."""
-    return results.figure(tool, _work(scale), lambda row: row["refreshes_per_s"])
+    return results.figure(tool, work(scale), lambda row: row["refreshes_per_s"])
 
 
 def against(scale: Scale, results: Results, tool: str) -> tuple[Ratio, Ratio]:
@@ -42,7 +43,6 @@ def against(scale: Scale, results: Results, tool: str) -> tuple[Ratio, Ratio]:
 
 def section(scale: Scale, results: Results) -> Section:
     """A row a tool, and ours against it."""
-    work = _work(scale)
     table = [[
         "tool", "refreshes/s of CPU", "µs of CPU each", "refreshes/s of the wall", "server's core",
         "ours / it", "of the wall",
@@ -51,17 +51,17 @@ def section(scale: Scale, results: Results) -> Section:
     for tool in _TOOLS:
         found = by_cpu(scale, results, tool)
         if found is None:
-            table.append([TOOLS[tool].label, results.problem(tool, work), "", "", "", "", ""])
+            table.append([TOOLS[tool].label, results.problem(tool, work(scale)), "", "", "", "", ""])
             continue
         bars.append({"name": TOOLS[tool].label, "value": found.median, "low": found.low, "high": found.high})
-        each = results.figure(tool, work, lambda row: row["cpu_us_per_refresh"])
-        server = results.figure(tool, work, lambda row: 100 * row["server_cpu_share"])
+        each = results.figure(tool, work(scale), lambda row: row["cpu_us_per_refresh"])
+        server = results.figure(tool, work(scale), lambda row: 100 * row["server_cpu_share"])
         of_cpu = of_wall = ""
         if tool != OURS:
             goal = f"at least {GOALS[tool]:g}" if tool in GOALS else "none"
             of_cpu, of_wall = (shown_ratio(each, goal) for each in against(scale, results, tool))
         figures = shown(found), shown(each), shown(by_wall(scale, results, tool)), shown(server, " %", 2)
-        table.append([results.label(tool, work), *figures, of_cpu, of_wall])
+        table.append([results.label(tool, work(scale)), *figures, of_cpu, of_wall])
     text = (
         "What one core of the generator can do: refreshes that the server saw, over the CPU time the whole process "
         "tree used for them. Where the server's core is full, the wall's figure is the server's limit and not the "

@@ -16,6 +16,7 @@ import pytest
 
 import bench.__main__
 from bench import profile, report
+from bench import repetition as repetition_of
 from bench.machine import usage
 from bench.measures import MEASURES, closed_loop, held, shared, soak
 from bench.processes import running
@@ -109,6 +110,18 @@ def test_ours_against_a_peer_with_the_goal_beside_it():
     assert cell(MEASURES["closed_loop"].section(SCALE, results), "k6", "ours / it") == "5.00 (goal: at least 4)"
 
 
+def test_where_every_answer_is_new_ours_is_compared_with_what_had_the_same_answers():
+    results = filled("closed_loop", "fresh")
+    for row in results.rows:
+        row["refreshes_per_cpu_s"] = 1000.0 * (2.0 if row["tool"] == OURS else 1.0) * (1 if row["work"]["fresh"] else 9)
+    section = MEASURES["fresh"].section(SCALE, results)
+    assert cell(section, "k6", "refreshes/s of CPU") == "1 000 (1 000..1 000)"
+    assert cell(section, "k6", "ours / it") == "2.00 (goal: at least 4)"
+    simulators = [repetition_of._simulator(step.work, None) for step in MEASURES["fresh"].steps(SCALE, results)]
+    assert all("--key-rotates-answers" in command for command in simulators)
+    assert "--key-rotates-answers" not in repetition_of._simulator(closed_loop.work(SCALE), None)
+
+
 def test_no_ratio_of_a_noisy_peer():
     results = filled("closed_loop")
     for row in results.rows:
@@ -122,7 +135,7 @@ def test_no_ratio_of_a_noisy_peer():
 def test_a_peer_that_is_missing_is_said_to_be():
     results = filled("closed_loop")
     results.rows = [row for row in results.rows if row["tool"] != K6]
-    step = Step(K6, closed_loop._work(SCALE))
+    step = Step(K6, closed_loop.work(SCALE))
     results.rows.append({"tool": K6, "work": step.work.to_dict(), "repetition": 0, "problem": "it is not installed"})
     section = MEASURES["closed_loop"].section(SCALE, results)
     assert cell(section, "k6", "refreshes/s of CPU") == "not measured: it is not installed"
@@ -224,7 +237,7 @@ def test_a_page_of_nothing_says_so(tmp_path):
 
 def test_a_table_is_as_wide_in_every_row(tmp_path):
     for results in (Results(), filled(*MEASURES)):
-        for name in ("closed_loop", "held", "shared", "ramp", "tls", "growth"):
+        for name in ("closed_loop", "fresh", "held", "shared", "ramp", "tls", "growth"):
             table = MEASURES[name].section(SCALE, results).table
             assert {len(line) for line in table} == {len(table[0])}, name
 
