@@ -23,6 +23,10 @@ def _limit(scale: Scale, results: Results) -> int | None:
 
 
 def _work(scale: Scale, results: Results) -> Work | None:
+    # A rung measured anew changes nothing of a soak that was.
+    soaked = next((row["work"] for row in results.rows if row["work"]["keep"]), None)
+    if soaked is not None:
+        return Work(**soaked)
     limit = _limit(scale, results)
     if limit is None:
         return None

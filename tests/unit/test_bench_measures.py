@@ -182,6 +182,16 @@ def test_a_soak_is_only_where_it_is_asked_for_and_at_four_fifths_of_the_limit():
     assert (last.work.chats, last.work.steady_s, last.work.keep) == (8_000, 1200.0, True)
 
 
+def test_a_soak_stays_the_soak_where_its_limit_is_measured_anew():
+    scale = Scale(soak_min=20.0)
+    results = filled("held", "soak", scale=scale, drift={"metrics": []})
+    late = {"steady": {"p50": 0.0, "p99": 0.1, "p99_9": 0.2, "max": 1.0}}
+    again = Step(OURS, held.rung(scale, 19_000))
+    results.add(again, repetition(again, gap_error_s=late))
+    assert soak.steps(scale, results)[-1].work.chats == 15_200
+    assert soak.section(scale, results).text.startswith("15 200 chats for 20 minutes.")
+
+
 def test_no_soak_without_a_limit():
     scale = Scale(soak_min=20.0)
     results = filled("held", scale=scale, whole=False)
