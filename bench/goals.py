@@ -76,10 +76,14 @@ def _tls(scale: Scale, results: Results) -> Iterable[Cells]:
 
 
 def _store(scale: Scale, results: Results) -> Iterable[Cells]:
-    share = store.share(scale, results)
-    reached = "not said" if share is None else _word(100 * share <= store.GOAL)
-    measured = "not measured" if share is None else f"{number(100 * share, 2)} %"
-    yield "store, books and histograms, of the CPU", f"at most {store.GOAL} %", measured, reached
+    goal = "store, books and histograms, of the CPU", f"at most {store.GOAL} %"
+    found = store.share(scale, results)
+    if found is None:
+        yield *goal, "not measured", "not said"
+        return
+    share, either_way = found
+    clear = abs(share - store.GOAL) >= either_way
+    yield *goal, f"{number(share, 2)} ± {number(either_way, 2)} %", _word(share <= store.GOAL) if clear else "not said"
 
 
 def _simulator(scale: Scale, results: Results) -> Iterable[Cells]:

@@ -53,10 +53,10 @@ def section(scale: Scale, results: Results) -> Section:
     return Section(_TITLE, text, _table(scale, results), charts, files)
 
 
-def share(scale: Scale, results: Results) -> float | None:
-    """The accounting's part of the generator's CPU time."""
+def share(scale: Scale, results: Results) -> tuple[float, float] | None:
+    """The accounting's part of the generator's CPU time, %, and how far off it may be either way."""
     found = _first(results, _twice(scale), "accounting")
-    return None if found is None else float(found["share"])
+    return found and (100 * found["share"], 100 * found["either_way_us"] / found["us_per_refresh"])
 
 
 def _table(scale: Scale, results: Results) -> list[list[str]]:

@@ -55,6 +55,7 @@ def test_ours_beside_wrk_has_its_goal_by_cpu_and_by_the_wall(ours, by_cpu, by_wa
 
 
 def test_the_accounting_has_its_goal_too():
-    for share, said in ((0.07, "yes"), (0.12, "no")):
-        results = filled("store", accounting={"share": share})
+    for share, said in ((0.07, "yes"), (0.12, "no"), (0.096, "not said")):
+        cost = {"share": share, "either_way_us": 0.3, "us_per_refresh": 30.0}
+        results = filled("store", accounting=cost)
         assert reached(results, ["store"])["store, books and histograms, of the CPU"][2] == said
