@@ -29,6 +29,8 @@ SUMMARY_FILE = "summary.json"
 LATE_SHARE = 0.01
 #: The kind of incident that says a run was stopped at a ceiling on its load.
 CEILING = "ceiling"
+#: ... and that a worker could hold no chats: the load was not the one asked for.
+WORKER_UNFIT = "worker_unfit"
 
 #: Kinds of incidents by which facts are missing.
 _HOLES = ("worker_lost", "recording_stopped")
@@ -46,6 +48,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     incidents = reader.incidents()
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == CEILING]
+    reasons += [incident.what for incident in incidents if incident.kind == WORKER_UNFIT]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)

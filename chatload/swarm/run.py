@@ -24,7 +24,7 @@ from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import CEILING
+from chatload.report.summary import CEILING, WORKER_UNFIT
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
@@ -49,7 +49,7 @@ from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.steering import Steering
 from chatload.swarm.tally import Tally
-from chatload.swarm.wire import DRAIN, DRAIN_GRACE_S, FACTS, Handover
+from chatload.swarm.wire import DRAIN, DRAIN_GRACE_S, FACTS, UNFIT, Handover
 from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
@@ -94,6 +94,7 @@ class Run:
             self.runner.start = self._starter(self.runner.start)
         if self.is_master:
             self.runner.register_message(FACTS, self._on_facts)
+            self.runner.register_message(UNFIT, self._on_unfit)
 
     # -- before the run --------------------------------------------------------------------------
 
@@ -273,6 +274,11 @@ class Run:
         if self.plan and self.plan.chats:
             self._count_ended(len(facts.sessions))
 
+    def _on_unfit(self, environment: Environment, msg: Any, **_: Any) -> None:
+        what = f"worker {msg.node_id} holds no chats: {msg.data}"
+        log.error("chatload: %s", what)
+        self._note(WORKER_UNFIT, what)
+
     def _count_ended(self, more: int) -> None:
         self._ended += more
         if self.plan and self._ended >= self.plan.chats:
@@ -292,6 +298,7 @@ class Run:
         self.plan = None
         log.error("chatload: %s", error)
         if self.is_worker:
+            self.runner.send_message(UNFIT, str(error))
             return
         if self.environment.parsed_options.headless:
             self.environment.process_exit_code = error.exit_code

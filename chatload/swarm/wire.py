@@ -12,8 +12,9 @@ from chatload.errors import ChatloadError
 from chatload.session.record import COLUMNS
 from chatload.store.windows import Usage
 
-#: A worker's facts; and the master's word to say goodbye to all chats and hand over the last of them.
-FACTS, DRAIN = "chatload-facts", "chatload-drain"
+#: A worker's facts; why it can hold no chats; and the master's word to say goodbye to all chats and hand over the
+#: last of them.
+FACTS, UNFIT, DRAIN = "chatload-facts", "chatload-unfit", "chatload-drain"
 #: How much longer than --stop-timeout the master waits for its workers' last facts, and how long for any more of
 #: them once it has waited so long (seconds).
 DRAIN_GRACE_S = 10.0

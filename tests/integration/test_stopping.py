@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.processes import (
+    CHAT,
     ENV,
     HASTY,
+    ROOT,
     assert_balanced,
     chatload,
     ledger_of,
@@ -161,6 +164,36 @@ def test_the_requests_transport_holds_chats_too(tmp_path):
         )  # fmt: skip
         assert run.returncode == 0, run.stdout + run.stderr
         check(host, tmp_path / "run", 10)
+
+
+def test_a_worker_that_cannot_hold_chats_is_told_of(tmp_path):
+    """Its machine lacks a file that the master's has: no chats come from there, and that is no good run."""
+    port, here, elsewhere = free_port(), tmp_path / "here", tmp_path / "elsewhere"
+    for folder in (here, elsewhere):
+        folder.mkdir()
+    shutil.copy(ROOT / "chatload" / "demo" / "script.toml", here / "mine.toml")
+    with simulator(*TIMEOUT) as host:
+        master = subprocess.Popen(
+            locust_command(
+                host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "5s", *TIMEOUT, "--script", "mine.toml",
+                "--master", "--expect-workers", "2", "--master-bind-port", port,
+            ),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, cwd=here,
+        )  # fmt: skip
+        worker = [sys.executable, "-m", "locust", "-f", str(CHAT), "--worker", "--master-port", str(port)]
+        workers = [
+            subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, cwd=folder)
+            for folder in (here, elsewhere)
+        ]
+        out, err = master.communicate(timeout=60)
+        for process in workers:
+            process.wait(30)
+    assert master.returncode == 3, out + err
+    summary = summary_of(tmp_path / "run")
+    assert_balanced(summary)
+    (reason,) = summary["invalid_reasons"]
+    assert "holds no chats: mine.toml: cannot be read (No such file or directory)" in reason
+    assert reason in err and f"RUN INVALID: {reason}" in " ".join(out.split())
 
 
 def ports():
