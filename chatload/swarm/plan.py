@@ -116,7 +116,18 @@ def _settings(options: Namespace, dialect: Dialect) -> SessionSettings:
     )
 
 
+#: What says how often, and for which policy alone it means anything.
+_OF_POLICY = {"refresh_interval": "fixed", "refresh_fraction": "fraction"}
+
+
 def _policy(options: Namespace, timeout: float) -> RefreshPolicy:
+    for name, kind in _OF_POLICY.items():
+        if number(options, name) is not None and options.refresh_policy != kind:
+            option = f"--{name.replace('_', '-')} {getattr(options, name)}"
+            raise UsageError(
+                f"{option} is for --refresh-policy {kind}, and this run's is {options.refresh_policy}",
+                f"add --refresh-policy {kind}, or leave it out",
+            )
     interval = number(options, "refresh_interval")
     if options.persona == "widget":
         if options.refresh_policy != "fixed":

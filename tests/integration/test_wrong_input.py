@@ -23,6 +23,8 @@ def host():
         (("--flex-disconnect-timeout", "soon"), "--flex-disconnect-timeout soon is not a number"),
         (("--refresh-interval", "45"), "not within --flex-disconnect-timeout 45 s"),
         (("--refresh-policy", "fraction", "--refresh-fraction", "1.5"), "--allow-late-refresh"),
+        (("--refresh-fraction", "0.5"), "add --refresh-policy fraction"),
+        (("--refresh-policy", "deadline", "--refresh-interval", "3"), "add --refresh-policy fixed"),
         (("--script", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
         (("--dialect", "klingon"), "no dialect named 'klingon'"),
         (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
