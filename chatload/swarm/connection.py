@@ -102,7 +102,7 @@ class Connection(Parking):
         if not self._watched:
             self._watch()
 
-    def wait_until(self, deadline: float, now: float) -> None:
+    def wait_for_more(self, deadline: float, now: float) -> None:
         """Wait for something to read, up to `deadline` (seconds, monotonic). May be over far too early: nearly every
         answer is in time, so that one alarm goes on from call to call, and is set anew when it went off.
         """
@@ -147,8 +147,7 @@ class Connection(Parking):
             while (data := self._recv_raw()) is None:
                 if not self._watched:
                     self._watch()
-                if not self.wait(_left(deadline)):
-                    raise TimeoutError
+                self.wait_until(deadline)
             tls.came(data)
 
     def _recv_raw(self) -> bytes | None:
@@ -298,11 +297,6 @@ def _wait_writable(sock: Any, deadline: float) -> None:
     ready, parking = loop.io(sock.fileno(), _WRITE), Parking()
     ready.start(parking.wake)
     try:
-        if not parking.wait(_left(deadline)):
-            raise TimeoutError
+        parking.wait_until(deadline)
     finally:
         ready.stop()
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

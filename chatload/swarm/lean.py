@@ -131,7 +131,7 @@ class LeanTransport:
         late_reads = 0
         while True:
             if now < deadline:
-                connection.wait_until(deadline, now)
+                connection.wait_for_more(deadline, now)
             elif late_reads < _MOST_LATE_READS and connection.something_came():
                 late_reads += 1
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from gevent import get_hub, getcurrent
@@ -17,8 +18,8 @@ class Parking:
         self._sleeper: Any = None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for `wake`, so long at most; True if it came. May be over a millisecond early: the loop counts
-        from when it last looked at the clock."""
+        """Wait for `wake`, so long at most; True if it came. May be over early: the loop counts from when it last
+        looked at the clock, which is as long ago as this process has been busy since."""
         hub = self._hub
         self._sleeper = sleeper = getcurrent()
         timer = hub.loop.timer(seconds)
@@ -28,6 +29,14 @@ class Parking:
         finally:
             self._sleeper = None
             timer.stop()
+
+    def wait_until(self, deadline: float) -> None:
+        """Wait for `wake`; raises TimeoutError where it does not come before the deadline (seconds, monotonic)."""
+        left = deadline - time.monotonic()
+        while not self.wait(max(0.0, left)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
 
     def wake(self) -> None:
         """Have the greenlet that waits here go on, now."""

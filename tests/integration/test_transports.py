@@ -107,6 +107,29 @@ def test_what_it_took_to_send_is_part_of_the_total(opener: Opener) -> None:
 
 
 @pytest.mark.skipif("requests" in KINDS, reason="the server would stand still too")
+def test_a_call_has_its_whole_time_however_long_we_were_busy_before(opener: Opener) -> None:
+    upload = WireRequest("POST", "/chat/1/file", (), b"x" * 8_000_000)
+
+    def read_late(peer: Peer, _: int) -> None:
+        while peer.read():
+            peer.send(OK)
+            peer.read_bytes(1)
+            time.sleep(0.8)
+            peer.read_bytes(len(upload.body))
+            peer.send(OK)
+
+    def busy_then_upload(chat: Transport) -> WireResult:
+        gevent.sleep(0.01)
+        time.sleep(2.0)
+        return chat.call(upload, 2.5)
+
+    with RawServer(read_late) as server:
+        chat = opener(server.url)
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+        assert _got(gevent.spawn(busy_then_upload, chat).get()) == (200, b"ok")
+
+
+@pytest.mark.skipif("requests" in KINDS, reason="the server would stand still too")
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("size", [2, 60_000])
 def test_what_lay_waiting_whole_while_we_stood_still_is_an_answer(
