@@ -4,27 +4,58 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 
-from gevent.lock import BoundedSemaphore
+from gevent import get_hub
 
 from chatload.protocol.wire import Detail, WireRequest, WireResult
 from chatload.swarm.connection import Connection
 from chatload.swarm.lean import Heads, LeanTransport
+from chatload.swarm.parking import Parking
 from chatload.swarm.transport import Clock, Endpoint
 
 
+class _Place(Parking):
+    """One call's place in the line. called: it has its turn."""
+
+    __slots__ = ("called",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = False
+
+
 class Pool:
-    """At most `most` connections; a call that finds none free waits its turn. They are closed when it goes."""
+    """At most `most` connections; a call that finds none free waits its turn, first come, first served. They are
+    closed when it goes."""
 
     def __init__(self, most: int) -> None:
-        self._turns = BoundedSemaphore(most)
+        self._free = most
+        self._line: deque[_Place] = deque()
         self._idle: list[Connection] = []
         # The loop knows an open connection and would keep it; a process that ends closes them anyway.
         weakref.finalize(self, _close, self._idle).atexit = False
 
     def enter(self, timeout_s: float) -> bool:
         """Wait for a turn, so long at most; whether it came. Then `leave` has to be called."""
-        return bool(self._turns.acquire(timeout=timeout_s))
+        if self._free:  # then nobody is in line: a turn that is over goes straight to the next
+            self._free -= 1
+            return True
+        place = _Place()
+        self._line.append(place)
+        try:
+            place.wait_until(time.monotonic() + timeout_s)
+        except TimeoutError:
+            pass  # it may have been called all the same
+        except BaseException:
+            if place.called:
+                self.leave(None)
+            else:
+                self._line.remove(place)
+            raise
+        if not place.called:
+            self._line.remove(place)
+        return place.called
 
     def kept(self) -> Connection | None:
         """The connection that was used last, None where there is none to use again."""
@@ -34,7 +65,12 @@ class Pool:
         """The turn is over. connection: one that can be used again."""
         if connection is not None:
             self._idle.append(connection)
-        self._turns.release()
+        if not self._line:
+            self._free += 1
+            return
+        place = self._line.popleft()
+        place.called = True
+        get_hub().loop.run_callback(place.wake)
 
 
 def _close(connections: list[Connection]) -> None:

@@ -7,8 +7,11 @@ import time
 
 import gevent
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatload.protocol.wire import WireRequest
+from chatload.swarm.shared import Pool
 from chatload.swarm.transport import Endpoint, make_factory
 from tests.integration.processes import assert_balanced, locust, simulator, summary_of
 from tests.integration.rawserver import OK, RawServer
@@ -39,10 +42,52 @@ def test_many_chats_take_turns_on_few_connections():
     assert max(result.connect_s for result in results) < 0.1
 
 
+def test_who_asks_again_at_once_stands_in_line_again():
+    order = []
+
+    def chat(number):
+        transport = opened()
+        for _ in range(4):
+            transport.call(REFRESH, 5.0)
+            order.append(number)
+
+    with RawServer(_slowly(0.01)) as server:
+        opened = make_factory("lean", Endpoint(server.url), connections=1)
+        gevent.joinall([gevent.spawn(chat, number) for number in range(5)], timeout=10)
+    assert order == [0, 1, 2, 3, 4] * 4
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_turns_are_never_more_nor_lost_whoever_gives_up_or_is_killed(comings):
+    pool, inside, most = Pool(2), 0, 0
+
+    def come(after, patience, stay):
+        nonlocal inside, most
+        gevent.sleep(after / 1000)
+        if pool.enter(patience / 1000):
+            inside += 1
+            most = max(most, inside)
+            try:
+                gevent.sleep(stay / 1000)
+            finally:
+                inside -= 1
+                pool.leave(None)
+
+    calls = [gevent.spawn(come, *coming[:3]) for coming in comings]
+    for call, (*_, killed) in zip(calls, comings, strict=True):
+        if killed:
+            gevent.sleep(killed / 2000)
+            call.kill(block=False)
+    gevent.joinall(calls)
+    assert inside == 0 and most <= 2
+    assert [pool.enter(0.0) for _ in range(3)] == [True, True, False]
+
+
 def test_no_turn_in_time_is_a_failure_before_anything_was_sent():
     with RawServer(_slowly(0.5)) as server:
         opened = make_factory("lean", Endpoint(server.url), connections=1)
-        calls = [gevent.spawn(opened().call, REFRESH, 0.3) for _ in range(3)]
+        calls = [gevent.spawn(opened().call, REFRESH, timeout_s) for timeout_s in (0.4, 0.3, 0.3)]
         results = [call.get(timeout=10) for call in calls]
     assert [result.failure for result in results] == ["timeout"] * 3
     unsent = [result for result in results if result.sent_at is None]
