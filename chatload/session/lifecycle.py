@@ -256,6 +256,9 @@ class ChatSession(Bookkeeping):
         if not confirmed:
             return finding
         told = left is not None or self._transcript.left
+        if not told and any(self._trail.received <= a.sent < self._goodbye_sent for a in self._trail.lost()):
+            doubt = "an unanswered request before our Disconnect may have told of another end"
+            return finding._replace(verdict=Verdict.DROPPED_UNPROVEN, why=doubt)
         self.record.goodbye_confirmed = told or verdict is not Verdict.COMPLETED
         more = "" if told else "; there was no transcript to say whether another had ended it just before"
         return finding._replace(verdict=verdict, why=why + more)

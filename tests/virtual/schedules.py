@@ -32,10 +32,11 @@ class Schedule:
     users: int
     stop_at: float | None
     seed: int
+    persona: str = "strict"
 
     def run(self, chats: int) -> VirtualRun:
         settings = SessionSettings(
-            make_policy(*self.policy), self.request_timeout_s, self.script, 60.0, self.server.long_poll_s
+            make_policy(*self.policy), self.request_timeout_s, self.script, 60.0, self.server.long_poll_s, self.persona
         )
         service = ChatService(self.server, FaultPlan(self.faults, self.seed))
         return VirtualSwarm(
@@ -103,13 +104,15 @@ HABITS = {
 
 @st.composite
 def habitual(draw, habits=HABITS, least=0):
-    """Schedules of a server with some of these habits, by the schedule's own seed: so all get their turn."""
+    """Schedules of a server with some of these habits, by the schedule's own seed: so all get their turn. Some on
+    a fixed clock are of the vendor's browser client."""
     schedule = draw(schedules())
     random = Random(schedule.seed)
     server = schedule.server
     for name in random.sample(sorted(habits), random.randint(least, min(3, len(habits)))):
         server = replace(server, **habits[name])
-    return replace(schedule, server=server)
+    widget = schedule.policy[0] == "fixed" and random.random() < 0.3
+    return replace(schedule, server=server, persona="widget" if widget else "strict")
 
 
 @st.composite
