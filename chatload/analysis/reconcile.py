@@ -117,14 +117,20 @@ def ending_of(row: LedgerRow) -> str:
 
 
 def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Reconciliation:
-    """Compare a run's records with a ledger's rows."""
+    """Compare a run's records with a ledger's rows.
+
+    Where the ledger does not tell of late contacts, an expired session that the run gave up is abandoned.
+    """
     result = Reconciliation()
     endings: dict[str, str] = {}
+    untold: set[str] = set()
     for row in rows:
         result.ledger_sessions += 1
         if row.chat_id in endings:
             result.notes.append(f"chat {row.chat_id} is in the ledger more than once; its last row counts")
         endings[row.chat_id] = ending_of(row)
+        if endings[row.chat_id] == "dropped_late" and not row.late_contact_known:
+            untold.add(row.chat_id)
     seen: set[str] = set()
     for record in records:
         result.sessions += 1
@@ -133,6 +139,8 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
             result.confusion[record.verdict, UNMATCHED] += 1
             continue
         ending = endings.get(record.chat_id, MISSING)
+        if record.verdict == Verdict.GAVE_UP and record.chat_id in untold:
+            ending = "abandoned"
         result.confusion[record.verdict, ending] += 1
         result.contradictions += _contradictions(record, ending, record.chat_id in seen)
         seen.add(record.chat_id)

@@ -74,6 +74,13 @@ def test_an_expired_session_of_a_ledger_that_knows_no_late_contacts_counts_as_la
     assert not reconcile([SessionRecord("c", "completed")], [row]).agrees
 
 
+def test_unless_the_run_gave_it_up_without_a_goodbye() -> None:
+    row = LedgerRow("c", "expired", late_contact_known=False)
+    given_up = reconcile([SessionRecord("c", "gave_up")], [row])
+    assert given_up.agrees and given_up.confusion == {("gave_up", "abandoned"): 1}
+    assert not reconcile([SessionRecord("c", "gave_up", goodbye_confirmed=True)], [row]).agrees
+
+
 def test_the_confusion_table_counts() -> None:
     records = [SessionRecord(f"a{i}", "completed") for i in range(3)]
     records += [
