@@ -65,6 +65,8 @@ def judge(
     doubt = _doubt(trail, transcript, outcome, upper, timeout_s, keeps_ended_s)
     if not doubt and keys_rotate and outcome is Outcome.UNRECOVERABLE and trail.attempts:
         doubt = "our key may have been replaced in an answer that was not a success"
+    if not doubt and goodbye and outcome is Outcome.ENDED and _at_last(transcript, sent):
+        doubt = "the server may have let it live on, and our own Disconnect ended it"
     if doubt:
         return Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper)
     return Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout", lower, upper)
@@ -94,6 +96,12 @@ def _stamped(trail: Trail, transcript: Transcript, sent: float, timeout_s: float
     if left[1] >= sent or left[1] < trail.sent + timeout_s or left[0] > trail.received + timeout_s:
         return False
     return trail.received - trail.sent <= timeout_s * _STAMP_TOLERANCE and not _hidden(trail, left, timeout_s)
+
+
+def _at_last(transcript: Transcript, sent: float) -> bool:
+    """Whether our own ParticipantLeft may have been written only after the instant `sent`."""
+    left = transcript.left_at()
+    return left is None or left[1] >= sent
 
 
 def _unregistered(trail: Trail, transcript: Transcript, timeout_s: float) -> bool:

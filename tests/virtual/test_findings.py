@@ -73,6 +73,9 @@ FINDINGS = {
     "keys replaced in answers that said 1/false, without grace": schedule(
         ("fixed", 2.0, 2.04, None, True), LOCKS_OUT, UNTYPED, faults=UNREAD
     ),
+    "a Disconnect after a silence that the server had not looked for yet": schedule(
+        ("fixed", 1.0, 1.5, None, True), {"sweep_interval_s": 3.0, "agents": False}, SILENT
+    ),
     "a widget's poll lost that would have told of an early end": replace(
         schedule(("fixed", 5.0, 3.0), {"agents": False}, request_timeout_s=1.0, faults=(fault("early_end", 0.3),)),
         network=NetworkModel(0.0005, 0.2, loss=0.2),
