@@ -256,7 +256,8 @@ class ChatSession(Bookkeeping):
         if not confirmed:
             return finding
         told = left is not None or self._transcript.left
-        if not told and any(self._trail.received <= a.sent < self._goodbye_sent for a in self._trail.lost()):
+        lost = (a.sent for a in self._trail.lost() if a.sent < self._goodbye_sent)
+        if verdict is Verdict.COMPLETED and not told and any(sent >= self._trail.received for sent in lost):
             doubt = "an unanswered request before our Disconnect may have told of another end"
             return finding._replace(verdict=Verdict.DROPPED_UNPROVEN, why=doubt)
         self.record.goodbye_confirmed = told or verdict is not Verdict.COMPLETED

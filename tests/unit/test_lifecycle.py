@@ -142,6 +142,16 @@ def test_disconnect_that_does_not_end_the_chat_is_not_completed():
     assert record.why == "Disconnect was never confirmed"
 
 
+@pytest.mark.parametrize(("stop_at", "verdict"), [(float("inf"), "dropped_unproven"), (0.02, "cut_off")])
+def test_a_goodbye_without_a_transcript_after_a_lost_answer_shows_no_end_of_ours(stop_at, verdict):
+    script = replace(QUIET, chat_length=Distribution("fixed", 0.02))
+    server = Server([opened(), Reply(Outcome.TIMEOUT, False), Reply(ENDED, True)], script, stop_at=stop_at)
+    record = server.run()
+    assert [operation for _, operation, _ in server.asked] == ["RequestChat", "GetMessages", "Disconnect"]
+    assert record.verdict == verdict
+    assert record.goodbye_confirmed is (verdict == "cut_off")
+
+
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_cut_is_booked_once(in_flight):
     server = Server([opened()])
