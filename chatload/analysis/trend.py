@@ -33,6 +33,8 @@ from scipy.stats import rankdata
 #: A stretch between jumps has at least so many blocks, and a series at most so many jumps.
 _LEAST, _MOST_JUMPS = 3, 6
 _PERMUTATIONS = 1999
+#: What is so many times as far off as half of the blocks are counts as no farther.
+_FAR = 5.0
 #: Ranks that are all alike leave less than this when a line is taken away.
 _NOTHING = 1e-9
 #: What is fitted before neighbours are compared: a level, a line and a bend.
@@ -118,9 +120,10 @@ def _residuals(times: _Array, values: _Array, cuts: list[int], slope: float) -> 
 def _inflation(residuals: _Array) -> float:
     """By how much resemblance between neighbours multiplies the variance of a rank statistic; from 1 on."""
     n = len(residuals)
-    # A slow change need not be a line; what bends it is no resemblance of the noise.
-    bend = np.polynomial.Polynomial.fit(np.arange(n), residuals, 2)(np.arange(n))
-    ranks = rankdata(residuals - bend)
+    # A slow change need not be a line; what bends it is no resemblance of the noise, and one block bends nothing.
+    tamed = _tamed(residuals)
+    bend = np.polynomial.Polynomial.fit(np.arange(n), tamed, 2)(np.arange(n))
+    ranks = rankdata(tamed - bend)
     ranks = ranks - ranks.mean()
     total = float(ranks @ ranks)
     if total <= 0:
@@ -133,6 +136,12 @@ def _inflation(residuals: _Array) -> float:
             break
         added += (n - lag) * (n - lag - 1) * (n - lag - 2) * correlation
     return 1.0 + 2.0 * added / (n * (n - 1) * (n - 2))
+
+
+def _tamed(residuals: _Array) -> _Array:
+    """Residuals of which none is too far off; their ranks where most are nothing."""
+    spread = float(np.median(np.abs(residuals)))
+    return np.clip(residuals, -_FAR * spread, _FAR * spread) if spread > 0 else rankdata(residuals)
 
 
 def _next_cut(times: _Array, values: _Array, cuts: list[int], level: float) -> int | None:

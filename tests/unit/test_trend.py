@@ -64,6 +64,14 @@ def test_a_jump_is_found_at_its_place_and_is_no_slope():
     assert not trend.sure
 
 
+@pytest.mark.parametrize("index", [7, 15])
+def test_one_block_that_is_off_by_anything_hides_no_leak(index):
+    values = np.random.default_rng(4).standard_normal(20) + 0.5 * TIMES
+    for outage in (0.0, 1e3, 1e9):
+        trend = find_trend(TIMES, values + np.where(index == TIMES, outage, 0.0), 0.998, 0.002)
+        assert trend.low > 0 and trend.slope == pytest.approx(0.5, abs=0.1), outage
+
+
 def test_a_leak_that_a_restart_resets_is_still_a_leak():
     values = 0.3 * noise() + 1.0 * (TIMES % 11)
     trend = find_trend(TIMES, values, 0.99, 0.005)
