@@ -12,18 +12,23 @@ anything. Where the level jumps (a restart, a failover), only pairs between two 
 up, as do the seasons of R. M. Hirsch and J. R. Slack (1984): so that a leak that a restart resets is still a
 leak. (Resets that come again and again may hide each other: each jump is sought by itself.)
 
-A jump is sought where it explains most of what slope and levels leave, in ranks: the greatest of the
-statistics of all places (D. W. K. Andrews, "Tests for parameter instability and structural change with
-unknown change point", 1993), divided by the same correction, against its distribution over permutations of
-what is left (D. Freedman and D. Lane, "A nonstochastic interpretation of reported significance levels",
-1983): that all places are tried is so paid for. Then the stretches are searched again.
+A jump is sought where it explains most of what slope and levels leave: the greatest of the statistics of all
+places (D. W. K. Andrews, "Tests for parameter instability and structural change with unknown change point",
+1993), its ratio of variances divided by the same correction, against its distribution over permutations of what
+is left (D. Freedman and D. Lane, "A nonstochastic interpretation of reported significance levels", 1983): that
+all places are tried is so paid for. What is far off is drawn in before, so that one block does not outweigh all.
+Where no jump is found, a jump there and back (a failover that is undone) is sought alike, each of the two
+questions having half of the chance. Then the stretches are searched again. A permutation knows no more than the
+number of blocks: a jump among the first or last three of twenty, and a stay of less than about five blocks, is
+not told from chance.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -32,10 +37,12 @@ from scipy.stats import rankdata
 
 #: A stretch between jumps has at least so many blocks, and a series at most so many jumps.
 _LEAST, _MOST_JUMPS = 3, 6
-_PERMUTATIONS = 1999
+#: A level is told by so many permutations for each 1/level, so that one or the other may do as well by chance; drawn
+#: so many at a time, and at most so many.
+_FOR_A_LEVEL, _AT_ONCE, _MOST_PERMUTATIONS = 5, 250, 200_000
 #: What is so many times as far off as half of the blocks are counts as no farther.
 _FAR = 5.0
-#: Ranks that are all alike leave less than this when a line is taken away.
+#: Values that are all alike leave less than this when a line is taken away, and shares that are alike differ by less.
 _NOTHING = 1e-9
 #: What is fitted before neighbours are compared: a level, a line and a bend.
 _FITTED = 3
@@ -78,10 +85,10 @@ def find_trend(times: _Array, values: _Array, confidence: float, jump_level: flo
         raise ValueError(f"{len(values)} blocks are too few")
     cuts: list[int] = []
     while len(cuts) < _MOST_JUMPS:
-        cut = _next_cut(times, values, cuts, jump_level)
-        if cut is None:
+        more = _next_cuts(times, values, cuts, jump_level)
+        if not more:
             break
-        cuts = sorted([*cuts, cut])
+        cuts = sorted([*cuts, *more])
     slope, low, high = _slope(times, values, cuts, confidence)
     levels = [float(np.median(part)) for part in np.split(values - slope * times, cuts)]
     jumps = tuple(Jump(cut, after - before) for cut, before, after in zip(cuts, levels, levels[1:], strict=False))
@@ -138,35 +145,59 @@ def _inflation(residuals: _Array) -> float:
     return 1.0 + 2.0 * added / (n * (n - 1) * (n - 2))
 
 
+def _next_cuts(times: _Array, values: _Array, cuts: list[int], level: float) -> tuple[int, ...]:
+    """The next jump, as the index of its first block, or the next two, there and back; none where there is none."""
+    n = len(values)
+    edges = [0, *cuts, n]
+    slope = float(np.median(_pairs(times, values, cuts)[0]))
+    scores = _tamed(_residuals(times, values, cuts, slope))
+    # A bend is no jump either.
+    known = np.column_stack([*(_steps(n, edges[:-1])), times, times**2])
+    basis = np.linalg.qr(known)[0]
+    for places in _places(edges):
+        if not places:
+            continue
+        steps = np.array([_steps(n, list(place)).T @ (1.0, -1.0)[: len(place)] for place in places])
+        steps -= (steps @ basis) @ basis.T
+        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+        seen = _fits(basis, steps, scores[None, :])[0]
+        best, part = places[int(np.argmax(seen))], float(seen.max())
+        after = sorted([*cuts, *best])
+        left = _residuals(times, values, after, float(np.median(_pairs(times, values, after)[0])))
+        # Of the two parts' ratio, as far as it is resemblance that widens it.
+        if _rare(basis, steps, scores, part / (part + _inflation(left) * (1 - part)) if part else 0.0, level / 2):
+            return best
+    return ()
+
+
+def _places(edges: list[int]) -> Iterator[list[tuple[int, ...]]]:
+    """Where stretches between these edges may jump; and where they may jump and jump back."""
+    stretches = [range(a + _LEAST, b - _LEAST + 1) for a, b in itertools.pairwise(edges)]
+    yield [(k,) for inside in stretches for k in inside]
+    yield [(a, b) for inside in stretches for a, b in itertools.combinations(inside, 2) if b - a >= _LEAST]
+
+
 def _tamed(residuals: _Array) -> _Array:
     """Residuals of which none is too far off; their ranks where most are nothing."""
     spread = float(np.median(np.abs(residuals)))
     return np.clip(residuals, -_FAR * spread, _FAR * spread) if spread > 0 else rankdata(residuals)
 
 
-def _next_cut(times: _Array, values: _Array, cuts: list[int], level: float) -> int | None:
-    """The next jump, as the index of its first block; None where there is none more."""
-    n = len(values)
-    edges = [0, *cuts, n]
-    places = [k for a, b in itertools.pairwise(edges) for k in range(a + _LEAST, b - _LEAST + 1)]
-    if not places:
-        return None
-    slope = float(np.median(_pairs(times, values, cuts)[0]))
-    # A bend is no jump either.
-    known = np.column_stack([*(_steps(n, edges[:-1])), times, times**2])
-    basis = np.linalg.qr(known)[0]
-    steps = _steps(n, places)
-    steps = np.array([step - basis @ (basis.T @ step) for step in steps])
-    steps /= np.linalg.norm(steps, axis=1, keepdims=True)
-    scores = rankdata(_residuals(times, values, cuts, slope))
-    seen = _fits(basis, steps, scores[None, :])[0]
-    best = places[int(np.argmax(seen))]
-    chance = np.random.default_rng(n).permuted(np.tile(scores, (_PERMUTATIONS, 1)), axis=1)
-    by_chance = _fits(basis, steps, chance).max(axis=1)
-    after = sorted([*cuts, best])
-    left = _residuals(times, values, after, float(np.median(_pairs(times, values, after)[0])))
-    likely = (1 + int(np.sum(by_chance >= seen.max() / _inflation(left)))) / (1 + _PERMUTATIONS)
-    return best if likely <= level else None
+def _rare(basis: _Array, steps: _Array, scores: _Array, least: float, level: float) -> bool:
+    """Whether scores in any order fit a step so well with a probability of at most `level`.
+
+    Told by permutations, of which a small level takes many: fewer than 1 / level could never tell it. They end where
+    too many have fitted as well for the rest to matter.
+    """
+    count = min(ceil(_FOR_A_LEVEL / level), _MOST_PERMUTATIONS)
+    random = np.random.default_rng(len(scores))
+    as_good, least = 1, least * (1 - _NOTHING)
+    for drawn in range(0, count, _AT_ONCE):
+        orders = random.permuted(np.tile(scores, (min(_AT_ONCE, count - drawn), 1)), axis=1)
+        as_good += int(np.sum(_fits(basis, steps, orders).max(axis=1) >= least))
+        if as_good > level * (1 + count):
+            return False
+    return True
 
 
 def _steps(n: int, starts: list[int]) -> _Array:

@@ -167,6 +167,17 @@ def test_the_command_reads_a_run_that_still_goes_on(run, capsys):
     assert "no drift in" in capsys.readouterr().out
 
 
+def test_a_failover_and_its_end_are_marked(run, capsys):
+    assert drift_command(run(windows(latency=lambda h: 0.2 if 2.5 < h < 4.5 else 0.1))) == 0
+    said = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
+    assert re.search(r"p95 jumps by \+\S+ ms at about .*p95 jumps by -\S+ ms at about ", said) and "grows" not in said
+
+
+def test_a_jump_is_marked_while_the_run_goes_on(run, capsys):
+    assert drift_command(run(windows(latency=lambda h: 0.2 if h > 3 else 0.1), finish=False)) == 0
+    assert "GetMessages.latency.p95 jumps by +" in capsys.readouterr().out
+
+
 def test_of_a_short_run_the_command_says_why_not(run, capsys):
     assert drift_command(run(windows(0.1))) == 0
     assert capsys.readouterr().out.startswith("nothing can be said of drift: it was never under a steady load")

@@ -64,6 +64,27 @@ def test_a_jump_is_found_at_its_place_and_is_no_slope():
     assert not trend.sure
 
 
+@pytest.mark.parametrize("level", [2e-3, 2e-4, 3e-5])
+def test_a_clear_jump_is_found_at_the_small_levels_of_a_run_that_goes_on_and_of_many_processes(level):
+    found = [find_trend(TIMES, noise() + np.where(TIMES >= 9, 20.0, 0.0), 1 - level, level) for _ in range(5)]
+    assert [[jump.index for jump in trend.jumps] for trend in found] == [[9]] * 5
+
+
+@pytest.mark.parametrize("index", [4, 7, 16])
+def test_a_jump_near_an_end_is_found_as_well(index):
+    values = np.random.default_rng(index).standard_normal(20) + np.where(index <= TIMES, 12.0, 0.0)
+    (jump,) = find_trend(TIMES, values, 0.998, 0.002).jumps
+    assert jump.index == index
+
+
+def test_a_jump_there_and_back_is_two_and_no_slope():
+    values = np.random.default_rng(3).standard_normal(20) + np.where((TIMES >= 6) & (TIMES < 13), 10.0, 0.0)
+    trend = find_trend(TIMES, values, 0.998, 0.002)
+    there, back = trend.jumps
+    assert (there.index, back.index) == (6, 13) and not trend.sure
+    assert there.size == pytest.approx(10.0, abs=1.5) and back.size == pytest.approx(-10.0, abs=1.5)
+
+
 @pytest.mark.parametrize("index", [7, 15])
 def test_one_block_that_is_off_by_anything_hides_no_leak(index):
     values = np.random.default_rng(4).standard_normal(20) + 0.5 * TIMES
