@@ -90,7 +90,8 @@ def _sentences(row: Row) -> Iterator[str]:
         gone = row["gone_in_h"]
         if gone is not None:
             most = "never" if gone[2] is None else _hours(gone[2])
-            said += f": at this rate the margin is gone in {_hours(gone[1])} ({_hours(gone[0])} to {most})"
+            rate = f"at this rate the margin is gone in {_hours(gone[1])} ({_hours(gone[0])} to {most})"
+            said += f": {rate}" if gone[1] else ": the margin is gone"
         yield said
     for at, size in row["jumps"]:
         when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -121,4 +122,6 @@ def _signed(row: Row, value: float | None) -> str:
 
 
 def _hours(hours: float) -> str:
+    if hours < 10:
+        return words.duration(3600 * hours)
     return f"{hours:.0f} hours" if hours < 100 else f"{hours / 24:.0f} days"

@@ -102,6 +102,19 @@ def test_the_margins_end_is_told_from_where_the_run_ends():
     assert least <= likely <= most and likely == pytest.approx(25, abs=2)
 
 
+def said_of_the_margin(gap_s):
+    (said,) = sentences(drift(windows(10.0, gap_s=gap_s)).to_dict())
+    return said
+
+
+def test_a_margin_that_is_nearly_gone_has_its_time_in_minutes_and_one_that_is_gone_none():
+    assert re.search(r"is gone in 2\d hours \(2\d hours to 2\d hours\)", said_of_the_margin(lambda h: 10 + h))
+    # After 10 h 44.6 s are used: 0.4 s are left, a second an hour.
+    assert re.search(r"is gone in [2-4]\d min \d+ s \([2-4]\d min", said_of_the_margin(lambda h: 34.6 + h))
+    assert said_of_the_margin(lambda h: 40 + h).endswith("): the margin is gone")
+    assert said_of_the_margin(lambda h: 40 - h).startswith("margin.p1 grows by")
+
+
 def test_fewer_drops_are_a_drift_but_not_for_the_worse():
     row = named(drift(windows(dropped=lambda h: max(0, int(10 - 1.6 * h)))), "dropped.rate")
     assert row.drifts and not row.worse
