@@ -2,9 +2,10 @@
 
 Method. The steady part of the run (from when its load is there until it is taken away, without the first
 tenth, the warm-up) is cut into BLOCKS blocks of equal time, each into CELLS cells. A metric's value in a
-cell comes from the merged histograms and counts of its windows, a block's is the median of its cells; on
-these `chatload.analysis.trend` finds slopes and jumps. The family's chance of a false alarm, FALSE_ALARM, is
-shared among all metrics, the memory of all processes having one share, and again between slopes and jumps.
+cell comes from the merged histograms and counts of its windows, a block's is the median of its cells (a
+rate's is that of all its chats: of what is rare most cells have none); on these `chatload.analysis.trend`
+finds slopes and jumps. The family's chance of a false alarm, FALSE_ALARM, is shared among all metrics, the
+memory of all processes having one share, and again between slopes and jumps.
 
 Looking at a run while it goes on is looking often: the looks at a run that has not ended share the half of
 that chance, the k-th doubling of its length having 1/(k(k+1)) of it, so that all together never spend
@@ -57,7 +58,8 @@ class Metric:
     """One thing that may drift. unit: "s", "%" or "MB"; worse: the sign of a change for the worse.
 
     matters: part of the level; floor: in its unit; a change below either over the steady part is not
-    worth a word. share: its part of what one metric may take of the family's chance of a false alarm.
+    worth a word. share: its part of what one metric may take of the family's chance of a false alarm. rate: whether
+    it is a share of the chats that ended.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Metric:
     floor: float
     value: Callable[[Cell], float | None]
     share: float = 1.0
+    rate: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,8 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric
         Metric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _latency("GetMessages", 0.5)),
         Metric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _latency("GetMessages", 0.95)),
         Metric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, _latency("RequestChat", 0.95)),
-        Metric("dropped.rate", "%", 1, 0.10, 0.001, _share(*_DROPPED)),
-        Metric("refused.rate", "%", 1, 0.10, 0.001, _share(Verdict.REFUSED)),
+        Metric("dropped.rate", "%", 1, 0.10, 0.001, _share(*_DROPPED), rate=True),
+        Metric("refused.rate", "%", 1, 0.10, 0.001, _share(Verdict.REFUSED), rate=True),
         Metric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
         Metric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
         *(
@@ -260,12 +263,22 @@ def _blocks(cells: list[Cell | None], metric: Metric) -> tuple[np.ndarray[Any, A
     """Times (seconds since the start of the steady part) and values of the blocks that have any."""
     times, values = [], []
     for first in range(0, len(cells), CELLS):
-        seen = [(cell.at, metric.value(cell)) for cell in cells[first : first + CELLS] if cell is not None]
-        known = [(at, value) for at, value in seen if value is not None]
+        block = [cell for cell in cells[first : first + CELLS] if cell is not None]
+        if metric.rate and block:
+            block = [_together(block)]
+        known = [(cell.at, value) for cell in block if (value := metric.value(cell)) is not None]
         if known:
             times.append(float(np.mean([at for at, _ in known])))
             values.append(float(np.median([value for _, value in known])))
     return np.array(times), np.array(values)
+
+
+def _together(cells: list[Cell]) -> Cell:
+    """One cell of these, as far as verdicts go."""
+    books = Books()
+    for cell in cells:
+        books.verdicts.update(cell.books.verdicts)
+    return Cell(sum(cell.at for cell in cells) / len(cells), books, {})
 
 
 def _claimed(

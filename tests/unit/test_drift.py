@@ -120,6 +120,17 @@ def test_fewer_drops_are_a_drift_but_not_for_the_worse():
     assert row.drifts and not row.worse
 
 
+def test_rare_drops_that_become_more_are_seen_though_most_cells_have_none():
+    def so_far(minute):
+        return int(0.02 * minute + 0.0003 * minute**2)
+
+    found = drift(windows(dropped=lambda h: so_far(round(60 * h) + 1) - so_far(round(60 * h))))
+    row = named(found, "dropped.rate")
+    # Of 50 chats a minute 0.02 are dropped at first, and 0.0006 more each minute: 0.083 % after 36 minutes of warm-up.
+    assert row.drifts and row.worse and row.level == pytest.approx(0.00083, abs=0.0007) and row.level > 0
+    assert row.low < 0.00072 < row.high and row.slope == pytest.approx(0.00072, rel=0.2)
+
+
 def test_ramp_goodbye_and_warm_up_are_left_out():
     rows = windows(4.0)
     for i in range(30):
