@@ -12,6 +12,8 @@ from chatload.swarm.wire import Handover
 
 #: A worker hands its facts over every second; one not heard of for so long (seconds) has fallen silent.
 SILENT_S = 5.0
+#: Whoever is to find that out asks every second; one who has not for so long (seconds) stood still itself.
+_ASKED_S = 2.0
 
 
 class Crew:
@@ -27,6 +29,7 @@ class Crew:
         self._total: Books | None = None
         self._heard: dict[str, float] = {}
         self._silent: set[str] = set()
+        self._asked: float | None = None
 
     def __len__(self) -> int:
         return len(self._handed)
@@ -47,7 +50,12 @@ class Crew:
         return was_silent
 
     def fell_silent(self, now: float) -> list[str]:
-        """Who has fallen silent since this was asked last."""
+        """Who has fallen silent since this was asked last. Time in which the master stood still itself proves nothing:
+        what workers sent meanwhile is still to be read."""
+        stood_still = max(0.0, now - self._asked - _ASKED_S) if self._asked is not None else 0.0
+        self._asked = now
+        if stood_still:
+            self._heard = {worker: min(now, heard + stood_still) for worker, heard in self._heard.items()}
         found = [
             worker
             for worker, heard in self._heard.items()
