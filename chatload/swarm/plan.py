@@ -66,7 +66,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     if options.persona == "widget":
         dialect = dialect.with_trailing_slash("RequestChat")
     settings = _settings(options, dialect)
-    rules = read_rules().lowered(number(options, "max_sessions"), number(options, "max_requests_per_s"))
+    rules = rules_of(options)
     endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
@@ -90,6 +90,11 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         owner_agrees=endpoint.admits is anywhere,
         keep_windows_s=_keep_windows(options),
     )
+
+
+def rules_of(options: Namespace) -> Rules:
+    """What holds for a run with these options; raises UsageError, FileError."""
+    return read_rules().lowered(number(options, "max_sessions"), number(options, "max_requests_per_s"))
 
 
 def _settings(options: Namespace, dialect: Dialect) -> SessionSettings:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from chatload.swarm.locust_options import remember_defaults
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login
 from chatload.swarm.machine import refuse_beyond_limits
-from chatload.swarm.plan import Plan, make_plan, preflight
+from chatload.swarm.plan import Plan, make_plan, preflight, rules_of
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
@@ -154,7 +155,10 @@ class Run:
         """Locust's own start, also for changing the number of users of a run, that never starts more than may be."""
 
         def start_at_most(user_count: int, spawn_rate: float, *more: Any, **named: Any) -> None:
-            most = None if self.plan is None else self.plan.rules.max_sessions
+            # Not the plan's: before the first start, which may be a load shape's, there is none.
+            most = None
+            with suppress(ChatloadError):
+                most = rules_of(self.environment.parsed_options).max_sessions
             if most is not None and user_count > most:
                 log.warning("chatload: %d users asked for, %d is the ceiling on sessions", user_count, most)
                 user_count = most

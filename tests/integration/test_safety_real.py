@@ -205,3 +205,28 @@ def test_workers_take_the_masters_word(tmp_path):
         )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     assert summary_of(tmp_path / "run")["sessions"]["started"] >= 4
+
+
+SHAPE = """
+from locust import LoadTestShape
+from chatload.swarm.user import ChatUser
+
+class Customer(ChatUser):
+    pass
+
+class Shape(LoadTestShape):
+    def tick(self):
+        return (30, 30) if self.get_run_time() < 6 else None
+"""
+
+
+def test_a_load_shape_never_starts_more_sessions_than_may_be(tmp_path):
+    locustfile = tmp_path / "shape.py"
+    locustfile.write_text(SHAPE)
+    with simulator(*TIMEOUT) as host:
+        run = locust(
+            host, tmp_path / "run", *TIMEOUT, "--chat-length", "60", "--max-sessions", "5", locustfile=locustfile
+        )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "30 users asked for, 5 is the ceiling on sessions" in run.stderr
+    assert summary_of(tmp_path / "run")["sessions"]["started"] == 5
