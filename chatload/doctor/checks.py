@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, Final, Literal
@@ -259,10 +259,22 @@ def _host(host: HostFacts) -> Iterator[Row]:
         )
 
 
+#: What OpenSSL says (a part of it) -> what mends that. Not to verify is no answer to what is not about trust.
+_TLS_CHANGES: Mapping[str, str] = {
+    "has expired": "renew the server's certificate; this machine's date, if it is wrong",
+    "not yet valid": "this machine's date, if it is wrong; else the server's certificate",
+    "is not valid for": "--host by the name that the certificate is for",
+    "WRONG_VERSION_NUMBER": "no TLS is spoken at this port: --host http://..., or its https port",
+    "timed out": "check the port in --host, and what stands before the server: nobody answers there",
+}
+_TLS_CHANGE = "--ca-file FILE with its authority; --client-cert FILE if it asks for one; --insecure for one run"
+
+
 def _tls(host: HostFacts) -> Iterator[Row]:
     if host.tls_s is None:
-        change = "--ca-file FILE with its authority; --client-cert FILE if it asks for one; --insecure for one run"
-        yield Row("TLS", "bad", host.trouble or "TLS failed", change)
+        trouble = host.trouble or "TLS failed"
+        change = next((change for part, change in _TLS_CHANGES.items() if part in trouble), _TLS_CHANGE)
+        yield Row("TLS", "bad", trouble, change)
         return
     said = "" if host.verified else ", certificate NOT verified (--insecure)"
     state: State = "ok" if host.verified else "warn"

@@ -116,6 +116,25 @@ def test_the_way_to_a_host(facts, name, state):
     assert bool(found[name].change) == (state != "ok")
 
 
+@pytest.mark.parametrize(
+    ("trouble", "change"),
+    [
+        ("self-signed certificate", "--ca-file"),
+        ("unable to get local issuer certificate", "--ca-file"),
+        ("certificate has expired", "renew"),
+        ("certificate is not yet valid", "date"),
+        ("Hostname mismatch, certificate is not valid for 'h'.", "--host"),
+        ("IP address mismatch, certificate is not valid for '10.0.0.1'.", "--host"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", "http://"),
+        ("_ssl.c:989: The handshake operation timed out", "port"),
+    ],
+)
+def test_what_mends_tls_is_said_by_what_is_wrong_with_it(trouble, change):
+    (*_, row) = check_host(HostFacts(**{**vars(HOST), "tls": True, "trouble": f"TLS failed: {trouble}"}))
+    assert row.name == "TLS" and change in row.change
+    assert ("--insecure" in row.change) == (change == "--ca-file")
+
+
 def test_nothing_is_sent_to_a_host_that_the_guard_refuses(monkeypatch):
     monkeypatch.setattr(reach, "resolve", lambda name: ["203.0.113.5"])
     monkeypatch.setattr(reach.socket, "create_connection", lambda *_: pytest.fail("it was connected to"))
