@@ -6,15 +6,17 @@ import csv
 import http.client
 import json
 import math
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 from chatload.errors import FileError, UsageError
+from chatload.protocol.secret import without_login
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
 END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early")
@@ -62,12 +64,14 @@ class Columns:
 def read(source: str, columns: Columns | None = None) -> Iterator[LedgerRow]:
     """The rows of a ledger: an http(s) URL or a file of NDJSON, or a .csv file with a header line.
 
-    A URL without a path means a simulator, and its /simulator/ledger is read. Raises FileError
-    (one line, with the line number) where the ledger cannot be read or says something unexpected.
+    A URL without a path means a simulator, and its /simulator/ledger is read; a user and password in it are sent to
+    that host only, and in no error. Raises FileError (one line, with the line number) where the ledger cannot be read
+    or says something unexpected.
     """
     columns = columns or Columns()
     if source.startswith(("http://", "https://")):
-        return _rows(source, _json_lines(source, _from_url(source)), columns)
+        shown = without_login(source)
+        return _rows(shown, _json_lines(shown, _from_url(source, shown)), columns)
     if source.lower().endswith(".csv"):
         return _rows(source, _csv_lines(source, columns), columns)
     return _rows(source, _json_lines(source, _from_file(source)), columns)
@@ -83,20 +87,25 @@ def _from_file(source: str) -> Iterator[str]:
         raise FileError(source, "", f"cannot be read ({error.strerror or error})") from None
 
 
-def _from_url(source: str) -> Iterator[str]:
+def _from_url(source: str, shown: str) -> Iterator[str]:
     try:
-        parts = urlsplit(source)
+        parts = urlsplit(shown)
         if parts.path in ("", "/"):
             parts = parts._replace(path="/simulator/ledger")
         opener = build_opener(ProxyHandler({})) if _is_loopback(parts.hostname or "") else build_opener()
-        with opener.open(urlunsplit(parts), timeout=_TIMEOUT_S) as answer:
+        request = Request(urlunsplit(parts))
+        if shown != source:
+            login = unquote_to_bytes(source.partition("://")[2].rpartition("@")[0])
+            # Not with a redirect, which may lead to another's host.
+            request.add_unredirected_header("Authorization", f"Basic {b64encode(login).decode()}")
+        with opener.open(request, timeout=_TIMEOUT_S) as answer:
             for line in answer:
                 yield line.decode("utf-8")
     except UnicodeDecodeError:
-        raise FileError(source, "", "not UTF-8 text") from None
+        raise FileError(shown, "", "not UTF-8 text") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise FileError(source, "", f"cannot be read ({str(reason) or type(error).__name__})") from None
+        raise FileError(shown, "", f"cannot be read ({str(reason) or type(error).__name__})") from None
 
 
 def _is_loopback(host: str) -> bool:

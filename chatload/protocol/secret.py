@@ -30,3 +30,9 @@ class Secret:
 def revealed(value: str | Secret) -> str:
     """The text, secret or not."""
     return value.reveal() if isinstance(value, Secret) else value
+
+
+def without_login(url: str) -> str:
+    """The URL without its user and password; of one that is no good URL, without all that may be one."""
+    scheme, there, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if there else url.rpartition("@")[2]

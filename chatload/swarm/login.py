@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatload.protocol.secret import Secret
+from chatload.protocol.secret import Secret, without_login
 
 if TYPE_CHECKING:
     from locust.env import Environment
-
-
-def without_login(url: str) -> str:
-    """The URL without its user and password; of one that is no good URL, without all that may be one."""
-    scheme, there, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if there else url.rpartition("@")[2]
 
 
 class _Discreet:

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from chatload.errors import UsageError
+from chatload.protocol.secret import without_login
 from chatload.rules import Rules
 from chatload.session.books import Books
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
 from chatload.session.settings import SessionSettings
 from chatload.swarm.ceiling import Ceiling, planned_rate, refuse_above
-from chatload.swarm.login import hide_login, host_with_login, without_login
+from chatload.swarm.login import hide_login, host_with_login
 
 SCRIPT = CustomerScript(
     chat_length=Distribution("fixed", 60.0),

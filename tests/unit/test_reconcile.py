@@ -210,6 +210,7 @@ def test_wrong_mappings() -> None:
 class _Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         known = self.path in ("/simulator/ledger", "/own/ledger?x=1")
+        known |= self.path == "/guarded" and self.headers["Authorization"] == "Basic dXNlcjp3QHJk"
         self.send_response(200 if known else 404)
         self.end_headers()
         self.wfile.write(json.dumps({"chat_id": self.path, "end_reason": "agent"}).encode() + b"\n")
@@ -238,3 +239,12 @@ def test_a_url(server: str) -> None:
         assert [row.chat_id for row in read(server + url)] == [path]
     with pytest.raises(UsageError, match="cannot be read"):
         list(read(server + "/other"))
+
+
+def test_the_login_in_a_url_is_used_and_never_shown(server: str) -> None:
+    with_login = server.replace("://", "://user:w%40rd@")
+    assert [row.chat_id for row in read(f"{with_login}/guarded")] == ["/guarded"]
+    for url in (f"{with_login}/other", "http://user:w%40rd@127.0.0.1:1/x", "http://user:w%40rd@127.0.0.1:bad/x"):
+        with pytest.raises(UsageError, match="cannot be read") as caught:
+            list(read(url))
+        assert "w%40rd" not in str(caught.value) and "w@rd" not in str(caught.value)
