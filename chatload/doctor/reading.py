@@ -9,7 +9,7 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ SAMPLE_S = 0.5
 #: Where Locust listens unless told otherwise: its web UI, its master.
 _PORTS = (8089, 5557)
 _TIME_ERROR = 5
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 Value = TypeVar("Value")
 
 
@@ -89,13 +90,13 @@ def _or_none(read: Callable[[], Value]) -> Value | None:
     return None
 
 
-def _text(path: str) -> str:
+def _text(path: str | Path) -> str:
     with suppress(OSError):
         return Path(path).read_text(encoding="ascii", errors="replace")
     return ""
 
 
-def _number(path: str) -> int | None:
+def _number(path: str | Path) -> int | None:
     return _or_none(lambda: int(_text(path)))
 
 
@@ -127,12 +128,27 @@ def _time_wait() -> int:
 
 
 def _cores() -> float:
-    """Cores that this process may use: its affinity, and its control group's quota."""
+    """Cores that this process may use: its affinity, and the least quota of its control groups."""
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    quota, _, period = _text("/sys/fs/cgroup/cpu.max").partition(" ")
-    if quota.isdigit() and period.strip().isdigit():
-        cores = min(cores, int(quota) / int(period))
+    for folder in _control_groups("cpu"):
+        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        if not quota:
+            quota, period = (_text(folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+        if quota.isdigit() and period.strip().isdigit():
+            cores = min(cores, int(quota) / int(period))
     return round(cores, 2)
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """The folder of this process's control group, and those of all above it, for each of them limits it; of version 2
+    (whose line in the list names no controller) and of version 1. In a container the last is all there is."""
+    for line in _text(_OWN_GROUPS).splitlines():
+        _, names, path = line.split(":", 2)
+        if names and controller not in names.split(","):
+            continue
+        root = _GROUPS / controller if names else _GROUPS
+        folder = root / path.strip("/")
+        yield from (group for group in (folder, *folder.parents) if group.is_relative_to(root))
 
 
 def _cpu_times() -> Any:
@@ -167,9 +183,11 @@ def _synchronised() -> bool | None:
 def _memory() -> int | None:
     """Bytes that can be had without swapping; less where a control group says so."""
     available = _or_none(lambda: int(psutil.virtual_memory().available))
-    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
-    if available is not None and limit is not None and used is not None:
-        available = min(available, max(0, limit - used))
+    names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    for folder in _control_groups("memory"):
+        for limit, used in ((_number(folder / most), _number(folder / now)) for most, now in names):
+            if available is not None and limit is not None and used is not None:
+                available = min(available, max(0, limit - used))
     return available
 
 

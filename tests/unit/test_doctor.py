@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.doctor import reach
+from chatload.doctor import reach, reading
 from chatload.doctor.checks import Row, check_host, check_machine, worst
 from chatload.doctor.facts import HostFacts, Machine, Wish
 from chatload.doctor.reading import read_machine
@@ -179,3 +179,28 @@ def test_wrong_usage(arguments, capsys):
 def test_facts_of_this_machine_are_read():
     machine = read_machine(sample_s=0.01)
     assert machine.files_soft and machine.cores >= 0.1 and machine.versions["locust"] and machine.disk_free
+
+
+@pytest.mark.parametrize(
+    ("own", "files"),
+    [
+        ("0::/", {"cpu.max": "25000 100000", "memory.max": "4096", "memory.current": "96"}),
+        ("0::/a/b", {"a/cpu.max": "25000 100000", "a/b/cpu.max": "max 100000", "a/memory.max": "4096",
+                     "a/memory.current": "96"}),
+        ("4:memory:/a\n3:cpu,cpuacct:/a\n0::/",
+         {"cpu/a/cpu.cfs_quota_us": "25000", "cpu/a/cpu.cfs_period_us": "100000", "cpu/cpu.cfs_quota_us": "-1",
+          "memory/a/memory.limit_in_bytes": "4096", "memory/a/memory.usage_in_bytes": "96"}),
+        ("3:cpu:/docker/1\n2:memory:/docker/1",
+         {"cpu/cpu.cfs_quota_us": "25000", "cpu/cpu.cfs_period_us": "100000",
+          "memory/memory.limit_in_bytes": "4096", "memory/memory.usage_in_bytes": "96"}),
+    ],
+    ids=["container", "slice", "version 1", "container of version 1"],
+)  # fmt: skip
+def test_what_control_groups_leave_of_the_machine(own, files, tmp_path, monkeypatch):
+    for name, text in {"own": own, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(reading, "_GROUPS", tmp_path)
+    monkeypatch.setattr(reading, "_OWN_GROUPS", tmp_path / "own")
+    machine = read_machine(sample_s=0.01)
+    assert (machine.cores, machine.memory_available) == (0.25, 4000)
