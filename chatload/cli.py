@@ -129,15 +129,20 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
     from chatload.report.console import render
     from chatload.report.outputs import write_outputs
     from chatload.report.page import write_report
-    from chatload.report.summary import exit_code
+    from chatload.report.summary import exit_code, summarize
     from chatload.store.reader import RunReader
 
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
-        summary = write_outputs(run, gate)
-        written = write_report(reader, summary)
+        try:
+            summary = write_outputs(run, gate)
+            written = write_report(reader, summary)
+        except UsageError:
+            # On a full disk, or from a medium that cannot be written, it can still be read here.
+            render(summarize(reader, gate), sys.stdout, _width())
+            raise
     render(summary, sys.stdout, _width())
     own = _capacity(written.parent)
     click.echo(f"\nreport: {written}")

@@ -60,6 +60,14 @@ def test_report_writes_the_summary_and_exits_by_it(
     assert capsys.readouterr().out.startswith("BOOKS DO NOT BALANCE")
 
 
+def test_a_report_that_cannot_be_written_is_still_printed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "summary.json").mkdir()
+    assert chatload("report", run) == 2
+    out, err = capsys.readouterr()
+    assert "what became of the sessions" in out
+    assert len(err.splitlines()) == 1 and "summary.json: cannot be written" in err
+
+
 def test_reconcile_exits_by_what_contradicts(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = write_ledger(tmp_path / "good", a="disconnected", b="agent")
     assert chatload("reconcile", run, "--ledger", good) == 0
