@@ -22,6 +22,8 @@ class Crew:
     def __init__(self) -> None:
         self.usage: dict[str, Usage] = {}
         self.drained: set[str] = set()
+        #: Who can hold no chats.
+        self.unfit: set[str] = set()
         #: When a session's end, or a worker's, was last heard of.
         self.progressed = 0.0
         self._handed: dict[str, str] = {}

@@ -282,6 +282,9 @@ class Run:
         what = f"worker {msg.node_id} holds no chats: {msg.data}"
         log.error("chatload: %s", what)
         self._note(WORKER_UNFIT, what)
+        self._crew.unfit.add(msg.node_id)
+        if self._crew.unfit.issuperset(self.runner.clients):
+            self._ask_to_stop()
 
     def _count_ended(self, more: int) -> None:
         self._ended += more

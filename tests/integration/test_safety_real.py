@@ -230,3 +230,45 @@ def test_a_load_shape_never_starts_more_sessions_than_may_be(tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr
     assert "30 users asked for, 5 is the ceiling on sessions" in run.stderr
     assert summary_of(tmp_path / "run")["sessions"]["started"] == 5
+
+
+REFUSING = """
+import os
+from pathlib import Path
+from locust import events
+from locust.runners import WorkerRunner
+from chatload.swarm.user import ChatUser
+
+HERE = Path(__file__).parent
+
+@events.init.add_listener
+def _so_many_workers_have_a_locked_file_of_their_own(environment, **_):
+    for number in range(int(os.environ["REFUSING"]) if isinstance(environment.runner, WorkerRunner) else 0):
+        try:
+            (HERE / f"refusing{number}").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        os.environ["CHATLOAD_CONFIG"] = str(HERE / "locked.toml")
+        break
+
+class Customer(ChatUser):
+    pass
+"""
+
+
+@pytest.mark.parametrize("refusing", [1, 2])
+def test_a_worker_that_refuses_its_part_is_told_of_and_the_run_not_called_good(tmp_path, monkeypatch, refusing):
+    (tmp_path / "locked.toml").write_text("max_sessions = 2\nlocked = true\n")
+    locustfile = tmp_path / "refusing.py"
+    locustfile.write_text(REFUSING)
+    monkeypatch.setitem(ENV, "REFUSING", str(refusing))
+    more = ("-u", "4", "-r", "4", "-t", "6s" if refusing == 1 else "90s", "--processes", "2", *ports())
+    with simulator(*TIMEOUT) as host:
+        run = locust(
+            host, tmp_path / "run", *TIMEOUT, "--max-sessions", "4", *more, locustfile=locustfile, timeout=60
+        )  # fmt: skip
+    assert run.returncode == 3, run.stdout + run.stderr
+    summary = summary_of(tmp_path / "run")
+    assert len(summary["invalid_reasons"]) == refusing
+    assert all("holds no chats: --max-sessions 4 is above the 2 that" in why for why in summary["invalid_reasons"])
+    assert (summary["sessions"]["started"] > 0) == (refusing == 1)
