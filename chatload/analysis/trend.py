@@ -180,7 +180,11 @@ def _places(edges: list[int]) -> Iterator[list[tuple[int, ...]]]:
 def _tamed(residuals: _Array) -> _Array:
     """Residuals of which none is too far off; their ranks where most are nothing."""
     spread = float(np.median(np.abs(residuals)))
-    return np.clip(residuals, -_FAR * spread, _FAR * spread) if spread > 0 else rankdata(residuals)
+    if spread > 0:
+        return np.clip(residuals, -_FAR * spread, _FAR * spread)
+    ranks: _Array = rankdata(residuals)
+    # Where all are alike exactly 0: what is left of them by rounding resembles itself.
+    return ranks - float(ranks.mean())
 
 
 def _rare(basis: _Array, steps: _Array, scores: _Array, least: float, level: float) -> bool:

@@ -101,6 +101,12 @@ def test_a_leak_that_a_restart_resets_is_still_a_leak():
     assert trend.low > 0 and trend.slope == pytest.approx(1.0, abs=0.2)
 
 
+def test_a_line_without_any_noise_is_a_slope_and_nothing_else():
+    # A heap that grows by the same step in every block.
+    trend = find_trend(TIMES, 312 + 4 * TIMES, 0.999, 0.002)
+    assert (trend.low, trend.slope, trend.high, trend.jumps) == (4.0, 4.0, 4.0, ())
+
+
 def test_a_constant_series_has_neither():
     trend = find_trend(TIMES, np.full(20, 3.0), 0.99, 0.005)
     assert (trend.slope, trend.jumps, trend.level) == (0.0, (), 3.0) and not trend.sure
