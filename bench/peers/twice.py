@@ -16,7 +16,6 @@ import gevent
 from locust import events
 
 from chatload.session.books import Books
-from chatload.session.effects import Exchange
 from chatload.session.record import SessionRecord
 from chatload.session.timeline import Recent
 from chatload.store.windows import WindowCutter
@@ -28,39 +27,36 @@ SLICE_S, WARM_S = 0.1, 4.0
 
 
 class Again:
-    """Books a request as `Bookkeeping` does, on books of its own. A chat has a record and its last contacts besides;
+    """Books a refresh as `Bookkeeping` does, on books of its own. A chat has a record and its last contacts besides;
     here all have one."""
 
     def __init__(self) -> None:
         self.books, self.record, self.recent = Books(), SessionRecord(), Recent()
 
-    def __call__(self, operation: str, exchange: Exchange) -> None:
-        books, record, sent, received = self.books, self.record, exchange.sent_at, exchange.received_at
-        books.sent[operation] += 1
+    def book(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+        record = self.record
         record.requests += 1
+        self.books.polls_begun += 1
         record.polls += 1
-        _once(books, operation, exchange)
-        self.recent.add(operation, exchange.begun_at, sent, received, exchange.reply.outcome._value_)
-        record.contacts += 1 + exchange.resent
-        lateness = received - exchange.begun_at
-        if lateness > record.lateness_max_s:
-            record.lateness_max_s = lateness
-        books.lateness.add(lateness)
-        books.gap.add(lateness)
+        record.contacts += 1
+        self.recent.refreshed(latency_s, lateness_s, gap_s)
+        if lateness_s > record.lateness_max_s:
+            record.lateness_max_s = lateness_s
+        _once(self.books, latency_s, lateness_s, gap_s)
 
 
-def _nothing(operation: str, exchange: Exchange) -> None:
+def _nothing(latency_s: float, lateness_s: float, gap_s: float) -> None:
     """As Again, without."""
 
 
-_once = Books.request
-_then: Callable[[str, Exchange], None] = _nothing
+_once = Books.refreshed
+_then: Callable[[float, float, float], None] = _nothing
 _stored_s = 0.0
 
 
-def _request(self: Books, operation: str, exchange: Exchange) -> None:
-    _once(self, operation, exchange)
-    _then(operation, exchange)
+def _refreshed(self: Books, latency_s: float, lateness_s: float, gap_s: float) -> None:
+    _once(self, latency_s, lateness_s, gap_s)
+    _then(latency_s, lateness_s, gap_s)
 
 
 def timed(owner: Any, name: str) -> None:
@@ -81,18 +77,18 @@ def timed(owner: Any, name: str) -> None:
 def _watch(environment: Any, path: str) -> None:
     global _then
     again, lot, slices = Again(), random.Random(1), []
-    sent = environment.chatload_run.facts.books.sent
+    books = environment.chatload_run.facts.books
     gevent.sleep(WARM_S)
-    before, stored = (time.process_time(), sent["GetMessages"]), _stored_s
+    before, stored = (time.process_time(), books.sent["GetMessages"]), _stored_s
     began, began_cpu_s = time.monotonic(), before[0]
     try:
         while True:
             pair = [True, False]
             lot.shuffle(pair)
             for twice in pair:
-                _then = again if twice else _nothing
+                _then = again.book if twice else _nothing
                 gevent.sleep(SLICE_S)
-                now = time.process_time(), sent["GetMessages"]
+                now = time.process_time(), books.sent["GetMessages"]
                 slices.append([twice, now[0] - before[0], now[1] - before[1]])
                 before = now
     finally:
@@ -108,7 +104,7 @@ def _init(environment: Any, **_: Any) -> None:
     path = os.environ.get("BENCH_TWICE")
     if not path:
         return
-    Books.request = _request  # type: ignore[method-assign]
+    Books.refreshed = _refreshed  # type: ignore[method-assign]
     # All that is done once a second: the facts handed over, the books copied and cut into windows, and every write,
     # which has a thread of its own.
     for owner, name in ((Facts, "hand_over"), (Books, "copy"), (WindowCutter, "cut"), (recorder, "_attempt")):

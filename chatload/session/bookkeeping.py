@@ -88,12 +88,14 @@ class Bookkeeping:
         """The effect that sends one operation; what it is answered by goes into `_answered`. Its fields are the keys
         and `extra`: the same object for as long as both are."""
         record, settings = self.record, self.settings
-        self._books.sent[operation] += 1
         record.requests += 1
         timeout_s = settings.request_timeout_s
         if operation == "GetMessages":
+            self._books.polls_begun += 1
             record.polls += 1
             timeout_s += settings.long_poll_s
+        else:
+            self._books.begun(operation)
         if extra is not self._extra:
             self._extra, self._merged = extra, {**self._keys, **extra}
         self._sending = send = Send(operation, self._merged, due, timeout_s, content)
@@ -107,29 +109,40 @@ class Bookkeeping:
         if exchange.stopping:
             self._stopping = True
         operation, due, sent, received = send.operation, send.due, exchange.sent_at, exchange.received_at
-        self._books.request(operation, exchange)
-        self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
+        held_s = self.settings.long_poll_s if operation == "GetMessages" else 0.0
         if sent is not None:
             record.contacts += 1 + exchange.resent
-        self._book_time(operation, due, exchange, self.settings.long_poll_s if operation == "GetMessages" else 0.0)
+        trail = None if self._over else self._trail
+        unusual = operation != "GetMessages" or exchange.reply.outcome is not _FINE or held_s or exchange.resent
+        if unusual or trail is None or sent is None:
+            self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
+            self._books.request(operation, exchange)
+            if trail is not None:
+                self._book_time(trail, operation, due, exchange, held_s)
+        else:
+            self._recent.refreshed(due, sent, received)
+            lateness = self._leaving(trail, due, exchange)
+            self._books.refreshed(received - sent, lateness, trail.sure(exchange))
         self._ready = self._now = received
         if operation != "RequestChat":
             self._take(exchange, "position" in send.fields)
         return exchange
 
-    def _book_time(self, operation: str, due: float, exchange: Exchange, held_s: float) -> None:
-        trail, books = self._trail, self._books
-        if trail is None or self._over:
-            return
+    def _leaving(self, trail: Trail, due: float, exchange: Exchange) -> float:
+        """Book the time up to a request's first byte; its lateness (seconds)."""
         lateness = trail.leaving(due, self._ready, exchange)
         if lateness > self.record.lateness_max_s:
             self.record.lateness_max_s = lateness
+        return lateness
+
+    def _book_time(self, trail: Trail, operation: str, due: float, exchange: Exchange, held_s: float) -> None:
+        lateness = self._leaving(trail, due, exchange)
         if operation == "GetMessages":
-            books.lateness.add(lateness)
+            self._books.late(lateness)
         if exchange.resent:
             trail.resent(exchange, held_s)
         if exchange.reply.outcome is _FINE:
-            books.gap.add(trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None))
+            self._books.closed(trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None))
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
@@ -14,6 +16,26 @@ from chatload.session.record import SessionRecord
 
 #: A chat of an open workload that begins more than this (seconds) after its time has a late start.
 LATE_START_S = 0.1
+_POLL, _FINE = "GetMessages", Outcome.FINE.value
+#: So many numbers of usual refreshes are kept back at most: to count them takes half a millisecond.
+_AT_ONCE = 3 * 4000
+Part = TypeVar("Part")
+
+
+class _Counted(Generic[Part]):
+    """A part of the books that usual refreshes add to: those kept back are counted before anybody looks at it."""
+
+    def __set_name__(self, owner: type[Books], name: str) -> None:
+        self._name = "_" + name
+
+    def __get__(self, books: Books, owner: type[Books]) -> Part:
+        books.settle()
+        part: Part = getattr(books, self._name)
+        return part
+
+    def __set__(self, books: Books, part: Part) -> None:
+        books.settle()
+        setattr(books, self._name, part)
 
 
 class Books:
@@ -29,13 +51,23 @@ class Books:
     arrivals: in an open workload, chats that were to begin; start_lateness: of those that did, how long after
     their time, seconds; late_starts: of these, more than LATE_START_S; not_started: those that never did.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
-    leaving): as of now, not a sum over time.
+    leaving): as of now, not a sum over time. polls_begun: GetMessages begun that are not counted in `sent` yet.
+
+    Nearly every request is a usual refresh, so those are kept back and counted thousands at a time (`refreshed`).
     """
 
+    sent = _Counted[Counter[str]]()
+    outcomes = _Counted[dict[str, Counter[str]]]()
+    latency = _Counted[dict[str, Histogram]]()
+    lateness = _Counted[Histogram]()
+    gap = _Counted[Histogram]()
+
     def __init__(self) -> None:
+        self.polls_begun = 0
+        self._kept: list[float] = []
         self.started = 0
-        self.sent: Counter[str] = Counter()
-        self.outcomes: dict[str, Counter[str]] = {}
+        self._sent: Counter[str] = Counter()
+        self._outcomes: dict[str, Counter[str]] = {}
         self.verdicts: Counter[str] = Counter()
         self.blames: Counter[str] = Counter()
         self.suspects = 0
@@ -44,9 +76,9 @@ class Books:
         self.resent = 0
         self.exhausted = 0
         self.states: Counter[str] = Counter()
-        self.latency: dict[str, Histogram] = {}
-        self.lateness = Histogram()
-        self.gap = Histogram()
+        self._latency: dict[str, Histogram] = {}
+        self._lateness = Histogram()
+        self._gap = Histogram()
         self.arrivals = 0
         self.late_starts = 0
         self.not_started = 0
@@ -56,24 +88,57 @@ class Books:
         self.longest_stall_s = 0.0
         self.cpu_saturated = 0
 
+    def begun(self, operation: str) -> None:
+        """Count a request that is begun; of a GetMessages it does to add to `polls_begun`."""
+        self._sent[operation] += 1
+
+    def refreshed(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+        """Count one GetMessages answered 0/false; seconds, the gap's upper bound."""
+        kept = self._kept
+        kept += (latency_s, lateness_s, gap_s)
+        if len(kept) >= _AT_ONCE:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what was kept back."""
+        if self.polls_begun:
+            self._sent[_POLL] += self.polls_begun
+            self.polls_begun = 0
+        if not self._kept:
+            return
+        latencies, latenesses, gaps = np.array(self._kept).reshape(-1, 3).T
+        self._kept = []
+        self._outcomes.setdefault(_POLL, Counter())[_FINE] += len(gaps)
+        self._latency.setdefault(_POLL, Histogram()).extend(latencies)
+        self._lateness.extend(latenesses)
+        self._gap.extend(gaps)
+
     def request(self, operation: str, exchange: Exchange) -> None:
-        """Count the outcome of one request."""
-        by_outcome = self.outcomes.get(operation)
+        """Count the outcome of any other request."""
+        by_outcome = self._outcomes.get(operation)
         if by_outcome is None:
-            by_outcome = self.outcomes[operation] = Counter()
+            by_outcome = self._outcomes[operation] = Counter()
         by_outcome[exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
         if exchange.sent_at is None:
             self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
         elif exchange.answered:
-            latency = self.latency.get(operation)
+            latency = self._latency.get(operation)
             if latency is None:
-                latency = self.latency[operation] = Histogram()
+                latency = self._latency[operation] = Histogram()
             latency.add(exchange.received_at - exchange.sent_at)
+
+    def late(self, lateness_s: float) -> None:
+        """Count how late such a refresh left, seconds."""
+        self._lateness.add(lateness_s)
+
+    def closed(self, gap_s: float) -> None:
+        """Count a gap that such a request closed: its upper bound, seconds."""
+        self._gap.add(gap_s)
 
     def cut(self, operation: str) -> None:
         """Count a request whose answer was not waited for: its connection was closed by us."""
-        self.outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
+        self._outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
 
     def session(self, record: SessionRecord) -> None:
         """Count the verdict of one session."""
@@ -114,9 +179,9 @@ class Books:
     def merge(self, other: Books) -> None:
         """Add another process's books to these."""
         self.started += other.started
-        self.sent.update(other.sent)
+        self._sent.update(other.sent)
         for operation, by_outcome in other.outcomes.items():
-            self.outcomes.setdefault(operation, Counter()).update(by_outcome)
+            self._outcomes.setdefault(operation, Counter()).update(by_outcome)
         self.verdicts.update(other.verdicts)
         self.blames.update(other.blames)
         self.suspects += other.suspects
@@ -126,9 +191,9 @@ class Books:
         self.exhausted += other.exhausted
         self.states.update(other.states)
         for operation, histogram in other.latency.items():
-            self.latency.setdefault(operation, Histogram()).merge(histogram)
-        self.lateness.merge(other.lateness)
-        self.gap.merge(other.gap)
+            self._latency.setdefault(operation, Histogram()).merge(histogram)
+        self._lateness.merge(other.lateness)
+        self._gap.merge(other.gap)
         self.arrivals += other.arrivals
         self.late_starts += other.late_starts
         self.not_started += other.not_started

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isnan, nan
+from struct import Struct
 from typing import Any, NamedTuple
 
+from chatload.protocol.status import Outcome
 from chatload.session.record import Verdict
 
 #: A session remembers its last so many requests.
 CONTACTS = 12
 #: So many timelines are kept of each verdict and blame.
 KEPT = 10
+#: Of one request: due, sent, received.
+_INSTANTS = Struct("=ddd")
+_BYTES, _pack_into = _INSTANTS.size, _INSTANTS.pack_into
+_USUAL = ("GetMessages", Outcome.FINE.value)
 _BAD = frozenset(
     {Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVEN, Verdict.FAILED, Verdict.GAVE_UP}
 )
@@ -30,40 +35,40 @@ class Contact(NamedTuple):
 
 
 class Recent:
-    """A session's last CONTACTS requests, compact: every session there is has one."""
+    """A session's last CONTACTS requests, compact: every session there is has one. Nearly all are a GetMessages
+    answered 0/false, so only of the others the names are kept."""
 
-    __slots__ = ("_count", "_instants", "_names")
+    __slots__ = ("_count", "_instants", "_others")
 
     def __init__(self) -> None:
         self._count = 0
-        self._instants = array("d")
-        self._names: list[str] = []
+        self._instants = bytearray(CONTACTS * _INSTANTS.size)
+        self._others: dict[int, tuple[str, str]] | None = None
+
+    def refreshed(self, due: float, sent: float, received: float) -> None:
+        """A GetMessages was answered 0/false; arguments as of Contact."""
+        place = self._count % CONTACTS
+        self._count += 1
+        _pack_into(self._instants, _BYTES * place, due, sent, received)
+        if self._others:
+            self._others.pop(place, None)
 
     def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
-        """A request has ended; arguments as of Contact."""
-        instants, names, count = self._instants, self._names, self._count
-        self._count = count + 1
-        if sent is None:
-            sent = nan
-        if count < CONTACTS:
-            instants.extend((due, sent, received))
-            names += (operation, outcome)
-            return
-        place = count % CONTACTS
-        instants[3 * place] = due
-        instants[3 * place + 1] = sent
-        instants[3 * place + 2] = received
-        names[2 * place] = operation
-        names[2 * place + 1] = outcome
+        """Any request has ended; arguments as of Contact."""
+        place = self._count % CONTACTS
+        self.refreshed(due, nan if sent is None else sent, received)
+        if (operation, outcome) != _USUAL:
+            if self._others is None:
+                self._others = {}
+            self._others[place] = operation, outcome
 
     def contacts(self) -> list[Contact]:
         """From the earliest on."""
-        instants, names = self._instants, self._names
-        found = []
+        found, others = [], self._others or {}
         for number in range(max(0, self._count - CONTACTS), self._count):
             place = number % CONTACTS
-            due, sent, received = instants[3 * place : 3 * place + 3]
-            operation, outcome = names[2 * place : 2 * place + 2]
+            due, sent, received = _INSTANTS.unpack_from(self._instants, _BYTES * place)
+            operation, outcome = others.get(place, _USUAL)
             found.append(Contact(operation, due, None if isnan(sent) else sent, received, outcome))
         return found
 

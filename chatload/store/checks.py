@@ -124,9 +124,9 @@ def books(text: Any) -> Books:
     data = parsed(text)
     _numbers(data, "")
     try:
-        made = Books.from_dict(data)
-        for name, empty in vars(Books()).items():
-            _like(getattr(made, name), empty, name)
+        made, empty = Books.from_dict(data), Books()
+        for name in empty.to_dict():
+            _like(getattr(made, name), getattr(empty, name), name)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"books: {type(error).__name__}: {error}") from None
     return made

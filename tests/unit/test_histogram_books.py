@@ -99,3 +99,59 @@ def test_books_travel_and_merge():
     total.merge(kept())
     assert total.balanced()
     assert (total.started, total.blames["plan"], total.latency["GetMessages"].count) == (2, 2, 4)
+
+
+REFRESHES = st.lists(st.tuples(*[st.floats(0.0, 100.0)] * 3), max_size=30)
+LOOKS = st.sampled_from(["", "sent", "outcomes", "latency", "lateness", "gap", "copy", "to_dict", "merge", "since"])
+
+
+def _refreshed(books, numbers):
+    """One usual refresh, kept back."""
+    books.polls_begun += 1
+    books.refreshed(*numbers)
+
+
+def _counted(books, numbers):
+    """The same, counted at once."""
+    latency, lateness, gap = numbers
+    books.begun("GetMessages")
+    books.request("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE, False)))
+    books.late(lateness)
+    books.closed(gap)
+
+
+def _as_plain(part):
+    if isinstance(part, Histogram):
+        return part.to_dict()
+    return {name: _as_plain(each) for name, each in part.items()} if isinstance(part, dict) else part
+
+
+@given(st.lists(st.tuples(REFRESHES, LOOKS), max_size=8))
+def test_what_is_kept_back_is_in_whatever_is_looked_at(parts):
+    kept, plain, before = Books(), Books(), Books()
+    for refreshes, look in parts:
+        for numbers in refreshes:
+            _refreshed(kept, numbers)
+            _counted(plain, numbers)
+        if look == "copy":
+            assert kept.copy().to_dict() == plain.to_dict()
+        elif look == "to_dict":
+            assert kept.to_dict() == plain.to_dict()
+        elif look == "merge":
+            both = Books()
+            both.merge(kept)
+            both.merge(before)
+            assert both.gap.count == plain.gap.count
+        elif look == "since":
+            assert kept.since(before).sent == plain.sent and kept.since(before).gap.count == plain.gap.count
+        elif look:
+            assert _as_plain(getattr(kept, look)) == plain.to_dict()[look]
+    assert kept.balanced() and kept.to_dict() == plain.to_dict()
+
+
+def test_so_much_is_kept_back_and_no_more():
+    books = Books()
+    for _ in range(5000):
+        _refreshed(books, (0.001, 0.0, 5.0))
+    assert len(books._kept) < 3 * 4000
+    assert books.sent == {"GetMessages": 5000} and books.lateness.count == books.gap.count == 5000

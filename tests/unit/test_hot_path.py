@@ -31,7 +31,10 @@ INSTANTS = st.floats(0, 1e6)
 # -- the last contacts -------------------------------------------------------------------------------
 
 
-@given(st.lists(st.builds(Contact, st.sampled_from(["A", "B"]), INSTANTS, st.none() | INSTANTS, INSTANTS, st.text())))
+OPERATIONS, OUTCOMES = st.sampled_from(["GetMessages", "B"]), st.sampled_from(["0/false", "1/false"])
+
+
+@given(st.lists(st.builds(Contact, OPERATIONS, INSTANTS, st.none() | INSTANTS, INSTANTS, OUTCOMES), max_size=40))
 def test_the_last_contacts_are_the_last_in_order(contacts):
     recent, expected = Recent(), deque(maxlen=CONTACTS)
     for contact in contacts:
