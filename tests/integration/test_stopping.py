@@ -146,6 +146,34 @@ def test_master_and_worker_started_apart(tmp_path):
     assert not (tmp_path / "unused").exists()
 
 
+def test_workers_whose_master_finds_its_port_taken_do_not_join_the_one_who_has_it(tmp_path):
+    shared = ports()
+    with simulator(*TIMEOUT) as host:
+        command = locust_command(
+            host, tmp_path / "first", "-u", "4", "-r", "4", "-t", "60s", "--processes", "1", *TIMEOUT, *shared
+        )
+        first = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
+        )
+        try:
+            wait_for(lambda: ledger_of(host))
+            # It ends when the last process does that has its output open.
+            second = locust(
+                host, tmp_path / "second", "-u", "4", "-r", "4", "-t", "60s", "--processes", "2", *TIMEOUT, *shared,
+                timeout=30,
+            )  # fmt: skip
+            assert second.returncode != 0 and "the process that started this worker is gone" in second.stderr
+            assert first.poll() is None
+            first.terminate()
+            out, err = first.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(first.pid, signal.SIGKILL)
+            first.wait()
+    assert first.returncode == 0, out + err
+    assert_balanced(summary_of(tmp_path / "first"))
+
+
 def test_no_stop_timeout_cuts_chats_off_and_still_balances(tmp_path):
     with simulator(*TIMEOUT) as host:
         run = locust(host, tmp_path / "run", "-u", "20", "-r", "20", "-t", "4s", "-s", "0", *TIMEOUT)
