@@ -62,14 +62,9 @@ class LazyGroup(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            _drop_output()
+            drop_output()
             return exit_codes.PASSED
         return result
-
-
-def _drop_output() -> None:
-    """The interpreter flushes once more as it leaves, and must not meet again what could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exists(module: str) -> bool:
@@ -293,7 +288,7 @@ def _code(arguments: list[str]) -> int:
         if error.filename is not None:
             raise
         # Files of ours have names: this is standard output, on a full disk. Not a 1, which is a verdict.
-        _drop_output()
+        drop_output()
         return _fail(f"the output cannot be written ({error.strerror or error})", exit_codes.WRONG_USAGE)
     return result if isinstance(result, int) else exit_codes.PASSED
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from typing import IO, Any, Final
 
 #: C0 and C1 controls but the newline and the tab, and what reorders text (Unicode TR 9, "Trojan Source").
@@ -37,3 +39,9 @@ class PrintableStream:
     def write(self, text: str) -> int:
         """Write the text as `printable` has it."""
         return self._stream.write(printable(text))
+
+
+def drop_output() -> None:
+    """Standard output goes nowhere from here on: the interpreter flushes it once more as it leaves, and must not meet
+    again what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

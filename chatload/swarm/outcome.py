@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from locust import log as locust_log
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
+from chatload.plain_text import drop_output
 from chatload.report.console import render
 from chatload.report.summary import exit_code, summarize
 from chatload.store.reader import RunReader
@@ -32,13 +34,23 @@ def report(run: Run, code: int) -> int:
     except ChatloadError as error:
         run.spoilt(error)
         return exit_codes.INVALID
-    print(flush=True)
-    render(summary, sys.stdout)
-    own = _report_steering(run, run.run_dir)
-    print(f"\nrun: {run.run_dir}", flush=True)
+    try:
+        own = _say(run, run.run_dir, summary)
+    except OSError:
+        # Nobody reads it any more (| head, a closed terminal): it is in the run's files, and the exit code is due.
+        drop_output()
+        own = _say(run, run.run_dir, summary)
     if run.error is not None:
         return exit_codes.INVALID
     return exit_code(summary) or own or code
+
+
+def _say(run: Run, run_dir: Path, summary: dict[str, Any]) -> int:
+    print(flush=True)
+    render(summary, sys.stdout)
+    own = _report_steering(run, run_dir)
+    print(f"\nrun: {run_dir}", flush=True)
+    return own
 
 
 def _report_steering(run: Run, run_dir: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -35,13 +36,22 @@ class ProgressLine:
             self._bar = _Bar(console, stream, bounded=bool(chats or run_time_s))
         self._began, self._next = time.monotonic(), 0.0
         self._unwritten = ""
+        self._unread = False
 
     def due(self) -> bool:
         """Whether there is anything new to be seen of `show`."""
+        if self._unread:
+            return False
         return self._bar is not None or time.monotonic() - self._began >= self._next
 
     def show(self, moment: Moment) -> None:
-        """Show where the run is."""
+        """Show where the run is; to nobody once its reader is gone (| head, a closed terminal): the run goes on."""
+        try:
+            self._show(moment)
+        except OSError:
+            self._unread = True
+
+    def _show(self, moment: Moment) -> None:
         ended = moment.books.verdicts.total()
         left = time_left(moment.elapsed_s, self._run_time_s, ended, self._chats)
         parts = _parts(moment, left, self._chats)
@@ -56,10 +66,11 @@ class ProgressLine:
 
     def close(self) -> None:
         """The run is over: what was shown last stays."""
-        if self._bar is not None:
-            self._bar.close()
-        else:
-            self._write()
+        with suppress(OSError):
+            if self._bar is not None:
+                self._bar.close()
+            elif not self._unread:
+                self._write()
 
     def _write(self) -> None:
         if self._unwritten:
@@ -93,9 +104,11 @@ class _Bar:
         self._progress.refresh()
 
     def close(self) -> None:
-        self._progress.stop()
-        for log in self._logs:
-            log.setStream(self._console.file)
+        try:
+            self._progress.stop()
+        finally:
+            for log in self._logs:
+                log.setStream(self._console.file)
 
 
 class _Above:

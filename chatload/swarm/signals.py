@@ -1,7 +1,8 @@
-"""SIGINT and SIGTERM: the first ends a run politely, the second at once."""
+"""SIGINT and SIGTERM: the first ends a run politely, the second at once. A lost terminal's SIGHUP: politely."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,13 @@ _watchers: list[Any] = []
 def interrupt_main_only() -> None:
     """Have SIGINT raise KeyboardInterrupt in the main greenlet, where Locust waits for it. Python raises it in
     whatever greenlet happens to run: in one that is writing facts down they would be lost. Called in main's greenlet.
+    SIGHUP, which would end the process without goodbyes, does what SIGTERM does.
     """
     if not _watchers:
         main = gevent.getcurrent()
         _watchers.append(gevent.signal_handler(signal.SIGINT, _interrupt, main))
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup it is ignored, and stays so
+            gevent.signal_handler(signal.SIGHUP, _hung_up)
 
 
 def end_at_once_on_the_next(end: Callable[[], None]) -> None:
@@ -30,3 +34,9 @@ def end_at_once_on_the_next(end: Callable[[], None]) -> None:
 
 def _interrupt(main: Any) -> None:
     gevent.get_hub().loop.run_callback(main.throw, KeyboardInterrupt)
+
+
+def _hung_up() -> None:
+    # The kernel and the shell each send it: the second must not end the goodbyes.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.kill(os.getpid(), signal.SIGTERM)

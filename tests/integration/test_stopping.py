@@ -73,6 +73,7 @@ def test_a_number_of_chats_in_two_worker_processes(tmp_path):
     [
         (signal.SIGINT, 0, False),
         (signal.SIGTERM, 0, False),
+        (signal.SIGHUP, 2, True),  # a terminal that is lost
         (signal.SIGINT, 2, False),
         (signal.SIGINT, 2, True),  # Ctrl-C in a terminal
     ],
@@ -113,6 +114,18 @@ def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
     assert {row["end_reason"] for row in ledger} == {"disconnected"}
     # Locust's own page: not lost, and with the goodbyes, which it is too early for by itself.
     assert "Disconnect" in (tmp_path / "locust.html").read_text()
+
+
+def test_a_run_whose_output_nobody_reads_any_more_goes_on(tmp_path):
+    with simulator(*TIMEOUT) as host:
+        command = locust_command(host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "12s", *TIMEOUT)
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        assert "held" in run.stderr.readline()
+        run.stderr.close()  # as by | head
+        run.stdout.close()
+        assert run.wait(60) == 0
+        summary, _ = check(host, tmp_path / "run", 10)
+    assert summary["sessions"]["by_verdict"]["cut_off"] == 10
 
 
 def test_a_page_of_locusts_that_cannot_be_written_loses_nothing_else(tmp_path):

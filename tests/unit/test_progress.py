@@ -106,3 +106,19 @@ def test_what_is_logged_comes_above_the_bar_and_not_on_its_line(monkeypatch):
     assert "1:06, 8:54 left" in seen[1] and "1:05" not in "".join(seen)
     assert seen[2:] == ["after the bar", ""]
     assert handler.stream is stream
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_a_line_that_nobody_reads_any_more_is_no_reason_to_stop(kind, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = kind()
+    line = ProgressLine(stream, 0, 600)
+    line.show(moment(5))
+    monkeypatch.setattr(stream, "write", gone)
+    line.show(moment(10))
+    assert not line.due()
+    line.close()
+
+
+def gone(_):
+    raise BrokenPipeError
