@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.measures import MEASURES
 from bench.repetition import measure
 from bench.results import Results, Scale
 from bench.tools import HERE, ROOT, TOOLS
-from bench.work import Step
+from bench.work import Step, Work
 
 _QUICK = Scale(repetitions=1, steady_s=6.0, closed_s=2.0, quick=True)
 _FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
@@ -30,11 +31,16 @@ _FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
 _MOST_TURNS = 3
 
 
-def _names(_: click.Context, __: click.Parameter, value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",") if name.strip()] or list(MEASURES)
-    unknown = [name for name in names if name not in MEASURES]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(MEASURES)}")
+def _some_of(known: Collection[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Reads names with commas between; none is all."""
+
+    def names(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+        found = [name.strip() for name in value.split(",") if name.strip()] or list(known)
+        unknown = [name for name in found if name not in known]
+        if unknown:
+            raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return found
+
     return names
 
 
@@ -53,7 +59,7 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 
 
 @click.command(epilog="\b\nMeasures\n" + _LIST)
-@click.option("--only", callback=_names, default="", metavar="NAME,...", help="These measures only. Default: all.")
+@click.option("--only", callback=_some_of(MEASURES), default="", metavar="NAME,...", help="These measures only. Default: all.")
 @click.option(
     "--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a quarter of an hour. No figures."
 )
@@ -63,6 +69,10 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 @click.option("--repetitions", type=click.IntRange(1), help="Of back to back and held alike. Default: 3 and 1.")
 @click.option("--patience", "patience_min", type=click.FloatRange(min=0.0), default=30.0, show_default=True,
               metavar="MIN", help="Noisy repetitions are measured again, for so long in all.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with what an earlier run on this machine left in --out: what --only "
+              "names is measured anew, and the rest kept.")  # fmt: skip
+@click.option("--tools", callback=_some_of(TOOLS), default="", metavar="NAME,...", help="With --resume: anew for these tools "
+              "only.")  # fmt: skip
 @click.option("--cores", callback=_cores, default="0,1", metavar="S,G", show_default=True,
               help="Where the server and where the generator run.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, of --quick "
@@ -74,6 +84,8 @@ def main(
     soak_min: float,
     repetitions: int | None,
     patience_min: float,
+    resume: bool,
+    tools: list[str],
     cores: tuple[int, int],
     out: Path | None,
 ) -> None:
@@ -91,16 +103,40 @@ def main(
     # Without it SIGTERM would leave the processes of a repetition behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts, results, left_s = _facts(), Results(), 0.0 if quick else 60.0 * patience_min
+    shown = only
+    if resume:
+        results, facts, before = _resumed(folder, scale, only, tools, facts)
+        shown = [name for name in MEASURES if name in {*before, *only}]
     try:
         for name in only:
             _carry_out(name, only, scale, results, cores)
             left_s = _again(name, scale, results, cores, left_s)
-            report.write(folder, results, scale, only, facts)
+            report.write(folder, results, scale, shown, facts)
     except KeyboardInterrupt:
         click.echo("\ninterrupted; what was measured until then is written", err=True)
-        report.write(folder, results, scale, only, facts)
+        report.write(folder, results, scale, shown, facts)
         raise SystemExit(130) from None
     click.echo(f"written: {folder / 'index.md'}")
+
+
+def _resumed(
+    folder: Path, scale: Scale, anew: list[str], tools: list[str], facts: dict[str, Any]
+) -> tuple[Results, dict[str, Any], list[str]]:
+    """What an earlier run left, its steps done but for those of the measures to be taken anew; its facts, and which
+    measures it had."""
+    try:
+        raw = json.loads((folder / report.RAW).read_text())
+    except (OSError, ValueError):
+        raise click.UsageError(f"--resume: there are no results in {folder}") from None
+    if any(raw[name] != facts[name] for name in ("machine", "versions")):
+        raise click.UsageError(f"--resume: {folder} was measured on another machine, or with other versions")
+    results = Results(raw["repetitions"], raw["replaced"])
+    results.done = {Step(row["tool"], Work(**row["work"]), row["repetition"]) for row in results.rows}
+    for name in anew:
+        results.done -= {step for step in MEASURES[name].steps(scale, results) if step.tool in tools}
+    of = "" if len(tools) == len(TOOLS) else f" ({', '.join(TOOLS[tool].label for tool in tools)})"
+    facts["started"] = f"{raw['started']}; {', '.join(anew)}{of} anew {facts['started']}"
+    return results, facts, raw["measures"]
 
 
 def _scale(quick: bool, full: bool, soak_min: float, repetitions: int | None) -> Scale:

@@ -48,9 +48,9 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 def section(scale: Scale, results: Results) -> Section:
     """A row a metric that is watched."""
     title, text = "Soak", "What `chatload drift` says of the run: slopes with their 95 % intervals, and what it claims."
-    if not scale.soak_min:
-        return Section(title, text, [["metric"], ["not measured: ask for it with --soak MINUTES"]])
     work = _work(scale, results)
+    if not scale.soak_min and (work is None or not results.of(OURS, work)):
+        return Section(title, text, [["metric"], ["not measured: ask for it with --soak MINUTES"]])
     if work is None:
         return Section(title, text, [["metric"], [f"not measured: no rung had p99.9 below {1e3 * _LATE_S:g} ms"]])
     rows: list[Row] = results.of(OURS, work)
@@ -64,4 +64,4 @@ def section(scale: Scale, results: Results) -> Section:
         interval = " to ".join("no bound" if bound is None else f"{bound:.3g}" for bound in bounds)
         claimed = "drifts" if metric["drifts"] else "jumps" if metric["jumps"] else "nothing"
         table.append([metric["metric"], f"{metric['level']:.3g} {unit}", f"{metric['slope']:.3g}", interval, claimed])
-    return Section(title, f"{number(work.chats)} chats for {scale.soak_min:g} minutes. {text}", table)
+    return Section(title, f"{number(work.chats)} chats for {work.steady_s / 60:g} minutes. {text}", table)

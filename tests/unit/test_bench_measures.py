@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 import bench.__main__
 from bench import profile, report
@@ -26,6 +27,7 @@ from bench.work import Step, Work
 from tests.unit.bench_rows import SCALE, filled, repetition
 
 FACTS = {"started": "then", "machine": "there", "versions": "these"}
+TWO = sorted(os.sched_getaffinity(0))[:2]
 
 
 class Machine:
@@ -62,6 +64,32 @@ def test_noisy_repetitions_are_measured_again_and_only_the_last_counts(run, nois
     assert (len(results.rows), len(results.replaced)) == (len(steps), (asked - 1) * len(steps))
     assert {row["refreshes_per_s"] for row in results.rows} == {100.0 + asked}
     assert all(results.noisy(step) is not quiet for step in steps)
+
+
+def test_a_run_that_is_resumed_measures_what_is_named_anew_and_keeps_the_rest(monkeypatch, tmp_path):
+    def begin(*arguments, now):
+        monkeypatch.setattr(bench.__main__, "_facts", lambda: {**FACTS, "started": now})
+        machine = Machine(0)
+        monkeypatch.setattr(bench.__main__, "measure", machine)
+        given = [*arguments, "--patience", "0", "--out", str(tmp_path), "--cores", ",".join(map(str, TWO))]
+        return machine, CliRunner().invoke(bench.__main__.main, given)
+
+    before = os.sched_getaffinity(0)
+    try:
+        assert begin("--resume", now="monday")[1].exit_code == 2
+        whole, done = begin("--only", "held,ramp,tls", now="monday")
+        assert done.exit_code == 0, done.output
+        again, done = begin("--resume", "--only", "tls,ramp", "--tools", OURS, now="tuesday")
+        assert done.exit_code == 0, done.output
+        assert {step.tool for step in again.asked} == {OURS}
+        tls = {step for step in whole.asked if step.work.tls and step.tool == OURS}
+        assert tls < set(again.asked) < set(whole.asked)
+        page = (tmp_path / "index.md").read_text()
+        assert "monday; tls, ramp (chatload, lean) anew tuesday" in page and "## Chats held by one process" in page
+        monkeypatch.setitem(FACTS, "machine", "elsewhere")
+        assert "another machine" in begin("--resume", now="thursday")[1].output
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_without_patience_nothing_is_measured_again(run):
