@@ -59,7 +59,9 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 
 
 @click.command(epilog="\b\nMeasures\n" + _LIST)
-@click.option("--only", callback=_some_of(MEASURES), default="", metavar="NAME,...", help="These measures only. Default: all.")
+@click.option(
+    "--only", callback=_some_of(MEASURES), default="", metavar="NAME,...", help="These measures only. Default: all."
+)
 @click.option(
     "--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a quarter of an hour. No figures."
 )
@@ -69,10 +71,10 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 @click.option("--repetitions", type=click.IntRange(1), help="Of back to back and held alike. Default: 3 and 1.")
 @click.option("--patience", "patience_min", type=click.FloatRange(min=0.0), default=30.0, show_default=True,
               metavar="MIN", help="Noisy repetitions are measured again, for so long in all.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with what an earlier run on this machine left in --out: what --only "
-              "names is measured anew, and the rest kept.")  # fmt: skip
-@click.option("--tools", callback=_some_of(TOOLS), default="", metavar="NAME,...", help="With --resume: anew for these tools "
-              "only.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with what an earlier run on this machine left in --out: what "
+              "--only names is measured anew, and the rest kept.")  # fmt: skip
+@click.option("--tools", callback=_some_of(TOOLS), default="", metavar="NAME,...",
+              help="With --resume: anew for these tools only.")  # fmt: skip
 @click.option("--cores", callback=_cores, default="0,1", metavar="S,G", show_default=True,
               help="Where the server and where the generator run.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, of --quick "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import click
 
 from chatload import __version__, exit_codes
 from chatload.errors import MOST_TEXT, ChatloadError, UsageError
-from chatload.plain_text import PrintableStream, printable
+from chatload.plain_text import PrintableStream, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {

@@ -48,9 +48,9 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 def section(scale: Scale, results: Results) -> Section:
     """A row a metric that is watched."""
     title, text = "Soak", "What `chatload drift` says of the run: slopes with their 95 % intervals, and what it claims."
-    work = _work(scale, results)
-    if not scale.soak_min and (work is None or not results.of(OURS, work)):
+    if not scale.soak_min and not any(row["work"]["keep"] for row in results.rows):
         return Section(title, text, [["metric"], ["not measured: ask for it with --soak MINUTES"]])
+    work = _work(scale, results)
     if work is None:
         return Section(title, text, [["metric"], [f"not measured: no rung had p99.9 below {1e3 * _LATE_S:g} ms"]])
     rows: list[Row] = results.of(OURS, work)

@@ -31,14 +31,12 @@ class Again:
     here all have one."""
 
     def __init__(self) -> None:
-        self.books, self.record, self.recent = Books(), SessionRecord(), Recent()
+        self.books, self.record, self.recent, self.usual = Books(), SessionRecord(), Recent(), 0
 
     def book(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
         record = self.record
-        record.requests += 1
         self.books.polls_begun += 1
-        record.polls += 1
-        record.contacts += 1
+        self.usual += 1
         self.recent.refreshed(latency_s, lateness_s, gap_s)
         if lateness_s > record.lateness_max_s:
             record.lateness_max_s = lateness_s

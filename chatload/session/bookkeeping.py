@@ -28,7 +28,8 @@ class Bookkeeping:
     __slots__ = (
         "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent",
         "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
-        "_refresh_due", "_sending", "_state", "_stopping", "_taken", "_trail", "_transcript", "record", "settings",
+        "_refresh_due", "_sending", "_state", "_stopping", "_taken", "_trail", "_transcript", "_usual", "record",
+        "settings",
     )  # fmt: skip
 
     def __init__(self, settings: SessionSettings, books: Books, seed: int, started_at: float) -> None:
@@ -58,6 +59,8 @@ class Bookkeeping:
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
         self._recent = Recent()
+        #: Refreshes as they should be, which the record is told of in the end.
+        self._usual = 0
         self._state = ""
         books.started += 1
         self._enter("opening")
@@ -87,12 +90,10 @@ class Bookkeeping:
     def _ask(self, operation: str, extra: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
         """The effect that sends one operation; what it is answered by goes into `_answered`. Its fields are the keys
         and `extra`: the same object for as long as both are."""
-        record, settings = self.record, self.settings
-        record.requests += 1
+        settings = self.settings
         timeout_s = settings.request_timeout_s
         if operation == "GetMessages":
             self._books.polls_begun += 1
-            record.polls += 1
             timeout_s += settings.long_poll_s
         else:
             self._books.begun(operation)
@@ -103,23 +104,23 @@ class Bookkeeping:
 
     def _answered(self, exchange: Result) -> Exchange:
         """Book everything about the request under way, which has ended so."""
-        send, record = self._sending, self.record
+        send = self._sending
         assert isinstance(exchange, Exchange) and send is not None
         self._sending = None
         if exchange.stopping:
             self._stopping = True
         operation, due, sent, received = send.operation, send.due, exchange.sent_at, exchange.received_at
         held_s = self.settings.long_poll_s if operation == "GetMessages" else 0.0
-        if sent is not None:
-            record.contacts += 1 + exchange.resent
         trail = None if self._over else self._trail
         unusual = operation != "GetMessages" or exchange.reply.outcome is not _FINE or held_s or exchange.resent
         if unusual or trail is None or sent is None:
+            self._record_request(operation, 0 if sent is None else 1 + exchange.resent)
             self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
             self._books.request(operation, exchange)
             if trail is not None:
                 self._book_time(trail, operation, due, exchange, held_s)
         else:
+            self._usual += 1
             self._recent.refreshed(due, sent, received)
             lateness = self._leaving(trail, due, exchange)
             self._books.refreshed(received - sent, lateness, trail.sure(exchange))
@@ -127,6 +128,12 @@ class Bookkeeping:
         if operation != "RequestChat":
             self._take(exchange, "position" in send.fields)
         return exchange
+
+    def _record_request(self, operation: str, contacts: int) -> None:
+        record = self.record
+        record.requests += 1
+        record.polls += operation == "GetMessages"
+        record.contacts += contacts
 
     def _leaving(self, trail: Trail, due: float, exchange: Exchange) -> float:
         """Book the time up to a request's first byte; its lateness (seconds)."""
@@ -239,7 +246,10 @@ class Bookkeeping:
         self._close(finding.verdict, finding.why, exchange.received_at)
 
     def _close(self, verdict: Verdict, why: str, now: float) -> None:
-        record = self.record
+        record, usual = self.record, self._usual
+        record.requests += usual
+        record.polls += usual
+        record.contacts += usual
         record.verdict, record.why, record.ended_at = verdict.value, why, now
         if record.gap_upper_s is None and self._trail is not None and self._trail.widest is not None:
             record.gap_lower_s, record.gap_upper_s = self._trail.widest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -106,7 +107,7 @@ class Books:
             self.polls_begun = 0
         if not self._kept:
             return
-        latencies, latenesses, gaps = np.array(self._kept).reshape(-1, 3).T
+        latencies, latenesses, gaps = np.frombuffer(array("d", self._kept)).reshape(-1, 3).T
         self._kept = []
         self._outcomes.setdefault(_POLL, Counter())[_FINE] += len(gaps)
         self._latency.setdefault(_POLL, Histogram()).extend(latencies)

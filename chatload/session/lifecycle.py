@@ -69,7 +69,7 @@ class ChatSession(Bookkeeping):
             return
         if self._sending is not None:
             self._books.cut(self._sending.operation)
-            self.record.contacts += 1
+            self._record_request(self._sending.operation, 1)
             self._sending = None
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 

@@ -16,8 +16,9 @@ CONTACTS = 12
 #: So many timelines are kept of each verdict and blame.
 KEPT = 10
 #: Of one request: due, sent, received.
-_INSTANTS = Struct("=ddd")
+_INSTANTS = Struct("ddd")
 _BYTES, _pack_into = _INSTANTS.size, _INSTANTS.pack_into
+_END = CONTACTS * _BYTES
 _USUAL = ("GetMessages", Outcome.FINE.value)
 _BAD = frozenset(
     {Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVEN, Verdict.FAILED, Verdict.GAVE_UP}
@@ -38,37 +39,40 @@ class Recent:
     """A session's last CONTACTS requests, compact: every session there is has one. Nearly all are a GetMessages
     answered 0/false, so only of the others the names are kept."""
 
-    __slots__ = ("_count", "_instants", "_others")
+    __slots__ = ("_at", "_full", "_instants", "_others")
 
     def __init__(self) -> None:
-        self._count = 0
-        self._instants = bytearray(CONTACTS * _INSTANTS.size)
+        #: Where the next goes, and the earliest is once all have been written.
+        self._at, self._full = 0, False
+        self._instants = bytearray(_END)
         self._others: dict[int, tuple[str, str]] | None = None
 
     def refreshed(self, due: float, sent: float, received: float) -> None:
         """A GetMessages was answered 0/false; arguments as of Contact."""
-        place = self._count % CONTACTS
-        self._count += 1
-        _pack_into(self._instants, _BYTES * place, due, sent, received)
+        at = self._at
+        _pack_into(self._instants, at, due, sent, received)
         if self._others:
-            self._others.pop(place, None)
+            self._others.pop(at, None)
+        at += _BYTES
+        if at == _END:
+            at, self._full = 0, True
+        self._at = at
 
     def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
         """Any request has ended; arguments as of Contact."""
-        place = self._count % CONTACTS
+        at = self._at
         self.refreshed(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
             if self._others is None:
                 self._others = {}
-            self._others[place] = operation, outcome
+            self._others[at] = operation, outcome
 
     def contacts(self) -> list[Contact]:
         """From the earliest on."""
         found, others = [], self._others or {}
-        for number in range(max(0, self._count - CONTACTS), self._count):
-            place = number % CONTACTS
-            due, sent, received = _INSTANTS.unpack_from(self._instants, _BYTES * place)
-            operation, outcome = others.get(place, _USUAL)
+        for at in (*range(self._at, _END if self._full else 0, _BYTES), *range(0, self._at, _BYTES)):
+            due, sent, received = _INSTANTS.unpack_from(self._instants, at)
+            operation, outcome = others.get(at, _USUAL)
             found.append(Contact(operation, due, None if isnan(sent) else sent, received, outcome))
         return found
 

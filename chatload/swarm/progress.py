@@ -31,7 +31,7 @@ class ProgressLine:
     def __init__(self, stream: TextIO, chats: int, run_time_s: float | None) -> None:
         self._stream, self._chats, self._run_time_s = stream, chats, run_time_s
         self._bar: _Bar | None = None
-        console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        console = _Console(file=stream, highlight=False, markup=False, emoji=False)
         if stream.isatty() and not console.is_dumb_terminal:
             self._bar = _Bar(console, stream, bounded=bool(chats or run_time_s))
         self._began, self._next = time.monotonic(), 0.0
@@ -77,6 +77,13 @@ class ProgressLine:
             self._stream.write(f"{self._unwritten}\n")
             self._stream.flush()
             self._unwritten = ""
+
+
+class _Console(Console):
+    """rich's, which would end the greenlet that records where its reader is gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 class _Bar:

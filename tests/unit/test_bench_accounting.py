@@ -96,7 +96,7 @@ mine, its = books.to_dict(), again.books.to_dict()
 print(json.dumps([
     [sum(h["count"] for h in (b["latency"]["GetMessages"], b["lateness"], b["gap"])) for b in (mine, its)],
     [b["outcomes"]["GetMessages"] for b in (mine, its)], [b["sent"]["GetMessages"] for b in (mine, its)],
-    [session.record.polls, again.record.polls], [session.record.contacts - 1, again.record.contacts],
+    [session._usual, again.usual],
     [len(session._recent.contacts()), len(again.recent.contacts())],
 ]))
 """

@@ -71,6 +71,7 @@ def test_a_run_that_is_resumed_measures_what_is_named_anew_and_keeps_the_rest(mo
         monkeypatch.setattr(bench.__main__, "_facts", lambda: {**FACTS, "started": now})
         machine = Machine(0)
         monkeypatch.setattr(bench.__main__, "measure", machine)
+        os.sched_setaffinity(0, before)
         given = [*arguments, "--patience", "0", "--out", str(tmp_path), "--cores", ",".join(map(str, TWO))]
         return machine, CliRunner().invoke(bench.__main__.main, given)
 
