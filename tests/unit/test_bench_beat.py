@@ -39,13 +39,15 @@ def test_a_tool_without_a_beat_has_no_pause(tmp_path):
 STANDS_STILL = f"""
 import gevent.monkey; gevent.monkey.patch_all()
 import gevent, sys, time
-from bench.peers.beat import _beat
-beat = gevent.spawn(_beat, sys.argv[1])
+from bench.peers.beat import _beat, _write
+told = []
+beat = gevent.spawn(_beat, told)
 gevent.sleep(0.15)
 before = time.monotonic()
 while time.monotonic() < before + {STILL_S}: pass
 print(before, time.monotonic())
 gevent.sleep(0.15)
+_write(sys.argv[1], told)
 """
 
 
