@@ -53,6 +53,13 @@ def memory_kb(scale: Scale, results: Results, tool: str, work: Work) -> Figure |
     )
 
 
+def lateness_ms(results: Results, tool: str, work: Work) -> Figure | None:
+    """p99.9 of the lateness that ours tells of itself: when refreshes left, against its schedule, of the whole run."""
+    return results.figure(
+        tool, work, lambda row: 1e3 * row["own_lateness_s"]["p99_9"] if row.get("own_lateness_s") else None
+    )
+
+
 HEADER = [
     *("tool", "chats", "gap error p50", "p99", "p99.9", "max", "p99.9 with the ramp", "own lateness p99.9"),
     *("CPU of a core", "kB a chat"),
@@ -69,9 +76,7 @@ def line(scale: Scale, results: Results, tool: str, work: Work) -> list[str]:
     def error(where: str, which: str) -> str:
         return shown(results.figure(tool, work, lambda row: milliseconds(row, where, which)), " ms", 2)
 
-    own = results.figure(
-        tool, work, lambda row: 1e3 * row["own_lateness_s"]["p99_9"] if row.get("own_lateness_s") else None
-    )
+    own = lateness_ms(results, tool, work)
     there = results.figure(tool, work, lambda row: row["chats"])
     assert there is not None
     chats = str(work.chats) if there.median >= work.chats else f"{there.median:.0f} of {work.chats}"

@@ -23,7 +23,7 @@ def test_nothing_is_reached_where_nothing_was_measured():
 
 
 def test_a_goal_is_reached_missed_or_too_noisy_to_say():
-    what = "19 000 chats, a connection each: p99.9"
+    what = "19 000 chats, a connection each: gap error p99.9, the server's delays in it"
     late = {"steady": {"p50": 0.0, "p99": 0.0, "p99_9": 0.012, "max": 0.1}}
     good, bad = filled("held", books_balanced=True), filled("held", books_balanced=False)
     for row in bad.rows:
@@ -31,6 +31,11 @@ def test_a_goal_is_reached_missed_or_too_noisy_to_say():
     assert reached(good, ["held"])[what] == ("at most 10 ms", "3.00 ms", "yes")
     assert reached(bad, ["held"])[what] == ("at most 10 ms", "12.0 ms", "no")
     assert reached(filled("held", quiet=False), ["held"])[what] == ("at most 10 ms", "3.00 ms, noisy", "not said")
+    good.rows[0]["own_lateness_s"] = None
+    for row in good.rows[1:]:
+        row["own_lateness_s"] = {"p99_9": 0.009}
+    own = "19 000 chats, a connection each: lateness p99.9, with the ramp"
+    assert reached(good, ["held"])[own] == ("at most 10 ms", "9.00 ms", "yes")
     recorded = "19 000 chats, a connection each: recorded, the books balance"
     assert [reached(each, ["held"])[recorded][2] for each in (good, bad)] == ["yes", "no"]
 

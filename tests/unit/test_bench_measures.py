@@ -27,7 +27,6 @@ from bench.work import Step, Work
 from tests.unit.bench_rows import SCALE, filled, repetition
 
 FACTS = {"started": "then", "machine": "there", "versions": "these"}
-TWO = sorted(os.sched_getaffinity(0))[:2]
 
 
 class Machine:
@@ -67,30 +66,27 @@ def test_noisy_repetitions_are_measured_again_and_only_the_last_counts(run, nois
 
 
 def test_a_run_that_is_resumed_measures_what_is_named_anew_and_keeps_the_rest(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+
     def begin(*arguments, now):
         monkeypatch.setattr(bench.__main__, "_facts", lambda: {**FACTS, "started": now})
         machine = Machine(0)
         monkeypatch.setattr(bench.__main__, "measure", machine)
-        os.sched_setaffinity(0, before)
-        given = [*arguments, "--patience", "0", "--out", str(tmp_path), "--cores", ",".join(map(str, TWO))]
-        return machine, CliRunner().invoke(bench.__main__.main, given)
+        return machine, CliRunner().invoke(bench.__main__.main, [*arguments, "--out", str(tmp_path)])
 
-    before = os.sched_getaffinity(0)
-    try:
-        assert begin("--resume", now="monday")[1].exit_code == 2
-        whole, done = begin("--only", "held,ramp,tls", now="monday")
-        assert done.exit_code == 0, done.output
-        again, done = begin("--resume", "--only", "tls,ramp", "--tools", OURS, now="tuesday")
-        assert done.exit_code == 0, done.output
-        assert {step.tool for step in again.asked} == {OURS}
-        tls = {step for step in whole.asked if step.work.tls and step.tool == OURS}
-        assert tls < set(again.asked) < set(whole.asked)
-        page = (tmp_path / "index.md").read_text()
-        assert "monday; tls, ramp (chatload, lean) anew tuesday" in page and "## Chats held by one process" in page
-        monkeypatch.setitem(FACTS, "machine", "elsewhere")
-        assert "another machine" in begin("--resume", now="thursday")[1].output
-    finally:
-        os.sched_setaffinity(0, before)
+    assert begin("--resume", now="monday")[1].exit_code == 2
+    whole, done = begin("--only", "held,ramp,tls", now="monday")
+    assert done.exit_code == 0, done.output
+    again, done = begin("--resume", "--only", "tls,ramp", "--tools", OURS, now="tuesday")
+    assert done.exit_code == 0, done.output
+    assert {step.tool for step in again.asked} == {OURS}
+    tls = {step for step in whole.asked if step.work.tls and step.tool == OURS}
+    assert tls < set(again.asked) < set(whole.asked)
+    page = (tmp_path / "index.md").read_text()
+    assert "monday; tls, ramp (chatload, lean) anew tuesday" in page and "## Chats held by one process" in page
+    monkeypatch.setitem(FACTS, "machine", "elsewhere")
+    assert "another machine" in begin("--resume", now="thursday")[1].output
 
 
 def test_without_patience_nothing_is_measured_again(run):
