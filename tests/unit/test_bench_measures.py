@@ -68,6 +68,7 @@ def test_noisy_repetitions_are_measured_again_and_only_the_last_counts(run, nois
 def test_a_run_that_is_resumed_measures_what_is_named_anew_and_keeps_the_rest(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(bench.__main__.signal, "signal", lambda *_: None)
 
     def begin(*arguments, now):
         monkeypatch.setattr(bench.__main__, "_facts", lambda: {**FACTS, "started": now})
