@@ -68,6 +68,11 @@ def test_a_number_of_chats_in_two_worker_processes(tmp_path):
     assert summary["sessions"]["by_verdict"]["completed"] >= 25
 
 
+def heed_hangups():
+    """Whoever runs the tests may have had SIGHUP ignored, and a run would ignore it too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("how", "processes", "to_all"),
     [
@@ -98,8 +103,9 @@ def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
             *more,
         )
         run = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
-        )
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True,
+            preexec_fn=heed_hangups,
+        )  # fmt: skip
         wait_for(lambda: len(ledger_of(host)) >= 30)
         if to_all:
             os.killpg(run.pid, how)
