@@ -56,8 +56,8 @@ def _page(
     noisy = sum(not row["noise"]["quiet"] for row in results.rows if "noise" in row)
     measured = sum("noise" in row for row in results.rows)
     yield from (
-        f"{measured} repetitions, {noisy} of them on a noisy machine; {len(results.replaced)} more were noisy and "
-        "measured again. A figure is the median of the quiet repetitions, "
+        f"{measured} repetitions, {noisy} of them on a noisy machine; {len(results.replaced)} more were measured "
+        "again, being noisy or asked for anew. A figure is the median of the quiet repetitions, "
         "with the least and the greatest in brackets; where not more than half were quiet it is the median of all, "
         '"noisy" stands beside it, and no ratio is formed with it. Noisy: a generator of one thread, or the server, '
         f"waited for the CPU more than {WAITED:.0%} of the time; other processes used more than {FOREIGN:.0%} of a "
