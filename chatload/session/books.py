@@ -18,23 +18,23 @@ from chatload.session.record import SessionRecord
 #: A chat of an open workload that begins more than this (seconds) after its time has a late start.
 LATE_START_S = 0.1
 _POLL, _FINE = "GetMessages", Outcome.FINE.value
-#: So many numbers of usual refreshes are kept back at most: to count them takes half a millisecond.
+#: So many numbers of usual refreshes are kept back at most: to count them takes about a millisecond.
 _AT_ONCE = 3 * 4000
-Part = TypeVar("Part")
+_Part = TypeVar("_Part")
 
 
-class _Counted(Generic[Part]):
+class _Counted(Generic[_Part]):
     """A part of the books that usual refreshes add to: those kept back are counted before anybody looks at it."""
 
     def __set_name__(self, owner: type[Books], name: str) -> None:
         self._name = "_" + name
 
-    def __get__(self, books: Books, owner: type[Books]) -> Part:
+    def __get__(self, books: Books, owner: type[Books]) -> _Part:
         books.settle()
-        part: Part = getattr(books, self._name)
+        part: _Part = getattr(books, self._name)
         return part
 
-    def __set__(self, books: Books, part: Part) -> None:
+    def __set__(self, books: Books, part: _Part) -> None:
         books.settle()
         setattr(books, self._name, part)
 
