@@ -102,6 +102,16 @@ def test_the_confusion_table_counts() -> None:
     json.dumps(result.to_dict())
 
 
+def test_what_was_compared_is_counted_on_both_sides() -> None:
+    records = [SessionRecord(chat_id, "completed") for chat_id in ("a", "b", "c")]
+    lost = [SessionRecord("", "gave_up"), SessionRecord("", "refused")]
+    rows = [LedgerRow(chat_id, "disconnected") for chat_id in ("a", "b", "c", "x", "y", "z", "z")]
+    told = reconcile([*records, *lost], rows).to_dict()
+    names = ("agrees", "sessions", "ledger_sessions", "without_chat_id", "orphans", "unproven_share")
+    assert [told[name] for name in names] == [True, 5, 7, 2, 3, None]
+    assert any("chat z is in the ledger more than once" in note for note in told["notes"])
+
+
 def test_one_chat_twice_in_a_run_contradicts_though_both_are_plausible() -> None:
     result = reconcile([SessionRecord("c", "completed")] * 2, [ROWS["disconnected"]])  # type: ignore[list-item]
     (item,) = result.contradictions

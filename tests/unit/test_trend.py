@@ -1,5 +1,8 @@
 """Slopes and jumps: found where they are, hardly ever where they are not."""
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,6 +33,37 @@ def test_the_slope_is_the_median_of_the_slopes_of_all_pairs():
     trend = find_trend(np.arange(8.0), values, 0.95, 1e-9)
     assert trend.slope == pytest.approx(1.0)
     assert trend.low <= 1.0 <= trend.high
+
+
+#: What a line leaves, and what an odd block leaves after an even one: neighbours that differ, as independent ones may.
+ZIGZAG = np.array([0.31, -0.27, 0.11, -0.43, 0.23, -0.17, 0.41, -0.37, 0.13, -0.29, 0.19, -0.47])
+
+
+def slopes_of_pairs(values):
+    return sorted((values[j] - values[i]) / (j - i) for j in range(len(values)) for i in range(j))
+
+
+@pytest.mark.parametrize("n", [6, 7, 8, 9, 10, 12])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99, 0.999, 0.99999])
+def test_the_interval_is_sens_and_open_where_so_few_blocks_cannot_tell(n, confidence):
+    # R. O. Gilbert, "Statistical Methods for Environmental Pollution Monitoring" (1987), 16.4.2: of N sorted slopes
+    # the M1-th and the (M2 + 1)-th, M = (N -+ C) / 2, C = Z sqrt(VAR(S)); where that is outside 1..N there is none.
+    values = 2.0 * np.arange(n) + ZIGZAG[:n]
+    slopes = slopes_of_pairs(values)
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    first, last = math.floor((len(slopes) - reach) / 2), math.ceil((len(slopes) + reach) / 2) + 1
+    trend = find_trend(np.arange(float(n)), values, confidence, 1e-9)
+    assert trend.jumps == ()
+    assert trend.low == pytest.approx(slopes[first - 1] if first >= 1 else -math.inf)
+    assert trend.high == pytest.approx(slopes[last - 1] if last <= len(slopes) else math.inf)
+    assert trend.slope == pytest.approx(np.median(slopes))
+
+
+@pytest.mark.parametrize("n", [6, 8, 12])
+def test_few_blocks_at_a_high_confidence_tell_no_more_than_they_can(n):
+    values = np.random.default_rng(n).standard_normal(n)
+    trend = find_trend(np.arange(float(n)), values, 0.99999, 0.005)
+    assert (trend.low, trend.high) == (-math.inf, math.inf) and not trend.sure
 
 
 @settings(max_examples=30, deadline=None)
