@@ -111,6 +111,16 @@ def test_a_jump_near_an_end_is_found_as_well(index):
     assert jump.index == index
 
 
+@pytest.mark.parametrize("index, is_told", [(1, False), (2, False), (3, True), (17, True), (18, False), (19, False)])
+def test_a_jump_is_told_only_if_three_blocks_are_on_either_side_of_it(index, is_told):
+    series = [
+        np.random.default_rng(seed).standard_normal(20) + np.where(index <= TIMES, 30.0, 0.0) for seed in range(6)
+    ]
+    found = [jump.index for values in series for jump in find_trend(TIMES, values, 0.99, 0.05).jumps]
+    assert (found.count(index) >= 4) is is_told
+    assert all(3 <= at <= 17 for at in found)
+
+
 def test_a_jump_there_and_back_is_two_and_no_slope():
     values = np.random.default_rng(3).standard_normal(20) + np.where((TIMES >= 6) & (TIMES < 13), 10.0, 0.0)
     trend = find_trend(TIMES, values, 0.998, 0.002)
