@@ -11,56 +11,61 @@ from pathlib import Path
 CORE = ("chatload/protocol", "chatload/session", "chatload/store", "chatload/analysis")
 #: Tests are looked for here; the slower kinds (real sockets, browsers) are not run.
 TESTS = ("tests/unit", "tests/virtual")
-#: These take too long for each mutant to be tried on.
-SLOW = {
-    f"tests/{name}.py"
-    for name in (
-        "unit/test_report_page", "unit/test_tune_command", "virtual/test_forecast_fit", "virtual/test_large_report",
-        "virtual/test_probe", "virtual/test_soak", "virtual/test_tune",
-    )
-}  # fmt: skip
-#: Test files that concern a module that they do not import, by a pattern of module paths.
-BESIDE: dict[str, tuple[str, ...]] = {
-    "chatload/session/*": ("tests/unit/test_lifecycle.py", "tests/virtual/test_findings.py"),
-    "chatload/session/[bltvr]*": ("tests/unit/test_trail.py", "tests/virtual/test_truth.py", "tests/unit/test_live.py"),
-    "chatload/session/p*": ("tests/virtual/test_widget_trace.py",),
-    "chatload/session/[aest]*": ("tests/unit/test_open_workload.py", "tests/virtual/test_widget_trace.py"),
-    "chatload/session/settings.py": ("tests/unit/test_ceiling.py",),
-    "chatload/protocol/*": (
-        "tests/unit/test_dialect.py", "tests/unit/test_round_trip.py", "tests/unit/test_status_table.py",
-        "tests/unit/test_answer_names.py", "tests/unit/test_dialect_secrets.py", "tests/unit/test_resending.py",
-        "tests/unit/test_extras.py", "tests/unit/test_simulator_protocol.py", "tests/unit/test_hostile_files.py",
-        "tests/unit/test_hot_path.py", "tests/unit/test_simulator_known_heads.py",
-    ),
-    "chatload/protocol/toml_file.py": (
-        "tests/unit/test_policy_script.py", "tests/unit/test_plan.py", "tests/unit/test_service_time.py",
-        "tests/unit/test_simulator_faults.py", "tests/unit/test_target.py", "tests/unit/test_ceiling.py",
-    ),
-    "chatload/store/*": (
-        "tests/unit/test_store.py", "tests/unit/test_export.py", "tests/unit/test_windows_timelines.py",
-        "tests/unit/test_retention.py", "tests/unit/test_hostile_files.py", "tests/unit/test_handover.py",
-    ),
-    "chatload/analysis/capacity*": ("tests/unit/test_capacity.py", "tests/unit/test_capacity_report.py"),
-    "chatload/analysis/plan*": (
-        "tests/unit/test_plan.py", "tests/unit/test_plan_command.py", "tests/unit/test_plan_queueing.py",
-    ),
-    "chatload/analysis/[cs]*": ("tests/unit/test_compare_command.py",),
-    "chatload/analysis/[grm]*": ("tests/unit/test_report_figures.py", "tests/unit/test_summary.py"),
-    "chatload/analysis/[tgmrs]*": ("tests/unit/test_thresholds.py", "tests/unit/test_sequential.py"),
-    "chatload/analysis/t*": ("tests/unit/test_drift.py",),
-}  # fmt: skip
+#: These take too long to try each mutant on.
+SLOW = (
+    "unit/test_report_page", "unit/test_tune_command", "virtual/test_forecast_fit", "virtual/test_large_report",
+    "virtual/test_probe", "virtual/test_soak", "virtual/test_tune",
+)  # fmt: skip
+
+_ENGINE = (
+    "unit/test_lifecycle", "unit/test_trail", "unit/test_resending", "unit/test_hot_path", "virtual/test_findings",
+    "virtual/test_widget_trace", "virtual/test_truth",
+)  # fmt: skip
+_PROTOCOL = (
+    "unit/test_dialect", "unit/test_round_trip", "unit/test_status_table", "unit/test_answer_names",
+    "unit/test_dialect_secrets", "unit/test_resending", "unit/test_extras", "unit/test_simulator_protocol",
+    "unit/test_hostile_files", "unit/test_hot_path", "unit/test_simulator_known_heads",
+)  # fmt: skip
+_TOML = (
+    "unit/test_policy_script", "unit/test_plan", "unit/test_service_time", "unit/test_simulator_faults",
+    "unit/test_target", "unit/test_ceiling",
+)  # fmt: skip
+_STORE = (
+    "unit/test_store", "unit/test_export", "unit/test_windows_timelines", "unit/test_retention",
+    "unit/test_hostile_files", "unit/test_handover",
+)  # fmt: skip
+_JUDGING = ("unit/test_thresholds", "unit/test_threshold_grammar", "unit/test_sequential", "unit/test_summary")
+_ENGINE_PARTS = (
+    "bookkeeping", "effects", "extras", "lifecycle", "personas", "record", "settings", "trail", "transcript", "verdict",
+    "widget",
+)  # fmt: skip
+#: Test files that concern a module beside those that import it, by patterns of module names.
+BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (tuple(f"session/{name}" for name in _ENGINE_PARTS), _ENGINE),
+    (("session/settings", "session/sweep"), ("unit/test_ceiling", "unit/test_policy_script", "unit/test_sweep")),
+    (("session/draws", "session/timeline", "session/script", "session/policy"), ("virtual/test_widget_trace",)),
+    (("session/arrivals", "session/punctuality"), ("unit/test_open_workload",)),
+    (("protocol/*",), _PROTOCOL),
+    (("protocol/toml_file",), _TOML),
+    (("store/*",), _STORE),
+    (("analysis/capacity*",), ("unit/test_capacity", "unit/test_capacity_report")),
+    (("analysis/plan*",), ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing")),
+    (("analysis/compare", "analysis/settings", "analysis/run_figures"), ("unit/test_compare_command",)),
+    (("analysis/gate", "analysis/metrics", "analysis/threshold*", "analysis/sequential", "analysis/rates"), _JUDGING),
+    (("analysis/run_figures", "analysis/metrics"), ("unit/test_report_figures",)),
+    (("analysis/trend", "analysis/tuning"), ("unit/test_drift",)),
+)
 
 
 def modules(tree: Path, only: str = "") -> list[str]:
     """The modules to measure. only: patterns with commas between, such as `trend,store/*`; "" is all of them."""
     paths = [str(path.relative_to(tree)) for folder in CORE for path in sorted((tree / folder).rglob("*.py"))]
-    wanted = [f"*{pattern.strip().removesuffix('.py')}" for pattern in only.split(",") if pattern.strip()]
+    wanted = [f"*/{pattern.strip().removesuffix('.py')}" for pattern in only.split(",") if pattern.strip()]
     return [path for path in paths if not wanted or any(_matches(path, pattern) for pattern in wanted)]
 
 
 def _matches(path: str, pattern: str) -> bool:
-    module = "/" + path.removesuffix(".py")
-    return fnmatch.fnmatch(module, f"*/{pattern.lstrip('*')}")
+    return fnmatch.fnmatch("/" + path.removesuffix(".py"), pattern)
 
 
 def concerning(tree: Path, paths: Iterable[str]) -> dict[str, list[str]]:
@@ -70,13 +75,15 @@ def concerning(tree: Path, paths: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _of(path: str, imports: Mapping[str, set[str]]) -> list[str]:
-    named = {test for pattern, tests in BESIDE.items() if fnmatch.fnmatch(path, pattern) for test in tests}
+    module = path.removeprefix("chatload/").removesuffix(".py")
+    rows = (tests for patterns, tests in BESIDE if any(fnmatch.fnmatch(module, pattern) for pattern in patterns))
+    named = {f"tests/{test}.py" for tests in rows for test in tests}
     return sorted((named & imports.keys()) | {test for test, imported in imports.items() if path in imported})
 
 
 def _test_files(tree: Path) -> list[str]:
     found = [str(path.relative_to(tree)) for folder in TESTS for path in sorted((tree / folder).glob("test_*.py"))]
-    return [path for path in found if path not in SLOW]
+    return [path for path in found if path.removeprefix("tests/").removesuffix(".py") not in SLOW]
 
 
 def _imports(tree: Path, path: str, seen: dict[str, set[str]]) -> set[str]:
