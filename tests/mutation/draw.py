@@ -113,4 +113,4 @@ def _difference(source: str, code: str) -> tuple[int, str, str]:
 
 
 def _flat(lines: Sequence[str]) -> str:
-    return "\n".join(line.strip() for line in lines)
+    return "\n".join(line.strip() for line in lines).strip()

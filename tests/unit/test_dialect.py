@@ -161,6 +161,21 @@ def test_a_dialect_may_lack_what_is_not_core():
             'user_data = "nick{key}" ',
             "d.toml: operations.RequestChat.parameters.user_data: expected a name of its own",
         ),
+        (
+            'nickname = "nickname"\nfirst',
+            'nickname = ["userData", "nickname"]\nfirst',
+            "d.toml: operations.RequestChat.parameters.user_data: expected a name of its own",
+        ),
+        (
+            'user_data = ["userData", "{key}"] ',
+            'user_data = ["userData", "{key}{key}"] ',
+            "d.toml: operations.RequestChat.parameters.user_data: expected {key} once",
+        ),
+        (
+            'user_data = ["userData", "{key}"] ',
+            'user_data = ["{key}", "value"] ',
+            "d.toml: operations.RequestChat.parameters.user_data: expected {key} once, at the end",
+        ),
         ('content = "file"', "", "d.toml: operations.FileUpload.content: expected the name"),
         ('encoding = "multipart"', "", "d.toml: operations.FileUpload.encoding: expected"),
         ('messages = "messages"', 'message = "messages"', "d.toml: response.message: unknown key"),
@@ -215,6 +230,13 @@ def test_mistakes(old, new, says):
         parse_dialect(GMS.replace(old, new), "d.toml")
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ['["person", "nickname"]', '"userDatum"'])
+def test_a_name_beside_those_of_user_data_can_be_told_apart(name):
+    old = 'nickname = "nickname"\nfirst'
+    assert old in GMS
+    parse_dialect(GMS.replace(old, f"nickname = {name}\nfirst"), "d.toml")
 
 
 def test_unknown_name_and_missing_file():

@@ -54,6 +54,13 @@ def named(found, metric):
     return next(row for row in found.drifts if row.metric == metric)
 
 
+def test_where_nothing_was_looked_at_no_time_is_told():
+    told = find_drift([], None, 45.0, True).to_dict()
+    assert told == {
+        "start": None, "end": None, "why_not": "it was never under a steady load for 10 minutes", "metrics": [],
+    }  # fmt: skip
+
+
 def test_the_slope_is_per_hour_in_the_metrics_own_unit():
     row = named(drift(windows(latency=lambda h: 0.1 + 0.012 * h)), "GetMessages.latency.p95")
     assert row.drifts and row.worse

@@ -271,12 +271,36 @@ def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, s
         ({"spare": -1}, "--spare -1"),
         ({"target_drop_rate": 0}, "--target-drop-rate is not between 0 and 1"),
         ({"messages_per_chat": -1}, "--messages-per-chat -1 is below 0"),
+        ({"other_requests_per_chat": -1}, "--other-requests-per-chat -1 is below 0"),
+        ({"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0}, "--handling-cv 0 is not above 0"),
+        ({"handling_time_s": math.inf}, "--handling-time inf is not a number"),
     ],
 )
 def test_impossible_demands_are_refused_by_name(changes: dict[str, Any], said: str):
     with pytest.raises(UsageError) as refused:
         demand(**changes)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"percentile": 50},
+        {"peakedness": 60},
+        {"peakedness": 1},
+        {"chats_per_hour": 0.1, "peakedness": 1},
+        {"messages_per_chat": 0},
+        {"other_requests_per_chat": 0},
+        {"growth": -0.999},
+        {"spare": 0},
+        {"poll_interval_s": 44.9},
+        {"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0.01},
+        {"chats_per_hour": None, "chats_per_day": 10, "peak_hour_share": 1},
+        {"chats_per_hour": None, "chats_per_day": 10, "peak_hour_share": 1 / 24},
+    ],
+)
+def test_a_demand_that_is_just_possible_is_planned_for(changes: dict[str, Any]):
+    assert make_plan(demand(**changes), Capacity(sessions_per_server=50)).needed >= 1
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,15 @@ def kept_after(hours, keep_s, seed=1):
     return retention._kept, most, at
 
 
+@pytest.mark.parametrize(
+    ("age_s", "width_s"),
+    [(0, 0), (1799, 0), (1801, 0), (3599, 0), (3600, 20), (7199, 20), (7200, 40), (14_400, 80), (100 * 3600, 1280)],
+)
+def test_a_window_may_be_as_long_as_its_age_allows(age_s, width_s):
+    assert width(age_s, HOUR) == width_s
+    assert width(age_s, 0.0) == 0, "0 is for ever"
+
+
 def test_a_long_run_keeps_few_windows_more_than_a_short_one():
     rows, most, now = kept_after(48, HOUR)
     # 360 of an hour, 180 for each of its 5.6 doublings, and what has not been looked through yet.
