@@ -77,6 +77,11 @@ def test_a_small_outage_soon_after_a_greater_one_is_an_incident_of_its_own() -> 
         assert near[0].count >= 20 and near[1].count >= 5
 
 
+def test_two_drops_at_once_in_an_hour_are_a_burst_and_two_apart_are_none() -> None:
+    assert find_bursts([100.0, 100.0], 0, HOUR) == [Burst(100.0, 100.0, 2)]
+    assert find_bursts([100.0, 200.0], 0, HOUR) == []
+
+
 def test_none_where_there_is_nothing_to_find() -> None:
     assert find_bursts([], 0, HOUR) == []
     assert find_bursts([1.0], 0, HOUR) == []
