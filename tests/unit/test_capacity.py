@@ -152,6 +152,22 @@ def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
     assert not claims(result) and result.held < 20
 
 
+@pytest.mark.parametrize("breaks", [3, 7, 12])
+def test_a_knee_of_a_few_sessions_is_bracketed_to_the_unit(breaks: int) -> None:
+    result, _ = find(Server(breaks=breaks), replace(RULES, start=1, thresholds=(parse("dropped.count == 0"),)))
+    assert (result.kind, result.held, result.failed, result.confirmed) == ("knee", breaks, breaks + 1, True)
+
+
+def test_a_recovery_is_over_when_one_refresh_interval_went_well() -> None:
+    # Of the 15 s that it may take.
+    world = World(Server(breaks=300), replace(RULES, thresholds=(parse("dropped.count == 0"),)))
+    world.run()
+    failed = [step for step in world.search.steps if step.outcome == "not held"]
+    after = [world.search.steps[world.search.steps.index(step) + 1] for step in failed]
+    assert len(failed) >= 2
+    assert all(1.0 <= following.begun - step.ended <= 8.0 for step, following in zip(failed, after, strict=True))
+
+
 maybe = st.none()
 
 

@@ -101,6 +101,31 @@ def test_what_is_sure_but_too_small_to_matter_is_not_claimed():
     assert row.low > 0 and not row.drifts
 
 
+@pytest.mark.parametrize(
+    ("grown", "metric", "claimed"),
+    [
+        # Latencies of 1 ms that grow by a fifth and more: 0.2 ms is the least at the median, 0.5 ms at 95 %.
+        ({"latency": lambda h: 0.001 + 0.00016 * h / 5.4}, "GetMessages.latency.p50", False),
+        ({"latency": lambda h: 0.001 + 0.0003 * h / 5.4}, "GetMessages.latency.p50", True),
+        ({"latency": lambda h: 0.001 + 0.0003 * h / 5.4}, "GetMessages.latency.p95", False),
+        ({"latency": lambda h: 0.001 + 0.0008 * h / 5.4}, "GetMessages.latency.p95", True),
+        # 5 % of 100 ms are 5 ms.
+        ({"latency": lambda h: 0.1 + 0.004 * h / 5.4}, "GetMessages.latency.p95", False),
+        ({"latency": lambda h: 0.1 + 0.008 * h / 5.4}, "GetMessages.latency.p95", True),
+        # A process of 10 MB: 2 % are less than the megabyte that counts.
+        ({"rss": lambda h: int((10 + 0.7 * h / 5.4) * 2**20)}, "memory", False),
+        ({"rss": lambda h: int((10 + 1.5 * h / 5.4) * 2**20)}, "memory", True),
+        # Of a timeout of 45 s a hundredth, and of a margin of 35 s a fiftieth, 0.7 s.
+        ({"gap_s": lambda h: 10 + 0.5 * h / 5.4}, "margin.p1", False),
+        ({"gap_s": lambda h: 10 + 1.2 * h / 5.4}, "margin.p1", True),
+        ({"gap_s": lambda h: 40 + 0.3 * h / 5.4}, "margin.p1", False),
+        ({"gap_s": lambda h: 40 + 0.9 * h / 5.4}, "margin.p1", True),
+    ],
+)  # fmt: skip
+def test_a_change_is_claimed_from_a_part_of_the_level_and_a_least_amount_on(grown, metric, claimed):
+    assert named(drift(windows(**grown)), metric).drifts is claimed
+
+
 def test_the_margins_end_is_told_from_where_the_run_ends():
     row = named(drift(windows(10.0, gap_s=lambda h: 10 + h)), "margin.p1")
     # After 10 h the gap is 20 s: of 45 s there are 25 left, a second an hour.
@@ -147,6 +172,13 @@ def test_ramp_goodbye_and_warm_up_are_left_out():
     assert drift(rows).start == start + 0.1 * (end - start)
 
 
+def test_a_load_of_ten_minutes_is_long_enough():
+    assert steady_part([(0.0, 600.0, 10)]) == (0.0, 600.0)
+    assert steady_part([(0.0, 599.0, 10)]) is None
+    # There is where nine tenths of the usual number are open.
+    assert steady_part([(0.0, 100.0, 89), (100.0, 200.0, 90), (200.0, 900.0, 100)]) == (100.0, 900.0)
+
+
 @pytest.mark.parametrize("rows", [[], [(0.0, 300.0, 10)], [(60.0 * i, 60.0 * i + 60, 0) for i in range(100)]])
 def test_without_a_steady_load_nothing_is_said(rows):
     assert steady_part(rows) is None
@@ -156,6 +188,9 @@ def test_without_a_steady_load_nothing_is_said(rows):
 def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
     during = [_spend(LEAST_S * 2**doubling, False) for doubling in range(60)]
     assert sum(during) < FALSE_ALARM / 2 and during == sorted(during, reverse=True)
+    # The k-th doubling has 1 / (k (k + 1)) of it: so many of them together 1 - 1 / 61.
+    assert sum(during) == pytest.approx(FALSE_ALARM / 2 * 60 / 61)
+    assert [_spend(length_s, False) for length_s in (0, LEAST_S, 1.9 * LEAST_S)] == [during[0]] * 3
     assert sum(during) + _spend(1e9, True) <= FALSE_ALARM
 
 

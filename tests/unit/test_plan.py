@@ -121,6 +121,43 @@ def test_one_more_at_is_where_one_more_server_is_needed(name: str):
     assert servers_needed(replace(plan.demand, **{name: item.one_more_at * (1 + back)}), capacity) == plan.needed
 
 
+def test_one_more_is_found_up_to_the_last_value_that_is_possible():
+    # Half of 1 000 chats a day in the peak hour: at most twice as many could come, 166.7 at once.
+    a_day = demand(chats_per_hour=None, chats_per_day=1000, peak_hour_share=0.5)
+    plan = make_plan(a_day, Capacity(sessions_per_server=200))
+    (item,) = (item for item in influences(plan) if item.name == "peak_hour_share")
+    assert plan.needed == 1 and item.one_more_at is not None
+    assert servers_needed(replace(a_day, peak_hour_share=item.one_more_at), Capacity(sessions_per_server=200)) == 2
+    assert 0.9 < item.one_more_at < 1 and item.one_more_change == pytest.approx(item.one_more_at / 0.5 - 1)
+    # With room for 250 not even all of them in one hour need another server.
+    (item,) = (
+        item
+        for item in influences(make_plan(a_day, Capacity(sessions_per_server=250)))
+        if item.name == "peak_hour_share"
+    )
+    assert (item.one_more_at, item.one_more_change) == (None, None)
+
+
+def test_the_influence_of_the_percentile_is_that_of_its_tail():
+    plan = make_plan(demand(percentile=99.0), Capacity(sessions_per_server=40))
+    (item,) = (item for item in influences(plan) if item.name == "percentile")
+    assert item.value == 99.0 and item.down is not None and item.up is not None and item.down > 0 > item.up
+    assert item.one_more_at is None or 99.0 < item.one_more_at < 100
+    capacity = Capacity(sessions_per_server=40)
+    assert item.one_more_at is None or servers_needed(demand(percentile=item.one_more_at), capacity) == plan.needed + 1
+
+
+def test_an_input_that_cannot_be_higher_has_no_influence_upwards():
+    whole = demand(chats_per_hour=None, chats_per_day=360, peak_hour_share=1.0)
+    (item,) = (
+        item
+        for item in influences(make_plan(whole, Capacity(sessions_per_server=40)))
+        if item.name == "peak_hour_share"
+    )
+    assert item.up is None and item.down is not None and item.down < 0
+    assert item.strength == -item.down and item.option == "--peak-hour-share"
+
+
 # -- drops ---------------------------------------------------------------------------------------
 
 
