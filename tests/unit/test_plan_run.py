@@ -30,8 +30,14 @@ def session(verdict: str, started_at: float, ended_at: float) -> SessionRecord:
     return record
 
 
-def measured(folder: Path, sessions: list[SessionRecord], servers: int = 1, timeout_s: float | None = 4.0) -> Measured:
-    """A run of 20 s in which five chats were open, of so many sessions."""
+def measured(
+    folder: Path,
+    sessions: list[SessionRecord],
+    servers: int = 1,
+    timeout_s: float | None = 4.0,
+    ended_at: float | None = 1020.0,
+) -> Measured:
+    """A run of 20 s in which five chats were open, of so many sessions; ended_at: None where it was never finished."""
     books = Books()
     books.started = len(sessions)
     books.sent = Counter(RequestChat=len(sessions), GetMessages=50, SendMessage=6)
@@ -40,7 +46,8 @@ def measured(folder: Path, sessions: list[SessionRecord], servers: int = 1, time
         writer.add_windows([window(1000.0 + 2 * i, 1002.0 + 2 * i, 5, 10, 2) for i in range(10)])
         writer.add_sessions(sessions)
         writer.put_books("local", books)
-        writer.finish(1020.0)
+        if ended_at is not None:
+            writer.finish(ended_at)
     with RunReader.open(folder / "run") as reader:
         return measure_run(reader, "run", servers)
 
@@ -72,7 +79,12 @@ def test_every_figure_of_a_run(tmp_path: Path) -> None:
 def test_drops_that_came_together_are_a_burst(tmp_path: Path) -> None:
     together = [session("dropped_late", 1000.0, 1010.0 + 0.001 * i) for i in range(20)]
     apart = [session("dropped_late", 1000.0, at) for at in (1003.0, 1006.0, 1013.0, 1018.0)]
-    assert measured(tmp_path, [*together, *apart]).bursts == 1
+    assert measured(tmp_path / "finished", [*together, *apart]).bursts == 1
+    assert measured(tmp_path / "not", [*together, *apart], ended_at=None).bursts == 1
+    # Of a run that lasts 1 020 s two drops within 100 ms are no chance; of one of a second they may be.
+    two = [session("dropped_late", 1000.0, at) for at in (1000.5, 1000.6)]
+    assert measured(tmp_path / "long", two, ended_at=2020.0).bursts == 1
+    assert measured(tmp_path / "short", two, ended_at=1001.0).bursts == 0
 
 
 def test_a_run_without_drops_has_no_bursts_and_one_without_a_timeout_is_taken_by_the_default(tmp_path: Path) -> None:

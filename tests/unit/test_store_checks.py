@@ -326,7 +326,7 @@ def test_a_window_that_is_none_is_refused(row: tuple[Any, ...], says: str) -> No
 def test_an_incident_is_read_cut_or_refused() -> None:
     assert checks.incident((5.0, "kind", LONG + "x")) == (5.0, "kind", CUT)
     for row in (("5", "kind", "what"), (5.0, None, "what"), (5.0, "kind", b"what"), (True, "kind", "what")):
-        with pytest.raises(ValueError, match="is no number|a text is a"):
+        with pytest.raises(ValueError, match=r"is no number|a text is a"):
             checks.incident(row)
     assert (checks.text(LONG + "x"), checks.instant(LATEST_S)) == (CUT, LATEST_S)
 

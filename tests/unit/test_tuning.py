@@ -103,8 +103,10 @@ def test_nothing_is_saved_by_an_arm_of_which_nothing_was_measured():
 
 
 def test_the_time_of_a_chat_is_that_between_its_start_and_its_end():
-    made = [SessionRecord("a", "completed", started_at=5.0, ended_at=9.0, requests=4, polls=2, group="0.5"),
-            SessionRecord("b", "completed", started_at=9.0, ended_at=8.0, requests=4, polls=2, group="0.5")]  # fmt: skip
+    made = [
+        SessionRecord(f"{start}", "completed", started_at=start, ended_at=end, requests=4, polls=2, group="0.5")
+        for start, end in ((5.0, 9.0), (9.0, 8.0))
+    ]
     (arm,) = judged(made).arms
     assert (arm.open_s, arm.requests_per_s, arm.polls_per_s) == (4.0, 2.0, 1.0)
 
