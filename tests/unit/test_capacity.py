@@ -32,7 +32,10 @@ def test_a_limit_that_refuses_chats_is_found_to_the_unit(limit: int, start: int,
 def test_a_limit_is_found_by_the_thresholds_that_stand_where_none_are_given(limit: int) -> None:
     result, search = find(Server(limit=limit))
     assert (result.kind, result.held, result.not_held, result.confirmed) == ("limit", limit, limit + 1, True)
-    assert "GetMessages.latency.p95 < 100 ms" in map(str, search.thresholds)
+    assert [str(threshold) for threshold in search.thresholds] == [
+        "refused.count == 0", "dropped.count == 0", "gave_up.count == 0", "GetMessages.unsuccessful.rate < 5%",
+        "GetMessages.latency.p95 < 100 ms",
+    ]  # fmt: skip
     failed = next(i for i, step in enumerate(search.steps) if step.outcome == "not held")
     after = {step.load for step in search.steps[failed:]}
     assert after <= {search.steps[failed].load, limit, limit + 1}, "no other load was tried than the plateau and above"
