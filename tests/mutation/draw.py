@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import MutationVisitor
 
 from tests.mutation.operators import operators
+
+#: Arguments that guard against mistakes of ours or save memory: no user sees a difference.
+_UNSEEN = re.compile(r"\b(frozen|slots|strict)=True")
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def _sites(path: str, source: str) -> Iterator[_Site]:
 
 
 def _changed(tree: Path, path: str, operator: str, occurrence: int) -> Mutant | None:
-    """The mutant; None where it is no Python, or differs in annotations only."""
+    """The mutant; None where it is no Python, or differs only in annotations or in what is _UNSEEN."""
     source = (tree / path).read_text()
     try:
         code = MutationVisitor.mutate_code(source, operators()[operator], occurrence)
@@ -79,6 +83,8 @@ def _changed(tree: Path, path: str, operator: str, occurrence: int) -> Mutant | 
     except (SyntaxError, ValueError, AttributeError):  # AttributeError: cosmic-ray's of `except module.Error`
         return None
     line, before, after = _difference(source, code)
+    if _UNSEEN.sub(r"\1=False", before) == _UNSEEN.sub(r"\1=False", after):
+        return None
     return Mutant(path, line, operator, before, after, code)
 
 
