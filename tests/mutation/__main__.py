@@ -27,7 +27,7 @@ from tests.mutation.trial import Copy
 _TREE = Path(__file__).resolve().parents[2]
 #: A module's tests are taken fastest first until they use so much CPU (seconds, unchanged): what fails on its mutants
 #: nearly always does so early.
-_BUDGET_S = 30.0
+_BUDGET_S = 60.0
 #: Tests that use this many times the CPU that they use unchanged, and so much at least (seconds), do not end.
 _PATIENCE, _LEAST_S = 5.0, 10.0
 

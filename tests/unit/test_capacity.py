@@ -155,6 +155,12 @@ def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
     assert not claims(result) and result.held < 20
 
 
+def test_a_server_that_holds_nothing_is_said_to() -> None:
+    result, _ = find(Server(limit=0), COUNTS)
+    assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", 0, 1, False)
+    assert result.why == "not even 1 could be held" and result.trouble is not None
+
+
 @pytest.mark.parametrize("breaks", [3, 7, 12])
 def test_a_knee_of_a_few_sessions_is_bracketed_to_the_unit(breaks: int) -> None:
     result, _ = find(Server(breaks=breaks), replace(RULES, start=1, thresholds=(parse("dropped.count == 0"),)))

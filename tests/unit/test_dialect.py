@@ -102,6 +102,16 @@ def test_json_encoding_and_fixed_values(tmp_path):
     assert request.body == b'{"operationName":"Disconnect","head":{"v":2,"to":"s"},"userId":"u"}'
 
 
+def test_a_slash_goes_to_the_end_of_a_path_that_names_an_operation_and_of_no_other():
+    gms = load_dialect("gms-v2")
+    for _ in range(2):
+        gms = gms.with_trailing_slash("SendMessage")
+    paths = [gms.encoder("s").encode(name, KEYED).path for name in ("SendMessage", "GetMessages")]
+    assert paths == ["/genesys/2/chat/s/c/send/", "/genesys/2/chat/s/c/refresh"]
+    webapi = load_dialect("webapi")
+    assert webapi.with_trailing_slash("SendMessage") is webapi
+
+
 def test_a_dialect_may_lack_what_is_not_core():
     lacking = GMS[: GMS.index("[operations.UpdateNickname]")] + GMS[GMS.index("[response]") :]
     dialect = parse_dialect(lacking, "d.toml")
@@ -129,6 +139,13 @@ def test_a_dialect_may_lack_what_is_not_core():
             "d.toml: operations.RequestChat.parameters.nick: unknown key; expected one of",
         ),
         ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected seconds"),
+        ("keeps_ended_s = 60.0", "keeps_ended_s = true", "d.toml: server.keeps_ended_s: expected seconds"),
+        ("long_poll_s = 0.0", "long_poll_s = -0.1", "d.toml: server.long_poll_s: expected seconds"),
+        (
+            "agent_end_removes_customer = false",
+            "agent_end_removes_customer = 1",
+            "d.toml: server.agent_end_removes_customer: expected true or false",
+        ),
         ("[server]", "[sever]", "d.toml: sever: unknown key"),
         ("[request]", "[request", "d.toml: not valid TOML"),
         (

@@ -129,3 +129,9 @@ def test_poisson_bounds_are_garwoods() -> None:
     assert per_unit(0, 1) == (0, pytest.approx(3.6889, rel=1e-4))
     assert per_unit(1, 2) == (pytest.approx(0.0253 / 2, rel=2e-3), pytest.approx(5.5716 / 2, rel=1e-4))
     assert per_unit(10, 1) == (pytest.approx(4.7954, rel=1e-4), pytest.approx(18.3904, rel=1e-4))
+
+
+@pytest.mark.parametrize(("events", "exposure"), [(-1, 1.0), (1, 0.0), (1, -1.0), (-1, 0.0)])
+def test_events_that_cannot_be_counted_have_no_rate(events: int, exposure: float) -> None:
+    with pytest.raises(ValueError, match=f"{events} events in {exposure}"):
+        per_unit(events, exposure)

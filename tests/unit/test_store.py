@@ -188,3 +188,25 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(UsageError, match="cannot be written"), replacing(tmp_path / "no" / "out"):
         pass
+
+
+def test_what_was_written_leaves_no_file_open(tmp_path: Path) -> None:
+    RunWriter.create(tmp_path / "first", {}).close()
+    before = len(os.listdir("/dev/fd"))
+    for i in range(5):
+        with RunWriter.create(tmp_path / f"run{i}", {}), replacing(tmp_path / f"out{i}") as stream:
+            stream.write("new")
+        RunReader.open(tmp_path / f"run{i}").close()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("wrong", ["missing", "", "empty", "other", "newer"])
+def test_what_was_refused_leaves_no_file_open(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "empty").write_text("")
+    _empty_database(tmp_path / "other", SCHEMA_VERSION)
+    _empty_database(tmp_path / "newer", SCHEMA_VERSION + 1)
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        with pytest.raises(UsageError):
+            RunReader.open(tmp_path / wrong)
+    assert len(os.listdir("/dev/fd")) == before
