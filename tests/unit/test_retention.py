@@ -10,7 +10,7 @@ from chatload.analysis.drift import find_drift, steady_part
 from chatload.errors import ChatloadError
 from chatload.session.books import Books
 from chatload.store.reader import RunReader
-from chatload.store.retention import Kept, Retention, fold, width
+from chatload.store.retention import KEEP_S, LEAST_KEEP_S, Kept, Retention, fold, width
 from chatload.store.windows import COARSE_S, Usage, Window, WindowCutter
 from chatload.store.writer import RunWriter
 
@@ -30,6 +30,10 @@ def kept_after(hours, keep_s, seed=1):
         at = end
         most = max(most, len(retention))
     return retention._kept, most, at
+
+
+def test_windows_stay_for_a_day_unless_told_otherwise_and_for_an_hour_at_least():
+    assert (KEEP_S, LEAST_KEEP_S) == (24 * HOUR, HOUR)
 
 
 @pytest.mark.parametrize(
