@@ -89,6 +89,13 @@ def test_a_step_the_generator_spoilt_is_repeated_and_a_passing_disturbance_chang
     assert result.kind == "knee" and result.confirmed and 270 <= result.held <= 309
 
 
+def test_a_step_that_stays_spoilt_is_repeated_three_times() -> None:
+    result, search = find(Server(slow_from=100))
+    (load,) = {step.load for step in search.steps if step.outcome == "spoilt"}
+    assert load == 160 and [step.load for step in search.steps].count(160) == 4
+    assert result.why.startswith("at 160 sessions its own refreshes left ") and result.why.endswith(", 4 times")
+
+
 def test_a_server_that_refuses_is_recovered_below_its_restore_threshold_before_the_next_step() -> None:
     world = World(Server(limit=137), COUNTS)
     second, lows = world.second, []

@@ -205,3 +205,24 @@ def test_what_is_undecided_is_held_twice_and_four_times_as_long_and_no_longer() 
     record = chats.over()
     assert (record.outcome, record.settled, record.ended) == ("undecided", 3.0, 11.0)
     assert record.trouble is not None and record.trouble.metric == "GetMessages.latency.p99 < 1 s"
+
+
+def test_a_trouble_is_dated_from_its_last_beginning() -> None:
+    chats = Chats((parse("GetMessages.latency.p95 < 100ms"),))
+    record = chats.over([0.01, 0.3, 0.01, 0.01, 0.01, *[0.3] * 50])
+    assert record.trouble is not None and record.outcome == "not held"
+    # Slow in second 2, and again from second 6 on.
+    assert (record.trouble.cause, record.trouble.at) == ("knee", 6.0)
+
+
+@pytest.mark.parametrize(("operation", "cause"), [("RequestChat", "limit"), ("SendMessage", "knee")])
+def test_slow_answers_to_new_chats_are_the_servers_limit(operation: str, cause: str) -> None:
+    chats = Chats((parse(f"{operation}.latency.p95 < 100ms"),))
+    chats.books.latency[operation] = Histogram()
+    for _ in range(30):
+        chats.books.latency[operation].extend([0.3] * 20)
+        record = chats.second()
+        if record is not None:
+            break
+    assert record is not None and record.trouble is not None
+    assert (record.outcome, record.trouble.cause) == ("not held", cause)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatload.protocol.decode import Decoder, RefusedError, Request
-from chatload.protocol.dialect import load_dialect
+from chatload.protocol.dialect import load_dialect, parse_dialect
 from chatload.protocol.form_data import Part, compose, parse
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -201,3 +201,32 @@ def test_a_thousand_parts_and_a_long_boundary_are_read() -> None:
     assert list(parse(MULTIPART, compose(parts, "xyz"))) == parts
     boundary = "x" * 200
     assert list(parse(f"multipart/form-data; boundary={boundary}", compose(parts[:1], boundary))) == parts[:1]
+
+
+FORM_DIALECT = """
+name = "forms"
+[request]
+prefix = "/chat"
+operation = "do"
+[request.headers]
+[request.fixed]
+to = "chat {service}!"
+"""
+NAMES = ("RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect")
+
+
+def test_a_form_that_names_its_operation_and_service() -> None:
+    parameters = dict.fromkeys(NAMES, 'chat_id = "id", message = "text"')
+    parameters |= {"RequestChat": 'text = "text"', "Disconnect": 'chat_id = "id"'}
+    operations = "".join(
+        f'[operations.{name}]\nname = "{name.lower()}"\nparameters = {{ {taken} }}\n'
+        for name, taken in parameters.items()
+    )
+    dialect = parse_dialect(FORM_DIALECT + operations, "forms.toml")
+    decoder = Decoder(dialect)
+    read = decoder.decode("POST", "/chat", FORM, b"do=nothing&to=chat+s!&id=c1&text=hi&do=sendmessage")
+    assert read == Request("SendMessage", "c1", {"message": "hi"}, None, "s")
+    assert decoder.decode("POST", "/chat", FORM, b"do=disconnect&to=other&x=disconnect").service == ""
+    assert refused(decoder, "/chat", FORM, b"x=sendmessage&id=do") == (404, "the body names no operation")
+    sent = dialect.encoder("s").encode("SendMessage", {"chat_id": "c1", "message": "hi"})
+    assert decoder.decode(sent.method, sent.path, FORM, sent.body) == read

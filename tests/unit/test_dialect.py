@@ -112,6 +112,15 @@ def test_a_slash_goes_to_the_end_of_a_path_that_names_an_operation_and_of_no_oth
     assert webapi.with_trailing_slash("SendMessage") is webapi
 
 
+@pytest.mark.parametrize("header", ["Content-Type", "content-type"])
+def test_a_content_type_of_the_dialects_own_is_kept_but_for_multipart(header):
+    text = GMS.replace("[request.headers]", f'[request.headers]\n"{header}" = "application/x-form"\nx = "y"')
+    encoder = parse_dialect(text, "d.toml").encoder("s")
+    assert encoder.encode("SendMessage", KEYED).headers == ((header, "application/x-form"), ("x", "y"))
+    (name, value), other = encoder.encode("FileUpload", KEYED, b"").headers
+    assert name == "Content-Type" and value.startswith("multipart/form-data; boundary=") and other == ("x", "y")
+
+
 def test_a_dialect_may_lack_what_is_not_core():
     lacking = GMS[: GMS.index("[operations.UpdateNickname]")] + GMS[GMS.index("[response]") :]
     dialect = parse_dialect(lacking, "d.toml")

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.analysis.drift import FALSE_ALARM, LEAST_S, _spend, find_drift, steady_part
+from chatload.analysis.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
 from chatload.report.drift import sentences
 from chatload.report.page import render
 from chatload.report.summary import schema, summarize
@@ -96,9 +96,37 @@ def test_a_workers_long_name_leaves_room_in_the_table(run, capsys):
     assert [row[1:3] for row in rows] == [["150", "MB"], *[["300", "MB"]] * 4]
 
 
+def test_what_drifts_or_jumps_is_claimed_and_nothing_else():
+    found = drift(windows(latency=lambda h: 0.1 if h < 3 else 0.2, rss=lambda h: int((300 + 5 * h) * 2**20)))
+    claimed = {row.metric: (row.drifts, bool(row.jumps)) for row in found.drifts if row.drifts or row.jumps}
+    assert claimed == {
+        "GetMessages.latency.p50": (False, True), "GetMessages.latency.p95": (False, True), "memory": (True, False),
+    }  # fmt: skip
+
+
 def test_what_is_sure_but_too_small_to_matter_is_not_claimed():
     row = named(drift(windows(rss=lambda h: int((300 + 0.2 * h) * 2**20))), "memory")
     assert row.low > 0 and not row.drifts
+
+
+@pytest.mark.parametrize("samples", [19, 20])
+def test_a_cells_percentile_needs_twenty_samples(samples):
+    books = Books()
+    for operation in ("GetMessages", "RequestChat"):
+        books.latency[operation] = type(books.gap)()
+        books.latency[operation].extend([0.5] * samples)
+    books.gap.extend([10.0] * samples)
+    books.lateness.extend([0.25] * samples)
+    cell = Cell(0.0, books, {"a": 2**20})
+    told = {metric.name: metric.value(cell) for metric in metrics(45.0, ["a"])}
+    expected = {
+        "GetMessages.latency.p50": 0.5, "GetMessages.latency.p95": 0.5, "RequestChat.latency.p95": 0.5,
+        "margin.p1": 35.0, "lateness.p99": 0.25,
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert told[name] == (None if samples < 20 else pytest.approx(value, rel=0.02))
+    assert (told["memory"], told["dropped.rate"]) == (1.0, None)
+    assert all(metric.value(Cell(0.0, books, {})) is None for metric in metrics(None, ["a"]) if metric.name == "memory")
 
 
 @pytest.mark.parametrize(

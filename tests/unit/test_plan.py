@@ -77,6 +77,23 @@ def test_servers_at_random_need_more():
     assert (plan.peak.chats, plan.needed, plan.at_random) == (6241, 13, 14)
 
 
+def test_the_peak_hour_by_hand():
+    # 360 an hour are a Poisson number of 360 arrivals: 99.9 % of them 420 at most; an hour of 10 minutes is 6 lengths.
+    peak = make_plan(HAND, Capacity(sessions_per_server=40)).peak
+    assert (peak.mean_arrivals, peak.arrivals) == (360, 420)
+    assert peak.built_up == pytest.approx(1 - math.exp(-6), abs=1e-9)
+    assert make_plan(HAND, Capacity(sessions_per_server=40)).loads[Constraint.STARTS] == pytest.approx(420 / 3600)
+
+
+def test_a_hundred_thousand_servers_are_planned_and_no_more():
+    loads = make_plan(HAND, Capacity(requests_per_server=1)).loads
+    needed = loads[Constraint.REQUESTS]
+    assert needed is not None
+    assert make_plan(HAND, Capacity(requests_per_server=needed / 100_000)).needed == 100_000
+    with pytest.raises(UsageError, match="needs 100001 servers, more than 100000"):
+        make_plan(HAND, Capacity(requests_per_server=needed / 100_000.5))
+
+
 def test_refresh_pool_size():
     assert pool_size(500, 3) == 34  # 500 / 15 = 33.3
     assert pool_size(450, 3) == 30
@@ -184,6 +201,7 @@ def test_chats_of_another_length_are_bounded_for_that_length():
         (Drops(0, 20, 6_000_000), plan_drops.INCONCLUSIVE),
         (Drops(bound=0.0009), plan_drops.SHOWN),
         (Drops(bound=0.002), plan_drops.INCONCLUSIVE),
+        (Drops(bound=0.001), plan_drops.INCONCLUSIVE),  # not below it
         (None, plan_drops.NOT_MEASURED),
     ],
 )

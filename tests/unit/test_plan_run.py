@@ -76,6 +76,11 @@ def test_every_figure_of_a_run(tmp_path: Path) -> None:
     assert found.capacity() == {Constraint.SESSIONS: 2.5, Constraint.REQUESTS: 2.5, Constraint.STARTS: 0.5}
 
 
+def test_a_chat_may_be_open_for_less_than_a_second_and_never_for_less_than_none(tmp_path: Path) -> None:
+    short = [session("completed", 1000.0, 1000.25), session("completed", 1002.0, 1001.0)]
+    assert measured(tmp_path, short).drops.chat_seconds == 0.25
+
+
 def test_drops_that_came_together_are_a_burst(tmp_path: Path) -> None:
     together = [session("dropped_late", 1000.0, 1010.0 + 0.001 * i) for i in range(20)]
     apart = [session("dropped_late", 1000.0, at) for at in (1003.0, 1006.0, 1013.0, 1018.0)]

@@ -81,6 +81,13 @@ def test_unless_the_run_gave_it_up_without_a_goodbye() -> None:
     assert not reconcile([SessionRecord("c", "gave_up", goodbye_confirmed=True)], [row]).agrees
 
 
+@pytest.mark.parametrize("verdict", ["refused", "failed", "completed", "ended_by_agent"])
+def test_no_other_verdict_is_spared_by_a_ledger_that_knows_no_late_contacts(verdict: str) -> None:
+    row = LedgerRow("c", "expired", late_contact_known=False)
+    result = reconcile([SessionRecord("c", verdict)], [row])
+    assert not result.agrees and result.confusion == {(verdict, "dropped_late"): 1}
+
+
 def test_the_confusion_table_counts() -> None:
     records = [SessionRecord(f"a{i}", "completed") for i in range(3)]
     records += [

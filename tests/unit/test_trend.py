@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from chatload.analysis.trend import find_trend
 
@@ -70,7 +71,7 @@ def widening(values, slope):
     far = 5 * np.median(np.abs(left))
     left = np.minimum(np.maximum(left, -far), far)
     left = left - np.polyval(np.polyfit(np.arange(n), left, 2), np.arange(n))
-    ranks = np.argsort(np.argsort(left)) - (n - 1) / 2
+    ranks = rankdata(left) - (n + 1) / 2
     added = 0.0
     for lag in range(1, n // 4 + 1):
         correlation = np.sum(ranks[lag:] * ranks[:-lag]) / np.sum(ranks**2) + 3 / n
@@ -94,6 +95,27 @@ def test_the_interval_is_widened_as_much_as_neighbours_resemble_each_other():
         assert trend.low == pytest.approx(slopes[math.floor((len(slopes) - reach) / 2) - 1])
         assert trend.high == pytest.approx(slopes[math.ceil((len(slopes) + reach) / 2)])
     assert min(widenings) < 2 and max(widenings) > 4, "little resemblance, and much of it"
+
+
+def test_values_that_are_alike_make_the_interval_narrower():
+    # M. G. Kendall, "Rank Correlation Methods" (1975): of t that are alike t (t - 1) (2 t + 5) is taken away.
+    for seed in range(8):
+        n = 30
+        values = np.floor(np.random.default_rng(seed).standard_normal(n) * 1.5) + 0.0
+        slopes = slopes_of_pairs(values)
+        tied = [t * (t - 1) * (2 * t + 5) for t in np.unique(values, return_counts=True)[1]]
+        variance = (n * (n - 1) * (2 * n + 5) - sum(tied)) / 18 * widening(values, np.median(slopes))
+        reach = NormalDist().inv_cdf(0.95) * math.sqrt(variance)
+        trend = find_trend(np.arange(float(n)), values, 0.9, 1e-9)
+        assert trend.jumps == ()
+        assert trend.low == pytest.approx(slopes[math.floor((len(slopes) - reach) / 2) - 1])
+        assert trend.high == pytest.approx(slopes[math.ceil((len(slopes) + reach) / 2)])
+
+
+@pytest.mark.parametrize("slope", [0.4, -0.4])
+def test_a_slope_is_sure_whose_interval_holds_no_zero_however_small(slope):
+    assert find_trend(TIMES, slope * TIMES + np.resize(ZIGZAG, 20), 0.95, 1e-9).sure
+    assert not find_trend(TIMES, 0.001 * slope * TIMES + np.resize(ZIGZAG, 20), 0.95, 1e-9).sure
 
 
 @pytest.mark.parametrize("n", [6, 8, 12])
