@@ -13,8 +13,8 @@ from chatload.session.record import SessionRecord, Verdict
 #: Endings of a session by the ledger, then the two for a session it cannot be asked about.
 MISSING, UNMATCHED = "unknown", "no_chat_id"
 ENDINGS = (
-    "disconnected", "agent", "idle", "dropped_late", "abandoned", "unrecoverable", "early", "alive",
-    MISSING, UNMATCHED,
+    "disconnected", "agent", "idle", "dropped_late", "abandoned", "unrecoverable", "early", "restarted",
+    "alive", MISSING, UNMATCHED,
 )  # fmt: skip
 
 _NOT_DROPPED = frozenset({"dropped_late", "abandoned", "disconnected", "alive"})
@@ -24,7 +24,7 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.ENDED_BY_AGENT: frozenset(ENDINGS) - {"agent"},
     Verdict.CLOSED_IDLE: frozenset(ENDINGS) - {"idle"},
     Verdict.DROPPED_LATE: frozenset(ENDINGS) - {"dropped_late"},
-    Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early"},
+    Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early", "restarted"},
     Verdict.DROPPED_UNPROVEN: frozenset(),
     Verdict.FAILED: _NOT_DROPPED - {"disconnected"},
     # Stopped before it could say goodbye: what the server did with it afterwards is no claim of ours.
@@ -41,6 +41,7 @@ _SAYS = {
     "abandoned": "it expired and nobody came back",
     "unrecoverable": "it was lost to an unrecoverable error",
     "early": "it was ended before its deadline",
+    "restarted": "a restart of the server lost it",
     "alive": "it is still alive",
     MISSING: "no session with this id",
 }

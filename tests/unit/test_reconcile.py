@@ -23,10 +23,11 @@ ROWS = {
     "abandoned": LedgerRow("c", "expired"),
     "unrecoverable": LedgerRow("c", "unrecoverable"),
     "early": LedgerRow("c", "early"),
+    "restarted": LedgerRow("c", "restarted"),
     "alive": LedgerRow("c", None),
     "unknown": None,
 }
-NO_DROP = {"agent", "idle", "early", "unrecoverable"}
+NO_DROP = {"agent", "idle", "early", "restarted", "unrecoverable"}
 ALL = set(ROWS) - {"unknown"}
 #: The endings each verdict (and whether its goodbye was confirmed) can stand beside.
 COMPATIBLE = {
@@ -36,7 +37,8 @@ COMPATIBLE = {
     ("ended_by_agent", False): {"agent"},
     ("closed_idle", False): {"idle"},
     ("dropped_late", False): {"dropped_late"},
-    ("dropped_early", False): {"early"},
+    # A server that restarts ends its chats before their deadline.
+    ("dropped_early", False): {"early", "restarted"},
     # A Disconnect whose answer was lost may be what a later statusCode 2 speaks of.
     ("failed", False): NO_DROP | {"disconnected"},
     ("dropped_unproven", False): ALL,
