@@ -64,8 +64,8 @@ class Trail:
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
     contacts so far. refreshed: there was a sure contact after the first. broken: since the last sure contact a
-    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been longer than the timeout the
-    server answered 0 without saying whether the chat had ended: the blame for that silence.
+    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been
+    longer than the timeout the server answered 0 without chatEnded: the blame for that silence.
     """
 
     sent: float
