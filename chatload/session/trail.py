@@ -117,7 +117,7 @@ class Trail:
         if lateness < 0.0:
             lateness = 0.0
         shares.generator += lateness
-        if exchange.connect_s or exchange.connected_at > self.sent:
+        if exchange.connected_at > self.sent:
             self.broken = True
         if exchange.sent_at is not None and exchange.connect_s:
             # When it stood still is not told: as much of it as can be was while connecting, so not the network's.
