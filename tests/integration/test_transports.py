@@ -258,9 +258,29 @@ def test_a_broken_answer_is_told_apart_and_never_resent(
             assert len(server.seen) - before == 1
 
 
+@pytest.mark.parametrize("length", [*range(1, 20), len(OK) - 5, len(OK) - 3, len(OK) - 1])
+def test_an_answer_that_ends_anywhere_is_cut_short(opener: Opener, length: int) -> None:
+    with RawServer(once(OK[:length])) as server:
+        assert _failed(opener(server.url).call(REFRESH, 5)) == ("connection", "answer cut short")
+
+
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_interim_answer_is_none(opener: Opener, interim: bytes) -> None:
+    with RawServer(once(interim)) as server:
+        result = opener(server.url).call(REFRESH, 5)
+    assert (result.http_status, result.failure) == (0, "connection")
+
+
+@pytest.mark.parametrize("begun", [b"S", b"HTTX", b"HTTP/1.1 2x", b"GET / HTTP/1.1\r\n\r\n", b"<html>"])
+def test_what_begins_otherwise_is_no_http_however_soon_it_ends(opener: Opener, begun: bytes) -> None:
+    with RawServer(once(begun)) as server:
+        assert _failed(opener(server.url).call(REFRESH, 5)) == ("malformed", "answer is not HTTP")
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.0 200 OK\r\n\r\nall there is"
 SAID_CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall there is"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: a=b\r\n\r\n"
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -271,13 +291,27 @@ REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n
         (UNTIL_CLOSE, 200, b"all there is"),
         (SAID_CLOSE, 200, b"all there is"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"ok"),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" + OK, 200, b"ok"),
+        (HINTS + b"HTTP/1.1 199 X\r\n\r\n" + b"HTTP/1.1 100 Continue\r\n\r\n" + HINTS + CHUNKED, 200, b"abcde"),
         (REDIRECT, 302, b""),
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (OK + b"rubbish", 200, b"ok"),
         (OK + OK, 200, b"ok"),
         (b"HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nsad", 500, b"sad"),
     ],
-    ids=["chunked", "http 1.0", "close", "interim", "redirect", "no body", "rubbish", "two", "500"],
+    ids=[
+        "chunked",
+        "http 1.0",
+        "close",
+        "interim",
+        "102",
+        "many interim",
+        "redirect",
+        "no body",
+        "rubbish",
+        "two",
+        "500",
+    ],
 )
 def test_ways_to_answer(opener: Opener, answer: bytes, status: int, body: bytes) -> None:
     with RawServer(once(answer)) as server:
