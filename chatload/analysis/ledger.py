@@ -23,7 +23,7 @@ from chatload.protocol.secret import without_login
 from chatload.total_deadline import TotalDeadline
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
-END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early")
+END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")
 #: What the ledger's own columns are called; a CSV may call them otherwise.
 FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s")
 
