@@ -25,6 +25,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from chatload.final_answer import FinalAnswer
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.swarm.cookies import BoundedPolicy
 from chatload.swarm.http_answer import Answer, CallFailed
 from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
 from chatload.target import Admits, NotAgreedError
@@ -203,6 +204,7 @@ class RequestsTransport:
         self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
         self._session = requests.Session()
         self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
+        self._session.cookies.set_policy(BoundedPolicy(self._session.cookies))
         self._session.cert = endpoint.client_cert
         if not endpoint.verify:
             # The run's reports say so; a warning a request would say nothing else.

@@ -23,6 +23,7 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
+from chatload.swarm import cookies
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 from tests.integration.rawserver import OK, Peer, RawServer, answering, once
 
@@ -104,6 +105,16 @@ def test_what_it_took_to_send_is_part_of_the_total(opener: Opener) -> None:
         took = time.monotonic() - begun
     assert result.failure == "timeout"
     assert 0.95 < took < 1.5
+
+
+def test_a_request_that_nobody_reads_times_out_waiting(opener: Opener) -> None:
+    def never_read(_: Peer, __: int) -> None:
+        time.sleep(2)
+
+    with RawServer(never_read) as server:
+        result = opener(server.url).call(WireRequest("POST", "/chat/1/file", (), b"x" * 32_000_000), 0.5)
+    assert _failed(result) == ("timeout", "timeout waiting for the answer")
+    assert result.sent_at is not None
 
 
 @pytest.mark.skipif("requests" in KINDS, reason="the server would stand still too")
@@ -370,6 +381,41 @@ def test_cookies_are_sent_back_until_taken_back(opener: Opener) -> None:
     sent = [[ln for ln in r.split(b"\r\n") if ln.lower().startswith(b"cookie:")] for _, r in server.seen]
     assert sent[0] == sent[3] == [] and sent[2] == [b"Cookie: node=a1"]
     assert sent[1] in ([b"Cookie: node=a1; b=2"], [b"Cookie: b=2; node=a1"])
+
+
+def _setting(*cookies: bytes) -> bytes:
+    lines = b"".join(b"Set-Cookie: %b\r\n" % cookie for cookie in cookies)
+    return b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n"
+
+
+def _cookies_sent(opener: Opener, *answers: bytes) -> dict[bytes, bytes]:
+    """What is sent back after these answers, by name."""
+    with RawServer(answering(*answers, OK)) as server:
+        chat = opener(server.url)
+        for _ in range(len(answers) + 1):
+            assert chat.call(REFRESH, 5).failure is None
+    _, last = server.seen[-1]
+    lines = [ln.partition(b":")[2] for ln in last.split(b"\r\n") if ln.lower().startswith(b"cookie:")]
+    return dict(pair.strip().split(b"=", 1) for line in lines for pair in line.split(b";"))
+
+
+def test_cookies_are_bounded_one_by_one_in_number_and_in_all(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cookies, "_said", False)
+    large = _cookies_sent(opener, _setting(b"a=1"), _setting(b"b=" + b"x" * 60_000), _setting(b"a=" + b"x" * 4096))
+    assert large == {b"a": b"1"}
+    assert len(caplog.records) == 1 and "sets more cookies than are kept" in caplog.text
+    many = _cookies_sent(opener, *(_setting(*(b"n%d=%d" % (n, n) for n in range(k, k + 30))) for k in (0, 30)))
+    assert len(many) == 50
+    total = _cookies_sent(opener, *(_setting(b"c%d=" % n + b"x" * 4000) for n in range(20)))
+    assert sorted(total) == [b"c0", b"c1", b"c2", b"c3"]
+    assert len(caplog.records) == 1
+
+
+def test_a_cookie_that_is_set_anew_takes_the_place_of_the_old(opener: Opener) -> None:
+    anew = [_setting(b"node=" + b"%d" % n * 3000) for n in range(9)]
+    assert _cookies_sent(opener, *anew) == {b"node": b"8" * 3000}
 
 
 def test_anothers_timeout_and_a_kill_go_through(opener: Opener) -> None:
