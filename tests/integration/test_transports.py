@@ -358,6 +358,42 @@ def test_late_unasked_bytes_are_not_taken_for_the_next_answer(opener: Opener) ->
     assert server.connections == 2
 
 
+def test_an_answer_that_comes_before_all_is_sent_is_read_as_soon_as_it_is(opener: Opener) -> None:
+    upload = WireRequest("POST", "/chat/1/file", (), b"x" * 8_000_000)
+
+    def answer_first(peer: Peer, _: int) -> None:
+        peer.read_bytes(1)
+        peer.send(OK)
+        time.sleep(0.3)
+        peer.read_bytes(len(upload.body))
+        peer.read_bytes(2 * len(upload.body))
+
+    with RawServer(answer_first) as server:
+        result = opener(server.url).call(upload, 10.0)
+    assert _got(result) == (200, b"ok")
+    assert result.sent_at is not None and result.received_at - result.sent_at < 8.0
+
+
+@pytest.mark.skipif("requests" in KINDS, reason="its connections are not on the loop")
+@pytest.mark.parametrize("unasked", [b"", b"HTTP/1.1 408 Idle\r\n\r\n"])
+def test_a_connection_that_idles_wakes_the_loop_for_nothing_it_was_told_before(opener: Opener, unasked: bytes) -> None:
+    def script(peer: Peer, _: int) -> None:
+        peer.read()
+        peer.send(OK)
+        time.sleep(0.05)
+        if unasked:
+            peer.send(unasked)
+            peer.read()
+
+    with RawServer(script) as server:
+        chat = opener(server.url)
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+        gevent.sleep(0.2)
+        before = gevent.get_hub().loop.iteration
+        gevent.sleep(0.2)
+        assert gevent.get_hub().loop.iteration - before < 100
+
+
 def test_an_idle_connection_closed_by_the_server_is_reopened_before_sending(opener: Opener) -> None:
     with RawServer(once(OK)) as server:
         chat = opener(server.url)
