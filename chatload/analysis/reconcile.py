@@ -17,7 +17,6 @@ ENDINGS = (
     "alive", MISSING, UNMATCHED,
 )  # fmt: skip
 
-_NOT_DROPPED = frozenset({"dropped_late", "abandoned", "disconnected", "alive"})
 #: The endings that contradict a verdict; a verdict that is not here is contradicted by dropped_late alone.
 _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.COMPLETED: frozenset(ENDINGS) - {"disconnected"},
@@ -26,7 +25,6 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.DROPPED_LATE: frozenset(ENDINGS) - {"dropped_late"},
     Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early", "restarted"},
     Verdict.DROPPED_UNPROVEN: frozenset(),
-    Verdict.FAILED: _NOT_DROPPED - {"disconnected"},
     # Stopped before it could say goodbye: what the server did with it afterwards is no claim of ours.
     Verdict.CUT_OFF: frozenset(),
 }
@@ -175,6 +173,9 @@ def _contradictions(
     if record.verdict == Verdict.COMPLETED and not _ended_before_goodbye(record, ended_at):
         # The customer had left, or the client cannot know that the chat had ended just before: no claim is made.
         contradicted_by = contradicted_by - _AT_GOODBYE
+    if record.verdict == Verdict.FAILED and ended_at is not None and ended_at > record.ended_at:
+        # What the server does with a chat after it has told the client its end is not its end for the client.
+        contradicted_by = contradicted_by - {"dropped_late"}
     if goodbye:
         contradicted_by |= {"alive", "abandoned", "dropped_late"}
     if ending in contradicted_by:

@@ -156,13 +156,23 @@ class Bookkeeping:
         if exchange.resent:
             trail.resent(exchange, held_s)
         if exchange.reply.outcome is _FINE:
-            untold_gap = trail.untold_gap
-            gap_s = trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None)
-            self._books.closed(gap_s)
-            # Where chatEnded is not told, this may have been answered for a chat that had ended.
-            trail.untold_gap = not exchange.reply.told and (untold_gap or gap_s > self.settings.timeout_s)
+            since = self._contact_from(exchange, held_s) if held_s else None
+            if exchange.reply.told:
+                self._books.closed(trail.sure(exchange, since))
+            else:
+                self._book_untold(trail, exchange, since)
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
+
+    def _book_untold(self, trail: Trail, exchange: Exchange, since: float | None) -> None:
+        """Book a success without chatEnded: after a silence that was too long, the chat may have been over by then."""
+        timeout_s, sent = self.settings.timeout_s, exchange.sent_at
+        assert sent is not None
+        untold = trail.untold_gap
+        if untold is None and exchange.received_at - trail.sent > timeout_s:
+            untold = blame(trail, timeout_s, sent)
+        self._books.closed(trail.sure(exchange, since))
+        trail.untold_gap = untold
 
     def _contact_from(self, exchange: Exchange, held_s: float) -> float:
         """The earliest instant at which a success that may have been held was released."""
@@ -182,7 +192,7 @@ class Bookkeeping:
             self._failures += 1
             self._late_failures += exchange.received_at > self._clock.contact_sent + self.settings.timeout_s
             self.record.failures += 1
-        if outcome is not _FINE and (reply.errors or reply.monitored is not None):
+        if outcome is not _FINE and (reply.errors or reply.still_open or reply.monitored is not None):
             self._note_causes(reply)
         state = "retrying" if self._failures else "held"
         if state != self._state and self._state != "leaving":
@@ -206,6 +216,8 @@ class Bookkeeping:
         if reply.cause is not None:
             self._cause, self._code = reply.cause, reply.code
         told = [f"error {code}" for code in reply.errors]
+        if reply.still_open:
+            told.append("chatEnded false")
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
@@ -262,6 +274,8 @@ class Bookkeeping:
                 received,
                 settings.timeout_s,
                 settings.keeps_ended_s,
+                self._books.rotations > 0,
+                exchange.reply.still_open,
                 self._cause,
                 self._code,
                 left,
@@ -279,7 +293,8 @@ class Bookkeeping:
         record.generator_s = own
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
-            whose = blame(trail, timeout, sent)
+            before = trail.untold_gap if finding.upper_s <= timeout else None
+            whose = before or blame(trail, timeout, sent)
             record.blame = whose.value
             record.generator_suspect = whose is Blame.GENERATOR
         elif finding.verdict is Verdict.DROPPED_UNPROVEN:

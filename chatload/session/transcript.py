@@ -63,7 +63,7 @@ class Transcript:
             self._note(event)
             fresh.append(event)
             self._check(event.utc_ms, received)
-        if reply.told and not reply.ended:
+        if not reply.ended and (reply.told or not self.left):
             # The chat goes on after whoever has left so far: an agent who handed it on, or another Client.
             self.agent_left = self.left = False
         if asked and reply.next_position is not None:
