@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from chatload.protocol.reply import ResponseNames, parse_body, read
+from chatload.protocol.reply import MOST_TEXT, Reply, ResponseNames, parse_body, read
 from chatload.protocol.status import Outcome, classify
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
 
@@ -141,3 +141,27 @@ def test_events_and_keys_are_read_and_texts_are_not_kept():
     assert reply.events == ((2, "Message", "Agent", "Ann", 5, "", "", None),)
     assert "secret" not in repr(reply)
     assert "'k'" not in repr(reply)
+
+
+LONG = "x" * (MOST_TEXT + 1)
+FINE = {"statusCode": 0, "chatEnded": False}
+EVENT = {"index": 1, "type": "Message", "from": {"type": "Agent", "nickname": "Bob", "participantId": "7"}}
+TOO_LONG = [
+    *({**FINE, name: LONG} for name in ("chatId", "userId", "secureKey", "alias")),
+    {**FINE, "userData": {"file-id": LONG}},
+    {**FINE, "messages": [{**EVENT, "type": LONG}]},
+    *({**FINE, "messages": [{**EVENT, "from": {**EVENT["from"], name: LONG}}]} for name in EVENT["from"]),
+    {"statusCode": 2, "errors": [{"code": LONG}]},
+]
+
+
+@pytest.mark.parametrize("payload", TOO_LONG)
+def test_a_text_that_no_server_means_is_malformed_and_not_kept(payload):
+    body = orjson.dumps(payload)
+    assert parse_body(NAMES, body) == Reply(Outcome.MALFORMED, False, detail="a text is too long")
+    bounded = parse_body(NAMES, body.replace(LONG.encode(), LONG[1:].encode()))
+    assert bounded.outcome is not Outcome.MALFORMED
+
+
+def test_the_text_of_a_message_is_not_kept_and_may_be_long():
+    assert parse_body(NAMES, orjson.dumps({**FINE, "messages": [{**EVENT, "text": LONG}]})).outcome is Outcome.FINE
