@@ -8,10 +8,9 @@ gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
@@ -378,30 +376,49 @@ class Run:
         if self._recorder is None or self.run_dir is None:
             return
         self._flush(final=True)
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
+        self._close_progress()
         self._note_lost_workers()
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]
+        self._write(writes)
+        self.course.end(self)
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+
+    def _write(self, writes: Iterable[Callable[[Path], Any]]) -> None:
+        assert self.run_dir is not None
         for write in writes:
             # One that cannot be written keeps no other from it.
             try:
                 write(self.run_dir)
             except ChatloadError as error:
                 self.spoilt(error)
-        self.course.end(self)
 
     def _note_lost_workers(self) -> None:
         if self.is_master:
             for worker in self._crew.lost():
                 self._note("worker_lost", self._crew.silence_of(worker))
 
-    def end_at_once(self) -> None:
-        """A second signal: no goodbyes any more. What was kept until the last second stays readable."""
-        self._note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
-        os._exit(exit_codes.INVALID)
+    def end_at_once(self) -> bool:
+        """A second signal: no goodbyes any more. What came in until now is written. False where the goodbyes are over
+        or no run had begun."""
+        with self._stop_lock:  # never while `end` writes
+            recorder, self._recorder = self._recorder, None
+            if recorder is None or self.run_dir is None:
+                return False
+            if not self.is_master:
+                recorder.take("local", self.facts.hand_over(final=False))
+            recorder.flush()
+            recorder.note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
+            if self.is_master:
+                self.runner.send_message("quit")
+            self._close_progress()
+            self._write([write_outputs])
+            return True
 
     def _stalled(self, seconds: float) -> None:
         self.facts.books.stall(seconds)
