@@ -19,7 +19,7 @@ SLOW = (
 
 _ENGINE = (
     "unit/test_lifecycle", "unit/test_trail", "unit/test_resending", "unit/test_hot_path", "virtual/test_findings",
-    "virtual/test_widget_trace", "virtual/test_truth",
+    "virtual/test_habits", "virtual/test_widget_trace", "virtual/test_truth",
 )  # fmt: skip
 _PROTOCOL = (
     "unit/test_dialect", "unit/test_round_trip", "unit/test_status_table", "unit/test_answer_names",
@@ -35,13 +35,9 @@ _STORE = (
     "unit/test_hostile_files", "unit/test_handover",
 )  # fmt: skip
 _JUDGING = ("unit/test_thresholds", "unit/test_threshold_grammar", "unit/test_sequential", "unit/test_summary")
-_ENGINE_PARTS = (
-    "bookkeeping", "effects", "extras", "lifecycle", "personas", "record", "settings", "trail", "transcript", "verdict",
-    "widget",
-)  # fmt: skip
 #: Test files that concern a module beside those that import it, by patterns of module names.
 BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (tuple(f"session/{name}" for name in _ENGINE_PARTS), _ENGINE),
+    (("session/*",), _ENGINE),
     (("session/settings", "session/sweep"), ("unit/test_ceiling", "unit/test_policy_script", "unit/test_sweep")),
     (("session/draws", "session/timeline", "session/script", "session/policy"), ("virtual/test_widget_trace",)),
     (("session/arrivals", "session/punctuality"), ("unit/test_open_workload",)),

@@ -14,7 +14,7 @@ from tests.mutation.draw import Mutant
 from tests.mutation.server import Result
 
 #: Random schedules of the truth property: fewer than in CI, so that a mutant takes seconds.
-SCHEDULES = 40
+SCHEDULES = 120
 
 
 class Copy:
