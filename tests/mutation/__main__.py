@@ -7,7 +7,6 @@ virtual tests that concern its module, a file at a time, until one fails.
 from __future__ import annotations
 
 import argparse
-import math
 import queue
 import random
 import subprocess
@@ -47,19 +46,18 @@ class Pool:
         for copy in copies:
             self._free.put(copy)
 
-    def time(self, test: str) -> tuple[str, float]:
-        """The CPU seconds that a test file uses on the unchanged code, infinity if it is more than the budget. A
-        RuntimeError where it does not pass."""
+    def time(self, test: str) -> tuple[str, float | str]:
+        """The CPU seconds that a test file uses on the unchanged code, or why it cannot be used."""
         copy = self._free.get()
         try:
             result = copy.run([test], [_BUDGET_S])
         finally:
             self._free.put(copy)
         if result.timed_out:
-            print(f"{test} uses more than {_BUDGET_S:.0f} s of CPU and is left out", flush=True)
-            return test, math.inf
+            return test, f"it uses more than {_BUDGET_S:.0f} s of CPU"
         if result.failed:
-            raise RuntimeError(f"{test} fails on the unchanged code, so nothing can be measured:\n{result.output}")
+            print(result.output, flush=True)
+            return test, "it fails on the unchanged code"
         return test, result.cpu_s[test]
 
     def attempt(self, number: int, mutant: Mutant, plan: Plan, reasons: Reasons) -> Outcome:
@@ -75,7 +73,7 @@ class Pool:
 def plan(path: str, tests: Sequence[str], seconds: dict[str, float]) -> Plan:
     """The test files for a module within the budget: those named after it, then the others, each the fastest first."""
     module, chosen, spent = Path(path).stem, [], 0.0
-    for test in sorted(tests, key=lambda test: (module not in Path(test).stem, seconds[test])):
+    for test in sorted(seconds.keys() & set(tests), key=lambda test: (module not in Path(test).stem, seconds[test])):
         if spent + seconds[test] <= _BUDGET_S:
             chosen.append(test)
             spent += seconds[test]
@@ -93,25 +91,29 @@ def measure(given: argparse.Namespace) -> Measurement:
     reasons = Reasons()
     with tempfile.TemporaryDirectory(prefix="chatload-mutants-") as folder:
         copies = [Copy(_TREE, Path(folder) / str(i)) for i in range(given.jobs)]
-        outcomes = _try_all(Pool(copies), given.jobs, chosen, concerns, reasons)
+        outcomes, left_out = _try_all(Pool(copies), given.jobs, chosen, concerns, reasons)
         for copy in copies:
             copy.close()
     outcomes.sort(key=lambda outcome: outcome.number)
     for reason in reasons.stale(_TREE):
         print(f"reasons.toml: no longer in {reason.module}: {reason.before!r}")
-    return Measurement(_command(given), _revision(), sites, len(paths), outcomes)
+    return Measurement(_command(given), _revision(), sites, len(paths), outcomes, left_out)
 
 
 def _try_all(
     pool: Pool, jobs: int, mutants: Sequence[tuple[int, Mutant]], concerns: dict[str, list[str]], reasons: Reasons
-) -> list[Outcome]:
+) -> tuple[list[Outcome], list[str]]:
+    """The outcome of each mutant, and which test files were left out, with the reason."""
     with ThreadPoolExecutor(jobs) as threads:
         tests = sorted({test for tests in concerns.values() for test in tests})
         print(f"{len(tests)} test files concern {len(concerns)} modules: timing them", flush=True)
-        seconds = dict(threads.map(pool.time, tests))
+        timed = dict(threads.map(pool.time, tests))
+        left_out = [f"{test}: {why}" for test, why in timed.items() if isinstance(why, str)]
+        print(*(f"left out: {each}" for each in left_out), sep="\n", flush=True)
+        seconds = {test: cpu_s for test, cpu_s in timed.items() if isinstance(cpu_s, float)}
         plans = {path: plan(path, tests, seconds) for path, tests in concerns.items()}
         trials = [threads.submit(pool.attempt, i, m, plans[m.path], reasons) for i, m in mutants]
-        return [_told(trial.result()) for trial in as_completed(trials)]
+        return [_told(trial.result()) for trial in as_completed(trials)], left_out
 
 
 def _told(outcome: Outcome) -> Outcome:

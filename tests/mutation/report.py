@@ -33,13 +33,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Measurement:
-    """command: what repeats it. revision: of the tree. sites: places that could have been changed."""
+    """command: what repeats it. revision: of the tree. sites: places that could have been changed. left_out: test files
+    that could not be used, with the reason."""
 
     command: str
     revision: str
     sites: int
     modules: int
     outcomes: Sequence[Outcome]
+    left_out: Sequence[str]
 
 
 def share(outcomes: Sequence[Outcome]) -> str:
@@ -65,6 +67,7 @@ def _lines(measurement: Measurement) -> Iterator[str]:
     yield ", ".join(f"{words[word]} {word}" for word in ("noticed", "timed out", "equivalent", "NOT NOTICED"))
     yield f"Of those that change behaviour: {share(outcomes)}."
     yield "Noticed: a test failed, or the tests did not end in time. Equivalent: looked at by hand, nobody can see it."
+    yield from (f"Left out: {each}." for each in measurement.left_out)
     yield ""
     yield from _by_module(outcomes)
     for title, chosen in (("Not noticed", ("NOT NOTICED",)), ("Equivalent", ("equivalent",))):
