@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -182,6 +183,35 @@ def test_a_recovery_is_over_when_one_refresh_interval_went_well() -> None:
     after = [world.search.steps[world.search.steps.index(step) + 1] for step in failed]
     assert len(failed) >= 2
     assert all(1.0 <= following.begun - step.ended <= 8.0 for step, following in zip(failed, after, strict=True))
+
+
+def test_a_recovery_is_over_once_a_refresh_interval_went_well_however_the_one_before() -> None:
+    world = World(Server(breaks=300), replace(RULES, thresholds=(parse("GetMessages.latency.p95 < 100ms"),)))
+    answered, bad_until = world.refresh, 0.0
+
+    def refresh(length: float) -> None:
+        nonlocal bad_until
+        steps = world.search.steps
+        if world.open > 300:
+            bad_until = world.now + 4.0
+        answered(length)
+        if world.now < bad_until:
+            world.books.latency["GetMessages"].extend([0.5] * 100)
+        assert steps is world.search.steps
+
+    world.refresh = refresh  # type: ignore[method-assign]
+    world.run()
+    steps = world.search.steps
+    after = [(step, steps[i + 1]) for i, step in enumerate(steps) if step.outcome == "not held"]
+    assert after and all(following.begun - step.ended <= 9.0 for step, following in after)
+
+
+def test_a_generator_is_left_longer_alone_each_time() -> None:
+    _, search = find(Server(slow_from=100))
+    spoilt = [step for step in search.steps if step.load == 160]
+    rests = [following.begun - step.ended for step, following in itertools.pairwise(spoilt)]
+    # Not at all, for one hold of 3 s, and for two.
+    assert len(rests) == 3 and rests[0] < 3.0 <= rests[1] < 6.0 <= rests[2] < 9.0
 
 
 maybe = st.none()

@@ -226,3 +226,14 @@ def test_slow_answers_to_new_chats_are_the_servers_limit(operation: str, cause: 
             break
     assert record is not None and record.trouble is not None
     assert (record.outcome, record.trouble.cause) == ("not held", cause)
+
+
+def test_what_was_slow_before_it_had_settled_is_not_held_against_a_load() -> None:
+    rules = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=20.0, bound_s=15.0)
+    thresholds = (parse("GetMessages.latency.p90 < 100ms"),)
+    chats = Chats(thresholds, rules)
+    record = chats.over([0.01, *[0.5, 0.9] * 7, 0.01, 0.01])
+    assert (record.outcome, record.settled) == ("held", 16.0)
+    # And what was fast before is no help.
+    chats = Chats(thresholds, rules)
+    assert chats.over([*[0.01, 0.05] * 8, *[0.3] * 40]).outcome == "not held"

@@ -162,6 +162,28 @@ def test_the_margins_end_is_told_from_where_the_run_ends():
     assert least <= likely <= most and likely == pytest.approx(25, abs=2)
 
 
+def test_the_margins_end_has_the_bounds_of_its_slope():
+    row = named(drift(windows(10.0, gap_s=lambda h: 10 + 2 * h)), "margin.p1")
+    left = row.blocks[-1][1]
+    assert left == pytest.approx(15.4, abs=0.3)
+    assert row.gone_in_h == pytest.approx((left / -row.low, left / -row.slope, left / -row.high))
+    assert row.gone_in_h == pytest.approx((7.7, 7.7, 7.7), abs=0.5)
+
+
+def test_blocks_are_dated_by_their_middles():
+    # 6 h, of which the first tenth is warm-up: 20 blocks of 16.2 minutes each.
+    row = named(drift(windows()), "memory")
+    assert [at for at, _ in row.blocks] == pytest.approx([2160 + 972 * (i + 0.5) for i in range(20)], abs=1e-6)
+
+
+@pytest.mark.parametrize("processes", [["a"], ["a", "b", "c"]])
+def test_the_memory_of_all_processes_has_one_share_of_the_false_alarms(processes):
+    shares = {metric.name: metric.share for metric in metrics(45.0, processes)}
+    of_memory = [share for name, share in shares.items() if name.startswith("memory")]
+    assert len(of_memory) == len(processes) and sum(of_memory) == pytest.approx(1)
+    assert set(shares.values()) - set(of_memory) <= {1.0}
+
+
 def said_of_the_margin(gap_s):
     (said,) = sentences(drift(windows(10.0, gap_s=gap_s)).to_dict())
     return said

@@ -156,12 +156,16 @@ def test_one_more_is_found_up_to_the_last_value_that_is_possible():
 
 
 def test_the_influence_of_the_percentile_is_that_of_its_tail():
-    plan = make_plan(demand(percentile=99.0), Capacity(sessions_per_server=40))
+    # 79 chats are open at most 99 % of the time, 85 for 99.9 %.
+    capacity = Capacity(sessions_per_server=81)
+    plan = make_plan(demand(percentile=99.0), capacity)
     (item,) = (item for item in influences(plan) if item.name == "percentile")
     assert item.value == 99.0 and item.down is not None and item.up is not None and item.down > 0 > item.up
-    assert item.one_more_at is None or 99.0 < item.one_more_at < 100
-    capacity = Capacity(sessions_per_server=40)
-    assert item.one_more_at is None or servers_needed(demand(percentile=item.one_more_at), capacity) == plan.needed + 1
+    at = item.one_more_at
+    assert at is not None and 99.0 < at < 99.9 and item.one_more_change == pytest.approx(at / 99 - 1)
+    assert plan.needed == 1
+    assert servers_needed(demand(percentile=at), capacity) == 2
+    assert servers_needed(demand(percentile=at - 1e-6), capacity) == 1
 
 
 def test_an_input_that_cannot_be_higher_has_no_influence_upwards():

@@ -154,7 +154,12 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     _empty_database(tmp_path / "other", SCHEMA_VERSION)
     _empty_database(tmp_path / "newer", SCHEMA_VERSION + 1)
+    RunWriter.create(tmp_path / "older", {}).close()
+    with sqlite3.connect(tmp_path / "older" / "run.sqlite") as database:
+        database.execute("PRAGMA user_version = 0")
+    database.close()
     for name, said in [
+        ("older", "not a run of chatload"),
         ("missing", "no such file"), ("", "no run.sqlite"), ("text", "cannot be read as a run"),
         ("empty", "not a run"), ("other", "not a run"), ("newer", "use a newer chatload"),
     ]:  # fmt: skip
