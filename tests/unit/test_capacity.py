@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.analysis.capacity import MOST_STEPS, REPEATS
+from chatload.analysis.capacity import MOST_STEPS, REPEATS, shifted
+from chatload.analysis.capacity_step import StepRecord, Trouble
 from chatload.analysis.threshold_grammar import parse
 from chatload.report.capacity import claims
 from tests.unit.capacity_server import RULES, Server, World, find
@@ -146,6 +147,7 @@ def test_what_few_sessions_leave_undecided_more_sessions_decide() -> None:
     rules = replace(RULES, start=2, thresholds=(parse("GetMessages.latency.p95 < 100ms"),))
     result, search = find(Server(knee=200), rules)
     assert search.steps[0].outcome == "undecided"
+    assert search.steps[1].begun - search.steps[0].ended >= 0.9, "it recovers first"
     assert result.kind == "knee" and 180 <= result.held <= 206
 
 
@@ -204,6 +206,25 @@ def test_a_recovery_is_over_once_a_refresh_interval_went_well_however_the_one_be
     steps = world.search.steps
     after = [(step, steps[i + 1]) for i, step in enumerate(steps) if step.outcome == "not held"]
     assert after and all(following.begun - step.ended <= 9.0 for step, following in after)
+
+
+def test_the_latency_allowed_is_three_times_that_of_the_first_step() -> None:
+    world = World(Server(), replace(RULES, ceiling=20))
+    world.server.mean_latency = lambda load: 0.5  # type: ignore[method-assign]
+    world.run()
+    (own,) = (t for t in world.search.thresholds if t.metric.subject == "latency")
+    first = world.search.steps[0].figures["latency_p95_s"]
+    assert own.limit == pytest.approx(3 * first, abs=0.0006) and own.limit > 1.4
+
+
+def test_instants_are_shifted_to_the_millisecond() -> None:
+    trouble = Trouble("knee", "m", 9.1234, "why")
+    step = StepRecord(5, "first", 2.1111, 3.2222, 4.3333, ended=10.4444, trouble=trouble)
+    made = shifted(step, 1.0)
+    assert (made.begun, made.reached, made.settled, made.ended) == (1.111, 2.222, 3.333, 9.444)
+    assert made.trouble == replace(trouble, at=8.123)
+    unsettled = shifted(StepRecord(5, "first", 7.0), 1.0)
+    assert (unsettled.begun, unsettled.reached, unsettled.settled, unsettled.trouble) == (6.0, None, None, None)
 
 
 def test_a_generator_is_left_longer_alone_each_time() -> None:

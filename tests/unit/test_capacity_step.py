@@ -208,11 +208,29 @@ def test_what_is_undecided_is_held_twice_and_four_times_as_long_and_no_longer() 
 
 
 def test_a_trouble_is_dated_from_its_last_beginning() -> None:
-    chats = Chats((parse("GetMessages.latency.p95 < 100ms"),))
+    rules = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=6.0, bound_s=15.0)
+    chats = Chats((parse("GetMessages.latency.p95 < 100ms"),), rules)
     record = chats.over([0.01, 0.3, 0.01, 0.01, 0.01, *[0.3] * 50])
     assert record.trouble is not None and record.outcome == "not held"
-    # Slow in second 2, and again from second 6 on.
-    assert (record.trouble.cause, record.trouble.at) == ("knee", 6.0)
+    # Slow in second 2, and again from second 6 on; judged at the hold's end.
+    assert (record.trouble.cause, record.trouble.at, record.ended) == ("knee", 6.0, 10.0)
+
+
+def test_of_many_thresholds_the_one_that_is_undecided_is_named() -> None:
+    undecided = "GetMessages.latency.p99 < 1 s"
+    chats = Chats((parse("refused.count == 0"), parse("GetMessages.latency.p50 < 1s"), parse(undecided)))
+    record = chats.over()
+    assert record.outcome == "undecided" and record.trouble is not None and record.trouble.metric == undecided
+
+
+def test_of_a_hundred_chats_one_may_be_between_two() -> None:
+    for opening, reached in ((1, 1.0), (2, None)):
+        chats = Chats()
+        chats.open = 99
+        chats.books.states.update({"held": 99 - 10, "opening": opening})
+        chats.step = Step(RULES, NO_REFUSALS, 100, "double", chats._look())
+        chats.second()
+        assert chats.step._record.reached == reached
 
 
 @pytest.mark.parametrize(("operation", "cause"), [("RequestChat", "limit"), ("SendMessage", "knee")])

@@ -72,3 +72,8 @@ def test_a_fall_that_the_law_does_not_fit_names_no_peak_either() -> None:
 def test_three_loads_are_too_few() -> None:
     assert fit(measured((1.0, 0.02, 0.0001), LOADS[:3])) is None
     assert fit({**measured((1.0, 0.02, 0.0001), LOADS[:3]), 99: []}) is None
+
+
+def test_a_window_without_a_success_is_no_measurement() -> None:
+    samples = measured((1.0, 0.02, 0.0001), LOADS)
+    assert fit({load: [0.0, *rates] for load, rates in samples.items()}) == fit(samples)

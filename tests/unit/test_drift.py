@@ -109,6 +109,41 @@ def test_what_is_sure_but_too_small_to_matter_is_not_claimed():
     assert row.low > 0 and not row.drifts
 
 
+def test_what_is_looked_at_and_from_when_on_it_matters():
+    told = {m.name: (m.unit, m.worse, m.matters, m.floor, m.rate) for m in metrics(50.0, ["a"])}
+    assert told == {
+        "GetMessages.latency.p50": ("s", 1, 0.05, 0.0002, False),
+        "GetMessages.latency.p95": ("s", 1, 0.05, 0.0005, False),
+        "RequestChat.latency.p95": ("s", 1, 0.10, 0.001, False),
+        "dropped.rate": ("%", 1, 0.10, 0.001, True),
+        "refused.rate": ("%", 1, 0.10, 0.001, True),
+        "margin.p1": ("s", -1, 0.02, 0.5, False),
+        "lateness.p99": ("s", 1, 0.20, 0.002, False),
+        "memory": ("MB", 1, 0.02, 1.0, False),
+    }
+
+
+def test_each_metric_has_its_own_percentile_or_share():
+    books = Books()
+    for operation in ("GetMessages", "RequestChat"):
+        books.latency[operation] = type(books.gap)()
+        books.latency[operation].extend([0.1] * 900 + [0.3] * 80 + [0.9] * 20)
+    books.gap.extend([5.0] * 985 + [20.0] * 15)
+    books.lateness.extend([0.01] * 985 + [0.2] * 15)
+    books.verdicts.update({"completed": 88, "dropped_late": 1, "dropped_early": 2, "dropped_unproven": 4, "refused": 5})
+    told = {metric.name: metric.value(Cell(0.0, books, {"a": 2**20})) for metric in metrics(45.0, ["a"])}
+    assert told == {
+        "GetMessages.latency.p50": pytest.approx(0.1, rel=0.02),
+        "GetMessages.latency.p95": pytest.approx(0.3, rel=0.02),
+        "RequestChat.latency.p95": pytest.approx(0.3, rel=0.02),
+        "margin.p1": pytest.approx(25.0, rel=0.02),
+        "lateness.p99": pytest.approx(0.2, rel=0.02),
+        "dropped.rate": 0.07,
+        "refused.rate": 0.05,
+        "memory": 1.0,
+    }
+
+
 @pytest.mark.parametrize("samples", [19, 20])
 def test_a_cells_percentile_needs_twenty_samples(samples):
     books = Books()

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chatload.analysis import plan_drops
-from chatload.analysis.plan import make_plan, pool_size, servers_needed
+from chatload.analysis.plan import make_plan, pool_size, servers_needed, servers_worth
 from chatload.analysis.plan_drops import Drops, judge_drops
 from chatload.analysis.plan_inputs import PRESETS, Capacity, Constraint, Demand, Distribution, Origin
 from chatload.analysis.plan_run import capacity_of, most_held
@@ -92,6 +92,11 @@ def test_a_hundred_thousand_servers_are_planned_and_no_more():
     assert make_plan(HAND, Capacity(requests_per_server=needed / 100_000)).needed == 100_000
     with pytest.raises(UsageError, match="needs 100001 servers, more than 100000"):
         make_plan(HAND, Capacity(requests_per_server=needed / 100_000.5))
+
+
+def test_a_plan_is_never_worth_less_than_one_chat():
+    few = demand(chats_per_hour=0.001)
+    assert servers_worth(few, Capacity(sessions_per_server=40)) == pytest.approx(1 / 40)
 
 
 def test_refresh_pool_size():

@@ -86,6 +86,8 @@ def test_drops_that_came_together_are_a_burst(tmp_path: Path) -> None:
     apart = [session("dropped_late", 1000.0, at) for at in (1003.0, 1006.0, 1013.0, 1018.0)]
     assert measured(tmp_path / "finished", [*together, *apart]).bursts == 1
     assert measured(tmp_path / "not", [*together, *apart], ended_at=None).bursts == 1
+    evenly = [session("dropped_late", 1000.0, 1001.0 + 0.8 * i) for i in range(24)]
+    assert measured(tmp_path / "even", evenly, ended_at=None).bursts == 0
     # Of a run that lasts 1 020 s two drops within 100 ms are no chance; of one of a second they may be.
     two = [session("dropped_late", 1000.0, at) for at in (1000.5, 1000.6)]
     assert measured(tmp_path / "long", two, ended_at=2020.0).bursts == 1

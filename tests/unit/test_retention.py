@@ -86,6 +86,13 @@ def test_a_long_run_keeps_few_windows_more_than_a_short_one():
         assert age < HOUR + 200 or kept.end - kept.start < 0.02 * age
 
 
+@pytest.mark.parametrize("hours", [1.05, 1.5, 2.1, 4.2])
+def test_what_is_kept_leaves_no_time_out(hours):
+    rows, _, now = kept_after(hours, HOUR)
+    assert rows[0].start == 0.0 and rows[-1].end == now
+    assert all(before.end == after.start for before, after in itertools.pairwise(rows))
+
+
 def test_windows_younger_than_the_bound_stay_as_they_are():
     rows, _, now = kept_after(6, 2 * HOUR)
     assert all(kept.end - kept.start < 10.5 for kept in rows if now - kept.end < 2 * HOUR)
