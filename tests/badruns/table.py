@@ -1,0 +1,352 @@
+"""The table of bad runs, and of good but unusual ones. `python -m tests.badruns.table` prints docs/bad-runs.md."""
+
+from __future__ import annotations
+
+from tests.badruns.rows import Row, Serve, page
+from tests.badruns.servers import (
+    after,
+    chunked,
+    disturbed,
+    edited,
+    edited_events,
+    freeze,
+    from_nth,
+    kill,
+    now_and_then,
+    of_the_fault_table,
+    proxied,
+    restart,
+    simulator,
+    stub,
+    to,
+)
+from tests.faults import deeds
+from tests.faults import servers as faulty
+from tests.faults.proxy import Call, Deed
+from tests.integration.processes import ROOT
+from tests.integration.rawserver import Peer
+
+ARRIVALS = ROOT / "locustfiles" / "arrivals.py"
+
+FAILED = frozenset({1})
+USAGE = frozenset({2})
+INVALID = frozenset({3})
+UNDECIDED = frozenset({4})
+ANY = frozenset({1, 2, 3, 4})
+
+LONGER = "chat_length = 2.5\nmessages = 0\n"
+LATE = ("--refresh-interval", "2.4", "--allow-late-refresh", "-t", "6s", "--chats", "100")
+
+
+def always(deed: Deed) -> Serve:
+    """A stub that does this to every request."""
+    return stub(lambda: deed)
+
+
+def fault(kind: str, *operations: str, **more: object) -> str:
+    """A fault of the simulator, as TOML."""
+    lines = [f'kind = "{kind}"', *(f"{key} = {value}" for key, value in more.items())]
+    if operations:
+        lines.append(f"operations = {list(operations)}")
+    return "[[fault]]\n" + "\n".join(lines) + "\n"
+
+
+def status(code: str, *headers: str, body: bytes = b"<html>No</html>") -> Deed:
+    """An HTTP answer that the chat server did not make."""
+    return deeds.status(code, *headers, body=body)
+
+
+DEAD = [
+    Row("nothing listens", "the server is not there", "nothing listens at the port",
+        of_the_fault_table(faulty.nobody), ANY),
+    Row("accepts nobody", "the server does not accept", "connections are made, and nothing is ever read",
+        of_the_fault_table(faulty.never_accepting), ANY),
+    Row("closes from t on", "the server dies during the run",
+        "from the second second on, every connection is closed without an answer",
+        stub(lambda: after(2.0, Call.close)), ANY, options=("--chats", "0")),
+    Row("gone at t", "the server process dies during the run", "it is killed, and nothing listens any more",
+        disturbed(kill, 1.0), ANY, options=("--chats", "0")),
+    Row("restarted at t", "the server restarts during the run", "it is killed, and comes back with no chat",
+        disturbed(restart, 1.0), ANY, script=LONGER),
+    Row("frozen at t", "the server stands still from t on", "its process is stopped (SIGSTOP) until the end",
+        disturbed(freeze, 1.0), ANY, options=("--chats", "0")),
+    Row("resets every connection", "the server resets", "every connection is reset as soon as it is accepted",
+        stub(welcome=Peer.reset), ANY),
+    Row("another protocol", "it is no HTTP server", "every request is answered by the greeting of an SSH server",
+        always(deeds.raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")), ANY),
+]  # fmt: skip
+
+HANGING = [
+    Row("hangs 3 %", "3 % of refreshes are never answered", "3 % of GetMessages hang",
+        stub(now_and_then(0.03, to("GetMessages", deeds.hang))), ANY),
+    Row("hangs 30 %", "30 % of refreshes are never answered", "30 % of GetMessages hang",
+        stub(now_and_then(0.3, to("GetMessages", deeds.hang))), ANY),
+    Row("hangs all refreshes", "no refresh is answered", "every GetMessages hangs",
+        always(to("GetMessages", deeds.hang)), ANY),
+    Row("hangs for new chats", "new chats hang", "every RequestChat after the first 150 hangs",
+        always(to("RequestChat", from_nth(151, deeds.hang))), ANY),
+    Row("hangs for every chat", "no chat can be opened", "every RequestChat hangs",
+        always(to("RequestChat", deeds.hang)), ANY),
+    Row("too slow", "refreshes time out", "every GetMessages is answered after 1.5 s",
+        simulator(faults=fault("slow", "GetMessages", delay_s=1.5)), ANY, script=LONGER),
+    Row("slow", "refreshes are slow", "every GetMessages is answered after 0.6 s",
+        simulator(faults=fault("slow", "GetMessages", delay_s=0.6)), ANY, script=LONGER),
+    Row("trickles", "answers trickle", "bodies come a byte every 20 ms, and do not end",
+        always(to("GetMessages", deeds.trickle_body)), ANY),
+    Row("overloaded", "the server is overloaded", "requests wait in line; the server can serve 100 a second",
+        simulator("--service-time", "0.01"), ANY),
+]  # fmt: skip
+
+REFUSING = [
+    Row("refuses all", "no chat is accepted", "every RequestChat is answered statusCode 2",
+        simulator(faults=fault("status_2", "RequestChat")), ANY),
+    Row("refuses half", "half of the chats are refused", "every other RequestChat is answered statusCode 2",
+        simulator(faults=fault("status_2", "RequestChat", chance=0.5)), ANY),
+    Row("at its limit", "the server's limit is below the load", "it takes 30 chats at a time",
+        simulator("--limit-for-sessions", 30), ANY),
+    Row("opens no chat", "no chat is opened", "every RequestChat is answered 1/false",
+        simulator(faults=fault("status_1", "RequestChat")), ANY),
+    Row("opens no chat, says it ended", "no chat is opened", "every RequestChat is answered 1/true",
+        simulator(faults=fault("status_1_violation", "RequestChat")), ANY),
+    Row("opens ended chats", "every chat has ended when it is opened",
+        "every RequestChat is answered 0/true, and every later request too",
+        always(edited(lambda call, answer: {**answer, "chatEnded": True})), ANY),
+    Row("opens chats without ids", "chats have no id", "RequestChat is answered 0/false without chatId",
+        always(to("RequestChat", edited(lambda call, answer: {**answer, "chatId": None}))), ANY),
+    Row("refreshes fail", "no refresh succeeds", "every GetMessages is answered 1/false",
+        simulator(faults=fault("status_1", "GetMessages")), ANY),
+    Row("loses every chat", "every chat is lost", "every GetMessages is answered statusCode 2, in time",
+        simulator(faults=fault("status_2", "GetMessages")), ANY),
+]  # fmt: skip
+
+SHAPES = {
+    "unknown statusCode": ("statusCode is 7", deeds.payload(statusCode=7, chatEnded=False, messages=[])),
+    "statusCode as text": ("statusCode is the text \"0\"", edited(lambda call, answer: {**answer, "statusCode": "0"})),
+    "statusCode missing": ("there is no statusCode", deeds.payload(chatEnded=False, messages=[])),
+    "chatEnded as text": ("chatEnded is the text \"false\"",
+                          edited(lambda call, answer: {**answer, "chatEnded": "false"})),
+    "no JSON": ("the body is the text OK", deeds.text(b"OK")),
+    "truncated JSON": ("the body is JSON that stops in the middle", deeds.text(b'{"statusCode":0,"chatEnded":fal')),
+    "JSON array": ("the answer is wrapped in a JSON array", edited(lambda call, answer: [answer])),
+    "JSON null": ("the body is null", deeds.text(b"null")),
+    "empty body": ("the body is empty", deeds.text(b"")),
+    "HTML": ("a proxy answers 200 with a page of HTML", deeds.text(b"<html><body>Welcome</body></html>")),
+    "no content": ("the answer is 204 without a body", deeds.raw(b"HTTP/1.1 204 No Content\r\n\r\n")),
+    "endless body": ("bodies do not end", deeds.endless_body),
+}  # fmt: skip
+
+MALFORMED = [
+    *(Row(f"{name}, always", "answers cannot be read", f"to every request: {behaves}", always(deed), ANY)
+      for name, (behaves, deed) in SHAPES.items()),
+    *(Row(f"{name}, refreshes", "refreshes cannot be read", f"to every GetMessages: {behaves}",
+          always(to("GetMessages", SHAPES[name][1])), ANY)
+      for name, (behaves, _) in SHAPES.items()
+      if name in ("unknown statusCode", "statusCode as text", "truncated JSON", "empty body", "HTML")),
+]  # fmt: skip
+
+LOGIN = ("302 Found", "Location: /login")
+HTTP = [
+    Row("503 always", "the service is unavailable", "every request is answered 503 with Retry-After: 60",
+        always(status("503 Service Unavailable", "Retry-After: 60")), ANY),
+    Row("503 from t on", "the service becomes unavailable", "from the second second on, 503 with Retry-After: 60",
+        stub(lambda: after(2.0, status("503 Service Unavailable", "Retry-After: 60"))), ANY, options=("--chats", "0")),
+    Row("503 for half", "a gateway fails half of the time", "half of all requests are answered 503",
+        stub(now_and_then(0.5, status("503 Service Unavailable"))), ANY),
+    Row("500 always", "the service fails", "every request is answered 500",
+        always(status("500 Internal Server Error")), ANY),
+    Row("429 always", "the service limits the rate", "every request is answered 429 with Retry-After: 60",
+        always(status("429 Too Many Requests", "Retry-After: 60")), ANY),
+    Row("301 always", "the service has moved", "every request is answered 301",
+        always(status("301 Moved Permanently", "Location: /elsewhere")), ANY),
+    Row("302 always", "a login page is in front", "every request is redirected to it, 302",
+        always(status(*LOGIN)), ANY),
+    Row("302 for new chats", "a login page is in front of new chats", "every RequestChat is redirected to it, 302",
+        always(to("RequestChat", status(*LOGIN))), ANY),
+    Row("302 from t on", "the login expires during the run", "from the second second on, 302 to a login page",
+        stub(lambda: after(2.0, status(*LOGIN))), ANY, options=("--chats", "0")),
+    Row("401 always", "the client may not", "every request is answered 401", always(status("401 Unauthorized")), ANY),
+    Row("401 for new chats", "the client may open no chat", "every RequestChat is answered 401",
+        always(to("RequestChat", status("401 Unauthorized"))), ANY),
+    Row("403 for refreshes", "a firewall forbids refreshes", "every GetMessages is answered 403",
+        always(to("GetMessages", status("403 Forbidden"))), ANY),
+    Row("wrong service", "--service is wrong", "the server has no such service, 404",
+        simulator(), ANY, options=("--service", "sales")),
+    Row("wrong dialect", "--dialect is wrong", "the server speaks webapi, the client gms-v2",
+        simulator("--dialect", "webapi"), ANY),
+    Row("wrong dialect, the other way", "--dialect is wrong", "the server speaks gms-v2, the client webapi",
+        simulator(), ANY, options=("--dialect", "webapi")),
+]  # fmt: skip
+
+TLS = [
+    Row("no TLS there", "the handshake fails", "the URL is https, the port speaks plain HTTP",
+        stub(scheme="https"), ANY),
+    Row("handshake cut", "the handshake is cut", "the connection is reset in place of the handshake",
+        stub(scheme="https", welcome=Peer.reset), ANY),
+    Row("untrusted certificate", "the certificate is not trusted", "its authority is unknown", stub(tls="good"), ANY),
+    Row("expired certificate", "the certificate has expired", "it was valid until yesterday",
+        stub(tls="expired"), ANY, options=("--ca-file", "{authority}")),
+    Row("certificate of another host", "the certificate is of another host", "it names another host",
+        stub(tls="of_another"), ANY, options=("--ca-file", "{authority}")),
+    Row("TLS cut from t on", "TLS connections are cut during the run",
+        "from the second second on, the connection ends in the middle of each answer, without TLS's close_notify",
+        stub(lambda: after(2.0, deeds.cut_in_body), tls="good"), ANY,
+        options=("--chats", "0", "--ca-file", "{authority}")),
+]  # fmt: skip
+
+DROPS = [
+    Row("timeout shorter than told", "--flex-disconnect-timeout is wrong",
+        "the server's timeout is 1 s, told 45, interval 1.4 s",
+        simulator("--flex-disconnect-timeout", 1), ANY, script=LONGER,
+        options=("--flex-disconnect-timeout", "45", "--refresh-interval", "1.4")),
+    Row("late by the plan", "the interval is longer than the timeout", "the timeout is 2 s, the interval 2.4 s",
+        simulator(), ANY, script="chat_length = 4.0\nmessages = 0\n", options=LATE),
+    Row("stalls", "the server stalls for longer than the timeout",
+        "every request reaches it 2.5 s late", simulator(faults=fault("stall", "GetMessages", delay_s=2.5)), ANY,
+        script=LONGER),
+    Row("outage", "nobody gets through for longer than the timeout", "every connection is closed for 2.6 s",
+        proxied(lambda call: (Call.close if 1.5 <= call.proxy.age_s < 4.1 else Call.answer)(call)), ANY,
+        script=LONGER, options=("-u", "40", "--chats", "80")),
+    Row("ends early", "the server ends chats early", "5 % of GetMessages end their chat",
+        simulator(faults=fault("early_end", "GetMessages", chance=0.05)), ANY),
+    Row("ends without a word", "chats end, and nothing says why",
+        "the second GetMessages is answered 0/true without an event",
+        always(to("GetMessages", from_nth(2, edited(lambda call, answer: {**answer, "chatEnded": True})))), ANY),
+    Row("keys rejected", "the server rejects good keys", "a key is replaced every 0.5 s, and the old one rejected",
+        simulator("--key-rotates", 0.5, "--old-key-grace", 0), ANY),
+    Row("closed idle", "inactivity control closes chats", "it closes a chat in which nobody spoke for 0.5 s",
+        simulator("--idle-alert", 0.3, "--idle-close", 0.2), ANY),
+]  # fmt: skip
+
+SETUPS = [
+    Row("no users", "no users", "`-u 0`", simulator(), ANY, options=("-u", "0", "-t", "2s")),
+    Row("no matching tags", "--tags match nothing", "`--tags nothing`, and no task has that tag", simulator(), ANY,
+        options=("--tags", "nothing", "-t", "2s")),
+    Row("no chat in time", "the run ends before its first chat", "one chat an hour arrives, for 2 s",
+        simulator(), ANY, options=("--arrival-rate", "0.0003", "-t", "2s", "-u", "1"), locustfile=ARRIVALS.read_text()),
+    Row("no refresh", "chats are too short to be refreshed", "chats last 0.1 s", simulator(), ANY,
+        script="chat_length = 0.1\nmessages = 0\n"),
+    Row("blocked generator", "the generator is blocked", "a listener computes for 3 s and yields to no user",
+        simulator(), ANY, script=LONGER, locustfile="""
+import time
+
+import gevent
+from locust import events
+
+from chatload.swarm.user import ChatUser
+
+
+class Customer(ChatUser):
+    pass
+
+
+def compute():
+    until = time.perf_counter() + 3
+    while time.perf_counter() < until:
+        pass
+
+
+@events.test_start.add_listener
+def later(**_):
+    gevent.spawn_later(2.0, compute)
+"""),
+    Row("no file descriptor", "the generator runs out of file descriptors",
+        "its limit is six more than it has open", simulator(), ANY, locustfile="""
+import os
+import resource
+
+from locust import events
+
+from chatload.swarm.user import ChatUser
+
+
+class Customer(ChatUser):
+    pass
+
+
+@events.test_start.add_listener
+def few_files(**_):
+    limit = len(os.listdir("/proc/self/fd")) + 6
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+"""),
+]  # fmt: skip
+
+
+def without(*names: str) -> Deed:
+    """The right answers without these members."""
+    return edited(lambda call, answer: {key: value for key, value in answer.items() if key not in names})
+
+
+def nulled(call: Call, answer: dict[str, object]) -> dict[str, object]:
+    """Null where there is nothing to say, as some serializers write it."""
+    empty = {"chatEnded": None, "alias": None, "secureKey": None, "userId": None, "errors": None, "userData": None}
+    return answer if call.operation == "RequestChat" else {**answer, **empty, "messages": answer["messages"] or None}
+
+
+def whole_seconds(call: Call, event: dict[str, object]) -> None:
+    event["utcTime"] = event["utcTime"] // 1000 * 1000
+
+
+def hours_ahead(call: Call, event: dict[str, object]) -> None:
+    event["utcTime"] += 5 * 3600 * 1000
+
+
+def undated(call: Call, event: dict[str, object]) -> None:
+    del event["utcTime"]
+
+
+def moved(call: Call, answer: dict[str, object]) -> dict[str, object]:
+    """Another alias from the third refresh on, as after a failover."""
+    return {**answer, "alias": "118" if call.operation == "GetMessages" and call.nth >= 3 else answer["alias"]}
+
+
+AGENTS = ("--agents", "--agent-wait", 0.1, 0.3, "--agent-leaves-chance", 0.5, "--agent-leaves-after", 0.2, 0.6)
+FEWER = ("-u", "50", "--chats", "300", "-t", "12s")
+OK = frozenset({0})
+GOOD = [
+    Row("ordinary", "nothing", "an ordinary server, for comparison", simulator(), OK),
+    Row("agents", "agents end half of the chats", "agents join, and leave", simulator(*AGENTS), OK),
+    Row("whole seconds", "the clock's resolution is a second", "events are stamped in whole seconds",
+        proxied(edited_events(whole_seconds)), OK, options=FEWER),
+    Row("null fields", "null where there is nothing to say",
+        "all members of an answer but statusCode and a true chatEnded are null where they say nothing new",
+        proxied(edited(nulled)), OK, options=FEWER),
+    Row("no chatEnded", "chatEnded is absent", "no answer has chatEnded", proxied(without("chatEnded")), OK,
+        options=FEWER),
+    Row("rotated keys", "keys are replaced", "every second answer brings a new secureKey",
+        simulator("--key-rotates-answers", 2), OK),
+    Row("chunked", "chunked answers", "every body comes in chunks of 16 bytes", proxied(chunked), OK, options=FEWER),
+    Row("moved alias", "the chat moves to another node", "answers have another alias from the third refresh on",
+        proxied(edited(moved)), OK, options=FEWER),
+    Row("slow but in time", "slow, but in time", "every request is answered after 150 ms",
+        simulator(faults=fault("slow", delay_s=0.15)), OK),
+    Row("clock hours away", "the server's clock is hours away", "events are stamped five hours ahead",
+        proxied(edited_events(hours_ahead)), OK, options=FEWER),
+    Row("no utcTime", "events are not dated", "no event has utcTime", proxied(edited_events(undated)), OK,
+        options=FEWER),
+    Row("repeated events", "events are repeated", "every transcript begins five events too early",
+        simulator(*AGENTS, "--repeat-events", 5), OK),
+    Row("timeout longer than told", "the timeout is longer than told", "it is 45 s, told 2 s",
+        simulator("--flex-disconnect-timeout", 45), OK),
+    Row("HTTP/1.0", "no kept connections", "answers are HTTP/1.0, without a length, ended by closing",
+        proxied(deeds.old_http), OK, options=FEWER),
+    Row("gzip", "compressed answers", "answers are compressed though nobody asked", proxied(deeds.gzipped), OK,
+        options=FEWER),
+    Row("another dialect", "another API", "the server speaks webapi, and --dialect says so",
+        simulator("--dialect", "webapi"), OK, options=("--dialect", "webapi")),
+    Row("long polling", "the server holds GetMessages", "for up to 0.2 s, and --long-poll says so",
+        simulator("--long-poll", 0.2), OK, options=("--long-poll", "0.2")),
+]  # fmt: skip
+
+BAD = {
+    "Dead servers": DEAD,
+    "Servers that hang or are slow": HANGING,
+    "Servers that refuse": REFUSING,
+    "Answers that cannot be read": MALFORMED,
+    "HTTP": HTTP,
+    "TLS": TLS,
+    "Dropped chats": DROPS,
+    "Set-ups and the generator": SETUPS,
+}
+
+if __name__ == "__main__":
+    print(page(BAD, GOOD), end="")
