@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from chatload.analysis.metrics import Facts
@@ -11,6 +12,17 @@ from chatload.analysis.sequential import hopeless
 from chatload.analysis.threshold_grammar import Threshold, parse, parse_abort
 from chatload.analysis.thresholds import Judgement, judge, overall
 from chatload.errors import UsageError
+
+
+class RunResult(StrEnum):
+    """The result of a whole run, in the words that every report uses."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+    NOTHING_TESTED = "nothing tested"
+    NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True)
@@ -28,12 +40,21 @@ class Gate:
         """A judgement for each threshold, in order."""
         return [judge(threshold, facts, self.confidence) for threshold in self.thresholds]
 
-    def result(self, judgements: Iterable[Judgement]) -> str:
-        """passed, failed or inconclusive, of a run that is sound."""
-        came_to = overall(list(judgements))
-        if came_to == "inconclusive":
-            return "passed" if self.allow_inconclusive else "inconclusive"
-        return "failed" if came_to == "fail" else "passed"
+    def result(self, judgements: Iterable[Judgement], accepted: int) -> RunResult:
+        """The result of a run that is valid, whose books balance, and that was not aborted.
+
+        accepted: sessions that were accepted. Without one nothing was tested: a threshold can then still fail, but
+        the run cannot pass, whatever `allow_inconclusive` says.
+        """
+        came_to = overall(judgements)
+        if came_to == "fail":
+            return RunResult.FAILED
+        if not accepted:
+            return RunResult.NOTHING_TESTED
+        if came_to is None:
+            return RunResult.NOT_JUDGED
+        undecided = came_to == "inconclusive" and not self.allow_inconclusive
+        return RunResult.INCONCLUSIVE if undecided else RunResult.PASSED
 
     def abort(self, facts: Facts) -> str:
         """Why the run is hopeless; empty while it is not."""

@@ -45,7 +45,9 @@ class SessionRecord:
     session, whether its Disconnect was confirmed; of a completed one, whether the transcript shows that it
     was our Disconnect that ended it. generator_s: the generator's own part of the deciding gap.
     generator_suspect: taking that part away would have refuted lateness. polls: GetMessages among the requests.
-    group: the arm of a sweep it belongs to, empty where there is none.
+    group: the arm of a sweep it belongs to, empty where there is none. end_silence_lower_s, end_silence_upper_s:
+    bounds of the time from the last answered contact to the server's own end of the chat, where the server's clock
+    tells when that was; else None.
     """
 
     chat_id: str = ""
@@ -69,6 +71,8 @@ class SessionRecord:
     worker: str = ""
     polls: int = 0
     group: str = ""
+    end_silence_lower_s: float | None = None
+    end_silence_upper_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Column name to value, in the order of COLUMNS."""
