@@ -14,6 +14,8 @@ ABORTED = "aborted"
 CEILING = "ceiling"
 INTERRUPTED = "interrupted"
 STOPPED_IN_WEB_UI = "stopped"
+#: The kind of incident that says why a run started no session.
+NOTHING_STARTED = "nothing_started"
 
 
 class EndedBy(StrEnum):

@@ -58,7 +58,7 @@ def find_common_silence(
     Args:
         dropped: one for each dropped session.
         timeout_s: the flex-disconnect-timeout that was told; without one there is nothing to contradict.
-        gaps: gaps between contacts, among them perhaps the last gaps of dropped sessions.
+        gaps: gaps between contacts that sessions outlived, each by its upper bound.
         count_outlived: gives how many sessions were not dropped although they were silent for longer than that.
     """
     silences = list(dropped)
@@ -68,9 +68,8 @@ def find_common_silence(
     lower_s, upper_s = min(lower for lower, _ in alike), max(upper for _, upper in alike)
     if lower_s / (1 + _ALIKE) <= timeout_s <= upper_s * (1 + _ALIKE):
         return None
-    # A gap of the histogram counts by its upper bound, so a tenth is left for that.
-    longer = upper_s * (1 + _ALIKE / 2)
-    outlived = count_outlived(longer) + max(0, gaps.count_above(longer)[0] - len(silences))
+    longer = upper_s * (1 + _ALIKE / 2)  # gaps are upper bounds: a tenth is left for that
+    outlived = count_outlived(longer) + gaps.count_above(longer)[0]
     if outlived > _OUTLIVED * len(alike):
         return None
     return CommonSilence(len(alike), len(silences), lower_s, upper_s, timeout_s)

@@ -157,15 +157,16 @@ def _table(first: str, columns: Iterable[str]) -> Table:
 def _verdicts(console: Console, sessions: Mapping[str, Any]) -> None:
     by_verdict = sessions["by_verdict"]
     total = sum(by_verdict.values())
+    bounded = sessions["accepted"] > 0  # what became of no accepted session has no bound
     table = _table("verdict", ("sessions", "share"))
     for verdict, count in by_verdict.items():
-        share = "" if not total else words.percent(count / total) if count else f"under {words.zero_bound(total)}"
+        share = words.percent(count / total) if count else f"under {words.zero_bound(total)}" if bounded else ""
         name = verdict
         if verdict == "cut_off" and count:
             name = f"cut_off ({words.number(sessions['cut_off_confirmed'])} with goodbye confirmed)"
         style = "green" if verdict in _GOOD else "red" if verdict in _BAD else "yellow"
         table.add_row(name, words.number(count), share, style=style if count else "dim")
-    caption = "under: with 95 % confidence" if total and 0 in by_verdict.values() else ""
+    caption = "under: with 95 % confidence" if bounded and 0 in by_verdict.values() else ""
     _print(console, "what became of the sessions", table, caption)
 
 

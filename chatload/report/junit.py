@@ -84,7 +84,7 @@ def _soundness(summary: Mapping[str, Any]) -> Iterable[Case]:
 def _sound(name: str, holds: bool, reasons: list[str]) -> Case:
     if holds:
         return Case("chatload.run", name)
-    return Case("chatload.run", name, "error", reasons[0] if reasons else f"not so: {name}", "\n".join(reasons))
+    return Case("chatload.run", name, "error", reasons[0] if reasons else f"not so: {name}", "\n".join(reasons[1:]))
 
 
 def _thresholds(thresholds: Sequence[Mapping[str, Any]], allow_inconclusive: bool) -> Iterable[Case]:

@@ -141,7 +141,8 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
                 )
             )
     lines = [aligned(("verdict", "sessions", "share", "95 % interval"), "lrrr", rows)]
-    none = [verdict for verdict, count in by_verdict.items() if not count]
+    # What became of no accepted session has no bound.
+    none = [verdict for verdict, count in by_verdict.items() if not count and sessions["accepted"]]
     notes = [f"none {', '.join(none)}: each under {words.zero_bound(total)} with 95 % confidence"] if none else []
     if by_verdict["cut_off"]:
         notes.append(f"{words.number(sessions['cut_off_confirmed'])} of the cut_off with goodbye confirmed")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chatload.analysis.gate import RunResult
-from chatload.analysis.run_end import EndedBy
+from chatload.analysis.run_end import NOTHING_STARTED, EndedBy
 from chatload.report import words
 from chatload.session.books import LATE_START_S
 
@@ -94,7 +94,8 @@ def _nothing_tested(summary: Mapping[str, Any]) -> str:
     """That no session was accepted: how many were started, what became of them, and the most frequent reason."""
     sessions = summary["sessions"]
     if not sessions["started"]:
-        return "nothing was tested: no session was started"
+        whys = [incident["what"] for incident in summary["incidents"] if incident["kind"] == NOTHING_STARTED]
+        return "nothing was tested: no session was started" + "".join(f" ({why})" for why in whys[:1])
     fates = ", ".join(f"{words.number(n)} {verdict}" for verdict, n in sessions["by_verdict"].items() if n)
     started = f"{words.plural(sessions['started'], 'session')} started, none accepted ({fates or 'none ended'})"
     reasons = sessions["not_accepted"]

@@ -23,7 +23,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
-from chatload.analysis.run_end import CEILING, INTERRUPTED, STOPPED_IN_WEB_UI
+from chatload.analysis.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
 from chatload.errors import ChatloadError
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
@@ -37,7 +37,7 @@ from chatload.swarm import signals
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
-from chatload.swarm.endings import Endings
+from chatload.swarm.endings import Endings, why_nothing_started
 from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
@@ -393,6 +393,8 @@ class Run:
             self._progress.close()
             self._progress = None
         self._note_lost_workers()
+        if not self.books().started:
+            self._note(NOTHING_STARTED, why_nothing_started(self.environment))
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]
