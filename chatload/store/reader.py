@@ -23,6 +23,8 @@ _LATER = {
     "polls": "0",
     "group": "''",
     "memory": "'{}'",
+    "end_evidence": "''",
+    "goodbye_at": "NULL",
     "end_silence_lower_s": "NULL",
     "end_silence_upper_s": "NULL",
 }

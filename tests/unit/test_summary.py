@@ -359,8 +359,8 @@ def test_one_common_silence_is_said_and_accuses_the_timeout(tmp_path: Path) -> N
 def test_old_runs_have_no_silences_and_are_read(tmp_path: Path) -> None:
     make_run(tmp_path, ["dropped_early"] * 10)
     with sqlite3.connect(tmp_path / "run.sqlite") as database:
-        for side in ("lower", "upper"):
-            database.execute(f"ALTER TABLE sessions DROP COLUMN end_silence_{side}_s")
+        for column in ("end_evidence", "end_silence_lower_s", "end_silence_upper_s", "goodbye_at"):
+            database.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
     with RunReader.open(tmp_path) as reader:
-        assert {record.end_silence_lower_s for record in reader.sessions()} == {None}
+        assert {(r.end_evidence, r.end_silence_lower_s, r.goodbye_at) for r in reader.sessions()} == {("", None, None)}
     assert write_summary(tmp_path)["sessions"]["common_silence"] is None
