@@ -170,10 +170,11 @@ _OUTCOMES = {
     Outcome.MALFORMED: "requests whose answer could not be read",
     Outcome.UNKNOWN_STATUS: "requests answered with a statusCode the table does not have",
 }
-_DROPPED = "dropped"
+_DROPPED, _UNSERVED = "dropped", "unserved"
 _SESSIONS: dict[str, str] = {
     **{verdict.value: meaning for verdict, meaning in _VERDICTS.items()},
     _DROPPED: "dropped late, early or unproven",
+    _UNSERVED: "started but never accepted: refused, or no answer to RequestChat, of all sessions",
     **{f"blame.{blame.value}": meaning for blame, meaning in _BLAMES.items()},
 }
 _REQUESTS: dict[str, str] = {
@@ -256,6 +257,9 @@ def _session_share(subject: str, facts: Facts) -> Share:
     if subject == _DROPPED:
         proven = verdicts[Verdict.DROPPED_LATE] + verdicts[Verdict.DROPPED_EARLY]
         return Share(proven, proven + unproven, proven + unproven, facts.known)
+    if subject == _UNSERVED:
+        count = books.unserved.total()
+        return Share(count, count, count, facts.ended)
     if subject in (Verdict.REFUSED, Verdict.DROPPED_UNPROVEN):
         count = verdicts[subject]
         return Share(count, count, count, facts.ended if subject == Verdict.REFUSED else facts.known)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chatload.analysis.rates import CONFIDENCE, interval
+from chatload.analysis.gate import RunResult
+from chatload.analysis.rates import interval
 from chatload.report import drift, sentences, words
 from chatload.store.writer import replacing
 
@@ -27,7 +28,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown, under 60 lines: the answer, thresholds, verdicts, blame, requests, health."""
     sections = [
         _result(summary),
-        _thresholds(summary.get("thresholds", ()), float(summary.get("confidence", CONFIDENCE))),
+        _thresholds(summary["thresholds"], float(summary["confidence"])),
         _verdicts(summary),
         _requests(summary["requests"]["by_operation"]),
         _health(summary),
@@ -49,8 +50,12 @@ def write_markdown(run_dir: str | Path, summary: Mapping[str, Any]) -> Path:
 def _result(summary: Mapping[str, Any]) -> str:
     result, why = sentences.result_and_why(summary)
     lines = [f"### chatload: {_text(result)}", f"**{_text(why)}**"]
+    if early := sentences.ended_early(summary):
+        lines.append(f"**{_text(early)}**")
     if why != (answer := sentences.answer(summary)):
-        lines.append(answer)
+        lines.append(_text(answer))
+    if result == RunResult.NOT_JUDGED:
+        lines.append(sentences.judged(summary))
     lines.append(_about(summary))
     return "\n\n".join(lines)
 
@@ -136,7 +141,8 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
                 )
             )
     lines = [aligned(("verdict", "sessions", "share", "95 % interval"), "lrrr", rows)]
-    none = [verdict for verdict, count in by_verdict.items() if not count]
+    # What became of no accepted session has no bound.
+    none = [verdict for verdict, count in by_verdict.items() if not count and sessions["accepted"]]
     notes = [f"none {', '.join(none)}: each under {words.zero_bound(total)} with 95 % confidence"] if none else []
     if by_verdict["cut_off"]:
         notes.append(f"{words.number(sessions['cut_off_confirmed'])} of the cut_off with goodbye confirmed")

@@ -160,7 +160,8 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         kind = "good" if verdict in _GOOD else "bad" if verdict in _BAD else "warn"
         yield {
             "name": verdict, "count": count, "share": count / total if total else None,
-            "low": low, "high": high, "kind": kind if count else "none", "meaning": VERDICTS.get(verdict, ""),
+            "low": low, "high": high, "bounded": bool(count or summary["sessions"]["accepted"]),
+            "kind": kind if count else "none", "meaning": VERDICTS.get(verdict, ""),
         }  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from typing import Any
 from chatload import __version__, exit_codes
 from chatload.analysis.bursts import Incidence, find_incidence
 from chatload.analysis.drift import Soak, find_drift, steady_part
-from chatload.analysis.gate import Gate, gate_of
-from chatload.analysis.metrics import Facts
+from chatload.analysis.gate import Gate, RunResult, gate_of
+from chatload.analysis.metrics import Facts, metric_named
+from chatload.analysis.run_end import ABORTED, CEILING, run_end
+from chatload.analysis.silence import CommonSilence, find_common_silence
 from chatload.protocol.status import Outcome
 from chatload.report import words
 from chatload.session.books import LATE_START_S, Books
@@ -27,13 +29,13 @@ SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
 #: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
 LATE_SHARE = 0.01
-#: The kind of incident that says a run was stopped at a ceiling on its load.
-CEILING = "ceiling"
-#: ... and that a worker could hold no chats: the load was not the one asked for.
+#: The kind of incident that says a worker could hold no chats: the load was not the one asked for.
 WORKER_UNFIT = "worker_unfit"
 
 #: Kinds of incidents by which facts are missing.
 _HOLES = ("worker_lost", "recording_stopped")
+#: So many reasons are kept for sessions that were not accepted.
+_REASONS = 10
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -53,18 +55,29 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)
     cut_off_confirmed = reader.count_cut_off_confirmed()
-    judgements = gate.judge(Facts(books, timeout_s, cut_off_confirmed, incidence))
-    aborted = next((incident.what for incident in incidents if incident.kind == "aborted"), "")
-    sound = not reasons and not imbalances
+    facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
+    judgements = gate.judge(facts)
+    aborted = next((incident.what for incident in incidents if incident.kind == ABORTED), "")
+    accepted = reader.count_accepted()
+    dropped = metric_named("dropped.count").share(facts)
+    silence = common_silence(reader, books, timeout_s)
+    result = gate.result(judgements, accepted)
+    if reasons or imbalances:
+        result = RunResult.INVALID
+    elif aborted:
+        result = RunResult.FAILED
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
         "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
-        "result": ("failed" if aborted else gate.result(judgements)) if sound else "invalid",
+        "result": result.value,
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
+        "end": run_end(
+            incidents, reader.started_at, reader.ended_at, _number(reader.settings.get("run_time"))
+        ).to_dict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {
@@ -77,6 +90,10 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         },
         "sessions": {
             "started": books.started,
+            "accepted": accepted,
+            "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
+            "dropped": {"least": dropped.least, "most": dropped.most},
+            "common_silence": None if silence is None else silence.to_dict(),
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
             "cut_off_confirmed": cut_off_confirmed,
@@ -103,11 +120,21 @@ def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, An
 
 def exit_code(summary: Mapping[str, Any]) -> int:
     """What a process that made this summary leaves with."""
-    return {
-        "passed": exit_codes.PASSED,
-        "failed": exit_codes.THRESHOLD_FAILED,
-        "inconclusive": exit_codes.INCONCLUSIVE,
-    }.get(summary["result"], exit_codes.INVALID)
+    return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
+
+
+_EXIT_CODES: Mapping[str, int] = {
+    RunResult.PASSED: exit_codes.PASSED,
+    RunResult.NOT_JUDGED: exit_codes.PASSED,
+    RunResult.FAILED: exit_codes.THRESHOLD_FAILED,
+    RunResult.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+    RunResult.NOTHING_TESTED: exit_codes.INCONCLUSIVE,
+}
+
+
+def common_silence(reader: RunReader, books: Books, timeout_s: float | None) -> CommonSilence | None:
+    """The silence after which the server ended most of the sessions it dropped, where it is not the timeout told."""
+    return find_common_silence(reader.end_silences(), timeout_s, books.gap, reader.count_outlived)
 
 
 def _incidence(reader: RunReader) -> Incidence:

@@ -43,9 +43,9 @@ class Books:
     """An accumulator of one process's facts: add / merge / to_dict. Values in `to_dict` are plain.
 
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
-    outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
-    itself could have caused. rotations: secure keys that the server replaced. offline: how often a
-    `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
+    outcome. verdicts, blames: sessions ended; unserved: verdicts of those never accepted. suspects: sessions whose
+    lateness the generator itself could have caused. rotations: secure keys that the server replaced. offline: how often
+    a `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
     of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
     file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every
     refresh, seconds; a gap is its upper bound.
@@ -71,6 +71,7 @@ class Books:
         self._outcomes: dict[str, Counter[str]] = {}
         self.verdicts: Counter[str] = Counter()
         self.blames: Counter[str] = Counter()
+        self.unserved: Counter[str] = Counter()
         self.suspects = 0
         self.rotations = 0
         self.offline = 0
@@ -144,6 +145,8 @@ class Books:
     def session(self, record: SessionRecord) -> None:
         """Count the verdict of one session."""
         self.verdicts[record.verdict] += 1
+        if not record.chat_id and record.verdict in ("refused", "gave_up", "cut_off", "failed"):
+            self.unserved[record.verdict] += 1
         if record.blame:
             self.blames[record.blame] += 1
         self.suspects += record.generator_suspect
@@ -185,6 +188,7 @@ class Books:
             self._outcomes.setdefault(operation, Counter()).update(by_outcome)
         self.verdicts.update(other.verdicts)
         self.blames.update(other.blames)
+        self.unserved.update(other.unserved)
         self.suspects += other.suspects
         self.rotations += other.rotations
         self.offline += other.offline
@@ -218,6 +222,7 @@ class Books:
         made.sent = self.sent - earlier.sent
         made.outcomes = {op: by - earlier.outcomes.get(op, Counter()) for op, by in self.outcomes.items()}
         made.verdicts, made.blames = self.verdicts - earlier.verdicts, self.blames - earlier.blames
+        made.unserved = self.unserved - earlier.unserved
         made.suspects = self.suspects - earlier.suspects
         made.rotations = self.rotations - earlier.rotations
         made.offline = self.offline - earlier.offline
@@ -245,6 +250,7 @@ class Books:
             "outcomes": {operation: dict(by) for operation, by in self.outcomes.items()},
             "verdicts": dict(self.verdicts),
             "blames": dict(self.blames),
+            "unserved": dict(self.unserved),
             "suspects": self.suspects,
             "rotations": self.rotations,
             "offline": self.offline,
@@ -272,6 +278,7 @@ class Books:
         made.sent = Counter(data["sent"])
         made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
+        made.unserved = Counter(data.get("unserved", {}))
         made.suspects = data["suspects"]
         made.rotations, made.offline = data.get("rotations", 0), data.get("offline", 0)
         made.resent, made.exhausted = data.get("resent", 0), data.get("exhausted", 0)

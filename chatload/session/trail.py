@@ -61,7 +61,9 @@ class Trail:
 
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
-    contacts so far. refreshed: there was a sure contact after the first.
+    contacts so far. refreshed: there was a sure contact after the first. broken: since the last sure contact a
+    connection could not be made, or broke. untold_gap: after a silence that may have been longer than the timeout the
+    server answered 0 without saying whether the chat had ended.
     """
 
     sent: float
@@ -71,6 +73,8 @@ class Trail:
     shares: Shares = field(default_factory=Shares)
     widest: tuple[float, float] | None = None
     refreshed: bool = False
+    broken: bool = False
+    untold_gap: bool = False
     _failed_with: str = ""
 
     def sure(self, exchange: Exchange, since: float | None = None) -> float:
@@ -92,6 +96,7 @@ class Trail:
         shares = self.shares
         shares.planned = shares.generator = shares.server = shares.retries = shares.network = 0.0
         self.refreshed = True
+        self.broken = self.untold_gap = False
         self._failed_with = ""
         return upper
 
@@ -138,6 +143,7 @@ class Trail:
             kind = "generator"
         elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):
             kind = "network"
+            self.broken = True
         else:
             kind = "retries"
         since = exchange.begun_at if sent is None else sent
@@ -154,12 +160,6 @@ class Trail:
     def bounds(self, sent: float, received: float) -> tuple[float, float]:
         """Bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
         return self._least_gap(sent), received - self.sent
-
-    def silence(self, sent: float, timeout_s: float) -> float:
-        """The silence a proven lateness stands on: since the last sure contact was answered; since it
-        left, where that alone is not too long and the server's timestamp was the witness (seconds)."""
-        since_answer = sent - self.received
-        return since_answer if since_answer > timeout_s else sent - self.sent
 
     def feasible(self, gap: float, sent: float) -> bool:
         """Whether the server may have seen no silence longer than `gap` up to the instant `sent`.
@@ -209,8 +209,10 @@ def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
     share would have, the largest.
     """
     shares = trail.shares
-    silence = trail.silence(sent, timeout_s)
-    if shares.planned + silence - (sent - trail.received) >= timeout_s:
+    since_answer = sent - trail.received
+    # Where only the server's word proves it, the silence counts from the leaving of the last sure contact.
+    silence = since_answer if since_answer > timeout_s else sent - trail.sent
+    if shares.planned + silence - since_answer >= timeout_s:
         return Blame.PLAN
     others = {
         Blame.GENERATOR: shares.generator,

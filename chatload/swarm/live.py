@@ -31,10 +31,12 @@ class Course:
         """The run began at this instant of time.monotonic()."""
         self._phase, self._began = "running", at
 
-    def stop(self) -> None:
-        """Its chats are to say goodbye."""
-        if self._phase == "running":
+    def stop(self) -> bool:
+        """Its chats are to say goodbye; whether that is new."""
+        was_running = self._phase == "running"
+        if was_running:
             self._phase = "stopping"
+        return was_running
 
     def saw(self, rows: Iterable[Sequence[Any]]) -> None:
         """These sessions are over."""

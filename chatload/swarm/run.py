@@ -17,24 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from flask import has_request_context
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload import exit_codes
+from chatload.analysis.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
 from chatload.errors import ChatloadError
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import CEILING, WORKER_UNFIT
+from chatload.report.summary import WORKER_UNFIT
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.windows import MASTER, Usage
 from chatload.store.writer import refuse_unwritable
+from chatload.swarm import signals
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
-from chatload.swarm.endings import Endings
+from chatload.swarm.endings import Endings, why_nothing_started
 from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
@@ -337,7 +340,8 @@ class Run:
 
     def drain(self) -> None:
         """test_stopping on the master: have every worker stop its users and hand over its last facts."""
-        self.course.stop()
+        if self.course.stop():
+            self._note_early_end()
         if not self.is_master or self._recorder is None:
             return
         workers = set(self.runner.clients)
@@ -349,6 +353,13 @@ class Run:
         # The goodbyes of a million chats take longer to read than to say.
         while self._crew.awaited(workers) and time.monotonic() < max(until, self._crew.progressed + DRAIN_GRACE_S):
             gevent.sleep(0.05)
+
+    def _note_early_end(self) -> None:
+        """Note that somebody ends the run: a signal, or a user in the web UI."""
+        if name := signals.received():
+            self._note(INTERRUPTED, name)
+        elif has_request_context():
+            self._note(STOPPED_IN_WEB_UI, "by a user in the web UI")
 
     def _stop_worker(self, **_: Any) -> None:
         """Stop this worker's users and hand over the last facts; asked for by the master, by a signal, or both."""
@@ -382,6 +393,8 @@ class Run:
             self._progress.close()
             self._progress = None
         self._note_lost_workers()
+        if not self.books().started:
+            self._note(NOTHING_STARTED, why_nothing_started(self.environment))
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]

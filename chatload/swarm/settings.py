@@ -54,6 +54,7 @@ def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
         "flex_disconnect_timeout": policy.timeout_s,
         "refresh_interval": policy.interval_s,
         "request_timeout": plan.settings.request_timeout_s,
+        "long_poll": plan.settings.long_poll_s,
         "chat_length": plan.settings.script.chat_length.mean(),
         **{name: getattr(options, name) for name in _OWN},
         **({"sweep": [float(arm.group) for arm in plan.settings.arms]} if plan.settings.arms else {}),

@@ -10,6 +10,12 @@ from typing import Any
 import gevent
 
 _watchers: list[Any] = []
+_received: list[str] = []
+
+
+def received() -> str:
+    """The name of the first signal that asked this process to end; empty where none has."""
+    return _received[0] if _received else ""
 
 
 def interrupt_main_only() -> None:
@@ -20,6 +26,8 @@ def interrupt_main_only() -> None:
     if not _watchers:
         main = gevent.getcurrent()
         _watchers.append(gevent.signal_handler(signal.SIGINT, _interrupt, main))
+        # Beside Locust's own handler, which is added later and therefore runs later.
+        _watchers.append(gevent.signal_handler(signal.SIGTERM, _received.append, signal.SIGTERM.name))
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup it is ignored, and stays so
             gevent.signal_handler(signal.SIGHUP, _hung_up)
 
@@ -33,10 +41,12 @@ def end_at_once_on_the_next(end: Callable[[], None]) -> None:
 
 
 def _interrupt(main: Any) -> None:
+    _received.append(signal.SIGINT.name)
     gevent.get_hub().loop.run_callback(main.throw, KeyboardInterrupt)
 
 
 def _hung_up() -> None:
+    _received.append(signal.SIGHUP.name)
     # The kernel and the shell each send it: the second must not end the goodbyes.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.kill(os.getpid(), signal.SIGTERM)
