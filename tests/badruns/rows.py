@@ -70,7 +70,7 @@ class Row:
 
 #: Options of every run: enough chats and refreshes that a good server passes both gates.
 LOAD = (
-    *("-u", "100", "-r", "100", "--chats", "300", "-t", "6s", "--stop-timeout", "3"),
+    *("-u", "100", "-r", "100", "--chats", "300", "-t", "8s", "--stop-timeout", "3"),
     *("--flex-disconnect-timeout", "2", "--refresh-interval", "0.3", "--request-timeout", "1"),
 )
 #: A customer who stays for a second and says nothing.

@@ -38,10 +38,10 @@ def run_row(world: World, row: Row) -> Judged:
     options = [option.format(authority=world.certificates.authority) for option in row.options]
     with row.serve(world, folder) as host:
         run = locust(
-            host, folder / "run", *LOAD, "--script", script, *GATE, *options, locustfile=locustfile, timeout=60
+            host, folder / "run", *LOAD, "--script", script, *GATE, *options, locustfile=locustfile, timeout=100
         )  # fmt: skip
     four = [part for threshold in FOUR for part in ("--threshold", threshold)]
-    report = chatload("report", folder / "run", *four)
+    report = chatload("report", folder / "run", *four, timeout=150)
     return Judged(_said(run.returncode, run.stdout, run.stderr), _said(report.returncode, report.stdout, report.stderr))
 
 

@@ -8,7 +8,6 @@ from tests.badruns.servers import (
     chunked,
     disturbed,
     edited,
-    edited_events,
     freeze,
     from_nth,
     kill,
@@ -35,6 +34,10 @@ UNDECIDED = frozenset({4})
 ANY = frozenset({1, 2, 3, 4})
 
 LONGER = "chat_length = 2.5\nmessages = 0\n"
+FOUR_SECONDS = "chat_length = 4.0\nmessages = 0\n"
+#: For servers behind a proxy that answers in Python.
+FEWER = ("-u", "50", "-t", "15s")
+OK = frozenset({0})
 LATE = ("--refresh-interval", "2.4", "--allow-late-refresh", "-t", "6s", "--chats", "100")
 
 
@@ -199,7 +202,7 @@ DROPS = [
         simulator("--flex-disconnect-timeout", 1), ANY, script=LONGER,
         options=("--flex-disconnect-timeout", "45", "--refresh-interval", "1.4")),
     Row("late by the plan", "the interval is longer than the timeout", "the timeout is 2 s, the interval 2.4 s",
-        simulator(), ANY, script="chat_length = 4.0\nmessages = 0\n", options=LATE),
+        simulator(), ANY, script=FOUR_SECONDS, options=LATE),
     Row("stalls", "the server stalls for longer than the timeout",
         "every request reaches it 2.5 s late", simulator(faults=fault("stall", "GetMessages", delay_s=2.5)), ANY,
         script=LONGER),
@@ -211,10 +214,44 @@ DROPS = [
     Row("ends without a word", "chats end, and nothing says why",
         "the second GetMessages is answered 0/true without an event",
         always(to("GetMessages", from_nth(2, edited(lambda call, answer: {**answer, "chatEnded": True})))), ANY),
-    Row("keys rejected", "the server rejects good keys", "a key is replaced every 0.5 s, and the old one rejected",
-        simulator("--key-rotates", 0.5, "--old-key-grace", 0), ANY),
-    Row("closed idle", "inactivity control closes chats", "it closes a chat in which nobody spoke for 0.5 s",
-        simulator("--idle-alert", 0.3, "--idle-close", 0.2), ANY),
+    Row("keys rejected", "the server rejects good keys",
+        "RequestChat's answer has a secureKey that the server then rejects, with error code 8210",
+        proxied(to("RequestChat", edited(lambda call, answer: {**answer, "secureKey": "0"})), "--error-8210"), ANY,
+        options=FEWER),
+    Row("expired by another timeout", "the server removes chats for silence after a second, and says so",
+        "the server's timeout is 1 s, told 2, interval 1.4 s; it answers with error code 8209",
+        simulator("--flex-disconnect-timeout", 1, "--error-8209"), ANY, script=LONGER,
+        options=("--refresh-interval", "1.4")),
+    Row("failed restorations", "chats are lost when they move", "5 % of GetMessages end their chat, quit-reason-code 8",
+        simulator("--quit-reasons", "documented",
+                  faults=fault("failed_restoration", "GetMessages", chance=0.05)), ANY),
+    Row("lost requests", "requests are lost", "10 % of requests never reach the server, and are not answered",
+        simulator(faults=fault("lost", chance=0.1)), ANY),
+]  # fmt: skip
+
+EARLY = fault("early_end", "GetMessages", chance=0.05)
+CLOCKS = [
+    *(Row(f"early ends, {name}", "the server ends chats early, and its clock is no witness",
+          f"5 % of GetMessages end their chat; {behaves}", simulator(*options, faults=EARLY), ANY)
+      for name, behaves, options in (
+          ("whole seconds", "events are stamped in whole seconds", ("--utc-resolution", 1)),
+          ("clock hours away", "the clock is five hours ahead", ("--clock-offset", 18000)),
+          ("clock that steps", "the clock steps by -3 s during the run",
+           ("--clock-step", -3, "--clock-step-at", 5)),
+          ("clock that drifts", "the clock gains 1 % of its time", ("--clock-drift-ppm", 10000)),
+          ("two nodes", "two nodes, 400 ms apart, stamp the events", ("--nodes", 2, "--node-offset", 0.4)),
+          ("undated", "events have no utcTime", ("--undated-chance", 1)),
+          ("untold", "the customer's ParticipantLeft is not told", ("--no-customer-left-told",)),
+      )),
+    *(Row(f"late, {name}", "the interval is longer than the timeout, and the clock is no witness",
+          f"the timeout is 2 s, the interval 2.4 s; {behaves}", simulator(*options), ANY, script=FOUR_SECONDS,
+          options=LATE)
+      for name, behaves, options in (
+          ("whole seconds", "events are stamped in whole seconds", ("--utc-resolution", 1)),
+          ("clock that steps", "the clock steps by -3 s during the run",
+           ("--clock-step", -3, "--clock-step-at", 6)),
+          ("undated", "events have no utcTime", ("--undated-chance", 1)),
+      )),
 ]  # fmt: skip
 
 SETUPS = [
@@ -271,70 +308,51 @@ def few_files(**_):
 ]  # fmt: skip
 
 
-def without(*names: str) -> Deed:
-    """The right answers without these members."""
-    return edited(lambda call, answer: {key: value for key, value in answer.items() if key not in names})
-
-
-def nulled(call: Call, answer: dict[str, object]) -> dict[str, object]:
-    """Null where there is nothing to say, as some serializers write it."""
-    empty = {"chatEnded": None, "alias": None, "secureKey": None, "userId": None, "errors": None, "userData": None}
-    return answer if call.operation == "RequestChat" else {**answer, **empty, "messages": answer["messages"] or None}
-
-
-def whole_seconds(call: Call, event: dict[str, object]) -> None:
-    event["utcTime"] = event["utcTime"] // 1000 * 1000
-
-
-def hours_ahead(call: Call, event: dict[str, object]) -> None:
-    event["utcTime"] += 5 * 3600 * 1000
-
-
-def undated(call: Call, event: dict[str, object]) -> None:
-    del event["utcTime"]
-
-
-def moved(call: Call, answer: dict[str, object]) -> dict[str, object]:
-    """Another alias from the third refresh on, as after a failover."""
-    return {**answer, "alias": "118" if call.operation == "GetMessages" and call.nth >= 3 else answer["alias"]}
-
-
 AGENTS = ("--agents", "--agent-wait", 0.1, 0.3, "--agent-leaves-chance", 0.5, "--agent-leaves-after", 0.2, 0.6)
-FEWER = ("-u", "50", "--chats", "300", "-t", "12s")
-OK = frozenset({0})
+OTHER = ("--other-client-chance", 1, "--other-client-after", 0.1, 0.3, "--other-client-stays", 0.1, 0.3)
 GOOD = [
     Row("ordinary", "nothing", "an ordinary server, for comparison", simulator(), OK),
-    Row("agents", "agents end half of the chats", "agents join, and leave", simulator(*AGENTS), OK),
-    Row("whole seconds", "the clock's resolution is a second", "events are stamped in whole seconds",
-        proxied(edited_events(whole_seconds)), OK, options=FEWER),
-    Row("null fields", "null where there is nothing to say",
-        "all members of an answer but statusCode and a true chatEnded are null where they say nothing new",
-        proxied(edited(nulled)), OK, options=FEWER),
-    Row("no chatEnded", "chatEnded is absent", "no answer has chatEnded", proxied(without("chatEnded")), OK,
-        options=FEWER),
-    Row("rotated keys", "keys are replaced", "every second answer brings a new secureKey",
+    Row("agents", "agents end chats", "agents join every chat and end half of them", simulator(*AGENTS), OK),
+    Row("whole seconds", "the clock's resolution", "events are stamped in whole seconds",
+        simulator(*AGENTS, "--utc-resolution", 1), OK),
+    Row("clock hours away", "a clock hours away", "events are stamped five hours ahead",
+        simulator(*AGENTS, "--clock-offset", 18000), OK),
+    Row("clock that steps", "a clock that steps", "the clock of the events steps by -3 s during the run",
+        simulator(*AGENTS, "--clock-step", -3, "--clock-step-at", 5), OK),
+    Row("two nodes", "nodes with different clocks", "two nodes, 400 ms apart, stamp the events",
+        simulator(*AGENTS, "--nodes", 2, "--node-offset", 0.4), OK),
+    Row("no utcTime", "events without a stamp", "no event has utcTime", simulator(*AGENTS, "--undated-chance", 1), OK),
+    Row("null fields", "null fields", "members that say nothing new are null, and all of a Disconnect's answer",
+        simulator("--answer-fields", "null", "--disconnect-answer", "null"), OK),
+    Row("bare Disconnect", "a bare answer", 'a Disconnect is answered {"statusCode":0}',
+        simulator("--disconnect-answer", "bare"), OK),
+    Row("no chatEnded", "chatEnded is absent", "no answer has chatEnded", simulator("--chat-ended-told", "never"), OK),
+    Row("another Client", "another Client in the chat",
+        "a second participant of type Client joins every chat and leaves it", simulator(*AGENTS, *OTHER), OK),
+    Row("namesakes", "another Client of the same name", "the same, and it has the customer's nickname",
+        simulator(*OTHER, "--other-client-shares-name"), OK),
+    Row("reason codes", "reason codes",
+        "the customer's ParticipantLeft is there and has a quit-reason-code, also where the agent ended the chat",
+        simulator(*AGENTS, "--quit-reasons", "all"), OK),
+    Row("rotated keys", "rotated keys", "every second answer has a new secureKey",
         simulator("--key-rotates-answers", 2), OK),
-    Row("chunked", "chunked answers", "every body comes in chunks of 16 bytes", proxied(chunked), OK, options=FEWER),
-    Row("moved alias", "the chat moves to another node", "answers have another alias from the third refresh on",
-        proxied(edited(moved)), OK, options=FEWER),
-    Row("slow but in time", "slow, but in time", "every request is answered after 150 ms",
-        simulator(faults=fault("slow", delay_s=0.15)), OK),
-    Row("clock hours away", "the server's clock is hours away", "events are stamped five hours ahead",
-        proxied(edited_events(hours_ahead)), OK, options=FEWER),
-    Row("no utcTime", "events are not dated", "no event has utcTime", proxied(edited_events(undated)), OK,
-        options=FEWER),
-    Row("repeated events", "events are repeated", "every transcript begins five events too early",
+    Row("moved alias", "a chat that moves to another node", "every chat goes on at another node, with another alias",
+        simulator("--nodes", 2, "--node-changes", "chat", "--node-moves-after", 0.2, 0.6), OK),
+    Row("repeated events", "repeated events", "every transcript begins up to five events too early",
         simulator(*AGENTS, "--repeat-events", 5), OK),
-    Row("timeout longer than told", "the timeout is longer than told", "it is 45 s, told 2 s",
-        simulator("--flex-disconnect-timeout", 45), OK),
+    Row("chunked", "chunked answers", "bodies come in chunks of 16 bytes", proxied(chunked), OK, options=FEWER),
     Row("HTTP/1.0", "no kept connections", "answers are HTTP/1.0, without a length, ended by closing",
         proxied(deeds.old_http), OK, options=FEWER),
-    Row("gzip", "compressed answers", "answers are compressed though nobody asked", proxied(deeds.gzipped), OK,
-        options=FEWER),
+    Row("gzip", "compressed answers", "answers are compressed though no client asked for it",
+        proxied(deeds.gzipped), OK, options=FEWER),
+    Row("slow but in time", "slow, but in time", "every request is answered after 150 ms",
+        simulator(faults=fault("slow", delay_s=0.15)), OK),
+    Row("long polling", "long polling", "a GetMessages is held for up to 0.2 s, and --long-poll says so",
+        simulator("--long-poll", 0.2), OK, options=("--long-poll", "0.2")),
+    Row("timeout longer than told", "a longer timeout than told", "it is 45 s, told 2 s",
+        simulator("--flex-disconnect-timeout", 45), OK),
     Row("another dialect", "another API", "the server speaks webapi, and --dialect says so",
         simulator("--dialect", "webapi"), OK, options=("--dialect", "webapi")),
-    Row("long polling", "the server holds GetMessages", "for up to 0.2 s, and --long-poll says so",
-        simulator("--long-poll", 0.2), OK, options=("--long-poll", "0.2")),
 ]  # fmt: skip
 
 BAD = {
@@ -345,6 +363,7 @@ BAD = {
     "HTTP": HTTP,
     "TLS": TLS,
     "Dropped chats": DROPS,
+    "Dropped chats under clocks that are no witnesses": CLOCKS,
     "Set-ups and the generator": SETUPS,
 }
 
