@@ -192,13 +192,15 @@ def _row(metric: Metric, base: Sequence[RunFigures], new: Sequence[RunFigures], 
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
     row = Row(metric, seen, shown)
     before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
+    if len(before):
+        row = replace(row, base_mean=float(_unscaled(metric, before.mean())))
+    if len(after):
+        row = replace(row, new_mean=float(_unscaled(metric, after.mean())))
     if not len(before) or not len(after):
         return row
     whole = len(before) == len(seen) and len(after) == len(shown)
     return replace(
         row,
-        base_mean=float(_unscaled(metric, before.mean())),
-        new_mean=float(_unscaled(metric, after.mean())),
         change=float(_change(metric, after.mean() - before.mean())),
         interval=_interval(metric, before, after) if enough and whole else None,
     )

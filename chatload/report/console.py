@@ -89,8 +89,10 @@ def _comparison(console: Console, result: Reconciliation) -> None:
     count = len(result.contradictions)
     if count:
         print_line(console, f"CONTRADICTED: {words.plural(count, 'contradiction')} between run and ledger", "bold red")
+    elif not result.compared:
+        print_line(console, "nothing was compared", "bold yellow")
     else:
-        compared = words.plural(result.sessions - result.without_chat_id, "session")
+        compared = words.plural(result.compared, "session")
         print_line(console, f"run and ledger agree: nothing contradicts in {compared} compared", "bold green")
     if result.confusion:
         _confusion(console, result)

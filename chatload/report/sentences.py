@@ -61,7 +61,7 @@ def answer(summary: Mapping[str, Any]) -> str:
         return f"{head} {_how(sessions['by_verdict'], words.percent(surely / accepted))}{more}"
     if possibly:
         return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
-    return f"no session was dropped of {of}: under {words.zero_bound(accepted)} with 95 % confidence"
+    return f"none of {of} was dropped: under {words.zero_bound(accepted)} with 95 % confidence"
 
 
 def _how(by_verdict: Mapping[str, int], share: str) -> str:
@@ -152,9 +152,10 @@ def margin(summary: Mapping[str, Any]) -> str:
     if margin["min"] is None:
         return "margin before the timeout: no refresh was measured"
     least, p1, p50 = (words.seconds(margin[key]) for key in ("min", "p1", "p50"))
+    doubt = ", by a timeout that is probably wrong" if summary["sessions"]["common_silence"] else ""
     return (
         f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "
-        f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
+        f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}{doubt}"
     )
 
 

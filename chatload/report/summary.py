@@ -16,8 +16,9 @@ from chatload.analysis.gate import Gate, RunResult, gate_of
 from chatload.analysis.metrics import Facts, metric_named
 from chatload.analysis.run_end import ABORTED, CEILING, run_end
 from chatload.analysis.silence import CommonSilence, find_common_silence
+from chatload.errors import NothingTestedError
 from chatload.protocol.status import Outcome
-from chatload.report import words
+from chatload.report import sentences, words
 from chatload.session.books import LATE_START_S, Books
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
@@ -121,6 +122,12 @@ def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, An
 def exit_code(summary: Mapping[str, Any]) -> int:
     """What a process that made this summary leaves with."""
     return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
+
+
+def refuse_untested(summary: Mapping[str, Any], run: str, hint: str = "give another run") -> None:
+    """Raise NothingTestedError where no session of the run was accepted: nothing can be concluded from it."""
+    if not summary["sessions"]["accepted"]:
+        raise NothingTestedError(f"{run}: {sentences.answer(summary)}", hint)
 
 
 _EXIT_CODES: Mapping[str, int] = {

@@ -15,8 +15,9 @@ from chatload.analysis.compare import (
     Tolerance,
     compare_runs,
 )
-from chatload.analysis.run_figures import FAMILY, Metric, RunFigures, measure
+from chatload.analysis.run_figures import FAMILY, Kind, Metric, RunFigures, measure
 from chatload.analysis.settings import settings_differences
+from chatload.report.comparison import value
 from chatload.session.books import Books
 from tests.unit.compare_cases import TIMEOUT_S, Service, make_runs
 
@@ -227,3 +228,15 @@ def test_settings_that_differ() -> None:
         "users: base 5, 6; new 5, 6"
     ]
     assert settings_differences([{"users": 100}], [{"users": 100.0}]) == []
+
+
+def test_what_only_one_side_has_is_shown_with_its_value() -> None:
+    """A run without SendMessage against one with it: there is nothing to compare, but a value to show."""
+    metric = Metric("requests.SendMessage.latency_s.p99", "SendMessage latency p99", Kind.DURATION)
+    (row,) = [
+        row
+        for row in compare_runs([RunFigures("a", {})], [RunFigures("b", {metric: 0.2})]).rows
+        if row.metric == metric
+    ]
+    assert (row.base_mean, row.new_mean, row.change) == (None, pytest.approx(0.2), None)
+    assert [value(row, mean) for mean in (row.base_mean, row.new_mean)] == ["none", "200 ms"]

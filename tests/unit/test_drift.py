@@ -15,6 +15,7 @@ from chatload.report.drift import sentences
 from chatload.report.page import render
 from chatload.report.summary import schema, summarize
 from chatload.session.books import Books
+from chatload.session.record import SessionRecord
 from chatload.store.reader import RunReader
 from chatload.store.windows import Window
 from chatload.store.writer import RunWriter
@@ -161,6 +162,10 @@ def run(tmp_path):
             total.merge(Books.from_dict(row.books.to_dict()))
             row.start, row.end = now + row.start, now + row.end
         writer.add_windows(rows)
+        chat = SessionRecord("c", "completed")
+        total.started += 1
+        total.session(chat)
+        writer.add_sessions([chat])
         writer.put_books("local", total)
         if finish:
             writer.finish(rows[-1].end)

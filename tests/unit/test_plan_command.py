@@ -213,7 +213,12 @@ def test_a_files_mistakes_are_named(line: str, said: str, tmp_path: Path, capsys
 
 
 def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    books, chat = Books(), SessionRecord("c", "completed")
+    books.started = 1
+    books.session(chat)
     with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 20.0}, 1000.0) as writer:
+        writer.add_sessions([chat])
+        writer.put_books("w", books)
         writer.finish(1001.0)
     assert plan("--chats-per-hour", 3600, "--run", tmp_path / "run") == 2
     assert "no session was held for one flex-disconnect-timeout (20 s)" in capsys.readouterr().err
