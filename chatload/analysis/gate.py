@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,12 @@ from chatload.errors import UsageError
 PATIENCE_S = 3.0
 #: The names of gates.
 GATES = ("standard",)
+#: What a run must not do to its sessions unseen -> the other subjects of metrics that are about it too.
+_FATES: Mapping[str, frozenset[str]] = {
+    "unserved": frozenset({"refused", "gave_up", "completed"}),
+    "dropped": frozenset({"dropped_late", "dropped_early", "dropped_unproven", "blame", "completed"}),
+    "failed": frozenset({"completed"}),
+}
 
 
 class RunResult(StrEnum):
@@ -42,15 +48,35 @@ class Gate:
     allow_inconclusive: bool = False
 
     def judge(self, facts: Facts) -> list[Judgement]:
-        """A judgement for each threshold, in order."""
-        return [judge(threshold, facts, self.confidence) for threshold in self.thresholds]
+        """A judgement for each threshold, in order; then those of `_unseen`."""
+        own = [judge(threshold, facts, self.confidence) for threshold in self.thresholds]
+        return own + self._unseen(facts) if own else own
+
+    def _unseen(self, facts: Facts) -> list[Judgement]:
+        """What thresholds about other things would pass unseen: sessions that were unserved, dropped or failed.
+
+        An inconclusive judgement for each of these rates that is above the standard gate's limit, where no threshold
+        is about such sessions.
+        """
+        about = {threshold.metric.subject.partition(".")[0] for threshold in self.thresholds}
+        unseen = []
+        for threshold in map(parse, standard_thresholds()):
+            subject = threshold.metric.subject
+            if subject not in _FATES or about & {subject, *_FATES[subject]}:
+                continue
+            judgement = judge(threshold, facts, self.confidence)
+            if judgement.result == "fail":
+                why = f"{judgement.why}; no threshold is about {threshold.metric.name}: set one, or --gate standard"
+                unseen.append(replace(judgement, result="inconclusive", why=why))
+        return unseen
 
     def result(self, judgements: Iterable[Judgement], accepted: int) -> RunResult:
         """The result of a run that is valid, whose books balance, and that was not aborted.
 
         accepted: sessions that were accepted. Without one nothing was tested: a threshold can then still fail, but
-        the run cannot pass, whatever `allow_inconclusive` says.
+        the run cannot pass, whatever `allow_inconclusive` says; nor can it where `judge` found what is unseen.
         """
+        judgements = list(judgements)
         came_to = overall(judgements)
         if came_to == "fail":
             return RunResult.FAILED
@@ -58,7 +84,8 @@ class Gate:
             return RunResult.NOTHING_TESTED
         if came_to is None:
             return RunResult.NOT_JUDGED
-        undecided = came_to == "inconclusive" and not self.allow_inconclusive
+        unseen = any(judgement.threshold not in self.thresholds for judgement in judgements)
+        undecided = unseen or (came_to == "inconclusive" and not self.allow_inconclusive)
         return RunResult.INCONCLUSIVE if undecided else RunResult.PASSED
 
     def abort(self, facts: Facts) -> str:

@@ -133,3 +133,58 @@ def test_there_is_no_other_gate() -> None:
 def test_without_thresholds(accepted: int, expected: RunResult) -> None:
     assert result(Books(), make_gate(()), accepted) == expected
     assert result(Books(), make_gate((), allow_inconclusive=True), accepted) == expected
+
+
+def unfit(sessions: int, verdict: str, chat_id: str) -> Books:
+    """A run of which half the sessions were healthy, and the others ended like this."""
+    books = healthy(sessions)
+    for _ in range(sessions):
+        session(books, verdict, chat_id)
+    return books
+
+
+LATENCY = "GetMessages.latency.p99 < 3s"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chat_id", "metric"),
+    [
+        ("refused", "", "unserved.rate"),
+        ("gave_up", "", "unserved.rate"),
+        ("failed", "c", "failed.rate"),
+        ("dropped_early", "c", "dropped.rate"),
+    ],
+)
+def test_sessions_that_no_threshold_is_about_do_not_pass_unseen(verdict: str, chat_id: str, metric: str) -> None:
+    gate, books = make_gate((LATENCY,)), unfit(300, verdict, chat_id)
+    *own, unseen = gate.judge(Facts(books, 45.0))
+    assert [judgement.result for judgement in own] == ["pass"]
+    assert (unseen.threshold.metric.name, unseen.result) == (metric, "inconclusive")
+    assert f"no threshold is about {metric}" in unseen.why
+    assert result(books, gate) == "inconclusive"
+    assert result(books, make_gate((LATENCY,), allow_inconclusive=True)) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chat_id", "threshold"),
+    [
+        ("refused", "", "unserved.rate < 60%"),
+        ("refused", "", "refused.rate < 60%"),
+        ("gave_up", "", "gave_up.count < 1000"),
+        ("failed", "c", "failed.rate < 60%"),
+        ("dropped_early", "c", "dropped_early.rate < 60%"),
+        ("dropped_early", "c", "completed.rate > 30%"),
+    ],
+)
+def test_a_threshold_about_them_decides(verdict: str, chat_id: str, threshold: str) -> None:
+    assert result(unfit(300, verdict, chat_id), make_gate((LATENCY, threshold))) == "passed"
+
+
+def test_a_run_without_thresholds_stays_not_judged() -> None:
+    assert result(unfit(300, "failed", "c"), make_gate(())) == "not judged"
+
+
+def test_a_few_such_sessions_are_no_ground() -> None:
+    books = healthy(1000)
+    session(books, "failed")
+    assert result(books, make_gate((LATENCY,))) == "passed"
