@@ -16,13 +16,6 @@ FOUR = (
     "GetMessages.latency.p99 < 300ms",
     "margin.p1 > 500ms",
 )
-_WORDS_OF_CODES = {
-    0: "passed",
-    1: "a threshold failed",
-    2: "wrong usage, no chat is opened",
-    3: "invalid",
-    4: "inconclusive, or nothing tested",
-}
 
 
 @dataclass
@@ -95,7 +88,9 @@ by four other thresholds, with `chatload report RUN` and
 
 {four}
 
-and checks both again. No bad run may exit 0. Every unusual server must pass both times.
+and checks both again. Bold numbers are exit codes (1: a threshold failed, 2: no chat was opened, 3: invalid,
+4: inconclusive, or nothing was tested), and the words after them are in the output. No bad run may exit 0. Every
+unusual server must pass both times.
 
 All rows put the same load on the server: 300 chats of one second each, by 100 users, refreshed every 0.3 s,
 with a flex-disconnect-timeout of 2 s and a request timeout of 1 s, unless the row says otherwise. The
@@ -104,24 +99,19 @@ first of the unusual servers is an ordinary one, so a bad row does not fail beca
 This page is printed from the table of the tests (`python -m tests.badruns.table > docs/bad-runs.md`), and a test
 checks that it is current.
 """
-_COLUMNS = "| what is wrong | the server, or the set-up | exit code | what the run says |\n|---|---|---|---|\n"
+_COLUMNS = "| what is wrong | the server, or the set-up | the standard gate | the four |\n|---|---|---|---|\n"
 _GOOD = "| what is unusual | the server |\n|---|---|\n"
 
 
 def _line(row: Row) -> str:
-    said = _said(row.codes, row.words)
-    if row.four_codes or row.four_words:
-        codes, words = row.four_codes or row.codes, row.four_words or row.words
-        said = (
-            f"{said[0]}<br>by the four: {_said(codes, words)[0]}",
-            f"{said[1]}<br>by the four: {_said(codes, words)[1]}",
-        )
-    return f"| {row.wrong} | {row.behaves} | {said[0]} | {said[1]} |\n"
+    by_gate = _said(row.codes, row.words)
+    by_four = _said(row.four_codes or row.codes, row.four_words or row.words)
+    return f"| {row.wrong} | {row.behaves} | {by_gate} | {by_four} |\n"
 
 
-def _said(codes: frozenset[int], words: tuple[str, ...]) -> tuple[str, str]:
-    named = " or ".join(f"{code} ({_WORDS_OF_CODES[code]})" for code in sorted(codes))
-    return named, "<br>".join(f"`{each}`" for each in words)
+def _said(codes: frozenset[int], words: tuple[str, ...]) -> str:
+    named = " or ".join(f"**{code}**" for code in sorted(codes))
+    return f"{named}: " + "<br>".join(f"`{each}`" for each in words)
 
 
 def _good_line(row: Row) -> str:
