@@ -47,7 +47,9 @@ def answer(summary: Mapping[str, Any]) -> str:
         return answer + (f"; {words.number(unproven)} more may have been" if unproven else "")
     if unproven:
         return f"no drop proven late in {of}, but {words.number(unproven)} may have been"
-    return f"no refresh came too late in {of}: under {words.zero_bound(accepted)} with 95 % confidence"
+    late = summary["rates"]["dropped_late"]
+    confidence = f"{100 * late['confidence']:g} % confidence"
+    return f"no refresh came too late in {of}: {words.under(late)} with {confidence}"
 
 
 def heading(summary: Mapping[str, Any]) -> str:
@@ -82,9 +84,9 @@ def insecure(summary: Mapping[str, Any]) -> str:
 def margin(summary: Mapping[str, Any]) -> str:
     """What was left of the timeout."""
     refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
-    if margin["min"] is None:
+    least, p1, p50 = (words.of_tail(margin, key) for key in ("min", "p1", "p50"))
+    if not least:
         return "margin before the timeout: no refresh was measured"
-    least, p1, p50 = (words.seconds(margin[key]) for key in ("min", "p1", "p50"))
     return (
         f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "
         f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
