@@ -13,7 +13,7 @@ import click
 
 from chatload import exit_codes
 from chatload.analysis.compare import WORSE, Comparison, Tolerance, compare_runs
-from chatload.analysis.run_figures import RunFigures, measure
+from chatload.analysis.run_figures import RunFigures, bounds, measure
 from chatload.analysis.settings import settings_differences
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.comparison import render_comparison, write_markdown
@@ -110,7 +110,8 @@ def _read(name: str, allow_invalid: bool) -> RunFigures:
     timeout_s = float(timeout) if isinstance(timeout, int | float) else None
     return RunFigures(
         run=name,
-        figures=measure(books, timeout_s),
+        figures=measure(books, timeout_s, summary["sessions"]["cut_off_confirmed"]),
+        bounds=bounds(books),
         timeout_s=timeout_s,
         settings={**{f"{what}_version": version for what, version in versions.items()}, **summary["settings"]},
         started_at=summary["started_at"],

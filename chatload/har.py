@@ -26,6 +26,7 @@ from chatload.protocol.dialect import Dialect
 from chatload.protocol.operations import UPLOAD
 from chatload.protocol.reply import Reply, parse_body
 from chatload.protocol.status import Outcome
+from chatload.protocol.toml_file import without_mark
 from chatload.session.extras import EXTRA_FIELDS
 
 #: A larger recording is refused (bytes): it is read whole.
@@ -39,11 +40,15 @@ _FILLER: Mapping[str, str] = {
 
 @dataclass
 class RecordedChat:
-    """What one chat of a recording came to: instants in seconds, lengths in bytes."""
+    """What one chat of a recording came to: instants in seconds, lengths in bytes.
+
+    messages: the length of each, None where the recording does not hold its request's body. uploads: of those that it
+    holds.
+    """
 
     opened: float
     last: float = 0.0
-    messages: list[int] = field(default_factory=list)
+    messages: list[int | None] = field(default_factory=list)
     thinking: list[float] = field(default_factory=list)
     typing: list[float] = field(default_factory=list)
     polls: list[float] = field(default_factory=list)
@@ -67,7 +72,8 @@ class RecordedChat:
             if self.typing_since is not None:
                 self.typing.append(max(_SHORTEST_S, sent - self.typing_since))
             self.typing_since = None
-            self.messages.append(len(request.fields.get("message", "").encode()))
+            text = request.fields.get("message")
+            self.messages.append(None if text is None else len(text.encode()))
         elif operation == UPLOAD and request.content is not None:
             self.uploads.append(len(request.content))
         if any(event.who == "Agent" and event.kind in ("Message", "ParticipantJoined") for event in reply.events):
@@ -84,9 +90,11 @@ def read_chats(path: str | Path, dialect: Dialect) -> list[RecordedChat]:
     """The chats in a recording. Raises FileError for a file that is none, or holds none of this dialect."""
     decoder = Decoder(dialect)
     chats: dict[str, RecordedChat] = {}
+    any_body = False
     for entry in sorted(_entries(path), key=lambda entry: entry[0]):
         sent, received, method, url, content_type, body, answer = entry
-        request = _decode(decoder, method, url, content_type, body)
+        any_body = any_body or bool(body)
+        request = _decode(decoder, method, url, content_type if body else "", body)
         if request is None:
             continue
         reply = parse_body(dialect.response, answer)
@@ -97,7 +105,8 @@ def read_chats(path: str | Path, dialect: Dialect) -> list[RecordedChat]:
         elif request.chat_id in chats:
             chats[request.chat_id].take(request, reply, sent, received)
     if not chats:
-        raise FileError(path, "", f"no chat of the dialect {dialect.name} is in it: is a RequestChat with its answer?")
+        why = "is a RequestChat with its answer?" if any_body else "none of its requests has a body"
+        raise FileError(path, "", f"no chat of the dialect {dialect.name} is in it: {why}")
     return list(chats.values())
 
 
@@ -106,17 +115,32 @@ def write_script(chats: list[RecordedChat]) -> str:
     if not chats:
         raise UsageError("no chat was recorded", "name a recording of one")
     typed = [seconds for chat in chats for seconds in chat.typing]
+    lengths = [length for chat in chats for length in chat.messages if length is not None]
     lines = [
         f"# From {len(chats)} recorded chat{'s' if len(chats) > 1 else ''}. Their texts, names and keys are not in it.",
+        *(f"# {line}" for line in missing(chats)),
         *_polls(chats),
         f"chat_length = {_spread([max(_SHORTEST_S, chat.last - chat.opened) for chat in chats])}",
         f"messages = {_range([len(chat.messages) for chat in chats])}",
         f"think = {_spread([s for chat in chats for s in chat.thinking] or [3.0])}",
         f"typing = {_spread(typed or [2.0])}",
-        f"message_bytes = {_range([n for chat in chats for n in chat.messages] or [60])}",
+        *([f"message_bytes = {_range(lengths)}"] if lengths else []),
         f"shows_typing = {'true' if typed else 'false'}",
     ]
     return "\n".join([*lines, *_extras(chats)]) + "\n"
+
+
+def missing(chats: list[RecordedChat]) -> Iterator[str]:
+    """What the recordings do not hold of those chats, and what stands in the script for it: a sentence each."""
+    lengths = [length for chat in chats for length in chat.messages]
+    uploads = sum(chat.operations[UPLOAD] for chat in chats)
+    for what, key, known, total in (
+        ("messages", "message_bytes", sum(length is not None for length in lengths), len(lengths)),
+        ("uploads", "size", sum(len(chat.uploads) for chat in chats), uploads),
+    ):
+        if known < total:
+            stands = "that of the others" if known else "the default"
+            yield f"The bodies of {total - known} of {total} {what} are not in the recording: {key} is {stands}."
 
 
 def _polls(chats: list[RecordedChat]) -> Iterator[str]:
@@ -164,7 +188,7 @@ def _entries(path: str | Path) -> Iterable[_Entry]:
             text = stream.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             raise FileError(path, "", f"larger than {MOST_BYTES // 2**20} MiB; record fewer chats at a time")
-        data = orjson.loads(text)
+        data = orjson.loads(without_mark(text))
     except OSError as error:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except (orjson.JSONDecodeError, RecursionError):

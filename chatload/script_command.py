@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chatload.har import read_chats, write_script
+from chatload.har import missing, read_chats, write_script
 from chatload.protocol.dialect import load_dialect
 
 
@@ -32,7 +32,10 @@ def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) ->
     from chatload.store.writer import replacing
 
     spoken = load_dialect(dialect, None)
-    text = write_script([chat for recording in recordings for chat in read_chats(recording, spoken)])
+    chats = [chat for recording in recordings for chat in read_chats(recording, spoken)]
+    text = write_script(chats)
+    for line in missing(chats):
+        click.echo(f"chatload: {line}", err=True)
     if output is None:
         click.echo(text, nl=False)
         return

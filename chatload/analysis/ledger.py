@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import csv
 import http.client
+import io
 import json
 import math
+import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from chatload.errors import FileError, UsageError
+from chatload.final_answer import FinalAnswer
 from chatload.protocol.secret import without_login
+from chatload.total_deadline import TotalDeadline
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
 END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")
 #: What the ledger's own columns are called; a CSV may call them otherwise.
 FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s")
 
-_TIMEOUT_S = 30.0
+#: One step of reading a URL may take so long, and all of them together (seconds).
+_TIMEOUT_S, _TOTAL_S = 30.0, 600.0
+#: A longer line is refused (characters), and a larger ledger, of some 16 million sessions.
+_MOST_LINE, _MOST = 2**20, 4 * 2**30
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,32 +87,105 @@ def read(source: str, columns: Columns | None = None) -> Iterator[LedgerRow]:
 def _from_file(source: str) -> Iterator[str]:
     try:
         with open(source, encoding="utf-8-sig", newline="") as stream:
-            yield from stream
+            yield from _lines(source, stream)
     except UnicodeDecodeError:
         raise FileError(source, "", "not UTF-8 text") from None
     except OSError as error:
         raise FileError(source, "", f"cannot be read ({error.strerror or error})") from None
 
 
+def _lines(source: str, stream: TextIO) -> Iterator[str]:
+    """The lines of a text, of bounded length, of bounded number."""
+    number = size = 0
+    while line := stream.readline(_MOST_LINE + 1):
+        number, size = number + 1, size + len(line)
+        if len(line) > _MOST_LINE:
+            raise FileError(source, f"line {number}", f"longer than {_MOST_LINE} characters: no session's")
+        if size > _MOST:
+            raise FileError(source, "", f"larger than {_MOST / 2**30:.3g} GiB")
+        yield line
+
+
 def _from_url(source: str, shown: str) -> Iterator[str]:
+    deadline = TotalDeadline(_TOTAL_S)
     try:
-        parts = urlsplit(shown)
-        if parts.path in ("", "/"):
-            parts = parts._replace(path="/simulator/ledger")
-        opener = build_opener(ProxyHandler({})) if _is_loopback(parts.hostname or "") else build_opener()
-        request = Request(urlunsplit(parts))
-        if shown != source:
-            login = unquote_to_bytes(source.partition("://")[2].rpartition("@")[0])
-            # Not with a redirect, which may lead to another's host.
-            request.add_unredirected_header("Authorization", f"Basic {b64encode(login).decode()}")
-        with opener.open(request, timeout=_TIMEOUT_S) as answer:
-            for line in answer:
-                yield line.decode("utf-8")
+        with deadline, _opened(source, shown, deadline) as answer:
+            for line in _lines(shown, io.TextIOWrapper(answer, encoding="utf-8-sig", newline="")):
+                if not line.endswith("\n"):  # the last, or a part of one
+                    _require_whole(answer, deadline)
+                yield line
+            _require_whole(answer, deadline)
     except UnicodeDecodeError:
         raise FileError(shown, "", "not UTF-8 text") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise FileError(shown, "", f"cannot be read ({str(reason) or type(error).__name__})") from None
+        raise FileError(shown, "", f"cannot be read ({_why(error, deadline)})") from None
+
+
+def _require_whole(answer: http.client.HTTPResponse, deadline: TotalDeadline) -> None:
+    """Raises where what was read to its end is not all. A chunk that is cut short the read itself has noticed."""
+    if deadline.passed:  # an answer without a length ends where its connection does
+        raise TimeoutError
+    if answer.length:  # what is still to come of its Content-Length
+        raise http.client.IncompleteRead(b"", answer.length)
+
+
+def _why(error: Exception, deadline: TotalDeadline) -> str:
+    if deadline.passed:
+        return f"not whole after {_TOTAL_S:g} s"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer was cut short"
+    reason = getattr(error, "reason", None) or error
+    return str(reason) or type(error).__name__
+
+
+def _opened(source: str, shown: str, deadline: TotalDeadline) -> http.client.HTTPResponse:
+    parts = urlsplit(shown)
+    if parts.path in ("", "/"):
+        parts = parts._replace(path="/simulator/ledger")
+    handlers: list[BaseHandler] = [_Plain(deadline), _Secure(deadline)]
+    if _is_loopback(parts.hostname or ""):
+        handlers.append(ProxyHandler({}))
+    request = Request(urlunsplit(parts))
+    if shown != source:
+        login = unquote_to_bytes(source.partition("://")[2].rpartition("@")[0])
+        # Not with a redirect, which may lead to another's host.
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(login).decode()}")
+    answer: http.client.HTTPResponse = build_opener(*handlers).open(request, timeout=_TIMEOUT_S)
+    return answer
+
+
+class _Plain(HTTPHandler):
+    """urllib's, whose connections a deadline watches."""
+
+    def __init__(self, deadline: TotalDeadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, request: Request) -> http.client.HTTPResponse:
+        """Open an http URL."""
+        return self.do_open(_watched(http.client.HTTPConnection, self._deadline), request)
+
+
+class _Secure(HTTPSHandler):
+    def __init__(self, deadline: TotalDeadline) -> None:
+        super().__init__(context=ssl.create_default_context())
+        self._deadline = deadline
+
+    def https_open(self, request: Request) -> http.client.HTTPResponse:
+        """Open an https URL."""
+        connection = _watched(http.client.HTTPSConnection, self._deadline)
+        return self.do_open(connection, request, context=self._context)  # type: ignore[attr-defined]
+
+
+def _watched(kind: type[http.client.HTTPConnection], deadline: TotalDeadline) -> Any:
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        response_class = FinalAnswer
+
+        def connect(self) -> None:
+            super().connect()
+            deadline.watch(self.sock)
+
+    return Watched
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,7 +17,6 @@ ENDINGS = (
     "alive", MISSING, UNMATCHED,
 )  # fmt: skip
 
-_NOT_DROPPED = frozenset({"dropped_late", "abandoned", "disconnected", "alive"})
 #: The endings that contradict a verdict; a verdict that is not here is contradicted by dropped_late alone.
 _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.COMPLETED: frozenset(ENDINGS) - {"disconnected"},
@@ -26,12 +25,11 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.DROPPED_LATE: frozenset(ENDINGS) - {"dropped_late"},
     Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early", "restarted"},
     Verdict.DROPPED_UNPROVEN: frozenset(),
-    Verdict.FAILED: _NOT_DROPPED - {"disconnected"},
     # Stopped before it could say goodbye: what the server did with it afterwards is no claim of ours.
     Verdict.CUT_OFF: frozenset(),
 }
 #: How a chat may have ended just before or while our Disconnect was under way.
-_AT_GOODBYE = frozenset({"agent", "idle", "early", "unrecoverable"})
+_AT_GOODBYE = frozenset({"agent", "idle", "early", "restarted", "unrecoverable"})
 _BY_DEFAULT = frozenset({"dropped_late"})
 _SAYS = {
     "disconnected": "the client's Disconnect ended it",
@@ -159,7 +157,7 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
 
 
 def _ended_before_goodbye(record: SessionRecord, ended_at: float | None) -> bool:
-    """Whether the ledger contradicts that a chat surely went on until our Disconnect left; without both instants, yes."""
+    """Whether a chat that surely went on until our Disconnect left had ended by then; yes, without both instants."""
     if not record.goodbye_confirmed:
         return False
     return ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at
@@ -176,6 +174,9 @@ def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, 
     if record.verdict == Verdict.COMPLETED and not _ended_before_goodbye(record, ended_at):
         # The customer had left, or the client cannot know that the chat had ended just before: no claim is made.
         contradicted_by = contradicted_by - _AT_GOODBYE
+    if record.verdict == Verdict.FAILED and ended_at is not None and ended_at > record.ended_at:
+        # What the server does with a chat after it has told the client its end is not its end for the client.
+        contradicted_by = contradicted_by - {"dropped_late"}
     if goodbye:
         contradicted_by |= {"alive", "abandoned", "dropped_late"}
     if ending in contradicted_by:

@@ -58,7 +58,7 @@ def find_common_silence(
     Args:
         dropped: one for each dropped session.
         timeout_s: the flex-disconnect-timeout that was told; without one there is nothing to contradict.
-        gaps: gaps between contacts that sessions outlived, each by its upper bound.
+        gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
         count_outlived: gives how many sessions were not dropped although they were silent for longer than that.
     """
     silences = list(dropped)
@@ -69,7 +69,8 @@ def find_common_silence(
     if lower_s / (1 + _ALIKE) <= timeout_s <= upper_s * (1 + _ALIKE):
         return None
     longer = upper_s * (1 + _ALIKE / 2)  # gaps are upper bounds: a tenth is left for that
-    outlived = count_outlived(longer) + gaps.count_above(longer)[0]
+    last = sum(silence.found_s is None or silence.found_s > longer for silence in silences)
+    outlived = count_outlived(longer) + max(0, gaps.count_above(longer)[0] - last)
     if outlived > _OUTLIVED * len(alike):
         return None
     return CommonSilence(len(alike), len(silences), lower_s, upper_s, timeout_s)

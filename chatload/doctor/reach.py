@@ -15,11 +15,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from chatload.doctor.facts import HostFacts
 from chatload.errors import UsageError
+from chatload.final_answer import FinalAnswer
 from chatload.protocol.dialect import Dialect, Encoder
 from chatload.protocol.reply import Reply, read
-from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
+from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
 from chatload.rules import Rules
 from chatload.target import require_agreed, resolve
+from chatload.total_deadline import TotalDeadline
 
 #: Every step, and each of the two requests, may take this long (seconds).
 TIMEOUT_S = 10.0
@@ -129,7 +131,8 @@ class _Line:
 
     def __init__(self, sock: socket.socket, parts: SplitResult) -> None:
         self._connection = http.client.HTTPConnection(parts.netloc.rpartition("@")[2], timeout=TIMEOUT_S)
-        self._connection.sock = sock
+        self._connection.response_class = FinalAnswer
+        self._connection.sock = self._sock = sock
         # Never another connection than the one that was examined.
         self._connection.auto_open = 0
         self._prefix = parts.path.rstrip("/")
@@ -143,20 +146,39 @@ class _Line:
         """Send it and read its answer."""
         begun = time.monotonic()
         try:
-            headers = {**self._headers, **dict(request.headers)}
-            self._connection.request(request.method, self._prefix + request.path, request.body, headers)
-            answer = self._connection.getresponse()
-            body = answer.read(MAX_BODY_BYTES + 1)
+            answer, body = self._exchange(request)
         except TimeoutError:
-            return WireResult(begun, time.monotonic(), failure="timeout", detail="timeout waiting for the answer")
+            return WireResult(begun, time.monotonic(), failure="timeout", detail=Detail.WAITING)
+        except http.client.IncompleteRead:
+            return WireResult(begun, time.monotonic(), failure="connection", detail=Detail.CUT_SHORT)
         except (OSError, http.client.HTTPException, ValueError):
-            detail = "connection closed before the answer"
-            return WireResult(begun, time.monotonic(), failure="connection", detail=detail)
+            return WireResult(begun, time.monotonic(), failure="connection", detail=Detail.CLOSED)
         self.date = answer.headers.get("Date", "")
         cookies = [cookie.partition(";")[0] for cookie in answer.headers.get_all("Set-Cookie", [])]
         if cookies:
             self._headers["Cookie"] = "; ".join(cookies)
         return WireResult(begun, time.monotonic(), http_status=answer.status, body=body)
+
+    def _exchange(self, request: WireRequest) -> tuple[http.client.HTTPResponse, bytes]:
+        """The answer and its body; raises TimeoutError where it is not whole in time, IncompleteRead where it is cut
+        short, OSError, HTTPException, ValueError."""
+        deadline = TotalDeadline(TIMEOUT_S)
+        deadline.watch(self._sock)
+        try:
+            with deadline:
+                headers = {**self._headers, **dict(request.headers)}
+                self._connection.request(request.method, self._prefix + request.path, request.body, headers)
+                answer = self._connection.getresponse()
+                body = answer.read(MAX_BODY_BYTES + 1)
+                if answer.length and len(body) <= MAX_BODY_BYTES:
+                    raise http.client.IncompleteRead(body, answer.length)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if deadline.passed:
+                raise TimeoutError from error
+            raise
+        if deadline.passed:  # an answer without a length ends where its connection does
+            raise TimeoutError
+        return answer, body
 
 
 def _chat(facts: HostFacts, line: _Line, dialect: Dialect, service: str) -> HostFacts:

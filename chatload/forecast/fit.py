@@ -18,6 +18,7 @@ from chatload.forecast.crowds import Holder
 from chatload.forecast.weather import Incident, find_incidents, read_cells, stretches_of
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.status import Outcome
+from chatload.session.fate import may_be_dropped
 from chatload.session.policy import make_policy
 from chatload.session.record import SessionRecord, Verdict
 from chatload.session.script import CustomerScript, load_script
@@ -32,7 +33,8 @@ FITTING_REQUESTS = 60_000
 ROUNDS = 6
 _BINS = 12
 _AGAIN = 12
-_DROPPED = frozenset({Verdict.DROPPED_LATE, Verdict.DROPPED_UNPROVEN})
+#: What a chat that was too late may be taken for; what the server answers to such a one is learned from these.
+_LATE = frozenset({Verdict.DROPPED_LATE, Verdict.DROPPED_UNPROVEN})
 _BROKEN = 200
 #: Drops of a replay that differ by so many standard deviations are different.
 _SIGMAS = 1.0
@@ -43,10 +45,13 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the run came to, as far as a replay has to come to the same. Times in seconds."""
+    """What the run came to, as far as a replay has to come to the same. Times in seconds. known: sessions whose fate
+    is known; dropped: of these, those that were dropped or may have been; late: those that were, proven late."""
 
     sessions: int
     accepted: int
+    known: int
+    dropped: int
     late: int
     unproven: int
     requests: int
@@ -223,13 +228,13 @@ def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[
 def _drops(sessions: Iterable[SessionRecord], incident: Incident, began: float, lingers_s: float) -> int:
     """The sessions dropped in an incident, as replays count them (see `chatload.virtual.crowd`)."""
     return sum(
-        record.verdict in _DROPPED and incident.start <= record.ended_at - began < incident.latest + lingers_s
+        may_be_dropped(record) and incident.start <= record.ended_at - began < incident.latest + lingers_s
         for record in sessions
     )
 
 
 def _dropped_answer(sessions: Iterable[SessionRecord]) -> str:
-    told = [record.learned_by for record in sessions if record.verdict in _DROPPED]
+    told = [record.learned_by for record in sessions if record.verdict in _LATE]
     return "2" if told.count(Outcome.UNRECOVERABLE.value) > len(told) / 2 else "0/true"
 
 
@@ -256,7 +261,9 @@ def _measured(
     timeout_s = float(reader.settings["flex_disconnect_timeout"])
     return Measured(
         sessions=len(sessions),
-        accepted=books.verdicts.total() - books.verdicts[Verdict.REFUSED],
+        accepted=books.fates.accepted,
+        known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
+        dropped=books.fates.dropped.most,
         late=books.verdicts[Verdict.DROPPED_LATE],
         unproven=books.verdicts[Verdict.DROPPED_UNPROVEN],
         requests=books.sent.total(),
@@ -266,7 +273,7 @@ def _measured(
         messages_heard=sum(record.messages_received for record in accepted),
         margins_s={
             name: timeout_s - gap for name, q in (("p50", 0.5), ("p1", 0.99))
-            if (gap := books.gap.quantile(q)) is not None
+            if (gap := books.gap.figure(q)) is not None
         },
         incidents=incidents,
     )  # fmt: skip

@@ -37,9 +37,10 @@ class Reply:
     """One answer: its outcome, whether the session has ended by it, and what the client keeps.
 
     Keys and position are None where the answer has none; file_id is that of a file just taken in.
-    detail: a constant string, fit for statistics. Message texts are not kept. told: chatEnded was in the answer,
-    not absent or null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as they
-    were sent; code, cause: the first of them that the dialect knows, and what it means. monitored: what the answer to an end says of that.
+    detail: a constant string, fit for statistics. Message texts are not kept. told: chatEnded was in the answer, not
+    absent or null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as they were
+    sent; code, cause: the first of them that the dialect knows, and what it means. monitored: what an answer that is
+    not 0/false says of that.
     """
 
     outcome: Outcome
@@ -61,6 +62,8 @@ class Reply:
 
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
+#: No id, key, name or code is longer (characters): each chat keeps its own, and the run file each chat's.
+MOST_TEXT = 4096
 #: More entries of `errors` are not read.
 _MOST_ERRORS = 8
 _QUIT_REASON = EVENT_NAMES["quit_reason"]
@@ -94,10 +97,21 @@ def parse_body(names: ResponseNames, body: bytes, inherited: bool = False) -> Re
     return parse_payload(names, payload, inherited)
 
 
+class _TooLongError(Exception):
+    """A text is longer than MOST_TEXT."""
+
+
 def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -> Reply:
     """The Reply in a decoded JSON value; what the dialect's names do not cover is passed over."""
     if type(payload) is not dict:
         return _malformed(inherited, "body is not a JSON object")
+    try:
+        return _parse(names, payload, inherited)
+    except _TooLongError:
+        return _malformed(inherited, "a text is too long")
+
+
+def _parse(names: ResponseNames, payload: dict[str, Any], inherited: bool) -> Reply:
     if not names.plain:
         payload = names.from_wire(payload)
     get = payload.get
@@ -152,6 +166,8 @@ def _read_cause(names: ResponseNames, payload: dict[str, Any], reply: Reply) -> 
 
 def _text(value: Any) -> str | None:
     if type(value) is str:
+        if len(value) > MOST_TEXT:
+            raise _TooLongError
         return value or None
     return str(value) if type(value) is int else None
 
@@ -175,7 +191,7 @@ def _events(names: ResponseNames, messages: Any) -> tuple[Event, ...]:
         events.append(
             Event(
                 index if type(index) is int else -1,
-                item["type"],
+                _text(item["type"]) or "",
                 _text(sender.get("type")) or "",
                 _text(sender.get("nickname")) or "",
                 utc if type(utc) is int else None,

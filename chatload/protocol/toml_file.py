@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Iterable
@@ -21,6 +22,11 @@ MOST_DEPTH = 50
 _KEY_ENDS = re.compile(r"[=\n{,]")
 
 
+def without_mark(data: bytes) -> bytes:
+    """The bytes of a text file in UTF-8, without the byte order mark that editors on Windows begin it with."""
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The file's top-level table; raises FileError, one line, where it cannot be read or is no TOML."""
     try:
@@ -28,7 +34,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             data = stream.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise FileError(path, "", f"larger than {MOST_BYTES // 2**20} MiB")
-        text = data.decode("utf-8")
+        text = without_mark(data).decode("utf-8")
     except OSError as error:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

@@ -47,7 +47,7 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
     if early := sentences.ended_early(summary):
         print_line(console, early, "bold yellow")
     _thresholds(console, summary)
-    _verdicts(console, summary["sessions"])
+    _verdicts(console, summary["sessions"], summary["rates"])
     _blames(console, summary["sessions"])
     if summary["requests"]["by_operation"]:
         _outcomes(console, summary["requests"]["by_operation"])
@@ -156,19 +156,19 @@ def _table(first: str, columns: Iterable[str]) -> Table:
     return table
 
 
-def _verdicts(console: Console, sessions: Mapping[str, Any]) -> None:
+def _verdicts(console: Console, sessions: Mapping[str, Any], rates: Mapping[str, Any]) -> None:
     by_verdict = sessions["by_verdict"]
     total = sum(by_verdict.values())
-    bounded = sessions["accepted"] > 0  # what became of no accepted session has no bound
     table = _table("verdict", ("sessions", "share"))
     for verdict, count in by_verdict.items():
-        share = words.percent(count / total) if count else f"under {words.zero_bound(total)}" if bounded else ""
+        share = words.percent(count / total) if count else words.under(rates[verdict])
         name = verdict
         if verdict == "cut_off" and count:
             name = f"cut_off ({words.number(sessions['cut_off_confirmed'])} with goodbye confirmed)"
         style = "green" if verdict in _GOOD else "red" if verdict in _BAD else "yellow"
         table.add_row(name, words.number(count), share, style=style if count else "dim")
-    caption = "under: with 95 % confidence" if bounded and 0 in by_verdict.values() else ""
+    confidence = f"{100 * rates['dropped']['confidence']:g} %"
+    caption = f"under: with {confidence} confidence" if total and 0 in by_verdict.values() else ""
     _print(console, "what became of the sessions", table, caption)
 
 
@@ -204,8 +204,8 @@ def _durations(console: Console, summary: Mapping[str, Any]) -> None:
     rows["refresh lateness (ours)"] = refresh["lateness_s"]
     rows["gap between contacts"] = refresh["gap_s"]
     for name, tail in rows.items():
-        if tail["max"] is not None:
-            table.add_row(name, *(words.seconds(tail.get(key)) for key in keys))
+        if words.of_tail(tail, "max"):
+            table.add_row(name, *(words.of_tail(tail, key) for key in keys))
     _print(console, "durations", table)
     console.print()
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from chatload.analysis.rates import interval
 from chatload.plain_text import printable
 from chatload.report import drift, figures, sentences, words
 from chatload.report.drawings import choose, drawing
@@ -19,6 +18,7 @@ from chatload.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
 from chatload.report.over_time import series
 from chatload.report.templating import environment, script_hash
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram, Reading
 from chatload.store.reader import RunReader
 from chatload.store.writer import replacing
 
@@ -152,15 +152,16 @@ def _moment(at: float | None) -> str:
 
 
 def _verdicts(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row a verdict: name, count, share and 95 % interval (fractions), meaning, kind."""
+    """A row a verdict: name, count, share, bounds (fractions, None where nothing is known; and as text), meaning,
+    kind."""
     by_verdict = summary["sessions"]["by_verdict"]
     total = sum(by_verdict.values())
     for verdict, count in by_verdict.items():
-        low, high = interval(count, total) if total else (0.0, 1.0)
+        rate = summary["rates"][verdict]
         kind = "good" if verdict in _GOOD else "bad" if verdict in _BAD else "warn"
         yield {
             "name": verdict, "count": count, "share": count / total if total else None,
-            "low": low, "high": high, "bounded": bool(count or summary["sessions"]["accepted"]),
+            "low": rate["low"], "high": rate["high"], "bounds": words.bounds(rate),
             "kind": kind if count else "none", "meaning": VERDICTS.get(verdict, ""),
         }  # fmt: skip
 
@@ -175,18 +176,21 @@ def _all_of(summary: Mapping[str, Any], outcome: str) -> int:
     return sum(row["by_outcome"][outcome] for row in summary["requests"]["by_operation"].values())
 
 
-def _latencies(books: Books) -> list[tuple[str, int, dict[str, float | None]]]:
-    """Name, samples and percentiles (seconds) of each operation, GetMessages first, then of our own lateness."""
+def _latencies(books: Books) -> list[tuple[str, int, int, dict[str, Reading | None]]]:
+    """Name, samples, how many of them without an answer, and percentiles of each operation, GetMessages first, then
+    of our own lateness."""
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
-    rows = [(name, books.latency[name]) for name in operations] + [("refresh lateness (ours)", books.lateness)]
+    rows = [(name, books.latency[name]) for name in operations]
+    rows.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
     return [
         (
             name,
-            histogram.count,
-            {**{label: histogram.quantile(q) for label, q in _PERCENTILES.items()}, "max": histogram.maximum},
+            samples.count,
+            samples.censored.count,
+            {**{label: samples.quantile(q) for label, q in _PERCENTILES.items()}, "max": samples.maximum},
         )
-        for name, histogram in rows
-        if histogram.count
+        for name, samples in rows
+        if samples.count
     ]
 
 

@@ -51,17 +51,20 @@ def answer(summary: Mapping[str, Any]) -> str:
     if not accepted:
         return _nothing_tested(summary)
     of = f"{words.number(accepted)} accepted sessions" if accepted < ended else words.plural(accepted, "session")
-    surely, possibly = sessions["dropped"]["least"], sessions["dropped"]["most"] - sessions["dropped"]["least"]
+    dropped = summary["rates"]["dropped"]
+    surely, possibly = dropped["least"], dropped["most"] - dropped["least"]
     more = f"; {words.number(possibly)} more may have been" if possibly else ""
     if sessions["common_silence"]:
-        return _dropped_alike(sessions, of)
+        return _dropped_alike(summary, of)
     if surely:
         was = "was" if surely == 1 else "were"
         head = f"{words.number(surely)} of {of} {was} dropped"
         return f"{head} {_how(sessions['by_verdict'], words.percent(surely / accepted))}{more}"
     if possibly:
         return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
-    return f"none of {of} was dropped: under {words.zero_bound(accepted)} with 95 % confidence"
+    bound = words.under(dropped)
+    sure = f": {bound} with {100 * dropped['confidence']:g} % confidence" if bound else ""
+    return f"none of {of} was dropped{sure}"
 
 
 def _how(by_verdict: Mapping[str, int], share: str) -> str:
@@ -77,10 +80,11 @@ def _how(by_verdict: Mapping[str, int], share: str) -> str:
     )
 
 
-def _dropped_alike(sessions: Mapping[str, Any], of: str) -> str:
+def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
     """That the server ended most of the chats it dropped after one and the same silence."""
-    silence, most = sessions["common_silence"], sessions["dropped"]["most"]
-    were = "were" if most == sessions["dropped"]["least"] else "were or may have been"
+    sessions, dropped = summary["sessions"], summary["rates"]["dropped"]
+    silence, most = sessions["common_silence"], dropped["most"]
+    were = "were" if most == dropped["least"] else "were or may have been"
     which = "all" if silence["sessions"] == most else f"{words.number(silence['sessions'])} of them"
     about = f"{(silence['lower_s'] + silence['upper_s']) / 2:.2g} s"
     share = words.percent(min(1.0, most / sessions["accepted"]))
@@ -149,9 +153,9 @@ def insecure(summary: Mapping[str, Any]) -> str:
 def margin(summary: Mapping[str, Any]) -> str:
     """What was left of the timeout."""
     refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
-    if margin["min"] is None:
+    least, p1, p50 = (words.of_tail(margin, key) for key in ("min", "p1", "p50"))
+    if not least:
         return "margin before the timeout: no refresh was measured"
-    least, p1, p50 = (words.seconds(margin[key]) for key in ("min", "p1", "p50"))
     doubt = ", by a timeout that is probably wrong" if summary["sessions"]["common_silence"] else ""
     return (
         f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "

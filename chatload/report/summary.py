@@ -14,12 +14,14 @@ from chatload.analysis.bursts import Incidence, find_incidence
 from chatload.analysis.drift import Soak, find_drift, steady_part
 from chatload.analysis.gate import Gate, RunResult, gate_of
 from chatload.analysis.metrics import Facts, metric_named
+from chatload.analysis.rates import CONFIDENCE, lower, upper
 from chatload.analysis.run_end import ABORTED, CEILING, run_end
 from chatload.analysis.silence import CommonSilence, find_common_silence
 from chatload.errors import NothingTestedError
 from chatload.protocol.status import Outcome
 from chatload.report import sentences, words
 from chatload.session.books import LATE_START_S, Books
+from chatload.session.censored import CensoredHistogram, Reading
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
 from chatload.store.reader import Incident, RunReader
@@ -37,6 +39,8 @@ WORKER_UNFIT = "worker_unfit"
 _HOLES = ("worker_lost", "recording_stopped")
 #: So many reasons are kept for sessions that were not accepted.
 _REASONS = 10
+#: Rates that are of no single verdict.
+_RATES = ("dropped", "unserved")
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -59,8 +63,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
     judgements = gate.judge(facts)
     aborted = next((incident.what for incident in incidents if incident.kind == ABORTED), "")
-    accepted = reader.count_accepted()
-    dropped = metric_named("dropped.count").share(facts)
+    accepted = books.fates.accepted
     silence = common_silence(reader, books, timeout_s)
     result = gate.result(judgements, accepted)
     if reasons or imbalances:
@@ -93,12 +96,13 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "started": books.started,
             "accepted": accepted,
             "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
-            "dropped": {"least": dropped.least, "most": dropped.most},
             "common_silence": None if silence is None else silence.to_dict(),
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "unserved_by_verdict": unserved(books),
             "cut_off_confirmed": cut_off_confirmed,
         },
+        "rates": rates(facts, gate.confidence),
         "bursts": incidence.to_dict(),
         "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
@@ -107,6 +111,38 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
     }
+
+
+def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
+    """How often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
+    return {name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), *_RATES)}
+
+
+def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """How often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate has it.
+
+    least: surely so; most: possibly so, counting every session whose end has more than one reading; of: the
+    sessions it is a share of. low, high: one-sided exact bounds, each at `confidence`, of the least and of the most;
+    they hold for sessions that are independent.
+    """
+    share = metric_named(f"{name}.rate").share(facts)
+    n = share.n
+    return {
+        "least": share.least,
+        "most": share.most,
+        "of": n,
+        "rate": share.counted / n if n else None,
+        "low": lower(min(share.least, n), n, confidence) if n else None,
+        "high": upper(min(share.most, n), n, confidence) if n else None,
+        "confidence": confidence,
+    }
+
+
+def unserved(books: Books) -> dict[str, int]:
+    """Sessions that were never accepted, by verdict, those that occur."""
+    fates = books.fates
+    counts = {v.value: books.verdicts[v.value] - fates.accepted_with(v) for v in Verdict}
+    return {verdict: n for verdict, n in counts.items() if n}
 
 
 def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, Any]:
@@ -141,7 +177,7 @@ _EXIT_CODES: Mapping[str, int] = {
 
 def common_silence(reader: RunReader, books: Books, timeout_s: float | None) -> CommonSilence | None:
     """The silence after which the server ended most of the sessions it dropped, where it is not the timeout told."""
-    return find_common_silence(reader.end_silences(), timeout_s, books.gap, reader.count_outlived)
+    return find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
 
 
 def _incidence(reader: RunReader) -> Incidence:
@@ -243,31 +279,24 @@ def _requests(books: Books) -> dict[str, Any]:
         by_operation[operation] = {
             "sent": books.sent[operation],
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
-            "latency_s": _tail(books.latency.get(operation, Histogram())),
+            "latency_s": _latency(books.latency.get(operation, CensoredHistogram())),
         }
     return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
     gap = books.gap
-
-    def margin(widest: float | None) -> float | None:
-        """What is left of the timeout after a gap whose upper bound is `widest`."""
-        return None if timeout_s is None or widest is None else _rounded(timeout_s - widest)
-
+    gaps = {"p50": gap.quantile(0.5), "p99": gap.quantile(0.99), "max": gap.maximum}
+    margins = {"min": gaps["max"], "p1": gaps["p99"], "p50": gaps["p50"]} if timeout_s is not None else {}
+    left = {
+        name: None if widest is None or timeout_s is None else widest._replace(seconds=timeout_s - widest.seconds)
+        for name, widest in margins.items()
+    }
     return {
         "count": gap.count,
         "lateness_s": _tail(books.lateness),
-        "gap_s": {
-            "p50": _rounded(gap.quantile(0.5)),
-            "p99": _rounded(gap.quantile(0.99)),
-            "max": _rounded(gap.maximum),
-        },
-        "margin_s": {
-            "min": margin(gap.maximum),
-            "p1": margin(gap.quantile(0.99)),
-            "p50": margin(gap.quantile(0.5)),
-        },
+        "gap_s": _readings(gaps),
+        "margin_s": _readings(left or dict.fromkeys(("min", "p1", "p50")), "under"),
     }
 
 
@@ -295,6 +324,21 @@ def _generator(books: Books, processes: int) -> dict[str, Any]:
 def _tail(histogram: Histogram) -> dict[str, float | None]:
     tail = {name: _rounded(histogram.quantile(q)) for name, q in _QUANTILES.items()}
     return {**tail, "max": _rounded(histogram.maximum)}
+
+
+def _latency(latency: CensoredHistogram) -> dict[str, Any]:
+    quantiles = {name: latency.quantile(q) for name, q in _QUANTILES.items()}
+    return {**_readings({**quantiles, "max": latency.maximum}), "unanswered": latency.censored.count}
+
+
+def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:
+    """The readings that are known, None for the others; under the name `beyond` the bounds of these."""
+    known = {
+        name: None if reading is None or reading.over else _rounded(reading.seconds)
+        for name, reading in readings.items()
+    }
+    bounds = {name: _rounded(r.seconds) for name, r in readings.items() if r is not None and r.over}
+    return {**known, beyond: bounds}
 
 
 def _rounded(seconds: float | None) -> float | None:

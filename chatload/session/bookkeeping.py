@@ -39,7 +39,7 @@ class Bookkeeping:
         self.record = SessionRecord(started_at=started_at, group=settings.group)
         self._books = books
         self._customer = self._make_customer(settings.script, Draws(seed))
-        self._transcript = Transcript(settings.clock, settings.agent_end_removes_customer)
+        self._transcript = Transcript(settings.server.clock, settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
         self._refresh_due = started_at
@@ -130,6 +130,8 @@ class Bookkeeping:
             self._usual += 1
             self._recent.refreshed(due, sent, received)
             lateness = self._leaving(trail, due, exchange)
+            if received - trail.sent > self.settings.timeout_s:
+                self._outlive(trail, sent)
             self._books.refreshed(received - sent, lateness, trail.sure(exchange))
         self._ready = self._now = received
         if operation != "RequestChat":
@@ -156,13 +158,29 @@ class Bookkeeping:
         if exchange.resent:
             trail.resent(exchange, held_s)
         if exchange.reply.outcome is _FINE:
-            untold_gap = trail.untold_gap
-            gap_s = trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None)
-            self._books.closed(gap_s)
-            # Where chatEnded is not told, this may have been answered for a chat that had ended.
-            trail.untold_gap = not exchange.reply.told and (untold_gap or gap_s > self.settings.timeout_s)
+            since = self._contact_from(exchange, held_s) if held_s else None
+            if exchange.reply.told:
+                self._outlive(trail, exchange.sent_at or exchange.received_at)
+                self._books.closed(trail.sure(exchange, since))
+            else:
+                self._book_untold(trail, exchange, since)
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
+
+    def _outlive(self, trail: Trail, sent: float) -> None:
+        """A request that left at `sent` was answered: the chat goes on. Note where no server should let it."""
+        if not trail.attempts and sent - trail.received > self.settings.timeout_s:
+            self.settings.server.outlived_timeout = True
+
+    def _book_untold(self, trail: Trail, exchange: Exchange, since: float | None) -> None:
+        """Book a success without chatEnded: after a silence that was too long, the chat may have been over by then."""
+        timeout_s, sent = self.settings.timeout_s, exchange.sent_at
+        assert sent is not None
+        untold = trail.untold_gap
+        if untold is None and exchange.received_at - trail.sent > timeout_s:
+            untold = blame(trail, timeout_s, sent)
+        self._books.closed(trail.sure(exchange, since))
+        trail.untold_gap = untold
 
     def _contact_from(self, exchange: Exchange, held_s: float) -> float:
         """The earliest instant at which a success that may have been held was released."""
@@ -182,7 +200,7 @@ class Bookkeeping:
             self._failures += 1
             self._late_failures += exchange.received_at > self._clock.contact_sent + self.settings.timeout_s
             self.record.failures += 1
-        if outcome is not _FINE and (reply.errors or reply.monitored is not None):
+        if outcome is not _FINE and (reply.errors or reply.still_open or reply.monitored is not None):
             self._note_causes(reply)
         state = "retrying" if self._failures else "held"
         if state != self._state and self._state != "leaving":
@@ -206,6 +224,8 @@ class Bookkeeping:
         if reply.cause is not None:
             self._cause, self._code = reply.cause, reply.code
         told = [f"error {code}" for code in reply.errors]
+        if reply.still_open:
+            told.append("chatEnded false")
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
@@ -262,6 +282,9 @@ class Bookkeeping:
                 received,
                 settings.timeout_s,
                 settings.keeps_ended_s,
+                self._books.rotations > 0,
+                exchange.reply.told and not exchange.reply.still_open,
+                settings.server,
                 self._cause,
                 self._code,
                 left,
@@ -277,9 +300,12 @@ class Bookkeeping:
         record.learned_by = exchange.reply.outcome.value
         own = trail.shares.generator + stalled_since(exchange)
         record.generator_s = own
+        if finding.verdict is Verdict.FAILED:
+            self.settings.server.lost_in_time = True
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
-            whose = blame(trail, timeout, sent)
+            before = trail.untold_gap if finding.upper_s <= timeout else None
+            whose = before or blame(trail, timeout, sent)
             record.blame = whose.value
             record.generator_suspect = whose is Blame.GENERATOR
         elif finding.verdict is Verdict.DROPPED_UNPROVEN:
@@ -295,7 +321,7 @@ class Bookkeeping:
         if record.gap_upper_s is None and self._trail is not None and self._trail.widest is not None:
             record.gap_lower_s, record.gap_upper_s = self._trail.widest
         self._enter("")
-        self._books.session(record)
+        self._books.session(record, self.settings.timeout_s)
 
     def _enter(self, state: str) -> None:
         """Book the move from one state to the next: opening, held, retrying, leaving, and none."""

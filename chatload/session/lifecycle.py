@@ -266,7 +266,11 @@ class ChatSession(Bookkeeping):
                 break
             due = self.settings.policy.next_retry(self._clock, self._ready, tries)
             self._woken((yield Wait(due)), due)
-        self._unconfirmed(verdict, why, exchange)
+        if taken is not None and not taken.reply.told:
+            # A Disconnect answered 0 is a goodbye taken, where the server does not tell whether the chat has ended.
+            self._end(self._judge_goodbye(taken, taken, verdict, why), taken)
+        else:
+            self._unconfirmed(verdict, why, exchange)
 
     @staticmethod
     def _is_over(taken: Exchange, asked: Exchange) -> bool:
@@ -295,7 +299,8 @@ class ChatSession(Bookkeeping):
             verdict, why = Verdict.GAVE_UP, "Disconnect was never confirmed"
         deadline = self._trail.sent + self.settings.timeout_s
         walked_away = verdict is Verdict.CUT_OFF
-        if any((a.sent if walked_away else a.latest) > deadline for a in self._trail.attempts):
+        late = any((a.sent if walked_away else a.latest) > deadline for a in self._trail.attempts)
+        if late or self._trail.untold_gap:
             lower, upper = self._trail.bounds(self._ready, exchange.received_at)
             doubt = f"{why}; it may have been dropped by then"
             self._end(Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper), exchange)

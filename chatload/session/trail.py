@@ -21,6 +21,8 @@ from chatload.session.record import Blame
 #: A request that got no answer may still be acted on by the server for this long (seconds).
 LINGER_S = 60.0
 _BISECTIONS = 40
+#: A plan has to allow for answers that take this part of the timeout; for slower ones the server is blamed.
+_USUAL_ANSWER = 0.1
 _OWN_SHORTAGES = frozenset({Detail.EXHAUSTED, Detail.NO_TURN})
 
 
@@ -62,8 +64,8 @@ class Trail:
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
     contacts so far. refreshed: there was a sure contact after the first. broken: since the last sure contact a
-    connection could not be made, or broke. untold_gap: after a silence that may have been longer than the timeout the
-    server answered 0 without saying whether the chat had ended.
+    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been
+    longer than the timeout the server answered 0 without chatEnded: the blame for that silence.
     """
 
     sent: float
@@ -74,7 +76,7 @@ class Trail:
     widest: tuple[float, float] | None = None
     refreshed: bool = False
     broken: bool = False
-    untold_gap: bool = False
+    untold_gap: Blame | None = None
     _failed_with: str = ""
 
     def sure(self, exchange: Exchange, since: float | None = None) -> float:
@@ -96,7 +98,7 @@ class Trail:
         shares = self.shares
         shares.planned = shares.generator = shares.server = shares.retries = shares.network = 0.0
         self.refreshed = True
-        self.broken = self.untold_gap = False
+        self.broken, self.untold_gap = False, None
         self._failed_with = ""
         return upper
 
@@ -115,6 +117,8 @@ class Trail:
         if lateness < 0.0:
             lateness = 0.0
         shares.generator += lateness
+        if exchange.connected_at > self.sent:
+            self.broken = True
         if exchange.sent_at is not None and exchange.connect_s:
             # When it stood still is not told: as much of it as can be was while connecting, so not the network's.
             stalled = min(exchange.stalled_s, exchange.connect_s)
@@ -211,12 +215,13 @@ def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
     shares = trail.shares
     since_answer = sent - trail.received
     # Where only the server's word proves it, the silence counts from the leaving of the last sure contact.
-    silence = since_answer if since_answer > timeout_s else sent - trail.sent
-    if shares.planned + silence - since_answer >= timeout_s:
+    answering = 0.0 if since_answer > timeout_s else trail.received - trail.sent
+    silence = since_answer + answering
+    if shares.planned + min(answering, _USUAL_ANSWER * timeout_s) >= timeout_s:
         return Blame.PLAN
     others = {
         Blame.GENERATOR: shares.generator,
-        Blame.SERVER: shares.server,
+        Blame.SERVER: shares.server + answering,
         Blame.RETRIES: shares.retries,
         Blame.NETWORK: shares.network,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.session.effects import Exchange
-from chatload.session.server_clock import Interval, ServerClock
+from chatload.session.observed_server import Interval, ServerClock
 
 _MS = 0.001
 #: Two ParticipantLeft this near to each other may belong to one ending where the server is known to write both.
@@ -63,7 +63,7 @@ class Transcript:
             self._note(event)
             fresh.append(event)
             self._check(event.utc_ms, received)
-        if reply.told and not reply.ended:
+        if not reply.ended and (reply.told or not self.left):
             # The chat goes on after whoever has left so far: an agent who handed it on, or another Client.
             self.agent_left = self.left = False
         if asked and reply.next_position is not None:

@@ -6,13 +6,13 @@ silence and the server's clock. Where two readings are possible, the weaker clai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chatload.protocol.causes import EndCause
 from chatload.protocol.status import Outcome
+from chatload.session.observed_server import Interval, ObservedServer
 from chatload.session.record import Verdict
-from chatload.session.server_clock import Interval
 from chatload.session.trail import Trail
 from chatload.session.transcript import Transcript
 
@@ -62,8 +62,9 @@ class EndEvidence:
 
     outcome: of the answer that told of the end, to a request that left at `sent` and was answered at `received`.
     cause, code: what its `errors` name as the cause, and the code. left: bounds of the instant at which the server
-    wrote our own ParticipantLeft, None where nothing dates it. keeps_ended_s: see Dialect. goodbye: our own
-    Disconnect, if one left before the end was learned.
+    wrote our own ParticipantLeft, None where nothing dates it. keeps_ended_s: see Dialect. keys_rotate: the server has
+    been seen to replace keys. ended_told: that answer said chatEnded true. server: what other chats have seen of
+    it. goodbye: our own Disconnect, if one left before the end was learned.
     """
 
     trail: Trail
@@ -73,6 +74,9 @@ class EndEvidence:
     received: float
     timeout_s: float
     keeps_ended_s: float
+    keys_rotate: bool = False
+    ended_told: bool = True
+    server: ObservedServer = field(default_factory=ObservedServer)
     cause: EndCause | None = None
     code: str = ""
     left: Interval | None = None
@@ -117,7 +121,7 @@ def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
     code = (
         f"error {evidence.code}" if evidence.cause is EndCause.INACTIVITY else f"quit reason {transcript.quit_reason}"
     )
-    if upper > timeout_s:
+    if upper > timeout_s or evidence.trail.untold_gap:
         return Verdict.DROPPED_LATE, f"the server removed us for inactivity ({code})", False
     why = f"the server removed us for inactivity ({code}) though every refresh was within {timeout_s:g} s"
     return Verdict.DROPPED_EARLY, f"{why}: its timeout is shorter", False
@@ -125,10 +129,15 @@ def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
 
 def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
     """Who ended the chat by the events; None where that is open, or was our own ParticipantLeft."""
-    told = evidence.transcript.ended_by(_explained(evidence, upper))
+    transcript = evidence.transcript
+    told = transcript.ended_by(_explained(evidence, upper))
     if told == "idle":
         return Verdict.CLOSED_IDLE, "the transcript has an IdleClose", False
     if told == "agent":
+        if not transcript.left and evidence.goodbye is not None:
+            return None  # the agent may only have handed the chat on before our Disconnect
+        if not transcript.left and upper > evidence.timeout_s:
+            return Verdict.DROPPED_UNPROVEN, "an agent had left, and the silence may have been too long", False
         return Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", False
     if told == "either":
         why = "the agent left in the same moment: it does not show who ended it"
@@ -148,15 +157,16 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
             return Verdict.FAILED, "statusCode 2 though every refresh was in time", False
         if not evidence.transcript.ended_by():
             return Verdict.DROPPED_UNPROVEN, "the transcript does not say how it ended", False
+        if evidence.transcript.agents:
+            # An agent who ends a chat need not have an event of their own.
+            return Verdict.DROPPED_UNPROVEN, "an agent was there: the transcript does not say who ended it", False
         return Verdict.DROPPED_EARLY, "ended though every refresh was in time", False
-    at_deadline = _at_deadline(evidence)
-    if not at_deadline and trail.feasible(timeout_s, evidence.silent_until):
+    left = evidence.left
+    if trail.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
         return Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", False
     doubt = _doubt_of_lost(evidence, upper) if unrecoverable else _doubt_of_ended(evidence)
     if doubt:
         return Verdict.DROPPED_UNPROVEN, doubt, False
-    if at_deadline:
-        return Verdict.DROPPED_LATE, "the server's timestamp ends it one timeout after the last answered contact", False
     return Verdict.DROPPED_LATE, "the silence was longer than the timeout", False
 
 
@@ -169,10 +179,10 @@ def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
         return Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time", False
     if left is not None and left[1] < goodbye.sent:
         return Verdict.DROPPED_UNPROVEN, "the server's timestamp puts the end before our Disconnect", False
-    if left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
-        if any(attempt.sent < goodbye.sent for attempt in trail.lost()):
-            why = "an unanswered request before our Disconnect may have told of another end"
-            return Verdict.DROPPED_UNPROVEN, why, False
+    unanswered = any(attempt.sent < goodbye.sent for attempt in trail.lost())
+    if unanswered and left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
+        why = "an unanswered request before our Disconnect may have told of another end"
+        return Verdict.DROPPED_UNPROVEN, why, False
     confirmed = goodbye.alive or (left is not None and taken is not None and left[0] >= taken)
     return goodbye.verdict, goodbye.why, confirmed
 
@@ -188,43 +198,48 @@ def _explained(evidence: EndEvidence, upper: float) -> bool:
     return left[1] >= trail.sent + timeout_s and left[0] <= max(reach, trail.received) + timeout_s
 
 
-def _at_deadline(evidence: EndEvidence) -> bool:
-    """Whether the server's timestamp puts the end at the deadline of the last sure contact, to within the tolerance:
-    then no failed request since was a contact, for that would have put the deadline off."""
-    trail, left = evidence.trail, evidence.left
-    tolerance = STAMP_TOLERANCE * evidence.timeout_s
-    if left is None or left[1] - left[0] > tolerance or trail.received - trail.sent > tolerance:
-        return False
-    deadline = trail.sent + evidence.timeout_s
-    return left[1] >= deadline and left[0] <= trail.received + evidence.timeout_s and left[1] < evidence.silent_until
-
-
 def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
     """Why a session that is unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
     trail = evidence.trail
-    if trail.attempts or trail.broken:
-        return "a request failed since the last contact: the server may have been restarted, or told of another end"
+    if not evidence.ended_told:
+        return "statusCode 2 came without chatEnded true: the chat may have gone on"
+    if trail.attempts:
+        return "a request failed since the last contact, and may have told of another end"
+    if trail.broken:
+        return "the connection was lost since the last contact: the server may have been restarted"
+    if evidence.keys_rotate:
+        return "the server replaces keys: it may have taken our key for a wrong one"
+    if evidence.server.outlived_timeout:
+        return "the server has let a chat go on after such a silence"
+    if evidence.server.lost_in_time:
+        return "the server has answered statusCode 2 to a chat that was refreshed in time"
     if upper > evidence.keeps_ended_s:
         return "silent for longer than the server keeps ended chats"
     return _doubt_of_opening(evidence)
 
 
 def _doubt_of_ended(evidence: EndEvidence) -> str:
-    """Why a session that had ended by 0/true after a proven silence may have ended otherwise; "" if it cannot."""
+    """Why a session that had ended by 0/true may have ended otherwise than by silence; "" if it cannot.
+
+    The server's timestamp must put the end at the deadline of the last sure contact, to within STAMP_TOLERANCE. Then
+    no failed request since was a contact either: that would have put the deadline off.
+    """
     trail, timeout_s, left = evidence.trail, evidence.timeout_s, evidence.left
-    deadline = trail.sent + timeout_s
+    deadline, latest, tolerance = trail.sent + timeout_s, trail.received + timeout_s, STAMP_TOLERANCE * timeout_s
     if not evidence.transcript.left:
         return "the transcript does not say how it ended"
     if left is None:
         return "nothing dates the end: it may have come before the deadline"
     if left[1] < deadline:
         return "the server's own timestamp puts the end before the deadline"
-    if deadline - left[0] > STAMP_TOLERANCE * timeout_s:
+    if deadline - left[0] > tolerance:
         return "the server's timestamps are too coarse to tell whether the end came before the deadline"
-    if left[0] > trail.received + timeout_s and trail.feasible((1 - STAMP_TOLERANCE) * timeout_s, left[0]):
-        return "a failed request may have put the deadline off, and the end came before the new one"
+    if latest - deadline > tolerance:
+        return "the last answer took too long to tell where the deadline was"
     if evidence.goodbye is not None and left[1] >= evidence.goodbye.sent:
         return "the server may have let it live on, and our own Disconnect ended it"
+    if left[1] > latest + tolerance or (trail.attempts and left[0] > latest):
+        return "the server's own timestamp puts the end after the deadline"
     if _hidden(trail, left, timeout_s):
         return "an unanswered request may have told of another end"
     return _doubt_of_opening(evidence)

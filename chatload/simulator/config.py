@@ -129,6 +129,10 @@ class SimulatorConfig:
     other_client_after_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... this long after its start.")
     other_client_stays_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... for this long.")
     other_client_shares_name: bool = _setting(False, SWITCH, OTHERS, "... with the customer's nickname.")
+    removed_chance: float = _setting(
+        0.0, CHANCE, OTHERS, "Chats that the server itself ends, however faithfully the client polls, 0 to 1."
+    )
+    removed_after_s: tuple[float, float] = _setting((0.5, 10.0), SPAN, OTHERS, "... this long after the start.")
     limit_for_sessions: int | None = _setting(
         None, LIMIT, LIMITS, "Refuse chats above this many at a time. Default: no limit (Chat Server: 1000). [opt]"
     )

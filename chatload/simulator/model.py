@@ -60,6 +60,8 @@ class ChatService:
         self._attends_at = -NEVER
         self._begun = False
         self._restarts: list[Fault] = []
+        #: When it last lost all chats, and every connection with them.
+        self.restarted_at = -NEVER
         self._down_until = -NEVER
         self._arrivals: list[_Arrival] = []
         self._arrived = 0
@@ -193,6 +195,7 @@ class ChatService:
     def _restart(self) -> None:
         """Every chat is lost, and nothing is answered until the service is up again."""
         at, fault = self._restart_at(), self._restarts.pop(0)
+        self.restarted_at = at
         for chat in list(self._chats.values()):
             chat.advance(at)
             if not chat.ended:

@@ -35,6 +35,7 @@ class Plan(Enum):
     NOTICE = 9
     TYPE = 10
     VISIT = 11
+    REMOVE = 12
 
 
 SYSTEM = Participant("system", 0, "External")
@@ -75,6 +76,8 @@ def begin(chat: SimulatedChat, now: float) -> None:
         chat.others = _with(chat.others, _BOT)
     if config.notice_every_s:
         chat.plan(now + config.notice_every_s, Plan.NOTICE)
+    if chat.happens(config.removed_chance):
+        chat.plan(now + chat.within(config.removed_after_s), Plan.REMOVE)
     if chat.happens(config.other_client_chance):
         chat.plan(now + chat.within(config.other_client_after_s), Plan.VISIT)
 
@@ -223,6 +226,11 @@ def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.plan(at + chat.config.notice_every_s, Plan.NOTICE)
 
 
+def _remove(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """The server ends the chat itself."""
+    chat.end(at, "early")
+
+
 _ACTS: Mapping[Plan, Callable[[SimulatedChat, float, Participant], None]] = {
     Plan.JOIN: _first_joins,
     Plan.ANSWER: _answer,
@@ -235,4 +243,5 @@ _ACTS: Mapping[Plan, Callable[[SimulatedChat, float, Participant], None]] = {
     Plan.NOTICE: _notice,
     Plan.TYPE: _type,
     Plan.VISIT: _visit,
+    Plan.REMOVE: _remove,
 }

@@ -28,8 +28,6 @@ _LATER = {
     "end_silence_lower_s": "NULL",
     "end_silence_upper_s": "NULL",
 }
-#: A session is accepted where RequestChat was answered 0 with a chat id.
-_ACCEPTED = "chat_id <> '' AND verdict <> 'refused'"
 
 
 class Incident(NamedTuple):
@@ -183,14 +181,10 @@ class RunReader:
         with _told(self.path):
             return {checks.text(verdict): count for verdict, count in rows}
 
-    def count_accepted(self) -> int:
-        """Sessions that were accepted, of those that ended."""
-        return int(next(self._rows(f"SELECT count(*) FROM sessions WHERE {_ACCEPTED}"))[0])
-
     def not_accepted(self, most: int) -> list[NotAccepted]:
         """Why sessions were not accepted, the most frequent reasons first, at most so many."""
         sql = (
-            f"SELECT verdict, why, count(*) AS sessions FROM sessions WHERE NOT ({_ACCEPTED}) "
+            "SELECT verdict, why, count(*) AS sessions FROM sessions WHERE chat_id = '' OR verdict = 'refused' "
             f"GROUP BY verdict, why ORDER BY sessions DESC, verdict, why LIMIT {most:d}"
         )
         rows = self._rows(sql)

@@ -4,8 +4,8 @@ Locust's own worker notices after a minute, by the wall clock: where that is set
 the middle of its chats. Ours goes by the monotonic clock, and while a run goes on it is told every second that the
 master lives; Locust's own heartbeats count as well.
 
-A worker of --processes is its master's child. Where the master's port is taken the master ends at once and its children
-go on: they would join whoever has the port, and load a stranger's target.
+A worker of --processes is its master's child. It ends with it, however that ends: another master may take the port, and
+the worker would join it, and load a stranger's target.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 from locust import events
 
 from chatload.swarm.option_list import OF_ONE_RUN, OF_THE_PROCESS, declare, declare_arrivals, variable
+from chatload.swarm.start_checks import check_when_parsed
 
 #: Users are given this long (seconds) to say goodbye where --stop-timeout is not set: without it
 #: Locust kills them in the middle of their chats.
@@ -22,6 +23,7 @@ def add_options(parser: Any, **_: Any) -> None:
     declare(adder(parser))
     # Locust's web UI, where anybody could start load, listens on all interfaces unless told otherwise.
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
+    check_when_parsed(parser)
 
 
 def add_arrival_options(parser: Any, **_: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -41,12 +42,13 @@ class ProbeDriver:
 
     def run(self) -> Probe:
         """The probe, over, or left at the second signal."""
-        handlers = [gevent.signal_handler(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)]
+        # Python's own handlers: cancelling gevent's would leave the default action, which kills the process.
+        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             return self._run(Probe(self._settings, time.monotonic()))
         finally:
-            for handler in handlers:
-                handler.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)
             for transport in self._transports.values():
                 transport.close()
 
@@ -88,9 +90,9 @@ class ProbeDriver:
         probe.receive(order.chat, exchange)
         self._wake.set()
 
-    def _signalled(self) -> None:
+    def _signalled(self, _: int, __: Any) -> None:
         self._signals += 1
-        self._wake.set()
+        gevent.get_hub().loop.run_callback(self._wake.set)
 
     def _failed(self, greenlet: gevent.Greenlet) -> None:
         self._error = greenlet.exception

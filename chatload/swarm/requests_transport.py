@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from http.client import HTTPException, HTTPResponse, IncompleteRead, LineTooLong, RemoteDisconnected
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import Any
 
 import gevent
@@ -23,7 +23,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from chatload.final_answer import FinalAnswer
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.swarm.cookies import BoundedPolicy
+from chatload.swarm.http_answer import Answer, CallFailed
 from chatload.swarm.transport import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
 from chatload.target import Admits, NotAgreedError
 
@@ -110,9 +113,10 @@ class _Lines:
         self.stream.close()
 
 
-class _Answer(HTTPResponse):
-    """http.client takes the end of the connection for the end of the head, and says of an answer that was
-    reset in its head only that the connection was. Both are answers cut short."""
+class _Answer(FinalAnswer):
+    """http.client takes the end of the connection for the end of the head or, in the status line, for another
+    protocol, and says of an answer that was reset in its head only that the connection was. All are answers cut
+    short."""
 
     def begin(self) -> None:
         """Read the head. The first byte is waited for apart, so that an end without one can be told."""
@@ -132,6 +136,10 @@ class _Answer(HTTPResponse):
             super().begin()
         except RemoteDisconnected:
             raise
+        except BadStatusLine:
+            if lines.last.endswith(b"\n") or not _begins_an_answer(lines.last):
+                raise
+            lines.last = b""
         except ConnectionError as error:
             raise IncompleteRead(b"") from error
         finally:
@@ -139,6 +147,14 @@ class _Answer(HTTPResponse):
                 self.fp = stream
         if not lines.last:
             raise IncompleteRead(b"")
+
+
+def _begins_an_answer(data: bytes) -> bool:
+    try:
+        Answer().feed(data)
+    except CallFailed:
+        return False
+    return True
 
 
 class _PlainConnection(_Noting, HTTPConnection):
@@ -188,6 +204,7 @@ class RequestsTransport:
         self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
         self._session = requests.Session()
         self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
+        self._session.cookies.set_policy(BoundedPolicy(self._session.cookies))
         self._session.cert = endpoint.client_cert
         if not endpoint.verify:
             # The run's reports say so; a warning a request would say nothing else.
@@ -223,7 +240,10 @@ class RequestsTransport:
             status, body = self._exchange(request, max(timeout_s, 0.001))
             received_at = self._clock()
             sent_at = marks.sent_at if marks.sent_at is not None else begun
-            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body), False
+            result = WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+            if marks.opened:
+                result.connected_at = sent_at
+            return result, False
         except gevent.Timeout as other:
             self.close()
             if other is not limit:
@@ -262,7 +282,7 @@ class RequestsTransport:
         complete = False
         try:
             body = _read(answer)
-            complete = answer.status_code >= 200  # http.client takes a 103 for the answer itself
+            complete = answer.status_code >= 200
         finally:
             if not complete:
                 answer.close()

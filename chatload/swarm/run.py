@@ -8,10 +8,9 @@ gone (`test_stop`), the master waits for that (`test_stopping`), and the outputs
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from chatload import exit_codes
 from chatload.analysis.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
 from chatload.errors import ChatloadError
 from chatload.report.live import Moment
@@ -33,7 +31,6 @@ from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.store.windows import MASTER, Usage
 from chatload.store.writer import refuse_unwritable
-from chatload.swarm import signals
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
@@ -50,6 +47,7 @@ from chatload.swarm.plan import Plan, make_plan, preflight, rules_of
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
+from chatload.swarm.signals import Signals
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.steering import Steering
 from chatload.swarm.tally import Tally
@@ -86,6 +84,7 @@ class Run:
         self._ended = self._sources = 0
         self._stop_asked = False
         self._stop_lock = RLock()
+        self.signals: Signals | None = None
         self._endings: Endings | None = None
         if self.is_worker:
             remember_defaults()
@@ -356,8 +355,9 @@ class Run:
 
     def _note_early_end(self) -> None:
         """Note that somebody ends the run: a signal, or a user in the web UI."""
-        if name := signals.received():
-            self._note(INTERRUPTED, name)
+        gevent.sleep(0)  # Locust's handler of SIGTERM may have been called before the one that notes it
+        if self.signals is not None and self.signals.received:
+            self._note(INTERRUPTED, self.signals.received)
         elif has_request_context():
             self._note(STOPPED_IN_WEB_UI, "by a user in the web UI")
 
@@ -389,32 +389,51 @@ class Run:
         if self._recorder is None or self.run_dir is None:
             return
         self._flush(final=True)
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
+        self._close_progress()
         self._note_lost_workers()
         if not self.books().started:
             self._note(NOTHING_STARTED, why_nothing_started(self.environment))
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]
+        self._write(writes)
+        self.course.end(self)
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+
+    def _write(self, writes: Iterable[Callable[[Path], Any]]) -> None:
+        assert self.run_dir is not None
         for write in writes:
             # One that cannot be written keeps no other from it.
             try:
                 write(self.run_dir)
             except ChatloadError as error:
                 self.spoilt(error)
-        self.course.end(self)
 
     def _note_lost_workers(self) -> None:
         if self.is_master:
             for worker in self._crew.lost():
                 self._note("worker_lost", self._crew.silence_of(worker))
 
-    def end_at_once(self) -> None:
-        """A second signal: no goodbyes any more. What was kept until the last second stays readable."""
-        self._note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
-        os._exit(exit_codes.INVALID)
+    def end_at_once(self) -> bool:
+        """A second signal: no goodbyes any more. What came in until now is written. False where the goodbyes are over
+        or no run had begun."""
+        with self._stop_lock:  # never while `end` writes
+            recorder, self._recorder = self._recorder, None
+            if recorder is None or self.run_dir is None:
+                return False
+            if not self.is_master:
+                recorder.take("local", self.facts.hand_over(final=False))
+            recorder.flush()
+            recorder.note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
+            if self.is_master:
+                self.runner.send_message("quit")
+            self._close_progress()
+            self._write([write_outputs])
+            return True
 
     def _stalled(self, seconds: float) -> None:
         self.facts.books.stall(seconds)

@@ -6,6 +6,7 @@ A locustfile imports ChatUser from here; importing registers the options and lis
 from __future__ import annotations
 
 import inspect
+import os
 import random
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from gevent.event import Event
 from locust import User, constant, events, task
 from locust.env import Environment
 
+from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.session.lifecycle import ChatSession
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
@@ -24,7 +26,7 @@ from chatload.swarm.live import attach
 from chatload.swarm.locust_html import LocustHtml
 from chatload.swarm.login import hide_login
 from chatload.swarm.plan import Plan
-from chatload.swarm.run import run_of
+from chatload.swarm.run import Run, run_of
 from chatload.swarm.user_count import count_quickly
 
 #: The users of one spawn start within this time (seconds), not in the same instant.
@@ -105,7 +107,6 @@ _environments: list[Environment] = []
 @events.init.add_listener
 def _init(environment: Environment, **_: Any) -> None:
     _environments.append(environment)
-    signals.interrupt_main_only()
     hide_login(environment)
     # Locust's runners look with this who stops them, and all its sources are read at the first time: a third of a
     # second in which the chats would stand still at their end.
@@ -115,6 +116,7 @@ def _init(environment: Environment, **_: Any) -> None:
     run = run_of(environment)
     run.last_outputs.append(html.write)
     parsed: Any = environment.parsed_options
+    _take_signals(run, waits_for_workers=run.is_master and bool(parsed and parsed.headless))
     if run.is_worker or parsed is None:
         return
     try:
@@ -123,6 +125,22 @@ def _init(environment: Environment, **_: Any) -> None:
         attach(run)
     except ChatloadError as error:
         _fail(error)
+
+
+def _take_signals(run: Run, waits_for_workers: bool) -> None:
+    """The listener is added here, after those of Locust's runner, to be the first at the end: theirs wait for the
+    goodbyes."""
+    taken = run.signals = signals.Signals(run.runner, waits_for_workers, lambda: _end_at_once(run))
+    run.environment.events.test_start.add_listener(lambda **_: taken.note_sigterm())
+    run.environment.events.quitting.add_listener(lambda **_: taken.run_ends())
+    run.environment.events.quit.add_listener(lambda **_: taken.all_is_written())
+
+
+def _end_at_once(run: Run) -> None:
+    if run.is_worker:
+        os._exit(exit_codes.INVALID)  # the master has what it handed over until the last second
+    if run.end_at_once():
+        os._exit(outcome.report(run, exit_codes.INVALID))
 
 
 @events.test_start.add_listener
@@ -151,7 +169,6 @@ def _cpu_warning(environment: Environment, **_: Any) -> None:
 
 @events.quitting.add_listener
 def _quitting(environment: Environment, **_: Any) -> None:
-    signals.end_at_once_on_the_next(run_of(environment).end_at_once)
     if environment.process_exit_code is None:
         environment.process_exit_code = outcome.locusts_code()
 

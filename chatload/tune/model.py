@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log
 from pathlib import Path
 
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
 from chatload.session.policy import make_policy
 from chatload.session.record import SessionRecord
@@ -59,7 +60,7 @@ def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
         swept(settings, tuple(given["sweep"])),
         books.started,
         FaultPlan.load(faults),
-        network=_network(books.latency.get("GetMessages") or Histogram()),
+        network=_network(books.latency.get("GetMessages", CensoredHistogram()).observed),
         users=int(given.get("users") or 100),
         seed=int(given.get("chat_seed") or 0),
     )

@@ -131,7 +131,7 @@ class VirtualSwarm:
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = ("connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
 
     def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
         self.swarm, self.session = swarm, session
@@ -141,6 +141,7 @@ class _Driven:
         self.send: Send | None = None
         self.held: _Held | None = None
         self.resent = False
+        self.connected_at = swarm.now
         self._advance(None)
 
     def _advance(self, result: Result | None) -> None:
@@ -168,6 +169,8 @@ class _Driven:
         network, random, now = swarm.network, swarm.random, swarm.now
         self.send, self.sent, self.resent = send, now, False
         self.waiting += 1
+        if not swarm.service.is_down(now) and swarm.service.restarted_at > self.connected_at:
+            self.connected_at = now
         if network.refuses(random):
             failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
             swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
@@ -203,6 +206,10 @@ class _Driven:
     def _process(self, number: int, send: Send, fault: Fault | None) -> None:
         swarm = self.swarm
         fields = send.fields
+        if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
+            # The connection broke while the request was under way.
+            self.send_back(number, Answer(drop=True))
+            return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
             self.send_back(number, answer)
@@ -232,7 +239,8 @@ class _Driven:
         self.send = None
         at = swarm.stalls.awake(swarm.now)
         reply, answered, gateway = read_answer(what, send)
-        sent = self.sent if was_sent(what) else None
+        # Of one that was sent again, the first sending may have arrived.
+        sent = self.sent if was_sent(what) or self.resent else None
         exchange = Exchange(
             self.sent,
             sent,
@@ -243,6 +251,7 @@ class _Driven:
             gateway=gateway,
             stopping=at >= swarm.stop_at,
             resent=self.resent,
+            connected_at=self.connected_at,
         )
         swarm.at(at, self._advance, exchange)
 

@@ -165,7 +165,8 @@ def test_master_and_worker_started_apart(tmp_path):
     assert not (tmp_path / "unused").exists()
 
 
-def test_workers_whose_master_finds_its_port_taken_do_not_join_the_one_who_has_it(tmp_path):
+def test_a_second_distributed_run_on_the_same_port_is_refused_before_it_has_workers(tmp_path):
+    """They would join the master who has the port, and load a stranger's target."""
     shared = ports()
     with simulator(*TIMEOUT) as host:
         command = locust_command(
@@ -181,7 +182,9 @@ def test_workers_whose_master_finds_its_port_taken_do_not_join_the_one_who_has_i
                 host, tmp_path / "second", "-u", "4", "-r", "4", "-t", "60s", "--processes", "2", *TIMEOUT, *shared,
                 timeout=30,
             )  # fmt: skip
-            assert second.returncode != 0 and "the process that started this worker is gone" in second.stderr
+            assert (second.returncode, second.stdout) == (2, "")
+            assert second.stderr.startswith(f"chatload: --master-bind-port {shared[1]} cannot be listened on: address")
+            assert second.stderr.count("\n") == 1 and not (tmp_path / "second").exists()
             assert first.poll() is None
             first.terminate()
             out, err = first.communicate(timeout=60)
@@ -191,6 +194,79 @@ def test_workers_whose_master_finds_its_port_taken_do_not_join_the_one_who_has_i
             first.wait()
     assert first.returncode == 0, out + err
     assert_balanced(summary_of(tmp_path / "first"))
+
+
+SLOW_GOODBYES = """
+[[fault]]
+kind = "slow"
+operations = ["Disconnect"]
+delay_s = 4
+"""
+
+
+@contextlib.contextmanager
+def holding(host, run_dir, processes, web=False):
+    """A run of locust that holds 10 chats for a minute."""
+    more = ("--processes", processes, *ports()) if processes else ()
+    command = locust_command(
+        host, run_dir, "-u", "10", "-r", "10", "-t", "60s", *TIMEOUT, "--chat-length", "1000", *more
+    )  # fmt: skip
+    if web:
+        command.remove("--headless")
+        command += ["--autostart", "--web-port", str(free_port())]
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True
+    )
+    try:
+        wait_for(lambda: len(ledger_of(host)) >= 10)
+        yield run
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "processes", "to_all", "web"),
+    [
+        (signal.SIGINT, signal.SIGINT, 0, True, False),
+        (signal.SIGINT, signal.SIGINT, 2, True, False),
+        (signal.SIGINT, signal.SIGINT, 2, False, False),
+        (signal.SIGTERM, signal.SIGTERM, 2, False, False),
+        (signal.SIGINT, signal.SIGTERM, 2, True, False),  # as CI services cancel a job
+        (signal.SIGINT, signal.SIGINT, 2, True, True),
+    ],
+)
+def test_a_second_signal_ends_the_goodbyes_and_all_that_is_known_is_written(
+    tmp_path, first, second, processes, to_all, web
+):
+    send = os.killpg if to_all else os.kill
+    with (
+        simulator(*TIMEOUT, faults=SLOW_GOODBYES, tmp_path=tmp_path) as host,
+        holding(host, tmp_path / "run", processes, web) as run,
+    ):
+        time.sleep(1.1)  # a worker hands over once a second
+        send(run.pid, first)
+        wait_for(lambda: any(row["end_reason"] for row in ledger_of(host)))
+        send(run.pid, second)
+        out, err = run.communicate(timeout=30)
+    assert run.returncode == 3 and "Traceback" not in err, out + err
+    summary = summary_of(tmp_path / "run")
+    assert summary["sessions"]["started"] == 10
+    assert "the run was never finished: what came after its last write is missing" in summary["books"]["imbalances"]
+    assert "a second signal ended the run without waiting for goodbyes" in " ".join(out.split())
+    assert (tmp_path / "run" / "junit.xml").exists() and (tmp_path / "run" / "summary.md").exists()
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_second_signal_while_the_outputs_are_written_changes_nothing(tmp_path, processes):
+    with simulator(*TIMEOUT) as host, holding(host, tmp_path / "run", processes) as run:
+        run.send_signal(signal.SIGINT)
+        wait_for((tmp_path / "run" / "summary.json").exists)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=30)
+    assert run.returncode == 0 and "Traceback" not in err, out + err
+    assert_balanced(summary_of(tmp_path / "run"))
 
 
 def test_no_stop_timeout_cuts_chats_off_and_still_balances(tmp_path):

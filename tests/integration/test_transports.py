@@ -23,6 +23,7 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
+from chatload.swarm import cookies
 from chatload.swarm.transport import Endpoint, Transport, make_factory
 from tests.integration.rawserver import OK, Peer, RawServer, answering, once
 
@@ -104,6 +105,16 @@ def test_what_it_took_to_send_is_part_of_the_total(opener: Opener) -> None:
         took = time.monotonic() - begun
     assert result.failure == "timeout"
     assert 0.95 < took < 1.5
+
+
+def test_a_request_that_nobody_reads_times_out_waiting(opener: Opener) -> None:
+    def never_read(_: Peer, __: int) -> None:
+        time.sleep(2)
+
+    with RawServer(never_read) as server:
+        result = opener(server.url).call(WireRequest("POST", "/chat/1/file", (), b"x" * 32_000_000), 0.5)
+    assert _failed(result) == ("timeout", "timeout waiting for the answer")
+    assert result.sent_at is not None
 
 
 @pytest.mark.skipif("requests" in KINDS, reason="the server would stand still too")
@@ -258,9 +269,29 @@ def test_a_broken_answer_is_told_apart_and_never_resent(
             assert len(server.seen) - before == 1
 
 
+@pytest.mark.parametrize("length", [*range(1, 20), len(OK) - 5, len(OK) - 3, len(OK) - 1])
+def test_an_answer_that_ends_anywhere_is_cut_short(opener: Opener, length: int) -> None:
+    with RawServer(once(OK[:length])) as server:
+        assert _failed(opener(server.url).call(REFRESH, 5)) == ("connection", "answer cut short")
+
+
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_an_interim_answer_is_none(opener: Opener, interim: bytes) -> None:
+    with RawServer(once(interim)) as server:
+        result = opener(server.url).call(REFRESH, 5)
+    assert (result.http_status, result.failure) == (0, "connection")
+
+
+@pytest.mark.parametrize("begun", [b"S", b"HTTX", b"HTTP/1.1 2x", b"GET / HTTP/1.1\r\n\r\n", b"<html>"])
+def test_what_begins_otherwise_is_no_http_however_soon_it_ends(opener: Opener, begun: bytes) -> None:
+    with RawServer(once(begun)) as server:
+        assert _failed(opener(server.url).call(REFRESH, 5)) == ("malformed", "answer is not HTTP")
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.0 200 OK\r\n\r\nall there is"
 SAID_CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall there is"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nSet-Cookie: a=b\r\n\r\n"
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -271,13 +302,27 @@ REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n
         (UNTIL_CLOSE, 200, b"all there is"),
         (SAID_CLOSE, 200, b"all there is"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"ok"),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" + OK, 200, b"ok"),
+        (HINTS + b"HTTP/1.1 199 X\r\n\r\n" + b"HTTP/1.1 100 Continue\r\n\r\n" + HINTS + CHUNKED, 200, b"abcde"),
         (REDIRECT, 302, b""),
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (OK + b"rubbish", 200, b"ok"),
         (OK + OK, 200, b"ok"),
         (b"HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nsad", 500, b"sad"),
     ],
-    ids=["chunked", "http 1.0", "close", "interim", "redirect", "no body", "rubbish", "two", "500"],
+    ids=[
+        "chunked",
+        "http 1.0",
+        "close",
+        "interim",
+        "102",
+        "many interim",
+        "redirect",
+        "no body",
+        "rubbish",
+        "two",
+        "500",
+    ],
 )
 def test_ways_to_answer(opener: Opener, answer: bytes, status: int, body: bytes) -> None:
     with RawServer(once(answer)) as server:
@@ -313,6 +358,42 @@ def test_late_unasked_bytes_are_not_taken_for_the_next_answer(opener: Opener) ->
     assert server.connections == 2
 
 
+def test_an_answer_that_comes_before_all_is_sent_is_read_as_soon_as_it_is(opener: Opener) -> None:
+    upload = WireRequest("POST", "/chat/1/file", (), b"x" * 8_000_000)
+
+    def answer_first(peer: Peer, _: int) -> None:
+        peer.read_bytes(1)
+        peer.send(OK)
+        time.sleep(0.3)
+        peer.read_bytes(len(upload.body))
+        peer.read_bytes(2 * len(upload.body))
+
+    with RawServer(answer_first) as server:
+        result = opener(server.url).call(upload, 10.0)
+    assert _got(result) == (200, b"ok")
+    assert result.sent_at is not None and result.received_at - result.sent_at < 8.0
+
+
+@pytest.mark.skipif("requests" in KINDS, reason="its connections are not on the loop")
+@pytest.mark.parametrize("unasked", [b"", b"HTTP/1.1 408 Idle\r\n\r\n"])
+def test_a_connection_that_idles_wakes_the_loop_for_nothing_it_was_told_before(opener: Opener, unasked: bytes) -> None:
+    def script(peer: Peer, _: int) -> None:
+        peer.read()
+        peer.send(OK)
+        time.sleep(0.05)
+        if unasked:
+            peer.send(unasked)
+            peer.read()
+
+    with RawServer(script) as server:
+        chat = opener(server.url)
+        assert _got(chat.call(REFRESH, 5)) == (200, b"ok")
+        gevent.sleep(0.2)
+        before = gevent.get_hub().loop.iteration
+        gevent.sleep(0.2)
+        assert gevent.get_hub().loop.iteration - before < 100
+
+
 def test_an_idle_connection_closed_by_the_server_is_reopened_before_sending(opener: Opener) -> None:
     with RawServer(once(OK)) as server:
         chat = opener(server.url)
@@ -336,6 +417,41 @@ def test_cookies_are_sent_back_until_taken_back(opener: Opener) -> None:
     sent = [[ln for ln in r.split(b"\r\n") if ln.lower().startswith(b"cookie:")] for _, r in server.seen]
     assert sent[0] == sent[3] == [] and sent[2] == [b"Cookie: node=a1"]
     assert sent[1] in ([b"Cookie: node=a1; b=2"], [b"Cookie: b=2; node=a1"])
+
+
+def _setting(*cookies: bytes) -> bytes:
+    lines = b"".join(b"Set-Cookie: %b\r\n" % cookie for cookie in cookies)
+    return b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n"
+
+
+def _cookies_sent(opener: Opener, *answers: bytes) -> dict[bytes, bytes]:
+    """What is sent back after these answers, by name."""
+    with RawServer(answering(*answers, OK)) as server:
+        chat = opener(server.url)
+        for _ in range(len(answers) + 1):
+            assert chat.call(REFRESH, 5).failure is None
+    _, last = server.seen[-1]
+    lines = [ln.partition(b":")[2] for ln in last.split(b"\r\n") if ln.lower().startswith(b"cookie:")]
+    return dict(pair.strip().split(b"=", 1) for line in lines for pair in line.split(b";"))
+
+
+def test_cookies_are_bounded_one_by_one_in_number_and_in_all(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cookies, "_said", False)
+    large = _cookies_sent(opener, _setting(b"a=1"), _setting(b"b=" + b"x" * 60_000), _setting(b"a=" + b"x" * 4096))
+    assert large == {b"a": b"1"}
+    assert len(caplog.records) == 1 and "sets more cookies than are kept" in caplog.text
+    many = _cookies_sent(opener, *(_setting(*(b"n%d=%d" % (n, n) for n in range(k, k + 30))) for k in (0, 30)))
+    assert len(many) == 50
+    total = _cookies_sent(opener, *(_setting(b"c%d=" % n + b"x" * 4000) for n in range(20)))
+    assert sorted(total) == [b"c0", b"c1", b"c2", b"c3"]
+    assert len(caplog.records) == 1
+
+
+def test_a_cookie_that_is_set_anew_takes_the_place_of_the_old(opener: Opener) -> None:
+    anew = [_setting(b"node=" + b"%d" % n * 3000) for n in range(9)]
+    assert _cookies_sent(opener, *anew) == {b"node": b"8" * 3000}
 
 
 def test_anothers_timeout_and_a_kill_go_through(opener: Opener) -> None:

@@ -10,7 +10,7 @@ from chatload import har
 from chatload.errors import FileError, UsageError
 from chatload.har import RecordedChat, read_chats, write_script
 from chatload.protocol.dialect import load_dialect
-from chatload.session.script import load_script
+from chatload.session.script import CustomerScript, load_script
 from tests.integration.processes import chatload
 
 DIALECT = load_dialect("gms-v2", None)
@@ -82,6 +82,49 @@ def test_the_script_holds_what_was_measured_and_no_word_of_it(tmp_path):
     assert (script.messages.a, script.message_bytes.a, script.typing.a) == (1.0, 12.0, pytest.approx(2.0, rel=0.01))
     assert [(extra.operation, extra.chance) for extra in script.extras] == [("PushUrl", 1.0)]
     assert "--refresh-interval 3" in text
+
+
+def without_bodies(entries):
+    return [{**item, "request": {**item["request"], "postData": {"mimeType": FORM}}} for item in entries]
+
+
+def test_messages_whose_bodies_are_missing_keep_the_default_length_and_it_is_said(tmp_path):
+    file = recording(tmp_path, without_bodies(CHAT))
+    run = chatload("script", "from-har", file)
+    said_so = "The bodies of 1 of 1 messages are not in the recording: message_bytes is the default."
+    assert (run.returncode, run.stderr) == (0, f"chatload: {said_so}\n")
+    assert f"# {said_so}" in run.stdout
+    (tmp_path / "s.toml").write_text(run.stdout)
+    script = load_script(tmp_path / "s.toml")
+    assert (script.messages.a, script.message_bytes) == (1.0, CustomerScript().message_bytes)
+
+
+def test_where_some_bodies_are_missing_the_others_count(tmp_path):
+    empty = entry(5.5, f"{BASE}/C1/send", said("userId=U1&message="), fine())
+    (lost,) = without_bodies([entry(6, f"{BASE}/C1/send", said(""), fine())])
+    (chat,) = read_chats(recording(tmp_path, [*CHAT, empty, lost]), DIALECT)
+    assert chat.messages == [12, 0, None]
+    text = write_script([chat])
+    assert "# The bodies of 1 of 3 messages are not in the recording: message_bytes is that of the others." in text
+    assert 'message_bytes = { shape = "uniform", low = 0, high = 12 }' in text
+
+
+def test_an_upload_without_its_body_is_an_upload(tmp_path):
+    upload = entry(6, f"{BASE}/C1/file", {"mimeType": "multipart/form-data; boundary=x"}, fine())
+    text = write_script(read_chats(recording(tmp_path, [*CHAT, upload]), DIALECT))
+    assert 'operation = "FileUpload"' in text
+    assert "# The bodies of 1 of 1 uploads are not in the recording: size is the default." in text
+
+
+def test_where_the_operation_is_in_the_body_a_recording_without_bodies_is_refused_with_the_reason(tmp_path):
+    with pytest.raises(FileError, match="no chat of the dialect webapi is in it: none of its requests has a body"):
+        read_chats(recording(tmp_path, without_bodies(CHAT)), load_dialect("webapi", None))
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    file = recording(tmp_path, CHAT)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_chats(file, DIALECT)[0].messages == [12]
 
 
 def test_spreads_are_fitted(tmp_path):

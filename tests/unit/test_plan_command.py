@@ -155,7 +155,7 @@ def test_what_a_run_refused_or_polled_otherwise_is_said(tmp_path: Path, capsys: 
     run = make_run(tmp_path / "run", refused=3)
     assert plan("--chats-per-hour", 3600, "--run", run, "--poll-interval", 3) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "3 of its 203 sessions were refused" in out
+    assert "3 of its 203 sessions were never accepted" in out
     assert "the run's poll interval was 5.00 s, the plan's is 3.00 s" in out
 
 

@@ -39,8 +39,8 @@ COMPATIBLE = {
     ("dropped_late", False): {"dropped_late"},
     # A server that restarts ends its chats before their deadline.
     ("dropped_early", False): {"early", "restarted"},
-    # A Disconnect whose answer was lost may be what a later statusCode 2 speaks of.
-    ("failed", False): NO_DROP | {"disconnected"},
+    # A statusCode 2 is the end for the client, whatever the server goes on to do with the chat.
+    ("failed", False): ALL - {"dropped_late"},
     ("dropped_unproven", False): ALL,
     ("refused", False): ALL - {"dropped_late"},
     ("gave_up", False): ALL - {"dropped_late"},

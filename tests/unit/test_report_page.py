@@ -15,7 +15,7 @@ from chatload.report.drawings import DRAWN, choose
 from chatload.report.page import render, repeat_command, write_report
 from chatload.report.summary import summarize
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram
 from chatload.session.timeline import Contact, Timeline
 from chatload.store.reader import RunReader
 from chatload.store.windows import Window
@@ -93,8 +93,9 @@ def test_latencies_are_those_of_the_summary(run_dir):
     start = texts.index("p99.9")
     rows = {name: row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
     for name, tail in {**rows, "refresh lateness (ours)": summary["refresh"]["lateness_s"]}.items():
-        p50, _, _, p99, p999, most = texts[texts.index(name, start) + 2 :][:6]
-        assert [p50, p99, p999, most] == [words.seconds(tail[key]) for key in ("p50", "p99", "p99_9", "max")], name
+        unanswered, p50, _, _, p99, p999, most = texts[texts.index(name, start) + 2 :][:7]
+        assert [p50, p99, p999, most] == [words.of_tail(tail, key) for key in ("p50", "p99", "p99_9", "max")], name
+        assert unanswered == words.number(tail.get("unanswered", 0))
 
 
 def test_a_run_of_which_nothing_was_asked_is_not_said_to_have_passed(run_dir):
@@ -145,7 +146,7 @@ def test_an_empty_run_an_unfinished_one_and_one_without_windows_have_a_page(tmp_
 def test_a_run_killed_between_a_window_and_the_books_of_it_has_a_page(tmp_path):
     books = Books()
     for operation in ("RequestChat", "GetMessages"):
-        books.latency[operation] = Histogram()
+        books.latency[operation] = CensoredHistogram()
         books.latency[operation].add(0.25)
     with RunWriter.create(tmp_path, {"flex_disconnect_timeout": 5.0}, 1000.0) as writer:
         writer.add_windows([Window(1000.0, 1001.0, 3, books)])

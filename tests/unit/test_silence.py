@@ -83,7 +83,7 @@ def test_two_silences_are_not_one() -> None:
 def test_a_silence_that_chats_outlive_is_no_timeout() -> None:
     assert find(alike(80), outlived=5) is None
     assert find(alike(80), outlived=4) is not None
-    # The dropped chats themselves outlived longer gaps before.
-    assert find(alike(80), gaps=histogram(*[12.1] * 5)) is None
-    assert find(alike(80), gaps=histogram(*[12.1] * 4)) is not None
+    # The last gaps of the dropped chats may be among these; beyond those, chats outlived longer gaps before.
+    assert find(alike(80), gaps=histogram(*[12.1] * 84)) is not None
+    assert find(alike(80), gaps=histogram(*[12.1] * 85)) is None
     assert find(alike(80), gaps=histogram(*[0.3] * 9000)) is not None
