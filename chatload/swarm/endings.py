@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from locust.env import Environment
-from locust.runners import MasterRunner
+from typing import NamedTuple
 
 from chatload.analysis.metrics import Facts as GateFacts
 from chatload.analysis.run_end import ABORTED, CEILING
@@ -17,18 +14,6 @@ from chatload.swarm.plan import Plan
 
 #: A run whose arrivals are over ends when for so long no chat was open (seconds).
 _QUIET_S = 2.0
-
-
-def why_nothing_started(environment: Environment) -> str:
-    """Why a run that is over has not started one session."""
-    options: Any = environment.parsed_options
-    if isinstance(environment.runner, MasterRunner) and not environment.runner.clients:
-        return "no worker took part"
-    if not any(user_class.tasks for user_class in environment.user_classes):
-        return "--tags and --exclude-tags leave no task"
-    if options.num_users == 0:
-        return "-u 0 asks for no users"
-    return "no user came to start one"
 
 
 class Ending(NamedTuple):

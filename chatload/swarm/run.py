@@ -34,7 +34,7 @@ from chatload.store.writer import refuse_unwritable
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
-from chatload.swarm.endings import Endings, why_nothing_started
+from chatload.swarm.endings import Endings
 from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
@@ -392,7 +392,7 @@ class Run:
         self._close_progress()
         self._note_lost_workers()
         if not self.books().started:
-            self._note(NOTHING_STARTED, why_nothing_started(self.environment))
+            self._note(NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]
@@ -412,6 +412,15 @@ class Run:
                 write(self.run_dir)
             except ChatloadError as error:
                 self.spoilt(error)
+
+    def _why_nothing_started(self) -> str:
+        if self.is_master and not self.runner.clients:
+            return "no worker took part"
+        if not any(user_class.tasks for user_class in self.environment.user_classes):
+            return "--tags and --exclude-tags leave no task"
+        if self.environment.parsed_options.num_users == 0:
+            return "-u 0 asks for no users"
+        return "no user came to start one"
 
     def _note_lost_workers(self) -> None:
         if self.is_master:
