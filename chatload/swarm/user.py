@@ -11,6 +11,7 @@ import random
 import sys
 from typing import Any
 
+from gevent import GreenletExit
 from gevent.event import Event
 from locust import User, constant, events, task
 from locust.env import Environment
@@ -46,6 +47,13 @@ class ChatHolder(User):
         self.leave = Event()
         self._run = run_of(environment)
         self._run.breather.breathe()
+
+    def on_start(self) -> None:
+        """Wait for the end of the run where --tags left no task: Locust would log an error for each of its endless
+        attempts to find one."""
+        if not self.tasks:
+            self.leave.wait()
+            raise GreenletExit
 
     def stop(self, force: bool = False) -> Any:
         """Locust wants this user gone: its chats say goodbye, or at once with `force`."""

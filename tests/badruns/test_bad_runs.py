@@ -17,7 +17,7 @@ from tests.integration.processes import ROOT
 pytestmark = pytest.mark.slow
 
 #: So many runs at a time: most of a run is waiting.
-AT_ONCE = 6
+AT_ONCE = 4
 EVERYTHING = [row for rows in BAD.values() for row in rows] + GOOD
 #: Without this in the environment only the rows for CI are run.
 EVERY_ROW = bool(os.environ.get("CHATLOAD_EVERY_WAY"))
