@@ -59,7 +59,7 @@ def verdict_chart(rows: Sequence[Mapping[str, Any]]) -> Markup:
 
 def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
     """How the gaps lie against the timeout, and the generator's own lateness."""
-    if books.gap.count:
+    if books.gap.observed.count:
         bins = _even_bins(books.gap.observed, timeout_s)
         spec = charts.distribution(bins, "gap between contacts, s", "gaps (root scale)", log=False, limit=timeout_s)
         p50, most = words.reading(books.gap.quantile(0.5)), words.reading(books.gap.maximum)

@@ -182,10 +182,13 @@ class RunReader:
             return {checks.text(verdict): count for verdict, count in rows}
 
     def not_accepted(self, most: int) -> list[NotAccepted]:
-        """Why sessions were not accepted, the most frequent reasons first, at most so many."""
+        """Why sessions were not accepted, the most frequent reasons first, at most so many.
+
+        That our own end of the run cut them off is no reason of the server's, and comes last.
+        """
         sql = (
             "SELECT verdict, why, count(*) AS sessions FROM sessions WHERE chat_id = '' OR verdict = 'refused' "
-            f"GROUP BY verdict, why ORDER BY sessions DESC, verdict, why LIMIT {most:d}"
+            f"GROUP BY verdict, why ORDER BY verdict = 'cut_off', sessions DESC, verdict, why LIMIT {most:d}"
         )
         rows = self._rows(sql)
         with _told(self.path):

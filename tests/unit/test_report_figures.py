@@ -51,6 +51,12 @@ def test_bars_of_gaps_count_every_gap_once_and_the_timeout_parts_two(timeout):
         assert f"{beyond} gap" in chart.said
 
 
+def test_gaps_of_which_none_has_an_end_are_not_drawn():
+    made = Books()
+    made.gap.add_longer_than(1.5)
+    assert list(figures.refresh_charts(made, 2.0)) == []
+
+
 def test_one_gap_far_beyond_the_timeout_does_not_make_thousands_of_bars():
     bars = figures._even_bins(histogram(*(0.1 * i for i in range(1, 20)), 5000.0), 2.0)
     assert [(bar["count"], bar["tip"]) for bar in bars][-1] == (1, "1: above 6.00 s")

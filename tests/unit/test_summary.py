@@ -274,6 +274,22 @@ def test_a_run_without_an_accepted_session_tested_nothing(
     assert "too late" not in text and "was dropped" not in text
 
 
+def test_sessions_that_the_end_of_the_run_cut_off_are_no_reason_while_there_is_another(tmp_path: Path) -> None:
+    def unanswered(writer: RunWriter, books: Books) -> None:
+        for verdict, why in (
+            ("cut_off", "the run was stopped"),
+            ("cut_off", "the run was stopped"),
+            ("gave_up", "dead"),
+        ):
+            record = SessionRecord("", verdict, why=why)
+            books.started += 1
+            books.session(record)
+            writer.add_sessions([record])
+
+    summary = make_run(tmp_path / "run", [], unanswered)
+    assert [reason["why"] for reason in summary["sessions"]["not_accepted"]] == ["dead", "the run was stopped"]
+
+
 def test_a_session_that_gave_up_before_it_had_a_chat_id_is_not_accepted(tmp_path: Path) -> None:
     def unanswered(writer: RunWriter, books: Books) -> None:
         for verdict in ("gave_up", "cut_off"):
