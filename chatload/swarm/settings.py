@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from locust.env import Environment
 
@@ -51,11 +50,9 @@ def run_name(options: Any) -> str:
 
 
 def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
-    """Settings, versions and seed: what it takes to repeat the run. No secrets: a host's user and
-    password are left out. What each of them means to the load: `chatload.analysis.settings`."""
+    """Settings, versions and seed: what it takes to repeat the run, without secrets. What each means to the load is in
+    `chatload.analysis.settings`."""
     options: Any = environment.parsed_options
-    host = urlsplit(plan.host)
-    port = f":{host.port}" if host.port else ""
     policy, script = plan.settings.policy, plan.settings.script
     workers = len(environment.runner.clients) if hasattr(environment.runner, "clients") else 0
     connections = whole(options, "connections")
@@ -63,7 +60,7 @@ def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
     return {
         "name": run_name(options),
         "started_at": datetime.now(UTC).timestamp(),
-        "host": f"{host.scheme}://{host.hostname}{port}{host.path}",
+        "host": plan.host,
         "flex_disconnect_timeout": policy.timeout_s,
         "refresh_interval": policy.interval_s,
         "request_timeout": plan.settings.request_timeout_s,

@@ -59,6 +59,7 @@ COMMON = [
     ["--max-sessions", "900", "--max-requests-per-s", "5000.5", "--keep-windows", "0"],
     ["--threshold", "dropped_late.rate < 0.1%", "--threshold", "GetMessages.latency.p99 < 300ms; gap.max < 4s",
      "--abort-on", "dropped.rate < 5%", "--confidence", "99.9", "--allow-inconclusive"],
+    ["--host", "http://user:word@[::1]:8080/prefix/"],
     ["--tags", "a", "b", "--exclude-tags", "c", "--equal-weights"],
     ["--target-owner-agrees", "203.0.113.7", "--target-owner-agrees", "chat.example", "--host", "http://203.0.113.7"],
 ]  # fmt: skip
@@ -101,6 +102,7 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
     argv += [files.get(word, word) for word in given]
     settings, plan = settings_of(argv)
     assert set(settings) <= KNOWN, "a setting that chatload.analysis.settings does not know"
+    assert "word" not in repeat_command(settings)
     command = shlex.split(repeat_command(settings).replace("\\\n", " "))
     assert command[0] == "locust"
     again, plan_again = settings_of(command[1:])
