@@ -10,7 +10,8 @@ import pytest
 from chatload.analysis.gate import make_gate
 from chatload.report import words
 from chatload.report.drawings import DRAWN, choose
-from chatload.report.page import render, repeat_command, write_report
+from chatload.report.page import render, write_report
+from chatload.report.repeat import repeat_command
 from chatload.report.summary import summarize
 from chatload.session.books import Books
 from chatload.session.histogram import Histogram
