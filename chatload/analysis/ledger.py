@@ -19,7 +19,7 @@ from chatload.errors import FileError, UsageError
 from chatload.protocol.secret import without_login
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
-END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early")
+END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")
 #: What the ledger's own columns are called; a CSV may call them otherwise.
 FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s")
 

@@ -13,23 +13,23 @@ from chatload.session.record import SessionRecord, Verdict
 #: Endings of a session by the ledger, then the two for a session it cannot be asked about.
 MISSING, UNMATCHED = "unknown", "no_chat_id"
 ENDINGS = (
-    "disconnected", "agent", "idle", "dropped_late", "abandoned", "unrecoverable", "early", "alive",
-    MISSING, UNMATCHED,
+    "disconnected", "agent", "idle", "dropped_late", "abandoned", "unrecoverable", "early", "restarted",
+    "alive", MISSING, UNMATCHED,
 )  # fmt: skip
 
-_NOT_DROPPED = frozenset({"dropped_late", "abandoned", "disconnected", "alive"})
 #: The endings that contradict a verdict; a verdict that is not here is contradicted by dropped_late alone.
 _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.COMPLETED: frozenset(ENDINGS) - {"disconnected"},
     Verdict.ENDED_BY_AGENT: frozenset(ENDINGS) - {"agent"},
     Verdict.CLOSED_IDLE: frozenset(ENDINGS) - {"idle"},
     Verdict.DROPPED_LATE: frozenset(ENDINGS) - {"dropped_late"},
-    Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early"},
+    Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early", "restarted"},
     Verdict.DROPPED_UNPROVEN: frozenset(),
-    Verdict.FAILED: _NOT_DROPPED - {"disconnected"},
     # Stopped before it could say goodbye: what the server did with it afterwards is no claim of ours.
     Verdict.CUT_OFF: frozenset(),
 }
+#: How a chat may have ended just before or while our Disconnect was under way.
+_AT_GOODBYE = frozenset({"agent", "idle", "early", "unrecoverable"})
 _BY_DEFAULT = frozenset({"dropped_late"})
 _SAYS = {
     "disconnected": "the client's Disconnect ended it",
@@ -39,6 +39,7 @@ _SAYS = {
     "abandoned": "it expired and nobody came back",
     "unrecoverable": "it was lost to an unrecoverable error",
     "early": "it was ended before its deadline",
+    "restarted": "a restart of the server lost it",
     "alive": "it is still alive",
     MISSING: "no session with this id",
 }
@@ -123,12 +124,13 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
     """
     result = Reconciliation()
     endings: dict[str, str] = {}
+    ended_at: dict[str, float | None] = {}
     untold: set[str] = set()
     for row in rows:
         result.ledger_sessions += 1
         if row.chat_id in endings:
             result.notes.append(f"chat {row.chat_id} is in the ledger more than once; its last row counts")
-        endings[row.chat_id] = ending_of(row)
+        endings[row.chat_id], ended_at[row.chat_id] = ending_of(row), row.ended_at
         if endings[row.chat_id] == "dropped_late" and not row.late_contact_known:
             untold.add(row.chat_id)
     seen: set[str] = set()
@@ -142,14 +144,25 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
         if record.verdict == Verdict.GAVE_UP and record.chat_id in untold:
             ending = "abandoned"
         result.confusion[record.verdict, ending] += 1
-        result.contradictions += _contradictions(record, ending, record.chat_id in seen)
+        result.contradictions += _contradictions(
+            record, ending, ended_at.get(record.chat_id), record.chat_id in seen
+        )
         seen.add(record.chat_id)
     result.orphans = len(endings.keys() - seen)
     result.notes += _notes(result)
     return result
 
 
-def _contradictions(record: SessionRecord, ending: str, again: bool) -> Iterator[Contradiction]:
+def _ended_before_goodbye(record: SessionRecord, ended_at: float | None) -> bool:
+    """Whether the ledger contradicts that a chat surely went on until our Disconnect left; without both instants, yes."""
+    if not record.goodbye_confirmed:
+        return False
+    return ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at
+
+
+def _contradictions(
+    record: SessionRecord, ending: str, ended_at: float | None, again: bool
+) -> Iterator[Contradiction]:
     if again:
         sentence = f"chat {record.chat_id} is in the run more than once, and can have only one verdict"
         yield Contradiction(record.chat_id, record.verdict, ending, sentence)
@@ -157,9 +170,12 @@ def _contradictions(record: SessionRecord, ending: str, again: bool) -> Iterator
     if record.goodbye_confirmed and record.verdict in (Verdict.CUT_OFF, Verdict.GAVE_UP):
         goodbye = " with its goodbye confirmed"
     contradicted_by = _CONTRADICTED_BY.get(record.verdict, _BY_DEFAULT) | {MISSING}
-    if record.verdict == Verdict.COMPLETED and not record.goodbye_confirmed:
-        # The chat was over when we disconnected or by it; without a transcript the client cannot know which.
-        contradicted_by = contradicted_by - {"agent", "idle"}
+    if record.verdict == Verdict.COMPLETED and not _ended_before_goodbye(record, ended_at):
+        # The customer had left, or the client cannot know that the chat had ended just before: no claim is made.
+        contradicted_by = contradicted_by - _AT_GOODBYE
+    if record.verdict == Verdict.FAILED and ended_at is not None and ended_at > record.ended_at:
+        # What the server does with a chat after it has told the client its end is not its end for the client.
+        contradicted_by = contradicted_by - {"dropped_late"}
     if goodbye:
         contradicted_by |= {"alive", "abandoned", "dropped_late"}
     if ending in contradicted_by:

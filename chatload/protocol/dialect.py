@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any, Literal, get_args
 
 from chatload.errors import UsageError
+from chatload.protocol.causes import ERROR_CODES, QUIT_REASONS, EndCause
 from chatload.protocol.dialect_checks import check_operations
 from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ANSWER_NAMES, ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
@@ -225,7 +226,7 @@ def _text_or_secret(table: Table, name: str, environment: Environment | None) ->
 
 
 def _response(table: Table) -> ResponseNames:
-    table.only(*ANSWER_NAMES, "event", "error", "event_types", "senders")
+    table.only(*ANSWER_NAMES, "event", "error", "event_types", "senders", "quit_reasons", "error_codes")
     for name, words in (("event_types", EVENT_TYPES), ("senders", SENDERS)):
         table.table(name, {}).only(*words)
         theirs = list(table.texts(name).values())
@@ -237,4 +238,18 @@ def _response(table: Table) -> ResponseNames:
         error=table.paths("error", ERROR_NAMES),
         event_types=table.texts("event_types"),
         senders=table.texts("senders"),
+        quit_reasons=_causes(table, "quit_reasons", QUIT_REASONS),
+        error_codes=_causes(table, "error_codes", ERROR_CODES),
     )
+
+
+def _causes(table: Table, name: str, default: Mapping[str, EndCause]) -> Mapping[str, EndCause]:
+    """The table of code -> cause at a key; the built-in one where the dialect has none."""
+    if name not in table.data:
+        return default
+    causes = {}
+    for code, word in table.texts(name).items():
+        if word not in list(EndCause):
+            raise table.table(name).wrong(code, f"expected one of {', '.join(EndCause)}")
+        causes[code] = EndCause(word)
+    return causes

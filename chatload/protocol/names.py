@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatload.protocol.causes import ERROR_CODES, QUIT_REASONS, EndCause
+
 #: A name on the wire: one name, or several that lead into nested objects.
 Name = tuple[str, ...]
 
@@ -36,6 +38,7 @@ EVENT_NAMES: Mapping[str, Name] = {
     "text": ("text",),
     "message_type": ("messageType",),
     "user_data": ("userData",),
+    "quit_reason": ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code"),
 }
 ERROR_NAMES: Mapping[str, Name] = {"code": ("code",), "advice": ("advice",)}
 SENDERS = ("Client", "Agent", "Supervisor", "Bot", "External")
@@ -84,7 +87,8 @@ class ResponseNames:
     """What a dialect calls each thing in an answer, as far as it differs from gms-v2.
 
     answer, event, error: our name (a key of ANSWER_NAMES, EVENT_NAMES, ERROR_NAMES) -> name on the
-    wire. event_types, senders: our word -> the word on the wire.
+    wire. event_types, senders: our word -> the word on the wire. quit_reasons, error_codes: code on the wire ->
+    the cause of the end it names.
     """
 
     answer: Mapping[str, Name] = field(default_factory=dict)
@@ -92,6 +96,8 @@ class ResponseNames:
     error: Mapping[str, Name] = field(default_factory=dict)
     event_types: Mapping[str, str] = field(default_factory=dict)
     senders: Mapping[str, str] = field(default_factory=dict)
+    quit_reasons: Mapping[str, EndCause] = field(default_factory=lambda: QUIT_REASONS)
+    error_codes: Mapping[str, EndCause] = field(default_factory=lambda: ERROR_CODES)
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:

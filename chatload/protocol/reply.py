@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from chatload.protocol.names import ResponseNames
+from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EVENT_NAMES, ResponseNames, get_in
 from chatload.protocol.status import Outcome, classify
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
 
@@ -17,7 +18,8 @@ __all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", 
 class Event(NamedTuple):
     """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent).
 
-    participant: the sender's participantId, which tells namesakes apart.
+    participant: the sender's participantId, which tells namesakes apart. quit_reason: of a ParticipantLeft, the
+    code of why the participant left, as it was sent; cause: what that code means in the dialect.
     """
 
     position: int
@@ -26,6 +28,8 @@ class Event(NamedTuple):
     nickname: str
     utc_ms: int | None
     participant: str = ""
+    quit_reason: str = ""
+    cause: EndCause | None = None
 
 
 @dataclass(slots=True)
@@ -33,7 +37,9 @@ class Reply:
     """One answer: its outcome, whether the session has ended by it, and what the client keeps.
 
     Keys and position are None where the answer has none; file_id is that of a file just taken in.
-    detail: a constant string, fit for statistics. Message texts are not kept.
+    detail: a constant string, fit for statistics. Message texts are not kept. told: chatEnded was in the answer,
+    not absent or null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as they
+    were sent; code, cause: the first of them that the dialect knows, and what it means. monitored: what the answer to an end says of that.
     """
 
     outcome: Outcome
@@ -46,9 +52,18 @@ class Reply:
     events: tuple[Event, ...] = ()
     detail: str = ""
     file_id: str | None = None
+    told: bool = True
+    still_open: bool = False
+    errors: tuple[str, ...] = ()
+    code: str = ""
+    cause: EndCause | None = None
+    monitored: bool | None = None
 
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
+#: More entries of `errors` are not read.
+_MOST_ERRORS = 8
+_QUIT_REASON = EVENT_NAMES["quit_reason"]
 _NO_EVENTS: tuple[Event, ...] = ()
 _FAILURES = {
     "timeout": Outcome.TIMEOUT,
@@ -86,15 +101,15 @@ def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -
     if not names.plain:
         payload = names.from_wire(payload)
     get = payload.get
-    code = get("statusCode")
-    outcome, ended = classify(code, get("chatEnded"), inherited)
+    code, chat_ended = get("statusCode"), get("chatEnded")
+    outcome, ended = classify(code, chat_ended, inherited)
     if outcome is Outcome.MALFORMED:
-        what = "chatEnded" if type(code) is int else "statusCode"
-        return _malformed(inherited, f"{what} missing or of the wrong type")
+        what = "chatEnded is" if type(code) is int else "statusCode is missing or"
+        return _malformed(inherited, f"{what} of the wrong type")
     if outcome is Outcome.UNKNOWN_STATUS:
         return Reply(outcome, ended, detail="statusCode not in the table")
     events, user_data = get("messages"), get("userData")
-    return Reply(
+    reply = Reply(
         outcome,
         ended,
         _text(get("chatId")),
@@ -102,10 +117,14 @@ def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -
         _text(get("secureKey")),
         _text(get("alias")),
         _position(get("nextPosition")),
-        _events(events) if events else _NO_EVENTS,
+        _events(names, events) if events else _NO_EVENTS,
         "" if ended is False and outcome is Outcome.FINE else f"statusCode {outcome.value}",
         _text(user_data.get("file-id")) if type(user_data) is dict else None,
+        chat_ended is not None,
     )
+    if outcome is not Outcome.FINE:
+        _read_cause(names, payload, reply)
+    return reply
 
 
 def read_file(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
@@ -120,6 +139,17 @@ def _malformed(inherited: bool, detail: str) -> Reply:
     return Reply(Outcome.MALFORMED, inherited, detail=detail)
 
 
+def _read_cause(names: ResponseNames, payload: dict[str, Any], reply: Reply) -> None:
+    """Note what an answer says about the end of a chat beside its statusCode."""
+    errors, monitored = payload.get("errors"), payload.get("monitored")
+    codes = [_text(item.get("code")) for item in errors if type(item) is dict] if type(errors) is list else []
+    reply.errors = tuple(code for code in codes[:_MOST_ERRORS] if code)
+    reply.code = next((code for code in reply.errors if code in names.error_codes), "")
+    reply.cause = names.error_codes[reply.code] if reply.code else None
+    reply.still_open = reply.outcome is Outcome.UNRECOVERABLE and payload.get("chatEnded") is False
+    reply.monitored = monitored if type(monitored) is bool else None
+
+
 def _text(value: Any) -> str | None:
     if type(value) is str:
         return value or None
@@ -130,7 +160,7 @@ def _position(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def _events(messages: Any) -> tuple[Event, ...]:
+def _events(names: ResponseNames, messages: Any) -> tuple[Event, ...]:
     """The readable events; what is not an event is passed over, as a browser client does."""
     if type(messages) is not list:
         return _NO_EVENTS
@@ -141,6 +171,7 @@ def _events(messages: Any) -> tuple[Event, ...]:
         sender = item.get("from")
         sender = sender if type(sender) is dict else {}
         index, utc = item.get("index"), item.get("utcTime")
+        quit_reason = (_text(get_in(item, _QUIT_REASON)) or "") if item["type"] == "ParticipantLeft" else ""
         events.append(
             Event(
                 index if type(index) is int else -1,
@@ -149,6 +180,8 @@ def _events(messages: Any) -> tuple[Event, ...]:
                 _text(sender.get("nickname")) or "",
                 utc if type(utc) is int else None,
                 _text(sender.get("participantId")) or "",
+                quit_reason,
+                names.quit_reasons.get(quit_reason) if quit_reason else None,
             )
         )
     return tuple(events)

@@ -45,6 +45,8 @@ def classify(status_code: object, chat_ended: object, inherited: bool = False) -
             return Classified(Outcome.FINE, False)
         if chat_ended is True:
             return Classified(Outcome.ENDED, True)
+        if chat_ended is None:
+            return Classified(Outcome.ENDED if inherited else Outcome.FINE, inherited)
         return Classified(Outcome.MALFORMED, inherited)
     if status_code == 1:
         return Classified(Outcome.VIOLATION if chat_ended is True else Outcome.UNSUCCESSFUL, inherited)

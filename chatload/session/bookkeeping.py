@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
@@ -17,7 +18,7 @@ from chatload.session.settings import SessionSettings
 from chatload.session.timeline import Recent, Timeline, severity
 from chatload.session.trail import Trail, blame, stalled_since
 from chatload.session.transcript import Transcript
-from chatload.session.verdict import Finding, judge
+from chatload.session.verdict import EndEvidence, Finding, Goodbye, judge
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an enum's attributes cost more than a global
 
@@ -26,7 +27,7 @@ class Bookkeeping:
     """One chat's facts, request by request; what to send when is for `ChatSession`."""
 
     __slots__ = (
-        "_at", "_books", "_clock", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent",
+        "_at", "_books", "_cause", "_clock", "_code", "_customer", "_extra", "_failures", "_file_id", "_goodbye_sent",
         "_keys", "_late_failures", "_merged", "_now", "_opening", "_over", "_position", "_ready", "_recent",
         "_refresh_due", "_sending", "_state", "_stopping", "_taken", "_trail", "_transcript", "_usual", "record",
         "settings",
@@ -38,7 +39,7 @@ class Bookkeeping:
         self.record = SessionRecord(started_at=started_at, group=settings.group)
         self._books = books
         self._customer = self._make_customer(settings.script, Draws(seed))
-        self._transcript = Transcript(agent_end_removes=settings.agent_end_removes_customer)
+        self._transcript = Transcript(settings.clock, settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
         self._refresh_due = started_at
@@ -58,6 +59,9 @@ class Bookkeeping:
         self._file_id: str | None = None
         self._goodbye_sent: float | None = None
         self._opening: Exchange | None = None
+        #: What the last answer that named one gave as the cause of an end, since the last success, and its code.
+        self._cause: EndCause | None = None
+        self._code = ""
         self._recent = Recent()
         #: Refreshes as they should be, which the record is told of in the end.
         self._usual = 0
@@ -112,10 +116,13 @@ class Bookkeeping:
         operation, due, sent, received = send.operation, send.due, exchange.sent_at, exchange.received_at
         held_s = self.settings.long_poll_s if operation == "GetMessages" else 0.0
         trail = None if self._over else self._trail
-        unusual = operation != "GetMessages" or exchange.reply.outcome is not _FINE or held_s or exchange.resent
+        reply = exchange.reply
+        unusual = (
+            operation != "GetMessages" or reply.outcome is not _FINE or held_s or exchange.resent or not reply.told
+        )
         if unusual or trail is None or sent is None:
             self._record_request(operation, 0 if sent is None else 1 + exchange.resent)
-            self._recent.add(operation, due, sent, received, exchange.reply.outcome._value_)
+            self._recent.add(operation, due, sent, received, reply.outcome._value_)
             self._books.request(operation, exchange)
             if trail is not None:
                 self._book_time(trail, operation, due, exchange, held_s)
@@ -149,9 +156,23 @@ class Bookkeeping:
         if exchange.resent:
             trail.resent(exchange, held_s)
         if exchange.reply.outcome is _FINE:
-            self._books.closed(trail.sure(exchange, self._contact_from(exchange, held_s) if held_s else None))
+            since = self._contact_from(exchange, held_s) if held_s else None
+            if exchange.reply.told:
+                self._books.closed(trail.sure(exchange, since))
+            else:
+                self._book_untold(trail, exchange, since)
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
+
+    def _book_untold(self, trail: Trail, exchange: Exchange, since: float | None) -> None:
+        """Book a success without chatEnded: after a silence that was too long, the chat may have been over by then."""
+        timeout_s, sent = self.settings.timeout_s, exchange.sent_at
+        assert sent is not None
+        untold = trail.untold_gap
+        if untold is None and exchange.received_at - trail.sent > timeout_s:
+            untold = blame(trail, timeout_s, sent)
+        self._books.closed(trail.sure(exchange, since))
+        trail.untold_gap = untold
 
     def _contact_from(self, exchange: Exchange, held_s: float) -> float:
         """The earliest instant at which a success that may have been held was released."""
@@ -171,6 +192,8 @@ class Bookkeeping:
             self._failures += 1
             self._late_failures += exchange.received_at > self._clock.contact_sent + self.settings.timeout_s
             self.record.failures += 1
+        if outcome is not _FINE and (reply.errors or reply.still_open or reply.monitored is not None):
+            self._note_causes(reply)
         state = "retrying" if self._failures else "held"
         if state != self._state and self._state != "leaving":
             self._enter(state)
@@ -180,10 +203,24 @@ class Bookkeeping:
                 return  # the very answer taken last: it has nothing new
             self._take_keys(reply)
             self._taken = reply if asked and not reply.events else None
+            self._cause, self._code = None, ""
         if self._trail is not None and (reply.events or reply.next_position is not None):
             fresh = self._take_events(exchange, asked)
-            if self._opening is not None and self._transcript.synchronise(fresh, self._opening):
+            opening = self._opening
+            # A Client who is told of first in a later answer is not the one who opened the chat.
+            if opening is not None and (self._transcript.synchronise(fresh, opening) or exchange is not opening):
                 self._opening = None
+
+    def _note_causes(self, reply: Reply) -> None:
+        """Keep what an answer names as the cause of an end, to judge by and for whoever reads the session's row."""
+        if reply.cause is not None:
+            self._cause, self._code = reply.cause, reply.code
+        told = [f"error {code}" for code in reply.errors]
+        if reply.still_open:
+            told.append("chatEnded false")
+        if reply.monitored is not None:
+            told.append(f"monitored {str(reply.monitored).lower()}")
+        self.record.end_evidence = ", ".join(told)
 
     def _take_keys(self, reply: Reply) -> None:
         """Keep the newest."""
@@ -192,11 +229,13 @@ class Bookkeeping:
             value = getattr(reply, name)
             if value is not None and keys.get(name) != value:
                 self._books.rotations += name == "secure_key" and name in keys
+                if name == "alias" and name in keys:
+                    self._transcript.moved()
                 keys[name] = value
                 self._extra = None
 
     def _take_events(self, exchange: Exchange, asked: bool = True) -> list[Event]:
-        fresh = self._transcript.read(exchange.reply, asked)
+        fresh = self._transcript.read(exchange.reply, exchange.received_at, asked)
         for event in fresh:
             if event.who == "Agent":
                 self._customer.heard(event.kind, exchange.received_at)
@@ -212,20 +251,36 @@ class Bookkeeping:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _judge(self, exchange: Exchange, sent: float | None = None) -> Finding:
+    def _judge(self, exchange: Exchange, goodbye: Goodbye | None = None) -> Finding:
+        """The verdict on a session that this answer says has ended; goodbye: our own Disconnect, if one had left."""
         assert self._trail is not None
-        at = exchange.sent_at if sent is None else sent
-        settings = self.settings
+        trail, transcript, settings, record = self._trail, self._transcript, self.settings, self.record
+        received, sent = exchange.received_at, exchange.sent_at
+        if exchange.reply.alias is not None and exchange.reply.alias != self._keys.get("alias"):
+            transcript.moved()
+        left = transcript.left_at(trail.sent, received) if transcript.left else None
+        if transcript.left and transcript.quit_reason:
+            reason = f"quit reason {transcript.quit_reason}"
+            record.end_evidence = f"{record.end_evidence}, {reason}".lstrip(", ")
+        if left is not None:
+            record.end_silence_lower_s = max(0.0, left[0] - trail.received)
+            record.end_silence_upper_s = left[1] - trail.sent
         return judge(
-            self._trail,
-            self._transcript,
-            exchange.reply.outcome,
-            exchange.received_at if at is None else at,
-            exchange.received_at,
-            settings.timeout_s,
-            settings.keeps_ended_s,
-            goodbye=sent is not None,
-            keys_rotate=self._books.rotations > 0,
+            EndEvidence(
+                trail,
+                transcript,
+                exchange.reply.outcome,
+                received if sent is None else sent,
+                received,
+                settings.timeout_s,
+                settings.keeps_ended_s,
+                self._books.rotations > 0,
+                exchange.reply.still_open,
+                self._cause,
+                self._code,
+                left,
+                goodbye,
+            )
         )
 
     def _end(self, finding: Finding, exchange: Exchange) -> None:
@@ -238,7 +293,8 @@ class Bookkeeping:
         record.generator_s = own
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
-            whose = blame(trail, timeout, sent)
+            before = trail.untold_gap if finding.upper_s <= timeout else None
+            whose = before or blame(trail, timeout, sent)
             record.blame = whose.value
             record.generator_suspect = whose is Blame.GENERATOR
         elif finding.verdict is Verdict.DROPPED_UNPROVEN:

@@ -53,7 +53,8 @@ class Exchange:
     connecting. stalled_s: how long, between begun_at and received_at, this process itself stood
     still. answered: an HTTP answer came, whole. gateway: the answer (502, 503, 504) is a gateway's
     and says nothing of what the request behind it still does. resent: the server closed the kept connection
-    just as the request left at sent_at, and may or may not have seen it then; it was sent once more.
+    just as the request left at sent_at, and may or may not have seen it then; it was sent once more. connected_at: when
+    the connection was opened that carried it, -infinity where that is not known.
     """
 
     begun_at: float
@@ -66,6 +67,7 @@ class Exchange:
     gateway: bool = False
     stopping: bool = False
     resent: bool = False
+    connected_at: float = float("-inf")
 
 
 Effect = Wait | Send

@@ -16,7 +16,7 @@ from chatload.session.extras import OF_A_FILE
 from chatload.session.record import Verdict
 from chatload.session.script import Action
 from chatload.session.trail import Trail
-from chatload.session.verdict import Finding
+from chatload.session.verdict import Finding, Goodbye
 
 Steps = Generator[Effect, Result, None]
 
@@ -177,8 +177,10 @@ class ChatSession(Bookkeeping):
         return self._cursor()
 
     def _is_end(self, exchange: Exchange) -> bool:
-        """Whether the client takes this answer for the end of the session."""
-        return exchange.reply.ended
+        """Whether the client takes this answer for the end of the session. A server that does not tell chatEnded tells
+        the end by our own ParticipantLeft."""
+        reply = exchange.reply
+        return reply.ended or (not reply.told and reply.outcome is Outcome.FINE and self._transcript.left)
 
     def _plan_retry(self, exchange: Exchange) -> None:
         self._refresh_due = self.settings.policy.next_retry(self._clock, exchange.received_at, self._failures)
@@ -186,17 +188,27 @@ class ChatSession(Bookkeeping):
     def _learn_end(self, exchange: Exchange) -> Steps:
         """The chat has ended: how, and what that makes of it."""
         yield from self._ask_why(exchange)
-        self._end(self._judge(exchange), exchange)
+        finding = self._judge(exchange)
+        if exchange.reply.still_open:
+            # By the status table a statusCode 2 is the end for the client; the chat may be open on the server.
+            self._over = True
+            yield from self._say_goodbye_once()
+        self._end(finding, exchange)
 
     def _ask_why(self, exchange: Exchange) -> Steps:
-        """Read how a chat ended, where the answer that said so had no room for the transcript."""
+        """Read how a chat ended, where the answer that said so did not show it."""
         self._over = True
         for _ in range(_GOODBYES):
-            if exchange.reply.outcome is not Outcome.ENDED or self._transcript.ended_by():
+            if exchange.reply.outcome is Outcome.UNRECOVERABLE or self._transcript.ended_by():
                 return
             asked = self._answered((yield self._ask("GetMessages", self._cursor(), self._now)))
             if asked.reply.outcome is Outcome.UNRECOVERABLE:
                 return
+
+    def _say_goodbye_once(self) -> Steps:
+        """Disconnect, whatever comes of it."""
+        self._enter("leaving")
+        self._answered((yield self._ask("Disconnect", self._cursor(), self._now)))
 
     def _acted(self, action: Action, exchange: Exchange) -> None:
         """The customer's action was sent: done with it, unless the service asks for a retry."""
@@ -221,21 +233,28 @@ class ChatSession(Bookkeeping):
 
     def _leave(self, verdict: Verdict, why: str, due: float | None = None) -> Steps:
         """Disconnect, and the check that it ended; `verdict` where it is confirmed, or was all that was wanted."""
+        assert self._trail is not None
         due = self._now if due is None else due
         self._enter("leaving")
-        operation = "Disconnect"
-        exchange = None
-        tries = 0
-        while exchange is None or tries < _GOODBYES or (verdict is Verdict.COMPLETED and not self._spent()):
-            if tries:
-                due = self.settings.policy.next_retry(self._clock, self._ready, tries)
-                self._woken((yield Wait(due)), due)
-            tries += 1
+        if verdict is not Verdict.GAVE_UP and max(due, self._now) - self._trail.sent > self.settings.timeout_s:
+            # It may have been dropped by now. Ask before: an answer to Disconnect would not show who ended it.
+            exchange = self._answered((yield self._ask("GetMessages", self._cursor(), due)))
+            if self._is_end(exchange):
+                yield from self._learn_end(exchange)
+                return
+            due = self._now
+        operation, tries = "Disconnect", 0
+        taken: Exchange | None = None
+        while True:
             exchange = self._answered((yield self._ask(operation, self._cursor(), due)))
-            if operation == "Disconnect" and self._goodbye_sent is None and exchange.sent_at is not None:
-                self._goodbye_sent = exchange.sent_at
-            if exchange.reply.ended:
-                self._end(self._judge_goodbye(exchange, verdict, why), exchange)
+            tries += 1
+            if operation == "Disconnect":
+                if self._goodbye_sent is None:
+                    self._goodbye_sent = exchange.sent_at
+                if exchange.reply.outcome in (Outcome.FINE, Outcome.ENDED):
+                    taken = exchange
+            if self._is_end(exchange) or (taken is not None and self._is_over(taken, exchange)):
+                self._end(self._judge_goodbye(exchange, taken, verdict, why), exchange)
                 return
             if verdict is Verdict.GAVE_UP:
                 break
@@ -243,26 +262,35 @@ class ChatSession(Bookkeeping):
             operation = "GetMessages" if exchange.reply.outcome is Outcome.FINE else "Disconnect"
             if tries >= _GOODBYES and (self._stopping or exchange.reply.outcome is Outcome.FINE):
                 break
-        assert exchange is not None
-        self._unconfirmed(verdict, why, exchange)
+            if tries >= _GOODBYES and (verdict is not Verdict.COMPLETED or self._spent()):
+                break
+            due = self.settings.policy.next_retry(self._clock, self._ready, tries)
+            self._woken((yield Wait(due)), due)
+        if taken is not None and not taken.reply.told:
+            # A Disconnect answered 0 is a goodbye taken, where the server does not tell whether the chat has ended.
+            self._end(self._judge_goodbye(taken, taken, verdict, why), taken)
+        else:
+            self._unconfirmed(verdict, why, exchange)
 
-    def _judge_goodbye(self, exchange: Exchange, verdict: Verdict, why: str) -> Finding:
-        """A goodbye was answered "ended": by us, or was it over before?"""
+    @staticmethod
+    def _is_over(taken: Exchange, asked: Exchange) -> bool:
+        """Whether a chat is over whose Disconnect was taken, by a server that does not tell chatEnded: the answer to
+        one question more does not tell it either."""
+        reply = asked.reply
+        return asked is not taken and not taken.reply.told and not reply.told and reply.outcome is Outcome.FINE
+
+    def _judge_goodbye(self, exchange: Exchange, taken: Exchange | None, verdict: Verdict, why: str) -> Finding:
+        """A goodbye was answered "ended": by us, or was it over before? taken: the Disconnect that the server surely
+        processed."""
         assert self._trail is not None and self._goodbye_sent is not None
-        left = self._transcript.left_at()
-        before = left is not None and left[1] < self._goodbye_sent
-        finding = self._judge(exchange, self._goodbye_sent)
-        confirmed = finding.verdict is Verdict.DROPPED_EARLY and not before
-        if not confirmed:
-            return finding
-        told = left is not None or self._transcript.left
-        lost = (a.sent for a in self._trail.lost() if a.sent < self._goodbye_sent)
-        if verdict is Verdict.COMPLETED and not told and any(sent >= self._trail.received for sent in lost):
-            doubt = "an unanswered request before our Disconnect may have told of another end"
-            return finding._replace(verdict=Verdict.DROPPED_UNPROVEN, why=doubt)
-        self.record.goodbye_confirmed = told or verdict is not Verdict.COMPLETED
-        more = "" if told else "; there was no transcript to say whether another had ended it just before"
-        return finding._replace(verdict=verdict, why=why + more)
+        alive = taken is not None and taken.reply.told and taken.reply.outcome is Outcome.FINE
+        taken_at = None if taken is None else taken.sent_at
+        goodbye = Goodbye(verdict, why, self._goodbye_sent, taken_at, alive)
+        finding = self._judge(exchange, goodbye)
+        if finding.verdict is verdict:
+            self.record.goodbye_at = taken_at
+            self.record.goodbye_confirmed = finding.confirmed or verdict is not Verdict.COMPLETED
+        return finding
 
     def _unconfirmed(self, verdict: Verdict, why: str, exchange: Exchange) -> None:
         """The goodbye was never confirmed. A session that may have been found too late is not claimed."""
@@ -271,7 +299,8 @@ class ChatSession(Bookkeeping):
             verdict, why = Verdict.GAVE_UP, "Disconnect was never confirmed"
         deadline = self._trail.sent + self.settings.timeout_s
         walked_away = verdict is Verdict.CUT_OFF
-        if any((a.sent if walked_away else a.latest) > deadline for a in self._trail.attempts):
+        late = any((a.sent if walked_away else a.latest) > deadline for a in self._trail.attempts)
+        if late or self._trail.untold_gap:
             lower, upper = self._trail.bounds(self._ready, exchange.received_at)
             doubt = f"{why}; it may have been dropped by then"
             self._end(Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper), exchange)

@@ -41,9 +41,12 @@ class SessionRecord:
     the driver's clock has it. contacts: requests the server may have seen; requests: all attempts.
     gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict where the server ended the
     session, else of the widest gap between two answered contacts; None where there was none.
-    learned_by: the outcome that told of the end. goodbye_confirmed: of a cut_off or gave_up
-    session, whether its Disconnect was confirmed; of a completed one, whether the transcript shows that it
-    was our Disconnect that ended it. generator_s: the generator's own part of the deciding gap.
+    learned_by: the outcome that told of the end. end_evidence: what else the server told with it (codes, as they were
+    sent). end_silence_lower_s, end_silence_upper_s: bounds of the time from the last sure contact to the server's own
+    end of the chat, by its ParticipantLeft for us; None where nothing dates that. goodbye_at: when the Disconnect left
+    that the server surely took (seconds since the Unix epoch), None where none was. goodbye_confirmed: of a cut_off or
+    gave_up session, whether its Disconnect was confirmed; of a completed one, whether the chat surely went on until
+    that Disconnect left. generator_s: the generator's own part of the deciding gap.
     generator_suspect: taking that part away would have refuted lateness. polls: GetMessages among the requests.
     group: the arm of a sweep it belongs to, empty where there is none.
     """
@@ -69,6 +72,10 @@ class SessionRecord:
     worker: str = ""
     polls: int = 0
     group: str = ""
+    end_evidence: str = ""
+    end_silence_lower_s: float | None = None
+    end_silence_upper_s: float | None = None
+    goodbye_at: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Column name to value, in the order of COLUMNS."""

@@ -21,6 +21,8 @@ from chatload.session.record import Blame
 #: A request that got no answer may still be acted on by the server for this long (seconds).
 LINGER_S = 60.0
 _BISECTIONS = 40
+#: A plan has to allow for answers that take this part of the timeout; for slower ones the server is blamed.
+_USUAL_ANSWER = 0.1
 _OWN_SHORTAGES = frozenset({Detail.EXHAUSTED, Detail.NO_TURN})
 
 
@@ -61,7 +63,9 @@ class Trail:
 
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
-    contacts so far. refreshed: there was a sure contact after the first.
+    contacts so far. refreshed: there was a sure contact after the first. broken: since the last sure contact a
+    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been longer than the timeout the
+    server answered 0 without saying whether the chat had ended: the blame for that silence.
     """
 
     sent: float
@@ -71,6 +75,8 @@ class Trail:
     shares: Shares = field(default_factory=Shares)
     widest: tuple[float, float] | None = None
     refreshed: bool = False
+    broken: bool = False
+    untold_gap: Blame | None = None
     _failed_with: str = ""
 
     def sure(self, exchange: Exchange, since: float | None = None) -> float:
@@ -92,6 +98,7 @@ class Trail:
         shares = self.shares
         shares.planned = shares.generator = shares.server = shares.retries = shares.network = 0.0
         self.refreshed = True
+        self.broken, self.untold_gap = False, None
         self._failed_with = ""
         return upper
 
@@ -110,6 +117,8 @@ class Trail:
         if lateness < 0.0:
             lateness = 0.0
         shares.generator += lateness
+        if exchange.connect_s or exchange.connected_at > self.sent:
+            self.broken = True
         if exchange.sent_at is not None and exchange.connect_s:
             # When it stood still is not told: as much of it as can be was while connecting, so not the network's.
             stalled = min(exchange.stalled_s, exchange.connect_s)
@@ -138,6 +147,7 @@ class Trail:
             kind = "generator"
         elif outcome in (Outcome.CONNECTION, Outcome.TIMEOUT):
             kind = "network"
+            self.broken = True
         else:
             kind = "retries"
         since = exchange.begun_at if sent is None else sent
@@ -154,12 +164,6 @@ class Trail:
     def bounds(self, sent: float, received: float) -> tuple[float, float]:
         """Bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
         return self._least_gap(sent), received - self.sent
-
-    def silence(self, sent: float, timeout_s: float) -> float:
-        """The silence a proven lateness stands on: since the last sure contact was answered; since it
-        left, where that alone is not too long and the server's timestamp was the witness (seconds)."""
-        since_answer = sent - self.received
-        return since_answer if since_answer > timeout_s else sent - self.sent
 
     def feasible(self, gap: float, sent: float) -> bool:
         """Whether the server may have seen no silence longer than `gap` up to the instant `sent`.
@@ -209,12 +213,15 @@ def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
     share would have, the largest.
     """
     shares = trail.shares
-    silence = trail.silence(sent, timeout_s)
-    if shares.planned + silence - (sent - trail.received) >= timeout_s:
+    since_answer = sent - trail.received
+    # Where only the server's word proves it, the silence counts from the leaving of the last sure contact.
+    answering = 0.0 if since_answer > timeout_s else trail.received - trail.sent
+    silence = since_answer + answering
+    if shares.planned + min(answering, _USUAL_ANSWER * timeout_s) >= timeout_s:
         return Blame.PLAN
     others = {
         Blame.GENERATOR: shares.generator,
-        Blame.SERVER: shares.server,
+        Blame.SERVER: shares.server + answering,
         Blame.RETRIES: shares.retries,
         Blame.NETWORK: shares.network,
     }

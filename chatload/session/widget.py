@@ -138,8 +138,9 @@ class WidgetSession(ChatSession):
         self._goodbye_sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
         if self._lost is not None and exchange.reply.outcome is not Outcome.FINE:
             self._end_as_lost()
-        elif exchange.reply.ended:
-            self._end(self._judge_goodbye(exchange, verdict, why), exchange)
+        elif exchange.reply.ended or (exchange.reply.outcome is Outcome.FINE and not exchange.reply.told):
+            taken = None if exchange.reply.outcome is Outcome.UNRECOVERABLE else exchange
+            self._end(self._judge_goodbye(exchange, taken, verdict, why), exchange)
         else:
             self._unconfirmed(verdict, why, exchange)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +11,23 @@ from typing import Any
 class Hold:
     """A GetMessages that is held: answered when an event past its cursor comes, or at `until`.
 
-    position: its transcriptPosition. until: the instant at which it is answered at the latest. wake:
-    set by whoever holds the connection; called when there is cause to `resume` before the instant
+    position: its transcriptPosition. fields: all it brought. until: the instant at which it is answered at the latest.
+    wake: set by whoever holds the connection; called when there is cause to `resume` before the instant
     `ChatService.hold_due` gave last. It must only note that: calling the model from within is not allowed.
     """
 
     chat_id: str
     position: int
     until: float
+    fields: Mapping[str, str]
     wake: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
 class Answer:
     """What goes back: payload (JSON to be, names as in gms-v2) or raw bytes under http_status, held for
-    delay_s seconds; or nothing, the connection being closed (drop).
+    delay_s seconds; or nothing: the connection is closed (drop), no connection is made (refused, with drop), or
+    nothing ever comes back (lost).
 
     raw: of content_type where that is given (else a page of HTML, as a fault has it), and with
     file_name a download. held: there is no answer yet; wait until `ChatService.hold_due(held)` or its
@@ -37,6 +39,8 @@ class Answer:
     http_status: int = 200
     delay_s: float = 0.0
     drop: bool = False
+    refused: bool = False
+    lost: bool = False
     content_type: str = ""
     file_name: str = ""
     held: Hold | None = None
@@ -46,7 +50,10 @@ class RefusedError(Exception):
     """A request that is understood and not carried out; the chat goes on."""
 
 
-def error(status_code: int, advice: str) -> dict[str, Any]:
-    """The payload of an unsuccessful answer: 1, try again or do without; 2, the session has ended."""
-    errors = [{"code": 200 + status_code, "advice": advice}]
+def error(status_code: int, advice: str, code: int | None = None) -> dict[str, Any]:
+    """The payload of an unsuccessful answer: 1, try again or do without; 2, the session has ended.
+
+    code: of errors[]; 200 + status_code where it is None.
+    """
+    errors = [{"code": code or 200 + status_code, "advice": advice}]
     return {"statusCode": status_code, "chatEnded": status_code == 2, "errors": errors, "messages": []}

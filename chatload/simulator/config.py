@@ -26,6 +26,9 @@ class Kind(NamedTuple):
 
 
 SECONDS = Kind("seconds", "expected seconds, not below 0")
+SHIFT = Kind("seconds", "expected seconds, of either sign", -_INF)
+RESOLUTION = Kind("seconds", "expected 0.001 s or more", 0.001)
+RATE = Kind("rate", "expected a number, of either sign", -_INF)
 TIMEOUT = Kind("timeout", "expected 1..1728000 s, or 0", MIN_TIMEOUT_S, MAX_TIMEOUT_S)
 SPAN = Kind("span", "expected LOW HIGH, seconds, LOW first")
 CHANCE = Kind("chance", "expected 0 to 1", 0.0, 1.0)
@@ -48,6 +51,7 @@ def _setting(default: Any, kind: Kind, group: str, text: str) -> Any:
 SILENCE, AGENTS, OTHERS = "Silence", "Agents", "Bots, supervisors, notices"
 SPEED = "Speed"
 LIMITS, ANSWERS, FILES, KEYS = "Limits", "Answers", "Messages and files", "Keys and users"
+CLOCKS, TRANSCRIPTS, CODES, FIELDS = "Clocks and nodes", "Transcripts", "Error codes", "Fields of answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,19 @@ class SimulatorConfig:
     notice_every_s: float = _setting(
         0.0, SECONDS, OTHERS, "Push a Notice into every chat this often; 0 is off. It is not speech."
     )
+    other_client_chance: float = _setting(
+        0.0,
+        CHANCE,
+        OTHERS,
+        "Chats that a second participant of type Client joins and leaves, 0 to 1. The chat goes on.",
+    )
+    other_client_after_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... this long after its start.")
+    other_client_stays_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... for this long.")
+    other_client_shares_name: bool = _setting(False, SWITCH, OTHERS, "... with the customer's nickname.")
+    removed_chance: float = _setting(
+        0.0, CHANCE, OTHERS, "Chats that the server itself ends, however faithfully the client polls, 0 to 1."
+    )
+    removed_after_s: tuple[float, float] = _setting((0.5, 10.0), SPAN, OTHERS, "... this long after the start.")
     limit_for_sessions: int | None = _setting(
         None, LIMIT, LIMITS, "Refuse chats above this many at a time. Default: no limit (Chat Server: 1000). [opt]"
     )
@@ -175,6 +192,73 @@ class SimulatorConfig:
     sessions_per_flex_user: int | None = _setting(
         None, LIMIT, KEYS, "Refuse a flex user more chats at a time than this. Default: no limit."
     )
+    utc_resolution_s: float = _setting(
+        0.001, RESOLUTION, CLOCKS, "Stamp events (utcTime) in whole multiples of this, 0.001 or more."
+    )
+    utc_rounds: str = _setting("down", one_of("down", "nearest"), CLOCKS, "... rounded this way.")
+    clock_offset_s: float = _setting(0.0, SHIFT, CLOCKS, "The stamps are ahead of true time by this; below 0: behind.")
+    clock_step_s: float = _setting(0.0, SHIFT, CLOCKS, "The clock of the stamps steps once by this; below 0: back.")
+    clock_step_at_s: float = _setting(0.0, SECONDS, CLOCKS, "... this long after the service's start.")
+    clock_drift_ppm: float = _setting(0.0, RATE, CLOCKS, "It gains so many microseconds a second; below 0: it loses.")
+    nodes: int = _setting(1, LIMIT, CLOCKS, "Nodes that share the chats. `alias` in an answer names the node.")
+    node_offset_s: float = _setting(
+        0.0,
+        SHIFT,
+        CLOCKS,
+        "The clock of the last node is ahead of the first node's by this, the others in equal steps.",
+    )
+    node_changes: str = _setting(
+        "event", one_of("event", "chat"), CLOCKS,
+        "Each event, and each answer, is of a node drawn anew (event), or each chat moves once to another node (chat).",
+    )  # fmt: skip
+    node_moves_after_s: tuple[float, float] = _setting(
+        (2.0, 10.0), SPAN, CLOCKS, "A chat moves this long after its start, with --node-changes chat."
+    )
+    undated_chance: float = _setting(0.0, CHANCE, TRANSCRIPTS, "Events without utcTime, 0 to 1.")
+    participant_ids: bool = _setting(True, SWITCH, TRANSCRIPTS, "Events have a participantId.")
+    opening_events: str = _setting(
+        "told", one_of("told", "later", "skipped"), TRANSCRIPTS,
+        "RequestChat is answered with its events (told), or without: the next answer may have them (later), or "
+        "nextPosition is past them (skipped).",
+    )  # fmt: skip
+    customer_join_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "The customer's ParticipantJoined is there.")
+    customer_left_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "The customer's ParticipantLeft is there.")
+    removed_customer_leaves: bool = _setting(
+        False, SWITCH, TRANSCRIPTS,
+        "When an agent or inactivity control ends a chat, a ParticipantLeft of the customer is written too.",
+    )  # fmt: skip
+    agent_left_told: str = _setting(
+        "before", one_of("before", "after", "never"), TRANSCRIPTS,
+        "The ParticipantLeft of an agent who ends a chat: before or after the customer's, or never.",
+    )  # fmt: skip
+    idle_close_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "Inactivity control writes IdleClose before the end.")
+    quit_reasons: str = _setting(
+        "none", one_of("none", "documented", "all"), TRANSCRIPTS,
+        "The customer's ParticipantLeft, written for every end, has a quit-reason-code: only the documented 4, 5, 7 "
+        "and 8, or 0 and 3 too (all).",
+    )  # fmt: skip
+    quit_reason_number: bool = _setting(False, SWITCH, TRANSCRIPTS, "... as a JSON number, not a string.")
+    error_8201: bool = _setting(False, SWITCH, CODES, "An unknown chat is answered with error code 8201.")
+    error_8209: bool = _setting(
+        False, SWITCH, CODES, "A chat that was dropped for silence is answered with error code 8209."
+    )
+    error_8210: bool = _setting(
+        False, SWITCH, CODES, "A wrong secureKey is answered with error code 8210, and the chat ends at once."
+    )
+    answer_fields: str = _setting(
+        "full", one_of("full", "null", "sparse"), FIELDS,
+        "Fields that tell nothing new (keys as the client showed them, no events): there (full), null, or left out "
+        "(sparse).",
+    )  # fmt: skip
+    chat_ended_told: str = _setting(
+        "always", one_of("always", "true", "never"), FIELDS, "chatEnded is told always, only when true, or never."
+    )
+    disconnect_answer: str = _setting(
+        "full", one_of("full", "bare", "null"), FIELDS,
+        'A Disconnect is answered as any other request (full), with {"statusCode":0} alone (bare), or with all other '
+        "fields null.",
+    )  # fmt: skip
+    end_transcript: bool = _setting(True, SWITCH, FIELDS, "An answer that tells the end has the transcript's events.")
     service: str | None = _setting("default", TEXT, ANSWERS, "The one service name served.")
     seed: int = _setting(0, NUMBER, ANSWERS, "Seed of what agents and the others do, and of ids and keys.")
 
@@ -186,6 +270,11 @@ def key_of(name: str) -> str:
 
 #: Setting's key -> its field.
 SETTINGS = {key_of(f.name): f for f in fields(SimulatorConfig)}
+
+
+def changed(config: SimulatorConfig, group: str) -> bool:
+    """Whether a setting of a group differs from its default."""
+    return any(getattr(config, f.name) != f.default for f in fields(config) if f.metadata["group"] == group)
 
 
 def wrong(key: str, value: Any) -> str | None:

@@ -19,6 +19,7 @@ KINDS = {
     "status_1": False,
     "status_1_violation": False,
     "status_2": True,
+    "status_2_open": False,
     "http_500": False,
     "http_503": False,
     "malformed": True,
@@ -28,19 +29,28 @@ KINDS = {
     "stall": True,
     "drop_connection": True,
     "early_end": True,
+    "failed_restoration": True,
+    "duplicate": True,
+    "lost": False,
     "outage": False,
+    "restart": False,
 }
 #: A leak grows to exp of this at most.
 _MOST_GROWTH = 20.0
 _CLOSED = frozenset({"outage", "drop_connection"})
 #: Kinds that are what they are because the request does, or does not, reach the chat server.
-_REACH_IS_GIVEN = frozenset({"status_2", "slow", "stall", "early_end", "outage"})
+_REACH_IS_GIVEN = frozenset(
+    {"status_2", "slow", "stall", "early_end", "failed_restoration", "duplicate", "outage", "restart"}
+)
+#: Kinds that end the chat, unless it is a Disconnect that they strike.
+ENDS = frozenset({"early_end", "failed_restoration"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One kind of fault. chance: per request; operations: None is all; from_s, until_s: its window,
-    seconds since the service's start; delay_s: of slow and stall; growth_per_hour: the part by which that
+    seconds since the service's start; delay_s: of slow and stall; of duplicate, how long after the first the
+    second arrives; of lost with reaches, how late the request arrives; growth_per_hour: the part by which that
     grows every hour from from_s on, as a leak has it; reaches: whether the request is processed all the same
     (None: as the kind has it)."""
 
@@ -72,10 +82,10 @@ class Fault:
 
 
 class FaultPlan:
-    """Faults in order; the first that is open and whose chance comes up strikes."""
+    """Faults in order, restarts first; the first that is open and whose chance comes up strikes."""
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
@@ -105,6 +115,12 @@ def disguise(answer: Answer, fault: Fault) -> Answer:
     kind = fault.kind
     if kind in _CLOSED:
         return Answer(drop=True)
+    if kind == "restart":
+        return Answer(drop=True, refused=True)
+    if kind == "lost":
+        return Answer(lost=True)
+    if kind == "status_2_open":
+        return Answer({**error(2, "Not now"), "chatEnded": False})
     if kind in ("status_1", "status_1_violation"):
         return Answer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
     if kind in ("http_500", "http_503"):
@@ -137,6 +153,8 @@ def _fault(path: str | Path, key: str, table: Any) -> Fault:
             raise FileError(path, f"{key}.{name}", "expected seconds, not below 0")
     if not _is_number(table.get("growth_per_hour", 0)):
         raise FileError(path, f"{key}.growth_per_hour", "expected a part an hour, not below 0, such as 0.01")
+    if kind == "restart" and table.keys() & {"chance", "operations"}:
+        raise FileError(path, f"{key}.kind", "expected no chance and no operations for restart: it strikes all")
     operations = table.get("operations")
     if operations is not None and not _are_operations(operations):
         raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATIONS)}")

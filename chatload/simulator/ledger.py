@@ -20,8 +20,8 @@ _CODES = {name: code for code, name in enumerate(OPERATIONS)}
 class LedgerEntry:
     """One session as the server saw it. Instants: the service's clock, seconds.
 
-    end_reason: disconnected, agent, idle, expired, unrecoverable, early; None while alive. detail:
-    what exactly ended it, where the reason leaves that open. late_contact_at: the first request for it
+    end_reason: disconnected, agent, idle, expired, unrecoverable, early, restarted; None while alive. detail: what
+    exactly ended it, where the reason leaves that open. late_contact_at: the first request for it
     after its end. max_gap_s: the widest gap between contacts, a held request being one contact from
     its arrival to its release.
     """

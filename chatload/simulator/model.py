@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatload.simulator import participants
 from chatload.simulator.answer import Answer, Hold, RefusedError, error
 from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan, disguise
+from chatload.simulator.faults import ENDS, Fault, FaultPlan, disguise
 from chatload.simulator.files import Memory
 from chatload.simulator.keys import KeyState
 from chatload.simulator.ledger import LedgerEntry
 from chatload.simulator.limits import Limits
 from chatload.simulator.operations import HANDLERS, Request, attach, bounded, nickname_of, position_of
+from chatload.simulator.reasons import RESTORATION
 from chatload.simulator.service_time import Workers
 from chatload.simulator.session import NEVER, SimulatedChat
+from chatload.simulator.shapes import shape_of
+from chatload.simulator.stamps import FIRST_ALIAS, stamps_of
 
 __all__ = ["VIRTUAL_EPOCH", "Answer", "ChatService", "Hold"]
 
 #: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
 VIRTUAL_EPOCH = 1_700_000_000.0
+_ALIAS = str(FIRST_ALIAS)
+_NO_SUCH_USER, _LOGGED_OUT, _BAD_KEY = 8201, 8209, 8210
+
+
+class _Arrival(NamedTuple):
+    """A request that a fault has arrive later (once more); nobody gets its answer."""
+
+    at: float
+    number: int
+    operation: str
+    chat_id: str | None
+    fields: Mapping[str, str]
+    content: bytes | None
+    fault: Fault
 
 
 class ChatService:
@@ -36,7 +53,18 @@ class ChatService:
         self.config = config
         self.faults = faults or FaultPlan()
         self._utc_offset = utc_offset
-        self._started: float | None = None
+        self._stamps, self._shape = stamps_of(config, utc_offset), shape_of(config)
+        self._started = 0.0
+        #: When something is to be done that no request asks for: begin, restart, take a late arrival. While the
+        #: service is down, always.
+        self._attends_at = -NEVER
+        self._begun = False
+        self._restarts: list[Fault] = []
+        #: When it last lost all chats, and every connection with them.
+        self.restarted_at = -NEVER
+        self._down_until = -NEVER
+        self._arrivals: list[_Arrival] = []
+        self._arrived = 0
         self._chats: dict[str, SimulatedChat] = {}
         #: In order of starting: where a chat's entry is follows from its chatId.
         self._ledger: list[LedgerEntry] = []
@@ -53,12 +81,16 @@ class ChatService:
 
     def start_at(self, now: float) -> None:
         """Count fault windows from here; otherwise from the first request."""
-        self._started = now
+        self._started, self._begun = now, True
+        if self._stamps is not None:
+            self._stamps.started = now
+        self._restarts = [fault for fault in self.faults.faults if fault.kind == "restart"]
+        self._restarts.sort(key=lambda fault: fault.from_s)
 
     def draw(self, now: float, operation: str) -> Fault | None:
         """The fault that strikes a request arriving now."""
-        if self._started is None:
-            self._started = now
+        if now >= self._attends_at:
+            self._attend(now)
         if not self.faults.faults:
             return None
         return self.faults.draw(now - self._started, operation)
@@ -80,16 +112,99 @@ class ChatService:
     ) -> Answer:
         """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...), user data
         flattened as `user_data.<key>`; `content` is an upload's. A request that a fault strikes is never held."""
-        if self._started is None:
-            self._started = now
-        if fault is not None and not fault.processed():
+        if now >= self._attends_at:
+            self._attend(now)
+            if now < self._down_until:
+                return Answer(drop=True, refused=fault is not None and fault.kind == "restart")
+        if fault is not None:
+            answer = self._struck(now, operation, chat_id, fields, fault, content)
+        elif operation == "RequestChat":
+            answer = Answer(self._open(now, fields, None))
+        else:
+            answer = self._handle(now, operation, chat_id, fields, content, None)
+        if self._shape is not None and answer.payload is not None:
+            answer.payload = self._shape.apply(operation, fields, answer.payload)
+        return answer
+
+    def _carry_out(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        fault: Fault | None,
+        content: bytes | None,
+    ) -> Answer:
+        if operation == "RequestChat":
+            return Answer(self._open(now, fields, fault))
+        return self._handle(now, operation, chat_id, fields, content, fault)
+
+    def _struck(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        fault: Fault,
+        content: bytes | None,
+    ) -> Answer:
+        """What becomes of a request that a fault strikes."""
+        kind = fault.kind
+        if kind == "duplicate" or (kind == "lost" and fault.processed()):
+            self._arrived += 1
+            arrival = _Arrival(now + fault.delay_s, self._arrived, operation, chat_id, fields, content, fault)
+            heappush(self._arrivals, arrival)
+            self._attends_at = min(self._attends_at, arrival.at)
+        if kind == "lost":
+            return disguise(Answer({}), fault)
+        if not fault.processed():
             self._came_for(now, chat_id)
             return disguise(Answer({}), fault)
-        if operation == "RequestChat":
-            answer = Answer(self._open(now, fields, fault))
-        else:
-            answer = self._handle(now, operation, chat_id, fields, content, fault)
-        return answer if fault is None else disguise(answer, fault)
+        return disguise(self._carry_out(now, operation, chat_id, fields, fault, content), fault)
+
+    # -- what no request asks for ------------------------------------------------------------------
+
+    def is_down(self, now: float) -> bool:
+        """Whether a restart has the service refuse connections now."""
+        if self._begun and now >= self._attends_at:
+            self._attend(now)
+        return now < self._down_until
+
+    def _attend(self, now: float) -> None:
+        """Do what is due by now."""
+        if not self._begun:
+            self.start_at(now)
+        while self._next_due() <= now:
+            if self._restarts and self._restart_at() <= self._arrives_at():
+                self._restart()
+                continue
+            late = heappop(self._arrivals)
+            if late.at >= self._down_until:
+                self._carry_out(late.at, late.operation, late.chat_id, late.fields, late.fault, late.content)
+        self._attends_at = -NEVER if now < self._down_until else self._next_due()
+
+    def _next_due(self) -> float:
+        return min(self._restart_at(), self._arrives_at())
+
+    def _restart_at(self) -> float:
+        return self._started + self._restarts[0].from_s if self._restarts else NEVER
+
+    def _arrives_at(self) -> float:
+        return self._arrivals[0].at if self._arrivals else NEVER
+
+    def _restart(self) -> None:
+        """Every chat is lost, and nothing is answered until the service is up again."""
+        at, fault = self._restart_at(), self._restarts.pop(0)
+        self.restarted_at = at
+        for chat in list(self._chats.values()):
+            chat.advance(at)
+            if not chat.ended:
+                chat.end(at, "restarted")
+            self._settle(chat)
+            self._forget(chat)
+        self._due.clear()
+        up_at = NEVER if fault.until_s is None else self._started + fault.until_s
+        self._down_until = max(self._down_until, up_at)
 
     # -- long polling ------------------------------------------------------------------------------
 
@@ -98,13 +213,18 @@ class ChatService:
         chat = self._chats.get(hold.chat_id)
         if chat is None or chat.ended or chat.hold is not hold:
             return -NEVER
-        return min(hold.until, chat.next_act())
+        return min(hold.until, chat.next_act(), self._attends_at)
 
     def resume(self, now: float, hold: Hold) -> Answer:
         """The answer to a held request, or one held still: then wait again. Ask no more once it is answered."""
+        if now >= self._attends_at:
+            self._attend(now)
         chat = self._chats.get(hold.chat_id)
         if chat is None:
-            return Answer(error(2, "Chat session not found"))
+            entry = self._entry_of(hold.chat_id)
+            if entry is not None and entry.end_reason == "restarted":
+                return Answer(drop=True)
+            return Answer(self._not_found())
         chat.advance(now)
         waits = chat.hold is hold and not chat.ended and now < hold.until
         if waits and chat.events < hold.position:
@@ -113,7 +233,8 @@ class ChatService:
         if chat.hold is hold:
             chat.release(now)
         self._settle(chat)
-        return Answer(self._answer(now, chat, hold.position))
+        payload = self._answer(now, chat, hold.position)
+        return Answer(payload if self._shape is None else self._shape.apply("GetMessages", hold.fields, payload))
 
     def abandon(self, now: float, hold: Hold) -> None:
         """The connection of a held request is gone: the silence counts from here."""
@@ -127,6 +248,8 @@ class ChatService:
 
     def sweep(self, now: float) -> None:
         """Book every end that is due, and forget chats that ended long ago. Costs what is due, not what is there."""
+        if self._begun and now >= self._attends_at:
+            self._attend(now)
         heap, due = self._due, []
         while heap and heap[0][0] <= now:
             at, _, chat = heappop(heap)
@@ -197,7 +320,7 @@ class ChatService:
                 return error(2, refusal)
         number = len(self._ledger) + 1
         entry = LedgerEntry(_chat_id(number), now)
-        chat = SimulatedChat(config, entry, f"{config.seed}/{number}", self._utc_offset, nickname)
+        chat = SimulatedChat(config, entry, f"{config.seed}/{number}", self._utc_offset, nickname, self._stamps)
         try:
             bounded(config, "nickname", nickname)
             text = bounded(config, "text", fields.get("text", ""))
@@ -213,7 +336,12 @@ class ChatService:
         if text:
             chat.said(now, text)
         self._settle(chat)
-        return {**self._answer(now, chat, 1), "chatId": entry.chat_id}
+        answer = {**self._answer(now, chat, 1), "chatId": entry.chat_id}
+        if config.opening_events != "told":
+            answer["messages"] = []
+            if config.opening_events == "later":
+                answer["nextPosition"] = 1
+        return answer
 
     def _handle(
         self,
@@ -227,8 +355,12 @@ class ChatService:
         chat = self._chats.get(chat_id or "")
         if chat is None:
             self._came_for(now, chat_id)
-            return Answer(error(2, "Chat session not found"))
+            return Answer(self._not_found())
         key = chat.check_key(fields.get("secure_key"), now)
+        if key is KeyState.WRONG and self.config.error_8210:
+            chat.advance(now)
+            if not chat.ended:
+                return Answer(self._bad_key(now, chat, "wrong secureKey"))
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
             return Answer(error(2, "Access denied"))
         if operation not in HANDLERS:
@@ -240,9 +372,7 @@ class ChatService:
             return Answer(self._after_the_end(now, chat, fields, key))
         if key is KeyState.STALE:
             # The client is told 2, by which it must take the session for ended: so it is.
-            chat.end(now, "unrecoverable", "stale secureKey")
-            self._settle(chat)
-            return Answer(error(2, "Access denied"))
+            return Answer(self._bad_key(now, chat, "stale secureKey"))
         if operation == "GetMessages" and fault is None and chat.hold is None and not fields.get("message"):
             position = position_of(fields)
             if not self._may_hold(chat, position):
@@ -253,11 +383,19 @@ class ChatService:
         self._settle(chat, answer.held)
         return answer
 
+    def _bad_key(self, now: float, chat: SimulatedChat, detail: str) -> dict[str, Any]:
+        chat.end(now, "unrecoverable", detail)
+        self._settle(chat)
+        return error(2, "Bad secure key", _BAD_KEY) if self.config.error_8210 else error(2, "Access denied")
+
+    def _not_found(self) -> dict[str, Any]:
+        return error(2, "Chat session not found", _NO_SUCH_USER if self.config.error_8201 else None)
+
     def _act(self, chat: SimulatedChat, operation: str, request: Request, fault: Fault | None) -> Answer:
         """A request is there for a living chat."""
         now, position = request.now, position_of(request.fields)
         handled, refused, struck = None, None, fault.kind if fault is not None else ""
-        if struck != "status_2" and (struck != "early_end" or operation == "Disconnect"):
+        if struck != "status_2" and (struck not in ENDS or operation == "Disconnect"):
             try:
                 handled = HANDLERS[operation](chat, request)
             except RefusedError as why:
@@ -269,12 +407,12 @@ class ChatService:
         if struck == "status_2":
             chat.end(now, "unrecoverable")
             return Answer(error(2, "Session lost"))
-        if struck == "early_end" and operation != "Disconnect":
-            chat.end(now, "early")
+        if struck in ENDS and operation != "Disconnect":
+            chat.end(now, "early", RESTORATION if struck == "failed_restoration" else "")
         if isinstance(handled, Answer):
             return handled
         if operation == "GetMessages" and fault is None and self._may_hold(chat, position):
-            hold = Hold(chat.entry.chat_id, position, now + self.config.long_poll_s)
+            hold = Hold(chat.entry.chat_id, position, now + self.config.long_poll_s, request.fields)
             before = chat.hold
             chat.keep_waiting(now, hold)
             if before is not None and before.wake is not None:
@@ -291,13 +429,19 @@ class ChatService:
         self._came_for(now, chat.entry.chat_id)
         ended_at, config = chat.entry.ended_at, self.config
         forgotten = ended_at is None or now - ended_at > config.keeps_ended_s
-        if forgotten or (chat.dropped and config.dropped_answer == "2"):
-            return error(2, "Chat session not found")
+        if forgotten:
+            return self._not_found()
+        logged_out = config.error_8209 and chat.entry.end_reason == "expired"
+        if chat.dropped and config.dropped_answer == "2":
+            return error(2, "User was logged out", _LOGGED_OUT) if logged_out else self._not_found()
         if key is KeyState.STALE:
             return error(2, "Access denied")
         if chat.entry.end_reason == "unrecoverable":
             return error(2, "Session lost")
-        return self._answer(now, chat, position_of(fields))
+        answer = self._answer(now, chat, position_of(fields))
+        if logged_out:
+            answer["errors"] = error(2, "User was logged out", _LOGGED_OUT)["errors"]
+        return answer
 
     def _came_for(self, now: float, chat_id: str | None) -> None:
         """A request came for a chat; where it is over already, that is a late contact."""
@@ -326,7 +470,7 @@ class ChatService:
             "chatEnded": chat.entry.ended_at is not None,
             "messages": chat.events_from(start) if position >= 1 and start <= known else [],
             "nextPosition": known + 1,
-            "alias": "117",
+            "alias": _ALIAS if self._stamps is None else self._stamps.alias(now, chat.entry),
             "userId": chat.user,
             "secureKey": chat.give_key(now),
         }

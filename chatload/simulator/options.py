@@ -14,8 +14,16 @@ from chatload.simulator.config import SETTINGS, Kind, SimulatorConfig, wrong
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: What each kind of setting is for click.
-_TYPES: dict[str, Any] = {"seconds": float, "timeout": float, "chance": float, "count": int, "limit": int, "text": str}
-_METAVARS = {"seconds": "S", "timeout": "S", "chance": "0..1", "count": "N", "limit": "N", "text": "TEXT"}
+_TYPES: dict[str, Any] = {
+    "seconds": float,
+    "timeout": float,
+    "chance": float,
+    "rate": float,
+    "count": int,
+    "limit": int,
+    "text": str,
+}
+_METAVARS = {"seconds": "S", "timeout": "S", "chance": "0..1", "rate": "X", "count": "N", "limit": "N", "text": "TEXT"}
 
 
 class SettingsCommand(click.Command):

@@ -34,11 +34,14 @@ class Plan(Enum):
     BOT_ANSWER = 8
     NOTICE = 9
     TYPE = 10
+    VISIT = 11
+    REMOVE = 12
 
 
 SYSTEM = Participant("system", 0, "External")
 _BOT = Participant("bot", 100, "Bot")
 _SUPERVISOR = Participant("supervisor", 101, "Supervisor")
+_OTHER_CLIENT = Participant("visitor", 102, "Client")
 
 
 # One value for all chats, which have the same few agents, and under load the same few nicknames.
@@ -63,7 +66,8 @@ def _with(others: tuple[Participant, ...], who: Participant) -> tuple[Participan
 def begin(chat: SimulatedChat, now: float) -> None:
     """A chat was opened: the customer is in, and who comes is planned."""
     config = chat.config
-    chat.event(now, "ParticipantJoined", chat.customer)
+    if config.customer_join_told:
+        chat.event(now, "ParticipantJoined", chat.customer)
     if config.agents:
         chat.plan(now + chat.within(config.agent_wait_s), Plan.JOIN)
     if chat.happens(config.bot_chance):
@@ -72,6 +76,10 @@ def begin(chat: SimulatedChat, now: float) -> None:
         chat.others = _with(chat.others, _BOT)
     if config.notice_every_s:
         chat.plan(now + config.notice_every_s, Plan.NOTICE)
+    if chat.happens(config.removed_chance):
+        chat.plan(now + chat.within(config.removed_after_s), Plan.REMOVE)
+    if chat.happens(config.other_client_chance):
+        chat.plan(now + chat.within(config.other_client_after_s), Plan.VISIT)
 
 
 def heard(chat: SimulatedChat, now: float) -> None:
@@ -158,9 +166,15 @@ def _answer(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 def _leave(chat: SimulatedChat, at: float, agent: Participant) -> None:
     """The agent ends the chat, or only leaves it where a colleague is there already."""
-    _go(chat, at, agent)
+    told = chat.config.agent_left_told
+    if told == "before" or any(who.kind == "Agent" and who != agent for who in chat.others):
+        _go(chat, at, agent)
+    else:
+        _without(chat, agent)
     if not agent_is_there(chat):
         chat.end(at, "agent")
+        if told == "after":
+            chat.event(at, "ParticipantLeft", agent)
 
 
 def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
@@ -176,6 +190,10 @@ def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
 def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
     """Someone leaves without ending the chat."""
     chat.event(at, "ParticipantLeft", who)
+    _without(chat, who)
+
+
+def _without(chat: SimulatedChat, who: Participant) -> None:
     chat.others = tuple(other for other in chat.others if other != who)
 
 
@@ -188,6 +206,16 @@ def _supervise(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.plan(at + chat.within(chat.config.supervisor_stays_s), Plan.GO, _SUPERVISOR)
 
 
+def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """A second Client joins, who is not the customer whatever it is called."""
+    config = chat.config
+    name = chat.customer.nickname if config.other_client_shares_name else _OTHER_CLIENT.nickname
+    other = _OTHER_CLIENT._replace(nickname=name)
+    chat.event(at, "ParticipantJoined", other)
+    chat.others = _with(chat.others, other)
+    chat.plan(at + chat.within(config.other_client_stays_s), Plan.GO, other)
+
+
 def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
     if _BOT in chat.others:
         chat.speak(at, _BOT, "Message", "An agent will be with you soon.")
@@ -196,6 +224,11 @@ def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
 def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.event(at, "Notice", SYSTEM, "All conversations are recorded.")
     chat.plan(at + chat.config.notice_every_s, Plan.NOTICE)
+
+
+def _remove(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """The server ends the chat itself."""
+    chat.end(at, "early")
 
 
 _ACTS: Mapping[Plan, Callable[[SimulatedChat, float, Participant], None]] = {
@@ -209,4 +242,6 @@ _ACTS: Mapping[Plan, Callable[[SimulatedChat, float, Participant], None]] = {
     Plan.BOT_ANSWER: _bot_answers,
     Plan.NOTICE: _notice,
     Plan.TYPE: _type,
+    Plan.VISIT: _visit,
+    Plan.REMOVE: _remove,
 }

@@ -30,7 +30,7 @@ class Workers:
 
     def __init__(self, config: SimulatorConfig) -> None:
         self._config = config
-        self._free = [0.0] * config.servers
+        self._free = [-math.inf] * config.servers
         self._draws = Draws(f"{config.seed}/service time")
 
     def take(self, now: float, sessions: int) -> float:

@@ -14,10 +14,14 @@ from chatload.simulator.files import Files
 from chatload.simulator.keys import KeyRing, KeyState
 from chatload.simulator.ledger import LedgerEntry
 from chatload.simulator.participants import Participant, Plan
+from chatload.simulator.reasons import attributes, removes
+from chatload.simulator.stamps import Stamps
 
 NEVER = float("inf")
 #: Ends after which the transcript says that the customer left.
 _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
+#: Ends after which it says so at some servers only.
+_CUSTOMER_IS_REMOVED = frozenset({"agent", "idle"})
 
 _UNREGISTERED = "user-register-timeout"
 #: How many places of a transcript one event takes: kind, who, instant, and what goes with it (_Words). In one list
@@ -39,12 +43,18 @@ class SimulatedChat(Draws):
 
     __slots__ = (
         "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
-        "_transcript", "_utc_offset", "awaited", "config", "customer", "draft", "due", "email", "entry",
+        "_stamps", "_transcript", "_utc_offset", "awaited", "config", "customer", "draft", "due", "email", "entry",
         "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(
-        self, config: SimulatorConfig, entry: LedgerEntry, seed: str, utc_offset: float, nickname: str
+        self,
+        config: SimulatorConfig,
+        entry: LedgerEntry,
+        seed: str,
+        utc_offset: float,
+        nickname: str,
+        stamps: Stamps | None = None,
     ) -> None:
         self.config, self.entry = config, entry
         super().__init__(seed)
@@ -62,7 +72,7 @@ class SimulatedChat(Draws):
         self.hold: Hold | None = None
         self.due = NEVER
         self._held_contact = 0
-        self._utc_offset = utc_offset
+        self._utc_offset, self._stamps = utc_offset, stamps
         self._agenda: list[tuple[float, int, Plan, Participant | None]] | None = None
         self._planned = 0
         self._last_contact = entry.started_at
@@ -100,8 +110,9 @@ class SimulatedChat(Draws):
         if self.hold is not None:
             self.entry.released(self._held_contact, now)
         self.entry.ended_at, self.entry.end_reason, self.entry.detail = now, reason, detail
-        if reason in _CUSTOMER_LEAVES:
-            self.event(now, "ParticipantLeft", self.customer)
+        leaves = reason in _CUSTOMER_LEAVES or (reason in _CUSTOMER_IS_REMOVED and removes(self.config))
+        if leaves and self.config.customer_left_told:
+            self.event(now, "ParticipantLeft", self.customer, more=attributes(self.config, reason, detail))
         self._agenda = None
 
     @property
@@ -239,6 +250,8 @@ class SimulatedChat(Draws):
         if text is not None:
             item["text"] = text
         item.update(more)
+        if self._stamps is not None:
+            self._stamps.apply(item, at, self.entry)
         return item
 
     def _drop(self, at: float) -> None:
@@ -251,7 +264,8 @@ class SimulatedChat(Draws):
 
     def _idle(self, at: float) -> None:
         if inactivity.closes(self.config, self._alerts):
-            self.event(at, "IdleClose", participants.SYSTEM, "IDLE_CONTROL_CLOSE")
+            if self.config.idle_close_told:
+                self.event(at, "IdleClose", participants.SYSTEM, "IDLE_CONTROL_CLOSE")
             self.end(at, "idle")
         else:
             self._alerts += 1

@@ -44,6 +44,8 @@ class Facts:
         record.worker = self.worker
         record.started_at += self._epoch
         record.ended_at += self._epoch
+        if record.goodbye_at is not None:
+            record.goodbye_at += self._epoch
         self._finished.append(record)
         if timeline is not None and self._worst.admits(timeline):
             timeline.worker = self.worker

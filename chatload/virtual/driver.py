@@ -59,22 +59,25 @@ class VirtualSwarm:
         stalls: Stalls = Stalls(),
         spread_s: float = 1.0,
         stop_at: float | None = None,
+        starts_at: float = 0.0,
     ) -> None:
         """spread_s: the users' first chats start spread over this time. stop_at: the run is stopped
-        then and every chat says goodbye."""
-        self.settings, self.service, self.network, self.stalls = settings, service, network, stalls
+        then and every chat says goodbye. starts_at: the instant of the virtual clock at which the run starts;
+        arrivals, stalls and stop_at count from it."""
+        self.settings, self.service, self.network = settings, service, network
+        self.stalls = stalls.shifted(starts_at)
         self.random = Random(seed)
         self.books = Books()
         self.records: list[SessionRecord] = []
-        self.now = 0.0
-        self.stop_at = float("inf") if stop_at is None else stop_at
+        self.now = self._starts_at = starts_at
+        self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
         self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
         self._scheduled = 0
         self._arrivals = None if arrivals is None else iter(arrivals)
-        service.start_at(0.0)
+        service.start_at(starts_at)
         for number in range(min(users, chats)):
-            self.at(spread_s * number / users, self.next_chat)
+            self.at(starts_at + spread_s * number / users, self.next_chat)
         self._next_arrival()
 
     def at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
@@ -96,7 +99,10 @@ class VirtualSwarm:
 
     def _next_arrival(self) -> None:
         due = None if self._arrivals is None else next(self._arrivals, None)
-        if due is not None and due < self.stop_at:
+        if due is None:
+            return
+        due += self._starts_at
+        if due < self.stop_at:
             self.at(self.stalls.awake(due), self._arrive, due)
 
     def _arrive(self, due: float) -> None:
@@ -125,7 +131,7 @@ class VirtualSwarm:
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = ("connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
 
     def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
         self.swarm, self.session = swarm, session
@@ -135,6 +141,7 @@ class _Driven:
         self.send: Send | None = None
         self.held: _Held | None = None
         self.resent = False
+        self.connected_at = swarm.now
         self._advance(None)
 
     def _advance(self, result: Result | None) -> None:
@@ -162,6 +169,8 @@ class _Driven:
         network, random, now = swarm.network, swarm.random, swarm.now
         self.send, self.sent, self.resent = send, now, False
         self.waiting += 1
+        if not swarm.service.is_down(now) and swarm.service.restarted_at > self.connected_at:
+            self.connected_at = now
         if network.refuses(random):
             failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
             swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
@@ -173,14 +182,20 @@ class _Driven:
                 taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
                 swarm.at(taken, self._arrive, _UNHEARD, send)
             now += 2 * network.latency(random)
-        if not network.lost(random):
+        if network.duplicates(random):
+            again = now + network.latency(random) + random.random() * self.session.settings.timeout_s
+            swarm.at(again, self._arrive, _UNHEARD, send)
+        if network.delays(random):
+            taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
+            swarm.at(taken, self._arrive, _UNHEARD, send)
+        elif not network.lost(random):
             swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
         """The request is at the service, whether or not anyone still waits for the answer."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
-        delay_s = swarm.service.serve(swarm.now)
+        delay_s = 0.0 if swarm.service.is_down(swarm.now) else swarm.service.serve(swarm.now)
         if fault is not None and fault.kind == "stall":
             delay_s += fault.delay_s
         if delay_s:
@@ -191,6 +206,10 @@ class _Driven:
     def _process(self, number: int, send: Send, fault: Fault | None) -> None:
         swarm = self.swarm
         fields = send.fields
+        if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
+            # The connection broke while the request was under way.
+            self.send_back(number, Answer(drop=True))
+            return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
             self.send_back(number, answer)
@@ -200,7 +219,7 @@ class _Driven:
     def send_back(self, number: int, answer: Answer) -> None:
         """The service answers; the answer may get lost."""
         swarm = self.swarm
-        if swarm.network.lost(swarm.random):
+        if answer.lost or swarm.network.lost(swarm.random):
             return
         back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
         swarm.at(back, self._receive, number, answer)
@@ -220,7 +239,8 @@ class _Driven:
         self.send = None
         at = swarm.stalls.awake(swarm.now)
         reply, answered, gateway = read_answer(what, send)
-        sent = None if isinstance(what, WireResult) and what.sent_at is None else self.sent
+        # Of one that was sent again, the first sending may have arrived.
+        sent = self.sent if was_sent(what) or self.resent else None
         exchange = Exchange(
             self.sent,
             sent,
@@ -231,6 +251,7 @@ class _Driven:
             gateway=gateway,
             stopping=at >= swarm.stop_at,
             resent=self.resent,
+            connected_at=self.connected_at,
         )
         swarm.at(at, self._advance, exchange)
 
@@ -273,12 +294,18 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
+def was_sent(what: Answer | WireResult) -> bool:
+    """Whether any of the request left, as far as the client knows: a connection that cannot be made carries none."""
+    return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
+
+
 def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
     if what.drop:
-        closed = WireResult(0.0, 0.0, failure="connection", detail=Detail.CLOSED)
+        detail = Detail.REFUSED if what.refused else Detail.CLOSED
+        closed = WireResult(0.0, 0.0, failure="connection", detail=detail)
         return read(_NAMES, closed), False, False
     if what.payload is not None and what.http_status == 200:
         return parse_payload(_NAMES, what.payload), True, False

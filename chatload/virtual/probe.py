@@ -14,7 +14,7 @@ from chatload.session.effects import Exchange
 from chatload.simulator.answer import Answer
 from chatload.simulator.faults import Fault
 from chatload.simulator.model import ChatService
-from chatload.virtual.driver import read_answer
+from chatload.virtual.driver import read_answer, was_sent
 from chatload.virtual.network import NetworkModel
 
 
@@ -103,7 +103,7 @@ class _Call:
         operation = self.order.send.operation
         answer = driver.service.process(driver.now, operation, fields.get("chat_id"), fields, fault)
         assert answer.held is None, "a request for the whole transcript is never held"
-        if not driver.network.lost(driver.random):
+        if not answer.lost and not driver.network.lost(driver.random):
             driver.later(answer.delay_s + driver.network.latency(driver.random), self.receive, answer)
 
     def receive(self, what: Answer | WireResult) -> None:
@@ -112,6 +112,6 @@ class _Call:
             return
         self.open = False
         reply, answered, gateway = read_answer(what, self.order.send)
-        sent = None if isinstance(what, WireResult) and what.sent_at is None else self.begun
+        sent = self.begun if was_sent(what) else None
         exchange = Exchange(self.begun, sent, self.driver.now, reply, answered=answered, gateway=gateway)
         self.driver.probe.receive(self.order.chat, exchange)

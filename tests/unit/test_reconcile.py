@@ -23,22 +23,24 @@ ROWS = {
     "abandoned": LedgerRow("c", "expired"),
     "unrecoverable": LedgerRow("c", "unrecoverable"),
     "early": LedgerRow("c", "early"),
+    "restarted": LedgerRow("c", "restarted"),
     "alive": LedgerRow("c", None),
     "unknown": None,
 }
-NO_DROP = {"agent", "idle", "early", "unrecoverable"}
+NO_DROP = {"agent", "idle", "early", "restarted", "unrecoverable"}
 ALL = set(ROWS) - {"unknown"}
 #: The endings each verdict (and whether its goodbye was confirmed) can stand beside.
 COMPATIBLE = {
     ("completed", True): {"disconnected"},
-    # Without a transcript in the answer to Disconnect nobody knows who was first.
-    ("completed", False): {"disconnected", "agent", "idle"},
+    # The end may have come between the last answer and the Disconnect.
+    ("completed", False): {"disconnected"} | NO_DROP,
     ("ended_by_agent", False): {"agent"},
     ("closed_idle", False): {"idle"},
     ("dropped_late", False): {"dropped_late"},
-    ("dropped_early", False): {"early"},
-    # A Disconnect whose answer was lost may be what a later statusCode 2 speaks of.
-    ("failed", False): NO_DROP | {"disconnected"},
+    # A server that restarts ends its chats before their deadline.
+    ("dropped_early", False): {"early", "restarted"},
+    # A statusCode 2 is the end for the client, whatever the server goes on to do with the chat.
+    ("failed", False): ALL - {"dropped_late"},
     ("dropped_unproven", False): ALL,
     ("refused", False): ALL - {"dropped_late"},
     ("gave_up", False): ALL - {"dropped_late"},
@@ -66,6 +68,13 @@ def test_each_verdict_beside_each_ending(verdict: str, confirmed: bool, ending: 
         (item,) = result.contradictions
         assert (item.chat_id, item.verdict, item.ledger) == ("c", verdict, ending)
         assert verdict in item.sentence and "\n" not in item.sentence
+
+
+@pytest.mark.parametrize("ending", ["agent", "idle", "early", "unrecoverable"])
+@pytest.mark.parametrize(("ended_at", "agrees"), [(9.9, False), (10.0, True), (None, False)])
+def test_a_confirmed_goodbye_is_contradicted_by_an_end_before_it(ending: str, ended_at: float, agrees: bool) -> None:
+    record = SessionRecord("c", "completed", goodbye_confirmed=True, goodbye_at=10.0)
+    assert reconcile([record], [LedgerRow("c", ending, ended_at=ended_at)]).agrees is agrees
 
 
 def test_an_expired_session_of_a_ledger_that_knows_no_late_contacts_counts_as_late() -> None:

@@ -26,28 +26,33 @@ class Chat:
         return next(self.service.ledger_rows(now))
 
 
-# kind -> (what is seen of the answer, contact booked)
+# kind -> (what is seen of the answer, instants of the contacts it is)
 SEEN = {
-    "status_1": ((1, False), False),
-    "status_1_violation": ((1, True), False),
-    "status_2": ((2, True), True),
-    "http_500": (500, False),
-    "http_503": (503, False),
-    "malformed": ("garbled", True),
-    "html": ("garbled", False),
-    "unknown_status": ((7, False), True),
-    "slow": ((0, False), True),
-    "stall": ((0, False), True),
-    "drop_connection": ("closed", True),
-    "early_end": ((0, True), True),
-    "outage": ("closed", False),
+    "status_1": ((1, False), ()),
+    "status_1_violation": ((1, True), ()),
+    "status_2": ((2, True), (4.0,)),
+    "http_500": (500, ()),
+    "http_503": (503, ()),
+    "malformed": ("garbled", (4.0,)),
+    "html": ("garbled", ()),
+    "unknown_status": ((7, False), (4.0,)),
+    "slow": ((0, False), (4.0,)),
+    "stall": ((0, False), (4.0,)),
+    "drop_connection": ("closed", (4.0,)),
+    "early_end": ((0, True), (4.0,)),
+    "outage": ("closed", ()),
+    "status_2_open": ((2, False), ()),
+    "failed_restoration": ((0, True), (4.0,)),
+    "duplicate": ((0, False), (4.0, 4.25)),
+    "lost": ("nothing", ()),
+    "restart": ("refused", ()),
 }
 
 
 def seen(answer):
-    if answer.drop:
+    if answer.drop or answer.lost:
         assert answer.payload is None and answer.raw is None
-        return "closed"
+        return "nothing" if answer.lost else "refused" if answer.refused else "closed"
     if answer.http_status != 200:
         return answer.http_status
     if answer.payload is None:
@@ -62,12 +67,12 @@ def test_every_kind_is_tested():
 
 @pytest.mark.parametrize("kind", SEEN)
 def test_what_each_kind_answers_and_whether_it_is_a_contact(kind):
-    chat = Chat(Fault(kind, delay_s=0.25))
-    expected, contact = SEEN[kind]
+    chat = Chat(Fault(kind, delay_s=0.25, from_s=1.0))
+    expected, contacts = SEEN[kind]
     answer = chat.ask(4.0)
     assert seen(answer) == expected
     assert answer.delay_s == (0.25 if kind == "slow" else 0.0)
-    assert chat.row(5.0)["contacts"][1:] == ([[4.0, "GetMessages"]] if contact else [])
+    assert chat.row(5.0)["contacts"][1:] == [[at, "GetMessages"] for at in contacts]
 
 
 @pytest.mark.parametrize("kind", ["status_1", "status_1_violation", "http_500", "http_503", "malformed", "html",

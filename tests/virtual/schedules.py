@@ -1,11 +1,11 @@
-"""Fault schedules for virtual runs: everything that can go wrong, drawn by hypothesis."""
+"""Schedules of virtual runs: everything that can go wrong or be unusual, drawn by a seed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-
-from hypothesis import strategies as st
+from typing import Any
 
 from chatload.session.policy import make_policy
 from chatload.session.script import CustomerScript, Distribution
@@ -15,6 +15,7 @@ from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import ChatService
 from chatload.virtual.driver import VirtualRun, VirtualSwarm
 from chatload.virtual.network import NetworkModel, Stalls
+from tests.virtual.habits import FAULT_HABITS, NETWORK_HABITS, SERVER_HABITS, STARTS, TIMEOUT_HABITS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Schedule:
     stop_at: float | None
     seed: int
     persona: str = "strict"
+    starts_at: float = 0.0
+    habits: tuple[str, ...] = ()
 
     def run(self, chats: int) -> VirtualRun:
         settings = SessionSettings(
@@ -48,6 +51,7 @@ class Schedule:
             network=self.network,
             stalls=self.stalls,
             stop_at=self.stop_at,
+            starts_at=self.starts_at,
         ).run()
 
 
@@ -60,29 +64,9 @@ def fault(kind, chance, window=None, delay_s=0.0, reaches=None, operations=None)
     )  # fmt: skip
 
 
-CHANCES = st.sampled_from([0.01, 0.05, 0.2])
-WINDOWS = st.tuples(st.floats(0, 15), st.floats(0.2, 8)).map(lambda w: (w[0], w[0] + w[1]))
-FAULTS = st.one_of(
-    st.builds(
-        fault,
-        st.sampled_from(["status_1", "http_500", "http_503", "malformed", "drop_connection"]),
-        CHANCES,
-        reaches=st.booleans(),
-    ),
-    st.builds(
-        fault,
-        st.sampled_from(["status_1_violation", "status_2", "early_end", "unknown_status", "html"]),
-        CHANCES,
-    ),
-    st.builds(fault, st.sampled_from(["slow", "stall"]), CHANCES, delay_s=st.floats(0.05, 6)),
-    st.builds(fault, st.just("outage"), st.just(1.0), WINDOWS),
-    st.builds(fault, st.sampled_from(["status_1", "http_500", "drop_connection"]), st.just(1.0), WINDOWS),
-)
-TIMEOUTS = st.sampled_from([1.0, 2.0, 5.0])
-
 TRANSFERS = {"transfer_chance": 0.7, "transfer_after_s": (0.2, 3.0), "transfer_gap_s": (0.05, 1.5)}
 #: What a server may do besides: name -> settings. Times suit timeouts of a few seconds.
-HABITS = {
+HABITS: Mapping[str, Mapping[str, Any]] = {
     "alerts twice": {"idle_alert_s": 1.0, "idle_alert2_s": 0.7, "idle_close_s": 0.5},
     "rotates keys": {"key_rotates_answers": 2},
     "repeats events": {"repeat_events": 4},
@@ -99,64 +83,109 @@ HABITS = {
     "holds for longer than the timeout": {"long_poll_s": 6.0},
     "hands chats on": TRANSFERS,
     "hands chats on to a namesake": {**TRANSFERS, "transfer_overlaps": True, "agents_share_name": True},
+    "sweeps": {"sweep_interval_s": 1.5},
+    "ends chats early": {"removed_chance": 0.3, "removed_after_s": (0.2, 6.0)},
+    **SERVER_HABITS,
+    **TIMEOUT_HABITS,
 }
+#: All habits, of the server, of its faults and of the network, in the order in which the schedules take turns.
+ALL_HABITS = (*HABITS, *FAULT_HABITS, *NETWORK_HABITS)
+
+_CHANCES = (0.01, 0.05, 0.2)
 
 
-@st.composite
-def habitual(draw, habits=HABITS, least=0):
-    """Schedules of a server with some of these habits, by the schedule's own seed: so all get their turn. Some on
-    a fixed clock are of the vendor's browser client."""
-    schedule = draw(schedules())
-    random = Random(schedule.seed)
-    server = schedule.server
-    for name in random.sample(sorted(habits), random.randint(least, min(3, len(habits)))):
-        server = replace(server, **habits[name])
-    widget = schedule.policy[0] == "fixed" and random.random() < 0.3
-    return replace(schedule, server=server, persona="widget" if widget else "strict")
+def with_habit(schedule: Schedule, name: str) -> Schedule:
+    """The schedule with one habit more."""
+    schedule = replace(schedule, habits=(*schedule.habits, name))
+    if name in HABITS:
+        return replace(schedule, server=replace(schedule.server, **HABITS[name]))
+    if name in FAULT_HABITS:
+        return replace(schedule, faults=(*FAULT_HABITS[name], *schedule.faults))
+    return replace(schedule, network=replace(schedule.network, **NETWORK_HABITS[name]))
 
 
-@st.composite
-def schedules(draw):
-    timeout = draw(TIMEOUTS)
-    policy = draw(
-        st.sampled_from(
-            [
-                ("fixed", timeout),
-                ("fixed", timeout, 0.95 * timeout),
-                ("fixed", timeout, 1.02 * timeout, None, True),
-                ("fixed", timeout, 1.5 * timeout, None, True),
-                ("fraction", timeout, None, 0.5),
-                ("fraction", timeout, None, 0.98),
-                ("deadline", timeout),
-            ]
-        )
-    )
-    stalls, at = [], 0.0
-    for wait, length in draw(st.lists(st.tuples(st.floats(1, 6), st.floats(0.05, 2.5 * timeout)), max_size=3)):
-        stalls.append((at + wait, at + wait + length))
+def draw(seed: int) -> Schedule:
+    """The schedule of a seed: of a server with up to three habits besides its faults. Some on a fixed clock are of
+    the vendor's browser client. Every second one has no faults and a clean network, so that habits show by
+    themselves; every second one has a habit in turn."""
+    random = Random(seed)
+    schedule = _plain(random, seed)
+    if random.random() < 0.5:
+        schedule = replace(schedule, faults=(), network=replace(schedule.network, loss=0.0, refused=0.0, stale=0.0))
+        if random.random() < 0.5:
+            schedule = replace(schedule, stalls=Stalls())
+    names = random.sample(ALL_HABITS, random.randint(0, 3))
+    if seed % 2:
+        names.append(ALL_HABITS[seed // 2 % len(ALL_HABITS)])
+    for name in names:
+        schedule = with_habit(schedule, name)
+    widget = schedule.policy[0] == "fixed" and random.random() < 0.25
+    starts_at = random.choice(STARTS)
+    return replace(schedule, persona="widget" if widget else "strict", starts_at=starts_at)
+
+
+def _fault(random: Random) -> Fault:
+    chance, start = random.choice(_CHANCES), random.uniform(0, 15)
+    window = start, start + random.uniform(0.2, 8)
+    kind = random.choice(("any", "any", "given", "slow", "outage", "window"))
+    if kind == "any":
+        name = random.choice(["status_1", "http_500", "http_503", "malformed", "drop_connection"])
+        return fault(name, chance, reaches=random.random() < 0.5)
+    if kind == "given":
+        return fault(random.choice(["status_1_violation", "status_2", "early_end", "unknown_status", "html"]), chance)
+    if kind == "slow":
+        return fault(random.choice(["slow", "stall"]), chance, delay_s=random.uniform(0.05, 6))
+    if kind == "outage":
+        return fault("outage", 1.0, window)
+    return fault(random.choice(["status_1", "http_500", "drop_connection"]), 1.0, window)
+
+
+def _stalls(random: Random, timeout: float) -> Stalls:
+    windows, at = [], 0.0
+    for _ in range(random.choice((0, 0, 1, 2, 3))):
+        wait, length = random.uniform(1, 6), random.uniform(0.05, 2.5 * timeout)
+        windows.append((at + wait, at + wait + length))
         at += wait + length
+    return Stalls(tuple(windows))
+
+
+def _plain(random: Random, seed: int) -> Schedule:
+    def pick(values: Sequence[Any]) -> Any:
+        return random.choice(values)
+
+    timeout = pick([1.0, 2.0, 5.0])
+    policies = [
+        ("fixed", timeout),
+        ("fixed", timeout, 0.95 * timeout),
+        ("fixed", timeout, 1.02 * timeout, None, True),
+        ("fixed", timeout, 1.1 * timeout, None, True),
+        ("fixed", timeout, 1.5 * timeout, None, True),
+        ("fraction", timeout, None, 0.5),
+        ("fraction", timeout, None, 0.98),
+        ("deadline", timeout),
+    ]
     return Schedule(
         timeout,
-        policy,
-        draw(st.sampled_from([0.3, 1.0])) * timeout * draw(st.sampled_from([1, 3])),
-        tuple(draw(st.lists(FAULTS, max_size=4))),
+        pick(policies),
+        pick([0.3, 1.0]) * timeout * pick([1, 3]),
+        tuple(_fault(random) for _ in range(random.randint(0, 4))),
         NetworkModel(
-            draw(st.sampled_from([0.0005, 0.01, 0.05])), draw(st.sampled_from([0.2, 0.8])),
-            draw(st.sampled_from([0.0, 0.0, 0.01, 0.05])), draw(st.sampled_from([0.0, 0.0, 0.05])),
-            draw(st.sampled_from([0.0, 0.0, 0.03])),
+            pick([0.0005, 0.01, 0.05]), pick([0.2, 0.8]), pick([0.0, 0.0, 0.01, 0.05]), pick([0.0, 0.0, 0.05]),
+            pick([0.0, 0.0, 0.03]),
         ),
-        Stalls(tuple(stalls)),
+        _stalls(random, timeout),
         SimulatorConfig(
             flex_disconnect_timeout_s=timeout,
-            dropped_answer=draw(st.sampled_from(["0/true", "2"])),
+            dropped_answer=pick(["0/true", "2"]),
             agent_wait_s=(0.1, 1.0),
             agent_answer_s=(0.2, 1.0),
-            agent_leaves_chance=draw(st.sampled_from([0.0, 0.3])),
+            agent_leaves_chance=pick([0.0, 0.3]),
             agent_leaves_after_s=(0.5, 5.0),
             keeps_ended_s=60.0,
-            idle_alert_s=draw(st.sampled_from([255.0, 2.0])),
+            idle_alert_s=pick([255.0, 2.0]),
             idle_close_s=1.0,
-            limit_for_sessions=draw(st.sampled_from([None, None, 10])),
+            limit_for_sessions=pick([None, None, 10]),
+            seed=seed,
         ),
         CustomerScript(
             chat_length=Distribution("uniform", 1.0, 4 * timeout),
@@ -164,10 +193,10 @@ def schedules(draw):
             typing=Distribution("lognormal", 0.4, 0.5),
             answer_patience=Distribution("fixed", 3.0),
             messages=Distribution("uniform", 0.0, 3.0),
-            shows_typing=draw(st.booleans()),
-            waits_for_agent=draw(st.booleans()),
+            shows_typing=random.random() < 0.5,
+            waits_for_agent=random.random() < 0.5,
         ),
-        draw(st.sampled_from([5, 30])),
-        draw(st.sampled_from([None, None, None, 6.0])),
-        draw(st.integers(0, 2**20)),
+        pick([5, 30]),
+        pick([None, None, None, 6.0]),
+        random.randrange(2**20),
     )  # fmt: skip

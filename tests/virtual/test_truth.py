@@ -1,46 +1,17 @@
 """Truth in virtual time: no proven verdict is contradicted by the server's own ledger."""
 
+import os
 from collections import Counter
-from dataclasses import replace
 
 import orjson
-from hypothesis import HealthCheck, Phase, given, settings
+import pytest
 
-from chatload.analysis.ledger import FIELDS, LedgerRow
-from chatload.analysis.reconcile import reconcile
-from tests.virtual.schedules import HABITS, habitual
+from tests.virtual import truth
+from tests.virtual.schedules import ALL_HABITS, draw
 
-SCHEDULES, CHATS = 220, 340
-seen = Counter()
-
-
-@settings(
-    max_examples=SCHEDULES, deadline=None, database=None, derandomize=True,
-    suppress_health_check=list(HealthCheck), phases=[Phase.generate],  # shrinking takes longer than all of it
-)  # fmt: skip
-@given(habitual())
-def check_schedule(schedule):
-    # Every second schedule has one habit more, in turn: what is drawn differs from machine to machine.
-    turn, plain = divmod(seen["schedules"], 2)
-    habit = list(HABITS)[turn % len(HABITS)]
-    if not plain:
-        schedule = replace(schedule, server=replace(schedule.server, **HABITS[habit]))
-    run = schedule.run(CHATS)
-    check_run(run)
-    check_blame(schedule, {record.blame for record in run.records})
-    seen[f"server {habit}"] += not plain
-    seen["schedules"] += 1
-    seen["sessions"] += len(run.records)
-    seen.update(record.verdict for record in run.records)
-    seen.update("blame " + record.blame for record in run.records if record.blame)
-
-
-def check_run(run):
-    """Its books balance, and the ledger contradicts nothing."""
-    assert run.books.balanced(), run.books.to_dict()
-    assert run.books.started == len(run.records)
-    result = reconcile(run.records, [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger])
-    assert not result.contradictions, result.contradictions[:3]
+#: `CHATLOAD_SCHEDULES` is for measurements that run the test many times.
+SCHEDULES = int(os.environ.get("CHATLOAD_SCHEDULES", "0")) or 2 * len(ALL_HABITS)
+CHATS = 350
 
 
 def check_blame(schedule, blames):
@@ -52,37 +23,45 @@ def check_blame(schedule, blames):
         assert "plan" not in blames
     if not schedule.stalls.windows:
         assert "generator" not in blames
-    if not kinds and not network.loss:
-        assert "server" not in blames
+    if not kinds and not network.loss and not network.late:
         assert "retries" not in blames
-    if not kinds & {"outage", "drop_connection"} and not network.refused:
+        # Where the server's own word proves a drop that the bounds leave open, slow answers are part of the silence.
+        if not schedule.server.error_8209 and schedule.server.quit_reasons != "all":
+            assert "server" not in blames
+    if not kinds & {"outage", "drop_connection", "restart"} and not network.refused:
         assert "network" not in blames
 
 
 def test_no_proven_verdict_is_contradicted(capsys):
-    """At least 200 schedules and 50 000 sessions; every verdict and every blame occurs among them."""
-    check_schedule()
+    """Every verdict, every blame and every habit occurs among them."""
+    seen, sessions, wrong = Counter(), 0, []
+    for seed in range(SCHEDULES):
+        count, counts, errors = truth.check(seed, CHATS, check_blame)
+        sessions += count
+        seen.update(counts)
+        wrong += errors
     with capsys.disabled():
         dropped = seen["dropped_late"] + seen["dropped_unproven"]
-        share = seen["dropped_unproven"] / dropped
-        print(f"\n  {seen['schedules']} schedules, {seen['sessions']} sessions, unproven {share:.1%} of {dropped}")
-        print("  " + ", ".join(f"{name} {count}" for name, count in sorted(seen.items())))
-    assert seen["schedules"] >= SCHEDULES
-    assert seen["sessions"] >= 50_000
+        share = seen["dropped_unproven"] / max(1, dropped)
+        print(f"\n  {SCHEDULES} schedules, {sessions} sessions, unproven {share:.1%} of {dropped}")
+        print("  " + ", ".join(f"{name} {n}" for name, n in sorted(seen.items()) if not name.startswith("habit ")))
+    assert not wrong, wrong[:5]
+    if SCHEDULES < 2 * len(ALL_HABITS):
+        return
+    assert sessions >= 50_000
     for name in (
         "completed", "ended_by_agent", "closed_idle", "dropped_late", "dropped_early", "dropped_unproven",
-        "refused", "failed", "gave_up", "cut_off",
+        "refused", "failed", "gave_up", "cut_off", "goodbye confirmed",
         "blame plan", "blame generator", "blame server", "blame retries", "blame network",
-        *(f"server {name}" for name in HABITS),
+        *(f"habit {name}" for name in ALL_HABITS),
     ):  # fmt: skip
         assert seen[name], name
 
 
-@settings(max_examples=10, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(habitual())
-def test_the_same_seed_gives_the_same_run_byte_for_byte(schedule):
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_seed_gives_the_same_run_byte_for_byte(seed):
     def image():
-        run = schedule.run(60)
+        run = draw(seed).run(60)
         rows = [record.to_dict() for record in run.records]
         return orjson.dumps([rows, run.books.to_dict(), run.ledger])
 

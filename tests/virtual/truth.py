@@ -1,0 +1,96 @@
+"""Truth in virtual time: no proven verdict and no confirmed goodbye is contradicted by the server's own ledger.
+
+By hand, with fresh seeds: python -m tests.virtual.truth --sessions 1000000 [--from SEED] [--processes N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from chatload.analysis.ledger import FIELDS, LedgerRow
+from chatload.analysis.reconcile import Contradiction, reconcile
+from chatload.session.verdict import STAMP_TOLERANCE
+from chatload.virtual.driver import VirtualRun
+from tests.virtual.schedules import Schedule, draw
+
+CHATS = 340
+
+
+def contradictions(schedule: Schedule, run: VirtualRun) -> tuple[list[Contradiction], int]:
+    """What the ledger contradicts; and how many more it contradicts only within what is stated: that an end by another
+    cause is told from a late drop where it is further than STAMP_TOLERANCE of the timeout from the deadline."""
+    rows = [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger]
+    found = reconcile(run.records, rows).contradictions
+    if 0 < schedule.server.flex_disconnect_timeout_s < schedule.timeout_s:
+        # By the timeout that the client was told, a chat that expired may have been ended early.
+        early = [replace(row, end_reason="early") if row.end_reason == "expired" else row for row in rows]
+        also = {item.chat_id for item in reconcile(run.records, early).contradictions}
+        found = [item for item in found if item.chat_id in also]
+    ledger = {row["chat_id"]: row for row in run.ledger}
+    beyond = [item for item in found if not _near_deadline(item, ledger.get(item.chat_id), schedule.timeout_s)]
+    return beyond, len(found) - len(beyond)
+
+
+def _near_deadline(item: Contradiction, row: Mapping[str, Any] | None, timeout_s: float) -> bool:
+    if item.verdict != "dropped_late" or row is None or row["ended_at"] is None:
+        return False
+    # A failed request may have been a contact of which the client cannot know: each is looked at.
+    silences = [row["ended_at"] - (contact[2] if len(contact) > 2 else contact[0]) for contact in row["contacts"]]
+    return any(abs(silence - timeout_s) <= STAMP_TOLERANCE * timeout_s for silence in silences)
+
+
+def check(
+    seed: int, chats: int = CHATS, also: Callable[[Schedule, set[str]], None] | None = None
+) -> tuple[int, Counter[str], list[str]]:
+    """Run the schedule of a seed; its number of sessions, what was seen, and what is wrong.
+
+    also: a further check of the blames that occurred.
+    """
+    schedule = draw(seed)
+    run = schedule.run(chats)
+    if also is not None:
+        also(schedule, {record.blame for record in run.records})
+    seen: Counter[str] = Counter(record.verdict for record in run.records)
+    seen.update("blame " + record.blame for record in run.records if record.blame)
+    seen.update("goodbye confirmed" for record in run.records if record.goodbye_confirmed)
+    seen.update("habit " + name for name in schedule.habits)
+    wrong = [] if run.books.balanced() else [f"seed {seed}: the books do not balance: {run.books.to_dict()}"]
+    beyond, within = contradictions(schedule, run)
+    seen["within the stated tolerance"] += within
+    why = {record.chat_id: record.why for record in run.records}
+    wrong += [f"seed {seed} {schedule.habits}: {item.sentence} ({why[item.chat_id]})" for item in beyond]
+    return len(run.records), seen, wrong
+
+
+def main() -> None:
+    """Draw schedules until so many sessions are checked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=1_000_000)
+    parser.add_argument("--from", dest="first", type=int, default=int(time.time()))
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    sessions, schedules, seen, wrong = 0, 0, Counter[str](), []
+    with ProcessPoolExecutor(options.processes) as pool:
+        seed = options.first
+        while sessions < options.sessions:
+            for count, counts, errors in pool.map(check, range(seed, seed + 100), chunksize=5):
+                sessions, schedules = sessions + count, schedules + 1
+                seen.update(counts)
+                wrong += errors
+                for line in errors[:2]:
+                    print(line, flush=True)
+            seed += 100
+            print(f"{sessions} sessions, {len(wrong)} contradicted", flush=True)
+    print(f"{schedules} schedules from seed {options.first}, {sessions} sessions, {len(wrong)} contradicted")
+    print(", ".join(f"{name} {count}" for name, count in sorted(seen.items()) if not name.startswith("habit ")))
+    raise SystemExit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
