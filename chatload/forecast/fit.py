@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from math import sqrt
 from typing import Any
 
+from chatload.analysis.settings import not_replayed
 from chatload.errors import FileError, UsageError
 from chatload.forecast.crowds import Holder
 from chatload.forecast.weather import Incident, find_incidents, read_cells, stretches_of
@@ -136,8 +137,8 @@ def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings
         kind = str(settings["refresh_policy"])
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{reader.path}: its settings are not all there", "give a run of chatload's own") from None
-    if settings.get("long_poll") not in (None, "", "0", 0, "None"):
-        raise UsageError(f"{reader.path}: a run with long polling cannot be forecast yet", "give one without")
+    if what := not_replayed(settings):
+        raise UsageError(f"{reader.path}: a run with {what} cannot be forecast: it is not modelled", "give one without")
     policy = make_policy(kind, timeout_s, interval_s, interval_s / timeout_s, allow_late=True)
     dialect = load_dialect(str(settings.get("dialect") or "gms-v2"))
     customers = _script(settings, script)
@@ -152,11 +153,7 @@ def _script(settings: Mapping[str, Any], given: str | None) -> CustomerScript:
     except FileError as error:
         raise UsageError(f"the run's script cannot be read: {error}", "name it with --script FILE") from None
     length = settings.get("chat_length")
-    mean = script.chat_length.mean()
-    # The run knows the mean only: where --chat-length was given it is not the script's.
-    if isinstance(length, int | float) and abs(length - mean) > 1e-6 * mean:
-        script = script.with_chat_length(float(length))
-    return script
+    return script.with_chat_length(float(length)) if isinstance(length, int | float) else script
 
 
 # -- what can be read off --------------------------------------------------------------------------

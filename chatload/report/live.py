@@ -33,7 +33,8 @@ class Moment:
 
     timeout_s: its flex-disconnect-timeout (seconds), None before there was a run. elapsed_s: how long
     it has been going, or went. processes: those whose facts have come in. cut_off_confirmed: of the
-    sessions cut off, those whose goodbye was confirmed. run: the name of its folder. confidence: of bounds.
+    sessions cut off, those whose goodbye was confirmed. run: the name of its folder. confidence: of bounds. refused:
+    why the last start was refused, empty where it was not. notes: what happened to the run itself, the newest last.
     """
 
     phase: Phase
@@ -44,6 +45,8 @@ class Moment:
     cut_off_confirmed: int = 0
     run: str = ""
     confidence: float = CONFIDENCE
+    refused: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def figures(moment: Moment) -> dict[str, Any]:
@@ -53,6 +56,8 @@ def figures(moment: Moment) -> dict[str, Any]:
     return {
         "phase": moment.phase,
         "run": moment.run,
+        "refused": moment.refused,
+        "notes": list(moment.notes),
         "elapsed_s": round(moment.elapsed_s, 3),
         "flex_disconnect_timeout_s": moment.timeout_s,
         "sessions": {
@@ -99,6 +104,9 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flat(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{path}.{number}")
     else:
         yield path, "" if value is None else value
 
@@ -118,6 +126,11 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     timeout = figures["flex_disconnect_timeout_s"]
     where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
     yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
+    if figures["refused"]:
+        # In the second column, which a narrow screen shows too.
+        yield "run", f"start refused: {figures['refused']}", "", ""
+    for note in figures["notes"]:
+        yield "run", f"note: {note}", "", ""
     for name in _SHOWN:
         entry = figures["rates"][name]
         yield (

@@ -101,10 +101,11 @@ class Run:
 
     # -- before the run --------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
-        options = self.environment.parsed_options
-        plan = make_plan(options, host_with_login(self.environment))
+    def check(self, options: Any, host: str | None) -> None:
+        """Refuse a run with these options on this host that cannot be meant, before it begins; raises UsageError."""
+        plan = make_plan(options, host)
+        if self.steering is not None:
+            self.steering.check(options, plan)
         check_users(self.environment.user_classes, plan.workload)
         refuse_above(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(options.run_dir or default_run_dir(options))
@@ -162,7 +163,9 @@ class Run:
             with suppress(ChatloadError):
                 most = rules_of(self.environment.parsed_options).max_sessions
             if most is not None and user_count > most:
-                log.warning("chatload: %d users asked for, %d is the ceiling on sessions", user_count, most)
+                what = f"{user_count} users asked for, {most} is the ceiling on sessions"
+                log.warning("chatload: %s", what)
+                self.course.note(what)
                 user_count = most
             start(user_count, spawn_rate, *more, **named)
 
@@ -266,6 +269,7 @@ class Run:
         """Facts could not be written: the run goes on, and will not be called good."""
         self.error = error
         log.error("chatload: %s", error)
+        self.course.note(str(error))
 
     def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
         try:
@@ -305,6 +309,7 @@ class Run:
     def refused(self, error: ChatloadError) -> None:
         """It cannot begin. A headless one ends with that: it would idle for its whole time and then be called good."""
         self.plan = None
+        self.course.refused = str(error)
         log.error("chatload: %s", error)
         if self.is_worker:
             self.runner.send_message(UNFIT, str(error))
@@ -315,6 +320,7 @@ class Run:
 
     def _note(self, kind: str, what: str) -> None:
         """Write down what happened to the run itself."""
+        self.course.note(what)
         if self._recorder is not None:
             self._recorder.note(kind, what)
 

@@ -25,7 +25,7 @@ from chatload.swarm.driver import Driver
 from chatload.swarm.garbage import settle
 from chatload.swarm.live import attach
 from chatload.swarm.locust_html import LocustHtml
-from chatload.swarm.login import hide_login
+from chatload.swarm.login import hide_login, host_with_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.user_count import count_quickly
@@ -129,7 +129,7 @@ def _init(environment: Environment, **_: Any) -> None:
         return
     try:
         if parsed.headless or parsed.autostart:
-            run.check()
+            run.check(parsed, host_with_login(environment))
         attach(run)
     except ChatloadError as error:
         _fail(error)

@@ -54,7 +54,7 @@ def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
     settings = SessionSettings(
         make_policy("fraction", timeout_s),
         float(given["request_timeout"]),
-        script.with_chat_length(float(given["chat_length"])) if not given.get("script") else script,
+        script if given.get("chat_length") is None else script.with_chat_length(float(given["chat_length"])),
     )
     return model_sweep(
         swept(settings, tuple(given["sweep"])),

@@ -1,8 +1,6 @@
 """report.html as text: what is in it, in which order, and that nothing of a run's can inject into it."""
 
-import argparse
 import re
-import shlex
 import shutil
 import sqlite3
 from html.parser import HTMLParser
@@ -12,7 +10,8 @@ import pytest
 from chatload.analysis.gate import make_gate
 from chatload.report import words
 from chatload.report.drawings import DRAWN, choose
-from chatload.report.page import render, repeat_command, write_report
+from chatload.report.page import render, write_report
+from chatload.report.repeat import repeat_command
 from chatload.report.summary import summarize
 from chatload.session.books import Books
 from chatload.session.censored import CensoredHistogram
@@ -20,8 +19,6 @@ from chatload.session.timeline import Contact, Timeline
 from chatload.store.reader import RunReader
 from chatload.store.windows import Window
 from chatload.store.writer import RunWriter
-from chatload.swarm.option_list import declare
-from chatload.swarm.plan import make_plan
 from tests.virtual.million import make
 
 SECTIONS = ["thresholds", "verdicts", "outcomes", "drops", "refresh", "latency", "time", "generator", "settings"]
@@ -191,33 +188,3 @@ def test_the_command_repeats_the_run():
         "--flex-disconnect-timeout 15 --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
         "--allow-inconclusive"
     )
-
-
-def planned(argv):
-    parser = argparse.ArgumentParser()
-    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, **more))
-    options = parser.parse_args(argv)
-    return options, make_plan(options, "http://127.0.0.1:1")
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        ["--persona", "widget"],
-        ["--refresh-policy", "deadline"],
-        ["--refresh-policy", "fraction", "--refresh-fraction", "0.3"],
-        ["--refresh-interval", "4", "--chats", "7"],
-        ["--refresh-interval", "20", "--allow-late-refresh", "--request-timeout", "0.75"],
-    ],
-)
-def test_the_command_is_accepted_and_makes_the_same_plan(given):
-    options, plan = planned(["--flex-disconnect-timeout", "15", *given])
-    policy = plan.settings.policy
-    settings = {
-        "persona": options.persona, "flex_disconnect_timeout": policy.timeout_s, "chats": options.chats,
-        "refresh_policy": options.refresh_policy, "refresh_interval": policy.interval_s,
-        "request_timeout": plan.settings.request_timeout_s, "allow_late_refresh": options.allow_late_refresh,
-    }  # fmt: skip
-    command = shlex.split(repeat_command(settings).replace("\\\n", " "))
-    _, again = planned([word for word in command[3:] if word != "--headless"])
-    assert (again.settings, again.chats) == (plan.settings, plan.chats)
