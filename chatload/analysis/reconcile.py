@@ -29,7 +29,7 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.CUT_OFF: frozenset(),
 }
 #: How a chat may have ended just before or while our Disconnect was under way.
-_AT_GOODBYE = frozenset({"agent", "idle", "early", "unrecoverable"})
+_AT_GOODBYE = frozenset({"agent", "idle", "early", "restarted", "unrecoverable"})
 _BY_DEFAULT = frozenset({"dropped_late"})
 _SAYS = {
     "disconnected": "the client's Disconnect ended it",
@@ -144,9 +144,7 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
         if record.verdict == Verdict.GAVE_UP and record.chat_id in untold:
             ending = "abandoned"
         result.confusion[record.verdict, ending] += 1
-        result.contradictions += _contradictions(
-            record, ending, ended_at.get(record.chat_id), record.chat_id in seen
-        )
+        result.contradictions += _contradictions(record, ending, ended_at.get(record.chat_id), record.chat_id in seen)
         seen.add(record.chat_id)
     result.orphans = len(endings.keys() - seen)
     result.notes += _notes(result)
@@ -154,15 +152,13 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
 
 
 def _ended_before_goodbye(record: SessionRecord, ended_at: float | None) -> bool:
-    """Whether the ledger contradicts that a chat surely went on until our Disconnect left; without both instants, yes."""
+    """Whether a chat that surely went on until our Disconnect left had ended by then; yes, without both instants."""
     if not record.goodbye_confirmed:
         return False
     return ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at
 
 
-def _contradictions(
-    record: SessionRecord, ending: str, ended_at: float | None, again: bool
-) -> Iterator[Contradiction]:
+def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, again: bool) -> Iterator[Contradiction]:
     if again:
         sentence = f"chat {record.chat_id} is in the run more than once, and can have only one verdict"
         yield Contradiction(record.chat_id, record.verdict, ending, sentence)

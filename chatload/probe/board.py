@@ -10,6 +10,7 @@ from functools import cached_property
 from chatload.probe.bounds import Bounds, Sweep, bounds, longest_survived, sweep
 from chatload.probe.evidence import Silence, Span
 from chatload.probe.settings import PRECISION, ProbeSettings
+from chatload.session.observed_server import ServerClock
 
 _INF = float("inf")
 #: A contact whose interval is not wider than this (seconds), or than so many of the best, is narrow.
@@ -83,6 +84,7 @@ class Board:
         self.trials: dict[str, list[Trial]] = {}
         self.taken: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self.server_clock = ServerClock()
         self.refusal = ""
         self.chats = self.retried = 0
         self._best_s = _INF

@@ -59,7 +59,7 @@ class ProbeChat:
         self.refresh_at = float("inf")
         self._opening: Exchange | None = None
         self._witness, self._lot, self._draws = True, 0.0, 0
-        self._transcript = Transcript()
+        self._transcript = Transcript(board.server_clock)
         self._keys: dict[str, str] = {}
 
     @property
@@ -248,7 +248,9 @@ class ProbeChat:
             if value is not None:
                 self._keys[name] = value
         assert self._opening is not None
-        self._transcript.synchronise(self._transcript.read(exchange.reply), self._opening)
+        fresh = self._transcript.read(exchange.reply, exchange.received_at)
+        if self._transcript.joined_ms is None:
+            self._transcript.synchronise(fresh, self._opening)
 
     def _unclear(self, exchange: Exchange) -> None:
         assert self.watch is not None
@@ -264,7 +266,7 @@ class ProbeChat:
         if by in ("agent", "idle", "either"):
             self.board.counts["idle" if by == "idle" else "agent"] += 1
             return
-        left = self._transcript.left_at()
+        left = self._transcript.left_at(self.contact.earliest, exchange.received_at)
         self.drop = self.watch.ended(exchange, None if left is None else Span(*left))
         if self._witness:
             self.board.add(self.drop)

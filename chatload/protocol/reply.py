@@ -37,9 +37,10 @@ class Reply:
     """One answer: its outcome, whether the session has ended by it, and what the client keeps.
 
     Keys and position are None where the answer has none; file_id is that of a file just taken in.
-    detail: a constant string, fit for statistics. Message texts are not kept. told: chatEnded was in the answer,
-    not absent or null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as they
-    were sent; code, cause: the first of them that the dialect knows, and what it means. monitored: what the answer to an end says of that.
+    detail: a constant string, fit for statistics. Message texts are not kept. told: chatEnded was in the answer, not
+    absent or null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as they were
+    sent; code, cause: the first of them that the dialect knows, and what it means. monitored: what an answer that is
+    not 0/false says of that.
     """
 
     outcome: Outcome

@@ -70,7 +70,8 @@ class WireResult:
     before sent_at. http_status and body are set only where failure is None. detail: a constant
     string naming the cause of a failure (never a URL, an id or a key). resent: it was sent once more, the
     kept connection having been closed just as it left; sent_at stays that of the first time, for the
-    server may have seen it then. waited_s: before connecting, for a connection that other chats had.
+    server may have seen it then. waited_s: before connecting, for a connection that other chats had. connected_at: when
+    the connection was opened that carried it, -infinity where that is not known.
     """
 
     sent_at: float | None
@@ -82,3 +83,4 @@ class WireResult:
     detail: str = ""
     resent: bool = False
     waited_s: float = 0.0
+    connected_at: float = float("-inf")

@@ -39,7 +39,7 @@ class Bookkeeping:
         self.record = SessionRecord(started_at=started_at, group=settings.group)
         self._books = books
         self._customer = self._make_customer(settings.script, Draws(seed))
-        self._transcript = Transcript(settings.clock, settings.agent_end_removes_customer)
+        self._transcript = Transcript(settings.server.clock, settings.agent_end_removes_customer)
         self._trail: Trail | None = None
         self._clock = RefreshClock(started_at, started_at)
         self._refresh_due = started_at
@@ -130,6 +130,8 @@ class Bookkeeping:
             self._usual += 1
             self._recent.refreshed(due, sent, received)
             lateness = self._leaving(trail, due, exchange)
+            if received - trail.sent > self.settings.timeout_s:
+                self._outlive(trail, sent)
             self._books.refreshed(received - sent, lateness, trail.sure(exchange))
         self._ready = self._now = received
         if operation != "RequestChat":
@@ -158,11 +160,17 @@ class Bookkeeping:
         if exchange.reply.outcome is _FINE:
             since = self._contact_from(exchange, held_s) if held_s else None
             if exchange.reply.told:
+                self._outlive(trail, exchange.sent_at or exchange.received_at)
                 self._books.closed(trail.sure(exchange, since))
             else:
                 self._book_untold(trail, exchange, since)
         elif not exchange.reply.ended:
             trail.failed(exchange, held_s)
+
+    def _outlive(self, trail: Trail, sent: float) -> None:
+        """A request that left at `sent` was answered: the chat goes on. Note where no server should let it."""
+        if not trail.attempts and sent - trail.received > self.settings.timeout_s:
+            self.settings.server.outlived_timeout = True
 
     def _book_untold(self, trail: Trail, exchange: Exchange, since: float | None) -> None:
         """Book a success without chatEnded: after a silence that was too long, the chat may have been over by then."""
@@ -275,7 +283,8 @@ class Bookkeeping:
                 settings.timeout_s,
                 settings.keeps_ended_s,
                 self._books.rotations > 0,
-                exchange.reply.still_open,
+                exchange.reply.told and not exchange.reply.still_open,
+                settings.server,
                 self._cause,
                 self._code,
                 left,
@@ -291,6 +300,8 @@ class Bookkeeping:
         record.learned_by = exchange.reply.outcome.value
         own = trail.shares.generator + stalled_since(exchange)
         record.generator_s = own
+        if finding.verdict is Verdict.FAILED:
+            self.settings.server.lost_in_time = True
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
             before = trail.untold_gap if finding.upper_s <= timeout else None

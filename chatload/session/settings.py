@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chatload.session.observed_server import ObservedServer
 from chatload.session.policy import RefreshPolicy
 from chatload.session.script import CustomerScript
-from chatload.session.server_clock import ServerClock
 
 #: A customer whose chat was not accepted waits this long before trying anew (seconds).
 PAUSE_AFTER_REFUSAL_S = 1.0
@@ -18,8 +18,8 @@ class SessionSettings:
 
     request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
     long_poll_s, agent_end_removes_customer: the dialect's (see Dialect). persona: whose wire behaviour,
-    "strict" or "widget". group, arms: of a sweep (see `chatload.session.sweep`). clock: what the sessions of this
-    process learn of the server's clock, in common.
+    "strict" or "widget". group, arms: of a sweep (see `chatload.session.sweep`). server: what the sessions of this
+    process learn of the server in common.
     """
 
     policy: RefreshPolicy
@@ -31,7 +31,7 @@ class SessionSettings:
     agent_end_removes_customer: bool = False
     group: str = ""
     arms: tuple[SessionSettings, ...] = ()
-    clock: ServerClock = field(default_factory=ServerClock, compare=False, repr=False)
+    server: ObservedServer = field(default_factory=ObservedServer, compare=False, repr=False)
 
     @property
     def timeout_s(self) -> float:

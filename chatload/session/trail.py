@@ -64,8 +64,8 @@ class Trail:
     sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
     during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
     contacts so far. refreshed: there was a sure contact after the first. broken: since the last sure contact a
-    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been longer than the timeout the
-    server answered 0 without saying whether the chat had ended: the blame for that silence.
+    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been
+    longer than the timeout the server answered 0 without chatEnded: the blame for that silence.
     """
 
     sent: float
@@ -117,7 +117,7 @@ class Trail:
         if lateness < 0.0:
             lateness = 0.0
         shares.generator += lateness
-        if exchange.connect_s or exchange.connected_at > self.sent:
+        if exchange.connected_at > self.sent:
             self.broken = True
         if exchange.sent_at is not None and exchange.connect_s:
             # When it stood still is not told: as much of it as can be was while connecting, so not the network's.

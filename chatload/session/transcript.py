@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.session.effects import Exchange
-from chatload.session.server_clock import Interval, ServerClock
+from chatload.session.observed_server import Interval, ServerClock
 
 _MS = 0.001
 #: Two ParticipantLeft this near to each other may belong to one ending where the server is known to write both.

@@ -6,13 +6,13 @@ silence and the server's clock. Where two readings are possible, the weaker clai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chatload.protocol.causes import EndCause
 from chatload.protocol.status import Outcome
+from chatload.session.observed_server import Interval, ObservedServer
 from chatload.session.record import Verdict
-from chatload.session.server_clock import Interval
 from chatload.session.trail import Trail
 from chatload.session.transcript import Transcript
 
@@ -63,8 +63,8 @@ class EndEvidence:
     outcome: of the answer that told of the end, to a request that left at `sent` and was answered at `received`.
     cause, code: what its `errors` name as the cause, and the code. left: bounds of the instant at which the server
     wrote our own ParticipantLeft, None where nothing dates it. keeps_ended_s: see Dialect. keys_rotate: the server has
-    been seen to replace keys. still_open: a statusCode 2 came with chatEnded false. goodbye: our own
-    Disconnect, if one left before the end was learned.
+    been seen to replace keys. ended_told: that answer said chatEnded true. server: what other chats have seen of
+    it. goodbye: our own Disconnect, if one left before the end was learned.
     """
 
     trail: Trail
@@ -75,7 +75,8 @@ class EndEvidence:
     timeout_s: float
     keeps_ended_s: float
     keys_rotate: bool = False
-    still_open: bool = False
+    ended_told: bool = True
+    server: ObservedServer = field(default_factory=ObservedServer)
     cause: EndCause | None = None
     code: str = ""
     left: Interval | None = None
@@ -94,8 +95,8 @@ def judge(evidence: EndEvidence) -> Finding:
     proven silence makes a late drop only where nothing else can have ended the session unseen.
     """
     lower, upper = evidence.trail.bounds(evidence.silent_until, evidence.received)
-    verdict, why, confirmed = _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(
-        evidence, upper
+    verdict, why, confirmed = (
+        _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(evidence, upper)
     )
     return Finding(verdict, why, lower, upper, confirmed)
 
@@ -117,7 +118,9 @@ def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
         return Verdict.FAILED, why, False
     if EndCause.INACTIVITY not in (reason, evidence.cause):
         return None
-    code = f"error {evidence.code}" if evidence.cause is EndCause.INACTIVITY else f"quit reason {transcript.quit_reason}"
+    code = (
+        f"error {evidence.code}" if evidence.cause is EndCause.INACTIVITY else f"quit reason {transcript.quit_reason}"
+    )
     if upper > timeout_s or evidence.trail.untold_gap:
         return Verdict.DROPPED_LATE, f"the server removed us for inactivity ({code})", False
     why = f"the server removed us for inactivity ({code}) though every refresh was within {timeout_s:g} s"
@@ -176,10 +179,10 @@ def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
         return Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time", False
     if left is not None and left[1] < goodbye.sent:
         return Verdict.DROPPED_UNPROVEN, "the server's timestamp puts the end before our Disconnect", False
-    if left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
-        if any(attempt.sent < goodbye.sent for attempt in trail.lost()):
-            why = "an unanswered request before our Disconnect may have told of another end"
-            return Verdict.DROPPED_UNPROVEN, why, False
+    unanswered = any(attempt.sent < goodbye.sent for attempt in trail.lost())
+    if unanswered and left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
+        why = "an unanswered request before our Disconnect may have told of another end"
+        return Verdict.DROPPED_UNPROVEN, why, False
     confirmed = goodbye.alive or (left is not None and taken is not None and left[0] >= taken)
     return goodbye.verdict, goodbye.why, confirmed
 
@@ -198,14 +201,18 @@ def _explained(evidence: EndEvidence, upper: float) -> bool:
 def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
     """Why a session that is unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
     trail = evidence.trail
-    if evidence.still_open:
-        return "statusCode 2 came with chatEnded false: the chat may have gone on"
+    if not evidence.ended_told:
+        return "statusCode 2 came without chatEnded true: the chat may have gone on"
     if trail.attempts:
         return "a request failed since the last contact, and may have told of another end"
     if trail.broken:
         return "the connection was lost since the last contact: the server may have been restarted"
     if evidence.keys_rotate:
         return "the server replaces keys: it may have taken our key for a wrong one"
+    if evidence.server.outlived_timeout:
+        return "the server has let a chat go on after such a silence"
+    if evidence.server.lost_in_time:
+        return "the server has answered statusCode 2 to a chat that was refreshed in time"
     if upper > evidence.keeps_ended_s:
         return "silent for longer than the server keeps ended chats"
     return _doubt_of_opening(evidence)
@@ -231,7 +238,7 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
         return "the last answer took too long to tell where the deadline was"
     if evidence.goodbye is not None and left[1] >= evidence.goodbye.sent:
         return "the server may have let it live on, and our own Disconnect ended it"
-    if left[0] > latest + (0.0 if trail.attempts else tolerance):
+    if left[1] > latest + tolerance or (trail.attempts and left[0] > latest):
         return "the server's own timestamp puts the end after the deadline"
     if _hidden(trail, left, timeout_s):
         return "an unanswered request may have told of another end"

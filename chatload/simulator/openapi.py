@@ -10,6 +10,7 @@ from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import USER_DATA
+from chatload.simulator.reasons import QUIT_REASON
 
 Schema = dict[str, Any]
 
@@ -177,14 +178,16 @@ def _own_pages() -> dict[str, Any]:
 def _answer(names: ResponseNames) -> Schema:
     members: dict[Name, Schema] = {
         names.name("status_code"): {"type": "integer", "description": "0, 1 or 2; others only where a fault has it."},
-        names.name("chat_ended"): {"type": "boolean"},
-        names.name("messages"): {"type": "array", "items": {"$ref": "#/components/schemas/Event"}},
-        names.name("next_position"): {"type": "integer", "minimum": 1},
+        names.name("chat_ended"): {"type": ["boolean", "null"]},
+        names.name("messages"): {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
+        names.name("next_position"): {"type": ["integer", "null"], "minimum": 1},
         names.name("errors"): {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
         names.name("user_data"): {"type": "object", "additionalProperties": _TEXT},
-        **{names.name(key): _TEXT for key in ("chat_id", "user_id", "secure_key", "alias")},
+        names.name("chat_id"): _TEXT,
+        **{names.name(key): {"type": ["string", "null"]} for key in ("user_id", "secure_key", "alias")},
     }
-    return _object(members, [names.name(key) for key in ("status_code", "chat_ended", "messages")])
+    about = "Only the status code is in every answer. What is left out or null is as the client knows it."
+    return {"description": about, **_object(members, [names.name("status_code")])}
 
 
 def _event(names: ResponseNames) -> Schema:
@@ -202,8 +205,9 @@ def _event(names: ResponseNames) -> Schema:
         "user_data": {"type": "object", "additionalProperties": _TEXT},
     }
     called = {key: names.event.get(key, ours) for key, ours in EVENT_NAMES.items()}
-    required = [called[key] for key in ("nickname", "sender", "type", "utc_time")]
-    return _object({called[key]: schema for key, schema in schemas.items()}, required)
+    required = [called[key] for key in ("nickname", "sender", "type")]
+    reason: Schema = {"type": ["string", "integer"], "description": "Why the customer was removed."}
+    return _object({**{called[key]: schema for key, schema in schemas.items()}, QUIT_REASON: reason}, required)
 
 
 def _error(names: ResponseNames) -> Schema:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatload.protocol.names import put_in
 from chatload.simulator.config import SimulatorConfig
 
+#: Where an event has the code.
+QUIT_REASON = ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code")
 #: Detail of an early end: the session could not be restored on another node.
 RESTORATION = "restoration failed"
 _RESTORATION_CODE = 8
@@ -20,8 +23,9 @@ def attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, A
     code = _RESTORATION_CODE if detail == RESTORATION else _CODES[reason]
     if config.quit_reasons == "none" or (config.quit_reasons == "documented" and code not in _DELIVERED):
         return None
-    shown = code if config.quit_reason_number else str(code)
-    return {"eventAttributes": {"GCTI_SYSTEM": {"quit-reason-code": shown}}}
+    more: dict[str, Any] = {}
+    put_in(more, QUIT_REASON, code if config.quit_reason_number else str(code))
+    return more
 
 
 def removes(config: SimulatorConfig) -> bool:

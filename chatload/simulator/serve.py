@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -31,6 +32,8 @@ READ_TIMEOUT_S = 10.0
 #: How long answers may still take once it is told to stop (seconds).
 STOP_S = 1.0
 _BACKLOG = 4096
+#: How often, and how many seconds apart, the port is tried again after the listening socket was closed.
+_BIND_TRIES, _BIND_AGAIN_S = 100, 0.005
 
 
 def run(
@@ -88,14 +91,14 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
+        listener = _bind((host, port))
+        try:
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
     except (OSError, OverflowError) as error:
-        listener.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise UsageError(
             f"port {port} is in use" if in_use else f"cannot listen on {host}:{port} ({error})",
@@ -104,20 +107,76 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _bind(address: tuple[Any, ...]) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError):
+        listener.close()
+        raise
+    return listener
+
+
 async def _serve(shell: Shell, shared: Shared, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    sweeper = asyncio.create_task(_sweep_for_ever(shell, shared))
-    server = await loop.create_server(shared.connection, sock=listener, backlog=_BACKLOG, ssl=tls)
-    await told.wait()
-    server.close()
-    await shared.stop(STOP_S)
+    front = _Front(shared, listener, tls)
+    await front.open()
+    sweeper, stopped = asyncio.create_task(_sweep_for_ever(shell, shared, front)), asyncio.create_task(told.wait())
+    await asyncio.wait((sweeper, stopped), return_when=asyncio.FIRST_COMPLETED)
     sweeper.cancel()
+    front.stop_listening()
+    await shared.stop(STOP_S)
+    if sweeper.done() and not sweeper.cancelled():
+        sweeper.result()
 
 
-async def _sweep_for_ever(shell: Shell, shared: Shared) -> None:
+class _Front:
+    """The listening socket, which is closed while a restart (a fault) has the service down."""
+
+    def __init__(self, shared: Shared, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self._shared, self._listener, self._tls = shared, listener, tls
+        self._address = listener.getsockname()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Take connections."""
+        loop, shared = asyncio.get_running_loop(), self._shared
+        self._server = await loop.create_server(shared.connection, sock=self._listener, backlog=_BACKLOG, ssl=self._tls)
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def follow(self, down: bool) -> None:
+        """Be closed, without a connection left, while the service is down, and open else."""
+        if not down:
+            if self._server is None:
+                await self.open()
+        elif self._server is not None:
+            self.stop_listening()
+            for connection in list(self._shared.connections):
+                connection.abort()
+            # Bound but not listening, it refuses connections, and nobody else gets the port meanwhile.
+            self._listener = await self._bound()
+
+    async def _bound(self) -> socket.socket:
+        for _ in range(_BIND_TRIES):
+            # The closed socket is let go of in a later turn of the loop.
+            await asyncio.sleep(_BIND_AGAIN_S)
+            with contextlib.suppress(OSError):
+                return _bind(self._address)
+        return _bind(self._address)
+
+
+async def _sweep_for_ever(shell: Shell, shared: Shared, front: _Front) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         shell.sweep()
         shared.tick(time.monotonic())
+        await front.follow(shell.is_down())

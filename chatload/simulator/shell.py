@@ -108,6 +108,10 @@ class Shell:
         """Book expiries of chats nobody asks for."""
         self.service.sweep(_now())
 
+    def is_down(self) -> bool:
+        """Whether a restart has the service refuse connections now."""
+        return self.service.is_down(_now())
+
     def _is_ours(self, service: str | None) -> bool:
         return service == self._name or service is None or self._name is None
 
@@ -161,6 +165,8 @@ class Shell:
             exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
         elif answer.drop:
             exchange.drop()
+        elif answer.lost:
+            exchange.later(_say_nothing(exchange))
         else:
             exchange.reply(
                 answer.http_status, _file_headers(answer) if answer.content_type else _HTML, answer.raw or b""
@@ -193,6 +199,11 @@ class Shell:
                 part, size = [], 0
         if part:
             yield b"".join(part)
+
+
+async def _say_nothing(exchange: Exchange) -> None:
+    """Keep the connection open, and the request unanswered, until its client gives up."""
+    await exchange.hangs_up()
 
 
 def _refuse(exchange: Exchange, status: int, text: str, more: bytes = b"") -> None:

@@ -40,16 +40,17 @@ class NothingSentError(Exception):
 class Connection(Parking):
     """A connection, open: the greenlet that waits for something to read parks here. Not for two at once.
 
-    busy: a call is under way, and what comes in is its answer.
+    busy: a call is under way, and what comes in is its answer. opened_at: when it was opened, on the caller's clock.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_good", "_sock", "_tls", "_watched", "_watcher", "busy")
+    __slots__ = ("_alarm", "_alarm_at", "_good", "_sock", "_tls", "_watched", "_watcher", "busy", "opened_at")
 
     def __init__(self, sock: Any, tls: _Tls | None) -> None:
         """sock: connected, non-blocking, and not of gevent's."""
         super().__init__()
         self._sock, self._tls = sock, tls
         self._good = self._watched = self.busy = True
+        self.opened_at = inf
         self._alarm: Any = None
         self._alarm_at = inf
         self._watcher: Any = self._hub.loop.io(sock.fileno(), _READ)

@@ -96,6 +96,7 @@ class Driver:
             result.http_status in GATEWAY_STATUSES,
             self._leave.is_set(),
             result.resent,
+            result.connected_at,
         )
 
     def _read(self, send: Send, result: WireResult) -> Reply:

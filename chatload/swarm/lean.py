@@ -101,7 +101,8 @@ class LeanTransport:
             if connection is None or not kept:
                 self.close()
                 connection = self._connection = connect(self._endpoint, deadline - begun)
-                connect_s = clock() - begun
+                connection.opened_at = clock()
+                connect_s = connection.opened_at - begun
             connection.busy = True
             sent_at = clock()
             connection.send(self._message, deadline)
@@ -111,7 +112,9 @@ class LeanTransport:
                 self._keep_cookies(head.set_cookies)
             if not head.lasting:
                 self.close()
-            return WireResult(sent_at, received_at, connect_s, head.status, body)
+            result = WireResult(sent_at, received_at, connect_s, head.status, body)
+            result.connected_at = connection.opened_at
+            return result
         except NothingSentError as error:
             return self._fail(error.__cause__, None, connect_s, kept)
         except (OSError, CallFailed) as error:

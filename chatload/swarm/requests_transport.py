@@ -240,7 +240,10 @@ class RequestsTransport:
             status, body = self._exchange(request, max(timeout_s, 0.001))
             received_at = self._clock()
             sent_at = marks.sent_at if marks.sent_at is not None else begun
-            return WireResult(sent_at, received_at, _connect_s(marks, begun), status, body), False
+            result = WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+            if marks.opened:
+                result.connected_at = sent_at
+            return result, False
         except gevent.Timeout as other:
             self.close()
             if other is not limit:

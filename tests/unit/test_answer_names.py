@@ -85,7 +85,7 @@ def test_a_client_reads_the_same_out_of_both(names, payload):
     [
         {},
         {"transcript": []},
-        {"transcript": 1, "statusCode": 0},
+        {"transcript": 1, "statusCode": 0, "chatEnded": "false"},
         {"statusCode": {"a": 1}, "chatEnded": False},
         [],
         None,

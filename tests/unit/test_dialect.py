@@ -169,7 +169,9 @@ def test_a_dialect_may_lack_what_is_not_core():
             '[response.senders]\nClient = "A"\nAgent = "A"\n[server]',
             "d.toml: response.senders: expected a different word",
         ),
-        ("[server]", '[response.event]\nwho = "A"\n[server]', "d.toml: response.event.who: unknown key"),
+        ("[response.event]", '[response.event]\nwho = "A"', "d.toml: response.event.who: unknown key"),
+        ('8209 = "inactivity"', '8209 = "silence"', "d.toml: response.error_codes.8209: expected one of logout"),
+        ('7 = "idle"', "7 = 1", "d.toml: response.quit_reasons.7: expected text"),
         (
             "[request.headers]",
             '[request.headers]\n"a b" = "c"',

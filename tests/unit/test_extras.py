@@ -13,7 +13,7 @@ from chatload.session.settings import SessionSettings
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.model import ChatService
 from chatload.virtual.driver import VirtualSwarm
-from tests.virtual.test_truth import check_run
+from tests.virtual.truth import check_run
 
 EVERYTHING = """
 chat_length = 20.0

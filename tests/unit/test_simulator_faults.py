@@ -76,7 +76,8 @@ def test_what_each_kind_answers_and_whether_it_is_a_contact(kind):
 
 
 @pytest.mark.parametrize("kind", ["status_1", "status_1_violation", "http_500", "http_503", "malformed", "html",
-                                  "unknown_status", "drop_connection"])  # fmt: skip
+                                  "unknown_status", "drop_connection", "status_2_open",
+                                  "lost"])  # fmt: skip
 @pytest.mark.parametrize("reaches", [False, True])
 def test_reaches_decides_whether_it_is_a_contact_and_the_answer_is_the_same(kind, reaches):
     chat = Chat(Fault(kind, reaches=reaches))
@@ -211,6 +212,10 @@ MISTAKES = [
     ('[[fault]]\nkind = "slow"\nreaches = false', "fault[1].reaches", "slow"),
     ('[[fault]]\nkind = "early_end"\nreaches = false', "fault[1].reaches", "early_end"),
     ('[[fault]]\nkind = "outage"\nreaches = true', "fault[1].reaches", "outage"),
+    ('[[fault]]\nkind = "restart"\nreaches = true', "fault[1].reaches", "restart"),
+    ('[[fault]]\nkind = "restart"\nchance = 0.5', "fault[1].kind", "no chance"),
+    ('[[fault]]\nkind = "restart"\noperations = ["GetMessages"]', "fault[1].kind", "no operations"),
+    ('[[fault]]\nkind = "duplicate"\nreaches = false', "fault[1].reaches", "duplicate"),
 ]
 
 

@@ -30,6 +30,47 @@ def test_table(status_code, chat_ended, inherited, outcome, ended):
     assert classify(status_code, chat_ended, inherited) == (outcome, ended)
 
 
+@pytest.mark.parametrize(("inherited", "outcome"), [(False, "0/false"), (True, "0/true")])
+@pytest.mark.parametrize(
+    "body", [b'{"statusCode":0}', b'{"statusCode":0,"chatEnded":null,"messages":null,"alias":null}']
+)
+def test_an_absent_or_null_chat_ended_is_as_it_was(body, inherited, outcome):
+    reply = parse_body(NAMES, body, inherited)
+    assert (reply.outcome, reply.ended, reply.told, reply.alias) == (outcome, inherited, False, None)
+
+
+@pytest.mark.parametrize(
+    ("chat_ended", "still_open", "told"), [(False, True, True), (True, False, True), (None, False, False)]
+)
+def test_a_status_2_says_whether_the_chat_may_be_open(chat_ended, still_open, told):
+    reply = parse_body(NAMES, orjson.dumps({"statusCode": 2, "chatEnded": chat_ended}))
+    assert (reply.outcome, reply.ended, reply.still_open, reply.told) == ("2", True, still_open, told)
+
+
+@pytest.mark.parametrize(
+    ("errors", "codes", "code", "cause"),
+    [
+        ([{"code": 8209, "advice": "x"}], ("8209",), "8209", "inactivity"),
+        ([{"code": "8210"}], ("8210",), "8210", "bad_key"),
+        ([{"code": 202}, {"code": 8201}], ("202", "8201"), "8201", "unknown_session"),
+        ([{"code": 7}, 1, {}, {"code": None}], ("7",), "", None),
+        (None, (), "", None),
+        ({"code": 8209}, (), "", None),
+    ],
+)
+@pytest.mark.parametrize("status", [{"statusCode": 2, "chatEnded": True}, {"statusCode": 0, "chatEnded": True}])
+def test_error_codes_name_the_cause_of_an_end(status, errors, codes, code, cause):
+    reply = parse_body(NAMES, orjson.dumps({**status, "errors": errors, "monitored": True}))
+    assert (reply.errors, reply.code, reply.cause, reply.monitored) == (codes, code, cause, True)
+
+
+@pytest.mark.parametrize(("shown", "code", "cause"), [("4", "4", "participant"), (7, "7", "idle"), ("99", "99", None)])
+def test_the_quit_reason_of_a_participant_who_left(shown, code, cause):
+    event = {"index": 1, "type": "ParticipantLeft", "eventAttributes": {"GCTI_SYSTEM": {"quit-reason-code": shown}}}
+    reply = parse_body(NAMES, orjson.dumps({"statusCode": 0, "chatEnded": True, "messages": [event]}))
+    assert (reply.events[0].quit_reason, reply.events[0].cause) == (code, cause)
+
+
 @pytest.mark.parametrize(
     ("status_code", "chat_ended", "outcome"),
     [
@@ -38,7 +79,6 @@ def test_table(status_code, chat_ended, inherited, outcome, ended):
         (False, False, "malformed"),
         (None, False, "malformed"),
         ([0], False, "malformed"),
-        (0, None, "malformed"),
         (0, "false", "malformed"),
         (0, 0, "malformed"),
         (3, False, "unknown_status"),
@@ -98,7 +138,7 @@ def test_events_and_keys_are_read_and_texts_are_not_kept():
     )
     assert (reply.chat_id, reply.user_id, reply.secure_key, reply.alias) == ("c", "u", "k", "117")
     assert reply.next_position == 3
-    assert reply.events == ((2, "Message", "Agent", "Ann", 5, ""),)
+    assert reply.events == ((2, "Message", "Agent", "Ann", 5, "", "", None),)
     assert "secret" not in repr(reply)
     assert "'k'" not in repr(reply)
 

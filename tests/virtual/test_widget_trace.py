@@ -18,7 +18,7 @@ from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
-from tests.virtual.test_truth import check_run
+from tests.virtual.truth import check_run
 
 FINE, ENDED, NOT_NOW, LOST = Outcome.FINE, Outcome.ENDED, Outcome.UNSUCCESSFUL, Outcome.UNRECOVERABLE
 QUIET = CustomerScript(chat_length=Distribution("fixed", 20.0), messages=Distribution("fixed", 0))

@@ -45,6 +45,15 @@ def _near_deadline(item: Contradiction, row: Mapping[str, Any] | None, timeout_s
     return any(abs(silence - timeout_s) <= STAMP_TOLERANCE * timeout_s for silence in silences)
 
 
+def check_run(run: VirtualRun) -> None:
+    """Its books balance, and the ledger contradicts nothing."""
+    assert run.books.balanced(), run.books.to_dict()
+    assert run.books.started == len(run.records)
+    rows = [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger]
+    found = reconcile(run.records, rows).contradictions
+    assert not found, found[:3]
+
+
 def check(
     seed: int, chats: int = CHATS, also: Callable[[Schedule, set[str]], None] | None = None
 ) -> tuple[int, Counter[str], list[str]]:

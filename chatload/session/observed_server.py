@@ -1,4 +1,4 @@
-"""What this process has learned of the server's clock, from events whose instant its own requests bound.
+"""What this process has learned of the server: of its clock, and of what a statusCode 2 of it proves.
 
 A timestamp is an interval: the clock's resolution wide, and known in our time only as well as the offset between the
 clocks is known. A clock that contradicts itself (it was set, or several nodes stamp the events) is no witness.
@@ -6,6 +6,7 @@ clocks is known. A clock that contradicts itself (it was set, or several nodes s
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from math import gcd
 
 _MS = 0.001
@@ -66,7 +67,7 @@ class ServerClock:
         return steady and since > self._moved_at
 
     def resolution_s(self, *utc_ms: int) -> float:
-        """The clock's resolution as far as all timestamps seen, and these, show it (seconds): never finer than it is."""
+        """The clock's resolution (seconds) as all timestamps seen, and these, show it: never finer than it is."""
         return max(1, gcd(self._resolution_ms, *utc_ms)) * _MS
 
     def offset(self, utc_ms: int, sent: float, received: float, *others_ms: int) -> Interval:
@@ -76,3 +77,17 @@ class ServerClock:
         """
         stamp = utc_ms * _MS
         return stamp - received, stamp + self.resolution_s(utc_ms, *others_ms) - sent
+
+
+@dataclass(slots=True)
+class ObservedServer:
+    """What the chats of this process have seen of the server in common.
+
+    clock: the clock that stamps events. outlived_timeout: a chat went on after a silence that was surely longer than
+    the timeout. lost_in_time: a chat whose every refresh was in time was answered statusCode 2. After either, a
+    statusCode 2 after a silence does not show that the silence was the cause.
+    """
+
+    clock: ServerClock = field(default_factory=ServerClock)
+    outlived_timeout: bool = False
+    lost_in_time: bool = False
