@@ -248,8 +248,9 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
     URL_OR_FILE is a simulator's address (http://127.0.0.1:8080), a URL or file of NDJSON, or a .csv
     file exported from a real server. Its columns are chat_id, started_at, ended_at, end_reason
     (disconnected, agent, idle, expired, unrecoverable, early, restarted; empty while alive), late_contact_at
-    and max_gap_s; only chat_id and end_reason are needed. Exits 3 where anything contradicts,
-    4 where no session of the run has a chat id.
+    and max_gap_s; only chat_id and end_reason are needed. A URL is read for 10 minutes at most, and refused
+    where it ends early. Exits 3 where anything contradicts, 2 where the ledger cannot be read whole, 4 where no
+    session of the run has a chat id.
 
     \b
     Example: chatload reconcile reports/mine --ledger export.csv \\
