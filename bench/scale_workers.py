@@ -26,6 +26,7 @@ import zmq
 from locust import __version__ as locust_version
 
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import _GAMMA_LOG, Histogram, _middle
 from chatload.session.record import SessionRecord
 from chatload.session.timeline import Contact, Timeline, Worst
@@ -185,14 +186,14 @@ class FakeWorker:
         failed = int(self.draw.binomial(n, 0.001))
         outcomes["0/false"] += n - failed
         outcomes["1/false"] += failed
-        grow(self.books.latency.setdefault(operation, Histogram()), LATENCY, n, self.draw)
+        grow(self.books.latency.setdefault(operation, CensoredHistogram()).observed, LATENCY, n, self.draw)
         self._stats[operation] += n
 
     def _requests(self, elapsed: float) -> None:
         refreshes = round(self.sessions * elapsed / REFRESH_S)
         self._count("GetMessages", refreshes)
         grow(self.books.lateness, LATENESS, refreshes, self.draw)
-        grow(self.books.gap, GAP, refreshes, self.draw)
+        grow(self.books.gap.observed, GAP, refreshes, self.draw)
         for operation in ("StartTyping", "SendMessage", "StopTyping"):
             self._count(operation, round(self.sessions * elapsed * MESSAGES_PER_S))
 

@@ -95,8 +95,8 @@ def main() -> None:
       chatload plan --chats-per-hour N --run RUN     how many servers that needs
       chatload forecast RUN --sessions 100000        what other loads would bring
 
-    Exit codes: 0 passed, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its books do
-    not balance or the ledger contradicts it, 4 inconclusive.
+    Exit codes: 0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its
+    books do not balance or the ledger contradicts it, 4 inconclusive or nothing tested.
     """
 
 
@@ -106,18 +106,28 @@ def main() -> None:
     "--threshold", "thresholds", multiple=True, metavar="EXPR",
     help="Judge by this in place of the run's own thresholds. Repeatable; see chatload thresholds.",
 )  # fmt: skip
+@click.option(
+    "--gate", "named", type=click.Choice(["standard"]),
+    help="Judge by the thresholds that any chat service should meet (docs/ci.md); --threshold goes before one of them.",
+)  # fmt: skip
 @click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the run's, or 95.")
-@click.option("--allow-inconclusive", is_flag=True, help="An undecided threshold does not fail the run.")
-def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, allow_inconclusive: bool) -> int:
+@click.option(
+    "--allow-inconclusive", is_flag=True,
+    help="An undecided threshold does not fail the run. A run that tested nothing does not pass by it.",
+)  # fmt: skip
+def report(
+    run: Path, thresholds: tuple[str, ...], named: str | None, confidence: float | None, allow_inconclusive: bool
+) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
     RUN is a run's folder (or its run.sqlite), also of a run that was killed. Exits 0 where all
-    thresholds passed, 1 where one failed, 4 where one is inconclusive, 3 where the run is invalid or
-    its books do not balance.
+    thresholds passed or there is none (not judged), 1 where one failed, 4 where one is inconclusive or
+    nothing was tested, 3 where the run is invalid or its books do not balance.
 
     \b
     Examples: chatload report reports/mine
-              chatload report reports/mine --threshold 'dropped_late.rate < 0.1%'
+              chatload report reports/mine --gate standard
+              chatload report reports/mine --threshold 'dropped.rate < 0.1%'
     """
     from chatload.analysis.gate import regate
     from chatload.report.console import render
@@ -127,7 +137,7 @@ def report(run: Path, thresholds: tuple[str, ...], confidence: float | None, all
     from chatload.store.reader import RunReader
 
     with RunReader.open(run) as reader:
-        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive)
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "")
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:
@@ -238,7 +248,9 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
     URL_OR_FILE is a simulator's address (http://127.0.0.1:8080), a URL or file of NDJSON, or a .csv
     file exported from a real server. Its columns are chat_id, started_at, ended_at, end_reason
     (disconnected, agent, idle, expired, unrecoverable, early, restarted; empty while alive), late_contact_at
-    and max_gap_s; only chat_id and end_reason are needed. Exits 3 where anything contradicts.
+    and max_gap_s; only chat_id and end_reason are needed. A URL is read for 10 minutes at most, and refused
+    where it ends early. Exits 3 where anything contradicts, 2 where the ledger cannot be read whole, 4 where no
+    session of the run has a chat id.
 
     \b
     Example: chatload reconcile reports/mine --ledger export.csv \\
@@ -257,7 +269,9 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
         render_reconciliation(result, sys.stdout, _width())
-    return exit_codes.PASSED if result.agrees else exit_codes.INVALID
+    if not result.agrees:
+        return exit_codes.INVALID
+    return exit_codes.PASSED if result.compared else exit_codes.INCONCLUSIVE
 
 
 def _width() -> int:

@@ -13,11 +13,11 @@ import click
 
 from chatload import exit_codes
 from chatload.analysis.compare import WORSE, Comparison, Tolerance, compare_runs
-from chatload.analysis.run_figures import RunFigures, measure
+from chatload.analysis.run_figures import RunFigures, bounds, measure
 from chatload.analysis.settings import settings_differences
 from chatload.errors import ChatloadError, UsageError
 from chatload.report.comparison import render_comparison, write_markdown
-from chatload.report.summary import summarize
+from chatload.report.summary import refuse_untested, summarize
 from chatload.share import Share
 from chatload.store.reader import RunReader
 
@@ -55,7 +55,9 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
     help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
 @click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")
-@click.option("--allow-invalid", is_flag=True, help="Also with runs that are invalid or do not balance.")
+@click.option(
+    "--allow-invalid", is_flag=True, help="Also with runs that are invalid, do not balance or tested nothing."
+)
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the figures of every run.")
@@ -81,14 +83,14 @@ def compare(
     Make the runs alternately (base, new, base, new), or a change of the day is taken for theirs.
 
     Exit codes: 0 nothing is worse, 1 something is, 2 wrong usage, also runs whose settings made
-    different load, 3 a run is invalid or its books do not balance.
+    different load, 3 a run is invalid or its books do not balance, 4 a run tested nothing.
 
     \b
     Examples:
       chatload compare reports/v1-* -- reports/v2-*
       chatload compare v1-* -- v2-* --tolerance 10% --markdown compare.md
     """
-    base, new = ([_read(name) for name in side] for side in runs)
+    base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
     _refuse_unsound([*base, *new], allow_invalid)
     _refuse_different(base, new, allow_different)
     comparison = compare_runs(base, new, Tolerance(tolerance, rate_tolerance))
@@ -96,9 +98,11 @@ def compare(
     return exit_codes.THRESHOLD_FAILED if comparison.word == WORSE else exit_codes.PASSED
 
 
-def _read(name: str) -> RunFigures:
+def _read(name: str, allow_invalid: bool) -> RunFigures:
     with RunReader.open(name) as reader:
         summary = summarize(reader)
+        if not allow_invalid and not summary["invalid_reasons"] and summary["books"]["balanced"]:
+            refuse_untested(summary, name, "leave it out, or say --allow-invalid")
         books = reader.books()
         timeout = reader.settings.get("flex_disconnect_timeout")
         versions = reader.facts.get("versions") or {}
@@ -106,7 +110,8 @@ def _read(name: str) -> RunFigures:
     timeout_s = float(timeout) if isinstance(timeout, int | float) else None
     return RunFigures(
         run=name,
-        figures=measure(books, timeout_s),
+        figures=measure(books, timeout_s, summary["sessions"]["cut_off_confirmed"]),
+        bounds=bounds(books),
         timeout_s=timeout_s,
         settings={**{f"{what}_version": version for what, version in versions.items()}, **summary["settings"]},
         started_at=summary["started_at"],

@@ -18,17 +18,21 @@ def drift(run: Path, as_json: bool) -> None:
     RUN may still be going on. Slopes come with their 95 % interval; a drift is claimed only where it is sure
     among all metrics and all looks together (a run without one is accused with a chance of 5 % at most), and
     where it matters. Jumps (a restart, a failover) are named apart. Needs 10 minutes of steady load.
+    Exits 4 where the run is over and no session of it was accepted.
 
     \b
     Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &
              chatload drift reports/soak
     """
     from chatload.report.console import render_drift
-    from chatload.report.summary import drift_of
+    from chatload.report.summary import refuse_untested, summarize
     from chatload.store.reader import RunReader
 
     with RunReader.open(run) as reader:
-        found = drift_of(reader).to_dict()
+        summary = summarize(reader)
+        if reader.ended_at is not None:
+            refuse_untested(summary, str(run))
+    found = summary["drift"]
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
     else:

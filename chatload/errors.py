@@ -1,8 +1,9 @@
 """The one error hierarchy.
 
 ChatloadError
-└── UsageError      the user asked for something that cannot be done: one line, exit code 2
-    └── FileError   a file of the user's is unreadable or says something unexpected
+├── NothingTestedError   a run in which too little was tested for what is asked of it: exit code 4
+└── UsageError           the user asked for something that cannot be done: one line, exit code 2
+    └── FileError        a file of the user's is unreadable or says something unexpected
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ class ChatloadError(Exception):
     def __str__(self) -> str:
         parts = [self.message, self.hint] if self.hint else [self.message]
         return "; ".join(printable(part, MOST_TEXT) for part in parts)
+
+
+class NothingTestedError(ChatloadError):
+    """Nothing was tested in a run, or so little that what is asked of it has no answer."""
+
+    exit_code = exit_codes.INCONCLUSIVE
 
 
 class UsageError(ChatloadError):

@@ -21,7 +21,7 @@ from chatload.forecast.fit import Fitted, fit
 from chatload.forecast.predict import Goodness, Question, predict, reproduce
 from chatload.report import forecast_text as text
 from chatload.report.forecast_console import render_forecast, write_markdown
-from chatload.report.summary import summarize
+from chatload.report.summary import refuse_untested, summarize
 from chatload.report.words import duration
 from chatload.session.policy import RefreshPolicy, make_policy
 from chatload.store.reader import RunReader
@@ -101,8 +101,8 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
     Round trips are taken to stay as they were measured, unless --latency-growth says otherwise: a run shows
     nothing of loads above its own. docs/forecast.md says what is fitted, assumed, and not known.
 
-    Exit codes: 0, 4 the fit does not reproduce the run, so nothing is forecast, 2 wrong usage, 3 the run is
-    invalid or its books do not balance.
+    Exit codes: 0, 4 the fit does not reproduce the run or nothing was tested in it, so nothing is forecast,
+    2 wrong usage, 3 the run is invalid or its books do not balance.
 
     \b
     Examples:
@@ -133,6 +133,7 @@ def _sound(reader: RunReader, run: Path) -> None:
     if problems:
         message = f"{run}: the run is invalid or does not balance: {problems[0]}"
         raise ChatloadError(message, "a forecast cannot stand on it; give another run")
+    refuse_untested(summary, str(run), "a forecast cannot stand on it; give another run")
 
 
 def _report(

@@ -20,11 +20,11 @@ from chatload.analysis.plan_drops import Drops
 from chatload.analysis.plan_inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, Distribution
 from chatload.analysis.plan_run import Measured, capacity_of, measure_run
 from chatload.analysis.plan_sensitivity import influences
-from chatload.errors import ChatloadError, FileError, UsageError
+from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError
 from chatload.protocol.toml_file import read_toml
 from chatload.report.plan_console import render_plan, write_markdown
 from chatload.report.plan_text import PlanReport
-from chatload.report.summary import summarize
+from chatload.report.summary import refuse_untested, summarize
 from chatload.share import Share
 from chatload.store.reader import RunReader
 
@@ -37,6 +37,9 @@ _EXIT = {
     plan_drops.NOT_MEASURED: exit_codes.INCONCLUSIVE,
 }
 
+
+#: So large a part of a run's sessions must have been accepted for a plan to stand on it.
+_LEAST_SERVED = 0.5
 
 _SHARE = Share()
 _RUN = "the run"
@@ -91,8 +94,9 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     planned for at a percentile. What a server carries is typed in, taken from a run (held there, which
     need not be the limit) or the vendor's. Times are seconds, shares 15% or 0.15.
 
-    Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to tell, or none
-    measured, 2 wrong usage, 3 the run is invalid or its books do not balance.
+    Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to tell, none
+    measured, or most of the run's sessions never accepted, 2 wrong usage, 3 the run is invalid or its
+    books do not balance.
 
     \b
     Examples:
@@ -195,7 +199,19 @@ def _measure(name: str, servers: int) -> Measured:
         if problems:
             message = f"{name}: the run is invalid or does not balance: {problems[0]}"
             raise ChatloadError(message, "a plan cannot stand on it; give another run or --sessions-per-server N")
+        _refuse_unserved(summary, name)
         return measure_run(reader, name, servers)
+
+
+def _refuse_unserved(summary: Mapping[str, Any], name: str) -> None:
+    """Refuse a run most of whose sessions were never accepted: its servers carried what was left, not the load."""
+    hint = "a plan cannot stand on it; give another run or --sessions-per-server N"
+    refuse_untested(summary, name, hint)
+    accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
+    if accepted < _LEAST_SERVED * started:
+        why = summary["sessions"]["not_accepted"][0]["why"]
+        message = f"{name}: only {accepted} of {started} sessions were accepted; most often: {why}"
+        raise NothingTestedError(message, hint)
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -273,7 +273,7 @@ class Step:
             return
         made = look.books.since(window.books)
         latency = made.latency.get("GetMessages")
-        self._medians.append(None if latency is None else latency.quantile(0.5))
+        self._medians.append(None if latency is None else latency.figure(0.5))
         self._record.rates.append(_successes(made) / (look.at - window.at))
         self._window = look
 
@@ -289,10 +289,10 @@ class Step:
         whole = look.books.since(self._begun.books)
         latency = made.latency.get("GetMessages")
         record.figures = {
-            "latency_p50_s": None if latency is None else latency.quantile(0.5),
-            "latency_p95_s": None if latency is None else latency.quantile(0.95),
+            "latency_p50_s": None if latency is None else latency.figure(0.5),
+            "latency_p95_s": None if latency is None else latency.figure(0.95),
             "refused": whole.verdicts[Verdict.REFUSED],
-            "dropped": sum(whole.verdicts[v] for v in _DROPPED),
+            "dropped": whole.fates.dropped.most,
             "lateness_p99_s": made.lateness.quantile(0.99),
             "cpu": _busiest(since, look),
             "stalled_s": made.stalled_s,
@@ -301,7 +301,6 @@ class Step:
 
 
 _MOST: Mapping[Op, Op] = {"<": "<", "<=": "<=", "==": "<="}
-_DROPPED = (Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVEN)
 
 
 def is_fact(threshold: Threshold) -> bool:

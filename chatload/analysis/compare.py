@@ -71,7 +71,8 @@ class Row:
     base, new: a figure a run, None where that run had no samples. base_mean, new_mean: over runs,
     geometric of durations and counts. change: new over base minus 1, or for rates and margins new
     minus base. interval: of `change`, with CONFIDENCE for this metric alone. p: Mann-Whitney, exact, two-sided, of this
-    metric alone. p_family: with all judged metrics and the tolerance taken into account.
+    metric alone. p_family: with all judged metrics and the tolerance taken into account. base_is_bound, new_is_bound:
+    a figure of that side is only a bound (see `RunFigures.bounds`).
     """
 
     metric: Metric
@@ -84,6 +85,8 @@ class Row:
     p: float | None = None
     p_family: float | None = None
     word: str | None = None
+    base_is_bound: bool = False
+    new_is_bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,15 +193,18 @@ def _distinct(
 
 def _row(metric: Metric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> Row:
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
-    row = Row(metric, seen, shown)
+    bound = [any(metric in run.bounds for run in side) for side in (base, new)]
+    row = Row(metric, seen, shown, base_is_bound=bound[0], new_is_bound=bound[1])
     before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
+    if len(before):
+        row = replace(row, base_mean=float(_unscaled(metric, before.mean())))
+    if len(after):
+        row = replace(row, new_mean=float(_unscaled(metric, after.mean())))
     if not len(before) or not len(after):
         return row
     whole = len(before) == len(seen) and len(after) == len(shown)
     return replace(
         row,
-        base_mean=float(_unscaled(metric, before.mean())),
-        new_mean=float(_unscaled(metric, after.mean())),
         change=float(_change(metric, after.mean() - before.mean())),
         interval=_interval(metric, before, after) if enough and whole else None,
     )
@@ -262,6 +268,8 @@ def _judged(row: Row, alone: Mapping[Metric, float], p_family: Mapping[Metric, f
         return row
     evident = p_family[metric] <= ALPHA and alone[metric] <= _ALPHA_ALONE and not interval[0] <= 0 <= interval[1]
     word = NO_EVIDENCE if not evident else WORSE if (row.change > 0) == metric.lower_is_better else BETTER
+    if word is BETTER and row.new_is_bound:
+        word = NO_EVIDENCE  # NEW may be as bad as it likes beyond its bound
     return replace(row, p=alone[metric], p_family=p_family[metric], word=word)
 
 

@@ -26,7 +26,6 @@ import numpy as np
 
 from chatload.analysis.trend import Trend, find_trend
 from chatload.session.books import Books
-from chatload.session.record import Verdict
 from chatload.store.windows import Window
 
 #: A steady part is cut into so many blocks, each of so many cells; with fewer blocks nothing is said.
@@ -41,7 +40,6 @@ LEAST_S, _WARM_UP = 600.0, 0.1
 _THERE = 0.9
 #: A cell's quantile needs so many samples.
 _SAMPLES = 20
-_DROPPED = (Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVEN)
 
 
 class Cell(NamedTuple):
@@ -127,18 +125,21 @@ class Soak:
 
 def _latency(operation: str, q: float) -> Callable[[Cell], float | None]:
     def value(cell: Cell) -> float | None:
-        histogram = cell.books.latency.get(operation)
-        return histogram.quantile(q) if histogram is not None and histogram.count >= _SAMPLES else None
+        latency = cell.books.latency.get(operation)
+        return latency.figure(q) if latency is not None and latency.count >= _SAMPLES else None
 
     return value
 
 
-def _share(*verdicts: str) -> Callable[[Cell], float | None]:
-    def value(cell: Cell) -> float | None:
-        ended = cell.books.verdicts.total()
-        return sum(cell.books.verdicts[verdict] for verdict in verdicts) / ended if ended else None
+def _dropped(cell: Cell) -> float | None:
+    """Of the accepted: whether the goodbye of those cut off was confirmed is not known of a window."""
+    fates = cell.books.fates
+    return fates.dropped.most / fates.accepted if fates.accepted else None
 
-    return value
+
+def _unserved(cell: Cell) -> float | None:
+    fates = cell.books.fates
+    return fates.never_accepted.most / fates.ended if fates.ended else None
 
 
 def _memory(process: str) -> Callable[[Cell], float | None]:
@@ -154,7 +155,7 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric
     timeout = timeout_s or 0.0
 
     def margin(cell: Cell) -> float | None:
-        gap = cell.books.gap.quantile(0.99) if cell.books.gap.count >= _SAMPLES else None
+        gap = cell.books.gap.figure(0.99) if cell.books.gap.count >= _SAMPLES else None
         return None if gap is None or not timeout else timeout - gap
 
     def lateness(cell: Cell) -> float | None:
@@ -164,8 +165,8 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric
         Metric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _latency("GetMessages", 0.5)),
         Metric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _latency("GetMessages", 0.95)),
         Metric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, _latency("RequestChat", 0.95)),
-        Metric("dropped.rate", "%", 1, 0.10, 0.001, _share(*_DROPPED), rate=True),
-        Metric("refused.rate", "%", 1, 0.10, 0.001, _share(Verdict.REFUSED), rate=True),
+        Metric("dropped.rate", "%", 1, 0.10, 0.001, _dropped, rate=True),
+        Metric("unserved.rate", "%", 1, 0.10, 0.001, _unserved, rate=True),
         Metric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
         Metric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
         *(
@@ -273,6 +274,7 @@ def _together(cells: list[Cell]) -> Cell:
     books = Books()
     for cell in cells:
         books.verdicts.update(cell.books.verdicts)
+        books.unserved.update(cell.books.unserved)
     return Cell(sum(cell.at for cell in cells) / len(cells), books, {})
 
 

@@ -2,21 +2,26 @@
 
 Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may
 have been dropped late or early, but also ended by us, by the agent or by the server in another way.
-So of every other verdict only a range is known, and a claim must hold for all of it:
+A chat that `gave_up` may have been dropped too: its last requests were in vain, and nobody knows what became
+of it. So of every other verdict only a range is known, and a claim must hold for all of it:
 
-| metric                               | surely               | possibly also                 | of        |
-|--------------------------------------|----------------------|-------------------------------|-----------|
-| dropped_late, blame.X, dropped_early | that verdict (blame) | every dropped_unproven        | known     |
-| dropped                              | late and early       | every dropped_unproven        | known     |
-| completed, ended_by_agent,           | that verdict         | every dropped_unproven        | known     |
-|   closed_idle, failed, gave_up       |                      |                               |           |
-| dropped_unproven                     | that verdict         | none: it is about our proof   | known     |
-| refused                              | that verdict         | none: it never began          | all ended |
-| cut_off                              | that verdict         | every dropped_unproven        | accepted  |
+| metric                               | surely               | possibly also                     | of        |
+|--------------------------------------|----------------------|-----------------------------------|-----------|
+| dropped_late, blame.X, dropped_early | that verdict (blame) | dropped_unproven and gave_up      | known     |
+| dropped                              | late and early       | dropped_unproven and gave_up      | known     |
+| completed, ended_by_agent,           | that verdict         | dropped_unproven                  | known     |
+|   closed_idle, failed, gave_up       |                      |                                   |           |
+| dropped_unproven                     | that verdict         | none: it is about our proof       | known     |
+| cut_off                              | that verdict         | dropped_unproven                  | accepted  |
+| refused                              | that verdict         | none: it never began              | all ended |
+| unserved                             | never accepted       | never accepted when it was cut off | all ended |
 
-all ended: sessions with a verdict. accepted: those but the refused. known: the accepted whose fate is
-known, that is without those cut off whose goodbye was not confirmed: a chat still alive at its confirmed
-goodbye is evidence, one whose state nobody knows is not.
+all ended: sessions with a verdict. accepted, known: see `chatload.session.fate`, which counts them. Rates of the
+accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
+A chat still alive at its confirmed goodbye is evidence, one whose state nobody knows is not.
+
+Durations that are known only to be longer than a bound (requests without an answer; the silence of a chat that was
+dropped) count as above whatever they surely are above, and possibly above everything else.
 """
 
 from __future__ import annotations
@@ -33,7 +38,8 @@ from chatload.errors import UsageError
 from chatload.protocol.dialect import OPERATION_FIELDS
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram
+from chatload.session.fate import DROPPED, PERHAPS_DROPPED
 from chatload.session.record import Blame, Verdict
 
 Kind = Literal["rate", "count", "duration"]
@@ -53,19 +59,9 @@ class Facts:
     incidence: Incidence | None = None
 
     @property
-    def ended(self) -> int:
-        """Sessions with a verdict."""
-        return self.books.verdicts.total()
-
-    @property
-    def accepted(self) -> int:
-        """Sessions with a verdict, but the refused."""
-        return self.ended - self.books.verdicts[Verdict.REFUSED]
-
-    @property
     def known(self) -> int:
-        """Accepted sessions whose fate is known: not those cut off whose goodbye was not confirmed."""
-        return self.accepted - self.books.verdicts[Verdict.CUT_OFF] + self.cut_off_confirmed
+        """Accepted sessions whose fate is known."""
+        return self.books.fates.known(self.cut_off_confirmed)
 
 
 class Share(NamedTuple):
@@ -105,16 +101,19 @@ class Metric:
 
     def share(self, facts: Facts) -> Share:
         """How many samples of a rate or count are what its name says."""
-        return _session_share(self.subject, facts) if self.of_sessions else self._request_share(facts.books)
+        if not self.of_sessions:
+            return self._request_share(facts.books)
+        share = _session_share(self.subject, facts)
+        return share if self.kind == "rate" else _with_unserved(self.subject, share, facts)
 
-    def histogram(self, books: Books) -> Histogram:
+    def samples(self, books: Books) -> CensoredHistogram:
         """The samples of a duration; of margin those of gap."""
         if self.subject != "latency":
-            return books.lateness if self.subject == "lateness" else books.gap
-        merged = Histogram()
-        for operation, histogram in books.latency.items():
+            return CensoredHistogram(books.lateness) if self.subject == "lateness" else books.gap
+        merged = CensoredHistogram()
+        for operation, latency in books.latency.items():
             if self.operation in ("", operation):
-                merged.merge(histogram)
+                merged.merge(latency)
         return merged
 
     def _request_share(self, books: Books) -> Share:
@@ -170,10 +169,13 @@ _OUTCOMES = {
     Outcome.MALFORMED: "requests whose answer could not be read",
     Outcome.UNKNOWN_STATUS: "requests answered with a statusCode the table does not have",
 }
-_DROPPED = "dropped"
+_DROPPED, _UNSERVED = "dropped", "unserved"
+#: Of these the share is of all sessions that ended, not of the accepted.
+OF_ALL = (Verdict.REFUSED.value, _UNSERVED)
 _SESSIONS: dict[str, str] = {
     **{verdict.value: meaning for verdict, meaning in _VERDICTS.items()},
-    _DROPPED: "dropped late, early or unproven",
+    _DROPPED: "dropped late or early, or perhaps: dropped_unproven and those accepted that gave_up",
+    _UNSERVED: "started but never accepted: refused, or no answer to RequestChat, of all sessions",
     **{f"blame.{blame.value}": meaning for blame, meaning in _BLAMES.items()},
 }
 _REQUESTS: dict[str, str] = {
@@ -181,10 +183,22 @@ _REQUESTS: dict[str, str] = {
     _UNSUCCESSFUL: "requests whose outcome is neither 0/false nor 0/true",
 }
 _DURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "latency": ("from a request's first byte to its answer's last", "max", ("p50", "p90", "p95", "p99", "p99_9")),
+    "latency": (
+        "from a request's first byte to its answer's last; without an answer, longer than we waited",
+        "max",
+        ("p50", "p90", "p95", "p99", "p99_9"),
+    ),
     "lateness": ("by which the generator itself sent a refresh too late", "max", ("p50", "p99", "p99_9")),
-    "gap": ("between two contacts, at most (the upper bound)", "max", ("p50", "p99", "p99_9")),
-    "margin": ("left of flex-disconnect-timeout when a refresh came, at least", "min", ("p1", "p50")),
+    "gap": (
+        "between two contacts, at most (the upper bound); of a dropped chat its last silence, longer than the timeout",
+        "max",
+        ("p50", "p99", "p99_9"),
+    ),
+    "margin": (
+        "left of flex-disconnect-timeout when a refresh came, at least; of a dropped chat below 0",
+        "min",
+        ("p1", "p50"),
+    ),
 }
 OPERATIONS = tuple(OPERATION_FIELDS)
 _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
@@ -248,17 +262,29 @@ def _nearest(name: str) -> str:
 
 
 def _session_share(subject: str, facts: Facts) -> Share:
-    books = facts.books
-    verdicts = books.verdicts
+    books, fates = facts.books, facts.books.fates
     if subject == "sessions":
         return Share(books.started, books.started, books.started, books.started)
-    unproven = verdicts[Verdict.DROPPED_UNPROVEN]
-    if subject == _DROPPED:
-        proven = verdicts[Verdict.DROPPED_LATE] + verdicts[Verdict.DROPPED_EARLY]
-        return Share(proven, proven + unproven, proven + unproven, facts.known)
-    if subject in (Verdict.REFUSED, Verdict.DROPPED_UNPROVEN):
-        count = verdicts[subject]
-        return Share(count, count, count, facts.ended if subject == Verdict.REFUSED else facts.known)
-    count = books.blames[subject.removeprefix("blame.")] if subject.startswith("blame.") else verdicts[subject]
-    n = facts.accepted if subject == Verdict.CUT_OFF else facts.known
-    return Share(count, count, count + unproven, n)
+    if subject == Verdict.REFUSED:
+        refused = books.verdicts[subject]
+        return Share(refused, refused, refused, fates.ended)
+    if subject in (_DROPPED, _UNSERVED):
+        least, most = fates.dropped if subject == _DROPPED else fates.never_accepted
+        return Share(least, most, most, facts.known if subject == _DROPPED else fates.ended)
+    blamed = subject.startswith("blame.")
+    count = books.blames[subject.removeprefix("blame.")] if blamed else fates.accepted_with(subject)
+    if subject == Verdict.DROPPED_UNPROVEN:
+        perhaps = 0
+    elif blamed or subject in DROPPED:
+        perhaps = fates.accepted_with(*PERHAPS_DROPPED)
+    else:
+        perhaps = fates.accepted_with(Verdict.DROPPED_UNPROVEN)
+    return Share(count, count, count + perhaps, fates.accepted if subject == Verdict.CUT_OFF else facts.known)
+
+
+def _with_unserved(subject: str, share: Share, facts: Facts) -> Share:
+    """The share of a count: all sessions with a verdict are counted, those that were never accepted too."""
+    if subject not in (Verdict.GAVE_UP, Verdict.CUT_OFF, Verdict.FAILED):
+        return share
+    more = facts.books.unserved[subject]
+    return Share(share.least + more, share.counted + more, share.most + more, share.n + more)

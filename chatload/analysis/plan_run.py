@@ -11,11 +11,11 @@ from chatload.analysis.bursts import find_bursts
 from chatload.analysis.plan_drops import Drops
 from chatload.analysis.plan_inputs import DEFAULT_TIMEOUT_S, Capacity, Constraint, Origin
 from chatload.errors import UsageError
+from chatload.session.fate import DROPPED, is_unserved, may_be_dropped
 from chatload.session.record import SessionRecord, Verdict
 from chatload.store.reader import RunReader
 from chatload.store.windows import Window
 
-_SURELY = (Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY)
 _POLL = "GetMessages"
 #: The end of these was not the end of the chat.
 _UNENDED = (Verdict.CUT_OFF, Verdict.REFUSED)
@@ -138,14 +138,14 @@ def _bursts(reader: RunReader) -> int:
 
 
 def _totals(sessions: Iterable[SessionRecord]) -> tuple[float, int, int, int, int]:
-    """Seconds open over all, chats that came to their end, drops, those with the unproven ones, refused."""
-    open_s, ended, drops, unproven, refused = 0.0, 0, 0, 0, 0
+    """Seconds open over all, chats that came to their end, drops, those that may be too, those never accepted."""
+    open_s, ended, drops, possible, refused = 0.0, 0, 0, 0, 0
     for session in sessions:
-        if session.verdict == Verdict.REFUSED:
+        if is_unserved(session):
             refused += 1
             continue
         open_s += max(session.ended_at - session.started_at, 0.0)
         ended += session.verdict not in _UNENDED
-        drops += session.verdict in _SURELY
-        unproven += session.verdict == Verdict.DROPPED_UNPROVEN
-    return open_s, ended, drops, drops + unproven, refused
+        drops += session.verdict in DROPPED
+        possible += may_be_dropped(session)
+    return open_s, ended, drops, possible, refused

@@ -31,15 +31,23 @@ def upper(k: int, n: int, confidence: float = CONFIDENCE) -> float:
     return 1.0 if k == n else _upper(k, n, confidence)
 
 
-def under(n: int, confidence: float = CONFIDENCE) -> float:
-    """The upper bound of a rate that showed itself 0 times in n samples: the p at which (1 - p)^n = 1 - confidence."""
-    return upper(0, n, confidence)
-
-
 def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The two-sided ("central") interval, for display: each side is off with half of 1 - confidence."""
     one_sided = (1 + confidence) / 2
     return lower(k, n, one_sided), upper(k, n, one_sided)
+
+
+def bound_text(share: float, up: bool) -> str:
+    """A bound of a rate as text: three significant digits, an upper one rounded up, a lower one down.
+
+    The one way bounds are printed, so that the same bound is the same text wherever it stands. Near 100 % the digits
+    are those of what is missing.
+    """
+    number = 100 * share
+    if 0 < number < 100:
+        unit = 10.0 ** (math.floor(math.log10(min(number, 100 - number))) - 2)
+        number = (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
+    return f"{min(number, 100):.10g} %"
 
 
 def sessions_needed(

@@ -76,6 +76,11 @@ class Reconciliation:
         return not self.contradictions
 
     @property
+    def compared(self) -> int:
+        """Records that the ledger can know by their chat id."""
+        return self.sessions - self.without_chat_id
+
+    @property
     def silenced(self) -> int:
         """Sessions that the server ended for silence and that came back too late."""
         return sum(n for (_, ending), n in self.confusion.items() if ending == "dropped_late")
@@ -181,7 +186,7 @@ def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, 
 
 
 def _notes(result: Reconciliation) -> Iterator[str]:
-    if result.sessions == result.without_chat_id:
+    if not result.compared:
         yield "the run has no session with a chat id: there was nothing to compare"
     if result.orphans > result.without_chat_id:
         yield (

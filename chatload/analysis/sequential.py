@@ -22,10 +22,10 @@ import math
 
 from scipy.special import betaincc, betaln
 
-from chatload.analysis.metrics import Facts
+from chatload.analysis.metrics import OF_ALL, Facts
 from chatload.analysis.threshold_grammar import Threshold
 from chatload.analysis.thresholds import COMPARE, extreme, percent, question
-from chatload.session.record import Verdict
+from chatload.session.censored import Reading
 
 #: Of the runs that meet a threshold at most this share is given up, however often one looks.
 ALPHA = 0.05
@@ -67,9 +67,10 @@ def hopeless(threshold: Threshold, facts: Facts, alpha: float = ALPHA) -> str | 
 def _exceeded(threshold: Threshold, facts: Facts) -> str | None:
     """Counts only grow, maxima only rise, minima only fall: what is exceeded stays so."""
     metric = threshold.metric
-    value = metric.share(facts).counted if metric.kind == "count" else extreme(metric, facts)
-    # A count below what it must equal may still get there.
-    if value is None or COMPARE["<=" if threshold.op == "==" else threshold.op](value, threshold.limit):
+    reading = extreme(metric, facts) if metric.kind == "duration" else Reading(metric.share(facts).counted)
+    # A count below what it must equal may still get there. What is only a bound is beyond it, so exceeded too.
+    op = "<=" if threshold.op == "==" else threshold.op
+    if reading is None or COMPARE[op](value := reading.seconds, threshold.limit):
         return None
     seen = f"{value:g}" if metric.kind == "count" else f"{value:.4g} s"
     return f"{threshold} is lost: {metric.name} is {seen}"
@@ -80,6 +81,9 @@ def _against(threshold: Threshold, facts: Facts) -> tuple[int, int, float]:
     share, limit, wants_low = question(threshold, facts)
     n = share.n
     if threshold.metric.of_sessions:
-        refused = 0 if threshold.metric.subject == Verdict.REFUSED else facts.books.verdicts[Verdict.REFUSED]
-        n = max(n, facts.books.started - refused)
+        fates = facts.books.fates
+        # Sessions that have not ended count as if they will meet the threshold; of what is a share of the accepted,
+        # those that were never accepted are none of it.
+        apart = 0 if threshold.metric.subject in OF_ALL else fates.never_accepted.most
+        n = max(n, facts.books.started - apart)
     return (share.least, n, limit) if wants_low else (max(share.n - share.most, 0), n, 1 - limit)

@@ -18,11 +18,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from chatload.analysis.metrics import Facts, Metric, Share
-from chatload.analysis.rates import CONFIDENCE, lower, sessions_needed, upper
+from chatload.analysis.metrics import OF_ALL, Facts, Metric, Share
+from chatload.analysis.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
 from chatload.analysis.threshold_grammar import Op, Threshold
-from chatload.session.histogram import Histogram
-from chatload.session.record import Verdict
+from chatload.session.censored import CensoredHistogram, Reading
 
 Result = Literal["pass", "fail", "inconclusive"]
 
@@ -40,7 +39,8 @@ class Judgement:
     """A threshold against a run's facts.
 
     value: what was observed; lower, upper: its one-sided bounds, each at the confidence asked for (a
-    fraction, or seconds); None where there is none. Of a count the range it may be in. samples: how many it stands
+    fraction, or seconds); None where there is none. Of a count the range it may be in. beyond: the value is itself
+    only a bound: the duration is longer, or the margin less, as answers never came. samples: how many it stands
     on. needed: how many in all would settle it, None where none would or it is settled. why: one sentence.
     """
 
@@ -52,6 +52,7 @@ class Judgement:
     samples: int
     needed: int | None
     why: str
+    beyond: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-safe form. unit "%": limit, value and bounds are fractions; "s": seconds; "": counts."""
@@ -62,6 +63,7 @@ class Judgement:
             "limit": self.threshold.limit,
             "result": self.result,
             "value": self.value,
+            "beyond": self.beyond,
             "lower": self.lower,
             "upper": self.upper,
             "samples": self.samples,
@@ -84,12 +86,12 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
     if metric.subject == "margin" and facts.timeout_s is None:
         return _open(threshold, "the run had no flex-disconnect-timeout, so no margin")
     if metric.kind == "duration":
-        histogram = metric.histogram(facts.books)
-        if not histogram.count:
+        samples = metric.samples(facts.books)
+        if not samples.count:
             return _open(threshold, f"no {_of(metric)} was measured")
         if metric.q is None:
-            return _judge_extreme(threshold, facts, histogram)
-        return _judge_percentile(threshold, facts, histogram, confidence)
+            return _judge_extreme(threshold, facts, samples)
+        return _judge_percentile(threshold, facts, samples, confidence)
     share = metric.share(facts)
     if metric.kind == "count":
         return _judge_count(threshold, facts, share)
@@ -111,22 +113,26 @@ def question(threshold: Threshold, facts: Facts) -> Question:
     if metric.kind == "rate":
         return Question(metric.share(facts), threshold.limit, threshold.wants_low)
     assert metric.q is not None
-    histogram = metric.histogram(facts.books)
+    samples = metric.samples(facts.books)
     at, limit, wants_low = threshold.limit, round(1 - metric.q, 9), threshold.wants_low
     if metric.subject == "margin":
         assert facts.timeout_s is not None
         # Less margin is more gap: margin.p1 > 5 s is gap.p99 < timeout - 5 s.
         at, limit, wants_low = facts.timeout_s - at, metric.q, not wants_low
-    surely, at_most = histogram.count_above(at)
-    return Question(Share(surely, surely, at_most, histogram.count), limit, wants_low)
+    surely, at_most = samples.count_above(at)
+    return Question(Share(surely, surely, at_most, samples.count), limit, wants_low)
 
 
-def extreme(metric: Metric, facts: Facts) -> float | None:
-    """The longest duration seen, or the smallest margin (seconds); None where none was."""
-    longest = metric.histogram(facts.books).maximum
-    if metric.subject != "margin" or longest is None:
-        return longest
-    return None if facts.timeout_s is None else facts.timeout_s - longest
+def extreme(metric: Metric, facts: Facts) -> Reading | None:
+    """The longest duration seen, or the smallest margin, which is `over` where it is less; None where none was."""
+    return _of_gap(metric, metric.samples(facts.books).maximum, facts)
+
+
+def _of_gap(metric: Metric, reading: Reading | None, facts: Facts) -> Reading | None:
+    """The reading, or of a margin what it leaves of the timeout."""
+    if metric.subject != "margin" or reading is None:
+        return reading
+    return None if facts.timeout_s is None else reading._replace(seconds=facts.timeout_s - reading.seconds)
 
 
 def _open(threshold: Threshold, why: str) -> Judgement:
@@ -141,23 +147,32 @@ def _open(threshold: Threshold, why: str) -> Judgement:
 
 def _judge_count(threshold: Threshold, facts: Facts, share: Share) -> Judgement:
     metric = threshold.metric
-    met = COMPARE[threshold.op](share.counted, threshold.limit)
+    holds, limit = COMPARE[threshold.op], threshold.limit
+    met, surely = holds(share.counted, limit), holds(share.least, limit) and holds(share.most, limit)
     # That none was started is a fact; that none of no sessions was dropped says nothing.
     if not share.n and (met or metric.subject != "sessions"):
         return _open(threshold, f"no {_of(metric)} to judge by")
     said = f"{_plural(share.counted, metric.noun)}{_unproven(share)}, as counted"
-    result: Result = "pass" if met else "fail"
+    result: Result = "fail" if not met else "pass" if surely else "inconclusive"
     return Judgement(threshold, result, share.counted, share.least, share.most, share.n, None, said)
 
 
-def _judge_extreme(threshold: Threshold, facts: Facts, histogram: Histogram) -> Judgement:
-    value = extreme(threshold.metric, facts)
-    assert value is not None
-    result: Result = "pass" if COMPARE[threshold.op](value, threshold.limit) else "fail"
-    which = "least" if threshold.metric.statistic == "min" else "longest"
-    seen = _plural(histogram.count, threshold.metric.noun)
-    why = f"the {which} of {seen} was {_seconds(value)}; it says nothing of those not seen"
-    return Judgement(threshold, result, value, None, None, histogram.count, None, why)
+def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogram) -> Judgement:
+    metric = threshold.metric
+    reading = extreme(metric, facts)
+    assert reading is not None
+    value, beyond = reading
+    least = metric.statistic == "min"
+    # What is only known to be beyond the value may be anything there: it is decided where that is on one side.
+    nearest = math.nextafter(value, -math.inf if least else math.inf) if beyond else value
+    met = COMPARE[threshold.op](nearest, threshold.limit)
+    result: Result = "pass" if met else "fail"
+    if beyond and met == (threshold.wants_low != least):
+        result = "inconclusive"
+    which, past = ("least", "under ") if least else ("longest", "over ")
+    seen = _plural(samples.count, metric.noun)
+    why = f"the {which} of {seen} was {past if beyond else ''}{_seconds(value)}; it says nothing of those not seen"
+    return Judgement(threshold, result, value, None, None, samples.count, None, why, beyond)
 
 
 def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgement:
@@ -173,7 +188,7 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgem
     return Judgement(threshold, result, value, low, high, share.n, needed, why + _dependence(threshold.metric, facts))
 
 
-def _judge_percentile(threshold: Threshold, facts: Facts, histogram: Histogram, confidence: float) -> Judgement:
+def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHistogram, confidence: float) -> Judgement:
     metric, asked = threshold.metric, question(threshold, facts)
     share = asked.share
     result, low, high = _settle(asked, confidence)
@@ -182,20 +197,28 @@ def _judge_percentile(threshold: Threshold, facts: Facts, histogram: Histogram, 
         needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most)
     assert metric.q is not None
     q = 1 - metric.q if metric.subject == "margin" else metric.q
-    value = histogram.quantile(q)
-    bounds = _quantile_bounds(histogram, q, confidence)
+    reading = _of_gap(metric, samples.quantile(q), facts)
+    assert reading is not None
+    bounds = _quantile_bounds(samples, q, confidence)
     if metric.subject == "margin":
         assert facts.timeout_s is not None
         timeout_s = facts.timeout_s
-        value = None if value is None else timeout_s - value
         shortest, longest = (None if bound is None else timeout_s - bound for bound in bounds)
         bounds = longest, shortest
     count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
     at = _seconds(threshold.limit)
     that = f"with {at} or less left" if metric.subject == "margin" else f"at or above {at}"
-    head = f"{count} of {_plural(share.n, metric.noun)} {that}"
+    head = f"{count} of {_plural(share.n, metric.noun)} {that}{_censored(metric, samples)}"
     why = f"{head}; {_reason(asked, result, (low, high), needed, confidence, 'their share', metric.noun)}"
-    return Judgement(threshold, result, value, *bounds, share.n, needed, why)
+    return Judgement(threshold, result, reading.seconds, *bounds, share.n, needed, why, reading.over)
+
+
+def _censored(metric: Metric, samples: CensoredHistogram) -> str:
+    """How many samples are known only to be longer than a bound."""
+    n = samples.censored.count
+    if not n:
+        return ""
+    return f" ({n} without an answer)" if metric.subject == "latency" else f" ({n} the last silence of a chat)"
 
 
 def _settle(asked: Question, confidence: float) -> tuple[Result, float, float]:
@@ -209,18 +232,18 @@ def _settle(asked: Question, confidence: float) -> tuple[Result, float, float]:
     return "inconclusive", low, high
 
 
-def _quantile_bounds(histogram: Histogram, q: float, confidence: float) -> tuple[float | None, float | None]:
+def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) -> tuple[float | None, float | None]:
     """One-sided bounds (seconds) of the q-quantile, by order statistics; None where the samples are too few.
 
     With at most k samples at or above a value, and upper(k) below 1 - q, the quantile is below that value.
     """
-    n, tail = histogram.count, 1 - q
+    n, tail = samples.count, 1 - q
     # How many samples, the greatest, may lie at or above the quantile, and how many must.
     allowed = _count_true(n, lambda k: upper(k, n, confidence) < tail)
     too_few = _count_true(n, lambda k: lower(k, n, confidence) <= tail)
-    least = histogram.bracket(n - too_few)[0] if too_few <= n else None
-    most = histogram.bracket(n - allowed)[1] if allowed else None
-    return least, most
+    least = samples.bracket(n - too_few)[0] if too_few <= n else None
+    most = samples.bracket(n - allowed)[1] if allowed else math.inf
+    return least, None if most == math.inf else most
 
 
 def _count_true(n: int, holds: Callable[[int], bool]) -> int:
@@ -248,15 +271,15 @@ def _reason(
     low, high = bounds
     sure = f"with {percent(confidence)} confidence"
     if high < limit:
-        return f"{what} is below {percent(limit)} {sure} (at most {percent(high, up=True, digits=3)})"
+        return f"{what} is below {percent(limit)} {sure} (at most {bound_text(high, up=True)})"
     if low > limit:
-        return f"{what} is above {percent(limit)} {sure} (at least {percent(low, up=False, digits=3)})"
+        return f"{what} is above {percent(limit)} {sure} (at least {bound_text(low, up=False)})"
     if not share.least:
-        known = f"{what} is below {percent(high, up=True)} {sure}, not below {percent(limit)}"
+        known = f"{what} is below {bound_text(high, up=True)} {sure}, not below {percent(limit)}"
     elif share.most == share.n:
-        known = f"{what} is above {percent(low, up=False)} {sure}, not above {percent(limit)}"
+        known = f"{what} is above {bound_text(low, up=False)} {sure}, not above {percent(limit)}"
     else:
-        known = f"{what} is above {percent(low, up=False)} and below {percent(high, up=True)}, each {sure}"
+        known = f"{what} is above {bound_text(low, up=False)} and below {bound_text(high, up=True)}, each {sure}"
         known += f", and {percent(limit)} lies between"
     if needed is None:
         return f"{known}: not even a billion {_plurals(noun)} like these would settle it"
@@ -266,14 +289,14 @@ def _reason(
 
 def _unproven(share: Share) -> str:
     if share.most > share.counted:
-        return f" (and {share.most - share.counted} dropped_unproven that may be)"
+        return f" (and {share.most - share.counted} that may be)"
     return f" ({share.counted - share.least} of them unproven)" if share.counted > share.least else ""
 
 
 def _dependence(metric: Metric, facts: Facts) -> str:
     """What to say where sessions were not independent."""
     incidence = facts.incidence
-    if not metric.of_sessions or metric.subject == Verdict.REFUSED or incidence is None or not incidence.bursts:
+    if not metric.of_sessions or metric.subject in OF_ALL or incidence is None or not incidence.bursts:
         return ""
     hourly = incidence.incidents_per_hour()
     often = f" ({float(f'{hourly[0]:.2g}'):g} to {float(f'{hourly[1]:.2g}'):g} an hour)" if hourly else ""
@@ -296,14 +319,9 @@ def _plural(n: int, noun: str) -> str:
     return f"{n} {noun if n == 1 else _plurals(noun)}"
 
 
-def percent(share: float, up: bool | None = None, digits: int = 2) -> str:
-    """A share as text; with `up` so many digits, rounded so that a bound never claims more than it may."""
-    number = 100 * share
-    if up is not None and 0 < number < 100:
-        # Near 100 % the digits that matter are those of what is missing.
-        unit = 10.0 ** (math.floor(math.log10(min(number, 100 - number))) - digits + 1)
-        number = (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
-    return f"{number:.10g} %"
+def percent(share: float) -> str:
+    """A share that somebody gave, as text."""
+    return f"{100 * share:.10g} %"
 
 
 def _seconds(seconds: float) -> str:

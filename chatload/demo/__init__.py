@@ -17,31 +17,41 @@ from chatload.errors import ChatloadError
 HERE = Path(__file__).parent
 TIMEOUT_S = 2.0
 USERS = 40
+#: Users where the server has no faults: enough sessions for the standard gate.
+HEALTHY_USERS = 150
 
 
 @click.command(short_help="Hold chats on a built-in server, and check every verdict.")
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-demo.")
+@click.option("--no-faults", is_flag=True, help="A server without faults, and 150 customers.")
+@click.option("--gate", type=click.Choice(["standard"]), help="Thresholds that any chat service should meet.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="EXPR", help="What must hold; repeatable.")
 @click.option("--seconds", default=18, show_default=True, metavar="S", help="How long chats are held.")
-def demo(run_dir: Path | None, thresholds: tuple[str, ...], seconds: int) -> None:
+def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tuple[str, ...], seconds: int) -> None:
     """Hold chats on a built-in chat server for about 20 seconds and check every verdict.
 
     Starts the simulator with a short flex-disconnect-timeout and a few faults (an outage among
     them), runs headless Locust on it, prints what became of every chat, and compares that with the
     server's own ledger, session by session. The run's folder stays.
+
+    \b
+    Example: chatload demo --no-faults --gate standard
     """
     if run_dir is None:
         run_dir = Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-demo"
-    server = _start_simulator()
+    users = HEALTHY_USERS if no_faults else USERS
+    server = _start_simulator(no_faults)
     try:
         assert server.stdout is not None
         announced = server.stdout.readline().split()
         if len(announced) < 3:
             raise ChatloadError("the simulator did not start", "see its message above")
         host = announced[-1]
-        click.echo(f"simulator: {host}, flex-disconnect-timeout {TIMEOUT_S:g} s, faults as in faults.toml")
-        click.echo(f"locust: {USERS} users hold chats for {seconds} s, an outage comes after 9 s")
-        code = subprocess.run(_locust(host, run_dir, seconds, thresholds), check=False).returncode
+        faults, outage = ("no faults", "") if no_faults else ("faults as in faults.toml", ", an outage comes after 9 s")
+        click.echo(f"simulator: {host}, flex-disconnect-timeout {TIMEOUT_S:g} s, {faults}")
+        click.echo(f"locust: {users} users hold chats for {seconds} s{outage}")
+        judged = [*(("--gate", gate) if gate else ()), *(part for text in thresholds for part in ("--threshold", text))]
+        code = subprocess.run([*_locust(host, run_dir, users, seconds), *judged], check=False).returncode
         ledger = run_dir / "ledger.ndjson"
         with urllib.request.urlopen(f"{host}/simulator/ledger", timeout=30) as answer:
             ledger.write_bytes(answer.read())
@@ -59,21 +69,21 @@ def demo(run_dir: Path | None, thresholds: tuple[str, ...], seconds: int) -> Non
     sys.exit(code or reconciled)
 
 
-def _start_simulator() -> subprocess.Popen[str]:
+def _start_simulator(no_faults: bool) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "chatload", "simulator", "--port", "0"]
-    command += ["--flex-disconnect-timeout", f"{TIMEOUT_S:g}", "--faults", str(HERE / "faults.toml")]
+    command += ["--flex-disconnect-timeout", f"{TIMEOUT_S:g}"]
+    command += [] if no_faults else ["--faults", str(HERE / "faults.toml")]
     command += ["--agent-wait", "0.2", "1.0", "--agent-answer", "0.2", "0.8"]
     command += ["--agent-leaves-chance", "0.15", "--agent-leaves-after", "1", "5"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def _locust(host: str, run_dir: Path, seconds: int, thresholds: tuple[str, ...]) -> list[str]:
+def _locust(host: str, run_dir: Path, users: int, seconds: int) -> list[str]:
     return [
         *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", host),
-        *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(USERS), "-r", "20"),
+        *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(users), "-r", "20"),
         *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
         *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir)),
-        *(part for threshold in thresholds for part in ("--threshold", threshold)),
     ]
 
 

@@ -13,11 +13,13 @@ from heapq import heappop, heappush
 from math import sqrt
 from typing import Any
 
+from chatload.analysis.settings import not_replayed
 from chatload.errors import FileError, UsageError
 from chatload.forecast.crowds import Holder
 from chatload.forecast.weather import Incident, find_incidents, read_cells, stretches_of
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.status import Outcome
+from chatload.session.fate import may_be_dropped
 from chatload.session.policy import make_policy
 from chatload.session.record import SessionRecord, Verdict
 from chatload.session.script import CustomerScript, load_script
@@ -32,7 +34,8 @@ FITTING_REQUESTS = 60_000
 ROUNDS = 6
 _BINS = 12
 _AGAIN = 12
-_DROPPED = frozenset({Verdict.DROPPED_LATE, Verdict.DROPPED_UNPROVEN})
+#: What a chat that was too late may be taken for; what the server answers to such a one is learned from these.
+_LATE = frozenset({Verdict.DROPPED_LATE, Verdict.DROPPED_UNPROVEN})
 _BROKEN = 200
 #: Drops of a replay that differ by so many standard deviations are different.
 _SIGMAS = 1.0
@@ -43,10 +46,13 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the run came to, as far as a replay has to come to the same. Times in seconds."""
+    """What the run came to, as far as a replay has to come to the same. Times in seconds. known: sessions whose fate
+    is known; dropped: of these, those that were dropped or may have been; late: those that were, proven late."""
 
     sessions: int
     accepted: int
+    known: int
+    dropped: int
     late: int
     unproven: int
     requests: int
@@ -131,8 +137,8 @@ def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings
         kind = str(settings["refresh_policy"])
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{reader.path}: its settings are not all there", "give a run of chatload's own") from None
-    if settings.get("long_poll") not in (None, "", "0", 0, "None"):
-        raise UsageError(f"{reader.path}: a run with long polling cannot be forecast yet", "give one without")
+    if what := not_replayed(settings):
+        raise UsageError(f"{reader.path}: a run with {what} cannot be forecast: it is not modelled", "give one without")
     policy = make_policy(kind, timeout_s, interval_s, interval_s / timeout_s, allow_late=True)
     dialect = load_dialect(str(settings.get("dialect") or "gms-v2"))
     customers = _script(settings, script)
@@ -147,11 +153,7 @@ def _script(settings: Mapping[str, Any], given: str | None) -> CustomerScript:
     except FileError as error:
         raise UsageError(f"the run's script cannot be read: {error}", "name it with --script FILE") from None
     length = settings.get("chat_length")
-    mean = script.chat_length.mean()
-    # The run knows the mean only: where --chat-length was given it is not the script's.
-    if isinstance(length, int | float) and abs(length - mean) > 1e-6 * mean:
-        script = script.with_chat_length(float(length))
-    return script
+    return script.with_chat_length(float(length)) if isinstance(length, int | float) else script
 
 
 # -- what can be read off --------------------------------------------------------------------------
@@ -223,13 +225,13 @@ def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[
 def _drops(sessions: Iterable[SessionRecord], incident: Incident, began: float, lingers_s: float) -> int:
     """The sessions dropped in an incident, as replays count them (see `chatload.virtual.crowd`)."""
     return sum(
-        record.verdict in _DROPPED and incident.start <= record.ended_at - began < incident.latest + lingers_s
+        may_be_dropped(record) and incident.start <= record.ended_at - began < incident.latest + lingers_s
         for record in sessions
     )
 
 
 def _dropped_answer(sessions: Iterable[SessionRecord]) -> str:
-    told = [record.learned_by for record in sessions if record.verdict in _DROPPED]
+    told = [record.learned_by for record in sessions if record.verdict in _LATE]
     return "2" if told.count(Outcome.UNRECOVERABLE.value) > len(told) / 2 else "0/true"
 
 
@@ -256,7 +258,9 @@ def _measured(
     timeout_s = float(reader.settings["flex_disconnect_timeout"])
     return Measured(
         sessions=len(sessions),
-        accepted=books.verdicts.total() - books.verdicts[Verdict.REFUSED],
+        accepted=books.fates.accepted,
+        known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
+        dropped=books.fates.dropped.most,
         late=books.verdicts[Verdict.DROPPED_LATE],
         unproven=books.verdicts[Verdict.DROPPED_UNPROVEN],
         requests=books.sent.total(),
@@ -266,7 +270,7 @@ def _measured(
         messages_heard=sum(record.messages_received for record in accepted),
         margins_s={
             name: timeout_s - gap for name, q in (("p50", 0.5), ("p1", 0.99))
-            if (gap := books.gap.quantile(q)) is not None
+            if (gap := books.gap.figure(q)) is not None
         },
         incidents=incidents,
     )  # fmt: skip

@@ -68,15 +68,14 @@ def reproduce(fitted: Fitted, holder: Holder, seed: int = 100) -> Goodness:
 def _compared(measured: Measured, crowd: Crowd, scale: float) -> tuple[Compared, ...]:
     rate = measured.requests_per_s
     reproduced = crowd.books.sent.total() * scale / measured.length_s
-    dropped = measured.late + measured.unproven
-    accepted = max(crowd.accepted, 1)
+    dropped, known = measured.dropped, max(crowd.known, 1)
     return (
         Compared("requests_per_s", rate, reproduced,
                  rate * (1 - REQUESTS_TOLERANCE), rate * (1 + REQUESTS_TOLERANCE), True),
-        Compared("dropped.rate", dropped / measured.accepted, crowd.dropped / accepted,
-                 *interval(dropped, measured.accepted), True),
-        Compared("dropped_late.rate", measured.late / measured.accepted, crowd.late / accepted,
-                 *interval(measured.late, measured.accepted), False),
+        Compared("dropped.rate", dropped / measured.known, crowd.dropped / known,
+                 *interval(dropped, measured.known), True),
+        Compared("dropped_late.rate", measured.late / measured.known, crowd.late / known,
+                 *interval(measured.late, measured.known), False),
     )  # fmt: skip
 
 
@@ -88,7 +87,7 @@ def _margins(fitted: Fitted, crowd: Crowd) -> dict[str, tuple[float, float]]:
 def margins(crowd: Crowd, timeout_s: float) -> dict[str, float]:
     """Quantiles of the margin before the timeout (seconds)."""
     gaps = crowd.books.gap
-    quantiles = {"p50": gaps.quantile(0.5), "p1": gaps.quantile(0.99), "min": gaps.maximum}
+    quantiles = {"p50": gaps.figure(0.5), "p1": gaps.figure(0.99), "min": gaps.figure(1.0)}
     return {name: timeout_s - gap for name, gap in quantiles.items() if gap is not None}
 
 
@@ -108,7 +107,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a question comes to. Rates of accepted sessions; times in seconds.
+    """What a question comes to. Rates of sessions whose fate is known; times in seconds.
 
     drop_rate: as the fit has it, incidents as often as in the run; low, high: 95 % for how few sessions were
     held. range_low, range_high: with how few incidents the run showed reckoned in too. calm_rate: outside
@@ -156,28 +155,28 @@ def predict(fitted: Fitted, question: Question, holder: Holder, seed: int = 1000
     """Hold a question's customers and reckon up."""
     job = job_of(fitted, question, seed)
     crowd = holder(job)
-    books, accepted = crowd.books, max(crowd.accepted, 1)
+    books, known = crowd.books, max(crowd.known, 1)
     scale = question.sessions / crowd.customers_s
-    low, high = interval(crowd.dropped, accepted)
-    range_low, range_high = _range(fitted, crowd, accepted)
+    low, high = interval(crowd.dropped, known)
+    range_low, range_high = _range(fitted, crowd, known)
     return Prediction(
         sessions=question.sessions,
         policy=question.policy.kind,
         interval_s=question.policy.interval_s,
         for_s=question.for_s,
         customers=crowd.customers,
-        held=crowd.accepted,
+        held=books.fates.accepted,
         requests=books.sent.total(),
         requests_per_s=books.sent.total() * scale,
         refreshes_per_s=books.sent["GetMessages"] * scale,
         starts_per_s=books.sent["RequestChat"] * scale,
-        drop_rate=crowd.dropped / accepted,
+        drop_rate=crowd.dropped / known,
         low=low,
         high=high,
         range_low=range_low,
         range_high=range_high,
-        late_rate=crowd.late / accepted,
-        calm_rate=crowd.drops[CALM] / accepted,
+        late_rate=crowd.late / known,
+        calm_rate=crowd.drops[CALM] / known,
         by_incident=_by_incident(fitted, crowd, question.for_s),
         margins_s=margins(crowd, job.settings.timeout_s),
         verdicts=dict(sorted(books.verdicts.items())),
@@ -185,20 +184,20 @@ def predict(fitted: Fitted, question: Question, holder: Holder, seed: int = 1000
     )
 
 
-def _range(fitted: Fitted, crowd: Crowd, accepted: int) -> tuple[float, float]:
+def _range(fitted: Fitted, crowd: Crowd, known: int) -> tuple[float, float]:
     """The drop rate with both the calm's and the incidents' number uncertain: a run shows only so many.
 
     Incidents come as a Poisson process as often as it may be, by its exact interval; each drops what it did.
     """
-    calm_low, calm_high = interval(crowd.drops[CALM], accepted)
+    calm_low, calm_high = interval(crowd.drops[CALM], known)
     # What calm did to the run's own sessions may be as much as they let it be, whatever is held here.
-    calm = max(fitted.measured.late + fitted.measured.unproven - sum(fitted.drops), 0)
-    calm_high = max(calm_high, interval(calm, fitted.measured.accepted)[1])
+    calm = max(fitted.measured.dropped - sum(fitted.drops), 0)
+    calm_high = max(calm_high, interval(min(calm, fitted.measured.known), fitted.measured.known)[1])
     count = fitted.conditions.incidents()
     if not count:
         return calm_low, calm_high
     low, high = per_unit(count, float(count))
-    in_incidents = (crowd.dropped - crowd.drops[CALM]) / accepted
+    in_incidents = (crowd.dropped - crowd.drops[CALM]) / known
     return calm_low + low * in_incidents, min(calm_high + high * in_incidents, 1.0)
 
 

@@ -97,7 +97,9 @@ def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float
     for window in windows:
         if window.end <= window.start:
             continue
-        cell = Cell(window.start - began, window.end - began, latency=window.books.latency)
+        # Round trips are those of answered requests; one without an answer is a failure, counted by its outcome.
+        round_trips = {operation: latency.observed for operation, latency in window.books.latency.items()}
+        cell = Cell(window.start - began, window.end - began, latency=round_trips)
         for operation, outcomes in window.books.outcomes.items():
             for name, count in outcomes.items():
                 kind = _kind(operation, name)

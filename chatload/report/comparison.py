@@ -83,6 +83,14 @@ def value(row: Row, figure: float | None) -> str:
     return f"{figure:.2f}" if row.metric.kind is Kind.COUNT else _signed_seconds(figure)
 
 
+def mean(row: Row, side: str) -> str:
+    """The mean of a side ("base" or "new"), and whether it is only a bound."""
+    figure = row.base_mean if side == "base" else row.new_mean
+    is_bound = row.base_is_bound if side == "base" else row.new_is_bound
+    beyond = "" if figure is None or not is_bound else "under " if row.metric.kind is Kind.MARGIN else "over "
+    return beyond + value(row, figure)
+
+
 def change(row: Row) -> str:
     """How much higher or lower NEW is, with its sign."""
     return "" if row.change is None else _change(row, row.change, unit=True)
@@ -154,7 +162,7 @@ def _table(console: Console, rows: Sequence[Row], title: str, words: bool) -> No
     if words:
         table.add_column("word", no_wrap=True)
     for row in rows:
-        cells = [value(row, row.base_mean), value(row, row.new_mean), change(row)]
+        cells = [mean(row, "base"), mean(row, "new"), change(row)]
         cells += [interval(row)] if intervals else []
         word = [row.word or "not judged"] if words else []
         table.add_row(row.metric.label, *cells, *word, style=_STYLES.get(row.word or "", ""))
@@ -200,7 +208,7 @@ def _markdown_table(rows: Sequence[Row], words: bool) -> str:
     headings = ["metric", "base", "new", "change"] + ["95 % interval"] * intervals + ["word"] * words
     lines = []
     for row in rows:
-        cells = [row.metric.label, value(row, row.base_mean), value(row, row.new_mean), change(row)]
+        cells = [row.metric.label, mean(row, "base"), mean(row, "new"), change(row)]
         cells += [interval(row)] * intervals
         strong = f"**{row.word}**" if row.word in _STYLES else row.word or "not judged"
         lines.append([*map(escaped, cells), *[strong] * words])

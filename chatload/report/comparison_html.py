@@ -29,7 +29,7 @@ def write_html(comparison: Comparison, path: str | Path) -> None:
 def html(comparison: Comparison) -> str:
     """The page. Everything that comes from a run is escaped."""
     templates = environment()
-    templates.globals.update(value=text.value, change=text.change, interval=text.interval)
+    templates.globals.update(mean=text.mean, change=text.change, interval=text.interval)
     page: str = templates.get_template("compare.html.j2").render(
         comparison=comparison,
         answer=text.answer(comparison),

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from chatload.analysis.gate import RunResult
 from chatload.analysis.reconcile import ENDINGS, MISSING, UNMATCHED, Reconciliation
 from chatload.plain_text import all_printable, printable
 from chatload.report import drift, sentences, words
@@ -19,10 +20,15 @@ from chatload.report.terminal import paper, print_line
 _STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 _GOOD = ("completed", "ended_by_agent")
 _BAD = ("dropped_late", "dropped_early", "failed", "gave_up", "refused")
-_RESULT_STYLES = {
-    **{"passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"},
-    **{"pass": "green", "fail": "red"},
+_RESULT_STYLES: Mapping[str, str] = {
+    RunResult.PASSED: "bold green",
+    RunResult.FAILED: "bold red",
+    RunResult.INCONCLUSIVE: "bold yellow",
+    RunResult.INVALID: "bold red",
+    RunResult.NOTHING_TESTED: "bold red",
+    RunResult.NOT_JUDGED: "bold",
 }
+_THRESHOLD_STYLES = {"pass": "green", "fail": "red", "inconclusive": "bold yellow"}
 _HEADINGS = {MISSING: "unknown to the ledger", UNMATCHED: "has no chat id"}
 #: Contradictions printed in full; --json has all of them.
 _SHOWN = 20
@@ -38,8 +44,10 @@ def _sections(console: Console, summary: Mapping[str, Any]) -> None:
     _alarms(console, summary)
     print_line(console, sentences.answer(summary), "bold")
     print_line(console, sentences.heading(summary), "dim")
+    if early := sentences.ended_early(summary):
+        print_line(console, early, "bold yellow")
     _thresholds(console, summary)
-    _verdicts(console, summary["sessions"])
+    _verdicts(console, summary["sessions"], summary["rates"])
     _blames(console, summary["sessions"])
     if summary["requests"]["by_operation"]:
         _outcomes(console, summary["requests"]["by_operation"])
@@ -81,8 +89,10 @@ def _comparison(console: Console, result: Reconciliation) -> None:
     count = len(result.contradictions)
     if count:
         print_line(console, f"CONTRADICTED: {words.plural(count, 'contradiction')} between run and ledger", "bold red")
+    elif not result.compared:
+        print_line(console, "nothing was compared", "bold yellow")
     else:
-        compared = words.plural(result.sessions - result.without_chat_id, "session")
+        compared = words.plural(result.compared, "session")
         print_line(console, f"run and ledger agree: nothing contradicts in {compared} compared", "bold green")
     if result.confusion:
         _confusion(console, result)
@@ -127,19 +137,13 @@ def _alarms(console: Console, summary: Mapping[str, Any]) -> None:
 
 def _thresholds(console: Console, summary: Mapping[str, Any]) -> None:
     """The gate's result, and each threshold with the reason for its judgement."""
-    thresholds = summary["thresholds"]
-    if not thresholds and not summary["aborted"]:
-        return
     console.print()
-    style = _RESULT_STYLES[summary["result"]]
-    held = sum(threshold["result"] == "pass" for threshold in thresholds)
-    print_line(
-        console, f"{summary['result'].upper()}: {held} of {words.plural(len(thresholds), 'threshold')} hold", style
-    )
+    result = summary["result"]
+    print_line(console, f"{result.upper()}: {sentences.judged(summary)}", _RESULT_STYLES.get(result, "bold"))
     if summary["aborted"]:
         print_line(console, f"ended early: {summary['aborted']}", "bold red")
-    for threshold in thresholds:
-        style = _RESULT_STYLES[threshold["result"]]
+    for threshold in summary["thresholds"]:
+        style = _THRESHOLD_STYLES[threshold["result"]]
         print_line(console, f"{threshold['result']:<12} {threshold['expression']}", style)
         print_line(console, f"  {threshold['why']}", "dim")
 
@@ -152,18 +156,19 @@ def _table(first: str, columns: Iterable[str]) -> Table:
     return table
 
 
-def _verdicts(console: Console, sessions: Mapping[str, Any]) -> None:
+def _verdicts(console: Console, sessions: Mapping[str, Any], rates: Mapping[str, Any]) -> None:
     by_verdict = sessions["by_verdict"]
     total = sum(by_verdict.values())
     table = _table("verdict", ("sessions", "share"))
     for verdict, count in by_verdict.items():
-        share = "" if not total else words.percent(count / total) if count else f"under {words.zero_bound(total)}"
+        share = words.percent(count / total) if count else words.under(rates[verdict])
         name = verdict
         if verdict == "cut_off" and count:
             name = f"cut_off ({words.number(sessions['cut_off_confirmed'])} with goodbye confirmed)"
         style = "green" if verdict in _GOOD else "red" if verdict in _BAD else "yellow"
         table.add_row(name, words.number(count), share, style=style if count else "dim")
-    caption = "under: with 95 % confidence" if total and 0 in by_verdict.values() else ""
+    confidence = f"{100 * rates['dropped']['confidence']:g} %"
+    caption = f"under: with {confidence} confidence" if total and 0 in by_verdict.values() else ""
     _print(console, "what became of the sessions", table, caption)
 
 
@@ -199,8 +204,8 @@ def _durations(console: Console, summary: Mapping[str, Any]) -> None:
     rows["refresh lateness (ours)"] = refresh["lateness_s"]
     rows["gap between contacts"] = refresh["gap_s"]
     for name, tail in rows.items():
-        if tail["max"] is not None:
-            table.add_row(name, *(words.seconds(tail.get(key)) for key in keys))
+        if words.of_tail(tail, "max"):
+            table.add_row(name, *(words.of_tail(tail, key) for key in keys))
     _print(console, "durations", table)
     console.print()
 

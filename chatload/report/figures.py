@@ -46,28 +46,30 @@ def verdict_chart(rows: Sequence[Mapping[str, Any]]) -> Markup:
     """Share and interval of each verdict; rows: name, share, low, high (fractions), kind."""
     if not any(row["share"] is not None for row in rows):
         return Markup()
+    rows = [row for row in rows if row["low"] is not None]
     points = [
         {"name": row["name"], "share": 100 * row["share"], "low": 100 * row["low"], "high": 100 * row["high"],
-         "tip": f"{row['name']}: {words.percent(row['share'])}, 95 % interval {words.percent(row['low'])} to "
-         f"{words.percent(row['high'])}",
+         "tip": f"{row['name']}: {words.percent(row['share'])}, bounds {row['bounds']}",
          "colour": "var(--soft)" if row["kind"] == "none" else f"var(--{row['kind']})"}
         for row in rows
     ]  # fmt: skip
     said = ", ".join(f"{row['name']} {words.percent(row['share'])}" for row in rows if row["count"])
-    return charts.draw(charts.intervals(points), f"Share of each verdict with its 95 % interval: {said}")
+    return charts.draw(charts.intervals(points), f"Share of each verdict with its bounds: {said}")
 
 
 def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
     """How the gaps lie against the timeout, and the generator's own lateness."""
-    if books.gap.count:
-        bins = _even_bins(books.gap, timeout_s)
+    if books.gap.observed.count:
+        bins = _even_bins(books.gap.observed, timeout_s)
         spec = charts.distribution(bins, "gap between contacts, s", "gaps (root scale)", log=False, limit=timeout_s)
-        p50, most = words.seconds(books.gap.quantile(0.5)), words.seconds(books.gap.maximum)
-        said = f"Half of the gaps are under {p50}, the widest is {most}."
+        p50, most = words.reading(books.gap.quantile(0.5)), words.reading(books.gap.maximum)
+        said = f"The median gap is {p50}, the widest {most}."
+        if last := books.gap.censored.count:
+            said += f" The last silences of {words.plural(last, 'chat')} that may have been dropped are not drawn."
         if timeout_s is not None:
             beyond = books.gap.count_above(timeout_s)[1]
             said += f" {words.plural(beyond, 'gap')} of {words.number(books.gap.count)} reached past the timeout."
-            if (books.gap.maximum or 0.0) > timeout_s * (_MOST_BARS + 1) / _BARS:
+            if (books.gap.observed.maximum or 0.0) > timeout_s * (_MOST_BARS + 1) / _BARS:
                 said += f" The last bar has all above {words.seconds(timeout_s * _MOST_BARS / _BARS)}."
         heading = "Gaps between contacts, against the timeout"
         yield Chart(heading, charts.draw(spec, said), said, _binned(bins, "gaps", 1.0))
@@ -88,8 +90,10 @@ def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
         cells = over_time.heat[operation]
         said = "The stronger a cell's colour, the more of its column's requests took so long"
         # A window may be on the disk before the first books that tell of this operation.
-        slowest = books.latency.get(operation)
-        said += f"; the slowest {words.seconds(slowest.maximum)}." if slowest else "."
+        latency = books.latency.get(operation)
+        said += f"; the slowest {words.reading(latency.maximum)}." if latency else "."
+        if latency and latency.censored.count:
+            said += f" The row at the top: {words.plural(latency.censored.count, 'request')} without an answer."
         spec = charts.heat(cells, _time(over_time), "latency (log scale)")
         yield Chart(f"{operation} over time", charts.draw(spec, f"Latency of {operation} over time. {said}"), said)
 
@@ -164,7 +168,7 @@ def _tip(row: Mapping[str, Any], unit: str) -> str:
         f"{words.number(row['dropped'])} dropped",
     ]
     if row["p99"] is not None:
-        parts.append(f"GetMessages p99 {words.seconds(row['p99'])}")
+        parts.append(f"GetMessages p99 {words.reading(row['p99'])}")
     if row["cpu"] is not None:
         parts.append(f"CPU {row['cpu']:.0f} %")
     return ", ".join(parts)

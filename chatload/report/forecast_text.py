@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
+from chatload.analysis.rates import bound_text
 from chatload.report.words import duration, number, percent, plural, seconds
 
 #: `schema_version` of the JSON.
@@ -56,7 +57,7 @@ def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
         rate = row["name"] == "requests_per_s"
         show = _per_s if rate else share
         word = "" if not row["judged"] else "good" if row["good"] else "NOT GOOD"
-        allowed = "within 3 %" if rate else f"{share(row['low'])} to {share(row['high'])}"
+        allowed = "within 3 %" if rate else _between(row["low"], row["high"])
         yield _NAMES[row["name"]], show(row["measured"]), show(row["reproduced"]), allowed, word
     for name, row in report["goodness"]["margins_s"].items():
         yield f"margin {name}", _s(row["measured"]), _s(row["reproduced"]), "", ""
@@ -70,7 +71,7 @@ def prediction_rows(report: Report) -> Iterator[tuple[str, ...]]:
             refresh(row),
             number(round(row["requests_per_s"])),
             share(row["drop_rate"]),
-            f"{share(row['low'])} to {share(row['high'])}",
+            _between(row["low"], row["high"]),
             _s(row["margins_s"].get("p1")),
         )
 
@@ -83,7 +84,7 @@ def incident_rows(report: Report) -> Iterator[tuple[str, ...]]:
             refresh(row),
             share(row["calm_rate"]),
             ", ".join(share(part) for part in row["by_incident"]) or "none seen",
-            f"{share(row['range_low'])} to {share(row['range_high'])}",
+            _between(row["range_low"], row["range_high"]),
         )
 
 
@@ -113,6 +114,10 @@ def refresh(row: Report) -> str:
 def share(part: float) -> str:
     """A share in percent."""
     return percent(part).replace(" ", "\u00a0")
+
+
+def _between(low: float, high: float) -> str:
+    return f"{bound_text(low, up=False)} to {bound_text(high, up=True)}".replace(" %", "\u00a0%")
 
 
 def _per_s(rate: float) -> str:

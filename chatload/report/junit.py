@@ -1,7 +1,8 @@
 """junit.xml: a run as test cases, as Jenkins, GitLab and GitHub's actions read them.
 
-One case a threshold, and two for what everything else rests on: that the run is valid and that its books
-balance. One more where --abort-on ended the run, as no threshold need say so. Elements and attributes are
+One case a threshold, or a skipped one where there is none, and three for what everything else rests on: that the run
+is valid, that its books balance and that sessions were accepted. One more where --abort-on ended the run, as no
+threshold need say so, and a skipped one where somebody ended it before its time. Elements and attributes are
 those of Jenkins' xunit plugin (its junit-10.xsd). Written with the standard library: junitparser would be one
 more dependency for five elements, and leaves the characters that XML cannot hold to its caller as well.
 """
@@ -9,12 +10,13 @@ more dependency for five elements, and leaves the characters that XML cannot hol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
+from chatload.report import sentences
 from chatload.store.writer import replacing
 
 JUNIT_FILE = "junit.xml"
@@ -41,7 +43,7 @@ def junit(summary: Mapping[str, Any], allow_inconclusive: bool | None = None) ->
     """
     if allow_inconclusive is None:
         allow_inconclusive = bool(summary.get("allow_inconclusive"))
-    cases = [*_soundness(summary), *_thresholds(summary.get("thresholds", ()), allow_inconclusive)]
+    cases = [*_soundness(summary), *_thresholds(summary["thresholds"], allow_inconclusive)]
     counts = {
         "tests": len(cases),
         "failures": sum(case.state == "failure" for case in cases),
@@ -71,17 +73,23 @@ def _soundness(summary: Mapping[str, Any]) -> Iterable[Case]:
     reasons, imbalances = summary["invalid_reasons"], summary["books"]["imbalances"]
     yield _sound("run is valid", summary["valid"], reasons)
     yield _sound("books balance", summary["books"]["balanced"], imbalances)
-    if summary.get("aborted"):
+    accepted = summary["sessions"]["accepted"] > 0
+    yield _sound("sessions were accepted", accepted, [] if accepted else [sentences.answer(summary)])
+    if early := sentences.ended_early(summary):
+        yield Case("chatload.run", "run took its planned time", "skipped", early)
+    if summary["aborted"]:
         yield Case("chatload.run", "run is not hopeless", "failure", f"ended early: {summary['aborted']}")
 
 
 def _sound(name: str, holds: bool, reasons: list[str]) -> Case:
     if holds:
         return Case("chatload.run", name)
-    return Case("chatload.run", name, "error", reasons[0] if reasons else f"not so: {name}", "\n".join(reasons))
+    return Case("chatload.run", name, "error", reasons[0] if reasons else f"not so: {name}", "\n".join(reasons[1:]))
 
 
-def _thresholds(thresholds: Iterable[Mapping[str, Any]], allow_inconclusive: bool) -> Iterable[Case]:
+def _thresholds(thresholds: Sequence[Mapping[str, Any]], allow_inconclusive: bool) -> Iterable[Case]:
+    if not thresholds:
+        yield Case("chatload.thresholds", "no threshold was set", "skipped", "not judged: no threshold was set")
     for threshold in thresholds:
         result, why = threshold["result"], threshold.get("why") or ""
         state = "" if result == "pass" else "failure"

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Literal
 
-from chatload.analysis.metrics import Facts, metric_named
-from chatload.analysis.rates import CONFIDENCE, interval
-from chatload.analysis.thresholds import percent
+from chatload.analysis.metrics import Facts
+from chatload.analysis.rates import CONFIDENCE
 from chatload.report import words
-from chatload.report.summary import measured
+from chatload.report.summary import measured, rates, unserved
 from chatload.session.books import LATE_START_S, Books
 from chatload.session.record import Blame, Verdict
 
@@ -25,7 +24,7 @@ Phase = Literal["ready", "running", "stopping", "ended"]
 STATES = ("opening", "held", "retrying", "leaving")
 #: Columns of `rows`, with their headings.
 COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
-_RATES = ("dropped_late", "dropped")
+_SHOWN = ("dropped_late", "dropped", "unserved")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class Moment:
 
     timeout_s: its flex-disconnect-timeout (seconds), None before there was a run. elapsed_s: how long
     it has been going, or went. processes: those whose facts have come in. cut_off_confirmed: of the
-    sessions cut off, those whose goodbye was confirmed. run: the name of its folder.
+    sessions cut off, those whose goodbye was confirmed. run: the name of its folder. confidence: of bounds. refused:
+    why the last start was refused, empty where it was not. notes: what happened to the run itself, the newest last.
     """
 
     phase: Phase
@@ -44,6 +44,9 @@ class Moment:
     processes: int = 0
     cut_off_confirmed: int = 0
     run: str = ""
+    confidence: float = CONFIDENCE
+    refused: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def figures(moment: Moment) -> dict[str, Any]:
@@ -53,6 +56,8 @@ def figures(moment: Moment) -> dict[str, Any]:
     return {
         "phase": moment.phase,
         "run": moment.run,
+        "refused": moment.refused,
+        "notes": list(moment.notes),
         "elapsed_s": round(moment.elapsed_s, 3),
         "flex_disconnect_timeout_s": moment.timeout_s,
         "sessions": {
@@ -62,9 +67,10 @@ def figures(moment: Moment) -> dict[str, Any]:
             "by_state": {state: books.states[state] for state in STATES},
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "unserved_by_verdict": unserved(books),
             "cut_off_confirmed": moment.cut_off_confirmed,
         },
-        "rates": {name: rate(name, books, moment.cut_off_confirmed) for name in _RATES},
+        "rates": rates(Facts(books, moment.timeout_s, moment.cut_off_confirmed), moment.confidence),
         "books": {
             "sessions_started": books.started,
             "sessions_ended": books.verdicts.total(),
@@ -72,26 +78,6 @@ def figures(moment: Moment) -> dict[str, Any]:
             "requests_with_outcome": outcomes,
         },
         **measured(books, moment.timeout_s, moment.processes),
-    }
-
-
-def rate(verdict: str, books: Books, cut_off_confirmed: int = 0) -> dict[str, Any]:
-    """How often sessions come to `verdict` (or "dropped"), with its exact interval, as thresholds have it.
-
-    least: surely so; most: possibly so, counting every session whose end has more than one reading; of: the
-    sessions it is a share of. The interval covers both, and holds for sessions that are independent.
-    """
-    share = metric_named(f"{verdict}.rate").share(Facts(books, cut_off_confirmed=cut_off_confirmed))
-    n = share.n
-    least, most = min(share.least, n), min(share.most, n)
-    return {
-        "least": share.least,
-        "most": share.most,
-        "of": n,
-        "rate": share.counted / n if n else None,
-        "low": interval(least, n)[0] if n else None,
-        "high": interval(most, n)[1] if n else None,
-        "confidence": CONFIDENCE,
     }
 
 
@@ -114,17 +100,13 @@ def to_csv(figures: Mapping[str, Any]) -> str:
     return stream.getvalue()
 
 
-def interval_text(rate: Mapping[str, Any]) -> str:
-    """The interval of a rate in words; empty where there is none."""
-    if rate["low"] is None:
-        return ""
-    return f"{percent(rate['low'], up=False)} to {percent(rate['high'], up=True)}"
-
-
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flat(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{path}.{number}")
     else:
         yield path, "" if value is None else value
 
@@ -144,8 +126,19 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     timeout = figures["flex_disconnect_timeout_s"]
     where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
     yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
-    for name, entry in figures["rates"].items():
-        yield "drop rate", name, "" if entry["rate"] is None else words.percent(entry["rate"]), _rate_note(entry)
+    if figures["refused"]:
+        # In the second column, which a narrow screen shows too.
+        yield "run", f"start refused: {figures['refused']}", "", ""
+    for note in figures["notes"]:
+        yield "run", f"note: {note}", "", ""
+    for name in _SHOWN:
+        entry = figures["rates"][name]
+        yield (
+            "unserved" if name == "unserved" else "drop rate",
+            name,
+            "" if entry["rate"] is None else words.percent(entry["rate"]),
+            _rate_note(entry),
+        )
     yield "sessions", "started", words.number(sessions["started"]), ""
     yield "sessions", "open", words.number(sessions["open"]), ""
     for state, n in sessions["by_state"].items():
@@ -168,8 +161,8 @@ def _rate_note(entry: Mapping[str, Any]) -> str:
     seen = f"{words.number(entry['least'])} proven"
     if entry["most"] > entry["least"]:
         seen += f", {words.number(entry['most'])} possible"
-    chance = f"{100 * entry['confidence']:g} % interval if drops are independent"
-    return f"{interval_text(entry)} ({chance}): {seen}, of {words.plural(entry['of'], 'session')}"
+    chance = f"one-sided {100 * entry['confidence']:g} % bounds if sessions are independent"
+    return f"{words.bounds(entry)} ({chance}): {seen}, of {words.plural(entry['of'], 'session')}"
 
 
 def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
@@ -177,8 +170,8 @@ def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
     over = f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
     left = _percentiles(margin, ("p1", "p50"))
-    yield "margin", "min", words.seconds(margin["min"]), f"{left}, {over}" if left else over
-    yield "gap", "max", words.seconds(gap["max"]), _percentiles(gap, ("p50", "p99"))
+    yield "margin", "min", words.of_tail(margin, "min"), f"{left}, {over}" if left else over
+    yield "gap", "max", words.of_tail(gap, "max"), _percentiles(gap, ("p50", "p99"))
     yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
     arrivals = figures["arrivals"]
     if arrivals["count"]:
@@ -194,9 +187,9 @@ def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
 
 
-def _percentiles(tail: Mapping[str, float | None], names: Iterable[str]) -> str:
-    known = [name for name in names if tail[name] is not None]
-    return ", ".join(f"{name.replace('_', '.')} {words.seconds(tail[name])}" for name in known)
+def _percentiles(tail: Mapping[str, Any], names: Iterable[str]) -> str:
+    said = ((name.replace("_", "."), words.of_tail(tail, name)) for name in names)
+    return ", ".join(f"{name} {value}" for name, value in said if value)
 
 
 def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:

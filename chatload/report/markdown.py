@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chatload.analysis.rates import CONFIDENCE, interval
+from chatload.analysis.gate import RunResult
+from chatload.analysis.rates import bound_text
 from chatload.report import drift, sentences, words
 from chatload.store.writer import replacing
 
@@ -27,7 +28,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown, under 60 lines: the answer, thresholds, verdicts, blame, requests, health."""
     sections = [
         _result(summary),
-        _thresholds(summary.get("thresholds", ()), float(summary.get("confidence", CONFIDENCE))),
+        _thresholds(summary["thresholds"], float(summary["confidence"])),
         _verdicts(summary),
         _requests(summary["requests"]["by_operation"]),
         _health(summary),
@@ -49,8 +50,12 @@ def write_markdown(run_dir: str | Path, summary: Mapping[str, Any]) -> Path:
 def _result(summary: Mapping[str, Any]) -> str:
     result, why = sentences.result_and_why(summary)
     lines = [f"### chatload: {_text(result)}", f"**{_text(why)}**"]
+    if early := sentences.ended_early(summary):
+        lines.append(f"**{_text(early)}**")
     if why != (answer := sentences.answer(summary)):
-        lines.append(answer)
+        lines.append(_text(answer))
+    if result == RunResult.NOT_JUDGED:
+        lines.append(sentences.judged(summary))
     lines.append(_about(summary))
     return "\n\n".join(lines)
 
@@ -107,8 +112,12 @@ def _valued(threshold: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if threshold.get("unit") == "%":
-        return words.percent(value)
-    return words.seconds(value) if threshold.get("unit") == "s" else f"{value:g}"
+        return words.percent(value) if key == "value" else bound_text(value, up=key == "upper")
+    if threshold.get("unit") != "s":
+        return f"{value:g}"
+    beyond = key == "value" and threshold.get("beyond")
+    past = "under " if str(threshold["expression"]).startswith("margin.") else "over "
+    return (past if beyond else "") + words.seconds(value)
 
 
 def _between(low: str, high: str) -> str:
@@ -123,21 +132,19 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     total = sum(by_verdict.values())
     if not total:
         return "no session ended"
-    rows = []
+    rows, confidence = [], f"{100 * summary['rates']['dropped']['confidence']:g} %"
     for verdict, count in by_verdict.items():
         if count:
-            low, high = interval(count, total)
             rows.append(
                 (
                     verdict,
                     words.number(count),
                     words.percent(count / total),
-                    f"{words.percent(low)} … {words.percent(high)}",
+                    words.bounds(summary["rates"][verdict]),
                 )
             )
-    lines = [aligned(("verdict", "sessions", "share", "95 % interval"), "lrrr", rows)]
-    none = [verdict for verdict, count in by_verdict.items() if not count]
-    notes = [f"none {', '.join(none)}: each under {words.zero_bound(total)} with 95 % confidence"] if none else []
+    lines = [aligned(("verdict", "sessions", "share", f"one-sided {confidence} bounds"), "lrrr", rows)]
+    notes = list(_none(summary["rates"], [verdict for verdict, count in by_verdict.items() if not count]))
     if by_verdict["cut_off"]:
         notes.append(f"{words.number(sessions['cut_off_confirmed'])} of the cut_off with goodbye confirmed")
     blames = [f"{blame} {words.number(n)}" for blame, n in sessions["dropped_late_by_blame"].items() if n]
@@ -145,6 +152,16 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
         notes.append(f"**blame** of the dropped_late: {', '.join(blames)}")
     notes += _bursts(summary.get("bursts") or {})
     return "\n\n".join([*lines, _list(notes)])
+
+
+def _none(rates: Mapping[str, Any], verdicts: Iterable[str]) -> Iterator[str]:
+    """That there was none of these verdicts, with what each is under: those with the same bound in one note."""
+    by_bound: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        by_bound.setdefault(words.under(rates[verdict]), []).append(verdict)
+    for bound, named in by_bound.items():
+        confidence = f"{100 * rates[named[0]]['confidence']:g} % confidence"
+        yield f"none {', '.join(named)}" + (f": each {bound} with {confidence}" if bound else "")
 
 
 def _bursts(bursts: Mapping[str, Any]) -> list[str]:
@@ -169,7 +186,7 @@ def _requests(by_operation: Mapping[str, Any]) -> str:
             (
                 _text(operation),
                 *map(words.number, counts),
-                *(words.seconds(latency[key]) for key in ("p50", "p99", "max")),
+                *(words.of_tail(latency, key) for key in ("p50", "p99", "max")),
             )
         )
     heads = ("operation", "sent", *_STATUS_TABLE, "other", "p50", "p99", "max")
@@ -181,9 +198,9 @@ def _requests(by_operation: Mapping[str, Any]) -> str:
 def _health(summary: Mapping[str, Any]) -> str:
     lateness, gap = summary["refresh"]["lateness_s"], summary["refresh"]["gap_s"]
     notes = [sentences.margin(summary)]
-    if gap["max"] is not None:
-        notes.append(f"gap between contacts: p50 {words.seconds(gap['p50'])}, p99 {words.seconds(gap['p99'])}, "
-                     f"widest {words.seconds(gap['max'])}")  # fmt: skip
+    if widest := words.of_tail(gap, "max"):
+        p50, p99 = words.of_tail(gap, "p50"), words.of_tail(gap, "p99")
+        notes.append(f"gap between contacts: p50 {p50}, p99 {p99}, widest {widest}")
     if lateness["max"] is not None:
         notes.append(
             f"refresh lateness (ours): p99 {words.seconds(lateness['p99'])}, most {words.seconds(lateness['max'])}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram
 from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
@@ -128,7 +128,7 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
         made.memory.append({"t": t, "t2": t2, "what": "all processes", "n": window.rss / 2**20})
     if books.stalled_s > 0:
         made.stalls.append({"t": t, "t2": t2, "what": "stood still", "n": 1000 * books.stalled_s})
-    refresh = books.latency.get("GetMessages", Histogram())
+    refresh = books.latency.get("GetMessages", CensoredHistogram())
     made.table.append(
         {
             "t": t,
@@ -137,7 +137,7 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
             "open": window.open,
             "requests": per_second,
             "ended": books.verdicts.total(),
-            "dropped": sum(n for verdict, n in books.verdicts.items() if verdict.startswith("dropped")),
+            "dropped": books.fates.dropped.most,
             "p50": refresh.quantile(0.5),
             "p99": refresh.quantile(0.99),
             "lateness": books.lateness.quantile(0.99),
@@ -146,20 +146,25 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
 
 
 def _heat(columns: list[tuple[float, float, Books]], operation: str, scale: float) -> Iterator[dict[str, Any]]:
-    """Cells of latency (ms) over time; a cell's share is of its column's requests."""
-    for start, end, books in columns:
-        histogram = books.latency.get(operation)
-        if histogram is None or not histogram.count:
-            continue
+    """Cells of latency (ms) over time; a cell's share is of its column's requests. Requests without an answer are in
+    a row of their own above all others, as nobody knows how long they would have taken."""
+    known = [(start, end, latency) for start, end, books in columns if (latency := books.latency.get(operation))]
+    highest = max((_height(low) for _, _, latency in known for low, _, _ in latency.observed.bins()), default=0)
+    for start, end, latency in known:
         cells: dict[int, int] = {}
-        for low, _, count in histogram.bins():
-            key = ceil(log(max(low, 1e-5)) / log(_HEAT_STEP))
-            cells[key] = cells.get(key, 0) + count
+        for low, _, count in latency.observed.bins():
+            cells[_height(low)] = cells.get(_height(low), 0) + count
+        if latency.censored.count:
+            cells[highest + 2] = latency.censored.count
         for key, count in cells.items():
             yield {
                 "t": start / scale,
                 "t2": end / scale,
                 "low": 1000 * exp((key - 1) * log(_HEAT_STEP)),
                 "high": 1000 * exp(key * log(_HEAT_STEP)),
-                "share": count / histogram.count,
+                "share": count / latency.count,
             }
+
+
+def _height(seconds: float) -> int:
+    return ceil(log(max(seconds, 1e-5)) / log(_HEAT_STEP))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from chatload.analysis.rates import interval
-from chatload.plain_text import printable
 from chatload.report import drift, figures, sentences, words
 from chatload.report.drawings import choose, drawing
 from chatload.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
 from chatload.report.over_time import series
+from chatload.report.repeat import repeat_command
 from chatload.report.templating import environment, script_hash
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram, Reading
 from chatload.store.reader import RunReader
 from chatload.store.writer import replacing
 
@@ -86,47 +85,6 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
     return page
 
 
-def repeat_command(settings: Mapping[str, Any]) -> str:
-    """The Locust command that makes such a run again, an option a line; no secrets, for settings hold none."""
-    policy, interval = settings.get("refresh_policy"), settings.get("refresh_interval")
-    timeout_s, interval_s = _seconds(settings.get("flex_disconnect_timeout")), _seconds(interval)
-    # What is written down is the interval that the fraction came to.
-    fraction = interval_s / timeout_s if policy == "fraction" and interval_s and timeout_s else None
-    options = {
-        "--host": settings.get("host"), "-u": settings.get("users"), "-r": settings.get("spawn_rate"),
-        "--start-sessions": settings.get("start_sessions"), "--max-sessions": settings.get("max_sessions"),
-        "--step-hold": settings.get("step_hold"), "--step-bound": settings.get("step_bound"),
-        "--resolution": settings.get("resolution"),
-        "-t": settings.get("run_time"), "--processes": settings.get("workers") or None,
-        "--flex-disconnect-timeout": settings.get("flex_disconnect_timeout"),
-        "--persona": settings.get("persona"), "--refresh-policy": policy,
-        "--sweep": ",".join(f"{part:g}" for part in settings.get("sweep") or ()) or None,
-        "--refresh-interval": interval if policy in (None, "fixed") else None, "--refresh-fraction": fraction,
-        "--service": settings.get("service"), "--dialect": settings.get("dialect"),
-        "--script": settings.get("script") or None, "--chat-length": settings.get("chat_length"),
-        "--chats": settings.get("chats") or None, "--request-timeout": settings.get("request_timeout"),
-        "--transport": settings.get("transport"), "--connections": settings.get("connections"),
-        "--chat-seed": settings.get("chat_seed"),
-        "--arrival-rate": settings.get("arrival_rate"), "--arrival-profile": settings.get("arrival_profile"),
-        "--arrival-compress": settings.get("arrival_compress"), "--max-open": settings.get("max_open"),
-    }  # fmt: skip
-    name = settings.get("name") or "chat"
-    parts = [["locust", "-f", f"locustfiles/{name}.py", "--headless"]]
-    for flag, value in options.items():
-        if value is not None and str(value) not in ("", "None", "0"):
-            said = f"{value:g}" if isinstance(value, float) else f"{value}s" if flag == "-t" else str(value)
-            # What begins with a dash would be an option of its own.
-            parts.append([f"{flag}={said}"] if said.startswith("-") else [flag, said])
-    parts += [[flag] for flag in ("--allow-late-refresh", "--insecure") if settings.get(flag[2:].replace("-", "_"))]
-    for flag, name in (("--threshold", "thresholds"), ("--threshold", "step_thresholds"), ("--abort-on", "abort_on")):
-        parts += [[flag, str(expression)] for expression in settings.get(name) or ()]
-    if settings.get("confidence") not in (None, 0.95):
-        parts.append(["--confidence", f"{100 * settings['confidence']:g}"])
-    if settings.get("allow_inconclusive"):
-        parts.append(["--allow-inconclusive"])
-    return printable(" \\\n  ".join(map(shlex.join, parts)))
-
-
 def _setting(name: str, value: Any) -> str:
     if value is None or value == "" or value == []:
         return "not set"
@@ -152,15 +110,17 @@ def _moment(at: float | None) -> str:
 
 
 def _verdicts(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row a verdict: name, count, share and 95 % interval (fractions), meaning, kind."""
+    """A row a verdict: name, count, share, bounds (fractions, None where nothing is known; and as text), meaning,
+    kind."""
     by_verdict = summary["sessions"]["by_verdict"]
     total = sum(by_verdict.values())
     for verdict, count in by_verdict.items():
-        low, high = interval(count, total) if total else (0.0, 1.0)
+        rate = summary["rates"][verdict]
         kind = "good" if verdict in _GOOD else "bad" if verdict in _BAD else "warn"
         yield {
             "name": verdict, "count": count, "share": count / total if total else None,
-            "low": low, "high": high, "kind": kind if count else "none", "meaning": VERDICTS.get(verdict, ""),
+            "low": rate["low"], "high": rate["high"], "bounds": words.bounds(rate),
+            "kind": kind if count else "none", "meaning": VERDICTS.get(verdict, ""),
         }  # fmt: skip
 
 
@@ -174,18 +134,21 @@ def _all_of(summary: Mapping[str, Any], outcome: str) -> int:
     return sum(row["by_outcome"][outcome] for row in summary["requests"]["by_operation"].values())
 
 
-def _latencies(books: Books) -> list[tuple[str, int, dict[str, float | None]]]:
-    """Name, samples and percentiles (seconds) of each operation, GetMessages first, then of our own lateness."""
+def _latencies(books: Books) -> list[tuple[str, int, int, dict[str, Reading | None]]]:
+    """Name, samples, how many of them without an answer, and percentiles of each operation, GetMessages first, then
+    of our own lateness."""
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
-    rows = [(name, books.latency[name]) for name in operations] + [("refresh lateness (ours)", books.lateness)]
+    rows = [(name, books.latency[name]) for name in operations]
+    rows.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
     return [
         (
             name,
-            histogram.count,
-            {**{label: histogram.quantile(q) for label, q in _PERCENTILES.items()}, "max": histogram.maximum},
+            samples.count,
+            samples.censored.count,
+            {**{label: samples.quantile(q) for label, q in _PERCENTILES.items()}, "max": samples.maximum},
         )
-        for name, histogram in rows
-        if histogram.count
+        for name, samples in rows
+        if samples.count
     ]
 
 

@@ -15,6 +15,7 @@ from chatload.analysis.plan import Plan, peak_of, plan_dict, servers_needed
 from chatload.analysis.plan_inputs import Constraint, Demand, Origin, Preset, option
 from chatload.analysis.plan_run import Measured
 from chatload.analysis.plan_sensitivity import STEP, Influence
+from chatload.analysis.rates import bound_text
 from chatload.errors import UsageError
 from chatload.report.words import number as _number
 from chatload.report.words import plural as _plural
@@ -94,7 +95,9 @@ def binding(plan: Plan) -> str:
 def drops(plan: Plan) -> str:
     """What can be said of the drop rate."""
     claim = plan.drops
-    bound = "" if claim.upper is None else f"under {up(claim.upper)} of chats dropped, with 95 % confidence"
+    bound = ""
+    if claim.upper is not None:
+        bound = f"under {bound_text(claim.upper, up=True)} of chats dropped, with 95 % confidence"
     if claim.target is None:
         return f"no target for the drop rate{f'; {bound}' if bound else ''}"
     target = f"target drop rate {share(claim.target)}: {claim.result}"
@@ -225,7 +228,7 @@ def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
         f"{figure(run.held.starts_per_s)} chat starts/s held for {_seconds(run.held_for_s)} or more by {on}"
     )
     if run.refused:
-        yield f"{_number(run.refused)} of its {_plural(run.sessions, 'session')} were refused: a limit was near"
+        yield f"{_number(run.refused)} of its {_plural(run.sessions, 'session')} were never accepted: a limit was near"
     if run.bursts:
         yield f"its drops came in {_plural(run.bursts, 'burst')}: the bound, made for independent ones, is too low"
     pairs = (
@@ -282,14 +285,6 @@ def figure(number: float) -> str:
 def share(part: float) -> str:
     """A share in percent, three significant digits."""
     return f"{100 * part:.3g} %".replace("-", _MINUS)
-
-
-def up(part: float) -> str:
-    """A share in percent, rounded up to two digits: a bound must not claim more than was shown."""
-    text = f"{100 * part:.1e}"
-    rounded = float(text)
-    unit = 10.0 ** (int(text.partition("e")[2]) - 1)
-    return f"{min(rounded if rounded >= 100 * part else rounded + unit, 100):.2g} %"
 
 
 def percent(part: float) -> str:

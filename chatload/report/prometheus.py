@@ -16,6 +16,7 @@ from chatload import __version__
 from chatload.protocol.status import Outcome
 from chatload.report.live import STATES, Moment
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import RELATIVE_ERROR, Histogram
 from chatload.session.record import Blame, Verdict
 
@@ -42,6 +43,10 @@ def _sessions(books: Books) -> Iterator[Metric]:
     yield CounterMetricFamily("chatload_sessions_started", "Sessions begun", books.started)
     verdicts = {verdict.value: books.verdicts[verdict.value] for verdict in Verdict}
     yield _counter("chatload_sessions_ended", "Sessions that are over, by verdict", "verdict", verdicts)
+    unserved = CounterMetricFamily(
+        "chatload_sessions_unserved", "Sessions that are over and were never accepted", books.fates.never_accepted.most
+    )
+    yield unserved
     states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
     for state in STATES:
         states.add_metric([state], books.states[state])
@@ -61,32 +66,38 @@ def _requests(books: Books) -> Iterator[Metric]:
             requests.add_metric([operation, outcome.value], by_outcome[outcome.value])
     yield requests
     latency = HistogramMetricFamily(
-        "chatload_latency_seconds", "From a request's first byte to its answer's last", labels=["operation"]
+        "chatload_latency_seconds",
+        "From a request's first byte to its answer's last; one without an answer is in +Inf, and in the sum as long "
+        "as it was waited for",
+        labels=["operation"],
     )
-    for operation, histogram in sorted(books.latency.items()):
-        latency.add_metric([operation], _buckets(histogram, LATENCY_LE), histogram.total_us / 1e6)
+    for operation, samples in sorted(books.latency.items()):
+        latency.add_metric([operation], _buckets(samples, LATENCY_LE), samples.total_us / 1e6)
     yield latency
 
 
 def _refreshes(moment: Moment) -> Iterator[Metric]:
     books = moment.books
-    for name, what, histogram, bounds in (
-        ("lateness", "How late the generator itself sent a refresh", books.lateness, LATENESS_LE),
-        ("gap", "Between two contacts of a session, at most (the upper bound)", books.gap, GAP_LE),
+    lateness = CensoredHistogram(books.lateness)
+    last = "the last silence of a dropped chat is in +Inf, and in the sum by its lower bound"
+    for name, what, samples, bounds in (
+        ("lateness", "How late the generator itself sent a refresh", lateness, LATENESS_LE),
+        ("gap", f"Between two contacts of a session, at most (the upper bound); {last}", books.gap, GAP_LE),
     ):
         yield HistogramMetricFamily(
-            f"chatload_refresh_{name}_seconds", what, _buckets(histogram, bounds), histogram.total_us / 1e6
+            f"chatload_refresh_{name}_seconds", what, _buckets(samples, bounds), samples.total_us / 1e6
         )
     if moment.timeout_s is None:
         return
     yield GaugeMetricFamily(
         "chatload_flex_disconnect_timeout_seconds", "The longest silence the server forgives", moment.timeout_s
     )
-    if books.gap.maximum is not None:
+    widest = books.gap.maximum
+    if widest is not None:
         yield GaugeMetricFamily(
             "chatload_refresh_margin_min_seconds",
-            "What was left of the timeout at the latest refresh of the run so far",
-            moment.timeout_s - books.gap.maximum,
+            "What was left of the timeout at the latest refresh of the run so far, at most where a chat was dropped",
+            moment.timeout_s - widest.seconds,
         )
 
 
@@ -101,7 +112,7 @@ def _arrivals(books: Books) -> Iterator[Metric]:
     yield HistogramMetricFamily(
         "chatload_arrival_lateness_seconds",
         "How long after its time a chat began",
-        _buckets(lateness, LATENESS_LE),
+        _buckets(CensoredHistogram(lateness), LATENESS_LE),
         lateness.total_us / 1e6,
     )
 
@@ -141,6 +152,7 @@ def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
     return counts
 
 
-def _buckets(histogram: Histogram, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    counts = cumulative(histogram, bounds)
-    return [*((str(le), float(n)) for le, n in zip(bounds, counts, strict=True)), ("+Inf", float(histogram.count))]
+def _buckets(samples: CensoredHistogram, bounds: Sequence[float]) -> list[tuple[str, float]]:
+    """Cumulative counts; what is known only to be longer than a bound is in the last one."""
+    counts = cumulative(samples.observed, bounds)
+    return [*((str(le), float(n)) for le, n in zip(bounds, counts, strict=True)), ("+Inf", float(samples.count))]

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from chatload.analysis.gate import RunResult
+from chatload.analysis.run_end import NOTHING_STARTED, EndedBy
 from chatload.report import words
 from chatload.session.books import LATE_START_S
 
 
 def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
-    """The result in a word, and in a sentence why."""
-    books = summary["books"]
-    sound = summary["valid"] and books["balanced"]
-    result = summary.get("result") or ("passed" if sound else "invalid")
-    thresholds = summary.get("thresholds", ())
+    """The result of the run in its word, and in a sentence why."""
+    result, books = summary["result"], summary["books"]
+    thresholds = summary["thresholds"]
     if not summary["valid"]:
         return result, "; ".join(summary["invalid_reasons"])
     if not books["balanced"]:
@@ -23,31 +23,102 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
         others = f", and {words.plural(more, 'more imbalance')}" if more > 0 else ""
         first = books["imbalances"][0] if books["imbalances"] else books_line(books, "/")
         return result, f"the books do not balance: {first}{others}"
-    if summary.get("aborted"):
+    if summary["aborted"]:
         return result, f"ended early as hopeless: {summary['aborted']}"
-    for word, state in (("failed", "fail"), ("inconclusive", "inconclusive")):
+    for word, state in ((RunResult.FAILED, "fail"), (RunResult.INCONCLUSIVE, "inconclusive")):
         count = sum(threshold["result"] == state for threshold in thresholds)
         if result == word and count:
-            was = f"{'is' if count == 1 else 'are'} inconclusive" if word == "inconclusive" else "failed"
+            was = f"{'is' if count == 1 else 'are'} inconclusive" if word == RunResult.INCONCLUSIVE else "failed"
             return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
     return result, answer(summary)
 
 
+def judged(summary: Mapping[str, Any]) -> str:
+    """What the result stands on: how many thresholds hold, that there are none, or that nothing was tested."""
+    thresholds = summary["thresholds"]
+    if summary["result"] == RunResult.NOTHING_TESTED:
+        return "no session was accepted"
+    if not thresholds:
+        return "no threshold was set"
+    held = sum(threshold["result"] == "pass" for threshold in thresholds)
+    return f"{words.number(held)} of {words.plural(len(thresholds), 'threshold')} hold"
+
+
 def answer(summary: Mapping[str, Any]) -> str:
-    """The one line that answers: did a refresh come too late?"""
-    verdicts = summary["sessions"]["by_verdict"]
-    accepted = sum(verdicts.values()) - verdicts["refused"]
-    late, unproven = verdicts["dropped_late"], verdicts["dropped_unproven"]
+    """What became of the accepted sessions, in one line: how many were dropped, and how."""
+    sessions = summary["sessions"]
+    accepted, ended = sessions["accepted"], sum(sessions["by_verdict"].values())
     if not accepted:
-        return f"no session was accepted ({words.number(verdicts['refused'])} refused): nothing was tested"
-    of = f"{words.number(accepted)} accepted sessions" if verdicts["refused"] else words.plural(accepted, "session")
-    if late:
-        was, share = "was" if late == 1 else "were", words.percent(late / accepted)
-        answer = f"{words.number(late)} of {of} {was} dropped because a refresh came too late ({share})"
-        return answer + (f"; {words.number(unproven)} more may have been" if unproven else "")
-    if unproven:
-        return f"no drop proven late in {of}, but {words.number(unproven)} may have been"
-    return f"no refresh came too late in {of}: under {words.zero_bound(accepted)} with 95 % confidence"
+        return _nothing_tested(summary)
+    of = f"{words.number(accepted)} accepted sessions" if accepted < ended else words.plural(accepted, "session")
+    dropped = summary["rates"]["dropped"]
+    surely, possibly = dropped["least"], dropped["most"] - dropped["least"]
+    more = f"; {words.number(possibly)} more may have been" if possibly else ""
+    if sessions["common_silence"]:
+        return _dropped_alike(summary, of)
+    if surely:
+        was = "was" if surely == 1 else "were"
+        head = f"{words.number(surely)} of {of} {was} dropped"
+        return f"{head} {_how(sessions['by_verdict'], words.percent(surely / accepted))}{more}"
+    if possibly:
+        return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
+    bound = words.under(dropped)
+    sure = f": {bound} with {100 * dropped['confidence']:g} % confidence" if bound else ""
+    return f"none of {of} was dropped{sure}"
+
+
+def _how(by_verdict: Mapping[str, int], share: str) -> str:
+    """Late, early or both, with the share of all of them."""
+    late, early = by_verdict["dropped_late"], by_verdict["dropped_early"]
+    if not early:
+        return f"because a refresh came too late ({share})"
+    if not late:
+        return f"by the server though every refresh was in time ({share})"
+    return (
+        f"({share}): {words.number(late)} because a refresh came too late, "
+        f"{words.number(early)} though every refresh was in time"
+    )
+
+
+def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
+    """That the server ended most of the chats it dropped after one and the same silence."""
+    sessions, dropped = summary["sessions"], summary["rates"]["dropped"]
+    silence, most = sessions["common_silence"], dropped["most"]
+    were = "were" if most == dropped["least"] else "were or may have been"
+    which = "all" if silence["sessions"] == most else f"{words.number(silence['sessions'])} of them"
+    about = f"{(silence['lower_s'] + silence['upper_s']) / 2:.2g} s"
+    share = words.percent(min(1.0, most / sessions["accepted"]))
+    return (
+        f"{words.number(most)} of {of} {were} dropped by the server ({share}), {which} about {about} after the last "
+        f"answered request. The timeout of {silence['timeout_s']:g} s is probably wrong: run `chatload probe`"
+    )
+
+
+def _nothing_tested(summary: Mapping[str, Any]) -> str:
+    """That no session was accepted: how many were started, what became of them, and the most frequent reason."""
+    sessions = summary["sessions"]
+    if not sessions["started"]:
+        whys = [incident["what"] for incident in summary["incidents"] if incident["kind"] == NOTHING_STARTED]
+        return "nothing was tested: no session was started" + "".join(f" ({why})" for why in whys[:1])
+    fates = ", ".join(f"{words.number(n)} {verdict}" for verdict, n in sessions["by_verdict"].items() if n)
+    started = f"{words.plural(sessions['started'], 'session')} started, none accepted ({fates or 'none ended'})"
+    reasons = sessions["not_accepted"]
+    why = f"; most often: {reasons[0]['why']} ({words.number(reasons[0]['sessions'])})" if reasons else ""
+    return f"nothing was tested: {started}{why}"
+
+
+def ended_early(summary: Mapping[str, Any]) -> str:
+    """That somebody ended the run, and after how much of its planned time; empty where nobody did."""
+    end = summary["end"]
+    what = {EndedBy.INTERRUPTED: "interrupted", EndedBy.STOPPED: "stopped in the web UI"}.get(end["by"])
+    if what is None or end["after_s"] is None:
+        return what or ""
+    after, planned = end["after_s"], end["planned_s"]
+    if planned is None:
+        return f"{what} after {words.duration(after)}"
+    if planned < 60:
+        return f"{what} after {after:.0f} of {planned:g} s"
+    return f"{what} after {words.duration(after)} of {words.duration(planned)}"
 
 
 def heading(summary: Mapping[str, Any]) -> str:
@@ -82,12 +153,13 @@ def insecure(summary: Mapping[str, Any]) -> str:
 def margin(summary: Mapping[str, Any]) -> str:
     """What was left of the timeout."""
     refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
-    if margin["min"] is None:
+    least, p1, p50 = (words.of_tail(margin, key) for key in ("min", "p1", "p50"))
+    if not least:
         return "margin before the timeout: no refresh was measured"
-    least, p1, p50 = (words.seconds(margin[key]) for key in ("min", "p1", "p50"))
+    doubt = ", by a timeout that is probably wrong" if summary["sessions"]["common_silence"] else ""
     return (
         f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "
-        f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
+        f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}{doubt}"
     )
 
 

@@ -12,11 +12,16 @@ from typing import Any
 from chatload import __version__, exit_codes
 from chatload.analysis.bursts import Incidence, find_incidence
 from chatload.analysis.drift import Soak, find_drift, steady_part
-from chatload.analysis.gate import Gate, gate_of
-from chatload.analysis.metrics import Facts
+from chatload.analysis.gate import Gate, RunResult, gate_of
+from chatload.analysis.metrics import Facts, metric_named
+from chatload.analysis.rates import CONFIDENCE, lower, upper
+from chatload.analysis.run_end import ABORTED, CEILING, run_end
+from chatload.analysis.silence import CommonSilence, find_common_silence
+from chatload.errors import NothingTestedError
 from chatload.protocol.status import Outcome
-from chatload.report import words
+from chatload.report import sentences, words
 from chatload.session.books import LATE_START_S, Books
+from chatload.session.censored import CensoredHistogram, Reading
 from chatload.session.histogram import Histogram
 from chatload.session.record import Blame, Verdict
 from chatload.store.reader import Incident, RunReader
@@ -27,13 +32,15 @@ SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
 #: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
 LATE_SHARE = 0.01
-#: The kind of incident that says a run was stopped at a ceiling on its load.
-CEILING = "ceiling"
-#: ... and that a worker could hold no chats: the load was not the one asked for.
+#: The kind of incident that says a worker could hold no chats: the load was not the one asked for.
 WORKER_UNFIT = "worker_unfit"
 
 #: Kinds of incidents by which facts are missing.
 _HOLES = ("worker_lost", "recording_stopped")
+#: So many reasons are kept for sessions that were not accepted.
+_REASONS = 10
+#: Rates that are of no single verdict.
+_RATES = ("dropped", "unserved")
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -53,18 +60,28 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)
     cut_off_confirmed = reader.count_cut_off_confirmed()
-    judgements = gate.judge(Facts(books, timeout_s, cut_off_confirmed, incidence))
-    aborted = next((incident.what for incident in incidents if incident.kind == "aborted"), "")
-    sound = not reasons and not imbalances
+    facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
+    judgements = gate.judge(facts)
+    aborted = next((incident.what for incident in incidents if incident.kind == ABORTED), "")
+    accepted = books.fates.accepted
+    silence = common_silence(reader, books, timeout_s)
+    result = gate.result(judgements, accepted)
+    if reasons or imbalances:
+        result = RunResult.INVALID
+    elif aborted:
+        result = RunResult.FAILED
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
         "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
-        "result": ("failed" if aborted else gate.result(judgements)) if sound else "invalid",
+        "result": result.value,
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
+        "end": run_end(
+            incidents, reader.started_at, reader.ended_at, _number(reader.settings.get("run_time"))
+        ).to_dict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {
@@ -77,10 +94,15 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         },
         "sessions": {
             "started": books.started,
+            "accepted": accepted,
+            "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
+            "common_silence": None if silence is None else silence.to_dict(),
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "unserved_by_verdict": unserved(books),
             "cut_off_confirmed": cut_off_confirmed,
         },
+        "rates": rates(facts, gate.confidence),
         "bursts": incidence.to_dict(),
         "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
@@ -89,6 +111,38 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
     }
+
+
+def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
+    """How often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
+    return {name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), *_RATES)}
+
+
+def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """How often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate has it.
+
+    least: surely so; most: possibly so, counting every session whose end has more than one reading; of: the
+    sessions it is a share of. low, high: one-sided exact bounds, each at `confidence`, of the least and of the most;
+    they hold for sessions that are independent.
+    """
+    share = metric_named(f"{name}.rate").share(facts)
+    n = share.n
+    return {
+        "least": share.least,
+        "most": share.most,
+        "of": n,
+        "rate": share.counted / n if n else None,
+        "low": lower(min(share.least, n), n, confidence) if n else None,
+        "high": upper(min(share.most, n), n, confidence) if n else None,
+        "confidence": confidence,
+    }
+
+
+def unserved(books: Books) -> dict[str, int]:
+    """Sessions that were never accepted, by verdict, those that occur."""
+    fates = books.fates
+    counts = {v.value: books.verdicts[v.value] - fates.accepted_with(v) for v in Verdict}
+    return {verdict: n for verdict, n in counts.items() if n}
 
 
 def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, Any]:
@@ -103,11 +157,27 @@ def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, An
 
 def exit_code(summary: Mapping[str, Any]) -> int:
     """What a process that made this summary leaves with."""
-    return {
-        "passed": exit_codes.PASSED,
-        "failed": exit_codes.THRESHOLD_FAILED,
-        "inconclusive": exit_codes.INCONCLUSIVE,
-    }.get(summary["result"], exit_codes.INVALID)
+    return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
+
+
+def refuse_untested(summary: Mapping[str, Any], run: str, hint: str = "give another run") -> None:
+    """Raise NothingTestedError where no session of the run was accepted: nothing can be concluded from it."""
+    if not summary["sessions"]["accepted"]:
+        raise NothingTestedError(f"{run}: {sentences.answer(summary)}", hint)
+
+
+_EXIT_CODES: Mapping[str, int] = {
+    RunResult.PASSED: exit_codes.PASSED,
+    RunResult.NOT_JUDGED: exit_codes.PASSED,
+    RunResult.FAILED: exit_codes.THRESHOLD_FAILED,
+    RunResult.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+    RunResult.NOTHING_TESTED: exit_codes.INCONCLUSIVE,
+}
+
+
+def common_silence(reader: RunReader, books: Books, timeout_s: float | None) -> CommonSilence | None:
+    """The silence after which the server ended most of the sessions it dropped, where it is not the timeout told."""
+    return find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
 
 
 def _incidence(reader: RunReader) -> Incidence:
@@ -209,31 +279,24 @@ def _requests(books: Books) -> dict[str, Any]:
         by_operation[operation] = {
             "sent": books.sent[operation],
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
-            "latency_s": _tail(books.latency.get(operation, Histogram())),
+            "latency_s": _latency(books.latency.get(operation, CensoredHistogram())),
         }
     return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
     gap = books.gap
-
-    def margin(widest: float | None) -> float | None:
-        """What is left of the timeout after a gap whose upper bound is `widest`."""
-        return None if timeout_s is None or widest is None else _rounded(timeout_s - widest)
-
+    gaps = {"p50": gap.quantile(0.5), "p99": gap.quantile(0.99), "max": gap.maximum}
+    margins = {"min": gaps["max"], "p1": gaps["p99"], "p50": gaps["p50"]} if timeout_s is not None else {}
+    left = {
+        name: None if widest is None or timeout_s is None else widest._replace(seconds=timeout_s - widest.seconds)
+        for name, widest in margins.items()
+    }
     return {
         "count": gap.count,
         "lateness_s": _tail(books.lateness),
-        "gap_s": {
-            "p50": _rounded(gap.quantile(0.5)),
-            "p99": _rounded(gap.quantile(0.99)),
-            "max": _rounded(gap.maximum),
-        },
-        "margin_s": {
-            "min": margin(gap.maximum),
-            "p1": margin(gap.quantile(0.99)),
-            "p50": margin(gap.quantile(0.5)),
-        },
+        "gap_s": _readings(gaps),
+        "margin_s": _readings(left or dict.fromkeys(("min", "p1", "p50")), "under"),
     }
 
 
@@ -261,6 +324,21 @@ def _generator(books: Books, processes: int) -> dict[str, Any]:
 def _tail(histogram: Histogram) -> dict[str, float | None]:
     tail = {name: _rounded(histogram.quantile(q)) for name, q in _QUANTILES.items()}
     return {**tail, "max": _rounded(histogram.maximum)}
+
+
+def _latency(latency: CensoredHistogram) -> dict[str, Any]:
+    quantiles = {name: latency.quantile(q) for name, q in _QUANTILES.items()}
+    return {**_readings({**quantiles, "max": latency.maximum}), "unanswered": latency.censored.count}
+
+
+def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:
+    """The readings that are known, None for the others; under the name `beyond` the bounds of these."""
+    known = {
+        name: None if reading is None or reading.over else _rounded(reading.seconds)
+        for name, reading in readings.items()
+    }
+    bounds = {name: _rounded(r.seconds) for name, r in readings.items() if r is not None and r.over}
+    return {**known, beyond: bounds}
 
 
 def _rounded(seconds: float | None) -> float | None:

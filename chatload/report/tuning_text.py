@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from chatload import __version__
+from chatload.analysis.rates import bound_text
 from chatload.analysis.tuning import Arm, Tuning, agree, blamed
 from chatload.report import words
 from chatload.session.policy import WIDGET_INTERVAL_S
@@ -83,8 +84,8 @@ def answer(tuning: Tuning) -> str:
     target, sure = words.percent(tuning.target), f"{100 * tuning.confidence:g} % confidence"
     if best is not None:
         return (
-            f"refresh every {interval(best)} ({best.fraction:g} of the timeout): at most {_up(best.upper)} of the "
-            f"sessions dropped at {sure}, below the target of {target}"
+            f"refresh every {interval(best)} ({best.fraction:g} of the timeout): at most "
+            f"{bound_text(best.upper, up=True)} of the sessions dropped at {sure}, below the target of {target}"
         )
     if tuning.problems:
         return f"the sweep is invalid: {tuning.problems[0]}"
@@ -92,7 +93,7 @@ def answer(tuning: Tuning) -> str:
     if stop.word == "fail":
         return (
             f"no interval of the sweep keeps the target of {target}: at {interval(stop)}, the shortest, at least "
-            f"{_down(stop.lower)} of the sessions were dropped, at {sure}"
+            f"{bound_text(stop.lower, up=False)} of the sessions were dropped, at {sure}"
         )
     return f"no interval is shown to keep the target of {target} at {sure}: {stopped(tuning)}"
 
@@ -193,23 +194,7 @@ def bounds_note(tuning: Tuning) -> str:
 
 
 def _bounds(arm: Arm) -> str:
-    return f"{_down(arm.lower).removesuffix(' %')} to {_up(arm.upper)}"
-
-
-def _up(share: float) -> str:
-    """A bound as percent, rounded up."""
-    return _percent(share, 1)
-
-
-def _down(share: float) -> str:
-    return _percent(share, -1)
-
-
-def _percent(share: float, towards: int) -> str:
-    """Two decimals, rounded so that the bound claims no more than was shown."""
-    hundredths = round(share * 1e4, 6)
-    whole = -(-hundredths // 1) if towards > 0 else hundredths // 1
-    return f"{whole / 100:.2f} %"
+    return f"{bound_text(arm.lower, up=False).removesuffix(' %')} to {bound_text(arm.upper, up=True)}"
 
 
 def _arm(arm: Arm, tuning: Tuning) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
-from chatload.analysis.rates import under
+from chatload.analysis.rates import bound_text
+from chatload.session.censored import Reading
 
 
 def number(n: int) -> str:
@@ -27,11 +29,16 @@ def percent(share: float) -> str:
     return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
-def zero_bound(n: int) -> str:
-    """The bound of `under`, rounded up: rounded down it would claim more than was shown."""
-    percent = 100 * under(n)
-    unit = 10.0 ** (math.floor(math.log10(percent)) - 1)
-    return f"{min(math.ceil(percent / unit) * unit, 100):.2g} %" if percent < 99 else "100 %"
+def bounds(rate: Mapping[str, Any]) -> str:
+    """The bounds of a rate of a summary; empty where it has none."""
+    if rate["low"] is None:
+        return ""
+    return f"{bound_text(rate['low'], up=False)} to {bound_text(rate['high'], up=True)}"
+
+
+def under(rate: Mapping[str, Any]) -> str:
+    """What a rate of a summary is surely under; empty where it has no bound."""
+    return "" if rate["high"] is None else f"under {bound_text(rate['high'], up=True)}"
 
 
 def seconds(seconds: float | None) -> str:
@@ -41,6 +48,20 @@ def seconds(seconds: float | None) -> str:
     if seconds and abs(seconds) < 0.9995:
         return f"{1000 * seconds:.3g} ms"
     return f"{seconds:.2f} s" if abs(seconds) < 100 else f"{seconds:.0f} s"
+
+
+def reading(reading: Reading | None) -> str:
+    """A duration, or that it is longer than one; empty where there is none."""
+    return "" if reading is None else f"over {seconds(reading.seconds)}" if reading.over else seconds(reading.seconds)
+
+
+def of_tail(tail: Mapping[str, Any], name: str) -> str:
+    """A figure of a summary's durations: what it is, or the bound that it is over (of a margin, under)."""
+    value = tail.get(name)
+    for beyond in ("over", "under"):
+        if value is None and name in (tail.get(beyond) or {}):
+            return f"{beyond} {seconds(tail[beyond][name])}"
+    return seconds(value)
 
 
 def duration(seconds: float) -> str:

@@ -321,7 +321,7 @@ class Bookkeeping:
         if record.gap_upper_s is None and self._trail is not None and self._trail.widest is not None:
             record.gap_lower_s, record.gap_upper_s = self._trail.widest
         self._enter("")
-        self._books.session(record)
+        self._books.session(record, self.settings.timeout_s)
 
     def _enter(self, state: str) -> None:
         """Book the move from one state to the next: opening, held, retrying, leaving, and none."""

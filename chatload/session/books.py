@@ -11,9 +11,11 @@ import numpy as np
 
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
+from chatload.session.censored import CensoredHistogram
 from chatload.session.effects import Exchange
+from chatload.session.fate import Fates, is_unserved
 from chatload.session.histogram import Histogram
-from chatload.session.record import SessionRecord
+from chatload.session.record import SessionRecord, Verdict
 
 #: A chat of an open workload that begins more than this (seconds) after its time has a late start.
 LATE_START_S = 0.1
@@ -43,12 +45,14 @@ class Books:
     """An accumulator of one process's facts: add / merge / to_dict. Values in `to_dict` are plain.
 
     started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
-    outcome. verdicts, blames: sessions ended. suspects: sessions whose lateness the generator
-    itself could have caused. rotations: secure keys that the server replaced. offline: how often a
+    outcome. verdicts, blames: sessions ended; unserved: verdicts of those that were never accepted.
+    suspects: sessions whose lateness the generator itself could have caused.
+    rotations: secure keys that the server replaced. offline: how often a
     `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
     of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
-    file descriptor for them. latency: seconds per operation, answered requests. lateness, gap: of every
-    refresh, seconds; a gap is its upper bound.
+    file descriptor for them. latency: seconds per operation, of every request that is over; one without an answer is
+    known to be longer than we waited. lateness: of every refresh, seconds. gap: seconds, of every refresh its
+    upper bound, and of a chat that was dropped, or may have been, the silence that it was dropped in.
     arrivals: in an open workload, chats that were to begin; start_lateness: of those that did, how long after
     their time, seconds; late_starts: of these, more than LATE_START_S; not_started: those that never did.
     stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
@@ -59,9 +63,9 @@ class Books:
 
     sent = _Counted[Counter[str]]()
     outcomes = _Counted[dict[str, Counter[str]]]()
-    latency = _Counted[dict[str, Histogram]]()
+    latency = _Counted[dict[str, CensoredHistogram]]()
     lateness = _Counted[Histogram]()
-    gap = _Counted[Histogram]()
+    gap = _Counted[CensoredHistogram]()
 
     def __init__(self) -> None:
         self.polls_begun = 0
@@ -70,6 +74,7 @@ class Books:
         self._sent: Counter[str] = Counter()
         self._outcomes: dict[str, Counter[str]] = {}
         self.verdicts: Counter[str] = Counter()
+        self.unserved: Counter[str] = Counter()
         self.blames: Counter[str] = Counter()
         self.suspects = 0
         self.rotations = 0
@@ -77,9 +82,9 @@ class Books:
         self.resent = 0
         self.exhausted = 0
         self.states: Counter[str] = Counter()
-        self._latency: dict[str, Histogram] = {}
+        self._latency: dict[str, CensoredHistogram] = {}
         self._lateness = Histogram()
-        self._gap = Histogram()
+        self._gap = CensoredHistogram()
         self.arrivals = 0
         self.late_starts = 0
         self.not_started = 0
@@ -110,9 +115,9 @@ class Books:
         latencies, latenesses, gaps = np.frombuffer(array("d", self._kept)).reshape(-1, 3).T
         self._kept = []
         self._outcomes.setdefault(_POLL, Counter())[_FINE] += len(gaps)
-        self._latency.setdefault(_POLL, Histogram()).extend(latencies)
+        self._latency_of(_POLL).observed.extend(latencies)
         self._lateness.extend(latenesses)
-        self._gap.extend(gaps)
+        self._gap.observed.extend(gaps)
 
     def request(self, operation: str, exchange: Exchange) -> None:
         """Count the outcome of any other request."""
@@ -121,13 +126,20 @@ class Books:
             by_outcome = self._outcomes[operation] = Counter()
         by_outcome[exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
+        latency = self._latency_of(operation)
         if exchange.sent_at is None:
             self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
+            latency.add_longer_than(exchange.received_at - exchange.begun_at)
         elif exchange.answered:
-            latency = self._latency.get(operation)
-            if latency is None:
-                latency = self._latency[operation] = Histogram()
             latency.add(exchange.received_at - exchange.sent_at)
+        else:
+            latency.add_longer_than(exchange.received_at - exchange.sent_at)
+
+    def _latency_of(self, operation: str) -> CensoredHistogram:
+        latency = self._latency.get(operation)
+        if latency is None:
+            latency = self._latency[operation] = CensoredHistogram()
+        return latency
 
     def late(self, lateness_s: float) -> None:
         """Count how late such a refresh left, seconds."""
@@ -138,15 +150,44 @@ class Books:
         self._gap.add(gap_s)
 
     def cut(self, operation: str) -> None:
-        """Count a request whose answer was not waited for: its connection was closed by us."""
-        self._outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
+        """Count a request whose answer was not waited for: its connection was closed by us.
 
-    def session(self, record: SessionRecord) -> None:
-        """Count the verdict of one session."""
+        Its latency is unknown. When its first byte left is not known here, so its lower bound is 0.
+        """
+        self._outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
+        self._latency_of(operation).add_longer_than(0.0)
+
+    def session(self, record: SessionRecord, timeout_s: float = 0.0) -> None:
+        """Count the verdict of one session, and the silence in which it was dropped. timeout_s: the
+        flex-disconnect-timeout, which a silence that is proven late was longer than."""
         self.verdicts[record.verdict] += 1
+        if is_unserved(record):
+            self.unserved[record.verdict] += 1
+        else:
+            self._last_silence(record, timeout_s)
         if record.blame:
             self.blames[record.blame] += 1
         self.suspects += record.generator_suspect
+
+    def _last_silence(self, record: SessionRecord, timeout_s: float) -> None:
+        lower, upper = record.gap_lower_s or 0.0, record.gap_upper_s
+        if record.verdict == Verdict.DROPPED_LATE:
+            self._gap.add_longer_than(max(lower, timeout_s))
+        elif record.verdict == Verdict.DROPPED_EARLY and upper is not None:
+            self._gap.add(upper)
+        elif record.verdict == Verdict.DROPPED_UNPROVEN:
+            if upper is not None and upper <= timeout_s:
+                self._gap.add(upper)  # it was in time, whatever ended the chat
+            else:
+                self._gap.add_longer_than(lower)
+        elif record.verdict == Verdict.GAVE_UP:
+            # Its bounds are those of an earlier gap; of the last one nothing is known.
+            self._gap.add_longer_than(0.0)
+
+    @property
+    def fates(self) -> Fates:
+        """What became of the sessions: the one definition of accepted, unserved, dropped and known."""
+        return Fates(self.verdicts, self.unserved)
 
     def arrived(self, late_s: float | None) -> None:
         """Count an arrival that began `late_s` after its time, or with None never did."""
@@ -184,6 +225,7 @@ class Books:
         for operation, by_outcome in other.outcomes.items():
             self._outcomes.setdefault(operation, Counter()).update(by_outcome)
         self.verdicts.update(other.verdicts)
+        self.unserved.update(other.unserved)
         self.blames.update(other.blames)
         self.suspects += other.suspects
         self.rotations += other.rotations
@@ -191,8 +233,8 @@ class Books:
         self.resent += other.resent
         self.exhausted += other.exhausted
         self.states.update(other.states)
-        for operation, histogram in other.latency.items():
-            self._latency.setdefault(operation, Histogram()).merge(histogram)
+        for operation, latency in other.latency.items():
+            self._latency_of(operation).merge(latency)
         self._lateness.merge(other.lateness)
         self._gap.merge(other.gap)
         self.arrivals += other.arrivals
@@ -212,12 +254,13 @@ class Books:
 
     def since(self, earlier: Books) -> Books:
         """What was added since `earlier`, a former state of these books; states are those of now. Extremes
-        of its histograms are known to their stated error only, and a longest stall only if it grew."""
+        of its histograms are bounds of them (see `Histogram.since`), and a longest stall is known only if it grew."""
         made = Books()
         made.started = self.started - earlier.started
         made.sent = self.sent - earlier.sent
         made.outcomes = {op: by - earlier.outcomes.get(op, Counter()) for op, by in self.outcomes.items()}
         made.verdicts, made.blames = self.verdicts - earlier.verdicts, self.blames - earlier.blames
+        made.unserved = self.unserved - earlier.unserved
         made.suspects = self.suspects - earlier.suspects
         made.rotations = self.rotations - earlier.rotations
         made.offline = self.offline - earlier.offline
@@ -244,6 +287,7 @@ class Books:
             "sent": dict(self.sent),
             "outcomes": {operation: dict(by) for operation, by in self.outcomes.items()},
             "verdicts": dict(self.verdicts),
+            "unserved": dict(self.unserved),
             "blames": dict(self.blames),
             "suspects": self.suspects,
             "rotations": self.rotations,
@@ -251,9 +295,11 @@ class Books:
             "resent": self.resent,
             "exhausted": self.exhausted,
             "states": {state: n for state, n in self.states.items() if n},
-            "latency": {operation: h.to_dict() for operation, h in self.latency.items()},
+            "latency": {operation: h.observed.to_dict() for operation, h in self.latency.items()},
+            "unanswered": {op: h.censored.to_dict() for op, h in self.latency.items() if h.censored.count},
             "lateness": self.lateness.to_dict(),
-            "gap": self.gap.to_dict(),
+            "gap": self.gap.observed.to_dict(),
+            "open_gap": self.gap.censored.to_dict(),
             "arrivals": self.arrivals,
             "late_starts": self.late_starts,
             "not_started": self.not_started,
@@ -272,13 +318,19 @@ class Books:
         made.sent = Counter(data["sent"])
         made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
         made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
+        # Not in run files made before it was kept, as "unanswered" and "open_gap" are not.
+        made.unserved = Counter(data.get("unserved", {}))
         made.suspects = data["suspects"]
         made.rotations, made.offline = data.get("rotations", 0), data.get("offline", 0)
         made.resent, made.exhausted = data.get("resent", 0), data.get("exhausted", 0)
         made.states = Counter(data.get("states", {}))
-        made.latency = {operation: Histogram.from_dict(h) for operation, h in data["latency"].items()}
+        unanswered = {op: Histogram.from_dict(h) for op, h in data.get("unanswered", {}).items()}
+        made.latency = {
+            op: CensoredHistogram(Histogram.from_dict(h), unanswered.get(op)) for op, h in data["latency"].items()
+        }
         made.lateness = Histogram.from_dict(data["lateness"])
-        made.gap = Histogram.from_dict(data["gap"])
+        silences = Histogram.from_dict(data["open_gap"]) if "open_gap" in data else None
+        made.gap = CensoredHistogram(Histogram.from_dict(data["gap"]), silences)
         made.arrivals, made.late_starts = data.get("arrivals", 0), data.get("late_starts", 0)
         made.not_started = data.get("not_started", 0)
         made.start_lateness = Histogram.from_dict(data.get("start_lateness", Histogram().to_dict()))

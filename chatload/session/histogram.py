@@ -126,8 +126,11 @@ class Histogram:
             self._widen(other._minimum, other._maximum)
 
     def since(self, earlier: Histogram | None) -> Histogram:
-        """What was counted since `earlier`, a former state of this one; min and max are then those of the
-        buckets, within RELATIVE_ERROR."""
+        """What was counted since `earlier`, a former state of this one.
+
+        Its minimum and maximum are not known: they are the outer edges of its lowest and highest bucket, or the
+        extremes of this histogram where these are nearer. So no sample lies outside them.
+        """
         earlier = Histogram() if earlier is None else earlier
         made = Histogram()
         before, now = earlier.buckets, self.buckets
@@ -135,17 +138,20 @@ class Histogram:
         made._total_us = self._total_us - earlier._total_us
         made._buckets = {key: more for key, n in now.items() if (more := n - before.get(key, 0))}
         if made._count and self._minimum is not None and self._maximum is not None:
-            low, high = (min(made._buckets), max(made._buckets)) if made._buckets else (0, 0)
-            made._minimum = 0.0 if made._zeros else max(_middle(low), self._minimum)
-            made._maximum = min(_middle(high), self._maximum) if made._buckets else 0.0
+            keys = made._buckets
+            made._minimum = 0.0 if made._zeros else max(_edge(min(keys) - 1), self._minimum)
+            made._maximum = min(_edge(max(keys)), self._maximum) if keys else 0.0
         return made
 
     def quantile(self, q: float) -> float | None:
         """The q-quantile (0..1) in seconds, None where nothing was counted."""
+        return self.value_at(q * (self.count - 1)) if self.count else None
+
+    def value_at(self, rank: float) -> float:
+        """The sample (seconds, within RELATIVE_ERROR) that has `rank` smaller ones before it, rounded down."""
         buckets = self.buckets
-        if not self._count or self._minimum is None or self._maximum is None:
-            return None
-        rank = q * (self._count - 1)
+        if not 0 <= rank < self._count or self._minimum is None or self._maximum is None:
+            raise IndexError(rank)
         seen = self._zeros
         if rank < seen:
             return max(0.0, self._minimum)
@@ -181,7 +187,7 @@ class Histogram:
             if rank < seen:
                 break
             seen += buckets[key]
-            low, high = exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG)
+            low, high = _edge(key - 1), _edge(key)
         return max(low, self._minimum), min(high, self._maximum)
 
     def bins(self) -> Iterator[tuple[float, float, int]]:
@@ -190,7 +196,7 @@ class Histogram:
         if self._zeros:
             yield 0.0, _SMALLEST_S, self._zeros
         for key in sorted(buckets):
-            yield exp((key - 1) * _GAMMA_LOG), exp(key * _GAMMA_LOG), buckets[key]
+            yield _edge(key - 1), _edge(key), buckets[key]
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON- and msgpack-safe form; `from_dict` reads it back."""
@@ -212,6 +218,11 @@ class Histogram:
         made._minimum, made._maximum = data["min"], data["max"]
         made._total_us = data.get("total_us", 0)  # not in run files made before it was kept
         return made
+
+
+def _edge(key: int) -> float:
+    """The greatest value (seconds) that falls into a bucket; the samples of the next bucket are above it."""
+    return exp(key * _GAMMA_LOG)
 
 
 def _middle(key: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 
@@ -23,11 +24,18 @@ class Hold:
     wake: Callable[[], None] | None = None
 
 
+class Silence(Enum):
+    """How a request goes without an answer: the connection is closed, or not made, or nothing ever comes back."""
+
+    CLOSED = 1
+    REFUSED = 2
+    LOST = 3
+
+
 @dataclass(slots=True)
 class Answer:
     """What goes back: payload (JSON to be, names as in gms-v2) or raw bytes under http_status, held for
-    delay_s seconds; or nothing: the connection is closed (drop), no connection is made (refused, with drop), or
-    nothing ever comes back (lost).
+    delay_s seconds; or nothing (silence).
 
     raw: of content_type where that is given (else a page of HTML, as a fault has it), and with
     file_name a download. held: there is no answer yet; wait until `ChatService.hold_due(held)` or its
@@ -38,12 +46,25 @@ class Answer:
     raw: bytes | None = None
     http_status: int = 200
     delay_s: float = 0.0
-    drop: bool = False
-    refused: bool = False
-    lost: bool = False
+    silence: Silence | None = None
     content_type: str = ""
     file_name: str = ""
     held: Hold | None = None
+
+    @property
+    def drop(self) -> bool:
+        """Whether there is no connection any more, or none is made."""
+        return self.silence is Silence.CLOSED or self.silence is Silence.REFUSED
+
+    @property
+    def refused(self) -> bool:
+        """Whether no connection is made."""
+        return self.silence is Silence.REFUSED
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing ever comes back."""
+        return self.silence is Silence.LOST
 
 
 class RefusedError(Exception):

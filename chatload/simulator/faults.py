@@ -11,7 +11,7 @@ from typing import Any
 
 from chatload.errors import FileError
 from chatload.protocol.toml_file import read_toml
-from chatload.simulator.answer import Answer, error
+from chatload.simulator.answer import Answer, Silence, error
 from chatload.simulator.ledger import OPERATIONS
 
 #: Kind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
@@ -114,11 +114,11 @@ def disguise(answer: Answer, fault: Fault) -> Answer:
     """What a fault makes of an answer."""
     kind = fault.kind
     if kind in _CLOSED:
-        return Answer(drop=True)
+        return Answer(silence=Silence.CLOSED)
     if kind == "restart":
-        return Answer(drop=True, refused=True)
+        return Answer(silence=Silence.REFUSED)
     if kind == "lost":
-        return Answer(lost=True)
+        return Answer(silence=Silence.LOST)
     if kind == "status_2_open":
         return Answer({**error(2, "Not now"), "chatEnded": False})
     if kind in ("status_1", "status_1_violation"):

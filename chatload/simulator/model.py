@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from chatload.simulator import participants
-from chatload.simulator.answer import Answer, Hold, RefusedError, error
+from chatload.simulator.answer import Answer, Hold, RefusedError, Silence, error
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import ENDS, Fault, FaultPlan, disguise
 from chatload.simulator.files import Memory
@@ -54,6 +54,7 @@ class ChatService:
         self.faults = faults or FaultPlan()
         self._utc_offset = utc_offset
         self._stamps, self._shape = stamps_of(config, utc_offset), shape_of(config)
+        self._has_habits = self._stamps is not None or self._shape is not None
         self._started = 0.0
         #: When something is to be done that no request asks for: begin, restart, take a late arrival. While the
         #: service is down, always.
@@ -89,10 +90,10 @@ class ChatService:
 
     def draw(self, now: float, operation: str) -> Fault | None:
         """The fault that strikes a request arriving now."""
-        if now >= self._attends_at:
-            self._attend(now)
         if not self.faults.faults:
             return None
+        if now >= self._attends_at:
+            self._attend(now)
         return self.faults.draw(now - self._started, operation)
 
     def serve(self, now: float) -> float:
@@ -115,15 +116,29 @@ class ChatService:
         if now >= self._attends_at:
             self._attend(now)
             if now < self._down_until:
-                return Answer(drop=True, refused=fault is not None and fault.kind == "restart")
+                refused = fault is not None and fault.kind == "restart"
+                return Answer(silence=Silence.REFUSED if refused else Silence.CLOSED)
         if fault is not None:
             answer = self._struck(now, operation, chat_id, fields, fault, content)
         elif operation == "RequestChat":
             answer = Answer(self._open(now, fields, None))
         else:
             answer = self._handle(now, operation, chat_id, fields, content, None)
-        if self._shape is not None and answer.payload is not None:
-            answer.payload = self._shape.apply(operation, fields, answer.payload)
+        return self._as_told(now, operation, chat_id, fields, answer) if self._has_habits else answer
+
+    def _as_told(
+        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], answer: Answer
+    ) -> Answer:
+        """The answer in the shape, and with the alias, that this server gives it."""
+        payload = answer.payload
+        if payload is None:
+            return answer
+        if self._stamps is not None and "alias" in payload:
+            entry = self._entry_of(payload.get("chatId") or chat_id or "")
+            if entry is not None:
+                payload["alias"] = self._stamps.alias(now, entry)
+        if self._shape is not None:
+            answer.payload = self._shape.apply(operation, fields, payload)
         return answer
 
     def _carry_out(
@@ -223,7 +238,7 @@ class ChatService:
         if chat is None:
             entry = self._entry_of(hold.chat_id)
             if entry is not None and entry.end_reason == "restarted":
-                return Answer(drop=True)
+                return Answer(silence=Silence.CLOSED)
             return Answer(self._not_found())
         chat.advance(now)
         waits = chat.hold is hold and not chat.ended and now < hold.until
@@ -233,8 +248,8 @@ class ChatService:
         if chat.hold is hold:
             chat.release(now)
         self._settle(chat)
-        payload = self._answer(now, chat, hold.position)
-        return Answer(payload if self._shape is None else self._shape.apply("GetMessages", hold.fields, payload))
+        answer = Answer(self._answer(now, chat, hold.position))
+        return self._as_told(now, "GetMessages", hold.chat_id, hold.fields, answer)
 
     def abandon(self, now: float, hold: Hold) -> None:
         """The connection of a held request is gone: the silence counts from here."""
@@ -357,12 +372,8 @@ class ChatService:
             self._came_for(now, chat_id)
             return Answer(self._not_found())
         key = chat.check_key(fields.get("secure_key"), now)
-        if key is KeyState.WRONG and self.config.error_8210:
-            chat.advance(now)
-            if not chat.ended:
-                return Answer(self._bad_key(now, chat, "wrong secureKey"))
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
-            return Answer(error(2, "Access denied"))
+            return Answer(self._denied(now, chat, key))
         if operation not in HANDLERS:
             return Answer(error(1, "Unknown operation"))
         if now >= chat.due:
@@ -382,6 +393,14 @@ class ChatService:
         answer = self._act(chat, operation, Request(now, fields, content, self._memory), fault)
         self._settle(chat, answer.held)
         return answer
+
+    def _denied(self, now: float, chat: SimulatedChat, key: KeyState) -> dict[str, Any]:
+        """The answer to somebody who is not the customer."""
+        if self.config.error_8210 and key is KeyState.WRONG:
+            chat.advance(now)
+            if not chat.ended:
+                return self._bad_key(now, chat, "wrong secureKey")
+        return error(2, "Access denied")
 
     def _bad_key(self, now: float, chat: SimulatedChat, detail: str) -> dict[str, Any]:
         chat.end(now, "unrecoverable", detail)
@@ -470,7 +489,7 @@ class ChatService:
             "chatEnded": chat.entry.ended_at is not None,
             "messages": chat.events_from(start) if position >= 1 and start <= known else [],
             "nextPosition": known + 1,
-            "alias": _ALIAS if self._stamps is None else self._stamps.alias(now, chat.entry),
+            "alias": _ALIAS,
             "userId": chat.user,
             "secureKey": chat.give_key(now),
         }

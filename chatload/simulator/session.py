@@ -186,14 +186,20 @@ class SimulatedChat(Draws):
     def events_from(self, position: int) -> list[dict[str, Any]]:
         """The transcript's events from an index on, as JSON."""
         log = self._transcript
-        return [
+        items = [
             self._payload(index, *log[at : at + _EVENT])
             for index, at in enumerate(range((position - 1) * _EVENT, len(log), _EVENT), position)
         ]
+        if self._stamps is not None:
+            for item in items:
+                self._stamps.apply(item, log[item["index"] * _EVENT - 2], self.entry)
+        return items
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
         """A Notice for the customer alone: it is not in the transcript and has no index."""
         payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
+        if self._stamps is not None:
+            self._stamps.apply(payload, now, self.entry)
         del payload["index"]
         return payload
 
@@ -250,8 +256,6 @@ class SimulatedChat(Draws):
         if text is not None:
             item["text"] = text
         item.update(more)
-        if self._stamps is not None:
-            self._stamps.apply(item, at, self.entry)
         return item
 
     def _drop(self, at: float) -> None:

@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
 from chatload.session.timeline import Timeline
@@ -125,8 +126,10 @@ def books(text: Any) -> Books:
     _numbers(data, "")
     try:
         made, empty = Books.from_dict(data), Books()
-        for name in empty.to_dict():
+        for name in empty.to_dict().keys() - {"unanswered", "open_gap"}:  # parts of latency and gap
             _like(getattr(made, name), getattr(empty, name), name)
+        if data.get("unanswered", {}).keys() - made.latency.keys():
+            raise ValueError("books: unanswered requests of an operation without latencies")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"books: {type(error).__name__}: {error}") from None
     return made
@@ -242,7 +245,10 @@ def _numbers(value: Any, key: str) -> None:
 
 def _like(value: Any, empty: Any, name: str) -> None:
     """A part of the books is of the kind that it has in books that are empty."""
-    if isinstance(value, Histogram):
+    if isinstance(value, CensoredHistogram):
+        _histogram(value.observed)
+        _histogram(value.censored)
+    elif isinstance(value, Histogram):
         _histogram(value)
     elif isinstance(value, dict) and isinstance(empty, dict):
         for item in value.values():

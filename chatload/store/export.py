@@ -14,7 +14,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from chatload.errors import UsageError
 from chatload.protocol.status import Outcome
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram, Reading
 from chatload.session.record import COLUMNS, SessionRecord, Verdict
 from chatload.store.reader import RunReader
 from chatload.store.windows import Window
@@ -93,6 +93,18 @@ def _session_rows(reader: RunReader) -> Iterator[Row]:
         yield tuple(getattr(record, name) for name in names)
 
 
+def _known_or_over(name: str) -> tuple[Column, Column]:
+    """Two columns for a duration, of which one is filled: what it is, or what it is longer than."""
+    return Column(f"{name}_s", "number"), Column(f"{name}_over_s", "number")
+
+
+def _either(reading: Reading | None) -> tuple[float | None, float | None]:
+    """The cells of `_known_or_over`."""
+    if reading is None:
+        return None, None
+    return (None, reading.seconds) if reading.over else (reading.seconds, None)
+
+
 _WINDOW_COLUMNS = (
     Column("start", "number"),
     Column("end", "number"),
@@ -101,10 +113,11 @@ _WINDOW_COLUMNS = (
     *(Column(f"verdict_{verdict.value}", "whole") for verdict in Verdict),
     Column("requests", "whole"),
     *(Column(f"outcome_{outcome.value}", "whole") for outcome in Outcome),
-    Column("getmessages_latency_p50_s", "number"),
-    Column("getmessages_latency_p99_s", "number"),
+    Column("getmessages_unanswered", "whole"),
+    *_known_or_over("getmessages_latency_p50"),
+    *_known_or_over("getmessages_latency_p99"),
     Column("lateness_p99_s", "number"),
-    Column("gap_max_s", "number"),
+    *_known_or_over("gap_max"),
     Column("cpu_percent", "number"),
     Column("rss_bytes", "whole"),
 )
@@ -116,7 +129,7 @@ def _window_rows(reader: RunReader) -> Iterator[Row]:
 
 def _window_row(window: Window) -> Row:
     books = window.books
-    latency = books.latency.get("GetMessages", Histogram())
+    latency = books.latency.get("GetMessages", CensoredHistogram())
     return (
         window.start,
         window.end,
@@ -125,10 +138,11 @@ def _window_row(window: Window) -> Row:
         *(books.verdicts[verdict.value] for verdict in Verdict),
         books.sent.total(),
         *(sum(by[outcome.value] for by in books.outcomes.values()) for outcome in Outcome),
-        latency.quantile(0.5),
-        latency.quantile(0.99),
+        latency.censored.count,
+        *_either(latency.quantile(0.5)),
+        *_either(latency.quantile(0.99)),
         books.lateness.quantile(0.99),
-        books.gap.maximum,
+        *_either(books.gap.maximum),
         window.cpu,
         window.rss,
     )
@@ -139,10 +153,8 @@ _REQUEST_COLUMNS = (
     Column("sent", "whole"),
     *(Column(f"outcome_{outcome.value}", "whole") for outcome in Outcome),
     Column("answered", "whole"),
-    Column("latency_p50_s", "number"),
-    Column("latency_p99_s", "number"),
-    Column("latency_p99_9_s", "number"),
-    Column("latency_max_s", "number"),
+    Column("unanswered", "whole"),
+    *(column for name in ("p50", "p99", "p99_9", "max") for column in _known_or_over(f"latency_{name}")),
 )
 
 
@@ -150,14 +162,14 @@ def _request_rows(reader: RunReader) -> Iterator[Row]:
     books = reader.books()
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         outcomes = books.outcomes.get(operation, Counter())
-        latency = books.latency.get(operation, Histogram())
+        latency = books.latency.get(operation, CensoredHistogram())
         yield (
             operation,
             books.sent[operation],
             *(outcomes[outcome.value] for outcome in Outcome),
-            latency.count,
-            *(latency.quantile(q) for q in (0.5, 0.99, 0.999)),
-            latency.maximum,
+            latency.observed.count,
+            latency.censored.count,
+            *(cell for q in (0.5, 0.99, 0.999, 1.0) for cell in _either(latency.quantile(q))),
         )
 
 

@@ -19,7 +19,15 @@ from chatload.store.windows import Window
 
 _ROWS_AT_ONCE = 1000
 #: Columns that runs of older formats lack, and what stands for them.
-_LATER = {"polls": "0", "group": "''", "memory": "'{}'"}
+_LATER = {
+    "polls": "0",
+    "group": "''",
+    "memory": "'{}'",
+    "end_evidence": "''",
+    "goodbye_at": "NULL",
+    "end_silence_lower_s": "NULL",
+    "end_silence_upper_s": "NULL",
+}
 
 
 class Incident(NamedTuple):
@@ -28,6 +36,23 @@ class Incident(NamedTuple):
     at: float
     kind: str
     what: str
+
+
+class NotAccepted(NamedTuple):
+    """Sessions that were started and never accepted: what became of them, the reason, and how many they are."""
+
+    verdict: str
+    why: str
+    sessions: int
+
+
+class EndSilence(NamedTuple):
+    """Of one dropped session, in seconds: bounds of the silence after which the server ended it, and the lower bound
+    of the silence up to the request that found it ended; None where it is not known."""
+
+    lower_s: float | None
+    upper_s: float | None
+    found_s: float | None
 
 
 class RunReader:
@@ -88,8 +113,7 @@ class RunReader:
     def sessions(self) -> Iterator[SessionRecord]:
         """Every session's record, in the order they were kept, a few in memory at a time."""
         kept = self._columns("sessions")
-        # In brackets: in double quotes, SQLite takes the name of a column that is not there for a text.
-        names = ", ".join(_LATER[name] if name in _LATER.keys() - kept else f"[{name}]" for name in COLUMNS)
+        names = ", ".join(_column(name, kept) for name in COLUMNS)
         with _told(self.path):
             for row in checks.sessions(self._rows(f"SELECT {names} FROM sessions ORDER BY rowid")):
                 record = SessionRecord(*row)
@@ -157,6 +181,33 @@ class RunReader:
         with _told(self.path):
             return {checks.text(verdict): count for verdict, count in rows}
 
+    def not_accepted(self, most: int) -> list[NotAccepted]:
+        """Why sessions were not accepted, the most frequent reasons first, at most so many.
+
+        That our own end of the run cut them off is no reason of the server's, and comes last.
+        """
+        sql = (
+            "SELECT verdict, why, count(*) AS sessions FROM sessions WHERE chat_id = '' OR verdict = 'refused' "
+            f"GROUP BY verdict, why ORDER BY verdict = 'cut_off', sessions DESC, verdict, why LIMIT {most:d}"
+        )
+        rows = self._rows(sql)
+        with _told(self.path):
+            return [NotAccepted(checks.text(verdict), checks.text(why), count) for verdict, why, count in rows]
+
+    def end_silences(self) -> Iterator[EndSilence]:
+        """The silences after which the server ended sessions, one for each dropped session."""
+        kept = self._columns("sessions")
+        names = (_column(name, kept) for name in ("end_silence_lower_s", "end_silence_upper_s", "gap_lower_s"))
+        rows = self._rows(f"SELECT {', '.join(names)} FROM sessions WHERE verdict LIKE 'dropped%'")
+        with _told(self.path):
+            for row in rows:
+                yield EndSilence(*(None if value is None else checks.instant(value) for value in row))
+
+    def count_outlived(self, seconds: float) -> int:
+        """Sessions that were not dropped although they surely were silent for longer than so many seconds."""
+        sql = "SELECT count(*) FROM sessions WHERE verdict NOT LIKE 'dropped%' AND gap_lower_s > ?"
+        return int(next(self._rows(sql, seconds))[0])
+
     def count_cut_off_confirmed(self) -> int:
         """Sessions cut off by the end of the run whose goodbye the server confirmed."""
         sql = "SELECT count(*) FROM sessions WHERE verdict = 'cut_off' AND goodbye_confirmed"
@@ -175,11 +226,16 @@ class RunReader:
     def _columns(self, table: str) -> set[str]:
         return {name for (name,) in self._rows(f"SELECT name FROM pragma_table_info('{table}')")}
 
-    def _rows(self, sql: str) -> Iterator[Any]:
+    def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
         with _told(self.path):
-            cursor = self._database.execute(sql)
+            cursor = self._database.execute(sql, values)
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 yield from rows
+
+
+def _column(name: str, kept: Collection[str]) -> str:
+    # In brackets: in double quotes, SQLite takes the name of a column that is not there for a text.
+    return _LATER[name] if name in _LATER.keys() - kept else f"[{name}]"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -44,6 +44,10 @@ class Steering:
         self._course: list[tuple[float, int, int]] = []
         self._load, self._rate = 0, 1.0
 
+    def check(self, options: Any, plan: Plan) -> None:
+        """Refuse options that make no search; raises UsageError."""
+        rules_of(options, plan)
+
     def begin(self, plan: Plan) -> Plan:
         """A run begins by this plan; what it should go by instead. Raises UsageError."""
         rules = rules_of(self._run.environment.parsed_options, plan)
@@ -140,7 +144,7 @@ def _init(environment: Environment, **_: Any) -> None:
         log.warning("chatload: --users and --spawn-rate mean nothing to a capacity search; see --max-sessions")
     try:
         if options.headless or options.autostart:
-            rules_of(options, make_plan(options, host_with_login(environment)))
+            run.steering.check(options, make_plan(options, host_with_login(environment)))
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None

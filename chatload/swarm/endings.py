@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatload.analysis.metrics import Facts as GateFacts
-from chatload.report.summary import CEILING
+from chatload.analysis.run_end import ABORTED, CEILING
 from chatload.session.books import Books
 from chatload.swarm.ceiling import Ceiling
 from chatload.swarm.facts import FLUSH_S
@@ -41,7 +41,7 @@ class Endings:
         if plan.gate.abort_on:
             why = plan.gate.abort(GateFacts(books(), plan.settings.timeout_s)) or ""
             if why:
-                return Ending("aborted", why)
+                return Ending(ABORTED, why)
         return Ending() if self._over(books) else None
 
     def _over(self, books: Callable[[], Books]) -> bool:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chatload.report.live import Moment, Phase
 from chatload.session.books import Books
 from chatload.session.record import COLUMNS, Verdict
 from chatload.swarm.metrics import open_endpoint
-from chatload.swarm.web import add_tab
+from chatload.swarm.web import add_tab, check_starts
+from chatload.swarm.web_start import refusal, settings_kept
 
 if TYPE_CHECKING:
     from chatload.swarm.run import Run
 
+#: So many of the newest notes are shown.
+_NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
 
 
@@ -26,15 +31,24 @@ class Course:
         self._began = 0.0
         self._cut_off_confirmed = 0
         self._last = Moment("ready", Books())
+        #: Why the last start was refused; empty where it was not.
+        self.refused = ""
+        self._notes: deque[str] = deque(maxlen=_NOTES)
 
     def begin(self, at: float) -> None:
         """The run began at this instant of time.monotonic()."""
         self._phase, self._began = "running", at
 
-    def stop(self) -> None:
-        """Its chats are to say goodbye."""
-        if self._phase == "running":
+    def stop(self) -> bool:
+        """Its chats are to say goodbye; whether that is new."""
+        was_running = self._phase == "running"
+        if was_running:
             self._phase = "stopping"
+        return was_running
+
+    def note(self, what: str) -> None:
+        """This happened to the run itself."""
+        self._notes.append(what)
 
     def saw(self, rows: Iterable[Sequence[Any]]) -> None:
         """These sessions are over."""
@@ -48,7 +62,8 @@ class Course:
 
     def moment(self, run: Run) -> Moment:
         """The run as it stands."""
-        return self._last if self._phase in ("ready", "ended") else self._now(run)
+        now = self._last if self._phase in ("ready", "ended") else self._now(run)
+        return replace(now, refused=self.refused, notes=tuple(self._notes))
 
     def _now(self, run: Run) -> Moment:
         return Moment(
@@ -68,4 +83,5 @@ def attach(run: Run) -> None:
         return
     if run.environment.web_ui is not None:
         add_tab(run.environment.web_ui, run.moment)
+        check_starts(run.environment.web_ui, lambda form: refusal(run, form), lambda: settings_kept(run))
     open_endpoint(run.environment.parsed_options, run.moment)

@@ -39,9 +39,9 @@ def hide_login(environment: Environment) -> None:
         options.host = without_login(options.host)
 
 
-def host_with_login(environment: Environment) -> str | None:
-    """The host as it was given. A host typed in the web UI without a login keeps the one it was last given with: the
-    page cannot show it."""
-    url: str | None = environment.host
+def host_with_login(environment: Environment, host: str | None = None) -> str | None:
+    """The host as it was given; by default the environment's. A host typed in the web UI without a login keeps the one
+    it was last given with: the page cannot show it."""
+    url: str | None = environment.host if host is None else host
     secret = getattr(environment, "_logins", {}).get(url)
     return secret.reveal() if isinstance(secret, Secret) else url

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from chatload.analysis.gate import GATES
 from chatload.session.sweep import DEFAULT_SWEEP
 from chatload.swarm.capacity_options import declare_capacity
 
@@ -72,11 +73,13 @@ def declare(add: Callable[..., Any]) -> None:
     add("--long-poll", "", "The server may hold a GetMessages for so long, s. Default: what the dialect says, 0 "
         "for gms-v2.", metavar="S")  # fmt: skip
     add("--chat-seed", "0", "Seed of what customers do.", metavar="N")
+    add("--gate", "", "standard: thresholds that any chat service should meet (docs/ci.md). A --threshold about the "
+        "same metric takes the place of one.", choices=["", *GATES])  # fmt: skip
     add("--threshold", "", "What must hold, such as 'dropped_late.rate < 0.1%%' or 'GetMessages.latency.p99 < "
         "300ms'; repeatable, or ';' between. See chatload thresholds.", metavar="EXPR", action=Listed)  # fmt: skip
     add("--confidence", "95", "Confidence that thresholds demand, in %%.", metavar="PERCENT")
-    add("--allow-inconclusive", False, "A threshold that too few sessions leave undecided does not fail the run.",
-        action="store_true")  # fmt: skip
+    add("--allow-inconclusive", False, "A threshold that too few sessions leave undecided does not fail the run. "
+        "Where no session was accepted, nothing was tested all the same.", action="store_true")  # fmt: skip
     add("--abort-on", "", "A threshold whose loss ends the run early, such as 'dropped_late.rate < 5%%'; repeatable. "
         "A run that meets it is given up with a chance of 5 %% at most.", metavar="EXPR", action=Listed)  # fmt: skip
     add("--prometheus-port", "0", "Serve metrics for Prometheus at this port. 0: do not.", metavar="PORT")

@@ -84,6 +84,8 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
             listed(options.abort_on),
             number(options, "confidence") or 95.0,
             bool(options.allow_inconclusive),
+            named=options.gate or "",
+            long_poll_s=settings.long_poll_s,
         ),
         workload=_workload(options),
         rules=rules,

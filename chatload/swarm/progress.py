@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from chatload.analysis.metrics import Facts
 from chatload.report import words
-from chatload.report.live import STATES, Moment, interval_text, rate
+from chatload.report.live import STATES, Moment
+from chatload.report.summary import rate
 
 _PLAIN_EVERY_S = 5.0
 #: A plain line is not longer than this where it can be helped (columns).
@@ -169,15 +171,17 @@ def _parts(moment: Moment, left_s: float | None, chats: int) -> list[str]:
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""
-    dropped = rate("dropped", books, moment.cut_off_confirmed)
-    between = interval_text(dropped).replace(" % to ", "-")
+    dropped = rate("dropped", Facts(books, moment.timeout_s, moment.cut_off_confirmed), moment.confidence)
+    between = words.bounds(dropped).replace(" % to ", "-")
     parts = [
         f"{_clock(moment.elapsed_s)}{left}: {still}",
         f"{words.number(books.verdicts.total())}{of} ended",
         f"{words.number(dropped['most'])} dropped" + (f" ({between})" if between else ""),
     ]
-    if moment.timeout_s is not None and books.gap.maximum is not None:
-        parts.append(f"margin {words.seconds(moment.timeout_s - books.gap.maximum)}")
+    widest = books.gap.maximum
+    if moment.timeout_s is not None and widest is not None:
+        left = words.seconds(moment.timeout_s - widest.seconds)
+        parts.append(f"margin under {left}" if widest.over else f"margin {left}")
     late = books.lateness.quantile(0.99)
     if late is not None:
         parts.append(f"lateness p99 {words.seconds(late)}")

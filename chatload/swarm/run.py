@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from flask import has_request_context
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from chatload.analysis.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
 from chatload.errors import ChatloadError
 from chatload.report.live import Moment
 from chatload.report.outputs import write_outputs
-from chatload.report.summary import CEILING, WORKER_UNFIT
+from chatload.report.summary import WORKER_UNFIT
 from chatload.session.books import Books
 from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
@@ -45,6 +47,7 @@ from chatload.swarm.plan import Plan, make_plan, preflight, rules_of
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.settings import default_run_dir, run_settings
+from chatload.swarm.signals import Signals
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.steering import Steering
 from chatload.swarm.tally import Tally
@@ -81,6 +84,7 @@ class Run:
         self._ended = self._sources = 0
         self._stop_asked = False
         self._stop_lock = RLock()
+        self.signals: Signals | None = None
         self._endings: Endings | None = None
         if self.is_worker:
             remember_defaults()
@@ -97,10 +101,11 @@ class Run:
 
     # -- before the run --------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Refuse a headless run that cannot be meant, before it begins; raises UsageError."""
-        options = self.environment.parsed_options
-        plan = make_plan(options, host_with_login(self.environment))
+    def check(self, options: Any, host: str | None) -> None:
+        """Refuse a run with these options on this host that cannot be meant, before it begins; raises UsageError."""
+        plan = make_plan(options, host)
+        if self.steering is not None:
+            self.steering.check(options, plan)
         check_users(self.environment.user_classes, plan.workload)
         refuse_above(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(options.run_dir or default_run_dir(options))
@@ -158,7 +163,9 @@ class Run:
             with suppress(ChatloadError):
                 most = rules_of(self.environment.parsed_options).max_sessions
             if most is not None and user_count > most:
-                log.warning("chatload: %d users asked for, %d is the ceiling on sessions", user_count, most)
+                what = f"{user_count} users asked for, {most} is the ceiling on sessions"
+                log.warning("chatload: %s", what)
+                self.course.note(what)
                 user_count = most
             start(user_count, spawn_rate, *more, **named)
 
@@ -262,6 +269,7 @@ class Run:
         """Facts could not be written: the run goes on, and will not be called good."""
         self.error = error
         log.error("chatload: %s", error)
+        self.course.note(str(error))
 
     def _on_facts(self, environment: Environment, msg: Any, **_: Any) -> None:
         try:
@@ -301,6 +309,7 @@ class Run:
     def refused(self, error: ChatloadError) -> None:
         """It cannot begin. A headless one ends with that: it would idle for its whole time and then be called good."""
         self.plan = None
+        self.course.refused = str(error)
         log.error("chatload: %s", error)
         if self.is_worker:
             self.runner.send_message(UNFIT, str(error))
@@ -311,6 +320,7 @@ class Run:
 
     def _note(self, kind: str, what: str) -> None:
         """Write down what happened to the run itself."""
+        self.course.note(what)
         if self._recorder is not None:
             self._recorder.note(kind, what)
 
@@ -335,7 +345,8 @@ class Run:
 
     def drain(self) -> None:
         """test_stopping on the master: have every worker stop its users and hand over its last facts."""
-        self.course.stop()
+        if self.course.stop():
+            self._note_early_end()
         if not self.is_master or self._recorder is None:
             return
         workers = set(self.runner.clients)
@@ -347,6 +358,14 @@ class Run:
         # The goodbyes of a million chats take longer to read than to say.
         while self._crew.awaited(workers) and time.monotonic() < max(until, self._crew.progressed + DRAIN_GRACE_S):
             gevent.sleep(0.05)
+
+    def _note_early_end(self) -> None:
+        """Note that somebody ends the run: a signal, or a user in the web UI."""
+        gevent.sleep(0)  # Locust's handler of SIGTERM may have been called before the one that notes it
+        if self.signals is not None and self.signals.received:
+            self._note(INTERRUPTED, self.signals.received)
+        elif has_request_context():
+            self._note(STOPPED_IN_WEB_UI, "by a user in the web UI")
 
     def _stop_worker(self, **_: Any) -> None:
         """Stop this worker's users and hand over the last facts; asked for by the master, by a signal, or both."""
@@ -378,6 +397,8 @@ class Run:
         self._flush(final=True)
         self._close_progress()
         self._note_lost_workers()
+        if not self.books().started:
+            self._note(NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]
@@ -397,6 +418,15 @@ class Run:
                 write(self.run_dir)
             except ChatloadError as error:
                 self.spoilt(error)
+
+    def _why_nothing_started(self) -> str:
+        if self.is_master and not self.runner.clients:
+            return "no worker took part"
+        if not any(user_class.tasks for user_class in self.environment.user_classes):
+            return "--tags and --exclude-tags leave no task"
+        if self.environment.parsed_options.num_users == 0:
+            return "-u 0 asks for no users"
+        return "no user came to start one"
 
     def _note_lost_workers(self) -> None:
         if self.is_master:

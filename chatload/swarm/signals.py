@@ -41,6 +41,7 @@ class Signals:
     """The signals of a process that has a runner. Made in Locust's main greenlet, where it waits for the run.
 
     end_at_once: ends the process without goodbyes, outputs written; returns where there are none left to wait for.
+    received: the name of the first signal that asked for the end; empty where none has.
     """
 
     def __init__(self, runner: Any, waits_for_workers: bool, end_at_once: Callable[[], None]) -> None:
@@ -48,11 +49,18 @@ class Signals:
         self._main = gevent.getcurrent()
         self._runner, self._waits, self._end_at_once = runner, waits_for_workers, end_at_once
         self._asked = False
+        self.received = ""
+        self._sigterm: Any = None
         for number in _BOTH:
             signal.signal(number, self._first)
         # Under nohup it is ignored, and stays so.
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, _hung_up)
+
+    def note_sigterm(self) -> None:
+        """A run has begun: notice SIGTERM, which is Locust's to handle by now, with a gevent watcher of its own."""
+        if self._sigterm is None:
+            self._sigterm = gevent.signal_handler(signal.SIGTERM, self._received, signal.SIGTERM)
 
     def run_ends(self) -> None:
         """The run is ending, whatever the reason: the next signal ends it at once.
@@ -67,7 +75,11 @@ class Signals:
         for number in (*_BOTH, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
+    def _received(self, number: int) -> None:
+        self.received = self.received or signal.Signals(number).name
+
     def _first(self, number: int, _: Any) -> None:
+        self._received(number)
         self.run_ends()
         gevent.get_hub().loop.run_callback(self._end, number)
 

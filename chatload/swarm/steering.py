@@ -11,6 +11,9 @@ from chatload.swarm.plan import Plan
 class Steering(Protocol):
     """What steers the load of a run, and has something of its own to say in the end."""
 
+    def check(self, options: Any, plan: Plan) -> None:
+        """Refuse a run with these Locust options and this plan that cannot be meant; raises UsageError."""
+
     def begin(self, plan: Plan) -> Plan:
         """A run begins by this plan; what it should go by instead. Raises UsageError."""
 

@@ -11,6 +11,7 @@ import random
 import sys
 from typing import Any
 
+from gevent import GreenletExit
 from gevent.event import Event
 from locust import User, constant, events, task
 from locust.env import Environment
@@ -24,7 +25,7 @@ from chatload.swarm.driver import Driver
 from chatload.swarm.garbage import settle
 from chatload.swarm.live import attach
 from chatload.swarm.locust_html import LocustHtml
-from chatload.swarm.login import hide_login
+from chatload.swarm.login import hide_login, host_with_login
 from chatload.swarm.plan import Plan
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.user_count import count_quickly
@@ -46,6 +47,13 @@ class ChatHolder(User):
         self.leave = Event()
         self._run = run_of(environment)
         self._run.breather.breathe()
+
+    def on_start(self) -> None:
+        """Wait for the end of the run where --tags left no task: Locust would log an error for each of its endless
+        attempts to find one."""
+        if not self.tasks:
+            self.leave.wait()
+            raise GreenletExit
 
     def stop(self, force: bool = False) -> Any:
         """Locust wants this user gone: its chats say goodbye, or at once with `force`."""
@@ -121,7 +129,7 @@ def _init(environment: Environment, **_: Any) -> None:
         return
     try:
         if parsed.headless or parsed.autostart:
-            run.check()
+            run.check(parsed, host_with_login(environment))
         attach(run)
     except ChatloadError as error:
         _fail(error)
@@ -130,7 +138,8 @@ def _init(environment: Environment, **_: Any) -> None:
 def _take_signals(run: Run, waits_for_workers: bool) -> None:
     """The listener is added here, after those of Locust's runner, to be the first at the end: theirs wait for the
     goodbyes."""
-    taken = signals.Signals(run.runner, waits_for_workers, lambda: _end_at_once(run))
+    taken = run.signals = signals.Signals(run.runner, waits_for_workers, lambda: _end_at_once(run))
+    run.environment.events.test_start.add_listener(lambda **_: taken.note_sigterm())
     run.environment.events.quitting.add_listener(lambda **_: taken.run_ends())
     run.environment.events.quit.add_listener(lambda **_: taken.all_is_written())
 

@@ -1,8 +1,9 @@
-"""chatload's tab in Locust's web UI, and the same figures as JSON and CSV."""
+"""chatload's tab in Locust's web UI, the same figures as JSON and CSV, and the answer to a start that is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -32,6 +33,25 @@ def add_tab(web_ui: Any, moment: Callable[[], Moment]) -> None:
             return response
         # A response of its own: the one at hand is Locust's, kept for whoever asks next.
         return jsonify(_extended(response.get_json(), moment()))
+
+
+def check_starts(
+    web_ui: Any, refusal: Callable[[Mapping[str, str]], str], settings_kept: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Ask `refusal` about the form of each start. The reason it gives is the form's answer, and Locust does not start;
+    it gives "" for a start that may begin, whose form Locust reads within `settings_kept`."""
+    start = web_ui.app.view_functions["locust.swarm"]
+
+    @web_ui.auth_required_if_enabled
+    def start_unless_refused() -> Response:
+        reason = refusal(request.form)
+        if reason:
+            return jsonify({"success": False, "message": reason, "host": web_ui.environment.host})
+        with settings_kept():
+            answer: Response = start()
+        return answer
+
+    web_ui.app.view_functions["locust.swarm"] = start_unless_refused
 
 
 def _pages(web_ui: Any, moment: Callable[[], Moment], prefix: str) -> Blueprint:

@@ -17,7 +17,7 @@ from chatload.analysis.threshold_grammar import parse
 from chatload.analysis.tuning import METRIC, TARGET, Tuning, sessions_an_arm, tally
 from chatload.analysis.tuning import tune as judge
 from chatload.errors import UsageError
-from chatload.report.summary import find_imbalances, invalid_reasons, summarize
+from chatload.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
 from chatload.report.tuning_console import render_tuning, write_markdown
 from chatload.report.tuning_html import html
 from chatload.report.tuning_text import TuneReport
@@ -77,7 +77,7 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
     locust (chatload options lists more). Writes tune.html, tune.md and tune.json into the run's folder.
 
     Exit codes: 0 an interval is recommended, 1 not even the shortest keeps the target, 2 wrong usage, 3 the run is
-    invalid, 4 inconclusive; it says how many sessions would settle it.
+    invalid, 4 inconclusive (it says how many sessions would settle it) or nothing tested.
 
     \b
     Examples: chatload tune --host URL -u 200 --flex-disconnect-timeout 45
@@ -102,6 +102,8 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         timeout, sweep = settings.get("flex_disconnect_timeout"), settings.get("sweep")
         if not isinstance(timeout, int | float) or timeout <= 0 or not isinstance(sweep, list) or not sweep:
             raise UsageError(f"{run}: not a sweep", "make one with chatload tune --host URL")
+        summary = summarize(reader)
+        refuse_untested(summary, str(run), "make another sweep")
         fractions = fractions_in(",".join(map(str, sweep)))
         books = reader.books()
         # Drops that may be the generator's are weighed arm by arm.
@@ -111,7 +113,7 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         problems += find_imbalances(reader.books_by_worker(), by_verdict, reader.incidents(), finished)
         duration = (reader.ended_at or 0.0) - (reader.started_at or 0.0) if finished else 0.0
         tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, fractions)
-        bursts = summarize(reader)["bursts"]["bursts"]
+        bursts = summary["bursts"]["bursts"]
         model = None if faults is None else _model(reader, faults, tuning)
     notes = []
     if bursts:

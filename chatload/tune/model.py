@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log
 from pathlib import Path
 
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
 from chatload.session.policy import make_policy
 from chatload.session.record import SessionRecord
@@ -53,13 +54,13 @@ def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
     settings = SessionSettings(
         make_policy("fraction", timeout_s),
         float(given["request_timeout"]),
-        script.with_chat_length(float(given["chat_length"])) if not given.get("script") else script,
+        script if given.get("chat_length") is None else script.with_chat_length(float(given["chat_length"])),
     )
     return model_sweep(
         swept(settings, tuple(given["sweep"])),
         books.started,
         FaultPlan.load(faults),
-        network=_network(books.latency.get("GetMessages") or Histogram()),
+        network=_network(books.latency.get("GetMessages", CensoredHistogram()).observed),
         users=int(given.get("users") or 100),
         seed=int(given.get("chat_seed") or 0),
     )

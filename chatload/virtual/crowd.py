@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from chatload.session.books import Books
+from chatload.session.fate import may_be_dropped
 from chatload.session.lifecycle import ChatSession
 from chatload.session.record import Verdict
 from chatload.session.settings import SessionSettings
 from chatload.virtual.conditions import Conditions, Weather
 from chatload.virtual.solo import Solo
 
-_DROPPED = frozenset({Verdict.DROPPED_LATE, Verdict.DROPPED_UNPROVEN})
 #: Not in an incident.
 CALM = -1
 
@@ -38,8 +38,8 @@ class Job:
 class Crowd:
     """What came of customers. customers_s: the time they were there, seconds. messages: the agents'.
 
-    drops: dropped sessions (late, or late and perhaps) by the incident they were dropped in. failures: by
-    stretch watched.
+    drops: sessions that were dropped, or may have been, by the incident they were dropped in. failures: by
+    stretch watched. confirmed: of the sessions cut off, those whose goodbye was confirmed.
     """
 
     books: Books = field(default_factory=Books)
@@ -49,6 +49,7 @@ class Crowd:
     heard: int = 0
     drops: Counter[int] = field(default_factory=Counter)
     failures: Counter[int] = field(default_factory=Counter)
+    confirmed: int = 0
 
     def merge(self, other: Crowd) -> None:
         """Add another share of the crowd."""
@@ -59,11 +60,12 @@ class Crowd:
         self.heard += other.heard
         self.drops.update(other.drops)
         self.failures.update(other.failures)
+        self.confirmed += other.confirmed
 
     @property
-    def accepted(self) -> int:
-        """Sessions that were not refused."""
-        return self.books.verdicts.total() - self.books.verdicts[Verdict.REFUSED]
+    def known(self) -> int:
+        """Accepted sessions whose fate is known."""
+        return self.books.fates.known(self.confirmed)
 
     @property
     def late(self) -> int:
@@ -72,8 +74,8 @@ class Crowd:
 
     @property
     def dropped(self) -> int:
-        """Sessions dropped late, and those that may have been."""
-        return self.late + self.books.verdicts[Verdict.DROPPED_UNPROVEN]
+        """Sessions that were dropped, and those that may have been."""
+        return self.books.fates.dropped.most
 
 
 def hold(job: Job) -> Crowd:
@@ -85,7 +87,8 @@ def hold(job: Job) -> Crowd:
         record = session.record
         crowd.sent += record.messages_sent
         crowd.heard += record.messages_received
-        if record.verdict in _DROPPED:
+        crowd.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
+        if may_be_dropped(record):
             crowd.drops[incidents.at(record.ended_at)] += 1
 
     def failed(at: float, _: str) -> None:

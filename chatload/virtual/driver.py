@@ -21,7 +21,7 @@ from chatload.session.lifecycle import ChatSession
 from chatload.session.personas import new_session
 from chatload.session.record import SessionRecord
 from chatload.session.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
-from chatload.simulator.answer import Answer, Hold
+from chatload.simulator.answer import Answer, Hold, Silence
 from chatload.simulator.faults import Fault
 from chatload.simulator.model import ChatService
 from chatload.virtual.network import NetworkModel, Stalls
@@ -219,7 +219,7 @@ class _Driven:
     def send_back(self, number: int, answer: Answer) -> None:
         """The service answers; the answer may get lost."""
         swarm = self.swarm
-        if answer.lost or swarm.network.lost(swarm.random):
+        if answer.silence is Silence.LOST or swarm.network.lost(swarm.random):
             return
         back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
         swarm.at(back, self._receive, number, answer)
@@ -303,7 +303,7 @@ def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, boo
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
-    if what.drop:
+    if what.silence is not None:
         detail = Detail.REFUSED if what.refused else Detail.CLOSED
         closed = WireResult(0.0, 0.0, failure="connection", detail=detail)
         return read(_NAMES, closed), False, False

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram
 from chatload.session.lifecycle import ChatSession, Steps
 from chatload.session.policy import EXACT, RTT_WINDOW
 from chatload.session.timeline import CONTACTS
@@ -64,8 +64,8 @@ class Ledger:
         books = self._books
         books.sent[_POLL] += count
         books.outcomes.setdefault(_POLL, Counter())[_FINE] += count
-        books.latency.setdefault(_POLL, Histogram()).extend(self.trips)
-        books.gap.extend(self.gaps)
+        books.latency.setdefault(_POLL, CensoredHistogram()).observed.extend(self.trips)
+        books.gap.observed.extend(self.gaps)
         books.lateness.extend([0.0] * count)
         self.trips, self.gaps = [], []
 

@@ -9,7 +9,7 @@ from chatload.analysis.gate import make_gate
 from chatload.report.page import write_report
 from chatload.report.summary import summarize
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram
 from chatload.session.timeline import Contact, Timeline
 from chatload.store.reader import RunReader
 from chatload.store.writer import RunWriter
@@ -36,7 +36,7 @@ def crowded(tmp_path_factory):
         operation = f"FileOperation{chr(65 + i)}WithALongName"
         books.sent[operation] = 12_345_678
         books.outcomes[operation] = Counter({"0/false": 12_345_678})
-        books.latency[operation] = Histogram()
+        books.latency[operation] = CensoredHistogram()
         books.latency[operation].add(0.01 * i)
     settings = {"name": "n" * 200, "host": "http://" + "h" * 300, "flex_disconnect_timeout": 2.0, "script": "/p" * 150}
     contacts = [Contact("FileOperationNWithALongName", float(i), float(i), i + 0.5, "timeout") for i in range(1, 13)]

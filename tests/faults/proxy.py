@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,13 +33,7 @@ class Call:
 
     def body(self) -> bytes:
         """What the simulator behind answers."""
-        head, _, body = self.request.partition(b"\r\n\r\n")
-        method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
-        upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=10)
-        upstream.request(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"})
-        answer = upstream.getresponse().read()
-        upstream.close()
-        return answer
+        return self.proxy.fetch(self)
 
     def answer(self) -> None:
         """Let request and answer through."""
@@ -81,6 +76,22 @@ class Proxy(RawServer):
         self.counts: Counter[tuple[str, str]] = Counter()
         self.lock = threading.Lock()
         self._peers: list[Peer] = []
+        self._first_chat_at: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the first RequestChat came in; 0 before it."""
+        return 0.0 if self._first_chat_at is None else time.monotonic() - self._first_chat_at
+
+    def fetch(self, call: Call) -> bytes:
+        """The body of the right answer: the upstream's."""
+        head, _, body = call.request.partition(b"\r\n\r\n")
+        method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        upstream = http.client.HTTPConnection(self.upstream, timeout=10)
+        upstream.request(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = upstream.getresponse().read()
+        upstream.close()
+        return answer
 
     def _serve_peer(self, peer: Peer, number: int) -> None:
         self._peers.append(peer)
@@ -97,6 +108,8 @@ class Proxy(RawServer):
         operation = _BY_PATH.get(path[-1], "RequestChat")
         chat = "" if operation == "RequestChat" else path[-2]
         with self.lock:
+            if operation == "RequestChat" and self._first_chat_at is None:
+                self._first_chat_at = time.monotonic()
             self.counts[chat, operation] += 1
             call = Call(self, peer, request, operation, chat, self.counts[chat, operation], number, kept)
             self.calls.append(call)

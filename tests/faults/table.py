@@ -169,7 +169,7 @@ HTTP = [
     Row("login page", "200 with HTML", ("GetMessages malformed: body is not JSON",),
         deed=refresh(deeds.text(b"<html>Please log in</html>"))),
     Row("statusCode missing", "a JSON object without it",
-        ("GetMessages malformed: statusCode missing or of the wrong type",),
+        ("GetMessages malformed: statusCode is missing or of the wrong type",),
         deed=refresh(deeds.payload(chatEnded=False))),
     Row("statusCode unknown", "statusCode 7", ("GetMessages unknown_status: statusCode not in the table",),
         deed=refresh(deeds.payload(statusCode=7, chatEnded=False))),

@@ -121,5 +121,5 @@ def test_every_detail_is_a_constant() -> None:
             assert (
                 detail in known
                 or re.fullmatch(r"HTTP \d{3}|statusCode (0|1|2|[01]/(true|false))", detail)
-                or (detail == "statusCode missing or of the wrong type")
+                or (detail == "statusCode is missing or of the wrong type")
             ), detail

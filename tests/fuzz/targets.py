@@ -30,7 +30,7 @@ from chatload.protocol.reply import ResponseNames, parse_body, read, read_file
 from chatload.protocol.wire import WireResult
 from chatload.rules import _read as read_rules_file
 from chatload.session.books import Books
-from chatload.session.histogram import Histogram
+from chatload.session.censored import CensoredHistogram
 from chatload.session.record import SessionRecord
 from chatload.session.script import load_script
 from chatload.session.timeline import Contact, Timeline
@@ -257,10 +257,10 @@ def books_cell(text: str) -> None:
         made = checks.books(text)
     except ValueError:
         return
-    for histogram in (*made.latency.values(), made.lateness, made.gap):
+    for histogram in (*made.latency.values(), CensoredHistogram(made.lateness), made.gap):
         for q in (0.0, 0.5, 0.999, 1.0):
-            histogram.quantile(q)
-        list(histogram.bins())
+            histogram.quantile(q), histogram.figure(q)
+        list(histogram.observed.bins())
         if histogram.count:
             histogram.bracket(0)
     Books().merge(made)
@@ -305,7 +305,7 @@ def valid_books() -> dict[str, Any]:
     books.sent["GetMessages"] = 3
     books.outcomes = {"GetMessages": books.sent.copy()}
     books.verdicts["completed"] = 2
-    for histogram in (books.lateness, books.gap, books.latency.setdefault("GetMessages", Histogram())):
+    for histogram in (books.lateness, books.gap, books.latency.setdefault("GetMessages", CensoredHistogram())):
         histogram.add(0.2)
         histogram.add(0.0)
     return json.loads(json.dumps(books.to_dict()))

@@ -41,16 +41,20 @@ class WebUI:
         assert answer["success"], answer
 
 
-def popen(*options, **more):
-    command = [sys.executable, "-m", "locust", "-f", str(CHAT), "--loglevel", "WARNING", *map(str, options)]
+def popen(*options, locustfile=CHAT, **more):
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--loglevel", "WARNING", *map(str, options)]
     return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
 
 
 @contextmanager
-def web_ui(host, *options, workers=0, base_path=""):
-    """A Locust with its web UI, alone or the master of so many workers, below `base_path`; gives the WebUI."""
+def web_ui(host, *options, workers=0, own_workers=False, base_path="", locustfile=CHAT):
+    """A Locust with its web UI, alone or the master of so many workers, below `base_path`; gives the WebUI.
+
+    own_workers: it starts them itself, by its --processes.
+    """
     web, bind = free_port(), free_port()
-    master = ("--master", "--master-bind-port", bind) if workers else ()
+    apart = 0 if own_workers else workers
+    master = ("--master", "--master-bind-port", bind) if apart else ()
     processes = [
         popen(
             "--host",
@@ -63,9 +67,10 @@ def web_ui(host, *options, workers=0, base_path=""):
             base_path,
             *master,
             *options,
+            locustfile=locustfile,
         )
     ]
-    processes += [popen("--worker", "--master-port", bind) for _ in range(workers)]
+    processes += [popen("--worker", "--master-port", bind, locustfile=locustfile) for _ in range(apart)]
     ui = WebUI(f"http://127.0.0.1:{web}{base_path}")
     try:
         wait_for(lambda: ui.up(workers))

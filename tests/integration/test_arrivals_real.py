@@ -140,7 +140,7 @@ def check_stall(summary, run_dir, rate, froze, thawed):
     frozen = [window for window in windows if froze + 0.9 < window.start and window.end < thawed]
     assert frozen and all(window.books.arrivals for window in frozen)
     assert not any(window.books.outcomes.get("RequestChat") for window in frozen)
-    longest = [window.books.latency["RequestChat"].maximum or 0.0 for window in windows
+    longest = [window.books.latency["RequestChat"].observed.maximum or 0.0 for window in windows
                if "RequestChat" in window.books.latency]  # fmt: skip
     assert max(longest) > 0.8 * (thawed - froze) > 5 * min(longest)
     assert summary["requests"]["by_operation"]["RequestChat"]["latency_s"]["max"] > 0.8 * (thawed - froze)

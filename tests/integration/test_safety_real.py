@@ -53,11 +53,10 @@ def test_the_web_ui_is_guarded_as_well(tmp_path):
         simulator(*TIMEOUT) as host,
         web_ui(host, *TIMEOUT, "--chat-length", "30", "--max-sessions", "4") as ui,
     ):
-        ui.start(2, host=f"http://{PUBLIC}:9", run_dir=tmp_path / "public")
-        wait_for(lambda: "--target-owner-agrees" in ui.text("/logs"))
-        ui.start(5, host=host, run_dir=tmp_path / "many")
-        wait_for(lambda: "5 users are above the ceiling of 4 sessions" in ui.text("/logs"))
-        wait_for(lambda: ui.json("/stats/requests")["user_count"] == 0)
+        public = ui.json("/swarm", user_count=2, spawn_rate=2, host=f"http://{PUBLIC}:9", run_dir=tmp_path / "public")
+        assert not public["success"] and "--target-owner-agrees" in public["message"]
+        many = ui.json("/swarm", user_count=5, spawn_rate=5, host=host, run_dir=tmp_path / "many")
+        assert not many["success"] and "5 users are above the ceiling of 4 sessions" in many["message"]
         assert not (tmp_path / "public").exists() and not (tmp_path / "many").exists()
         ui.start(2, host=host, run_dir=tmp_path / "few")
         wait_for(lambda: ui.figures()["sessions"]["open"] == 2)

@@ -50,6 +50,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("analysis/gate", "analysis/metrics", "analysis/threshold*", "analysis/sequential", "analysis/rates"), _JUDGING),
     (("analysis/run_figures", "analysis/metrics"), ("unit/test_report_figures",)),
     (("analysis/trend", "analysis/tuning"), ("unit/test_drift",)),
+    (("analysis/run_end",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
 )
 
 

@@ -9,6 +9,7 @@ from random import Random
 from chatload.analysis.capacity import CapacitySearch, Result
 from chatload.analysis.capacity_step import Look, Rules
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
 
 RULES = Rules(start=10, ceiling=5000, interval_s=1.0, timeout_s=4.0, hold_s=3.0, bound_s=15.0)
@@ -112,7 +113,7 @@ class World:
         """The refreshes of that second."""
         server, books = self.server, self.books
         mean = server.mean_latency(self.open)
-        latency = books.latency.setdefault("GetMessages", type(books.lateness)())
+        latency = books.latency.setdefault("GetMessages", CensoredHistogram()).observed
         answered = round(self.open * length / self.rules.interval_s)
         books.outcomes.setdefault("GetMessages", type(books.verdicts)())["0/false"] += answered
         late = server.slow_from is not None and self.open >= server.slow_from

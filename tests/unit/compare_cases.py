@@ -9,6 +9,7 @@ import numpy as np
 
 from chatload.analysis.run_figures import RunFigures, measure
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
 
 TIMEOUT_S = 45.0
@@ -40,13 +41,13 @@ def make_books(service: Service, random: np.random.Generator) -> Books:
     latency = 0.05 * factors[0] * np.exp(random.normal(0, 0.5, service.requests))
     latency = np.where(latency > 0.05 * factors[0], latency * service.tail, latency)
     books = Books()
-    books.latency["GetMessages"] = histogram(latency)
+    books.latency["GetMessages"] = CensoredHistogram(histogram(latency))
     books.lateness = histogram(0.02 * factors[1] * random.exponential(1, service.requests))
-    books.gap = histogram(20 * factors[2] + random.exponential(1, service.requests))
+    books.gap = CensoredHistogram(histogram(20 * factors[2] + random.exponential(1, service.requests)))
     dropped = int(random.binomial(service.sessions, service.drop_rate * factors[3]))
-    failed = int(random.binomial(service.sessions - dropped, service.unserved_rate * factors[4]))
+    refused = int(random.binomial(service.sessions - dropped, service.unserved_rate * factors[4]))
     books.started = service.sessions
-    books.verdicts = Counter(dropped_late=dropped, failed=failed, completed=service.sessions - dropped - failed)
+    books.verdicts = Counter(dropped_late=dropped, refused=refused, completed=service.sessions - dropped - refused)
     unsuccessful = int(random.binomial(service.requests, service.unsuccessful_rate * factors[5]))
     books.sent = Counter(GetMessages=service.requests)
     books.outcomes = {"GetMessages": Counter({"0/false": service.requests - unsuccessful, "1/false": unsuccessful})}

@@ -198,7 +198,7 @@ def test_a_recovery_is_over_once_a_refresh_interval_went_well_however_the_one_be
             bad_until = world.now + 4.0
         answered(length)
         if world.now < bad_until:
-            world.books.latency["GetMessages"].extend([0.5] * 100)
+            world.books.latency["GetMessages"].observed.extend([0.5] * 100)
         assert steps is world.search.steps
 
     world.refresh = refresh  # type: ignore[method-assign]

@@ -15,9 +15,11 @@ from chatload.analysis.compare import (
     Tolerance,
     compare_runs,
 )
-from chatload.analysis.run_figures import FAMILY, Metric, RunFigures, measure
+from chatload.analysis.run_figures import FAMILY, Kind, Metric, RunFigures, measure
 from chatload.analysis.settings import settings_differences
+from chatload.report.comparison import value
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from tests.unit.compare_cases import TIMEOUT_S, Service, make_runs
 
 SERVICE = Service()
@@ -188,13 +190,15 @@ def test_figures_of_books() -> None:
         books.gap.add(gap)
     figures = measure(books, 45.0)
     by_key = {metric.key: value for metric, value in figures.items()}
-    assert figures[DROPPED] == 2 / 16
-    assert figures[UNSERVED] == 8 / 20
+    # late, early, unproven and the accepted one that gave up, of all but the refused
+    assert figures[DROPPED] == 4 / 16
+    assert figures[UNSERVED] == 4 / 20
     assert figures[UNSUCCESSFUL] == 10 / 80
     assert figures[MARGIN] == pytest.approx(25, abs=0.5)
     assert by_key["refresh.margin_s.min"] == -5.0
     assert by_key["requests.per_session"] == 4.0
-    assert by_key["sessions.completed.rate"] == 0.5
+    assert by_key["sessions.completed.rate"] == 10 / 16
+    assert by_key["sessions.refused.rate"] == 4 / 20
     assert LATENCY not in figures and LATENESS not in figures
     assert MARGIN not in measure(books, None)
     assert measure(Books(), 45.0) == {}
@@ -203,7 +207,7 @@ def test_figures_of_books() -> None:
 def test_every_tail_of_every_operation_is_shown() -> None:
     books = Books()
     for operation in ("SendMessage", "GetMessages"):
-        books.latency[operation] = books.lateness
+        books.latency[operation] = CensoredHistogram(books.lateness)
     books.lateness.add(0.1)
     keys = [metric.key for metric in measure(books, 45.0)]
     for operation in ("GetMessages", "SendMessage"):
@@ -227,3 +231,15 @@ def test_settings_that_differ() -> None:
         "users: base 5, 6; new 5, 6"
     ]
     assert settings_differences([{"users": 100}], [{"users": 100.0}]) == []
+
+
+def test_what_only_one_side_has_is_shown_with_its_value() -> None:
+    """A run without SendMessage against one with it: there is nothing to compare, but a value to show."""
+    metric = Metric("requests.SendMessage.latency_s.p99", "SendMessage latency p99", Kind.DURATION)
+    (row,) = [
+        row
+        for row in compare_runs([RunFigures("a", {})], [RunFigures("b", {metric: 0.2})]).rows
+        if row.metric == metric
+    ]
+    assert (row.base_mean, row.new_mean, row.change) == (None, pytest.approx(0.2), None)
+    assert [value(row, mean) for mean in (row.base_mean, row.new_mean)] == ["none", "200 ms"]

@@ -40,6 +40,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_run(root / f"same{i}", SERVICE, 200 + i)
         make_run(root / f"slow{i}", WORSE, 300 + i, chatload_version="2")
     make_run(root / "other", SERVICE, 30, flex_disconnect_timeout=30.0)
+    make_run(root / "widget", SERVICE, 32, persona="widget")
+    make_run(root / "strict", SERVICE, 33, persona="strict")
+    make_run(root / "shared", SERVICE, 34, connections=4)
     make_run(root / "broken", SERVICE, 31, finish=False)
     return root
 
@@ -106,6 +109,8 @@ def test_few_runs_claim_nothing(count: int, capsys: pytest.CaptureFixture[str]) 
         (["base0", "--", "same0", "--loud"], "No such option"),
         (["base0", "--", "same0", "--markdown", "no/such/folder.md"], "cannot be written"),
         (["base0", "--", "other"], "flex_disconnect_timeout: base 45; new 30"),
+        (["strict", "--", "widget"], "the runs made different load (persona: base strict; new widget)"),
+        (["base0", "--", "shared"], "the runs made different load (connections: base not set; new 4)"),
         (["base0", "other", "--", "same0"], "flex_disconnect_timeout: base 45, 30; new 45"),
     ],
 )

@@ -15,6 +15,7 @@ from chatload.report.drift import sentences
 from chatload.report.page import render
 from chatload.report.summary import schema, summarize
 from chatload.session.books import Books
+from chatload.session.record import SessionRecord
 from chatload.store.reader import RunReader
 from chatload.store.windows import Window
 from chatload.store.writer import RunWriter
@@ -116,7 +117,7 @@ def test_what_is_looked_at_and_from_when_on_it_matters():
         "GetMessages.latency.p95": ("s", 1, 0.05, 0.0005, False),
         "RequestChat.latency.p95": ("s", 1, 0.10, 0.001, False),
         "dropped.rate": ("%", 1, 0.10, 0.001, True),
-        "refused.rate": ("%", 1, 0.10, 0.001, True),
+        "unserved.rate": ("%", 1, 0.10, 0.001, True),
         "margin.p1": ("s", -1, 0.02, 0.5, False),
         "lateness.p99": ("s", 1, 0.20, 0.002, False),
         "memory": ("MB", 1, 0.02, 1.0, False),
@@ -127,8 +128,8 @@ def test_each_metric_has_its_own_percentile_or_share():
     books = Books()
     for operation in ("GetMessages", "RequestChat"):
         books.latency[operation] = type(books.gap)()
-        books.latency[operation].extend([0.1] * 900 + [0.3] * 80 + [0.9] * 20)
-    books.gap.extend([5.0] * 985 + [20.0] * 15)
+        books.latency[operation].observed.extend([0.1] * 900 + [0.3] * 80 + [0.9] * 20)
+    books.gap.observed.extend([5.0] * 985 + [20.0] * 15)
     books.lateness.extend([0.01] * 985 + [0.2] * 15)
     books.verdicts.update({"completed": 88, "dropped_late": 1, "dropped_early": 2, "dropped_unproven": 4, "refused": 5})
     told = {metric.name: metric.value(Cell(0.0, books, {"a": 2**20})) for metric in metrics(45.0, ["a"])}
@@ -138,8 +139,8 @@ def test_each_metric_has_its_own_percentile_or_share():
         "RequestChat.latency.p95": pytest.approx(0.3, rel=0.02),
         "margin.p1": pytest.approx(25.0, rel=0.02),
         "lateness.p99": pytest.approx(0.2, rel=0.02),
-        "dropped.rate": 0.07,
-        "refused.rate": 0.05,
+        "dropped.rate": 7 / 95,  # of the accepted
+        "unserved.rate": 0.05,
         "memory": 1.0,
     }
 
@@ -149,8 +150,8 @@ def test_a_cells_percentile_needs_twenty_samples(samples):
     books = Books()
     for operation in ("GetMessages", "RequestChat"):
         books.latency[operation] = type(books.gap)()
-        books.latency[operation].extend([0.5] * samples)
-    books.gap.extend([10.0] * samples)
+        books.latency[operation].observed.extend([0.5] * samples)
+    books.gap.observed.extend([10.0] * samples)
     books.lateness.extend([0.25] * samples)
     cell = Cell(0.0, books, {"a": 2**20})
     told = {metric.name: metric.value(cell) for metric in metrics(45.0, ["a"])}
@@ -288,6 +289,10 @@ def run(tmp_path):
             total.merge(Books.from_dict(row.books.to_dict()))
             row.start, row.end = now + row.start, now + row.end
         writer.add_windows(rows)
+        chat = SessionRecord("c", "completed")
+        total.started += 1
+        total.session(chat)
+        writer.add_sessions([chat])
         writer.put_books("local", total)
         if finish:
             writer.finish(rows[-1].end)

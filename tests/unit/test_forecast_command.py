@@ -87,6 +87,17 @@ def test_what_cannot_be_meant_is_one_line(run, arguments, said, capsys):
     assert said in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("setting, said", [("long_poll", "--long-poll 10"), ("connections", "--connections 10")])
+def test_a_run_that_is_not_modelled_is_refused(run, setting, said, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    with sqlite3.connect(copy / "run.sqlite") as database:
+        database.execute("UPDATE run SET value = json_set(value, ?, 10.0) WHERE key = 'settings'", (f"$.{setting}",))
+    assert forecast(copy, "--processes", "1") == 2
+    err = capsys.readouterr().err
+    assert f"a run with {said} cannot be forecast: it is not modelled; give one without" in err
+
+
 def test_a_run_that_cannot_speak_is_refused(run, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

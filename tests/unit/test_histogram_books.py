@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.effects import Exchange
 from chatload.session.histogram import RELATIVE_ERROR, Histogram
 from chatload.session.record import SessionRecord
@@ -121,6 +122,8 @@ def _counted(books, numbers):
 
 
 def _as_plain(part):
+    if isinstance(part, CensoredHistogram):
+        return part.observed.to_dict()
     if isinstance(part, Histogram):
         return part.to_dict()
     return {name: _as_plain(each) for name, each in part.items()} if isinstance(part, dict) else part

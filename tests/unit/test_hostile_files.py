@@ -12,7 +12,7 @@ import pytest
 
 from chatload import cli
 from chatload.plain_text import printable
-from chatload.report.page import repeat_command
+from chatload.report.repeat import repeat_command
 from chatload.store.reader import RunReader
 from tests.unit.hostile import ALTERATIONS, ESCAPES, FORMULAS, SCRIPT, altered, make
 

@@ -119,12 +119,37 @@ def test_a_run_that_proves_nothing_is_an_error():
     assert "two" in found["books balance"][0].text
 
 
-def test_without_thresholds_there_are_the_two_cases_everything_rests_on():
-    bare = summary()
-    del bare["thresholds"]
-    bare.update(started_at=None, ended_at=None)
-    assert list(cases(junit(bare))) == ["run is valid", "books balance"]
+def test_without_thresholds_there_are_the_cases_everything_rests_on_and_that_it_is_not_judged():
+    bare = summary(result="not judged", started_at=None, ended_at=None)
+    bare["thresholds"] = []
+    found = cases(junit(bare))
+    assert {name: state(case) for name, case in found.items()} == {
+        "run is valid": "passed",
+        "books balance": "passed",
+        "sessions were accepted": "passed",
+        "no threshold was set": "skipped",
+    }
+    assert found["no threshold was set"][0].get("message") == "not judged: no threshold was set"
     assert_as_jenkins_reads_it(junit(bare))
+
+
+def test_a_run_without_an_accepted_session_is_an_error():
+    run = summary(result="nothing tested", thresholds=[])
+    run["sessions"].update(
+        accepted=0, not_accepted=[{"verdict": "refused", "why": "RequestChat: busy", "sessions": 40}]
+    )
+    case = cases(junit(run))["sessions were accepted"]
+    assert state(case) == "error"
+    assert case[0].get("message").startswith("nothing was tested: 40 sessions started, none accepted")
+    assert case[0].get("message").endswith("; most often: RequestChat: busy (40)")
+    assert_as_jenkins_reads_it(junit(run))
+
+
+def test_an_interrupted_run_says_so_and_does_not_fail_for_it():
+    run = summary(threshold("x", "pass"), end={"by": "interrupted", "after_s": 3.01, "planned_s": 30.0})
+    case = cases(junit(run))["run took its planned time"]
+    assert (state(case), case[0].get("message")) == ("skipped", "interrupted after 3 of 30 s")
+    assert_as_jenkins_reads_it(junit(run))
 
 
 @given(st.text(st.characters(codec=None), max_size=60), st.text(st.characters(codec=None), max_size=60))

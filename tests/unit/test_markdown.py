@@ -92,7 +92,7 @@ def test_it_fits_a_comment():
             "invalid",
             "CPU was saturated",
         ),
-        ({"valid": False, "invalid_reasons": ["CPU was saturated"], "result": None}, "invalid", "CPU was saturated"),
+        ({"result": "not judged", "thresholds": []}, "not judged", "2 of 40 sessions were dropped because a refresh"),
     ],
 )
 def test_the_first_line_is_the_result_and_the_second_says_why(changes, first, why):
@@ -108,14 +108,36 @@ def test_books_that_do_not_balance_are_said_first():
     assert not any("books balance:" in line for line in lines)
 
 
-def test_a_summary_without_thresholds_or_sessions_is_still_told():
-    bare = summary()
-    for key in ("result", "thresholds", "bursts"):
-        del bare[key]
-    assert markdown(bare).startswith("### chatload: passed\n\n**2 of 40 sessions were dropped")
-    bare["sessions"]["by_verdict"] = dict.fromkeys(bare["sessions"]["by_verdict"], 0)
+def test_a_run_without_thresholds_is_not_judged():
+    text = markdown(summary(result="not judged", thresholds=[]))
+    assert text.startswith("### chatload: not judged\n\n**2 of 40 sessions were dropped")
+    assert "no threshold was set" in text.splitlines()
+    assert "passed" not in text
+
+
+def test_a_run_without_an_accepted_session_tested_nothing():
+    bare = summary(result="nothing tested", thresholds=[])
+    bare["sessions"].update(started=0, accepted=0, by_verdict=dict.fromkeys(bare["sessions"]["by_verdict"], 0))
     bare["requests"]["by_operation"] = {}
-    assert "nothing was tested" in markdown(bare) and tables(markdown(bare)) == []
+    text = markdown(bare)
+    assert text.startswith("### chatload: nothing tested\n\n**nothing was tested: no session was started**\n")
+    assert tables(text) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ({"by": "interrupted", "after_s": 3.02, "planned_s": 30}, "interrupted after 3 of 30 s"),
+        ({"by": "interrupted", "after_s": 3.02, "planned_s": None}, "interrupted after 3.0 s"),
+        ({"by": "interrupted", "after_s": 252.0, "planned_s": 3600.0}, "interrupted after 4 min 12 s of 1 h 0 min"),
+        ({"by": "stopped", "after_s": 3.02, "planned_s": 30}, "stopped in the web UI after 3 of 30 s"),
+        ({"by": "plan", "after_s": 30.1, "planned_s": 30}, ""),
+        ({"by": "aborted", "after_s": 3.02, "planned_s": 30}, ""),
+    ],
+)
+def test_who_ended_the_run_before_its_time_is_said(end, said):
+    text = markdown(summary(end=end))
+    assert (f"\n\n**{said}**\n\n" in text) if said else ("interrupted" not in text and "web UI" not in text)
 
 
 def test_thresholds_that_failed_come_first_and_keep_their_expression():

@@ -5,7 +5,7 @@ import pytest
 from chatload.errors import UsageError
 from chatload.report import sentences
 from chatload.report.live import figures, rows
-from chatload.report.page import repeat_command
+from chatload.report.repeat import repeat_command
 from chatload.report.summary import invalid_reasons
 from chatload.session.books import Books
 from chatload.swarm.workload import check_users, make_open_workload

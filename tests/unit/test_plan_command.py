@@ -155,7 +155,7 @@ def test_what_a_run_refused_or_polled_otherwise_is_said(tmp_path: Path, capsys: 
     run = make_run(tmp_path / "run", refused=3)
     assert plan("--chats-per-hour", 3600, "--run", run, "--poll-interval", 3) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "3 of its 203 sessions were refused" in out
+    assert "3 of its 203 sessions were never accepted" in out
     assert "the run's poll interval was 5.00 s, the plan's is 3.00 s" in out
 
 
@@ -213,7 +213,12 @@ def test_a_files_mistakes_are_named(line: str, said: str, tmp_path: Path, capsys
 
 
 def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    books, chat = Books(), SessionRecord("c", "completed")
+    books.started = 1
+    books.session(chat)
     with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 20.0}, 1000.0) as writer:
+        writer.add_sessions([chat])
+        writer.put_books("w", books)
         writer.finish(1001.0)
     assert plan("--chats-per-hour", 3600, "--run", tmp_path / "run") == 2
     assert "no session was held for one flex-disconnect-timeout (20 s)" in capsys.readouterr().err

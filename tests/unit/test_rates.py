@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.analysis.rates import interval, lower, per_unit, sessions_needed, under, upper
+from chatload.analysis.rates import bound_text, interval, lower, per_unit, sessions_needed, upper
 
 SAMPLES = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -53,7 +53,7 @@ def test_a_bound_is_where_the_binomial_tail_is_five_percent(k: int, n: int) -> N
 
 def test_the_ends() -> None:
     assert (lower(0, 5), upper(5, 5), lower(0, 0), upper(0, 0)) == (0, 1, 0, 1)
-    assert under(208) == upper(0, 208) < 0.0144
+    assert upper(0, 208) < 0.0144
     assert upper(0, 10**9) == pytest.approx(2.995732e-9, rel=1e-6)
     for wrong in ((-1, 5), (6, 5)):
         with pytest.raises(ValueError, match="of 5"):
@@ -144,4 +144,30 @@ def test_bounds_of_one_in_two_by_hand_at_any_confidence(confidence: float) -> No
     assert lower(1, 2, confidence) == pytest.approx(1 - math.sqrt(confidence))
     assert upper(1, 2, confidence) == pytest.approx(math.sqrt(confidence))
     assert lower(2, 2, confidence) == pytest.approx(math.sqrt(1 - confidence))
-    assert under(2, confidence) == pytest.approx(1 - math.sqrt(1 - confidence))
+    assert upper(0, 2, confidence) == pytest.approx(1 - math.sqrt(1 - confidence))
+
+
+@pytest.mark.parametrize(
+    ("share", "up", "text"),
+    [
+        # 0 of 239 with 95 % confidence: 1 - 0.05^(1/239) = 1.24563 %
+        (upper(0, 239), True, "1.25 %"),
+        (0.012345, False, "1.23 %"),
+        (0.01, True, "1 %"),
+        (0.01, False, "1 %"),
+        (0.0999811, True, "10 %"),
+        (0.99912345, False, "99.9123 %"),
+        (0.99912345, True, "99.9124 %"),
+        (1.0, True, "100 %"),
+        (0.0, False, "0 %"),
+    ],
+)
+def test_a_bound_is_never_rounded_towards_the_better_side(share: float, up: bool, text: str) -> None:
+    assert bound_text(share, up) == text
+
+
+@given(st.floats(1e-9, 1 - 1e-9))
+def test_a_bound_as_text_still_holds(share: float) -> None:
+    above, below = (float(bound_text(share, up).removesuffix(" %")) / 100 for up in (True, False))
+    assert below <= share * (1 + 1e-9) and share * (1 - 1e-9) <= above
+    assert above - below <= 0.011 * min(share, 1 - share) + 1e-12

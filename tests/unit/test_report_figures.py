@@ -10,6 +10,7 @@ from chatload.report.over_time import COLUMNS, HEAT_COLUMNS, series
 from chatload.report.page import _latencies, render
 from chatload.report.summary import summarize
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
 from chatload.session.record import SessionRecord
 from chatload.store.reader import RunReader
@@ -28,7 +29,7 @@ def histogram(*values):
 
 def books(gaps=(), lateness=()):
     made = Books()
-    made.gap, made.lateness = histogram(*gaps), histogram(*lateness)
+    made.gap, made.lateness = CensoredHistogram(histogram(*gaps)), histogram(*lateness)
     return made
 
 
@@ -50,6 +51,12 @@ def test_bars_of_gaps_count_every_gap_once_and_the_timeout_parts_two(timeout):
         assert f"{beyond} gap" in chart.said
 
 
+def test_gaps_of_which_none_has_an_end_are_not_drawn():
+    made = Books()
+    made.gap.add_longer_than(1.5)
+    assert list(figures.refresh_charts(made, 2.0)) == []
+
+
 def test_one_gap_far_beyond_the_timeout_does_not_make_thousands_of_bars():
     bars = figures._even_bins(histogram(*(0.1 * i for i in range(1, 20)), 5000.0), 2.0)
     assert [(bar["count"], bar["tip"]) for bar in bars][-1] == (1, "1: above 6.00 s")
@@ -58,9 +65,9 @@ def test_one_gap_far_beyond_the_timeout_does_not_make_thousands_of_bars():
 
 def test_the_longest_is_exact_where_percentiles_are_within_a_percent():
     made = Books()
-    made.latency["GetMessages"] = histogram(0.0003, 0.8019)
-    ((_, count, tail),) = _latencies(made)
-    assert (count, tail["max"]) == (2, 0.8019)
+    made.latency["GetMessages"] = CensoredHistogram(histogram(0.0003, 0.8019))
+    ((_, count, unanswered, tail),) = _latencies(made)
+    assert (count, unanswered, tail["max"]) == (2, 0, (0.8019, False))
 
 
 def test_lateness_is_the_generators_and_in_words():
@@ -74,7 +81,7 @@ def windows(count=WINDOWS, length=10.0):
         made = Books()
         made.started, made.sent["GetMessages"] = 33, 400
         made.outcomes["GetMessages"] = type(made.sent)({"0/false": 400})
-        latency = made.latency["GetMessages"] = Histogram()
+        latency = made.latency["GetMessages"] = CensoredHistogram()
         for k in range(60):
             latency.add(0.0005 * 1.15 ** ((k + i) % 60))
         made.verdicts.update({"completed": 32, "dropped_late": 1} if i % 7 == 0 else {"completed": 33})

@@ -148,7 +148,7 @@ def test_folded_windows_add_up_to_the_books(runs):
         assert all(before.end == after.start for before, after in itertools.pairwise(windows))
         assert total.sent == books[name].sent and total.outcomes == books[name].outcomes
         assert total.verdicts == books[name].verdicts and total.started == books[name].started
-        assert total.latency["GetMessages"].buckets == books[name].latency["GetMessages"].buckets
+        assert total.latency["GetMessages"].observed.buckets == books[name].latency["GetMessages"].observed.buckets
         assert total.gap.total_us == books[name].gap.total_us
         # Of memory a folded window has what was last held in it.
         assert (

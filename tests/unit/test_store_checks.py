@@ -224,7 +224,7 @@ def test_books_that_no_run_has_are_refused(parts: dict[str, Any], says: str) -> 
 
 @pytest.mark.parametrize("key", [1999, -1999])
 def test_a_bucket_at_the_limit_is_read(key: int) -> None:
-    assert read_books(gap={**histogram(1.0), "buckets": {str(key): 1}}).gap.buckets == {key: 1}
+    assert read_books(gap={**histogram(1.0), "buckets": {str(key): 1}}).gap.observed.buckets == {key: 1}
 
 
 # -- timelines -------------------------------------------------------------------------------------

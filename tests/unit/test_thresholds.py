@@ -16,7 +16,9 @@ from chatload.analysis.rates import lower, upper
 from chatload.analysis.threshold_grammar import parse
 from chatload.analysis.thresholds import Judgement, judge, overall
 from chatload.session.books import Books
+from chatload.session.censored import CensoredHistogram
 from chatload.session.histogram import Histogram
+from chatload.session.record import SessionRecord
 
 
 def facts(confirmed: int = 0, blames: dict[str, int] | None = None, **verdicts: int) -> Facts:
@@ -101,7 +103,7 @@ def test_unproven_sessions_may_be_either(name: str) -> None:
         assert judged(f"{name}.rate > {limit}", given).result == "inconclusive"
     assert judged(f"{name}.rate < 0.05%", given).result == "fail"
     assert judged(f"{name}.rate < 0.3%", given).needed is None
-    assert "50 dropped_unproven that may be" in judged(f"{name}.rate < 0.3%", given).why
+    assert "50 that may be" in judged(f"{name}.rate < 0.3%", given).why
 
 
 def test_what_is_dropped_without_proof_is_counted_but_not_held_against() -> None:
@@ -127,7 +129,7 @@ def measured(*values: float) -> Facts:
     for value in values:
         books.gap.add(value)
         books.lateness.add(value)
-        books.latency.setdefault("GetMessages", Histogram()).add(value)
+        books.latency.setdefault("GetMessages", CensoredHistogram()).add(value)
     return Facts(books, 45.0)
 
 
@@ -217,11 +219,12 @@ def test_the_bounds_of_a_percentile_are_order_statistics(n: int, q: float) -> No
     ("text", "result"),
     [
         ("dropped_late.count == 0", "fail"),
-        ("dropped_late.count <= 3", "pass"),
+        ("dropped_late.count <= 3", "inconclusive"),
+        ("dropped_late.count <= 7", "pass"),
         ("dropped_late.count < 3", "fail"),
         ("dropped_late.count >= 3", "pass"),
         ("dropped_late.count > 3", "fail"),
-        ("blame.network.count == 2", "pass"),
+        ("blame.network.count == 2", "inconclusive"),
         ("sessions.count == 12", "pass"),
     ],
 )
@@ -231,7 +234,7 @@ def test_counts_are_compared(text: str, result: str) -> None:
     assert (judgement.result, judgement.samples) == (result, 12)
     if "late" in text:
         assert (judgement.lower, judgement.upper) == (3, 7)
-        assert "4 dropped_unproven that may be" in judgement.why
+        assert "4 that may be" in judgement.why
 
 
 def test_extremes_are_compared() -> None:
@@ -302,3 +305,141 @@ def test_the_worst_result_is_the_overall_one() -> None:
     assert overall([by["pass"]]) == "pass"
     assert overall([by["pass"], by["inconclusive"]]) == "inconclusive"
     assert overall([by["inconclusive"], by["fail"], by["pass"]]) == "fail"
+
+
+# -- requests without an answer, chats that were dropped, sessions that were never accepted -------
+
+
+def waited(answered: int, unanswered: int, wait_s: float, latency_s: float = 0.006) -> Facts:
+    latency = CensoredHistogram()
+    latency.observed.extend([latency_s] * answered)
+    latency.censored.extend([wait_s] * unanswered)
+    books = Books()
+    books.latency["GetMessages"] = latency
+    return Facts(books, 45.0)
+
+
+def test_requests_without_an_answer_took_longer_than_they_were_waited_for() -> None:
+    # 60 of 2000 are 3 %; at least 2.4 % with 95 % confidence
+    given = waited(1940, 60, 5.0)
+    failed = judged("GetMessages.latency.p99 < 300ms", given)
+    assert (failed.result, failed.value, failed.beyond, failed.upper) == ("fail", 5.0, True, None)
+    assert failed.lower == 5.0
+    assert "60 of 2000 requests at or above 300 ms (60 without an answer)" in failed.why
+    assert judged("GetMessages.latency.p99 < 5s", given).result == "fail"
+    # no answer within 5 s: whether one would have come within 6 s nobody knows
+    assert judged("GetMessages.latency.p99 < 6s", given).result == "inconclusive"
+    assert judged("GetMessages.latency.p95 < 300ms", given).result == "pass"
+    assert judged("GetMessages.latency.p99 > 1s", given).result == "pass"
+    assert judged("latency.p99 < 300ms", given).result == "fail"
+
+
+def test_a_connection_refused_at_once_is_no_fast_answer() -> None:
+    for share, result in ((0, "pass"), (60, "inconclusive"), (2000, "inconclusive")):
+        assert judged("GetMessages.latency.p99 < 300ms", waited(2000 - share, share, 0.001)).result == result
+    # 1990 answered: at most 10 of 2000 may be above, 0.5 %, with 95 % confidence under 0.85 %
+    assert judged("GetMessages.latency.p99 < 300ms", waited(1990, 10, 0.001)).result == "pass"
+
+
+@pytest.mark.parametrize(
+    ("text", "wait_s", "result"),
+    [
+        ("GetMessages.latency.max < 300ms", 5.0, "fail"),
+        ("GetMessages.latency.max <= 5s", 5.0, "fail"),
+        ("GetMessages.latency.max < 10s", 5.0, "inconclusive"),
+        ("GetMessages.latency.max > 4s", 5.0, "pass"),
+        ("GetMessages.latency.max >= 10s", 5.0, "inconclusive"),
+        ("GetMessages.latency.max < 300ms", 0.001, "inconclusive"),
+    ],
+)
+def test_the_longest_of_what_was_not_answered_is_a_bound(text: str, wait_s: float, result: str) -> None:
+    judgement = judged(text, waited(100, 1, wait_s))
+    assert (judgement.result, judgement.beyond) == (result, True)
+    assert "the longest of 101 requests was over" in judgement.why
+
+
+def ended(timeout_s: float, *records: SessionRecord, refreshes: int = 0) -> Facts:
+    books = Books()
+    for record in records:
+        books.started += 1
+        books.session(record, timeout_s)
+    for _ in range(refreshes):
+        books.closed(3.0)
+    return Facts(books, timeout_s)
+
+
+LATE = SessionRecord("c", "dropped_late", "network", gap_lower_s=38.0, gap_upper_s=43.0)
+#: Proven by a timestamp of the server: its own lower bound is not above the timeout.
+STAMPED = SessionRecord("c", "dropped_late", "network", gap_lower_s=14.5, gap_upper_s=16.0)
+UNPROVEN = SessionRecord("c", "dropped_unproven", gap_lower_s=12.0, gap_upper_s=43.0)
+GAVE_UP = SessionRecord("c", "gave_up", gap_lower_s=2.0, gap_upper_s=3.0)
+NEVER = SessionRecord("", "gave_up")
+CUT = SessionRecord("", "cut_off")
+REFUSED = SessionRecord("", "refused")
+DONE = SessionRecord("c", "completed")
+
+
+@pytest.mark.parametrize(
+    ("record", "proven", "perhaps"), [(LATE, "fail", "fail"), (STAMPED, "fail", "fail"),
+                                      (UNPROVEN, "inconclusive", "inconclusive"),
+                                      (GAVE_UP, "inconclusive", "inconclusive"), (DONE, "pass", "pass")]
+)  # fmt: skip
+def test_the_silence_that_ended_a_chat_is_a_gap_and_no_margin(record: SessionRecord, proven: str, perhaps: str) -> None:
+    # 200 chats with 3 s between refreshes, 20 of them dropped in an outage of 40 s
+    given = ended(15.0, *[record] * 20, *[DONE] * 180, refreshes=1000)
+    for text in ("gap.max < 15s", "margin.min > 1s", "margin.min > 0s"):
+        assert judged(text, given).result == proven, text
+    # 20 of 1020 are 2 %
+    for text in ("gap.p99 < 15s", "margin.p1 > 500ms"):
+        assert judged(text, given).result == perhaps, text
+    assert judged("gap.p90 < 15s", given).result == judged("margin.p10 > 500ms", given).result == "pass"
+
+
+def test_a_margin_that_was_lost_is_said_to_be_less() -> None:
+    least = judged("margin.min > 1s", ended(15.0, LATE, DONE, refreshes=10))
+    assert (least.result, least.value, least.beyond) == ("fail", -23.0, True)
+    assert "the least of 11 refreshes was under -23 s" in least.why
+
+
+def test_sessions_never_accepted_dilute_nothing_and_are_judged_apart() -> None:
+    # a server that died: 1751 of 1840 sessions gave up, 40 of them chats that had been accepted
+    given = ended(3.0, *[DONE] * 89, *[GAVE_UP] * 40, *[NEVER] * 1711)
+    for text in ("dropped_late.rate < 5%", "dropped.rate < 5%", "dropped_early.rate < 5%", "blame.network.rate < 5%"):
+        judgement = judged(text, given)
+        assert (judgement.result, judgement.samples) == ("inconclusive", 129), text
+    assert judged("dropped.rate < 5%", given).value == 40 / 129
+    assert judged("dropped.count == 0", given).result == "fail"
+    assert judged("dropped_late.count == 0", given).result == "inconclusive"
+    assert judged("gave_up.rate < 5%", given).value == 40 / 129
+    assert judged("gave_up.count < 1751", given).result == "fail"
+    unserved = judged("unserved.rate < 1%", given)
+    assert (unserved.result, unserved.value, unserved.samples) == ("fail", 1711 / 1840, 1840)
+    assert judged("unserved.count <= 1711", given).result == "pass"
+
+
+def test_one_cut_off_before_it_was_accepted_is_perhaps_unserved() -> None:
+    given = ended(3.0, *[DONE] * 90, *[CUT] * 10, *[REFUSED] * 10)
+    unserved = judged("unserved.rate < 50%", given)
+    assert (unserved.value, unserved.samples) == (20 / 110, 110)
+    assert judged("unserved.count == 20", given).result == "inconclusive"
+    assert judged("unserved.count <= 20", given).result == "pass"
+    assert judged("unserved.count < 10", given).result == "fail"
+    assert judged("completed.rate > 50%", given).samples == 90
+    assert judged("dropped.rate < 5%", given).samples == 90
+
+
+@pytest.mark.parametrize("text", ["unserved.rate < 1%", "unserved.count == 0"])
+def test_without_a_session_nothing_was_served(text: str) -> None:
+    assert judged(text, Facts(Books())).result == "inconclusive"
+
+
+def test_a_difference_of_histograms_does_not_pass_what_it_cannot_tell() -> None:
+    # Only its own bucket is known of a sample of a window; these 1000 are above the limit, and in its bucket.
+    before, after = Books(), Books()
+    for books, values in ((before, [10.0]), (after, [10.0] + [0.30103] * 1000)):
+        books.latency["GetMessages"] = CensoredHistogram()
+        books.latency["GetMessages"].observed.extend(values)
+    given = Facts(after.since(before), 45.0)
+    for text in ("GetMessages.latency.p95 < 0.3007s", "GetMessages.latency.max < 0.3007s"):
+        assert judged(text, given).result != "pass", text
+    assert judged("GetMessages.latency.p95 < 0.31s", given).result == "pass"

@@ -28,7 +28,7 @@ def p95(sessions: int, seed: int, seconds: float = 150.0) -> float:
     random = Random(seed)
     for _ in range(sessions):
         swarm.at(random.uniform(0.0, INTERVAL_S), swarm.next_chat)
-    found = swarm.run().books.latency["GetMessages"].quantile(0.95)
+    found = swarm.run().books.latency["GetMessages"].figure(0.95)
     assert found is not None
     return found
 

@@ -1,0 +1,35 @@
+"""The report's command, run as it is: the run that it makes has the same settings, and `compare` takes both."""
+
+import shlex
+
+import pytest
+
+from chatload.report.repeat import repeat_command
+from chatload.store.reader import RunReader
+from tests.integration.processes import HASTY, chatload, locust, simulator
+from tests.integration.test_stopping import ports
+
+pytestmark = pytest.mark.slow
+
+
+def settings_of(run_dir):
+    with RunReader.open(run_dir) as reader:
+        return {name: value for name, value in reader.settings.items() if name != "started_at"}
+
+
+def test_a_run_with_a_script_in_two_processes_is_repeated(tmp_path):
+    script = tmp_path / "script.toml"
+    script.write_text(HASTY)
+    given = ("-u", "6", "-r", "6", "-t", "4s", "--processes", "2", "--script", script, "--connections", "3",
+             "--flex-disconnect-timeout", "3", "--threshold", "dropped.rate < 90%")  # fmt: skip
+    with simulator("--flex-disconnect-timeout", "3") as host:
+        first = locust(host, tmp_path / "first", *given, *ports())
+        assert first.returncode == 0, first.stdout + first.stderr
+        settings = settings_of(tmp_path / "first")
+        command = shlex.split(repeat_command(settings).replace("\\\n", " "))
+        assert command[0] == "locust" and "--chat-length" not in command
+        again = locust(host, tmp_path / "again", *command[1:], *ports())
+        assert again.returncode == 0, again.stdout + again.stderr
+    assert settings_of(tmp_path / "again") == settings
+    compared = chatload("compare", tmp_path / "first", "--", tmp_path / "again")
+    assert compared.returncode == 0 and "settings that differ" not in compared.stdout, compared.stderr

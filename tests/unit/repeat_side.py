@@ -1,0 +1,124 @@
+"""Run by test_settings.py in a process for each locustfile: Locust's parser keeps the options of all it imported."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from locust import argument_parser, events
+from locust.env import Environment
+from locust.util.load_locustfile import load_locustfile
+
+from chatload.analysis.settings import NOT_SETTINGS, SETTINGS
+from chatload.report.repeat import repeat_command
+from chatload.swarm.plan import make_plan
+from chatload.swarm.run import Run
+from chatload.swarm.settings import run_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = os.environ["CHATLOAD_LOCUSTFILE"]
+FILE = str(ROOT / "locustfiles" / f"{NAME}.py")
+USER_CLASSES, SHAPES = load_locustfile(FILE)
+KNOWN = {setting.name for setting in SETTINGS}
+
+
+def settings_of(argv):
+    """What a run with this command line writes down, and the plan its sessions go by."""
+    options = argument_parser.get_parser(default_config_files=[]).parse_args(argv)
+    environment = Environment(
+        user_classes=list(USER_CLASSES.values()), parsed_options=options, host=options.host,
+        stop_timeout=float(options.stop_timeout),
+    )  # fmt: skip
+    run = Run.__new__(Run)  # a runner of its own would listen and spawn
+    run.environment, environment.runner = environment, object()
+    plan, more = make_plan(options, options.host), {}
+    if NAME == "capacity":
+        from chatload.swarm.capacity import Steering
+
+        run.steering = Steering(run)
+        plan = run.steering.begin(plan)
+        more = run.steering.settings()
+    settings = {**run_settings(environment, plan), **more, "started_at": 0.0}
+    return settings, plan
+
+
+SCRIPT = """
+chat_length = { shape = "uniform", low = 1.5, high = 5.0 }
+messages = 2
+"""
+COMMON = [
+    [],
+    ["-u", "7", "-r", "2.5", "-t", "1h3m", "-s", "0"],
+    ["--script", "SCRIPT"],
+    ["--script", "SCRIPT", "--chat-length", "12.5"],
+    ["--chat-length", "33.3", "--chats", "7", "--chat-seed", "9"],
+    ["--connections", "4", "--long-poll", "10", "--request-timeout", "0.7"],
+    ["--transport", "requests", "--insecure", "--service", "a b", "--dialect", "DIALECT"],
+    ["--max-sessions", "900", "--max-requests-per-s", "5000.5", "--keep-windows", "0"],
+    ["--threshold", "dropped_late.rate < 0.1%", "--threshold", "GetMessages.latency.p99 < 300ms; gap.max < 4s",
+     "--abort-on", "dropped.rate < 5%", "--confidence", "99.9", "--allow-inconclusive"],
+    ["--host", "http://user:word@[::1]:8080/prefix/"],
+    ["--tags", "a", "b", "--exclude-tags", "c", "--equal-weights"],
+    ["--target-owner-agrees", "203.0.113.7", "--target-owner-agrees", "chat.example", "--host", "http://203.0.113.7"],
+]  # fmt: skip
+CLOSED = [
+    ["--persona", "widget"],
+    ["--persona", "widget", "--refresh-interval", "1.1", "--request-timeout", "2"],
+    ["--refresh-policy", "deadline"],
+    ["--refresh-policy", "fraction"],
+    ["--refresh-policy", "fraction", "--refresh-fraction", "0.3333333333"],
+    ["--refresh-interval", "20.123456789", "--allow-late-refresh"],
+]
+OWN = {
+    "chat": [*COMMON, *CLOSED, [next(iter(USER_CLASSES)), "--tags", "a"]],
+    "soak": [*COMMON, *CLOSED],
+    "arrivals": [
+        ["--arrival-rate", "12.3456789", *more] for more in (*COMMON, ["--max-open", "17"])
+    ] + [["--arrival-profile", "PROFILE", "--arrival-compress", "24"]],
+    "capacity": [
+        *COMMON[:1], *COMMON[2:8], *CLOSED[:5],
+        ["--start-sessions", "3", "--step-hold", "11.5", "--step-bound", "99", "--resolution", "7",
+         "--threshold", "dropped.rate < 1%", "--max-sessions", "50"],
+    ],
+    "interval_sweep": [*COMMON, ["--sweep", "0.5,0.123456789,1.25"], ["--sweep", "0.9", "--refresh-fraction", "0.4"]],
+}  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "script.toml").write_text(SCRIPT)
+    (tmp_path / "day.csv").write_text("seconds,chats_per_hour\n0,100\n60,500\n120,0\n")
+    dialect = (ROOT / "chatload" / "protocol" / "dialects" / "gms-v2.toml").read_text()
+    (tmp_path / "mine.toml").write_text(dialect)
+    names = {"SCRIPT": "script.toml", "PROFILE": "day.csv", "DIALECT": "mine.toml"}
+    return {word: str(tmp_path / name) for word, name in names.items()}
+
+
+@pytest.mark.parametrize("given", OWN[NAME], ids=" ".join)
+def test_the_command_in_the_report_makes_the_same_run(given, files):
+    argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless", "--flex-disconnect-timeout", "41.7"]
+    argv += [files.get(word, word) for word in given]
+    settings, plan = settings_of(argv)
+    assert set(settings) <= KNOWN, "a setting that chatload.analysis.settings does not know"
+    assert "word" not in repeat_command(settings)
+    command = shlex.split(repeat_command(settings).replace("\\\n", " "))
+    assert command[0] == "locust"
+    again, plan_again = settings_of(command[1:])
+    assert again == settings
+    assert plan_again.settings == plan.settings
+    assert plan_again.gate == plan.gate
+    # A capacity search that was given no ceiling has one, and the command names it.
+    assert plan_again.rules == plan.rules or NAME == "capacity"
+
+
+def test_every_setting_that_an_option_gives_is_written_down():
+    """So that `compare` can see it, and the report repeat it."""
+    settings, _ = settings_of(["-f", FILE, "--host", "http://127.0.0.1:1", "--headless",
+                               *(["--arrival-rate", "1"] if NAME == "arrivals" else [])])  # fmt: skip
+    parser = argument_parser.get_empty_argument_parser(default_config_files=[])
+    events.init_command_line_parser.fire(parser=parser)
+    ours = {action.option_strings[0] for action in parser._actions}
+    absent = {s.name for s in SETTINGS if s.flag in ours - NOT_SETTINGS and s.name not in settings}
+    assert absent - {"locustfile"} <= {"step_thresholds"}

@@ -1,0 +1,190 @@
+"""The standard gate: what passes it, what does not, and how each of its thresholds is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from chatload.analysis.gate import Gate, RunResult, gate_of, make_gate, regate, standard_thresholds
+from chatload.analysis.metrics import Facts
+from chatload.errors import UsageError
+from chatload.protocol.reply import Reply
+from chatload.protocol.status import Outcome
+from chatload.session.books import Books
+from chatload.session.effects import Exchange
+from chatload.session.record import SessionRecord
+
+Change = Callable[[Books], None]
+METRICS = (
+    *("unserved.rate", "dropped.rate", "failed.rate", "GetMessages.unsuccessful.rate"),
+    *("GetMessages.latency.p99", "RequestChat.latency.p99", "margin.p1", "lateness.p99"),
+)
+
+
+def request(books: Books, operation: str, latency_s: float = 0.8, outcome: Outcome = Outcome.FINE) -> None:
+    books.begun(operation)
+    books.request(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
+
+
+def session(books: Books, verdict: str = "completed", chat_id: str = "c") -> None:
+    books.started += 1
+    books.session(SessionRecord(chat_id, verdict))
+
+
+def healthy(sessions: int) -> Books:
+    """A server that answers in 0.8 s: slow, but in time."""
+    books = Books()
+    for _ in range(sessions):
+        session(books)
+        request(books, "RequestChat")
+        for _ in range(3):
+            request(books, "GetMessages")
+            books.late(0.003)
+            books.closed(3.8)
+    return books
+
+
+def result(books: Books, gate: Gate | None = None, accepted: int = 1) -> RunResult:
+    gate = gate or make_gate((), named="standard")
+    return gate.result(gate.judge(Facts(books, 45.0)), accepted)
+
+
+def test_it_has_one_threshold_a_metric() -> None:
+    gate = make_gate((), named="standard")
+    assert tuple(threshold.metric.name for threshold in gate.thresholds) == METRICS
+
+
+@pytest.mark.parametrize(("sessions", "expected"), [(300, "passed"), (3000, "passed"), (298, "inconclusive")])
+def test_three_hundred_sessions_without_a_fault_pass(sessions: int, expected: str) -> None:
+    assert result(healthy(sessions)) == expected
+
+
+def many(count: int, what: Callable[[Books], None]) -> Change:
+    def change(books: Books) -> None:
+        for _ in range(count):
+            what(books)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("metric", "change"),
+    [
+        ("unserved.rate", many(20, lambda b: session(b, "refused", ""))),
+        ("unserved.rate", many(20, lambda b: session(b, "gave_up", ""))),
+        ("dropped.rate", many(20, lambda b: session(b, "dropped_early"))),
+        ("dropped.rate", many(20, lambda b: session(b, "dropped_late"))),
+        ("failed.rate", many(20, lambda b: session(b, "failed"))),
+        ("GetMessages.unsuccessful.rate", many(40, lambda b: request(b, "GetMessages", outcome=Outcome.UNSUCCESSFUL))),
+        ("GetMessages.unsuccessful.rate", many(40, lambda b: request(b, "GetMessages", outcome=Outcome.MALFORMED))),
+        ("GetMessages.latency.p99", many(40, lambda b: request(b, "GetMessages", 3.5))),
+        ("RequestChat.latency.p99", many(20, lambda b: request(b, "RequestChat", 3.5))),
+        ("margin.p1", many(40, lambda b: b.closed(46.0))),
+        ("lateness.p99", many(40, lambda b: b.late(0.7))),
+    ],
+)
+def test_each_threshold_fails_by_its_own_fault(metric: str, change: Change) -> None:
+    books = healthy(400)
+    assert result(books) == "passed"
+    change(books)
+    gate = make_gate((), named="standard")
+    failed = [j.threshold.metric.name for j in gate.judge(Facts(books, 45.0)) if j.result == "fail"]
+    assert failed == [metric]
+    assert result(books) == RunResult.FAILED
+
+
+def test_a_threshold_on_the_same_metric_takes_the_place_of_one() -> None:
+    gate = make_gate(["unserved.rate < 20%", "GetMessages.latency.p95 < 1s"], named="standard")
+    texts = [str(threshold) for threshold in gate.thresholds]
+    assert [text.split()[0] for text in texts] == [*METRICS[1:], "unserved.rate", "GetMessages.latency.p95"]
+    books = healthy(400)
+    many(40, lambda b: session(b, "refused", ""))(books)
+    assert (result(books), result(books, gate)) == (RunResult.FAILED, RunResult.PASSED)
+
+
+def test_a_server_that_holds_a_refresh_is_not_called_slow() -> None:
+    books = healthy(400)
+    many(400, lambda b: request(b, "GetMessages", 20.0))(books)
+    assert result(books) == RunResult.FAILED
+    assert result(books, make_gate((), named="standard", long_poll_s=20.0)) == RunResult.PASSED
+    assert "GetMessages.latency.p99 < 23s" in standard_thresholds(20.0)
+
+
+def test_it_is_kept_in_the_settings_as_it_was_judged() -> None:
+    gate = make_gate(["dropped.rate < 2%"], named="standard")
+    assert gate_of(gate.settings()) == gate
+
+
+def test_a_report_can_be_judged_by_it() -> None:
+    settings = {**make_gate(["lateness.p50 < 1s"]).settings(), "long_poll": 20.0}
+    assert regate(settings, (), None, False) == make_gate(["lateness.p50 < 1s"])
+    assert regate(settings, (), None, False, "standard") == make_gate((), named="standard", long_poll_s=20.0)
+    asked = regate(settings, ["dropped.rate < 2%"], 99.0, True, "standard")
+    assert asked == make_gate(["dropped.rate < 2%"], (), 99.0, True, named="standard", long_poll_s=20.0)
+
+
+def test_there_is_no_other_gate() -> None:
+    with pytest.raises(UsageError, match="--gate strict is not a gate"):
+        make_gate((), named="strict")
+
+
+@pytest.mark.parametrize(("accepted", "expected"), [(0, RunResult.NOTHING_TESTED), (1, RunResult.NOT_JUDGED)])
+def test_without_thresholds(accepted: int, expected: RunResult) -> None:
+    assert result(Books(), make_gate(()), accepted) == expected
+    assert result(Books(), make_gate((), allow_inconclusive=True), accepted) == expected
+
+
+def unfit(sessions: int, verdict: str, chat_id: str) -> Books:
+    """A run of which half the sessions were healthy, and the others ended like this."""
+    books = healthy(sessions)
+    for _ in range(sessions):
+        session(books, verdict, chat_id)
+    return books
+
+
+LATENCY = "GetMessages.latency.p99 < 3s"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chat_id", "metric"),
+    [
+        ("refused", "", "unserved.rate"),
+        ("gave_up", "", "unserved.rate"),
+        ("failed", "c", "failed.rate"),
+        ("dropped_early", "c", "dropped.rate"),
+    ],
+)
+def test_sessions_that_no_threshold_is_about_do_not_pass_unseen(verdict: str, chat_id: str, metric: str) -> None:
+    gate, books = make_gate((LATENCY,)), unfit(300, verdict, chat_id)
+    *own, unseen = gate.judge(Facts(books, 45.0))
+    assert [judgement.result for judgement in own] == ["pass"]
+    assert (unseen.threshold.metric.name, unseen.result) == (metric, "inconclusive")
+    assert f"no threshold is about {metric}" in unseen.why
+    assert result(books, gate) == "inconclusive"
+    assert result(books, make_gate((LATENCY,), allow_inconclusive=True)) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chat_id", "threshold"),
+    [
+        ("refused", "", "unserved.rate < 60%"),
+        ("refused", "", "refused.rate < 60%"),
+        ("gave_up", "", "gave_up.count < 1000"),
+        ("failed", "c", "failed.rate < 60%"),
+        ("dropped_early", "c", "dropped_early.rate < 60%"),
+        ("dropped_early", "c", "completed.rate > 30%"),
+    ],
+)
+def test_a_threshold_about_them_decides(verdict: str, chat_id: str, threshold: str) -> None:
+    assert result(unfit(300, verdict, chat_id), make_gate((LATENCY, threshold))) == "passed"
+
+
+def test_a_run_without_thresholds_stays_not_judged() -> None:
+    assert result(unfit(300, "failed", "c"), make_gate(())) == "not judged"
+
+
+def test_a_few_such_sessions_are_no_ground() -> None:
+    books = healthy(1000)
+    session(books, "failed")
+    assert result(books, make_gate((LATENCY,))) == "passed"

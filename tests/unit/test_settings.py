@@ -1,0 +1,85 @@
+"""What each option of a run means to its load, said once: `compare`, `forecast` and the report's command go by it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatload.analysis.settings import LOAD_DEFINING, NOT_SETTINGS, SETTINGS, not_replayed, settings_differences
+from chatload.swarm.capacity_options import declare_capacity
+from chatload.swarm.option_list import declare, declare_arrivals, declare_sweep
+
+
+def test_every_option_is_classified_once():
+    flags: list[str] = []
+    for declared in (declare, declare_arrivals, declare_sweep, declare_capacity):
+        declared(lambda flag, default, text, **more: flags.append(flag))
+    known = {setting.flag for setting in SETTINGS if setting.flag}
+    missing = set(flags) - known - NOT_SETTINGS
+    assert not missing, f"say in chatload/analysis/settings.py what {sorted(missing)} does to the load of a run"
+    assert set(flags) >= NOT_SETTINGS and not NOT_SETTINGS & known
+    names = [setting.name for setting in SETTINGS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chat", "soak", "arrivals", "capacity", "interval_sweep"])
+def test_the_command_in_the_report_repeats_the_run(name):
+    file = str(Path(__file__).parent / "repeat_side.py")
+    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:xdist', {file!r}]))"
+    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False, env=environment
+    )
+    assert run.returncode == 0 and " passed" in run.stdout, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("persona", "strict", "widget"),
+        ("connections", 0, 4),
+        ("connections_in_all", 4, 8),
+        ("long_poll", 0.0, 10.0),
+        ("script_sha256", "", "ab"),
+        ("max_sessions", None, 5),
+        ("step_hold", 10.0, 20.0),
+        ("tags", None, ["a"]),
+    ],
+)
+def test_what_changes_the_load_must_agree(name, one, other):
+    (difference,) = settings_differences([{name: one}], [{name: other}])
+    assert difference.defines_load
+
+
+def test_the_default_is_the_same_written_down_or_not():
+    old, new = {"users": 5}, {"users": 5.0, "connections": 0, "long_poll": 0.0, "tags": None, "insecure": False}
+    assert settings_differences([old], [new]) == []
+    (difference,) = settings_differences([{"keep_windows": 86400.0}], [{"keep_windows": 0}])  # 0 keeps each
+    assert str(difference) == "keep_windows: base 86400; new 0"
+
+
+@pytest.mark.parametrize("name", ["host", "workers", "chats", "run_time", "thresholds", "ca_file", "service"])
+def test_what_does_not_is_named_only(name):
+    (difference,) = settings_differences([{name: "1"}], [{name: "2"}])
+    assert not difference.defines_load and name not in LOAD_DEFINING
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, ""),
+        ({"long_poll": 0.0, "connections": 0, "sweep": None, "persona": "widget"}, ""),
+        ({"long_poll": 10.0}, "--long-poll 10"),
+        ({"connections": 4}, "--connections 4"),
+        ({"sweep": [0.5, 1.02]}, "--sweep 0.5,1.02"),
+        ({"workload": "open"}, "workload open"),
+        ({"start_sessions": 3}, "--start-sessions 3"),
+    ],
+)
+def test_a_forecast_refuses_what_it_does_not_model(settings, said):
+    assert not_replayed(settings) == said
