@@ -162,7 +162,7 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
 
 def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
     result, _ = find(Server(limit=20, knee=20), replace(RULES, ceiling=21))
-    assert not claims(result) and result.held < 20
+    assert not claims(result) and result.held < 20 and not result.confirmed
 
 
 def test_a_server_that_holds_nothing_is_said_to() -> None:
@@ -225,6 +225,13 @@ def test_instants_are_shifted_to_the_millisecond() -> None:
     assert made.trouble == replace(trouble, at=8.123)
     unsettled = shifted(StepRecord(5, "first", 7.0), 1.0)
     assert (unsettled.begun, unsettled.reached, unsettled.settled, unsettled.trouble) == (6.0, None, None, None)
+
+
+def test_after_a_load_that_is_held_a_higher_one_is_put_on_at_once() -> None:
+    _, search = find(Server(breaks=300), replace(RULES, thresholds=(parse("dropped.count == 0"),)))
+    for step, following in itertools.pairwise(search.steps):
+        at_once = step.outcome == "held" and following.load > step.load
+        assert (following.begun == step.ended) is at_once
 
 
 def test_a_generator_is_left_longer_alone_each_time() -> None:

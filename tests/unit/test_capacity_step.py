@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatload.analysis.capacity_step import Look, Rules, Step, StepRecord
+from chatload.analysis.capacity_step import Look, Rules, Step, StepRecord, latency_limit, lateness_limit
 from chatload.analysis.threshold_grammar import Threshold, parse
 from chatload.session.books import Books
 from chatload.session.censored import CensoredHistogram
@@ -255,3 +255,39 @@ def test_what_was_slow_before_it_had_settled_is_not_held_against_a_load() -> Non
     # And what was fast before is no help.
     chats = Chats(thresholds, rules)
     assert chats.over([*[0.01, 0.05] * 8, *[0.3] * 40]).outcome == "not held"
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "latency", "lateness"),
+    [
+        ((), None, 2.0),  # a twentieth of the timeout of 40 s
+        (("dropped.count == 0", "lateness.p99 < 10ms"), None, 2.0),
+        (("GetMessages.latency.p95 < 100ms",), 0.1, 0.05),
+        (("GetMessages.latency.p95 < 1s", "RequestChat.latency.p50 < 300ms"), 0.3, 0.15),
+        (("GetMessages.latency.p95 < 20s",), 20.0, 2.0),
+        (("GetMessages.latency.p95 < 10ms",), 0.01, 0.02),  # never less than 20 ms
+    ],
+)
+def test_the_generators_lateness_is_allowed_half_of_the_latency_judged_by(
+    thresholds: tuple[str, ...], latency: float | None, lateness: float
+) -> None:
+    parsed = [parse(text) for text in thresholds]
+    assert latency_limit(parsed) == latency
+    assert lateness_limit(parsed, Rules(timeout_s=40.0)) == pytest.approx(lateness)
+
+
+def test_the_busiest_of_several_processes_is_the_one_that_counts() -> None:
+    chats = Chats((parse("dropped.count == 0"),))
+    begun = Look(0.0, chats.books.copy(), {"a": 1.0, "b": 2.0})
+    chats.step = Step(RULES, (parse("dropped.count == 0"),), 10, "double", begun)
+    chats.books.verdicts["dropped_late"] += 1
+    record = chats.step.look(Look(10.0, chats.books.copy(), {"a": 3.0, "b": 11.5, "new": 10.0}))
+    assert record is not None and record.outcome == "spoilt" and record.figures["cpu"] == pytest.approx(0.95)
+
+
+def test_what_a_load_was_judged_by_is_kept() -> None:
+    thresholds = ("refused.count == 0", "GetMessages.latency.p50 < 1s")
+    record = Chats([parse(text) for text in thresholds]).over()
+    assert [(str(j.threshold), j.result) for j in record.judgements] == [
+        ("refused.count == 0", "pass"), ("GetMessages.latency.p50 < 1 s", "pass"),
+    ]  # fmt: skip

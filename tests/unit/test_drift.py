@@ -265,6 +265,14 @@ def test_a_load_of_ten_minutes_is_long_enough():
     assert steady_part([(0.0, 100.0, 89), (100.0, 200.0, 90), (200.0, 900.0, 100)]) == (100.0, 900.0)
 
 
+def test_the_usual_load_is_that_of_half_of_the_time():
+    # For 400 s 50, for 1 100 s 100: it is 100 that is usual, however many windows it is cut into.
+    rows = [(40.0 * i, 40.0 * i + 40, 50) for i in range(10)] + [(400.0, 1500.0, 100)]
+    assert steady_part(rows) == (400.0, 1500.0)
+    few = [(0.0, 700.0, 50), (700.0, 1500.0, 100)]
+    assert steady_part(few) == (700.0, 1500.0)
+
+
 @pytest.mark.parametrize("rows", [[], [(0.0, 300.0, 10)], [(60.0 * i, 60.0 * i + 60, 0) for i in range(100)]])
 def test_without_a_steady_load_nothing_is_said(rows):
     assert steady_part(rows) is None

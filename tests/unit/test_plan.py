@@ -97,6 +97,8 @@ def test_a_hundred_thousand_servers_are_planned_and_no_more():
 def test_a_plan_is_never_worth_less_than_one_chat():
     few = demand(chats_per_hour=0.001)
     assert servers_worth(few, Capacity(sessions_per_server=40)) == pytest.approx(1 / 40)
+    assert servers_worth(few, Capacity(starts_per_server=0.01)) == pytest.approx(1 / 36)
+    assert servers_worth(HAND, Capacity(starts_per_server=0.01)) == pytest.approx(420 / 36, rel=0.01)
 
 
 def test_refresh_pool_size():
@@ -212,6 +214,7 @@ def test_chats_of_another_length_are_bounded_for_that_length():
         (Drops(bound=0.002), plan_drops.INCONCLUSIVE),
         (Drops(bound=0.001), plan_drops.INCONCLUSIVE),  # not below it
         (None, plan_drops.NOT_MEASURED),
+        (Drops(), plan_drops.NOT_MEASURED),
     ],
 )
 def test_target_drop_rate(drops: Drops | None, word: str):
@@ -337,6 +340,7 @@ def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, s
         ({"messages_per_chat": -1}, "--messages-per-chat -1 is below 0"),
         ({"other_requests_per_chat": -1}, "--other-requests-per-chat -1 is below 0"),
         ({"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0}, "--handling-cv 0 is not above 0"),
+        ({"chats_per_hour": 3, "peakedness": 1.5}, "--peakedness 1.5 is more than the 0.5 chats"),
         ({"handling_time_s": math.inf}, "--handling-time inf is not a number"),
     ],
 )

@@ -91,6 +91,12 @@ def test_savings_against_the_widgets_three_seconds():
     assert saving.chats == pytest.approx(60.0) and saving.at_load == pytest.approx(8.0)
 
 
+def test_a_chat_cut_off_counts_if_its_goodbye_was_confirmed():
+    cut = [SessionRecord(f"c{i}", "cut_off", goodbye_confirmed=i < 30, group="0.5") for i in range(50)]
+    (arm,) = judged([*sessions("0.5", 100), *cut]).arms
+    assert (arm.sessions, arm.most) == (130, 0)
+
+
 def test_without_a_duration_no_load_is_told():
     made = judged(sessions("0.5", **GOOD))
     assert made.chats_open == 0.0 and made.saving(made.recommended).at_load == 0.0
