@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := bench/.venv
 
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test bench mutants lint format clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -18,6 +18,9 @@ test: $(READY) ## Run all tests, two files at a time
 
 bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about three quarters of an hour (ONLY=, ARGS=)
 	@$(BENCH)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+mutants: $(VENV)/.ready-mutants ## Change 200 lines, one at a time, and count how many the tests notice, about half an hour (N=, SEED=, ONLY=)
+	@$(BIN)/python -m tests.mutation $(if $(N),--n $(N)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 lint: $(READY) ## Check style, types and the import contracts
 	@$(BIN)/ruff check .
@@ -38,6 +41,10 @@ $(READY): pyproject.toml constraints.txt
 	@echo "preparing $(VENV) (about a minute, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.ready-mutants: $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutants]'
 	@touch $@
 
 # The benchmark's peers, apart from everything else. One that cannot be installed is missing in its tables, no more.

@@ -113,11 +113,6 @@ class Soak:
     drifts: tuple[Drift, ...] = ()
     why_not: str = ""
 
-    @property
-    def claims(self) -> tuple[Drift, ...]:
-        """What drifts or jumps."""
-        return tuple(drift for drift in self.drifts if drift.drifts or drift.jumps)
-
     def to_dict(self) -> dict[str, Any]:
         """A JSON-safe form."""
         return {

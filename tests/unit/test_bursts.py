@@ -59,6 +59,29 @@ def test_two_outages_are_two_incidents_and_a_fading_one_is_one() -> None:
     assert [b.count for b in find_bursts(fading, 0, HOUR)] == [5000]
 
 
+def test_a_service_that_fails_again_and_again_for_minutes_and_never_else_is_one_incident() -> None:
+    # Kulldorff's ratio of all 60 in 226 s of an hour is 166, of one group of 6 in a second 34.
+    draw = random.Random(4)
+    drops = [draw.uniform(at, at + 1) for at in range(1000, 1250, 25) for _ in range(6)]
+    assert [burst.count for burst in find_bursts(drops, 0, HOUR)] == [60]
+
+
+def test_a_small_outage_soon_after_a_greater_one_is_an_incident_of_its_own() -> None:
+    for seed in range(12):
+        draw = random.Random(seed)
+        drops = [draw.uniform(0, HOUR) for _ in range(30)]
+        drops += [draw.uniform(1000, 1005) for _ in range(20)] + [draw.uniform(1025, 1030) for _ in range(5)]
+        near = [burst for burst in find_bursts(drops, 0, HOUR) if 950 <= burst.start <= 1080]
+        assert len(near) == 2, (seed, near)
+        assert near[0].end <= 1015 <= near[1].start
+        assert near[0].count >= 20 and near[1].count >= 5
+
+
+def test_two_drops_at_once_in_an_hour_are_a_burst_and_two_apart_are_none() -> None:
+    assert find_bursts([100.0, 100.0], 0, HOUR) == [Burst(100.0, 100.0, 2)]
+    assert find_bursts([100.0, 200.0], 0, HOUR) == []
+
+
 def test_none_where_there_is_nothing_to_find() -> None:
     assert find_bursts([], 0, HOUR) == []
     assert find_bursts([1.0], 0, HOUR) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -32,7 +33,10 @@ def test_a_limit_that_refuses_chats_is_found_to_the_unit(limit: int, start: int,
 def test_a_limit_is_found_by_the_thresholds_that_stand_where_none_are_given(limit: int) -> None:
     result, search = find(Server(limit=limit))
     assert (result.kind, result.held, result.not_held, result.confirmed) == ("limit", limit, limit + 1, True)
-    assert "GetMessages.latency.p95 < 100 ms" in map(str, search.thresholds)
+    assert [str(threshold) for threshold in search.thresholds] == [
+        "refused.count == 0", "dropped.count == 0", "gave_up.count == 0", "GetMessages.unsuccessful.rate < 5%",
+        "GetMessages.latency.p95 < 100 ms",
+    ]  # fmt: skip
     failed = next(i for i, step in enumerate(search.steps) if step.outcome == "not held")
     after = {step.load for step in search.steps[failed:]}
     assert after <= {search.steps[failed].load, limit, limit + 1}, "no other load was tried than the plateau and above"
@@ -84,6 +88,13 @@ def test_a_step_the_generator_spoilt_is_repeated_and_a_passing_disturbance_chang
     result = world.run()
     assert "spoilt" in [step.outcome for step in world.search.steps]
     assert result.kind == "knee" and result.confirmed and 270 <= result.held <= 309
+
+
+def test_a_step_that_stays_spoilt_is_repeated_three_times() -> None:
+    result, search = find(Server(slow_from=100))
+    (load,) = {step.load for step in search.steps if step.outcome == "spoilt"}
+    assert load == 160 and [step.load for step in search.steps].count(160) == 4
+    assert result.why.startswith("at 160 sessions its own refreshes left ") and result.why.endswith(", 4 times")
 
 
 def test_a_server_that_refuses_is_recovered_below_its_restore_threshold_before_the_next_step() -> None:
@@ -150,6 +161,57 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
 def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
     result, _ = find(Server(limit=20, knee=20), replace(RULES, ceiling=21))
     assert not claims(result) and result.held < 20
+
+
+def test_a_server_that_holds_nothing_is_said_to() -> None:
+    result, _ = find(Server(limit=0), COUNTS)
+    assert (result.kind, result.held, result.failed, result.confirmed) == ("limit", 0, 1, False)
+    assert result.why == "not even 1 could be held" and result.trouble is not None
+
+
+@pytest.mark.parametrize("breaks", [3, 7, 12])
+def test_a_knee_of_a_few_sessions_is_bracketed_to_the_unit(breaks: int) -> None:
+    result, _ = find(Server(breaks=breaks), replace(RULES, start=1, thresholds=(parse("dropped.count == 0"),)))
+    assert (result.kind, result.held, result.failed, result.confirmed) == ("knee", breaks, breaks + 1, True)
+
+
+def test_a_recovery_is_over_when_one_refresh_interval_went_well() -> None:
+    # Of the 15 s that it may take.
+    world = World(Server(breaks=300), replace(RULES, thresholds=(parse("dropped.count == 0"),)))
+    world.run()
+    failed = [step for step in world.search.steps if step.outcome == "not held"]
+    after = [world.search.steps[world.search.steps.index(step) + 1] for step in failed]
+    assert len(failed) >= 2
+    assert all(1.0 <= following.begun - step.ended <= 8.0 for step, following in zip(failed, after, strict=True))
+
+
+def test_a_recovery_is_over_once_a_refresh_interval_went_well_however_the_one_before() -> None:
+    world = World(Server(breaks=300), replace(RULES, thresholds=(parse("GetMessages.latency.p95 < 100ms"),)))
+    answered, bad_until = world.refresh, 0.0
+
+    def refresh(length: float) -> None:
+        nonlocal bad_until
+        steps = world.search.steps
+        if world.open > 300:
+            bad_until = world.now + 4.0
+        answered(length)
+        if world.now < bad_until:
+            world.books.latency["GetMessages"].extend([0.5] * 100)
+        assert steps is world.search.steps
+
+    world.refresh = refresh  # type: ignore[method-assign]
+    world.run()
+    steps = world.search.steps
+    after = [(step, steps[i + 1]) for i, step in enumerate(steps) if step.outcome == "not held"]
+    assert after and all(following.begun - step.ended <= 9.0 for step, following in after)
+
+
+def test_a_generator_is_left_longer_alone_each_time() -> None:
+    _, search = find(Server(slow_from=100))
+    spoilt = [step for step in search.steps if step.load == 160]
+    rests = [following.begun - step.ended for step, following in itertools.pairwise(spoilt)]
+    # Not at all, for one hold of 3 s, and for two.
+    assert len(rests) == 3 and rests[0] < 3.0 <= rests[1] < 6.0 <= rests[2] < 9.0
 
 
 maybe = st.none()

@@ -102,6 +102,25 @@ def test_json_encoding_and_fixed_values(tmp_path):
     assert request.body == b'{"operationName":"Disconnect","head":{"v":2,"to":"s"},"userId":"u"}'
 
 
+def test_a_slash_goes_to_the_end_of_a_path_that_names_an_operation_and_of_no_other():
+    gms = load_dialect("gms-v2")
+    for _ in range(2):
+        gms = gms.with_trailing_slash("SendMessage")
+    paths = [gms.encoder("s").encode(name, KEYED).path for name in ("SendMessage", "GetMessages")]
+    assert paths == ["/genesys/2/chat/s/c/send/", "/genesys/2/chat/s/c/refresh"]
+    webapi = load_dialect("webapi")
+    assert webapi.with_trailing_slash("SendMessage") is webapi
+
+
+@pytest.mark.parametrize("header", ["Content-Type", "content-type"])
+def test_a_content_type_of_the_dialects_own_is_kept_but_for_multipart(header):
+    text = GMS.replace("[request.headers]", f'[request.headers]\n"{header}" = "application/x-form"\nx = "y"')
+    encoder = parse_dialect(text, "d.toml").encoder("s")
+    assert encoder.encode("SendMessage", KEYED).headers == ((header, "application/x-form"), ("x", "y"))
+    (name, value), other = encoder.encode("FileUpload", KEYED, b"").headers
+    assert name == "Content-Type" and value.startswith("multipart/form-data; boundary=") and other == ("x", "y")
+
+
 def test_a_dialect_may_lack_what_is_not_core():
     lacking = GMS[: GMS.index("[operations.UpdateNickname]")] + GMS[GMS.index("[response]") :]
     dialect = parse_dialect(lacking, "d.toml")
@@ -129,6 +148,13 @@ def test_a_dialect_may_lack_what_is_not_core():
             "d.toml: operations.RequestChat.parameters.nick: unknown key; expected one of",
         ),
         ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected seconds"),
+        ("keeps_ended_s = 60.0", "keeps_ended_s = true", "d.toml: server.keeps_ended_s: expected seconds"),
+        ("long_poll_s = 0.0", "long_poll_s = -0.1", "d.toml: server.long_poll_s: expected seconds"),
+        (
+            "agent_end_removes_customer = false",
+            "agent_end_removes_customer = 1",
+            "d.toml: server.agent_end_removes_customer: expected true or false",
+        ),
         ("[server]", "[sever]", "d.toml: sever: unknown key"),
         ("[request]", "[request", "d.toml: not valid TOML"),
         (
@@ -160,6 +186,21 @@ def test_a_dialect_may_lack_what_is_not_core():
             'user_data = ["userData", "{key}"] ',
             'user_data = "nick{key}" ',
             "d.toml: operations.RequestChat.parameters.user_data: expected a name of its own",
+        ),
+        (
+            'nickname = "nickname"\nfirst',
+            'nickname = ["userData", "nickname"]\nfirst',
+            "d.toml: operations.RequestChat.parameters.user_data: expected a name of its own",
+        ),
+        (
+            'user_data = ["userData", "{key}"] ',
+            'user_data = ["userData", "{key}{key}"] ',
+            "d.toml: operations.RequestChat.parameters.user_data: expected {key} once",
+        ),
+        (
+            'user_data = ["userData", "{key}"] ',
+            'user_data = ["{key}", "value"] ',
+            "d.toml: operations.RequestChat.parameters.user_data: expected {key} once, at the end",
         ),
         ('content = "file"', "", "d.toml: operations.FileUpload.content: expected the name"),
         ('encoding = "multipart"', "", "d.toml: operations.FileUpload.encoding: expected"),
@@ -217,6 +258,13 @@ def test_mistakes(old, new, says):
         parse_dialect(GMS.replace(old, new), "d.toml")
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ['["person", "nickname"]', '"userDatum"'])
+def test_a_name_beside_those_of_user_data_can_be_told_apart(name):
+    old = 'nickname = "nickname"\nfirst'
+    assert old in GMS
+    parse_dialect(GMS.replace(old, f"nickname = {name}\nfirst"), "d.toml")
 
 
 def test_unknown_name_and_missing_file():

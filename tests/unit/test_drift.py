@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.analysis.drift import FALSE_ALARM, LEAST_S, _spend, find_drift, steady_part
+from chatload.analysis.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
 from chatload.report.drift import sentences
 from chatload.report.page import render
 from chatload.report.summary import schema, summarize
@@ -55,6 +55,13 @@ def named(found, metric):
     return next(row for row in found.drifts if row.metric == metric)
 
 
+def test_where_nothing_was_looked_at_no_time_is_told():
+    told = find_drift([], None, 45.0, True).to_dict()
+    assert told == {
+        "start": None, "end": None, "why_not": "it was never under a steady load for 10 minutes", "metrics": [],
+    }  # fmt: skip
+
+
 def test_the_slope_is_per_hour_in_the_metrics_own_unit():
     row = named(drift(windows(latency=lambda h: 0.1 + 0.012 * h)), "GetMessages.latency.p95")
     assert row.drifts and row.worse
@@ -90,9 +97,62 @@ def test_a_workers_long_name_leaves_room_in_the_table(run, capsys):
     assert [row[1:3] for row in rows] == [["150", "MB"], *[["300", "MB"]] * 4]
 
 
+def test_what_drifts_or_jumps_is_claimed_and_nothing_else():
+    found = drift(windows(latency=lambda h: 0.1 if h < 3 else 0.2, rss=lambda h: int((300 + 5 * h) * 2**20)))
+    claimed = {row.metric: (row.drifts, bool(row.jumps)) for row in found.drifts if row.drifts or row.jumps}
+    assert claimed == {
+        "GetMessages.latency.p50": (False, True), "GetMessages.latency.p95": (False, True), "memory": (True, False),
+    }  # fmt: skip
+
+
 def test_what_is_sure_but_too_small_to_matter_is_not_claimed():
     row = named(drift(windows(rss=lambda h: int((300 + 0.2 * h) * 2**20))), "memory")
     assert row.low > 0 and not row.drifts
+
+
+@pytest.mark.parametrize("samples", [19, 20])
+def test_a_cells_percentile_needs_twenty_samples(samples):
+    books = Books()
+    for operation in ("GetMessages", "RequestChat"):
+        books.latency[operation] = type(books.gap)()
+        books.latency[operation].extend([0.5] * samples)
+    books.gap.extend([10.0] * samples)
+    books.lateness.extend([0.25] * samples)
+    cell = Cell(0.0, books, {"a": 2**20})
+    told = {metric.name: metric.value(cell) for metric in metrics(45.0, ["a"])}
+    expected = {
+        "GetMessages.latency.p50": 0.5, "GetMessages.latency.p95": 0.5, "RequestChat.latency.p95": 0.5,
+        "margin.p1": 35.0, "lateness.p99": 0.25,
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert told[name] == (None if samples < 20 else pytest.approx(value, rel=0.02))
+    assert (told["memory"], told["dropped.rate"]) == (1.0, None)
+    assert all(metric.value(Cell(0.0, books, {})) is None for metric in metrics(None, ["a"]) if metric.name == "memory")
+
+
+@pytest.mark.parametrize(
+    ("grown", "metric", "claimed"),
+    [
+        # Latencies of 1 ms that grow by a fifth and more: 0.2 ms is the least at the median, 0.5 ms at 95 %.
+        ({"latency": lambda h: 0.001 + 0.00016 * h / 5.4}, "GetMessages.latency.p50", False),
+        ({"latency": lambda h: 0.001 + 0.0003 * h / 5.4}, "GetMessages.latency.p50", True),
+        ({"latency": lambda h: 0.001 + 0.0003 * h / 5.4}, "GetMessages.latency.p95", False),
+        ({"latency": lambda h: 0.001 + 0.0008 * h / 5.4}, "GetMessages.latency.p95", True),
+        # 5 % of 100 ms are 5 ms.
+        ({"latency": lambda h: 0.1 + 0.004 * h / 5.4}, "GetMessages.latency.p95", False),
+        ({"latency": lambda h: 0.1 + 0.008 * h / 5.4}, "GetMessages.latency.p95", True),
+        # A process of 10 MB: 2 % are less than the megabyte that counts.
+        ({"rss": lambda h: int((10 + 0.7 * h / 5.4) * 2**20)}, "memory", False),
+        ({"rss": lambda h: int((10 + 1.5 * h / 5.4) * 2**20)}, "memory", True),
+        # Of a timeout of 45 s a hundredth, and of a margin of 35 s a fiftieth, 0.7 s.
+        ({"gap_s": lambda h: 10 + 0.5 * h / 5.4}, "margin.p1", False),
+        ({"gap_s": lambda h: 10 + 1.2 * h / 5.4}, "margin.p1", True),
+        ({"gap_s": lambda h: 40 + 0.3 * h / 5.4}, "margin.p1", False),
+        ({"gap_s": lambda h: 40 + 0.9 * h / 5.4}, "margin.p1", True),
+    ],
+)  # fmt: skip
+def test_a_change_is_claimed_from_a_part_of_the_level_and_a_least_amount_on(grown, metric, claimed):
+    assert named(drift(windows(**grown)), metric).drifts is claimed
 
 
 def test_the_margins_end_is_told_from_where_the_run_ends():
@@ -101,6 +161,28 @@ def test_the_margins_end_is_told_from_where_the_run_ends():
     assert row.drifts and row.worse
     least, likely, most = row.gone_in_h
     assert least <= likely <= most and likely == pytest.approx(25, abs=2)
+
+
+def test_the_margins_end_has_the_bounds_of_its_slope():
+    row = named(drift(windows(10.0, gap_s=lambda h: 10 + 2 * h)), "margin.p1")
+    left = row.blocks[-1][1]
+    assert left == pytest.approx(15.4, abs=0.3)
+    assert row.gone_in_h == pytest.approx((left / -row.low, left / -row.slope, left / -row.high))
+    assert row.gone_in_h == pytest.approx((7.7, 7.7, 7.7), abs=0.5)
+
+
+def test_blocks_are_dated_by_their_middles():
+    # 6 h, of which the first tenth is warm-up: 20 blocks of 16.2 minutes each.
+    row = named(drift(windows()), "memory")
+    assert [at for at, _ in row.blocks] == pytest.approx([2160 + 972 * (i + 0.5) for i in range(20)], abs=1e-6)
+
+
+@pytest.mark.parametrize("processes", [["a"], ["a", "b", "c"]])
+def test_the_memory_of_all_processes_has_one_share_of_the_false_alarms(processes):
+    shares = {metric.name: metric.share for metric in metrics(45.0, processes)}
+    of_memory = [share for name, share in shares.items() if name.startswith("memory")]
+    assert len(of_memory) == len(processes) and sum(of_memory) == pytest.approx(1)
+    assert set(shares.values()) - set(of_memory) <= {1.0}
 
 
 def said_of_the_margin(gap_s):
@@ -141,6 +223,13 @@ def test_ramp_goodbye_and_warm_up_are_left_out():
     assert drift(rows).start == start + 0.1 * (end - start)
 
 
+def test_a_load_of_ten_minutes_is_long_enough():
+    assert steady_part([(0.0, 600.0, 10)]) == (0.0, 600.0)
+    assert steady_part([(0.0, 599.0, 10)]) is None
+    # There is where nine tenths of the usual number are open.
+    assert steady_part([(0.0, 100.0, 89), (100.0, 200.0, 90), (200.0, 900.0, 100)]) == (100.0, 900.0)
+
+
 @pytest.mark.parametrize("rows", [[], [(0.0, 300.0, 10)], [(60.0 * i, 60.0 * i + 60, 0) for i in range(100)]])
 def test_without_a_steady_load_nothing_is_said(rows):
     assert steady_part(rows) is None
@@ -150,6 +239,9 @@ def test_without_a_steady_load_nothing_is_said(rows):
 def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
     during = [_spend(LEAST_S * 2**doubling, False) for doubling in range(60)]
     assert sum(during) < FALSE_ALARM / 2 and during == sorted(during, reverse=True)
+    # The k-th doubling has 1 / (k (k + 1)) of it: so many of them together 1 - 1 / 61.
+    assert sum(during) == pytest.approx(FALSE_ALARM / 2 * 60 / 61)
+    assert [_spend(length_s, False) for length_s in (0, LEAST_S, 1.9 * LEAST_S)] == [during[0]] * 3
     assert sum(during) + _spend(1e9, True) <= FALSE_ALARM
 
 

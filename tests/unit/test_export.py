@@ -127,6 +127,19 @@ def test_a_window_adds_up_operations_and_has_its_own_percentiles(tmp_path):
     assert window["rss_bytes"] is None
 
 
+def test_the_requests_of_an_operation_have_their_percentiles(tmp_path):
+    books = Books()
+    books.sent["GetMessages"] = 1000
+    books.latency["GetMessages"] = type(books.gap)()
+    books.latency["GetMessages"].extend([0.05] * 600 + [0.1] * 389 + [0.5] * 5 + [1.0] * 5 + [10.0])
+    with RunWriter.create(tmp_path / "run", {}) as writer:
+        writer.put_books("w", books)
+    export_file(tmp_path / "run", "requests", "jsonl", tmp_path / "r")
+    row = json.loads((tmp_path / "r").read_text())
+    names = ("latency_p50_s", "latency_p99_s", "latency_p99_9_s", "latency_max_s")
+    assert [row[name] for name in names] == pytest.approx([0.05, 0.5, 1.0, 10.0], rel=0.02)
+
+
 def test_requests_are_one_row_an_operation(run, tmp_path):
     export_file(run, "requests", "jsonl", tmp_path / "r")
     goodbye, refresh = (json.loads(line) for line in (tmp_path / "r").read_text().splitlines())

@@ -77,6 +77,23 @@ def test_servers_at_random_need_more():
     assert (plan.peak.chats, plan.needed, plan.at_random) == (6241, 13, 14)
 
 
+def test_the_peak_hour_by_hand():
+    # 360 an hour are a Poisson number of 360 arrivals: 99.9 % of them 420 at most; an hour of 10 minutes is 6 lengths.
+    peak = make_plan(HAND, Capacity(sessions_per_server=40)).peak
+    assert (peak.mean_arrivals, peak.arrivals) == (360, 420)
+    assert peak.built_up == pytest.approx(1 - math.exp(-6), abs=1e-9)
+    assert make_plan(HAND, Capacity(sessions_per_server=40)).loads[Constraint.STARTS] == pytest.approx(420 / 3600)
+
+
+def test_a_hundred_thousand_servers_are_planned_and_no_more():
+    loads = make_plan(HAND, Capacity(requests_per_server=1)).loads
+    needed = loads[Constraint.REQUESTS]
+    assert needed is not None
+    assert make_plan(HAND, Capacity(requests_per_server=needed / 100_000)).needed == 100_000
+    with pytest.raises(UsageError, match="needs 100001 servers, more than 100000"):
+        make_plan(HAND, Capacity(requests_per_server=needed / 100_000.5))
+
+
 def test_refresh_pool_size():
     assert pool_size(500, 3) == 34  # 500 / 15 = 33.3
     assert pool_size(450, 3) == 30
@@ -121,6 +138,47 @@ def test_one_more_at_is_where_one_more_server_is_needed(name: str):
     assert servers_needed(replace(plan.demand, **{name: item.one_more_at * (1 + back)}), capacity) == plan.needed
 
 
+def test_one_more_is_found_up_to_the_last_value_that_is_possible():
+    # Half of 1 000 chats a day in the peak hour: at most twice as many could come, 166.7 at once.
+    a_day = demand(chats_per_hour=None, chats_per_day=1000, peak_hour_share=0.5)
+    plan = make_plan(a_day, Capacity(sessions_per_server=200))
+    (item,) = (item for item in influences(plan) if item.name == "peak_hour_share")
+    assert plan.needed == 1 and item.one_more_at is not None
+    assert servers_needed(replace(a_day, peak_hour_share=item.one_more_at), Capacity(sessions_per_server=200)) == 2
+    assert 0.9 < item.one_more_at < 1 and item.one_more_change == pytest.approx(item.one_more_at / 0.5 - 1)
+    # With room for 250 not even all of them in one hour need another server.
+    (item,) = (
+        item
+        for item in influences(make_plan(a_day, Capacity(sessions_per_server=250)))
+        if item.name == "peak_hour_share"
+    )
+    assert (item.one_more_at, item.one_more_change) == (None, None)
+
+
+def test_the_influence_of_the_percentile_is_that_of_its_tail():
+    # 79 chats are open at most 99 % of the time, 85 for 99.9 %.
+    capacity = Capacity(sessions_per_server=81)
+    plan = make_plan(demand(percentile=99.0), capacity)
+    (item,) = (item for item in influences(plan) if item.name == "percentile")
+    assert item.value == 99.0 and item.down is not None and item.up is not None and item.down > 0 > item.up
+    at = item.one_more_at
+    assert at is not None and 99.0 < at < 99.9 and item.one_more_change == pytest.approx(at / 99 - 1)
+    assert plan.needed == 1
+    assert servers_needed(demand(percentile=at), capacity) == 2
+    assert servers_needed(demand(percentile=at - 1e-6), capacity) == 1
+
+
+def test_an_input_that_cannot_be_higher_has_no_influence_upwards():
+    whole = demand(chats_per_hour=None, chats_per_day=360, peak_hour_share=1.0)
+    (item,) = (
+        item
+        for item in influences(make_plan(whole, Capacity(sessions_per_server=40)))
+        if item.name == "peak_hour_share"
+    )
+    assert item.up is None and item.down is not None and item.down < 0
+    assert item.strength == -item.down and item.option == "--peak-hour-share"
+
+
 # -- drops ---------------------------------------------------------------------------------------
 
 
@@ -147,6 +205,7 @@ def test_chats_of_another_length_are_bounded_for_that_length():
         (Drops(0, 20, 6_000_000), plan_drops.INCONCLUSIVE),
         (Drops(bound=0.0009), plan_drops.SHOWN),
         (Drops(bound=0.002), plan_drops.INCONCLUSIVE),
+        (Drops(bound=0.001), plan_drops.INCONCLUSIVE),  # not below it
         (None, plan_drops.NOT_MEASURED),
     ],
 )
@@ -271,12 +330,36 @@ def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, s
         ({"spare": -1}, "--spare -1"),
         ({"target_drop_rate": 0}, "--target-drop-rate is not between 0 and 1"),
         ({"messages_per_chat": -1}, "--messages-per-chat -1 is below 0"),
+        ({"other_requests_per_chat": -1}, "--other-requests-per-chat -1 is below 0"),
+        ({"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0}, "--handling-cv 0 is not above 0"),
+        ({"handling_time_s": math.inf}, "--handling-time inf is not a number"),
     ],
 )
 def test_impossible_demands_are_refused_by_name(changes: dict[str, Any], said: str):
     with pytest.raises(UsageError) as refused:
         demand(**changes)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"percentile": 50},
+        {"peakedness": 60},
+        {"peakedness": 1},
+        {"chats_per_hour": 0.1, "peakedness": 1},
+        {"messages_per_chat": 0},
+        {"other_requests_per_chat": 0},
+        {"growth": -0.999},
+        {"spare": 0},
+        {"poll_interval_s": 44.9},
+        {"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0.01},
+        {"chats_per_hour": None, "chats_per_day": 10, "peak_hour_share": 1},
+        {"chats_per_hour": None, "chats_per_day": 10, "peak_hour_share": 1 / 24},
+    ],
+)
+def test_a_demand_that_is_just_possible_is_planned_for(changes: dict[str, Any]):
+    assert make_plan(demand(**changes), Capacity(sessions_per_server=50)).needed >= 1
 
 
 @pytest.mark.parametrize(

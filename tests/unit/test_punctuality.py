@@ -37,3 +37,28 @@ def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
         _second(books, 0.2 if 5 <= second < 25 else 0.02)
         told.append(bool(punctuality.look(books, Spent(float(second), 0.0), float(second))))
     assert [second for second, said in enumerate(told, 1) if said] == [5, 5 + AGAIN_S]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "waited", "stalled", "said"),
+    [
+        (0.6, 1.0, 0.8, "others had its core for 50 %"),
+        (0.6, 0.2, 0.8, "others had its core for 10 %"),
+        (1.7, 0.19, 0.8, "its core is full (85 %)"),
+        (1.69, 0.19, 0.8, "it stood still for 40 %"),
+        (1.69, 0.19, 0.2, "it stood still for 10 %"),
+        (1.69, 0.19, 0.19, "many were due at once"),
+    ],
+)
+def test_parts_are_of_the_time_since_the_last_look(cpu, waited, stalled, said):
+    books, punctuality = Books(), Punctuality()
+    punctuality.look(books, Spent(5.0, 2.0), 100.0)
+    _second(books, 0.2, stalled=stalled)
+    assert said in punctuality.look(books, Spent(5.0 + cpu, 2.0 + waited), 102.0)
+
+
+@pytest.mark.parametrize(("late_s", "says"), [(0.049, False), (0.052, True)])
+def test_behind_is_more_than_50_ms(late_s, says):
+    books = Books()
+    _second(books, late_s)
+    assert bool(Punctuality().look(books, Spent(0.0), 1.0)) is says

@@ -155,3 +155,18 @@ def test_a_bound_as_text_still_holds(share: float) -> None:
     above, below = (float(bound_text(share, up).removesuffix(" %")) / 100 for up in (True, False))
     assert below <= share * (1 + 1e-9) and share * (1 - 1e-9) <= above
     assert above - below <= 0.011 * min(share, 1 - share) + 1e-12
+
+
+@pytest.mark.parametrize(("events", "exposure"), [(-1, 1.0), (1, 0.0), (1, -1.0), (-1, 0.0)])
+def test_events_that_cannot_be_counted_have_no_rate(events: int, exposure: float) -> None:
+    with pytest.raises(ValueError, match=f"{events} events in {exposure}"):
+        per_unit(events, exposure)
+
+
+@pytest.mark.parametrize("confidence", [0.1, 0.5, 0.9, 0.999])
+def test_bounds_of_one_in_two_by_hand_at_any_confidence(confidence: float) -> None:
+    # At the lower bound one or two of two come with the rest of the confidence: 1 - (1 - p)^2; at the upper, none or
+    # one: 1 - p^2.
+    assert lower(1, 2, confidence) == pytest.approx(1 - math.sqrt(confidence))
+    assert upper(1, 2, confidence) == pytest.approx(math.sqrt(confidence))
+    assert lower(2, 2, confidence) == pytest.approx(math.sqrt(1 - confidence))

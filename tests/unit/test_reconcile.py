@@ -90,6 +90,13 @@ def test_unless_the_run_gave_it_up_without_a_goodbye() -> None:
     assert not reconcile([SessionRecord("c", "gave_up", goodbye_confirmed=True)], [row]).agrees
 
 
+@pytest.mark.parametrize("verdict", ["refused", "failed", "completed", "ended_by_agent"])
+def test_no_other_verdict_is_spared_by_a_ledger_that_knows_no_late_contacts(verdict: str) -> None:
+    row = LedgerRow("c", "expired", late_contact_known=False)
+    result = reconcile([SessionRecord("c", verdict)], [row])
+    assert not result.agrees and result.confusion == {(verdict, "dropped_late"): 1}
+
+
 def test_the_confusion_table_counts() -> None:
     records = [SessionRecord(f"a{i}", "completed") for i in range(3)]
     records += [
@@ -109,6 +116,16 @@ def test_the_confusion_table_counts() -> None:
     }
     assert (result.silenced, result.unproven, result.to_dict()["unproven_share"]) == (2, 1, 0.5)
     json.dumps(result.to_dict())
+
+
+def test_what_was_compared_is_counted_on_both_sides() -> None:
+    records = [SessionRecord(chat_id, "completed") for chat_id in ("a", "b", "c")]
+    lost = [SessionRecord("", "gave_up"), SessionRecord("", "refused")]
+    rows = [LedgerRow(chat_id, "disconnected") for chat_id in ("a", "b", "c", "x", "y", "z", "z")]
+    told = reconcile([*records, *lost], rows).to_dict()
+    names = ("agrees", "sessions", "ledger_sessions", "without_chat_id", "orphans", "unproven_share")
+    assert [told[name] for name in names] == [True, 5, 7, 2, 3, None]
+    assert any("chat z is in the ledger more than once" in note for note in told["notes"])
 
 
 def test_one_chat_twice_in_a_run_contradicts_though_both_are_plausible() -> None:

@@ -10,8 +10,8 @@ from chatload.analysis.drift import find_drift, steady_part
 from chatload.errors import ChatloadError
 from chatload.session.books import Books
 from chatload.store.reader import RunReader
-from chatload.store.retention import Kept, Retention, width
-from chatload.store.windows import COARSE_S, Usage, WindowCutter
+from chatload.store.retention import KEEP_S, LEAST_KEEP_S, Kept, Retention, fold, width
+from chatload.store.windows import COARSE_S, Usage, Window, WindowCutter
 from chatload.store.writer import RunWriter
 
 HOUR = 3600.0
@@ -30,6 +30,46 @@ def kept_after(hours, keep_s, seed=1):
         at = end
         most = max(most, len(retention))
     return retention._kept, most, at
+
+
+def test_windows_stay_for_a_day_unless_told_otherwise_and_for_an_hour_at_least():
+    assert (KEEP_S, LEAST_KEEP_S) == (24 * HOUR, HOUR)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "width_s"),
+    [(0, 0), (1799, 0), (1801, 0), (3599, 0), (3600, 20), (7199, 20), (7200, 40), (14_400, 80), (100 * 3600, 1280)],
+)
+def test_a_window_may_be_as_long_as_its_age_allows(age_s, width_s):
+    assert width(age_s, HOUR) == width_s
+    assert width(age_s, 0.0) == 0, "0 is for ever"
+
+
+def one_window(start, still, cpu, rss, memory, held):
+    books = Books()
+    books.started, books.states["held"] = 2, held
+    return Window(start, start + 10.0, still, books, cpu, rss, memory)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "sizes", "cpu", "rss", "memory"),
+    [
+        ((10.0, 30.0, 20.0), (5, 7, 6), 30.0, 6, {"a": 6}),
+        ((30.0, 10.0, None), (5, 7, None), 30.0, 7, {"a": 7}),
+        ((None, 10.0, None), (None, 7, None), 10.0, 7, {"a": 7}),
+        ((None, 0.0, None), (None, None, None), 0.0, None, {}),
+        ((None, None, None), (5, None, None), None, 5, {"a": 5}),
+    ],
+)
+def test_windows_folded_are_one_of_all_that_was_in_them(cpus, sizes, cpu, rss, memory):
+    stills, helds = (9, 4, 6), (9, 0, 6)
+    windows = [
+        one_window(10.0 * i, stills[i], cpus[i], sizes[i], {} if sizes[i] is None else {"a": sizes[i]}, helds[i])
+        for i in range(3)
+    ]
+    made = fold(windows)
+    assert (made.start, made.end, made.open, made.cpu, made.rss, made.memory) == (0.0, 30.0, 4, cpu, rss, memory)
+    assert made.books.started == 6 and made.books.states == {"held": 6}, "added up, but for the states: the last's"
 
 
 def test_a_long_run_keeps_few_windows_more_than_a_short_one():

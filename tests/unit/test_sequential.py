@@ -129,3 +129,11 @@ def test_the_sentence_says_what_is_lost_and_how_sure() -> None:
         "dropped_late.rate < 1% is lost: 10 of 100 sessions begun speak against it; "
         "where it holds, so many ever do in at most 5 % of runs"
     )
+
+
+def test_the_refused_are_counted_among_the_begun_where_they_are_what_is_asked_about() -> None:
+    given = facts(started=1000, refused=50, dropped_late=200, completed=100)
+    refused = hopeless(parse_abort("refused.rate < 1%"), given)
+    dropped = hopeless(parse_abort("dropped_late.rate < 1%"), given)
+    assert refused is not None and "50 of 1000 sessions begun" in refused
+    assert dropped is not None and "200 of 950 sessions begun" in dropped

@@ -154,7 +154,12 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     _empty_database(tmp_path / "other", SCHEMA_VERSION)
     _empty_database(tmp_path / "newer", SCHEMA_VERSION + 1)
+    RunWriter.create(tmp_path / "older", {}).close()
+    with sqlite3.connect(tmp_path / "older" / "run.sqlite") as database:
+        database.execute("PRAGMA user_version = 0")
+    database.close()
     for name, said in [
+        ("older", "not a run of chatload"),
         ("missing", "no such file"), ("", "no run.sqlite"), ("text", "cannot be read as a run"),
         ("empty", "not a run"), ("other", "not a run"), ("newer", "use a newer chatload"),
     ]:  # fmt: skip
@@ -186,5 +191,28 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         stream.write("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(UsageError, match="cannot be written"), replacing(tmp_path / "no" / "out"):
+    with pytest.raises(UsageError) as refused, replacing(tmp_path / "no" / "out"):
         pass
+    assert str(refused.value) == f"{tmp_path / 'no' / 'out'}: cannot be written (No such file or directory)"
+
+
+def test_what_was_written_leaves_no_file_open(tmp_path: Path) -> None:
+    RunWriter.create(tmp_path / "first", {}).close()
+    before = len(os.listdir("/dev/fd"))
+    for i in range(5):
+        with RunWriter.create(tmp_path / f"run{i}", {}), replacing(tmp_path / f"out{i}") as stream:
+            stream.write("new")
+        RunReader.open(tmp_path / f"run{i}").close()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("wrong", ["missing", "", "empty", "other", "newer"])
+def test_what_was_refused_leaves_no_file_open(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "empty").write_text("")
+    _empty_database(tmp_path / "other", SCHEMA_VERSION)
+    _empty_database(tmp_path / "newer", SCHEMA_VERSION + 1)
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        with pytest.raises(UsageError):
+            RunReader.open(tmp_path / wrong)
+    assert len(os.listdir("/dev/fd")) == before

@@ -157,3 +157,10 @@ def test_what_cannot_be_lost_before_the_end_cannot_abort(text: str) -> None:
 )
 def test_what_can_be_lost_early_can_abort(text: str) -> None:
     assert parse_abort(text) == parse(text)
+
+
+def test_a_threshold_has_300_characters_at_most() -> None:
+    text = "dropped_late.rate < 0.1%"
+    assert str(parse(text + " " * (300 - len(text)))) == text
+    with pytest.raises(UsageError, match="too long"):
+        parse(text + " " * (301 - len(text)))

@@ -1,9 +1,14 @@
 """Slopes and jumps: found where they are, hardly ever where they are not."""
 
+import itertools
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from chatload.analysis.trend import find_trend
 
@@ -30,6 +35,94 @@ def test_the_slope_is_the_median_of_the_slopes_of_all_pairs():
     trend = find_trend(np.arange(8.0), values, 0.95, 1e-9)
     assert trend.slope == pytest.approx(1.0)
     assert trend.low <= 1.0 <= trend.high
+
+
+#: What a line leaves, and what an odd block leaves after an even one: neighbours that differ, as independent ones may.
+ZIGZAG = np.array([0.31, -0.27, 0.11, -0.43, 0.23, -0.17, 0.41, -0.37, 0.13, -0.29, 0.19, -0.47])
+
+
+def slopes_of_pairs(values):
+    return sorted((values[j] - values[i]) / (j - i) for j in range(len(values)) for i in range(j))
+
+
+@pytest.mark.parametrize("n", [6, 7, 8, 9, 10, 12])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99, 0.999, 0.99999])
+def test_the_interval_is_sens_and_open_where_so_few_blocks_cannot_tell(n, confidence):
+    # R. O. Gilbert, "Statistical Methods for Environmental Pollution Monitoring" (1987), 16.4.2: of N sorted slopes
+    # the M1-th and the (M2 + 1)-th, M = (N -+ C) / 2, C = Z sqrt(VAR(S)); where that is outside 1..N there is none.
+    values = 2.0 * np.arange(n) + ZIGZAG[:n]
+    slopes = slopes_of_pairs(values)
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    first, last = math.floor((len(slopes) - reach) / 2), math.ceil((len(slopes) + reach) / 2) + 1
+    trend = find_trend(np.arange(float(n)), values, confidence, 1e-9)
+    assert trend.jumps == ()
+    assert trend.low == pytest.approx(slopes[first - 1] if first >= 1 else -math.inf)
+    assert trend.high == pytest.approx(slopes[last - 1] if last <= len(slopes) else math.inf)
+    assert trend.slope == pytest.approx(np.median(slopes))
+
+
+def widening(values, slope):
+    """By how much neighbours that resemble each other multiply the variance of Kendall's S: Hamed and Rao (1998), (10),
+    of what a line and a bend leave, each block at most five times as far off as half of them, and each correlation
+    taken 3 / n higher for the three parameters fitted; lags up to a quarter, until one is not above 0."""
+    n = len(values)
+    left = values - slope * np.arange(n)
+    left = left - np.median(left)
+    far = 5 * np.median(np.abs(left))
+    left = np.minimum(np.maximum(left, -far), far)
+    left = left - np.polyval(np.polyfit(np.arange(n), left, 2), np.arange(n))
+    ranks = rankdata(left) - (n + 1) / 2
+    added = 0.0
+    for lag in range(1, n // 4 + 1):
+        correlation = np.sum(ranks[lag:] * ranks[:-lag]) / np.sum(ranks**2) + 3 / n
+        if correlation <= 0:
+            break
+        added += (n - lag) * (n - lag - 1) * (n - lag - 2) * correlation
+    return 1 + 2 * added / (n * (n - 1) * (n - 2))
+
+
+def test_the_interval_is_widened_as_much_as_neighbours_resemble_each_other():
+    widenings = []
+    for n, seed in itertools.product((10, 11, 12, 14, 16, 40), range(12)):
+        random = np.random.default_rng(seed)
+        noise = np.convolve(random.standard_normal(n + 11), np.ones(1 + seed), "valid")[:n]
+        values = 0.4 * np.arange(n) + noise + np.where(np.arange(n) == n // 2, 50.0, 0.0)
+        slopes = slopes_of_pairs(values)
+        widenings.append(widening(values, np.median(slopes)))
+        reach = NormalDist().inv_cdf(0.95) * math.sqrt(widenings[-1] * n * (n - 1) * (2 * n + 5) / 18)
+        trend = find_trend(np.arange(float(n)), values, 0.9, 1e-9)
+        assert trend.jumps == ()
+        assert trend.low == pytest.approx(slopes[math.floor((len(slopes) - reach) / 2) - 1])
+        assert trend.high == pytest.approx(slopes[math.ceil((len(slopes) + reach) / 2)])
+    assert min(widenings) < 2 and max(widenings) > 4, "little resemblance, and much of it"
+
+
+def test_values_that_are_alike_make_the_interval_narrower():
+    # M. G. Kendall, "Rank Correlation Methods" (1975): of t that are alike t (t - 1) (2 t + 5) is taken away.
+    for seed in range(8):
+        n = 30
+        values = np.floor(np.random.default_rng(seed).standard_normal(n) * 1.5) + 0.0
+        slopes = slopes_of_pairs(values)
+        tied = [t * (t - 1) * (2 * t + 5) for t in np.unique(values, return_counts=True)[1]]
+        variance = (n * (n - 1) * (2 * n + 5) - sum(tied)) / 18 * widening(values, np.median(slopes))
+        reach = NormalDist().inv_cdf(0.95) * math.sqrt(variance)
+        trend = find_trend(np.arange(float(n)), values, 0.9, 1e-9)
+        assert trend.jumps == ()
+        assert trend.low == pytest.approx(slopes[math.floor((len(slopes) - reach) / 2) - 1])
+        assert trend.high == pytest.approx(slopes[math.ceil((len(slopes) + reach) / 2)])
+
+
+@pytest.mark.parametrize("slope", [0.4, -0.4])
+def test_a_slope_is_sure_whose_interval_holds_no_zero_however_small(slope):
+    assert find_trend(TIMES, slope * TIMES + np.resize(ZIGZAG, 20), 0.95, 1e-9).sure
+    assert not find_trend(TIMES, 0.001 * slope * TIMES + np.resize(ZIGZAG, 20), 0.95, 1e-9).sure
+
+
+@pytest.mark.parametrize("n", [6, 8, 12])
+def test_few_blocks_at_a_high_confidence_tell_no_more_than_they_can(n):
+    values = np.random.default_rng(n).standard_normal(n)
+    trend = find_trend(np.arange(float(n)), values, 0.99999, 0.005)
+    assert (trend.low, trend.high) == (-math.inf, math.inf) and not trend.sure
 
 
 @settings(max_examples=30, deadline=None)
@@ -75,6 +168,16 @@ def test_a_jump_near_an_end_is_found_as_well(index):
     values = np.random.default_rng(index).standard_normal(20) + np.where(index <= TIMES, 12.0, 0.0)
     (jump,) = find_trend(TIMES, values, 0.998, 0.002).jumps
     assert jump.index == index
+
+
+@pytest.mark.parametrize("index, is_told", [(1, False), (2, False), (3, True), (17, True), (18, False), (19, False)])
+def test_a_jump_is_told_only_if_three_blocks_are_on_either_side_of_it(index, is_told):
+    series = [
+        np.random.default_rng(seed).standard_normal(20) + np.where(index <= TIMES, 30.0, 0.0) for seed in range(6)
+    ]
+    found = [jump.index for values in series for jump in find_trend(TIMES, values, 0.99, 0.05).jumps]
+    assert (found.count(index) >= 4) is is_told
+    assert all(3 <= at <= 17 for at in found)
 
 
 def test_a_jump_there_and_back_is_two_and_no_slope():

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from chatload.analysis.rates import sessions_needed, upper
-from chatload.analysis.tuning import Tally, sessions_an_arm, tally, tune
+from chatload.analysis.tuning import Tally, agree, blamed, sessions_an_arm, tally, tune
 from chatload.errors import UsageError
 from chatload.session.record import SessionRecord
 
@@ -89,6 +89,50 @@ def test_savings_against_the_widgets_three_seconds():
     assert saving.per_chat == pytest.approx(1 / 3 - 0.2)
     assert saving.share == pytest.approx(0.4)
     assert saving.chats == pytest.approx(60.0) and saving.at_load == pytest.approx(8.0)
+
+
+def test_without_a_duration_no_load_is_told():
+    made = judged(sessions("0.5", **GOOD))
+    assert made.chats_open == 0.0 and made.saving(made.recommended).at_load == 0.0
+
+
+def test_nothing_is_saved_by_an_arm_of_which_nothing_was_measured():
+    (arm,) = judged(sessions("0.5", 0, refused=5)).arms
+    assert (arm.rate, arm.polls_per_s, arm.requests_per_s, arm.margin_min_s) == (None, None, None, None)
+    assert judged(sessions("0.5", 0, refused=5)).saving(arm) is None
+
+
+def test_the_time_of_a_chat_is_that_between_its_start_and_its_end():
+    made = [
+        SessionRecord(f"{start}", "completed", started_at=start, ended_at=end, requests=4, polls=2, group="0.5")
+        for start, end in ((5.0, 9.0), (9.0, 8.0))
+    ]
+    (arm,) = judged(made).arms
+    assert (arm.open_s, arm.requests_per_s, arm.polls_per_s) == (4.0, 2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"completed": 100}, {"completed": 100}, True),
+        ({"completed": 100}, {"completed": 60, "late": 40}, False),
+        # Drops that may be the generator's may be counted, or not.
+        ({"completed": 100}, {"completed": 60, "late": 40, "suspects": 40}, True),
+        ({"completed": 60, "late": 40}, {"completed": 60, "late": 40, "suspects": 40}, True),
+        ({"completed": 60, "late": 40}, {"completed": 60, "unproven": 40}, True),
+        ({"completed": 100}, {"completed": 60, "unproven": 40}, False),
+    ],
+)
+def test_arms_agree_where_one_drop_rate_explains_both(one, other, same):
+    made = judged(sessions("0.5", **one), sessions("0.6", **other))
+    assert agree(*made.arms) is agree(*reversed(made.arms)) is same
+
+
+def test_drops_are_put_down_to_causes_the_most_frequent_first():
+    (arm,) = judged(sessions("0.5", 9, late=5, suspects=2, unproven=4)).arms
+    assert list(blamed(arm)) == [("unproven", 4), ("plan", 3), ("generator", 2)]
+    assert arm.verdicts == {"completed": 9, "dropped_late": 5, "dropped_unproven": 4}
+    assert arm.suspects == 2
 
 
 def test_a_problem_of_the_run_takes_every_recommendation_back():

@@ -82,6 +82,14 @@ def test_a_masters_memory_counts_and_its_cpu_does_not():
     assert (window.cpu, window.rss, window.memory) == (pytest.approx(25.0), 17, {"a": 10, MASTER: 7})
 
 
+@pytest.mark.parametrize("name", ["local", "worker-1", "vm_2", "Z"])
+def test_the_cpu_of_any_process_counts_but_the_masters(name):
+    cutter = WindowCutter(0.0)
+    cutter.cut(1.0, Books(), {name: Usage(1.0, 10), MASTER: Usage(0.0, 7)})
+    assert cutter.cut(3.0, Books(), {name: Usage(2.0, 10), MASTER: Usage(1.9, 7)}).cpu == pytest.approx(50.0)
+    assert cutter.cut(4.0, Books(), {"new": Usage(2.0, 10), MASTER: Usage(2.9, 7)}).cpu is None
+
+
 def test_only_the_worst_of_each_kind_are_admitted():
     worst, random = Worst(), Random(2)
     severities = [random.random() for _ in range(500)]

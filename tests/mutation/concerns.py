@@ -1,0 +1,103 @@
+"""Which modules are measured, and which test files concern each of them."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+#: The packages whose modules are measured: protocol, engine, store, thresholds and statistics.
+CORE = ("chatload/protocol", "chatload/session", "chatload/store", "chatload/analysis")
+#: Tests are looked for here; the slower kinds (real sockets, browsers) are not run.
+TESTS = ("tests/unit", "tests/virtual")
+#: These take too long to try each mutant on.
+SLOW = (
+    "unit/test_report_page", "unit/test_tune_command", "virtual/test_forecast_fit", "virtual/test_large_report",
+    "virtual/test_probe", "virtual/test_soak", "virtual/test_tune",
+)  # fmt: skip
+
+_ENGINE = (
+    "unit/test_lifecycle", "unit/test_trail", "unit/test_resending", "unit/test_hot_path", "virtual/test_findings",
+    "virtual/test_habits", "virtual/test_widget_trace", "virtual/test_truth",
+)  # fmt: skip
+_PROTOCOL = (
+    "unit/test_dialect", "unit/test_round_trip", "unit/test_status_table", "unit/test_answer_names",
+    "unit/test_dialect_secrets", "unit/test_resending", "unit/test_extras", "unit/test_simulator_protocol",
+    "unit/test_hostile_files", "unit/test_hot_path", "unit/test_simulator_known_heads",
+)  # fmt: skip
+_TOML = (
+    "unit/test_policy_script", "unit/test_plan", "unit/test_service_time", "unit/test_simulator_faults",
+    "unit/test_target", "unit/test_ceiling",
+)  # fmt: skip
+_STORE = (
+    "unit/test_store", "unit/test_export", "unit/test_windows_timelines", "unit/test_retention",
+    "unit/test_hostile_files", "unit/test_handover",
+)  # fmt: skip
+_JUDGING = ("unit/test_thresholds", "unit/test_threshold_grammar", "unit/test_sequential", "unit/test_summary")
+#: Test files that concern a module beside those that import it, by patterns of module names.
+BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("session/*",), _ENGINE),
+    (("session/settings", "session/sweep"), ("unit/test_ceiling", "unit/test_policy_script", "unit/test_sweep")),
+    (("session/draws", "session/timeline", "session/script", "session/policy"), ("virtual/test_widget_trace",)),
+    (("session/arrivals", "session/punctuality"), ("unit/test_open_workload",)),
+    (("protocol/*",), _PROTOCOL),
+    (("protocol/toml_file",), _TOML),
+    (("store/*",), _STORE),
+    (("analysis/capacity*",), ("unit/test_capacity", "unit/test_capacity_report")),
+    (("analysis/plan*",), ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing")),
+    (("analysis/compare", "analysis/settings", "analysis/run_figures"), ("unit/test_compare_command",)),
+    (("analysis/gate", "analysis/metrics", "analysis/threshold*", "analysis/sequential", "analysis/rates"), _JUDGING),
+    (("analysis/run_figures", "analysis/metrics"), ("unit/test_report_figures",)),
+    (("analysis/trend", "analysis/tuning"), ("unit/test_drift",)),
+)
+
+
+def modules(tree: Path, only: str = "") -> list[str]:
+    """The modules to measure. only: patterns with commas between, such as `trend,store/*`; "" is all of them."""
+    paths = [str(path.relative_to(tree)) for folder in CORE for path in sorted((tree / folder).rglob("*.py"))]
+    wanted = [f"*/{pattern.strip().removesuffix('.py')}" for pattern in only.split(",") if pattern.strip()]
+    return [path for path in paths if not wanted or any(_matches(path, pattern) for pattern in wanted)]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    return fnmatch.fnmatch("/" + path.removesuffix(".py"), pattern)
+
+
+def concerning(tree: Path, paths: Iterable[str]) -> dict[str, list[str]]:
+    """Per module the test files that import it, by themselves or by a helper, and those that BESIDE names."""
+    imports = {test: _imports(tree, test, {}) for test in _test_files(tree)}
+    return {path: _of(path, imports) for path in paths}
+
+
+def _of(path: str, imports: Mapping[str, set[str]]) -> list[str]:
+    module = path.removeprefix("chatload/").removesuffix(".py")
+    rows = (tests for patterns, tests in BESIDE if any(fnmatch.fnmatch(module, pattern) for pattern in patterns))
+    named = {f"tests/{test}.py" for tests in rows for test in tests}
+    return sorted((named & imports.keys()) | {test for test, imported in imports.items() if path in imported})
+
+
+def _test_files(tree: Path) -> list[str]:
+    found = [str(path.relative_to(tree)) for folder in TESTS for path in sorted((tree / folder).glob("test_*.py"))]
+    return [path for path in found if path.removeprefix("tests/").removesuffix(".py") not in SLOW]
+
+
+def _imports(tree: Path, path: str, seen: dict[str, set[str]]) -> set[str]:
+    """The files of ours that a test file imports, helpers of tests followed."""
+    if path in seen:
+        return seen[path]
+    found = seen[path] = set()
+    for node in ast.walk(ast.parse((tree / path).read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            other = name.replace(".", "/") + ".py"
+            if not (tree / other).is_file():
+                continue
+            found.add(other)
+            if other.startswith("tests/"):
+                found |= _imports(tree, other, seen)
+    return found

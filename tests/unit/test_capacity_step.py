@@ -1,0 +1,239 @@
+"""One step of a capacity search: when it has settled, what ends it, and whose fault that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from chatload.analysis.capacity_step import Look, Rules, Step, StepRecord
+from chatload.analysis.threshold_grammar import Threshold, parse
+from chatload.session.books import Books
+from chatload.session.histogram import Histogram
+
+RULES = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)
+NO_REFUSALS = (parse("refused.count == 0"),)
+
+
+class Chats:
+    """The books of a run with ten chats, a look a second, and one step that looks at them."""
+
+    def __init__(self, thresholds: Sequence[Threshold] = NO_REFUSALS, rules: Rules = RULES) -> None:
+        self.now, self.cpu_s, self.open = 0.0, 0.0, 10
+        self.books = Books()
+        self.books.states["held"] = self.open
+        self.step = Step(rules, thresholds, 10, "double", self._look())
+
+    def _look(self) -> Look:
+        return Look(self.now, self.books.copy(), {"local": self.cpu_s})
+
+    def second(self, latency_s: float | None = 0.01, lateness_s: float = 0.0, cpu_s: float = 0.1) -> StepRecord | None:
+        """A second goes by in which every chat is refreshed, or none at all."""
+        self.now += 1.0
+        self.cpu_s += cpu_s
+        if latency_s is not None:
+            self.books.latency.setdefault("GetMessages", Histogram()).extend([latency_s] * self.open)
+            self.books.lateness.extend([lateness_s] * self.open)
+            self.books.outcomes.setdefault("GetMessages", Counter())["0/false"] += self.open
+        return self.step.look(self._look())
+
+    def over(self, latencies: Sequence[float | None] = (), **figures: float) -> StepRecord:
+        """The record, after seconds of these latencies and then of 10 ms."""
+        for latency_s in [*latencies, *[0.01] * 60]:
+            record = self.second(latency_s, **figures)
+            if record is not None:
+                return record
+        raise AssertionError("the step does not end")
+
+
+@pytest.mark.parametrize(
+    ("latencies", "settled_after"),
+    [
+        ([0.100, 0.100], 2),
+        ([0.100, 0.115], 2),  # within a fifth
+        ([0.115, 0.100], 2),
+        ([0.100, 0.130, 0.130], 3),
+        ([0.004, 0.008], 2),  # within 5 ms, though it doubled
+        ([0.010, 0.016, 0.016], 3),
+        ([None, 0.050, 0.050], 3),  # nothing was answered in the first second
+        ([0.050, None, 0.050, 0.050], 4),
+        ([None, None, 0.050, 0.050], 4),
+    ],
+)
+def test_a_load_has_settled_when_two_seconds_on_end_are_alike(
+    latencies: list[float | None], settled_after: int
+) -> None:
+    chats = Chats()
+    chats.second()  # the load is reached
+    record = chats.over(latencies)
+    assert (record.reached, record.settled, record.calm) == (1.0, 1.0 + settled_after, True)
+    assert record.outcome == "held"
+
+
+def test_what_does_not_settle_is_judged_after_the_longest_time_allowed() -> None:
+    chats = Chats()
+    chats.second()
+    record = chats.over([0.1, 0.2] * 8)
+    assert (record.settled, record.calm, record.outcome) == (16.0, False, "held")
+
+
+def test_the_figures_of_a_step_are_those_since_it_had_settled() -> None:
+    chats = Chats()
+    chats.books.verdicts.update({"refused": 5, "dropped_late": 7})  # before the step's look: no doing of its
+    chats.step = Step(RULES, (), 10, "double", chats._look())
+    chats.second()
+    for _ in range(2):
+        chats.second(0.5, lateness_s=0.9, cpu_s=0.9)
+    chats.second(0.02, lateness_s=0.001, cpu_s=0.3)
+    chats.books.verdicts.update({"refused": 1, "dropped_early": 2, "dropped_unproven": 3})
+    chats.books.latency["GetMessages"].extend([0.4])
+    record = chats.second(0.02, lateness_s=0.001, cpu_s=0.3)
+    assert record is not None
+    assert record.outcome == "held" and record.trouble is None
+    figures = record.figures
+    # 21 refreshes since second 3: 20 ms but for one of 400 ms, which is beyond 95 % of them.
+    assert figures["latency_p50_s"] == pytest.approx(0.02, rel=0.02)
+    assert figures["latency_p95_s"] == pytest.approx(0.02, rel=0.02)
+    assert figures["lateness_p99_s"] == pytest.approx(0.001, rel=0.02)
+    assert figures["cpu"] == pytest.approx(0.3)
+    assert (figures["refused"], figures["dropped"], figures["stalled_s"]) == (1, 5, 0.0)
+
+
+def _settled(chats: Chats, seconds: int = 3) -> None:
+    """The load is reached and has settled."""
+    for _ in range(seconds):
+        assert chats.second() is None
+
+
+@pytest.mark.parametrize("p95_ms", [10, 300])
+def test_the_latency_of_a_step_is_told_in_both_percentiles(p95_ms: int) -> None:
+    chats = Chats()
+    _settled(chats)
+    for _ in range(5):
+        # One of ten chats has a latency of its own.
+        chats.books.latency["GetMessages"].extend([p95_ms / 1000] * 10)
+        record = chats.second(0.005)
+        if record is not None:
+            break
+    assert record is not None
+    assert record.figures["latency_p50_s"] == pytest.approx(0.005, rel=0.03)
+    assert record.figures["latency_p95_s"] == pytest.approx(p95_ms / 1000, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("by", "says"),
+    [
+        ({"lateness_s": 0.3}, "its own refreshes left up to 0.29"),
+        ({"cpu_s": 0.95}, "its busiest process used 95% of a core"),
+        ({"lateness_s": 0.19}, ""),
+        ({"cpu_s": 0.85}, ""),
+    ],
+)
+def test_drops_are_no_word_on_a_server_while_the_generator_was_late(by: dict[str, float], says: str) -> None:
+    # Judged by no latency: late is more than a twentieth of the timeout of 4 s.
+    chats = Chats((parse("dropped.count == 0"),))
+    for _ in range(6):
+        chats.second(**by)
+    chats.books.verdicts["dropped_late"] += 1
+    record = chats.second(**by)
+    assert record is not None and record.trouble is not None
+    assert record.outcome == ("spoilt" if says else "not held")
+    assert (record.trouble.cause, record.trouble.metric) == (
+        ("generator", "") if says else ("knee", "dropped.count == 0")
+    )
+    assert says in record.trouble.why
+
+
+@pytest.mark.parametrize(
+    ("what", "amount", "is_spoilt"),
+    [("stalled_s", 0.4, True), ("stalled_s", 0.2, False), ("suspects", 1, True), ("suspects", 0, False)],
+)
+def test_a_generator_that_stood_still_or_may_have_caused_a_drop_spoils_a_step(
+    what: str, amount: float, is_spoilt: bool
+) -> None:
+    chats = Chats((parse("dropped.count == 0"),))
+    for _ in range(6):
+        chats.second()
+    setattr(chats.books, what, amount)  # of 7 s, a twentieth are 0.35 s
+    chats.books.verdicts["dropped_late"] += 1
+    record = chats.second()
+    assert record is not None and record.outcome == ("spoilt" if is_spoilt else "not held")
+
+
+def test_a_refusal_ends_a_step_at_once_whatever_the_generator_does() -> None:
+    chats = Chats()
+    chats.second()
+    chats.books.verdicts["refused"] += 1
+    record = chats.second(cpu_s=1.0, lateness_s=1.0)
+    assert record is not None and record.trouble is not None
+    assert (record.outcome, record.trouble.cause, record.trouble.at) == ("not held", "limit", 2.0)
+    assert (record.ended, record.settled, record.open_most) == (2.0, None, 10)
+
+
+def test_a_load_that_cannot_be_begun_is_the_generators_and_one_that_is_not_answered_the_servers() -> None:
+    for answered, (outcome, cause) in ((6, ("spoilt", "generator")), (5, ("not held", "knee"))):
+        chats = Chats()
+        chats.open = chats.books.states["held"] = 6
+        chats.books.outcomes["RequestChat"] = Counter({"0/false": answered, "timeout": 6 - answered})
+        chats.step = Step(RULES, NO_REFUSALS, 10, "double", Look(0.0, Books()))
+        record = chats.over()
+        assert record.trouble is not None and (record.outcome, record.trouble.cause) == (outcome, cause)
+        # It may take as long as settling, and two refresh intervals.
+        assert (record.reached, record.ended) == (None, 17.0)
+        assert "6 of 10 sessions" in record.trouble.why
+        assert cause == "generator" or "within 17 s" in record.trouble.why
+
+
+@pytest.mark.parametrize(
+    ("hold_s", "timeout_s", "purpose", "lasts_s"),
+    [(2.0, 4.0, "double", 2), (7.0, 4.0, "double", 7), (2.0, 4.0, "confirm", 5), (7.0, 4.0, "confirm", 7)],
+)
+def test_a_step_is_held_as_long_as_it_says_and_a_confirmation_until_a_drop_would_show(
+    hold_s: float, timeout_s: float, purpose: str, lasts_s: int
+) -> None:
+    rules = Rules(start=10, interval_s=1.0, timeout_s=timeout_s, hold_s=hold_s, bound_s=15.0)
+    chats = Chats(NO_REFUSALS, rules)
+    chats.step = Step(rules, NO_REFUSALS, 10, purpose, chats._look())
+    record = chats.over()
+    assert record.settled is not None and record.ended - record.settled == lasts_s
+    assert record.rates == [10.0] * (2 + lasts_s)
+
+
+def test_what_is_undecided_is_held_twice_and_four_times_as_long_and_no_longer() -> None:
+    chats = Chats((parse("GetMessages.latency.p99 < 1s"),))
+    record = chats.over()
+    assert (record.outcome, record.settled, record.ended) == ("undecided", 3.0, 11.0)
+    assert record.trouble is not None and record.trouble.metric == "GetMessages.latency.p99 < 1 s"
+
+
+def test_a_trouble_is_dated_from_its_last_beginning() -> None:
+    chats = Chats((parse("GetMessages.latency.p95 < 100ms"),))
+    record = chats.over([0.01, 0.3, 0.01, 0.01, 0.01, *[0.3] * 50])
+    assert record.trouble is not None and record.outcome == "not held"
+    # Slow in second 2, and again from second 6 on.
+    assert (record.trouble.cause, record.trouble.at) == ("knee", 6.0)
+
+
+@pytest.mark.parametrize(("operation", "cause"), [("RequestChat", "limit"), ("SendMessage", "knee")])
+def test_slow_answers_to_new_chats_are_the_servers_limit(operation: str, cause: str) -> None:
+    chats = Chats((parse(f"{operation}.latency.p95 < 100ms"),))
+    chats.books.latency[operation] = Histogram()
+    for _ in range(30):
+        chats.books.latency[operation].extend([0.3] * 20)
+        record = chats.second()
+        if record is not None:
+            break
+    assert record is not None and record.trouble is not None
+    assert (record.outcome, record.trouble.cause) == ("not held", cause)
+
+
+def test_what_was_slow_before_it_had_settled_is_not_held_against_a_load() -> None:
+    rules = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=20.0, bound_s=15.0)
+    thresholds = (parse("GetMessages.latency.p90 < 100ms"),)
+    chats = Chats(thresholds, rules)
+    record = chats.over([0.01, *[0.5, 0.9] * 7, 0.01, 0.01])
+    assert (record.outcome, record.settled) == ("held", 16.0)
+    # And what was fast before is no help.
+    chats = Chats(thresholds, rules)
+    assert chats.over([*[0.01, 0.05] * 8, *[0.3] * 40]).outcome == "not held"

@@ -1,0 +1,55 @@
+"""Times and reasons in a ledger: what is understood, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatload.analysis.ledger import Columns, read
+from chatload.errors import UsageError
+
+
+def ended_at(folder: Path, value: Any) -> float | None:
+    (folder / "l.ndjson").write_text(json.dumps({"chat_id": "a", "end_reason": "agent", "ended_at": value}))
+    (row,) = read(str(folder / "l.ndjson"))
+    return row.ended_at
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        (0, 0.0),
+        (12, 12.0),
+        (12.5, 12.5),
+        ("12.5", 12.5),
+        ("1970-01-01T00:01:00", 60.0),  # UTC, where no zone is named
+        ("1970-01-01T00:01:00Z", 60.0),
+        (" 1970-01-01 01:01:00+01:00 ", 60.0),
+        ("1970-01-01T00:00:00-01:00", 3600.0),
+    ],
+)
+def test_a_time_is_seconds_or_iso_8601(tmp_path: Path, value: Any, seconds: float | None) -> None:
+    assert ended_at(tmp_path, value) == seconds
+
+
+@pytest.mark.parametrize("value", [True, False, [1], {"at": 1}, "soon", "inf", "-inf", "nan"])
+def test_what_is_no_time_is_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(UsageError, match="line 1: ended_at: expected seconds or an ISO 8601 time"):
+        ended_at(tmp_path, value)
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [(None, None), ("", None), ("alive", None), (" agent ", "agent"), ("bye", "disconnected"), ("open", None)],
+)
+def test_an_end_reason_is_one_of_ours_or_what_it_was_said_to_mean(
+    tmp_path: Path, word: str | None, ours: str | None
+) -> None:
+    (tmp_path / "l.ndjson").write_text(json.dumps({"chat_id": "a", "end_reason": word}))
+    (row,) = read(str(tmp_path / "l.ndjson"), Columns({}, {"bye": "disconnected", "open": "alive"}))
+    assert row.end_reason == ours

@@ -1,0 +1,162 @@
+"""Refresh policies, instant by instant."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatload.errors import UsageError
+from chatload.session.policy import RefreshClock, RefreshPolicy, make_policy
+
+
+def clock(anchor: float = 100.0, contact: float = 100.0, last_tick: int = -1) -> RefreshClock:
+    return RefreshClock(anchor, contact, last_tick)
+
+
+@pytest.mark.parametrize(
+    ("last_tick", "now", "due"),
+    [
+        (-1, 100.0, 100.0),
+        (-1, 107.0, 100.0),  # the first is not skipped, however late
+        (0, 100.5, 103.0),
+        (0, 103.0, 103.0),
+        (0, 103.1, 106.0),
+        (0, 105.9, 106.0),
+        (0, 106.0, 106.0),
+        (0, 106.1, 109.0),
+        (4, 100.0, 115.0),
+        (4, 115.0, 115.0),
+        (4, 121.0, 121.0),
+        (4, 121.5, 124.0),
+    ],
+)
+def test_fixed_is_due_at_the_next_tick_of_a_clock_that_counts_from_the_start(
+    last_tick: int, now: float, due: float
+) -> None:
+    assert make_policy("fixed", 45.0, 3.0).next_refresh(clock(last_tick=last_tick), now) == due
+
+
+@pytest.mark.parametrize(
+    ("due", "before", "after"),
+    [
+        (100.0, -1, 0),
+        (103.0, 0, 1),
+        (102.9999999, 0, 1),  # computed back from floating point
+        (104.5, 0, 1),
+        (102.9, 0, 0),  # a retry between two ticks
+        (103.0, 5, 5),
+        (121.0, 1, 7),
+    ],
+)
+def test_a_tick_is_used_up_once_and_a_retry_uses_none(due: float, before: int, after: int) -> None:
+    used = clock(last_tick=before)
+    make_policy("fixed", 45.0, 3.0).ticked(used, due)
+    assert used.last_tick == after
+
+
+@pytest.mark.parametrize(
+    ("round_trips", "due"),
+    [
+        ([], 10.0 + 18.0),  # a tenth of 20 s is left at least
+        ([0.1], 10.0 + 18.0),  # 4 x 0.1 + 3 x 0.25 are less than that
+        ([0.4], 10.0 + 17.65),
+        ([0.4, 0.1, 0.2], 10.0 + 17.65),  # the slowest counts
+        ([5.0], 10.0 + 2.0),  # never earlier than a tenth of the timeout
+        ([4.3], 10.0 + 2.05),
+    ],
+)
+def test_deadline_leaves_room_for_four_tries_of_the_slowest_round_trip(round_trips: list[float], due: float) -> None:
+    seen = clock(contact=10.0)
+    for seconds in round_trips:
+        seen.saw(seconds)
+    policy = make_policy("deadline", 20.0)
+    assert policy.next_refresh(seen, 10.0) == pytest.approx(due)
+    assert policy.interval_s == 10.0
+
+
+def test_the_last_sixteen_round_trips_are_remembered() -> None:
+    seen = clock()
+    assert seen.tail() == 0.0
+    seen.saw(9.0)
+    for _ in range(15):
+        seen.saw(0.5)
+    assert seen.tail() == 9.0
+    seen.saw(0.25)
+    assert (seen.tail(), list(seen.round_trips)) == (0.5, [0.5] * 15 + [0.25])
+
+
+@pytest.mark.parametrize(
+    ("failures", "after"),
+    [(1, 0.25), (2, 0.5), (3, 1.0), (4, 2.0), (5, 3.0), (6, 3.0), (17, 3.0), (5000, 3.0)],
+)
+def test_a_retry_waits_twice_as_long_each_time_up_to_an_interval(failures: int, after: float) -> None:
+    # The deadline, 45 s after the contact, is far away.
+    assert make_policy("fixed", 45.0, 3.0).next_retry(clock(contact=100.0), 101.0, failures) == 101.0 + after
+
+
+def test_a_retry_waits_its_first_time_whatever_the_interval() -> None:
+    assert RefreshPolicy("fixed", 45.0, 0.125).next_retry(clock(), 101.0, 5) == 101.25
+
+
+@pytest.mark.parametrize(
+    ("now", "round_trip", "at"),
+    [
+        (115.0, 0.0, 117.0),
+        (117.5, 0.0, 119.0),  # a twentieth of the timeout of 20 s before the deadline at 120
+        (117.5, 0.4, 118.6),  # and a round trip
+        (117.0, 0.0, 119.0),
+        (119.0, 0.0, 121.0),  # too late for it: back off as ever
+        (119.5, 0.0, 121.5),
+        (130.0, 0.0, 132.0),
+    ],
+)
+def test_a_retry_leaves_in_time_for_the_deadline_while_there_is_one(now: float, round_trip: float, at: float) -> None:
+    seen = clock(contact=100.0)
+    seen.saw(round_trip)
+    assert make_policy("fixed", 20.0, 3.0).next_retry(seen, now, 4) == pytest.approx(at)
+
+
+@pytest.mark.parametrize(
+    ("kind", "timeout_s", "arguments", "interval_s"),
+    [
+        ("fixed", 45.0, {}, 3.0),
+        ("fixed", 9.0, {}, 3.0),
+        ("fixed", 6.0, {}, 2.0),
+        ("fixed", 1.0, {}, 1 / 3),
+        ("fixed", 1_728_000.0, {}, 3.0),
+        ("fixed", 45.0, {"interval_s": 44.9}, 44.9),
+        ("fixed", 45.0, {"interval_s": 45.0, "allow_late": True}, 45.0),
+        ("fraction", 40.0, {}, 20.0),
+        ("fraction", 40.0, {"fraction": 0.9}, 36.0),
+        ("fraction", 40.0, {"fraction": 1.5, "allow_late": True}, 60.0),
+        ("deadline", 45.0, {}, 22.5),
+    ],
+)
+def test_an_interval_is_the_one_asked_for_or_the_default(
+    kind: str, timeout_s: float, arguments: dict[str, float], interval_s: float
+) -> None:
+    policy = make_policy(kind, timeout_s, **arguments)  # type: ignore[arg-type]
+    assert (policy.kind, policy.timeout_s, policy.interval_s, policy.retries) == (kind, timeout_s, interval_s, 3)
+
+
+@pytest.mark.parametrize(("timeout_s", "backoff_s"), [(1.0, 0.05), (4.0, 0.2), (5.0, 0.25), (45.0, 0.25)])
+def test_the_first_retry_comes_sooner_under_a_short_timeout(timeout_s: float, backoff_s: float) -> None:
+    assert make_policy("fixed", timeout_s).backoff_s == backoff_s
+
+
+@pytest.mark.parametrize(
+    ("kind", "timeout_s", "arguments", "says"),
+    [
+        ("fixed", 0.99, {}, "--flex-disconnect-timeout 0.99 is outside 1..1728000 s"),
+        ("fixed", 1_728_000.1, {}, "outside 1..1728000 s"),
+        ("fixed", 45.0, {"interval_s": 45.0}, "--refresh-interval 45 refreshes every 45 s, not within"),
+        ("fixed", 45.0, {"interval_s": float("inf"), "allow_late": True}, "--refresh-interval inf must be above 0"),
+        ("fixed", 45.0, {"interval_s": -1.0}, "--refresh-interval -1 must be above 0"),
+        ("fraction", 45.0, {"fraction": 0.0}, "--refresh-fraction 0 must be above 0"),
+        ("fraction", 45.0, {"fraction": 1.0}, "--refresh-fraction 1 refreshes every 45 s"),
+        ("never", 45.0, {}, "--refresh-policy never is not known"),
+    ],
+)
+def test_an_interval_that_cannot_be_meant(kind: str, timeout_s: float, arguments: dict[str, float], says: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        make_policy(kind, timeout_s, **arguments)  # type: ignore[arg-type]
+    assert says in str(refused.value)
