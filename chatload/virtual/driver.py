@@ -208,7 +208,7 @@ class _Driven:
         fields = send.fields
         if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
             # The connection broke while the request was under way.
-            self.send_back(number, Answer(drop=True))
+            self.send_back(number, Answer(silence=Silence.CLOSED))
             return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
