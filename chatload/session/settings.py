@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chatload.session.observed_server import ObservedServer
 from chatload.session.policy import RefreshPolicy
@@ -37,3 +37,7 @@ class SessionSettings:
     def timeout_s(self) -> float:
         """The server's flex-disconnect-timeout, seconds."""
         return self.policy.timeout_s
+
+    def for_a_run(self) -> SessionSettings:
+        """The same settings for a new run, in which nothing has been seen of the server yet."""
+        return replace(self, server=ObservedServer(), arms=tuple(arm.for_a_run() for arm in self.arms))

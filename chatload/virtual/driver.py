@@ -64,7 +64,9 @@ class VirtualSwarm:
         """spread_s: the users' first chats start spread over this time. stop_at: the run is stopped
         then and every chat says goodbye. starts_at: the instant of the virtual clock at which the run starts;
         arrivals, stalls and stop_at count from it."""
-        self.settings, self.service, self.network = settings, service, network
+        # What is seen of the server is seen in this run.
+        self.settings = settings.for_a_run()
+        self.service, self.network = service, network
         self.stalls = stalls.shifted(starts_at)
         self.random = Random(seed)
         self.books = Books()
