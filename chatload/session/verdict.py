@@ -221,28 +221,44 @@ def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
 def _doubt_of_ended(evidence: EndEvidence) -> str:
     """Why a session that had ended by 0/true may have ended otherwise than by silence; "" if it cannot.
 
-    The server's timestamp must put the end at the deadline of the last sure contact, to within STAMP_TOLERANCE. Then
-    no failed request since was a contact either: that would have put the deadline off.
+    The server's timestamp must put the end at the deadline, to within STAMP_TOLERANCE.
     """
     trail, timeout_s, left = evidence.trail, evidence.timeout_s, evidence.left
-    deadline, latest, tolerance = trail.sent + timeout_s, trail.received + timeout_s, STAMP_TOLERANCE * timeout_s
+    tolerance = STAMP_TOLERANCE * timeout_s
     if not evidence.transcript.left:
         return "the transcript does not say how it ended"
     if left is None:
         return "nothing dates the end: it may have come before the deadline"
-    if left[1] < deadline:
+    if left[1] < trail.sent + timeout_s:
         return "the server's own timestamp puts the end before the deadline"
-    if deadline - left[0] > tolerance:
+    if trail.sent + timeout_s - left[0] > tolerance:
         return "the server's timestamps are too coarse to tell whether the end came before the deadline"
-    if latest - deadline > tolerance:
+    if trail.received - trail.sent > tolerance:
         return "the last answer took too long to tell where the deadline was"
     if evidence.goodbye is not None and left[1] >= evidence.goodbye.sent:
         return "the server may have let it live on, and our own Disconnect ended it"
-    if left[1] > latest + tolerance or (trail.attempts and left[0] > latest):
+    if not _at_deadline(trail, left, timeout_s):
         return "the server's own timestamp puts the end after the deadline"
     if _hidden(trail, left, timeout_s):
         return "an unanswered request may have told of another end"
     return _doubt_of_opening(evidence)
+
+
+def _at_deadline(trail: Trail, left: Interval, timeout_s: float) -> bool:
+    """Whether an end stamped within `left`, which is not before the deadline, is at it to within STAMP_TOLERANCE.
+
+    A failed request may have put the deadline off. Then the end is at that of the sure contact, or of the last failed
+    request before it.
+    """
+    tolerance = STAMP_TOLERANCE * timeout_s
+    latest = trail.received + timeout_s
+    if left[1] <= latest + tolerance and not (trail.attempts and left[0] > latest):
+        return True
+    before = [attempt.sent + timeout_s for attempt in trail.attempts if attempt.sent + tolerance < left[1]]
+    if not before:
+        return False
+    deadline = max(before)
+    return deadline <= left[1] <= deadline + tolerance and deadline - left[0] <= tolerance
 
 
 def _doubt_of_opening(evidence: EndEvidence) -> str:

@@ -74,6 +74,10 @@ CASES = {
     "an unanswered request given up long before it": (evidence(attempts=[lost(0.5, 0.9)]), LATE),
     "of an end after the deadline a failed request may be the reason": (
         evidence(stamp=(2.05, 2.06), attempts=[lost(0.5, 0.9)]), OPEN),
+    "the end is one timeout after a request that got no answer": (
+        evidence(4.6, stamp=(2.35, 2.355), attempts=[lost(0.34, 4.34)]), LATE),
+    "the end is less than one timeout after it": (
+        evidence(4.6, stamp=(2.35, 2.355), attempts=[lost(0.4, 0.9)]), OPEN),
     # statusCode 2
     "2 after a silence too long": (evidence(outcome=LOST, stamp=None), LATE),
     "2 though in time": (evidence(1.0, None, LOST), "failed"),
