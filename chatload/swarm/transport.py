@@ -167,6 +167,7 @@ def make_factory(
 _BY_ERRNO = {
     errno.ECONNREFUSED: Detail.REFUSED,
     errno.ECONNRESET: Detail.RESET,
+    errno.ENOTCONN: Detail.RESET,  # reset before anything could be asked of the socket
     errno.EPIPE: Detail.RESET,
     errno.ECONNABORTED: Detail.RESET,
     errno.EMFILE: Detail.EXHAUSTED,

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -22,9 +23,9 @@ import gevent.monkey
 import pytest
 
 from chatload.errors import UsageError
-from chatload.protocol.wire import MAX_BODY_BYTES, WireRequest, WireResult
+from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
 from chatload.swarm import cookies
-from chatload.swarm.transport import Endpoint, Transport, make_factory
+from chatload.swarm.transport import Endpoint, Transport, detail_of, make_factory
 from tests.integration.rawserver import OK, Peer, RawServer, answering, once
 
 KINDS = os.environ.get("CHATLOAD_TESTED_TRANSPORTS", "lean,shared").split(",")
@@ -602,3 +603,16 @@ def test_both_transports_under_monkey_patching() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_a_connection_reset_before_it_was_asked_for_its_peer_was_reset():
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as ours:
+        ours.connect(listening.getsockname())
+        theirs, _ = listening.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        with pytest.raises(ConnectionError):
+            ours.recv(1)
+        with pytest.raises(OSError) as caught:
+            ours.getpeername()
+    assert detail_of(caught.value) is Detail.RESET
