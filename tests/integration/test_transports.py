@@ -613,6 +613,6 @@ def test_a_connection_reset_before_it_was_asked_for_its_peer_was_reset():
         theirs.close()
         with pytest.raises(ConnectionError):
             ours.recv(1)
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="not connected") as caught:
             ours.getpeername()
     assert detail_of(caught.value) is Detail.RESET
