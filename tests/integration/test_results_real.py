@@ -113,7 +113,7 @@ def assert_nothing_tested(told, *parts):
 @pytest.mark.parametrize(
     ("kind", "more", "parts"),
     [
-        ("status_2", (), ("none accepted (", " refused)", "; most often: RequestChat: statusCode 2")),
+        ("status_2", (), ("none accepted (", " refused", "; most often: RequestChat: statusCode 2")),
         ("status_1", ("--allow-inconclusive",), ("none accepted (", "; most often: RequestChat: statusCode 1")),
         ("malformed", ("--threshold", "dropped_late.rate < 5%"), ("none accepted (", "; most often: RequestChat: ")),
         ("http_500", ("--gate", "standard", "--allow-inconclusive"), None),
