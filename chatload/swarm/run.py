@@ -180,7 +180,9 @@ class Run:
     def new_session(self) -> ChatSession | None:
         """The next chat to hold; None where there is none to begin any more."""
         plan, books = self.plan, self.facts.books
-        if plan is None or not self.wants_more():
+        # A worker that leaves first has its users moved to this one: they would begin chats that nobody waits for.
+        ending = self.signals is not None and self.signals.received
+        if plan is None or ending or not self.wants_more():
             return None
         number = (plan.seed << 48) + (self._number << 32) + books.started
         return new_session(plan.settings, books, number, time.monotonic())
