@@ -177,12 +177,15 @@ class Run:
         """Whether there is a chat to begin still."""
         return self.plan is not None and not (self.plan.chats and self.facts.books.started >= self.plan.chats)
 
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether a signal has asked this process to end."""
+        return self.signals is not None and bool(self.signals.received)
+
     def new_session(self) -> ChatSession | None:
         """The next chat to hold; None where there is none to begin any more."""
         plan, books = self.plan, self.facts.books
-        # A worker that leaves first has its users moved to this one: they would begin chats that nobody waits for.
-        ending = self.signals is not None and self.signals.received
-        if plan is None or ending or not self.wants_more():
+        if plan is None or not self.wants_more():
             return None
         number = (plan.seed << 48) + (self._number << 32) + books.started
         return new_session(plan.settings, books, number, time.monotonic())

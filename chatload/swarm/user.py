@@ -92,7 +92,9 @@ class ChatUser(ChatHolder):
             self._begun = True
             if self.leave.wait(random.uniform(0.0, PHASE_S)):
                 return
-        session = None if plan is None or self.leave.is_set() else run.new_session()
+        # Locust moves the users of a worker that has left to another one, which may be about to leave too.
+        leaving = self.leave.is_set() or run.asked_to_end
+        session = None if plan is None or leaving else run.new_session()
         if plan is None or session is None:
             self.leave.wait()
             return

@@ -140,8 +140,9 @@ def test_what_workers_refuse_is_in_the_tab(tmp_path):
         web_ui(host, *TIMEOUT, "--max-sessions", "4", workers=2, locustfile=tmp_path / "refusing.py") as ui,
     ):
         ui.start(4, run_dir=tmp_path / "run", host=host)
-        wait_for(lambda: len(ui.figures()["notes"]) == 2)
-        assert all("holds no chats: --max-sessions 4 is above the 2 that" in note for note in ui.figures()["notes"])
+        why = "holds no chats: --max-sessions 4 is above the 2 that"
+        # On a busy machine there may be a note that a worker fell silent, too.
+        wait_for(lambda: sum(why in note for note in ui.figures()["notes"]) == 2)
         wait_for(lambda: sum("holds no chats" in figure for figure in tab(ui)) == 2)
 
 
