@@ -248,6 +248,8 @@ class Bookkeeping:
             if event.who == "Agent":
                 self._customer.heard(event.kind, exchange.received_at)
         self.record.messages_received = self._transcript.agent_messages
+        if self._transcript.handed_on:
+            self.settings.server.hands_chats_on = True
         return fresh
 
     def _cursor(self) -> Mapping[str, str]:
@@ -302,6 +304,8 @@ class Bookkeeping:
         record.generator_s = own
         if finding.verdict is Verdict.FAILED:
             self.settings.server.lost_in_time = True
+        if finding.verdict is Verdict.DROPPED_UNPROVEN and finding.upper_s <= timeout:
+            self.settings.server.ends_silently |= not self._transcript.ended_by()
         if finding.verdict is Verdict.DROPPED_LATE:
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
             before = trail.untold_gap if finding.upper_s <= timeout else None

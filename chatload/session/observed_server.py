@@ -85,9 +85,13 @@ class ObservedServer:
 
     clock: the clock that stamps events. outlived_timeout: a chat went on after a silence that was surely longer than
     the timeout. lost_in_time: a chat whose every refresh was in time was answered statusCode 2. After either, a
-    statusCode 2 after a silence does not show that the silence was the cause.
+    statusCode 2 after a silence does not show that the silence was the cause. hands_chats_on: a chat got another agent
+    after its only one had left. ends_silently: a chat whose every refresh was in time had ended, and no event told how.
+    After both, an agent's ParticipantLeft does not show that the agent ended the chat.
     """
 
     clock: ServerClock = field(default_factory=ServerClock)
     outlived_timeout: bool = False
     lost_in_time: bool = False
+    hands_chats_on: bool = False
+    ends_silently: bool = False

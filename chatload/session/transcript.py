@@ -26,7 +26,8 @@ class Transcript:
     and ParticipantLeft. opening: when the request that opened the chat was under way (seconds); None where our own
     ParticipantJoined has not been told, has no date, or was stamped by another server than the one that answers now.
     failed_over: another server than at the opening has answered. agent_left: an agent has left and none is there, told
-    by the last answer with events.
+    by the last answer with events. was_left_alone: the last agent there has left, at any time. handed_on: another agent
+    joined after that.
     """
 
     clock: ServerClock
@@ -37,6 +38,8 @@ class Transcript:
     agents: set[str] = field(default_factory=set)
     agent_left: bool = False
     agent_left_ms: int | None = None
+    was_left_alone: bool = False
+    handed_on: bool = False
     idle_closed: bool = False
     left: bool = False
     surely_ours: bool = False
@@ -173,9 +176,11 @@ class Transcript:
         elif kind == "ParticipantJoined" and who == "Agent":
             self.agents.add(event.participant or event.nickname)
             self.agent_left = False
+            self.handed_on = self.handed_on or self.was_left_alone
         elif kind == "ParticipantLeft" and who == "Agent":
             self.agents.discard(event.participant or event.nickname)
             self.agent_left, self.agent_left_ms = True, event.utc_ms
+            self.was_left_alone = not self.agents
         elif kind == "ParticipantLeft" and who == "Client":
             self._note_client_left(event)
 

@@ -138,6 +138,9 @@ def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
             return None  # the agent may only have handed the chat on before our Disconnect
         if not transcript.left and upper > evidence.timeout_s:
             return Verdict.DROPPED_UNPROVEN, "an agent had left, and the silence may have been too long", False
+        if not transcript.left and evidence.server.hands_chats_on and evidence.server.ends_silently:
+            why = "an agent had left: the server hands chats on, and ends chats without an event"
+            return Verdict.DROPPED_UNPROVEN, why, False
         return Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", False
     if told == "either":
         why = "the agent left in the same moment: it does not show who ended it"

@@ -115,6 +115,12 @@ CASES = {
     # Agents and others
     "an agent was there when we were removed": (evidence(1.0, None, transcript=told(AGENT_JOINED, left())), OPEN),
     "the agent left": (evidence(1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2"))), "ended_by_agent"),
+    "the agent left a server that hands chats on": (
+        evidence(1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2")),
+                 server=ObservedServer(hands_chats_on=True)), "ended_by_agent"),
+    "the agent left a server that hands chats on, and ends some without an event": (
+        evidence(1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2")),
+                 server=ObservedServer(hands_chats_on=True, ends_silently=True)), OPEN),
     "the agent left, and the silence may have been too long": (
         evidence(transcript=told(AGENT_JOINED, left("Agent", "2")), stamp=None), OPEN),
     "the agent left and we in the same moment": (

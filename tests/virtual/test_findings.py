@@ -76,6 +76,23 @@ FINDINGS = {
     "a Disconnect after a silence that the server had not looked for yet": schedule(
         ("fixed", 1.0, 1.5, None, True), {"sweep_interval_s": 3.0, "agents": False}, SILENT
     ),
+    "a chat closed without an event while one agent hands it on to another": replace(
+        schedule(
+            ("fixed", 5.0),
+            {
+                "idle_alert_s": 1.0,
+                "idle_close_s": 0.7,
+                "idle_close_told": False,
+                "transfer_chance": 0.7,
+                "transfer_after_s": (0.2, 3.0),
+                "transfer_gap_s": (0.05, 1.5),
+                "agent_answer_s": (0.2, 1.0),
+                "utc_resolution_s": 60.0,
+            },
+            LATER,
+        ),
+        persona="widget",
+    ),
     "a widget's poll lost that would have told of an early end": replace(
         schedule(("fixed", 5.0, 3.0), {"agents": False}, request_timeout_s=1.0, faults=(fault("early_end", 0.3),)),
         network=NetworkModel(0.0005, 0.2, loss=0.2),
