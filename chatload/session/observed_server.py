@@ -12,7 +12,8 @@ from math import gcd
 _MS = 0.001
 #: Two clocks drift apart by at most this (seconds per second): a crystal by 1e-4, a clock being slewed by 5e-4.
 _DRIFT = 1e-3
-#: After a contradiction, so many chats in a row must agree before the clock is a witness again.
+#: So many chats in a row must agree before a clock is a witness again after a contradiction, and before what they
+#: agree on narrows the bounds of one chat.
 _AGREE_AGAIN = 20
 #: After so many contradictions it is never a witness again.
 _MOST_CONTRADICTIONS = 3
@@ -65,6 +66,17 @@ class ServerClock:
             return True
         steady = self._contradictions < _MOST_CONTRADICTIONS and self._agreed >= _AGREE_AGAIN
         return steady and since > self._moved_at
+
+    def narrowed(self, offset: Interval) -> Interval:
+        """A chat's own bounds of the offset, narrowed by those that all chats of this process agree on.
+
+        They are used only of a clock that has never contradicted itself and that enough chats have seen: the stamps of
+        two nodes, or of a clock that was set, would have contradicted each other by then.
+        """
+        if self._offset is None or self._contradictions or self._agreed < _AGREE_AGAIN:
+            return offset
+        low, high = max(offset[0], self._offset[0]), min(offset[1], self._offset[1])
+        return (low, high) if low <= high else offset
 
     def resolution_s(self, *utc_ms: int) -> float:
         """The clock's resolution (seconds) as all timestamps seen, and these, show it: never finer than it is."""

@@ -151,7 +151,7 @@ class Transcript:
         """The server's clock minus ours (seconds); None where it is not known, or the clock is no witness."""
         if self.opening is None or self.joined_ms is None or not self.clock.is_witness(self.opening[0]):
             return None
-        return self.clock.offset(self.joined_ms, *self.opening, *stamps_ms)
+        return self.clock.narrowed(self.clock.offset(self.joined_ms, *self.opening, *stamps_ms))
 
     def _resolution_s(self, *stamps_ms: int) -> float:
         return self.clock.resolution_s(self.joined_ms or 0, *stamps_ms)

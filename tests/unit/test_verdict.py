@@ -254,3 +254,24 @@ def test_a_chat_that_goes_on_was_left_by_another():
     assert not transcript.left
     transcript.read(Reply(Outcome.FINE, False, events=(left(position=6),), told=False), T + 1)
     assert transcript.left
+
+
+WHOLE_SECONDS = [(1_000 * (5_000 + i), T + i + (i % 10) / 10) for i in range(21)]
+
+
+@pytest.mark.parametrize(
+    ("openings", "bounds"),
+    [
+        (WHOLE_SECONDS, (0.0, 0.1)),
+        (WHOLE_SECONDS[:20], (-0.5, 0.5)),
+        ([*WHOLE_SECONDS, (4_000_000, T + 30), *WHOLE_SECONDS], (-0.5, 0.5)),
+    ],
+    ids=["enough openings", "too few", "a clock that once contradicted itself"],
+)
+def test_what_many_openings_agree_on_narrows_one_chat_s_offset(openings, bounds):
+    clock = ServerClock()
+    offset_s = 5_000.0 - T
+    for stamp_ms, at in openings:
+        clock.saw(stamp_ms, at, at)
+    low, high = clock.narrowed((offset_s - 0.5, offset_s + 0.5))
+    assert (low - offset_s, high - offset_s) == pytest.approx(bounds, abs=0.02)
