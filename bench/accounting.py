@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chatload.session.record import SessionRecord
-from chatload.store.writer import RunWriter, row
+from chatload.chat.record import SessionRecord
+from chatload.run.writer import RunWriter, row
 
 FILE = "twice.json"
 #: A chat of five minutes is refreshed so often, at 5 s; then it is a row.

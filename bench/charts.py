@@ -9,7 +9,7 @@ import vl_convert
 from markupsafe import escape
 
 from bench.results import Chart
-from chatload.report.charts import colour, x, y
+from chatload.render.charts import colour, x, y
 
 #: The page's own colours (base.css.j2): an image does not see its page's style.
 _STYLE = """<style>

@@ -26,13 +26,13 @@ _BEFORE_PACKAGE = re.compile(r"^.*/(?:site-packages/|python3\.\d+/|(?=chatload/)
 _FUNCTIONS = 45
 #: Parts of the generator, each the files its innermost known frame is in. The first that a stack has counts.
 PARTS = {
-    "store": ("chatload/store/", "swarm/recorder.py", "sqlite3"),
-    "books": ("session/books.py", "session/record.py", "swarm/facts.py"),
-    "histograms": ("session/histogram.py",),
+    "store": ("chatload/run/writer.py", "chatload/run/retention.py", "swarm/recorder.py", "sqlite3"),
+    "books": ("run/books.py", "chat/record.py", "swarm/facts.py"),
+    "histograms": ("run/histogram.py",),
     "Locust's statistics": ("swarm/tally.py", "locust/stats.py"),
-    "engine": ("chatload/session/", "swarm/driver.py"),
+    "engine": ("chatload/chat/", "swarm/driver.py"),
     "protocol": ("chatload/protocol/",),
-    "transport": ("chatload/swarm/",),
+    "transport": ("chatload/transport/", "chatload/swarm/"),
 }
 
 

@@ -23,7 +23,7 @@ from locust import events
 from locust.rpc import protocol
 from locust.runners import MasterRunner
 
-from chatload.store.writer import RunWriter
+from chatload.run.writer import RunWriter
 from chatload.swarm.run import run_of
 from chatload.swarm.user import ChatUser
 

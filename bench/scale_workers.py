@@ -25,13 +25,13 @@ import orjson
 import zmq
 from locust import __version__ as locust_version
 
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.histogram import _GAMMA_LOG, Histogram, _middle
-from chatload.session.record import SessionRecord
-from chatload.session.timeline import Contact, Timeline, Worst
-from chatload.store.windows import Usage
-from chatload.store.writer import row as as_row
+from chatload.chat.record import SessionRecord
+from chatload.chat.timeline import Contact, Timeline, Worst
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import _GAMMA_LOG, Histogram, _middle
+from chatload.run.windows import Usage
+from chatload.run.writer import row as as_row
 from chatload.swarm.wire import Handover
 
 CHAT_S, REFRESH_S, GOODBYE_S = 300.0, 3.0, 3

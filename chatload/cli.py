@@ -19,17 +19,17 @@ from chatload.plain_text import PrintableStream, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
-    "compare": "chatload.compare_command:compare",
-    "doctor": "chatload.doctor_command:doctor",
-    "drift": "chatload.drift_command:drift",
-    "forecast": "chatload.forecast_command:forecast",
-    "plan": "chatload.plan_command:plan",
-    "probe": "chatload.probe_command:probe",
+    "compare": "chatload.features.compare.command:compare",
+    "doctor": "chatload.features.doctor.command:doctor",
+    "drift": "chatload.features.drift.command:drift",
+    "forecast": "chatload.features.forecast.command:forecast",
+    "plan": "chatload.features.plan.command:plan",
+    "probe": "chatload.features.probe.command:probe",
     "simulator": "chatload.simulator.command:simulator",
-    "demo": "chatload.demo:demo",
+    "demo": "chatload.features.demo.command:demo",
     "options": "chatload.swarm.option_list:options",
-    "script": "chatload.script_command:script",
-    "tune": "chatload.tune:tune",
+    "script": "chatload.features.script.command:script",
+    "tune": "chatload.features.tune.command:tune",
 }
 _INTERRUPTED = 130
 #: A report of more sessions takes more than two seconds.
@@ -129,12 +129,12 @@ def report(
               chatload report reports/mine --gate standard
               chatload report reports/mine --threshold 'dropped.rate < 0.1%'
     """
-    from chatload.analysis.gate import regate
-    from chatload.report.console import render
-    from chatload.report.outputs import write_outputs
-    from chatload.report.page import write_report
-    from chatload.report.summary import exit_code, summarize
-    from chatload.store.reader import RunReader
+    from chatload.features.report.console import render
+    from chatload.features.report.outputs import write_outputs
+    from chatload.features.report.page import write_report
+    from chatload.features.report.summary import exit_code, summarize
+    from chatload.run.reader import RunReader
+    from chatload.thresholds.gate import regate
 
     with RunReader.open(run) as reader:
         gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "")
@@ -155,13 +155,13 @@ def report(
 
 def _capacity(run_dir: Path) -> int:
     """Where the run was a capacity search: its page anew, what it found, and its exit code."""
-    from chatload.report import capacity
+    from chatload.features.capacity import view as capacity
 
     found = capacity.read_capacity(run_dir)
     if found is None:
         return exit_codes.PASSED
-    from chatload.report.capacity_console import render
-    from chatload.report.capacity_html import write_page
+    from chatload.features.capacity.console import render
+    from chatload.features.capacity.html import write_page
 
     write_page(run_dir, found)
     render(found, sys.stdout, _width())
@@ -176,7 +176,7 @@ def thresholds() -> None:
     Example: locust -f locustfiles/chat.py ... \\
                --threshold 'dropped_late.rate < 0.1%'
     """
-    from chatload.report.metric_list import metric_list
+    from chatload.features.report.metric_list import metric_list
 
     click.echo(metric_list(), nl=False)
 
@@ -206,8 +206,8 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
               chatload export reports/mine windows --output windows.parquet
               chatload export reports/mine sessions --format jsonl | head -1
     """
-    from chatload.store.export import export as write
-    from chatload.store.export import export_file, form_of
+    from chatload.run.export import export as write
+    from chatload.run.export import export_file, form_of
 
     form = form or (form_of(output) if output else "csv")
     if output is not None:
@@ -257,10 +257,10 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
                --column chat_id=ID --column end_reason=Reason \\
                --reason timeout=expired
     """
-    from chatload.analysis import ledger
-    from chatload.analysis.reconcile import reconcile as compare
-    from chatload.report.console import render_reconciliation
-    from chatload.store.reader import RunReader
+    from chatload.features.reconcile import ledger
+    from chatload.features.reconcile.compute import reconcile as compare
+    from chatload.features.report.console import render_reconciliation
+    from chatload.run.reader import RunReader
 
     columns = ledger.Columns(column, reason)
     with RunReader.open(run) as reader:

@@ -5,7 +5,7 @@
 What must hold at each step is --threshold; `chatload options` lists the settings, docs/capacity.md explains them.
 """
 
-from chatload.swarm.capacity import CapacityShape
+from chatload.features.capacity.load import CapacityShape
 from chatload.swarm.user import ChatUser
 
 

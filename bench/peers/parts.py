@@ -18,19 +18,19 @@ from gevent.event import Event
 from locust import events, task
 
 from bench.peers import MADE
+from chatload.chat.draws import Draws
+from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.lifecycle import Steps
+from chatload.chat.personas import new_session
+from chatload.chat.script import Customer as ScriptedCustomer
+from chatload.chat.timeline import CONTACTS
 from chatload.protocol.reply import read
 from chatload.protocol.wire import WireResult
-from chatload.session.books import Books
-from chatload.session.draws import Draws
-from chatload.session.effects import IN_TIME, Exchange, Wait
-from chatload.session.lifecycle import Steps
-from chatload.session.personas import new_session
-from chatload.session.script import Customer as ScriptedCustomer
-from chatload.session.timeline import CONTACTS
-from chatload.swarm.connection import connect
+from chatload.run.books import Books
 from chatload.swarm.driver import Driver
 from chatload.swarm.plan import Plan
 from chatload.swarm.user import ChatHolder
+from chatload.transport.connection import connect
 
 _CHATS = int(os.environ["BENCH_CHATS"])
 _INTERVAL_S = float(os.environ["BENCH_INTERVAL_S"])

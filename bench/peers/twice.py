@@ -15,10 +15,10 @@ from typing import Any
 import gevent
 from locust import events
 
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.session.timeline import Recent
-from chatload.store.windows import WindowCutter
+from chatload.chat.record import SessionRecord
+from chatload.chat.timeline import Recent
+from chatload.run.books import Books
+from chatload.run.windows import WindowCutter
 from chatload.swarm import recorder
 from chatload.swarm.facts import Facts
 

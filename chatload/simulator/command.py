@@ -10,8 +10,8 @@ import click
 from chatload.errors import UsageError
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.secret import Secret
-from chatload.simulator.faults import FaultPlan
-from chatload.simulator.openapi import document
+from chatload.simulator.http.openapi import document
+from chatload.simulator.model.faults import FaultPlan
 from chatload.simulator.options import SettingsCommand, config_of, settings
 
 
@@ -79,7 +79,7 @@ def simulator(
     if openapi:
         click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
         return
-    from chatload.simulator.serve import run, tls_context
+    from chatload.simulator.http.serve import run, tls_context
 
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
     key = None if apikey is None else Secret(apikey)

@@ -10,7 +10,7 @@ import click
 
 from chatload.errors import FileError, UsageError
 from chatload.protocol.toml_file import read_toml
-from chatload.simulator.config import SETTINGS, Kind, SimulatorConfig, wrong
+from chatload.simulator.model.config import SETTINGS, Kind, SimulatorConfig, wrong
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: What each kind of setting is for click.

@@ -15,7 +15,7 @@ from gevent.pool import Group
 from locust import events, task
 from locust.env import Environment
 
-from chatload.session.books import LATE_START_S
+from chatload.run.books import LATE_START_S
 from chatload.swarm import options
 from chatload.swarm.alarm import Alarm
 from chatload.swarm.plan import Plan

@@ -6,8 +6,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chatload.analysis.capacity_step import Rules
 from chatload.errors import UsageError
+from chatload.features.capacity.step import Rules
 from chatload.swarm.ceiling import planned_rate
 from chatload.swarm.option_values import number, whole
 

@@ -3,10 +3,10 @@ above one all the same is stopped. Requests are never delayed for it: a refresh 
 
 from __future__ import annotations
 
+from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.rules import Rules
-from chatload.session.books import Books
-from chatload.session.settings import SessionSettings
+from chatload.run.books import Books
 
 #: So many seconds' worth of requests may come at once: all users start their chats within the first seconds, and
 #: workers report once a second.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import orjson
 
-from chatload.session.books import Books
-from chatload.store.windows import Usage
+from chatload.run.books import Books
+from chatload.run.windows import Usage
 from chatload.swarm.wire import Handover
 
 #: A worker hands its facts over every second; one not heard of for so long (seconds) has fallen silent.

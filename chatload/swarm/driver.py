@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 
 from gevent.event import Event
 
+from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
+from chatload.chat.lifecycle import ChatSession
 from chatload.protocol.dialect import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
-from chatload.session.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
-from chatload.session.lifecycle import ChatSession
-from chatload.swarm.parking import Parking
 from chatload.swarm.stalls import StallMonitor
-from chatload.swarm.transport import Transport
+from chatload.transport.factory import Transport
+from chatload.transport.parking import Parking
 
 #: Told of every finished request: operation, what the wire showed, the reply.
 OnRequest = Callable[[str, WireResult, Reply], None]

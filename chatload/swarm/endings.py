@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chatload.analysis.metrics import Facts as GateFacts
-from chatload.analysis.run_end import ABORTED, CEILING
-from chatload.session.books import Books
+from chatload.run.books import Books
+from chatload.run.run_end import ABORTED, CEILING
 from chatload.swarm.ceiling import Ceiling
 from chatload.swarm.facts import FLUSH_S
 from chatload.swarm.plan import Plan
+from chatload.thresholds.metrics import Facts as GateFacts
 
 #: A run whose arrivals are over ends when for so long no chat was open (seconds).
 _QUIET_S = 2.0

@@ -9,13 +9,13 @@ from pathlib import Path
 import orjson
 import psutil
 
-from chatload.session.books import Books
-from chatload.session.lifecycle import ChatSession
-from chatload.session.punctuality import Punctuality, Spent
-from chatload.session.record import SessionRecord
-from chatload.session.timeline import Timeline, Worst
-from chatload.store.windows import Usage
-from chatload.store.writer import row
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.record import SessionRecord
+from chatload.chat.timeline import Timeline, Worst
+from chatload.run.books import Books
+from chatload.run.punctuality import Punctuality, Spent
+from chatload.run.windows import Usage
+from chatload.run.writer import row
 from chatload.swarm.wire import Handover
 
 #: A worker reports this often (seconds), and so the run file is written; a master writes it oftener, for what comes

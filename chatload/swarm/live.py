@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chatload.report.live import Moment, Phase
-from chatload.session.books import Books
-from chatload.session.record import COLUMNS, Verdict
+from chatload.chat.record import COLUMNS, Verdict
+from chatload.run.books import Books
+from chatload.swarm.live_figures import Moment, Phase
 from chatload.swarm.metrics import open_endpoint
 from chatload.swarm.web import add_tab, check_starts
 from chatload.swarm.web_start import refusal, settings_kept

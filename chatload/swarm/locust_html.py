@@ -13,7 +13,7 @@ from locust.env import Environment
 from locust.html import get_html_report, process_html_filename
 
 from chatload.errors import UsageError
-from chatload.store.writer import replacing
+from chatload.run.writer import replacing
 
 
 class LocustHtml:

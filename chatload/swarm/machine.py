@@ -6,10 +6,10 @@ import logging
 import os
 from argparse import Namespace
 
-from chatload.doctor.checks import files, ports
-from chatload.doctor.facts import Machine, Wish
-from chatload.doctor.reading import local_ports, raise_file_limit
 from chatload.errors import UsageError
+from chatload.features.doctor.checks import files, ports
+from chatload.features.doctor.facts import Machine, Wish
+from chatload.features.doctor.reading import local_ports, raise_file_limit
 
 log = logging.getLogger("chatload")
 

@@ -13,8 +13,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from chatload.errors import UsageError
-from chatload.report.live import Moment
-from chatload.report.prometheus import families
+from chatload.swarm.live_figures import Moment
+from chatload.swarm.prometheus import families
 
 log = logging.getLogger("chatload")
 

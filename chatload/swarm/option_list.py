@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from chatload.analysis.gate import GATES
-from chatload.session.sweep import DEFAULT_SWEEP
+from chatload.chat.sweep import DEFAULT_SWEEP
 from chatload.swarm.capacity_options import declare_capacity
+from chatload.thresholds.gate import GATES
 
 
 class Listed(argparse._AppendAction):

@@ -10,10 +10,10 @@ from locust import log as locust_log
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
+from chatload.features.report.console import render
+from chatload.features.report.summary import exit_code, summarize
 from chatload.plain_text import drop_output
-from chatload.report.console import render
-from chatload.report.summary import exit_code, summarize
-from chatload.store.reader import RunReader
+from chatload.run.reader import RunReader
 from chatload.swarm.run import Run
 
 

@@ -6,23 +6,23 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from chatload.analysis.gate import Gate, make_gate
+from chatload.chat.policy import RefreshPolicy, make_policy
+from chatload.chat.script import CustomerScript, load_script
+from chatload.chat.settings import SessionSettings
+from chatload.chat.sweep import fractions_in, swept
+from chatload.chat.widget import POLL_S
+from chatload.chat.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, Encoder, load_dialect
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import Rules, read_rules
-from chatload.session.policy import RefreshPolicy, make_policy
-from chatload.session.script import CustomerScript, load_script
-from chatload.session.settings import SessionSettings
-from chatload.session.sweep import fractions_in, swept
-from chatload.session.widget import POLL_S
-from chatload.session.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
-from chatload.store.retention import KEEP_S, LEAST_KEEP_S
+from chatload.run.retention import KEEP_S, LEAST_KEEP_S
 from chatload.swarm.option_list import listed
 from chatload.swarm.option_values import existing_file, number, whole
-from chatload.swarm.transport import Endpoint, Transport, make_factory
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
+from chatload.thresholds.gate import Gate, make_gate
+from chatload.transport.factory import Endpoint, Transport, make_factory
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
@@ -188,7 +188,7 @@ def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules
     )
     proxied = False
     if options.transport == "requests":
-        from chatload.swarm import requests_transport
+        from chatload.transport import requests_transport
 
         proxied = requests_transport.proxied(endpoint.url)
     endpoint.admits = require_agreed(endpoint.host, agreed, rules, proxied=proxied)

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from chatload.analysis.metrics import Facts
-from chatload.report import words
-from chatload.report.live import STATES, Moment
-from chatload.report.summary import rate
+from chatload.features.report.summary import rate
+from chatload.render import words
+from chatload.swarm.live_figures import STATES, Moment
+from chatload.thresholds.metrics import Facts
 
 _PLAIN_EVERY_S = 5.0
 #: A plain line is not longer than this where it can be helped (columns).

@@ -17,12 +17,12 @@ from typing import Any
 import gevent
 from gevent.lock import RLock
 
+from chatload.chat.timeline import Timeline, Worst
 from chatload.errors import ChatloadError
-from chatload.session.books import Books
-from chatload.session.timeline import Timeline, Worst
-from chatload.store.retention import KEEP_S
-from chatload.store.windows import Usage, WindowCutter
-from chatload.store.writer import RunWriter
+from chatload.run.books import Books
+from chatload.run.retention import KEEP_S
+from chatload.run.windows import Usage, WindowCutter
+from chatload.run.writer import RunWriter
 from chatload.swarm.wire import Handover
 
 log = logging.getLogger("chatload")

@@ -21,16 +21,15 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from chatload.analysis.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.personas import new_session
 from chatload.errors import ChatloadError
-from chatload.report.live import Moment
-from chatload.report.outputs import write_outputs
-from chatload.report.summary import WORKER_UNFIT
-from chatload.session.books import Books
-from chatload.session.lifecycle import ChatSession
-from chatload.session.personas import new_session
-from chatload.store.windows import MASTER, Usage
-from chatload.store.writer import refuse_unwritable
+from chatload.features.report.outputs import write_outputs
+from chatload.features.report.summary import WORKER_UNFIT
+from chatload.run.books import Books
+from chatload.run.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
+from chatload.run.windows import MASTER, Usage
+from chatload.run.writer import refuse_unwritable
 from chatload.swarm.breather import Breather
 from chatload.swarm.ceiling import refuse_above
 from chatload.swarm.crew import Crew
@@ -39,6 +38,7 @@ from chatload.swarm.facts import FLUSH_S, MASTER_WRITES_S, Facts
 from chatload.swarm.garbage import Collector
 from chatload.swarm.lifeline import ALIVE, Lifeline
 from chatload.swarm.live import Course
+from chatload.swarm.live_figures import Moment
 from chatload.swarm.locust_options import remember_defaults
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login

@@ -12,7 +12,7 @@ from typing import Any
 from locust.env import Environment
 
 import chatload
-from chatload.session.sweep import fractions_in
+from chatload.chat.sweep import fractions_in
 from chatload.swarm.option_values import number, whole
 from chatload.swarm.plan import Plan
 from chatload.swarm.workload import OpenWorkload
@@ -51,7 +51,7 @@ def run_name(options: Any) -> str:
 
 def run_settings(environment: Environment, plan: Plan) -> dict[str, Any]:
     """Settings, versions and seed: what it takes to repeat the run, without secrets. What each means to the load is in
-    `chatload.analysis.settings`."""
+    `chatload.run.settings_keys`."""
     options: Any = environment.parsed_options
     policy, script = plan.settings.policy, plan.settings.script
     workers = len(environment.runner.clients) if hasattr(environment.runner, "clients") else 0

@@ -20,7 +20,7 @@ from chatload.swarm.run import run_of
 
 log = logging.getLogger("chatload")
 #: The first look comes after so long (seconds), each later one when the run has become twice as long: every
-#: doubling has its own part of the chance of a false alarm (see `chatload.analysis.drift`).
+#: doubling has its own part of the chance of a false alarm (see `chatload.features.report.drift`).
 FIRST_S = 1200.0
 _LIMIT_S = 300.0
 

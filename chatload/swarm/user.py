@@ -17,9 +17,9 @@ from locust import User, constant, events, task
 from locust.env import Environment
 
 from chatload import exit_codes
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.errors import ChatloadError
-from chatload.session.lifecycle import ChatSession
-from chatload.session.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.swarm import options, outcome, signals
 from chatload.swarm.driver import Driver
 from chatload.swarm.garbage import settle

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from chatload.report.live import COLUMNS, Moment, figures, rows, to_csv
+from chatload.swarm.live_figures import COLUMNS, Moment, figures, rows, to_csv
 
 TAB = "chatload"
 #: States at which the web UI asks for no more statistics.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from chatload.chat.record import COLUMNS
 from chatload.errors import ChatloadError
-from chatload.session.record import COLUMNS
-from chatload.store.windows import Usage
+from chatload.run.windows import Usage
 
 #: A worker's facts; why it can hold no chats; and the master's word to say goodbye to all chats and hand over the
 #: last of them.

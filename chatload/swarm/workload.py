@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatload.errors import UsageError
-from chatload.session.arrivals import RateProfile, arrivals, load_profile
+from chatload.run.arrivals import RateProfile, arrivals, load_profile
 
 #: Files a process needs beside its chats' connections: what --max-open leaves of the limit unless set.
 _OTHER_FILES = 200

@@ -12,18 +12,18 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.personas import new_session
+from chatload.chat.record import SessionRecord
+from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
-from chatload.session.books import Books
-from chatload.session.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
-from chatload.session.lifecycle import ChatSession
-from chatload.session.personas import new_session
-from chatload.session.record import SessionRecord
-from chatload.session.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
-from chatload.simulator.answer import Answer, Hold, Silence
-from chatload.simulator.faults import Fault
-from chatload.simulator.model import ChatService
+from chatload.run.books import Books
+from chatload.simulator.model.answer import Answer, Hold, Silence
+from chatload.simulator.model.faults import Fault
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import NetworkModel, Stalls
 
 _NAMES = ResponseNames()

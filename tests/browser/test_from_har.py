@@ -2,9 +2,9 @@
 
 import pytest
 
-from chatload.har import read_chats
+from chatload.chat.script import load_script
+from chatload.features.script.har import read_chats
 from chatload.protocol.dialect import load_dialect
-from chatload.session.script import load_script
 from tests.browser.test_client import AGENT, TIMEOUT, origin, start, wait_for
 from tests.integration.processes import chatload, locust, simulator, summary_of
 

@@ -3,9 +3,9 @@
 import pytest
 
 from chatload import cli
-from chatload.report.page import write_report
-from chatload.report.summary import summarize
-from chatload.store.reader import RunReader
+from chatload.features.report.page import write_report
+from chatload.features.report.summary import summarize
+from chatload.run.reader import RunReader
 from tests.unit.hostile import make
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from chatload.report import words
+from chatload.render import words
 from tests.integration.live import web_ui
 from tests.integration.processes import assert_balanced, simulator, summary_of
 from tests.integration.test_stopping import free_port, ports, wait_for

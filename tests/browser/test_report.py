@@ -5,14 +5,14 @@ from collections import Counter
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from chatload.analysis.gate import make_gate
-from chatload.report.page import write_report
-from chatload.report.summary import summarize
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.timeline import Contact, Timeline
-from chatload.store.reader import RunReader
-from chatload.store.writer import RunWriter
+from chatload.chat.timeline import Contact, Timeline
+from chatload.features.report.page import write_report
+from chatload.features.report.summary import summarize
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.reader import RunReader
+from chatload.run.writer import RunWriter
+from chatload.thresholds.gate import make_gate
 from tests.virtual.million import make
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -3,8 +3,8 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from chatload.report.tuning_html import html
-from chatload.tune import read
+from chatload.features.tune.command import read
+from chatload.features.tune.html import html
 from tests.unit.test_tuning import sessions
 from tests.virtual.sweeps import write_run
 

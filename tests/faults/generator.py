@@ -27,17 +27,17 @@ import gevent.socket
 from gevent.event import Event
 from gevent.fileobject import FileObjectThread
 
+from chatload.chat.personas import new_session
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
-from chatload.session.books import Books
-from chatload.session.personas import new_session
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
+from chatload.run.books import Books
 from chatload.swarm.driver import Driver
 from chatload.swarm.stalls import StallMonitor
-from chatload.swarm.transport import Endpoint, make_factory
+from chatload.transport.factory import Endpoint, make_factory
 from tests.integration.processes import ENV, ROOT
 
 #: Linux 6.3 and later: the local ports a socket may take, least and most.

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from chatload.analysis.ledger import LedgerRow
-from chatload.analysis.reconcile import reconcile
+from chatload.chat.record import SessionRecord
+from chatload.features.reconcile.compute import reconcile
+from chatload.features.reconcile.ledger import LedgerRow
+from chatload.features.report.summary import invalid_reasons
 from chatload.protocol import reply
 from chatload.protocol.wire import Detail
-from chatload.report.summary import invalid_reasons
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
+from chatload.run.books import Books
 from tests.faults.certificates import Certificates
 from tests.faults.generator import Generator
 from tests.faults.rows import GOOD, TRANSPORTS, Row, page

@@ -9,16 +9,16 @@ import subprocess
 
 import pytest
 
-from chatload.analysis.ledger import LedgerRow
-from chatload.analysis.reconcile import reconcile
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
-from chatload.report.summary import invalid_reasons
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.simulator.model import ChatService
+from chatload.features.reconcile.compute import reconcile
+from chatload.features.reconcile.ledger import LedgerRow
+from chatload.features.report.summary import invalid_reasons
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.swarm.option_list import declare
 from chatload.swarm.plan import make_plan, preflight
 from chatload.virtual.driver import VirtualSwarm

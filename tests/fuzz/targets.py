@@ -15,29 +15,29 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from chatload.analysis import ledger
-from chatload.analysis.metrics import Facts
-from chatload.analysis.reconcile import reconcile
-from chatload.analysis.threshold_grammar import parse, parse_abort
-from chatload.analysis.thresholds import judge
+from chatload.chat.record import SessionRecord
+from chatload.chat.script import load_script
+from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError, UsageError
-from chatload.har import read_chats, write_script
-from chatload.plan_command import _file
+from chatload.features.plan.command import _file
+from chatload.features.reconcile import ledger
+from chatload.features.reconcile.compute import reconcile
+from chatload.features.script.har import read_chats, write_script
 from chatload.protocol.decode import Decoder, RefusedError
 from chatload.protocol.dialect import load_dialect, parse_dialect
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.reply import ResponseNames, parse_body, read, read_file
 from chatload.protocol.wire import WireResult
 from chatload.rules import _read as read_rules_file
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.record import SessionRecord
-from chatload.session.script import load_script
-from chatload.session.timeline import Contact, Timeline
-from chatload.simulator.faults import FaultPlan
+from chatload.run import checks
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.simulator.model.faults import FaultPlan
 from chatload.simulator.options import _take_file
-from chatload.store import checks
 from chatload.target import host_name, matches, require_agreed
+from chatload.thresholds.grammar import parse, parse_abort
+from chatload.thresholds.judgement import judge
+from chatload.thresholds.metrics import Facts
 
 FOLDER = Path(tempfile.mkdtemp(prefix="chatload-fuzz-"))
 
@@ -280,7 +280,7 @@ def memory_cell(text: str) -> None:
 
 def timeline_cell(text: str) -> None:
     """A timeline that is taken can be told."""
-    from chatload.report.stories import headline, story
+    from chatload.features.report.stories import headline, story
 
     try:
         made = checks.timeline(text)

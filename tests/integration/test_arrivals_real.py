@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from chatload.store.reader import RunReader
+from chatload.run.reader import RunReader
 from tests.integration.processes import ENV, ROOT, assert_balanced, ledger_of, locust, locust_command, summary_of
 from tests.integration.test_stopping import ports, wait_for
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from chatload.report.capacity import schema
+from chatload.features.capacity.view import schema
 from tests.integration.processes import ROOT, assert_balanced, locust, simulator, summary_of
 
 pytestmark = pytest.mark.slow

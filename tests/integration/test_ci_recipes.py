@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from chatload import exit_codes
-from chatload.analysis.gate import RunResult, standard_thresholds
-from chatload.report.summary import exit_code
+from chatload.features.report.summary import exit_code
+from chatload.thresholds.gate import RunResult, standard_thresholds
 from tests.integration.processes import ENV, ROOT
 
 INSTALL = "pip install -c constraints.txt ."

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from chatload.doctor import reach
+from chatload.features.doctor import reach
 from chatload.protocol.dialect import load_dialect
 from tests.integration.rawserver import RawServer, answering, once
 

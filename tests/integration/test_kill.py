@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from chatload.errors import UsageError
-from chatload.store.reader import RunReader
+from chatload.run.reader import RunReader
 from tests.integration.processes import ENV, HASTY, chatload, ledger_of, locust_command, simulator, summary_of
 from tests.integration.test_stopping import ports
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from chatload.analysis import ledger
 from chatload.errors import FileError
+from chatload.features.reconcile import ledger
 from tests.integration.rawserver import RawServer, once
 
 ROW = b'{"chat_id": "%d", "end_reason": "agent"}\n'

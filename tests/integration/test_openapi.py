@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from schemathesis.checks import negative_data_rejection
 
 from chatload.protocol.dialect import load_dialect
-from chatload.simulator.openapi import document
+from chatload.simulator.http.openapi import document
 from tests.integration.processes import ROOT
 from tests.integration.wire import Speaker, started
 

@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from chatload.report.repeat import repeat_command
-from chatload.store.reader import RunReader
+from chatload.features.report.repeat import repeat_command
+from chatload.run.reader import RunReader
 from tests.integration.processes import HASTY, chatload, locust, simulator
 from tests.integration.test_stopping import ports
 

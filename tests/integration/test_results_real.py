@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from chatload.errors import UsageError
-from chatload.store.reader import RunReader
+from chatload.run.reader import RunReader
 from tests.integration.live import web_ui
 from tests.integration.processes import (
     ENV,

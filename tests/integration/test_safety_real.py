@@ -15,7 +15,7 @@ import jsonschema
 import psutil
 import pytest
 
-from chatload.doctor_command import schema
+from chatload.features.doctor.command import schema
 from tests.integration.live import web_ui
 from tests.integration.processes import CHAT, ENV, chatload, ledger_of, locust, locust_command, simulator, summary_of
 from tests.integration.recorder import _pump

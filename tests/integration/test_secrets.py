@@ -12,8 +12,8 @@ from urllib.request import urlopen
 import pyarrow.parquet
 import pytest
 
-from chatload.report.junit import write_junit
-from chatload.report.markdown import write_markdown
+from chatload.features.report.junit import write_junit
+from chatload.features.report.markdown import write_markdown
 from tests.integration.live import web_ui
 from tests.integration.processes import ENV, HASTY, chatload, locust, simulator, summary_of
 from tests.integration.recorder import recorder

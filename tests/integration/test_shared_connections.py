@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatload.protocol.wire import WireRequest
-from chatload.swarm.shared import Pool
-from chatload.swarm.transport import Endpoint, make_factory
+from chatload.transport.factory import Endpoint, make_factory
+from chatload.transport.shared import Pool
 from tests.integration.processes import assert_balanced, locust, simulator, summary_of
 from tests.integration.rawserver import OK, RawServer
 

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from chatload.protocol.wire import Detail, WireRequest
-from chatload.swarm.transport import NAME_TTL_S, Endpoint, make_factory
 from chatload.target import anywhere
+from chatload.transport.factory import NAME_TTL_S, Endpoint, make_factory
 
 REQUEST = WireRequest("POST", "/", (), b"x=1")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"

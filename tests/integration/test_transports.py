@@ -24,8 +24,8 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
-from chatload.swarm import cookies
-from chatload.swarm.transport import Endpoint, Transport, detail_of, make_factory
+from chatload.transport import cookies
+from chatload.transport.factory import Endpoint, Transport, detail_of, make_factory
 from tests.integration.rawserver import OK, Peer, RawServer, answering, once
 
 KINDS = os.environ.get("CHATLOAD_TESTED_TRANSPORTS", "lean,shared").split(",")

@@ -139,7 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--n", type=int, default=200, help="how many mutants to draw (200)")
     parser.add_argument("--seed", type=int, help="of the draw; random by default, and printed")
-    parser.add_argument("--only", default="", help="of these modules only, such as trend,store/*")
+    parser.add_argument("--only", default="", help="of these modules only, such as trend,run/*")
     parser.add_argument("--pick", type=int, nargs="*", default=[], help="of the draw try these numbers only")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (2)")
     parser.add_argument("--out", type=Path, default=_TREE / "reports/mutants/report.txt", help="the report's file")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chatload.analysis.rates import interval
+from chatload.stats.rates import interval
 from tests.mutation.draw import Mutant
 from tests.mutation.reasons import Reason
 from tests.mutation.server import Result

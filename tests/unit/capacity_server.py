@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-from chatload.analysis.capacity import CapacitySearch, Result
-from chatload.analysis.capacity_step import Look, Rules
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.histogram import Histogram
+from chatload.features.capacity.search import CapacitySearch, Result
+from chatload.features.capacity.step import Look, Rules
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
 
 RULES = Rules(start=10, ceiling=5000, interval_s=1.0, timeout_s=4.0, hold_s=3.0, bound_s=15.0)
 #: Of an exponential distribution, 95 % are below so many means.

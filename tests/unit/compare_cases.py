@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chatload.analysis.run_figures import RunFigures, measure
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.histogram import Histogram
+from chatload.features.compare.run_figures import RunFigures, measure
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
 
 TIMEOUT_S = 45.0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.session.timeline import Contact, Timeline
-from chatload.store.windows import Window
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.chat.timeline import Contact, Timeline
+from chatload.run.books import Books
+from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
 
 #: Sets document.title, by every way a page could be made to run it.
 SCRIPT = (

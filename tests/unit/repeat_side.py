@@ -11,8 +11,8 @@ from locust import argument_parser, events
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
-from chatload.analysis.settings import NOT_SETTINGS, SETTINGS
-from chatload.report.repeat import repeat_command
+from chatload.features.report.repeat import repeat_command
+from chatload.run.settings_keys import NOT_SETTINGS, SETTINGS
 from chatload.swarm.plan import make_plan
 from chatload.swarm.run import Run
 from chatload.swarm.settings import run_settings
@@ -35,7 +35,7 @@ def settings_of(argv):
     run.environment, environment.runner = environment, object()
     plan, more = make_plan(options, options.host), {}
     if NAME == "capacity":
-        from chatload.swarm.capacity import Steering
+        from chatload.features.capacity.load import Steering
 
         run.steering = Steering(run)
         plan = run.steering.begin(plan)
@@ -101,7 +101,7 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
     argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless", "--flex-disconnect-timeout", "41.7"]
     argv += [files.get(word, word) for word in given]
     settings, plan = settings_of(argv)
-    assert set(settings) <= KNOWN, "a setting that chatload.analysis.settings does not know"
+    assert set(settings) <= KNOWN, "a setting that chatload.run.settings_keys does not know"
     assert "word" not in repeat_command(settings)
     command = shlex.split(repeat_command(settings).replace("\\\n", " "))
     assert command[0] == "locust"

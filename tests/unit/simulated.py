@@ -1,7 +1,7 @@
 """A chat service and its customers, for tests of the model."""
 
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.model import ChatService
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.service import ChatService
 
 TIMEOUT = 10.0
 QUIET = {"agents": False, "idle_alert_s": 0.0}

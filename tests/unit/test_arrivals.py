@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chatload.errors import FileError
-from chatload.session.arrivals import Piece, RateProfile, arrivals, load_profile
+from chatload.run.arrivals import Piece, RateProfile, arrivals, load_profile
 
 #: A test at a fixed seed passes or fails for ever: as strict as may be without being a test of the seed.
 P = 0.01

@@ -69,12 +69,12 @@ import json, locust, sys
 from bench.peers.twice import Again
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
-from chatload.session.effects import IN_TIME, Exchange, Wait
-from chatload.session.lifecycle import ChatSession
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript
-from chatload.session.settings import SessionSettings
+from chatload.run.books import Books
+from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript
+from chatload.chat.settings import SessionSettings
 
 again, books, now, answered = Again(), Books(), 0.0, 0
 settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))

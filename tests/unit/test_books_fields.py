@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.histogram import Histogram
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
 
 #: What the fields hold that are dicts by operation. A new one is to be named here.
 BY_OPERATION = {"_outcomes": Counter, "_latency": CensoredHistogram}

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from chatload.analysis.bursts import Burst, find_bursts, find_incidence
+from chatload.stats.bursts import Burst, find_bursts, find_incidence
 
 HOUR = 3600.0
 

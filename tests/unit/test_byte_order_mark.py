@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from chatload.analysis import ledger
+from chatload.chat.script import load_script
+from chatload.features.reconcile import ledger
 from chatload.protocol.dialect import load_dialect
 from chatload.rules import VARIABLE, read_rules
-from chatload.session.arrivals import load_profile
-from chatload.session.script import load_script
-from chatload.simulator.faults import FaultPlan
+from chatload.run.arrivals import load_profile
+from chatload.simulator.model.faults import FaultPlan
 
 DIALECT = (Path(load_dialect.__code__.co_filename).parent / "dialects" / "gms-v2.toml").read_text()
 READERS = {

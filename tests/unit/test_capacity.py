@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.analysis.capacity import MOST_STEPS, REPEATS, shifted
-from chatload.analysis.capacity_step import StepRecord, Trouble
-from chatload.analysis.threshold_grammar import parse
-from chatload.report.capacity import claims
+from chatload.features.capacity.search import MOST_STEPS, REPEATS, shifted
+from chatload.features.capacity.step import StepRecord, Trouble
+from chatload.features.capacity.view import claims
+from chatload.thresholds.grammar import parse
 from tests.unit.capacity_server import RULES, Server, World, find
 
 #: Facts alone: decided by the smallest of loads.

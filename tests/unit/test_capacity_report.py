@@ -15,17 +15,17 @@ import pytest
 
 from chatload import cli
 from chatload import rules as ceilings
-from chatload.analysis.gate import make_gate
+from chatload.chat.policy import make_policy
+from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError, UsageError
-from chatload.report import capacity
-from chatload.report.capacity_console import render
-from chatload.report.capacity_html import html
-from chatload.session.books import Books
-from chatload.session.policy import make_policy
-from chatload.session.settings import SessionSettings
-from chatload.store.writer import RunWriter
+from chatload.features.capacity import view as capacity
+from chatload.features.capacity.console import render
+from chatload.features.capacity.html import html
+from chatload.run.books import Books
+from chatload.run.writer import RunWriter
 from chatload.swarm.capacity_options import rules_of
 from chatload.swarm.ceiling import planned_rate
+from chatload.thresholds.gate import make_gate
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {

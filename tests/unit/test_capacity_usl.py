@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.analysis.capacity_usl import fit, peak_of, throughput
+from chatload.stats.usl import fit, peak_of, throughput
 
 LOADS = (10, 20, 40, 80, 160, 320)
 UNNAMED = "no peak named: the run did not measure past it"

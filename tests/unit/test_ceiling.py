@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.protocol.secret import without_login
 from chatload.rules import Rules
-from chatload.session.books import Books
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
+from chatload.run.books import Books
 from chatload.swarm.ceiling import Ceiling, planned_rate, refuse_above
 from chatload.swarm.login import hide_login, host_with_login
 

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatload.chat.effects import Exchange
+from chatload.chat.record import SessionRecord
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram, Reading
-from chatload.session.effects import Exchange
-from chatload.session.fate import Fates
-from chatload.session.histogram import Histogram
-from chatload.session.record import SessionRecord
-from chatload.store import checks
+from chatload.run import checks
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.fate import Fates
+from chatload.run.histogram import Histogram
 
 SAMPLES = st.lists(st.tuples(st.floats(1e-4, 1e3), st.booleans(), st.floats(0.0, 1e3)), min_size=1, max_size=60)
 

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from chatload import __version__, cli
-from chatload.session.books import Books
-from chatload.session.record import COLUMNS, SessionRecord
-from chatload.store.writer import RunWriter
+from chatload.chat.record import COLUMNS, SessionRecord
+from chatload.run.books import Books
+from chatload.run.writer import RunWriter
 
 
 def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) -> Path:

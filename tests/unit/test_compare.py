@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from chatload.analysis.compare import (
+from chatload.features.compare.compute import (
     BETTER,
     ENOUGH_RUNS,
     NO_EVIDENCE,
@@ -15,11 +15,11 @@ from chatload.analysis.compare import (
     Tolerance,
     compare_runs,
 )
-from chatload.analysis.run_figures import FAMILY, Kind, Metric, RunFigures, measure
-from chatload.analysis.settings import settings_differences
-from chatload.report.comparison import value
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
+from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures, measure
+from chatload.features.compare.view import value
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.settings_keys import settings_differences
 from tests.unit.compare_cases import TIMEOUT_S, Service, make_runs
 
 SERVICE = Service()

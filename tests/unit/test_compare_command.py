@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from chatload import cli
-from chatload.session.record import SessionRecord
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.run.writer import RunWriter
 from tests.unit.compare_cases import Service, make_books
 
 SERVICE = Service(sessions=200, requests=2000)

@@ -1,7 +1,7 @@
 import json
 
-from chatload.session.books import Books
-from chatload.store.windows import Usage
+from chatload.run.books import Books
+from chatload.run.windows import Usage
 from chatload.swarm.crew import SILENT_S, Crew
 from chatload.swarm.wire import Handover
 

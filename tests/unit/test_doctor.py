@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.doctor import reach, reading
-from chatload.doctor.checks import Row, check_host, check_machine, worst
-from chatload.doctor.facts import HostFacts, Machine, Wish
-from chatload.doctor.reading import read_machine
-from chatload.doctor_command import schema, to_dict
+from chatload.features.doctor import reach, reading
+from chatload.features.doctor.checks import Row, check_host, check_machine, worst
+from chatload.features.doctor.command import schema, to_dict
+from chatload.features.doctor.console import render_doctor
+from chatload.features.doctor.facts import HostFacts, Machine, Wish
+from chatload.features.doctor.reading import read_machine
 from chatload.protocol.dialect import load_dialect
-from chatload.report.doctor_console import render_doctor
 
 GIB = 2**30
 FINE = {

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from chatload.session.draws import Draws
+from chatload.chat.draws import Draws
 
 SEED = 1234567
 

@@ -10,15 +10,15 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.analysis.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
-from chatload.report.drift import sentences
-from chatload.report.page import render
-from chatload.report.summary import schema, summarize
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.store.reader import RunReader
-from chatload.store.windows import Window
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.features.report.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
+from chatload.features.report.drift_view import sentences
+from chatload.features.report.page import render
+from chatload.features.report.summary import schema, summarize
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
+from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
 
 HOUR = 3600.0
 #: A tenth of a percent of noise, the same in every run.

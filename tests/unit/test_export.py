@@ -11,14 +11,14 @@ import pyarrow.parquet
 import pytest
 
 from chatload import cli
+from chatload.chat.effects import Exchange
+from chatload.chat.record import COLUMNS, SessionRecord, Verdict
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
-from chatload.session.effects import Exchange
-from chatload.session.record import COLUMNS, SessionRecord, Verdict
-from chatload.store.export import SHEETS, export_file
-from chatload.store.windows import Usage, WindowCutter
-from chatload.store.writer import RunWriter
+from chatload.run.books import Books
+from chatload.run.export import SHEETS, export_file
+from chatload.run.windows import Usage, WindowCutter
+from chatload.run.writer import RunWriter
 
 ODD = SessionRecord(
     "=cmd()\n|\"'\u2028é", "dropped_late", "plan", "-so", 1.5, 2.5, 3, gap_lower_s=0.1, goodbye_confirmed=True

@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
+from chatload.chat.extras import EXTRA_FIELDS, Extra, plan
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution, load_script
+from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError
-from chatload.session.extras import EXTRA_FIELDS, Extra, plan
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution, load_script
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.model import ChatService
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from tests.virtual.truth import check_run
 

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.forecast import fit as fitting
-from chatload.report.forecast_text import schema
-from chatload.simulator.faults import Fault
+from chatload.features.forecast import fit as fitting
+from chatload.features.forecast.view import schema
+from chatload.simulator.model.faults import Fault
 from tests.virtual.forecast_runs import record
 
 QUICK = ("--processes", "1", "--customers", "20", "--for", "30s")

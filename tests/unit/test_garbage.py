@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chatload.swarm.http_answer import Answer
+from chatload.transport.http_answer import Answer
 
 
 @pytest.mark.parametrize(

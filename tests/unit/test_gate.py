@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from chatload.analysis.gate import Gate, RunResult, gate_of, make_gate, regate, standard_thresholds
-from chatload.analysis.metrics import Facts
+from chatload.chat.effects import Exchange
+from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
-from chatload.session.effects import Exchange
-from chatload.session.record import SessionRecord
+from chatload.run.books import Books
+from chatload.thresholds.gate import Gate, RunResult, gate_of, make_gate, regate, standard_thresholds
+from chatload.thresholds.metrics import Facts
 
 Change = Callable[[Books], None]
 METRICS = (

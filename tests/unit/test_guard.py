@@ -1,6 +1,6 @@
 """Who is cut off: whoever has been in the middle of a request for too long, or longest where too many are."""
 
-from chatload.simulator.guard import Guard
+from chatload.simulator.http.guard import Guard
 
 IDLE, HEAD, BODY = 0, 1, 2
 

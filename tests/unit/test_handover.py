@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.analysis.gate import make_gate
+from chatload.chat.effects import Exchange
+from chatload.chat.record import COLUMNS, SessionRecord
+from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.rules import Rules
-from chatload.session.books import Books
-from chatload.session.effects import Exchange
-from chatload.session.record import COLUMNS, SessionRecord
-from chatload.session.timeline import Contact, Timeline
-from chatload.store.reader import RunReader
-from chatload.store.writer import RunWriter
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
+from chatload.run.writer import RunWriter
 from chatload.swarm.crew import SILENT_S, Crew
 from chatload.swarm.endings import Ending, Endings
 from chatload.swarm.facts import FLUSH_S, Facts
 from chatload.swarm.wire import Handover
+from chatload.thresholds.gate import make_gate
 
 SECONDS = st.floats(0.0, 1e3)
 OPERATIONS = st.sampled_from(("GetMessages", "SendMessage"))

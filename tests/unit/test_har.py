@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatload import har
+from chatload.chat.script import CustomerScript, load_script
 from chatload.errors import FileError, UsageError
-from chatload.har import RecordedChat, read_chats, write_script
+from chatload.features.script import har
+from chatload.features.script.har import RecordedChat, read_chats, write_script
 from chatload.protocol.dialect import load_dialect
-from chatload.session.script import CustomerScript, load_script
 from tests.integration.processes import chatload
 
 DIALECT = load_dialect("gms-v2", None)

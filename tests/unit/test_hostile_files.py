@@ -11,9 +11,9 @@ import shlex
 import pytest
 
 from chatload import cli
+from chatload.features.report.repeat import repeat_command
 from chatload.plain_text import printable
-from chatload.report.repeat import repeat_command
-from chatload.store.reader import RunReader
+from chatload.run.reader import RunReader
 from tests.unit.hostile import ALTERATIONS, ESCAPES, FORMULAS, SCRIPT, altered, make
 
 COMMANDS = {
@@ -159,8 +159,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize("what", SETTINGS)
 def test_hostile_settings(what, tmp_path, capsys):
+    from chatload.chat.script import load_script
     from chatload.errors import FileError
-    from chatload.session.script import load_script
 
     file = tmp_path / "script.toml"
     file.write_bytes(SETTINGS[what])

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatload.chat.draws import Draws
+from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript
+from chatload.chat.settings import SessionSettings
+from chatload.chat.timeline import CONTACTS, Contact, Recent
+from chatload.chat.trail import Trail
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
-from chatload.session.draws import Draws
-from chatload.session.effects import IN_TIME, Exchange, Wait
-from chatload.session.lifecycle import ChatSession
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript
-from chatload.session.settings import SessionSettings
-from chatload.session.timeline import CONTACTS, Contact, Recent
-from chatload.session.trail import Trail
+from chatload.run.books import Books
 from chatload.swarm.garbage import MOST_GARBAGE, Collector
-from chatload.swarm.http_answer import Answer, CallFailed, KnownHeads
-from chatload.swarm.local_ports import LocalPorts
+from chatload.transport.http_answer import Answer, CallFailed, KnownHeads
+from chatload.transport.local_ports import LocalPorts
 
 INSTANTS = st.floats(0, 1e6)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.report.junit import junit, write_junit
+from chatload.features.report.junit import junit, write_junit
 
 GOLDEN = Path(__file__).parent / "golden" / "outputs"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chatload.analysis.ledger import Columns, read
 from chatload.errors import UsageError
+from chatload.features.reconcile.ledger import Columns, read
 
 
 def ended_at(folder: Path, value: Any) -> float | None:

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from chatload.chat.effects import IN_TIME, Exchange, Send, Wait, Woken
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
-from chatload.session.effects import IN_TIME, Exchange, Send, Wait, Woken
-from chatload.session.lifecycle import ChatSession
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
+from chatload.run.books import Books
 
 QUIET = CustomerScript(chat_length=Distribution("fixed", 10.0), messages=Distribution("fixed", 0))
 FINE, ENDED = Outcome.FINE, Outcome.ENDED

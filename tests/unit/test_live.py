@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from chatload.analysis.metrics import Facts
+from chatload.chat.effects import Exchange
+from chatload.chat.record import SessionRecord, Verdict
+from chatload.features.report.summary import rate, write_summary
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.report.live import COLUMNS, Moment, figures, rows, to_csv
-from chatload.report.summary import rate, write_summary
-from chatload.session.books import Books
-from chatload.session.effects import Exchange
-from chatload.session.record import SessionRecord, Verdict
-from chatload.store.writer import RunWriter
+from chatload.run.books import Books
+from chatload.run.writer import RunWriter
+from chatload.swarm.live_figures import COLUMNS, Moment, figures, rows, to_csv
+from chatload.thresholds.metrics import Facts
 
 
 def ended(**by_verdict):

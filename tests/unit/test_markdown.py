@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from chatload.report.markdown import markdown, write_markdown
+from chatload.features.report.markdown import markdown, write_markdown
 from tests.unit.test_junit import GOLDEN, threshold
 
 #: Words that mean something to Markdown, HTML, GitHub or GitLab.

@@ -16,8 +16,8 @@ def test_each_core_module_concerns_some_test_file() -> None:
     assert {path.rpartition("/")[0] for path in paths} >= set(CORE)
     concerns = concerning(TREE, [path for path in paths if not path.endswith("__init__.py")])
     assert [path for path, tests in concerns.items() if not tests] == []
-    assert "tests/unit/test_trend.py" in concerns["chatload/analysis/trend.py"], "it imports it"
-    assert "tests/unit/test_capacity.py" in concerns["chatload/analysis/capacity_step.py"], "its helper imports it"
+    assert "tests/unit/test_trend.py" in concerns["chatload/stats/trend.py"], "it imports it"
+    assert "tests/unit/test_capacity.py" in concerns["chatload/features/capacity/step.py"], "its helper imports it"
 
 
 def test_every_test_file_and_module_that_is_named_exists() -> None:
@@ -30,8 +30,8 @@ def test_every_test_file_and_module_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("only", "found"),
     [
-        ("trend", ["chatload/analysis/trend.py"]),
-        ("store/reader.py, analysis/plan_r*", ["chatload/store/reader.py", "chatload/analysis/plan_run.py"]),
+        ("trend", ["chatload/stats/trend.py"]),
+        ("run/reader.py, plan/run_i*", ["chatload/run/reader.py", "chatload/features/plan/run_inputs.py"]),
         ("no/such", []),
     ],
 )

@@ -3,11 +3,11 @@
 import pytest
 
 from chatload.errors import UsageError
-from chatload.report import sentences
-from chatload.report.live import figures, rows
-from chatload.report.repeat import repeat_command
-from chatload.report.summary import invalid_reasons
-from chatload.session.books import Books
+from chatload.features.report import sentences
+from chatload.features.report.repeat import repeat_command
+from chatload.features.report.summary import invalid_reasons
+from chatload.run.books import Books
+from chatload.swarm.live_figures import figures, rows
 from chatload.swarm.workload import check_users, make_open_workload
 from tests.unit.test_live import at
 from tests.unit.test_prometheus import scraped, value

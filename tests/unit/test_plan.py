@@ -11,15 +11,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chatload.analysis import plan_drops
-from chatload.analysis.plan import make_plan, pool_size, servers_needed, servers_worth
-from chatload.analysis.plan_drops import Drops, judge_drops
-from chatload.analysis.plan_inputs import PRESETS, Capacity, Constraint, Demand, Distribution, Origin
-from chatload.analysis.plan_run import capacity_of, most_held
-from chatload.analysis.plan_sensitivity import influences
 from chatload.errors import UsageError
-from chatload.session.books import Books
-from chatload.store.windows import Window
+from chatload.features.plan import drops as plan_drops
+from chatload.features.plan.compute import make_plan, pool_size, servers_needed, servers_worth
+from chatload.features.plan.drops import Drops, judge_drops
+from chatload.features.plan.inputs import PRESETS, Capacity, Constraint, Demand, Distribution, Origin
+from chatload.features.plan.run_inputs import capacity_of, most_held
+from chatload.features.plan.sensitivity import influences
+from chatload.run.books import Books
+from chatload.run.windows import Window
 
 HAND = Demand(handling_time_s=600, poll_interval_s=3, chats_per_hour=360, messages_per_chat=12)
 

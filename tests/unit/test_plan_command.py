@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.report.plan_text import schema
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.store.windows import Window
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.features.plan.view import schema
+from chatload.run.books import Books
+from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
 
 GOLDEN = Path(__file__).with_name("golden")
 HAND = ["--chats-per-hour", "3600", "--handling-time", "600", "--poll-interval", "3"]

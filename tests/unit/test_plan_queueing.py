@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.analysis import plan_queueing as queueing
+from chatload.stats import queueing as queueing
 
 
 def summed(mean: float, tail: float) -> int:

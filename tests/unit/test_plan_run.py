@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from chatload.analysis.plan_drops import Drops
-from chatload.analysis.plan_inputs import Constraint
-from chatload.analysis.plan_run import Held, Measured, measure_run, most_held
+from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.store.reader import RunReader
-from chatload.store.windows import Window
-from chatload.store.writer import RunWriter
+from chatload.features.plan.drops import Drops
+from chatload.features.plan.inputs import Constraint
+from chatload.features.plan.run_inputs import Held, Measured, measure_run, most_held
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
+from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
 
 
 def window(start: float, end: float, still: int, sent: int = 0, started: int = 0) -> Window:

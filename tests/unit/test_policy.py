@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chatload.chat.policy import RefreshClock, RefreshPolicy, make_policy
 from chatload.errors import UsageError
-from chatload.session.policy import RefreshClock, RefreshPolicy, make_policy
 
 
 def clock(anchor: float = 100.0, contact: float = 100.0, last_tick: int = -1) -> RefreshClock:

@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
+from chatload.chat.policy import RefreshClock, make_policy
+from chatload.chat.script import Customer, CustomerScript, Distribution, load_script
 from chatload.errors import FileError, UsageError
-from chatload.session.policy import RefreshClock, make_policy
-from chatload.session.script import Customer, CustomerScript, Distribution, load_script
 
 
 def test_fixed_polls_at_once_then_on_a_fixed_clock_and_skips_ticks():

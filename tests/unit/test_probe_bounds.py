@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.probe.bounds import bounds, longest_survived, sweep
-from chatload.probe.evidence import Silence, Span, Watch
+from chatload.chat.effects import Exchange
+from chatload.features.probe.bounds import bounds, longest_survived, sweep
+from chatload.features.probe.evidence import Silence, Span, Watch
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.session.effects import Exchange
 
 NO_END = None
 #: CHATLOAD_EVERY_WAY=1 draws twenty times as many.

@@ -9,12 +9,12 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.probe.measurement import measurement
-from chatload.probe.settings import make_settings
-from chatload.report.probe_console import render_probe, schema
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.model import ChatService
-from chatload.virtual.probe import VirtualProbe
+from chatload.features.probe.console import render_probe, schema
+from chatload.features.probe.measurement import measurement
+from chatload.features.probe.settings import make_settings
+from chatload.features.probe.virtual_driver import VirtualProbe
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.service import ChatService
 
 URL = ["--host", "http://127.0.0.1:9"]
 

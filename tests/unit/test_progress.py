@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from chatload.report.live import Moment
-from chatload.session.books import Books
+from chatload.run.books import Books
+from chatload.swarm.live_figures import Moment
 from chatload.swarm.progress import ProgressLine, fit, time_left
 from tests.unit.test_live import busy
 

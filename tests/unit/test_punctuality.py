@@ -2,8 +2,8 @@
 
 import pytest
 
-from chatload.session.books import Books
-from chatload.session.punctuality import AGAIN_S, Punctuality, Spent
+from chatload.run.books import Books
+from chatload.run.punctuality import AGAIN_S, Punctuality, Spent
 
 
 def _second(books, lateness, n=200, stalled=0.0):

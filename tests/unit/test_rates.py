@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.analysis.rates import bound_text, interval, lower, per_unit, sessions_needed, upper
+from chatload.stats.rates import bound_text, interval, lower, per_unit, sessions_needed, upper
 
 SAMPLES = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from chatload.analysis.ledger import Columns, LedgerRow, read
-from chatload.analysis.reconcile import ENDINGS, reconcile
+from chatload.chat.record import SessionRecord, Verdict
 from chatload.errors import UsageError
-from chatload.session.record import SessionRecord, Verdict
+from chatload.features.reconcile.compute import ENDINGS, reconcile
+from chatload.features.reconcile.ledger import Columns, LedgerRow, read
 
 ROWS = {
     "disconnected": LedgerRow("c", "disconnected"),

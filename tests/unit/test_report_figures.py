@@ -5,17 +5,18 @@ import tracemalloc
 
 import pytest
 
-from chatload.report import charts, figures
-from chatload.report.over_time import COLUMNS, HEAT_COLUMNS, series
-from chatload.report.page import _latencies, render
-from chatload.report.summary import summarize
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.histogram import Histogram
-from chatload.session.record import SessionRecord
-from chatload.store.reader import RunReader
-from chatload.store.windows import Window
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.features.report import figures
+from chatload.features.report.over_time import COLUMNS, HEAT_COLUMNS, series
+from chatload.features.report.page import _latencies, render
+from chatload.features.report.summary import summarize
+from chatload.render import charts
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
+from chatload.run.reader import RunReader
+from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
 
 WINDOWS, SESSIONS = 3000, 100_000
 

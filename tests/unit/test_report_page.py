@@ -7,18 +7,18 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chatload.analysis.gate import make_gate
-from chatload.report import words
-from chatload.report.drawings import DRAWN, choose
-from chatload.report.page import render, write_report
-from chatload.report.repeat import repeat_command
-from chatload.report.summary import summarize
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.timeline import Contact, Timeline
-from chatload.store.reader import RunReader
-from chatload.store.windows import Window
-from chatload.store.writer import RunWriter
+from chatload.chat.timeline import Contact, Timeline
+from chatload.features.report.drawings import DRAWN, choose
+from chatload.features.report.page import render, write_report
+from chatload.features.report.repeat import repeat_command
+from chatload.features.report.summary import summarize
+from chatload.render import words
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.reader import RunReader
+from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
+from chatload.thresholds.gate import make_gate
 from tests.virtual.million import make
 
 SECTIONS = ["thresholds", "verdicts", "outcomes", "drops", "refresh", "latency", "time", "generator", "settings"]

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from chatload.report import stories
-from chatload.report.drawings import drawing
-from chatload.session.timeline import Contact, Timeline
+from chatload.chat.timeline import Contact, Timeline
+from chatload.features.report import stories
+from chatload.features.report.drawings import drawing
 
 
 def contact(at, outcome="0/false", took=0.01, operation="GetMessages", due=None):

@@ -2,20 +2,20 @@
 
 import pytest
 
+from chatload.chat.effects import IN_TIME, Exchange, Send
+from chatload.chat.lifecycle import ChatSession
+from chatload.chat.policy import make_policy
+from chatload.chat.record import Blame
+from chatload.chat.settings import SessionSettings
+from chatload.chat.trail import LINGER_S, Trail, blame
+from chatload.features.report import sentences
+from chatload.features.report.summary import invalid_reasons
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.operations import OPERATION_FIELDS, repeatable
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
-from chatload.report import sentences
-from chatload.report.summary import invalid_reasons
-from chatload.session.books import Books
-from chatload.session.effects import IN_TIME, Exchange, Send
-from chatload.session.lifecycle import ChatSession
-from chatload.session.policy import make_policy
-from chatload.session.record import Blame
-from chatload.session.settings import SessionSettings
-from chatload.session.trail import LINGER_S, Trail, blame
+from chatload.run.books import Books
 
 ONCE_ONLY = {"RequestChat", "SendMessage", "UpdateNickname", "PushUrl", "CustomNotice", "FileUpload", "FileDelete"}
 

@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
-from chatload.analysis.drift import find_drift, steady_part
 from chatload.errors import ChatloadError
-from chatload.session.books import Books
-from chatload.store.reader import RunReader
-from chatload.store.retention import KEEP_S, LEAST_KEEP_S, Kept, Retention, fold, width
-from chatload.store.windows import COARSE_S, Usage, Window, WindowCutter
-from chatload.store.writer import RunWriter
+from chatload.features.report.drift import find_drift, steady_part
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
+from chatload.run.retention import KEEP_S, LEAST_KEEP_S, Kept, Retention, fold, width
+from chatload.run.windows import COARSE_S, Usage, Window, WindowCutter
+from chatload.run.writer import RunWriter
 
 HOUR = 3600.0
 

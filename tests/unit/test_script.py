@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chatload.chat.draws import Draws
+from chatload.chat.extras import Extra
+from chatload.chat.script import Action, Customer, CustomerScript, Distribution, load_script
 from chatload.errors import FileError
-from chatload.session.draws import Draws
-from chatload.session.extras import Extra
-from chatload.session.script import Action, Customer, CustomerScript, Distribution, load_script
 
 FIXED = CustomerScript(
     chat_length=Distribution("fixed", 50.0), messages=Distribution("fixed", 3.0), think=Distribution("fixed", 4.0),

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import pytest
 
-from chatload.analysis.metrics import Facts
-from chatload.analysis.sequential import hopeless, log_evidence
-from chatload.analysis.threshold_grammar import parse_abort
-from chatload.session.books import Books
+from chatload.run.books import Books
+from chatload.thresholds.grammar import parse_abort
+from chatload.thresholds.metrics import Facts
+from chatload.thresholds.sequential import hopeless, log_evidence
 
 SESSIONS = 2000
 

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from chatload.session.policy import make_policy
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.model import ChatService
-from chatload.simulator.service_time import Workers, mean_service_s
+from chatload.chat.policy import make_policy
+from chatload.chat.settings import SessionSettings
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.service import ChatService
+from chatload.simulator.model.service_time import Workers, mean_service_s
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 

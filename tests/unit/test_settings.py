@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatload.analysis.settings import LOAD_DEFINING, NOT_SETTINGS, SETTINGS, not_replayed, settings_differences
+from chatload.run.settings_keys import LOAD_DEFINING, NOT_SETTINGS, SETTINGS, not_replayed, settings_differences
 from chatload.swarm.capacity_options import declare_capacity
 from chatload.swarm.option_list import declare, declare_arrivals, declare_sweep
 
@@ -20,7 +20,7 @@ def test_every_option_is_classified_once():
         declared(lambda flag, default, text, **more: flags.append(flag))
     known = {setting.flag for setting in SETTINGS if setting.flag}
     missing = set(flags) - known - NOT_SETTINGS
-    assert not missing, f"say in chatload/analysis/settings.py what {sorted(missing)} does to the load of a run"
+    assert not missing, f"say in chatload/run/settings_keys.py what {sorted(missing)} does to the load of a run"
     assert set(flags) >= NOT_SETTINGS and not NOT_SETTINGS & known
     names = [setting.name for setting in SETTINGS]
     assert len(set(names)) == len(names)

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from chatload.analysis.silence import CommonSilence, find_common_silence
-from chatload.session.histogram import Histogram
-from chatload.store.reader import EndSilence
+from chatload.features.report.silence import CommonSilence, find_common_silence
+from chatload.run.histogram import Histogram
+from chatload.run.reader import EndSilence
 
 
 def histogram(*gaps: float) -> Histogram:

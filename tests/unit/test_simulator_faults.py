@@ -3,10 +3,10 @@
 import pytest
 
 from chatload.errors import FileError
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import KINDS, Fault, FaultPlan
-from chatload.simulator.ledger import OPERATIONS
-from chatload.simulator.model import ChatService
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import KINDS, Fault, FaultPlan
+from chatload.simulator.model.ledger import OPERATIONS
+from chatload.simulator.model.service import ChatService
 
 CONFIG = SimulatorConfig(flex_disconnect_timeout_s=10.0, agents=False, idle_alert_s=0.0)
 

@@ -6,10 +6,10 @@ from itertools import product
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatload.simulator.exchange import Exchange
-from chatload.simulator.guard import Guard
-from chatload.simulator.known_heads import KnownHeads
-from chatload.simulator.protocol import Shared
+from chatload.simulator.http.exchange import Exchange
+from chatload.simulator.http.guard import Guard
+from chatload.simulator.http.known_heads import KnownHeads
+from chatload.simulator.http.protocol import Shared
 
 FORM = b"POST /chat/%d/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\na=%d"
 LIMIT = 40

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.model import ChatService
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.service import ChatService
 from tests.unit.simulated import TIMEOUT, Client, kinds, service, status
 
 # -- flex-disconnect-timeout -------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 import pytest
 
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.simulator.model import VIRTUAL_EPOCH, ChatService
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import VIRTUAL_EPOCH, ChatService
 from tests.unit.simulated import TIMEOUT, Client, kinds, service, status
 
 EPOCH_MS = int(VIRTUAL_EPOCH) * 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatload.simulator.faults import Fault
+from chatload.simulator.model.faults import Fault
 from tests.unit.simulated import TIMEOUT, Client, kinds, service, status
 
 HOLD = 4.0

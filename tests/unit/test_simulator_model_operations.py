@@ -2,8 +2,8 @@
 
 import pytest
 
-from chatload.simulator.ledger import OPERATIONS
-from chatload.simulator.operations import HANDLERS
+from chatload.simulator.model.ledger import OPERATIONS
+from chatload.simulator.model.operations import HANDLERS
 from tests.unit.simulated import TIMEOUT, Client, kinds, service, status
 
 # operation, fields -> (kind, text) of the event it leaves, or None

@@ -2,8 +2,8 @@
 
 import pytest
 
-from chatload.analysis.ledger import FIELDS, LedgerRow
-from chatload.analysis.reconcile import ending_of
+from chatload.features.reconcile.compute import ending_of
+from chatload.features.reconcile.ledger import FIELDS, LedgerRow
 from tests.unit.simulated import TIMEOUT, Client, kinds, service, status
 
 AGENT = {"agents": True, "agent_wait_s": (1.0, 1.0), "agent_answer_s": (2.0, 2.0)}

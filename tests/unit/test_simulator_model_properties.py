@@ -6,9 +6,9 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault
-from chatload.simulator.model import ChatService
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault
+from chatload.simulator.model.service import ChatService
 from tests.unit.simulated import Client
 
 CONFIGS = st.builds(

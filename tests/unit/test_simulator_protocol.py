@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from chatload.simulator.exchange import Exchange
-from chatload.simulator.guard import Guard
-from chatload.simulator.protocol import KEEP_ALIVE_S, Shared
+from chatload.simulator.http.exchange import Exchange
+from chatload.simulator.http.guard import Guard
+from chatload.simulator.http.protocol import KEEP_ALIVE_S, Shared
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 PARTS, PART = 1000, b"x" * 65536

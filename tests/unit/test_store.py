@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.errors import ChatloadError, UsageError
-from chatload.session.books import Books
-from chatload.session.record import COLUMNS, SessionRecord
-from chatload.store.reader import RunReader
-from chatload.store.schema import SCHEMA_VERSION
-from chatload.store.writer import RunWriter, replacing
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
+from chatload.run.schema import SCHEMA_VERSION
+from chatload.run.writer import RunWriter, replacing
 
 FULL = SessionRecord(
     "c1", "dropped_late", "server", "silent", 1.5, 9.5, 4, 5, 1, 45.25, 46.0, "0/true",
@@ -96,8 +96,8 @@ def test_a_failed_write_is_told_and_leaves_nothing_half_written(tmp_path: Path) 
 
 KILLED = """
 import os, sys
-from chatload.session.record import SessionRecord
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.run.writer import RunWriter
 writer = RunWriter.create(sys.argv[1], {"name": "killed"})
 for i in range(50):
     writer.add_sessions([SessionRecord(f"c{i}", "completed")])

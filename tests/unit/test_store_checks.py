@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from chatload.session.books import Books
-from chatload.session.histogram import Histogram
-from chatload.session.record import SessionRecord
-from chatload.session.timeline import Contact, Timeline
-from chatload.store import checks
+from chatload.chat.record import SessionRecord
+from chatload.chat.timeline import Contact, Timeline
+from chatload.run import checks
+from chatload.run.books import Books
+from chatload.run.histogram import Histogram
 
 LATEST_S, EARLIEST_S = 253_402_300_799.0, -62_000_000_000.0  # the last second of year 9999, and about year 5
 LONG = "x" * 4096

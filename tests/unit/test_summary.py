@@ -12,17 +12,17 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from chatload.analysis.gate import make_gate
-from chatload.analysis.rates import upper
+from chatload.chat.effects import Exchange
+from chatload.chat.record import Blame, SessionRecord, Verdict
+from chatload.features.report.console import render
+from chatload.features.report.summary import exit_code, schema, write_summary
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.report.console import render
-from chatload.report.summary import exit_code, schema, write_summary
-from chatload.session.books import Books
-from chatload.session.effects import Exchange
-from chatload.session.record import Blame, SessionRecord, Verdict
-from chatload.store.reader import RunReader
-from chatload.store.writer import RunWriter
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
+from chatload.run.writer import RunWriter
+from chatload.stats.rates import upper
+from chatload.thresholds.gate import make_gate
 
 Change = Callable[[RunWriter, Books], None]
 

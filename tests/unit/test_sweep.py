@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatload.chat.personas import new_session
+from chatload.chat.policy import make_policy
+from chatload.chat.settings import SessionSettings
+from chatload.chat.sweep import DEFAULT_SWEEP, arm_of, fractions_in, swept
 from chatload.errors import UsageError
-from chatload.session.books import Books
-from chatload.session.personas import new_session
-from chatload.session.policy import make_policy
-from chatload.session.settings import SessionSettings
-from chatload.session.sweep import DEFAULT_SWEEP, arm_of, fractions_in, swept
+from chatload.run.books import Books
 
 SETTINGS = SessionSettings(make_policy("fixed", 40.0), 5.0)
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.analysis.bursts import find_incidence
-from chatload.analysis.metrics import METRICS, Facts
-from chatload.analysis.rates import lower, upper
-from chatload.analysis.threshold_grammar import parse
-from chatload.analysis.thresholds import Judgement, judge, overall
-from chatload.session.books import Books
-from chatload.session.censored import CensoredHistogram
-from chatload.session.histogram import Histogram
-from chatload.session.record import SessionRecord
+from chatload.chat.record import SessionRecord
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
+from chatload.stats.bursts import find_incidence
+from chatload.stats.rates import lower, upper
+from chatload.thresholds.grammar import parse
+from chatload.thresholds.judgement import Judgement, judge, overall
+from chatload.thresholds.metrics import METRICS, Facts
 
 
 def facts(confirmed: int = 0, blames: dict[str, int] | None = None, **verdicts: int) -> Facts:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from chatload.session.timeline import CONTACTS, KEPT, Contact, Recent, Timeline, Worst, severity
+from chatload.chat.timeline import CONTACTS, KEPT, Contact, Recent, Timeline, Worst, severity
 
 KINDS = [
     ("GetMessages", "0/false"),

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatload.chat.effects import Exchange
+from chatload.chat.record import Blame
+from chatload.chat.trail import Attempt, Trail, blame
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
-from chatload.session.effects import Exchange
-from chatload.session.record import Blame
-from chatload.session.trail import Attempt, Trail, blame
 
 
 def exchange(sent, received, outcome=Outcome.FINE, begun=None, answered=True, **more):

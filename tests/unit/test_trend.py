@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from chatload.analysis.trend import find_trend
+from chatload.stats.trend import find_trend
 
 TIMES = np.arange(20.0)
 RANDOM = np.random.default_rng(7)

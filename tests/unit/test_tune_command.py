@@ -6,13 +6,13 @@ import sqlite3
 import jsonschema
 import pytest
 
+from chatload.chat.record import SessionRecord
 from chatload.cli import _code
-from chatload.report.tuning_text import schema
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.store.reader import RunReader
-from chatload.tune import limit_of
-from chatload.tune.locust_run import LOCUSTFILE, command
+from chatload.features.tune.command import limit_of
+from chatload.features.tune.locust_run import LOCUSTFILE, command
+from chatload.features.tune.view import schema
+from chatload.run.books import Books
+from chatload.run.reader import RunReader
 from tests.unit.test_tuning import sessions
 from tests.virtual.sweeps import sweep, write_run
 

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from chatload.analysis.rates import sessions_needed, upper
-from chatload.analysis.tuning import Tally, agree, blamed, sessions_an_arm, tally, tune
+from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
-from chatload.session.record import SessionRecord
+from chatload.features.tune.compute import Tally, agree, blamed, sessions_an_arm, tally, tune
+from chatload.stats.rates import sessions_needed, upper
 
 T = 10.0
 

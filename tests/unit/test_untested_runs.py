@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from chatload import cli
-from chatload.session.books import Books
-from chatload.session.record import SessionRecord
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord
+from chatload.run.books import Books
+from chatload.run.writer import RunWriter
 
 WHY = "nothing was tested: 30 sessions started, none accepted (30 refused); most often: RequestChat: no capacity (30)"
 SETTINGS = {

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from chatload.chat.effects import Exchange
+from chatload.chat.observed_server import ObservedServer, ServerClock
+from chatload.chat.record import Blame, Verdict
+from chatload.chat.trail import Attempt, Trail
+from chatload.chat.transcript import Transcript
+from chatload.chat.verdict import EndEvidence, Goodbye, judge
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
-from chatload.session.effects import Exchange
-from chatload.session.observed_server import ObservedServer, ServerClock
-from chatload.session.record import Blame, Verdict
-from chatload.session.trail import Attempt, Trail
-from chatload.session.transcript import Transcript
-from chatload.session.verdict import EndEvidence, Goodbye, judge
 
 #: Cases are placed around this instant: a wrong sign hides near 0.
 T = 31_536_000.0
@@ -116,11 +116,14 @@ CASES = {
     "an agent was there when we were removed": (evidence(1.0, None, transcript=told(AGENT_JOINED, left())), OPEN),
     "the agent left": (evidence(1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2"))), "ended_by_agent"),
     "the agent left a server that hands chats on": (
-        evidence(1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2")),
-                 server=ObservedServer(hands_chats_on=True)), "ended_by_agent"),
-    "the agent left a server that hands chats on, and ends some without an event": (
-        evidence(1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2")),
-                 server=ObservedServer(hands_chats_on=True, ends_silently=True)), OPEN),
+        evidence(
+            1.0, None, transcript=told(AGENT_JOINED, left("Agent", "2")), server=ObservedServer(hands_chats_on=True)),
+        OPEN),
+    "the agent left, and we, of a server that hands chats on": (
+        evidence(
+            1.0, None, server=ObservedServer(hands_chats_on=True),
+            transcript=told(AGENT_JOINED, left("Agent", "2"), left(position=6), agent_end_removes=True)),
+        "ended_by_agent"),
     "the agent left, and the silence may have been too long": (
         evidence(transcript=told(AGENT_JOINED, left("Agent", "2")), stamp=None), OPEN),
     "the agent left and we in the same moment": (

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.session.books import Books
-from chatload.session.histogram import RELATIVE_ERROR, Histogram
-from chatload.session.record import SessionRecord, Verdict
-from chatload.session.timeline import KEPT, Contact, Timeline, Worst, severity
-from chatload.store.reader import RunReader
-from chatload.store.windows import COARSE_S, FINE_FOR_S, FINE_S, MASTER, Usage, WindowCutter
-from chatload.store.writer import RunWriter
+from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.timeline import KEPT, Contact, Timeline, Worst, severity
+from chatload.run.books import Books
+from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.run.reader import RunReader
+from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, MASTER, Usage, WindowCutter
+from chatload.run.writer import RunWriter
 
 
 def line(severity_s, verdict="dropped_late", blame="server", chat_id="c"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import FaultPlan
-from chatload.simulator.model import ChatService
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import NetworkModel
 from tests.virtual.recorded import RecordingSwarm
 
@@ -47,7 +47,7 @@ def record(
 
 if __name__ == "__main__":
     # A run to forecast from at the server's default timeout: python -m tests.virtual.forecast_runs DIR
-    from chatload.simulator.faults import Fault
+    from chatload.simulator.model.faults import Fault
 
     record(
         sys.argv[1], ("fixed", 45.0, 3.0), faults=[Fault("status_1", chance=0.002), Fault("slow", 0.01, delay_s=1.0)],

@@ -6,7 +6,7 @@ Times suit timeouts of a few seconds, as in `tests.virtual.schedules`.
 from collections.abc import Mapping
 from typing import Any
 
-from chatload.simulator.faults import Fault
+from chatload.simulator.model.faults import Fault
 
 Overrides = Mapping[str, Any]
 

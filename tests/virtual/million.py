@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.simulator.model import ChatService
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import NetworkModel
 from tests.virtual.recorded import RecordingSwarm
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chatload.session.books import Books
-from chatload.session.timeline import Worst
-from chatload.store.windows import WindowCutter
-from chatload.store.writer import RunWriter
+from chatload.chat.timeline import Worst
+from chatload.run.books import Books
+from chatload.run.windows import WindowCutter
+from chatload.run.writer import RunWriter
 from chatload.virtual.driver import VirtualSwarm
 
 #: 2023-11-14, the simulator's own (seconds since the Unix epoch).

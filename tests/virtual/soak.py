@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from chatload.analysis.drift import Soak, find_drift, steady_part
-from chatload.session.books import Books
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.simulator.model import ChatService
-from chatload.store.windows import Window, WindowCutter
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript
+from chatload.chat.settings import SessionSettings
+from chatload.features.report.drift import Soak, find_drift, steady_part
+from chatload.run.books import Books
+from chatload.run.windows import Window, WindowCutter
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 

@@ -1,13 +1,13 @@
 """Sweeps in virtual time, written as runs that `chatload tune` reads."""
 
-from chatload.session.books import Books
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript
-from chatload.session.settings import SessionSettings
-from chatload.session.sweep import swept
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.store.writer import RunWriter
-from chatload.tune.model import model_sweep
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript
+from chatload.chat.settings import SessionSettings
+from chatload.chat.sweep import swept
+from chatload.features.tune.model import model_sweep
+from chatload.run.books import Books
+from chatload.run.writer import RunWriter
+from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.virtual.network import NetworkModel
 
 TIMEOUT_S = 2.0

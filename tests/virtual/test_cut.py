@@ -2,13 +2,13 @@
 
 import pytest
 
-from chatload.session.books import Books
-from chatload.session.personas import new_session
-from chatload.session.policy import make_policy
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import FaultPlan
-from chatload.simulator.model import ChatService
+from chatload.chat.personas import new_session
+from chatload.chat.policy import make_policy
+from chatload.chat.settings import SessionSettings
+from chatload.run.books import Books
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.virtual import driver
 from chatload.virtual.network import NetworkModel
 from tests.virtual.schedules import fault

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatload.analysis.ledger import FIELDS, LedgerRow
-from chatload.analysis.reconcile import reconcile
-from chatload.session.script import CustomerScript, Distribution
-from chatload.simulator.config import SimulatorConfig
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.features.reconcile.compute import reconcile
+from chatload.features.reconcile.ledger import FIELDS, LedgerRow
+from chatload.simulator.model.config import SimulatorConfig
 from chatload.virtual.network import NetworkModel, Stalls
 from tests.virtual.schedules import TRANSFERS, Schedule, fault
 

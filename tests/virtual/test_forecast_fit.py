@@ -2,15 +2,15 @@
 
 import pytest
 
-from chatload.analysis.rates import interval
-from chatload.forecast import fit as fitting
-from chatload.forecast import predict as predicting
-from chatload.forecast.crowds import holders
-from chatload.forecast.fit import fit
-from chatload.forecast.predict import Question, job_of, predict, reproduce
-from chatload.session.policy import make_policy
-from chatload.simulator.faults import Fault
-from chatload.store.reader import RunReader
+from chatload.chat.policy import make_policy
+from chatload.features.forecast import fit as fitting
+from chatload.features.forecast import predict as predicting
+from chatload.features.forecast.crowds import holders
+from chatload.features.forecast.fit import fit
+from chatload.features.forecast.predict import Question, job_of, predict, reproduce
+from chatload.run.reader import RunReader
+from chatload.simulator.model.faults import Fault
+from chatload.stats.rates import interval
 from chatload.virtual.network import NetworkModel
 from tests.virtual.forecast_runs import record
 

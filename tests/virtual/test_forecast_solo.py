@@ -6,18 +6,18 @@ from random import Random
 import orjson
 import pytest
 
+from chatload.chat.personas import new_session
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
+from chatload.features.forecast import lean_server
+from chatload.features.forecast.conditions import Agents, Conditions, Odds, Stretch, Weather
+from chatload.features.forecast.solo import Solo
 from chatload.protocol.reply import ResponseNames, parse_payload
-from chatload.session.books import Books
-from chatload.session.histogram import Histogram
-from chatload.session.personas import new_session
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.model import ChatService
-from chatload.virtual import lean_server
-from chatload.virtual.conditions import Agents, Conditions, Odds, Stretch, Weather
-from chatload.virtual.solo import Solo
+from chatload.run.books import Books
+from chatload.run.histogram import Histogram
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.service import ChatService
 
 SCRIPT = CustomerScript(
     chat_length=Distribution("uniform", 2.0, 60.0), messages=Distribution("uniform", 0.0, 3.0),

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from chatload.session.books import Books
-from chatload.store.schema import run_file
+from chatload.run.books import Books
+from chatload.run.schema import run_file
 from tests.integration.processes import ENV, summary_of
 from tests.virtual.million import make
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from chatload.probe.measurement import measurement
-from chatload.probe.settings import make_settings
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.simulator.model import ChatService
+from chatload.features.probe.measurement import measurement
+from chatload.features.probe.settings import make_settings
+from chatload.features.probe.virtual_driver import VirtualProbe
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import NetworkModel
-from chatload.virtual.probe import VirtualProbe
 
 #: CHATLOAD_EVERY_WAY=1 draws twenty times as many.
 EXAMPLES, SEEDS = (500, range(20)) if os.environ.get("CHATLOAD_EVERY_WAY") else (25, range(1))

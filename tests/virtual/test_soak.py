@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatload.simulator.faults import Fault
+from chatload.simulator.model.faults import Fault
 from tests.virtual.soak import claims, drift_of, leak, soak
 
 pytestmark = pytest.mark.slow

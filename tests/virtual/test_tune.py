@@ -2,8 +2,8 @@
 
 import pytest
 
-from chatload.analysis.rates import upper
-from chatload.analysis.tuning import agree, tally, tune
+from chatload.features.tune.compute import agree, tally, tune
+from chatload.stats.rates import upper
 from tests.virtual.sweeps import TIMEOUT_S, UNKIND, sweep
 
 FRACTIONS = (0.5, 0.8, 0.9, 0.95, 1.02)

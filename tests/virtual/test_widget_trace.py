@@ -5,17 +5,17 @@ from random import Random
 
 import pytest
 
+from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, Distribution
+from chatload.chat.settings import SessionSettings
+from chatload.chat.widget import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, WidgetSession
 from chatload.protocol.reply import Event, Reply
 from chatload.protocol.status import Outcome
-from chatload.session.books import Books
-from chatload.session.effects import IN_TIME, Exchange, Wait
-from chatload.session.policy import make_policy
-from chatload.session.script import CustomerScript, Distribution
-from chatload.session.settings import SessionSettings
-from chatload.session.widget import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, WidgetSession
-from chatload.simulator.config import SimulatorConfig
-from chatload.simulator.faults import Fault, FaultPlan
-from chatload.simulator.model import ChatService
+from chatload.run.books import Books
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 from tests.virtual.truth import check_run

@@ -13,9 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from chatload.analysis.ledger import FIELDS, LedgerRow
-from chatload.analysis.reconcile import Contradiction, reconcile
-from chatload.session.verdict import STAMP_TOLERANCE
+from chatload.chat.verdict import STAMP_TOLERANCE
+from chatload.features.reconcile.compute import Contradiction, reconcile
+from chatload.features.reconcile.ledger import FIELDS, LedgerRow
 from chatload.virtual.driver import VirtualRun
 from tests.virtual.schedules import Schedule, draw
 

@@ -1,1 +1,0 @@
-"""Verdicts against a server's own ledger."""

@@ -1,0 +1,1 @@
+"""One chat: engine, refresh schedule, customer script, contacts, verdict. Sans-IO."""

@@ -1,0 +1,107 @@
+"""What this process has learned of the server: of its clock, and of what a statusCode 2 of it proves.
+
+A timestamp is an interval: the clock's resolution wide, and known in our time only as well as the offset between the
+clocks is known. A clock that contradicts itself (it was set, or several nodes stamp the events) is no witness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd
+
+_MS = 0.001
+#: Two clocks drift apart by at most this (seconds per second): a crystal by 1e-4, a clock being slewed by 5e-4.
+_DRIFT = 1e-3
+#: So many chats in a row must agree before a clock is a witness again after a contradiction, and before what they
+#: agree on narrows the bounds of one chat.
+_AGREE_AGAIN = 20
+#: After so many contradictions it is never a witness again.
+_MOST_CONTRADICTIONS = 3
+
+Interval = tuple[float, float]
+
+
+class ServerClock:
+    """The clock that stamps the events of all chats of this process.
+
+    Each chat's opening bounds the offset (server's clock minus ours, seconds) by an interval. All intervals must have
+    a common point; where they have none, the clock was set, or there is more than one.
+    """
+
+    __slots__ = ("_agreed", "_contradictions", "_moved_at", "_offset", "_resolution_ms", "_seen_at")
+
+    def __init__(self) -> None:
+        self._resolution_ms = 0
+        self._offset: Interval | None = None
+        self._seen_at = 0.0
+        self._agreed = 0
+        self._contradictions = 0
+        self._moved_at = float("-inf")
+
+    def saw(self, utc_ms: int, sent: float, received: float) -> None:
+        """An event stamped `utc_ms` was written between these instants on our clock (seconds)."""
+        self._resolution_ms = gcd(self._resolution_ms, utc_ms)
+        low, high = self.offset(utc_ms, sent, received)
+        if self._offset is not None:
+            wider = _DRIFT * abs(received - self._seen_at)
+            common = max(low, self._offset[0] - wider), min(high, self._offset[1] + wider)
+            if common[0] > common[1]:
+                self._contradictions += 1
+                self._agreed = 0
+                self._moved_at = received
+            else:
+                self._agreed += 1
+                low, high = common
+        self._offset, self._seen_at = (low, high), received
+
+    def contradicted(self, received: float) -> None:
+        """A chat found at this instant (seconds) that a timestamp contradicts what the server had told before."""
+        self._contradictions = max(self._contradictions, 1)
+        self._agreed = 0
+        self._moved_at = received
+
+    def is_witness(self, since: float) -> bool:
+        """Whether its timestamps tell anything of a chat that was opened at the instant `since`."""
+        if not self._contradictions:
+            return True
+        steady = self._contradictions < _MOST_CONTRADICTIONS and self._agreed >= _AGREE_AGAIN
+        return steady and since > self._moved_at
+
+    def narrowed(self, offset: Interval) -> Interval:
+        """A chat's own bounds of the offset, narrowed by those that all chats of this process agree on.
+
+        They are used only of a clock that has never contradicted itself and that enough chats have seen: the stamps of
+        two nodes, or of a clock that was set, would have contradicted each other by then.
+        """
+        if self._offset is None or self._contradictions or self._agreed < _AGREE_AGAIN:
+            return offset
+        low, high = max(offset[0], self._offset[0]), min(offset[1], self._offset[1])
+        return (low, high) if low <= high else offset
+
+    def resolution_s(self, *utc_ms: int) -> float:
+        """The clock's resolution (seconds) as all timestamps seen, and these, show it: never finer than it is."""
+        return max(1, gcd(self._resolution_ms, *utc_ms)) * _MS
+
+    def offset(self, utc_ms: int, sent: float, received: float, *others_ms: int) -> Interval:
+        """The server's clock minus ours by one event that was written in [sent, received], seconds.
+
+        others_ms: further timestamps that show the resolution.
+        """
+        stamp = utc_ms * _MS
+        return stamp - received, stamp + self.resolution_s(utc_ms, *others_ms) - sent
+
+
+@dataclass(slots=True)
+class ObservedServer:
+    """What the chats of this process have seen of the server in common.
+
+    clock: the clock that stamps events. outlived_timeout: a chat went on after a silence that was surely longer than
+    the timeout. lost_in_time: a chat whose every refresh was in time was answered statusCode 2. After either, a
+    statusCode 2 after a silence does not show that the silence was the cause. hands_chats_on: a chat went on after its
+    only agent had left. After that, an agent's ParticipantLeft alone does not show that the agent ended the chat.
+    """
+
+    clock: ServerClock = field(default_factory=ServerClock)
+    outlived_timeout: bool = False
+    lost_in_time: bool = False
+    hands_chats_on: bool = False

@@ -1,0 +1,66 @@
+"""A sweep of refresh intervals: which arm a session belongs to, and what is different in it.
+
+All arms run at once and so meet the same load: permuted blocks, in which every arm comes once, in a random
+order (R. A. Fisher, "The Design of Experiments", 1935, on randomised blocks). No arm gets the better minutes,
+and no user always the same arm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from chatload.chat.policy import make_policy
+from chatload.chat.settings import SessionSettings
+from chatload.errors import UsageError
+
+#: What is swept where nothing is said, parts of the timeout.
+DEFAULT_SWEEP = "0.5,0.7,0.8,0.9,0.95,0.98,1.02"
+#: A process numbers its sessions from a multiple of this on.
+_A_PROCESS = 1 << 32
+_HINT = "write parts of the timeout with commas between, such as 0.5,0.9,1.02"
+
+
+def fractions_in(text: str | None) -> tuple[float, ...]:
+    """The fractions of the timeout in "0.5,0.9,1.02", ascending; none where it is empty. Raises UsageError."""
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    try:
+        found = sorted(float(word) for word in words)
+    except ValueError:
+        raise UsageError(f"--sweep {text}: not numbers", _HINT) from None
+    names = [_name(fraction) for fraction in found]
+    if any(not 0 < fraction < float("inf") for fraction in found) or len(set(names)) < len(names):
+        raise UsageError(f"--sweep {text}: every part must be above 0 and there once", _HINT)
+    return tuple(found)
+
+
+def swept(settings: SessionSettings, fractions: tuple[float, ...]) -> SessionSettings:
+    """The settings with an arm for each fraction of the timeout, also beyond it; unchanged where there is none.
+
+    Raises UsageError for the widget, which polls on its own clock.
+    """
+    if fractions and settings.persona == "widget":
+        raise UsageError("--persona widget polls on its own clock and cannot be swept", "leave --persona out")
+    timeout_s = settings.policy.timeout_s
+    arms = (
+        replace(settings, policy=make_policy("fraction", timeout_s, fraction=part, allow_late=True), group=_name(part))
+        for part in fractions
+    )
+    return replace(settings, arms=tuple(arms))
+
+
+def arm_of(settings: SessionSettings, number: int) -> SessionSettings:
+    """The settings of the session of this number: those of its arm, or the same where there are no arms."""
+    arms = settings.arms
+    if not arms:
+        return settings
+    process, index = divmod(number, _A_PROCESS)
+    block, place = divmod(index, len(arms))
+    order = list(range(len(arms)))
+    Random(process * _A_PROCESS + block).shuffle(order)
+    return arms[order[place]]
+
+
+def _name(fraction: float) -> str:
+    """What the arm is called in a session's `group`."""
+    return f"{fraction:g}"

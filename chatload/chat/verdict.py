@@ -1,0 +1,279 @@
+"""The verdict on a session that the server says has ended: a pure function of the evidence.
+
+The order of the evidence: the server's own word (reason and error codes), then the transcript, then the bounds of the
+silence and the server's clock. Where two readings are possible, the weaker claim is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from chatload.chat.observed_server import Interval, ObservedServer
+from chatload.chat.record import Verdict
+from chatload.chat.trail import Trail
+from chatload.chat.transcript import Transcript
+from chatload.protocol.causes import EndCause
+from chatload.protocol.status import Outcome
+
+#: A timestamp shows that an end was the timeout's only where it is known this well (part of the timeout).
+STAMP_TOLERANCE = 0.1
+
+_BY_REASON = {
+    EndCause.PARTICIPANT: (Verdict.ENDED_BY_AGENT, "removed by an agent, a supervisor or a bot"),
+    EndCause.IDLE: (Verdict.CLOSED_IDLE, "closed by inactivity control"),
+    EndCause.SYSTEM: (Verdict.DROPPED_EARLY, "removed by the server for system reasons"),
+    EndCause.RESTORATION: (Verdict.DROPPED_EARLY, "lost while the session was restored on another server"),
+    EndCause.BAD_KEY: (Verdict.FAILED, "removed for a wrong secure key"),
+}
+
+
+class Finding(NamedTuple):
+    """A verdict, why, and the bounds (seconds) of the silence it stands on.
+
+    confirmed: of a goodbye: the chat surely went on until our Disconnect left.
+    """
+
+    verdict: Verdict
+    why: str
+    lower_s: float
+    upper_s: float
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """Our own Disconnect, sent before the end was learned.
+
+    verdict, why: what is said where nothing contradicts it. sent: when the first one left. taken: when the one left
+    that was surely processed, None where none was; alive: the answer to it said that the chat went on until then.
+    """
+
+    verdict: Verdict
+    why: str
+    sent: float
+    taken: float | None = None
+    alive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndEvidence:
+    """What is known when a session has ended. Instants and durations in seconds.
+
+    outcome: of the answer that told of the end, to a request that left at `sent` and was answered at `received`.
+    cause, code: what its `errors` name as the cause, and the code. left: bounds of the instant at which the server
+    wrote our own ParticipantLeft, None where nothing dates it. keeps_ended_s: see Dialect. keys_rotate: the server has
+    been seen to replace keys. ended_told: that answer said chatEnded true. server: what other chats have seen of
+    it. goodbye: our own Disconnect, if one left before the end was learned.
+    """
+
+    trail: Trail
+    transcript: Transcript
+    outcome: Outcome
+    sent: float
+    received: float
+    timeout_s: float
+    keeps_ended_s: float
+    keys_rotate: bool = False
+    ended_told: bool = True
+    server: ObservedServer = field(default_factory=ObservedServer)
+    cause: EndCause | None = None
+    code: str = ""
+    left: Interval | None = None
+    goodbye: Goodbye | None = None
+
+    @property
+    def silent_until(self) -> float:
+        """When the request left that found the end, or the first goodbye before it."""
+        return self.sent if self.goodbye is None else min(self.sent, self.goodbye.sent)
+
+
+def judge(evidence: EndEvidence) -> Finding:
+    """What became of a session that the server says has ended.
+
+    Late is proven where every reading of the contacts has a silence above the timeout, refuted where none has. A
+    proven silence makes a late drop only where nothing else can have ended the session unseen.
+    """
+    lower, upper = evidence.trail.bounds(evidence.silent_until, evidence.received)
+    verdict, why, confirmed = (
+        _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(evidence, upper)
+    )
+    return Finding(verdict, why, lower, upper, confirmed)
+
+
+_Said = tuple[Verdict, str, bool]
+
+
+def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
+    """What the codes say that the server gave with the end; None where they decide nothing."""
+    transcript, timeout_s = evidence.transcript, evidence.timeout_s
+    reason = transcript.cause if transcript.left else None
+    if reason in _BY_REASON:
+        verdict, why = _BY_REASON[reason]
+        return verdict, f"{why} (quit reason {transcript.quit_reason})", False
+    if evidence.cause is EndCause.BAD_KEY:
+        why = f"the server rejected our secure key (error {evidence.code})"
+        if upper > timeout_s:
+            return Verdict.DROPPED_UNPROVEN, f"{why}, after a silence that may have been too long", False
+        return Verdict.FAILED, why, False
+    if EndCause.INACTIVITY not in (reason, evidence.cause):
+        return None
+    code = (
+        f"error {evidence.code}" if evidence.cause is EndCause.INACTIVITY else f"quit reason {transcript.quit_reason}"
+    )
+    if upper > timeout_s or evidence.trail.untold_gap:
+        return Verdict.DROPPED_LATE, f"the server removed us for inactivity ({code})", False
+    why = f"the server removed us for inactivity ({code}) though every refresh was within {timeout_s:g} s"
+    return Verdict.DROPPED_EARLY, f"{why}: its timeout is shorter", False
+
+
+def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
+    """Who ended the chat by the events; None where that is open, or was our own ParticipantLeft."""
+    transcript = evidence.transcript
+    told = transcript.ended_by(_explained(evidence, upper))
+    if told == "idle":
+        return Verdict.CLOSED_IDLE, "the transcript has an IdleClose", False
+    if told == "agent":
+        if not transcript.left and evidence.goodbye is not None:
+            return None  # the agent may only have handed the chat on before our Disconnect
+        if not transcript.left and upper > evidence.timeout_s:
+            return Verdict.DROPPED_UNPROVEN, "an agent had left, and the silence may have been too long", False
+        if not transcript.left and evidence.server.hands_chats_on:
+            why = "an agent had left, but this server hands chats on to other agents"
+            return Verdict.DROPPED_UNPROVEN, why, False
+        return Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", False
+    if told == "either":
+        why = "the agent left in the same moment: it does not show who ended it"
+        return Verdict.DROPPED_UNPROVEN, why, False
+    return None
+
+
+def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
+    trail, timeout_s, unrecoverable = evidence.trail, evidence.timeout_s, evidence.outcome is Outcome.UNRECOVERABLE
+    if upper <= timeout_s:
+        if trail.untold_gap:
+            why = "the server does not tell whether a chat has ended, and a silence was longer than the timeout"
+            return Verdict.DROPPED_UNPROVEN, why, False
+        if evidence.goodbye is not None:
+            return _goodbye_says(evidence, evidence.goodbye)
+        if unrecoverable:
+            return Verdict.FAILED, "statusCode 2 though every refresh was in time", False
+        if not evidence.transcript.ended_by():
+            return Verdict.DROPPED_UNPROVEN, "the transcript does not say how it ended", False
+        if evidence.transcript.agents:
+            # An agent who ends a chat need not have an event of their own.
+            return Verdict.DROPPED_UNPROVEN, "an agent was there: the transcript does not say who ended it", False
+        return Verdict.DROPPED_EARLY, "ended though every refresh was in time", False
+    left = evidence.left
+    if trail.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
+        return Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", False
+    doubt = _doubt_of_lost(evidence, upper) if unrecoverable else _doubt_of_ended(evidence)
+    if doubt:
+        return Verdict.DROPPED_UNPROVEN, doubt, False
+    return Verdict.DROPPED_LATE, "the silence was longer than the timeout", False
+
+
+def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
+    """The end was learned after our Disconnect had left, and every contact was in time."""
+    left, trail = evidence.left, evidence.trail
+    taken = goodbye.taken
+    if evidence.outcome is Outcome.UNRECOVERABLE and taken is None:
+        # The server need not have known the chat any more when the Disconnect came.
+        return Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time", False
+    if left is not None and left[1] < goodbye.sent:
+        return Verdict.DROPPED_UNPROVEN, "the server's timestamp puts the end before our Disconnect", False
+    unanswered = any(attempt.sent < goodbye.sent for attempt in trail.lost())
+    if unanswered and left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
+        why = "an unanswered request before our Disconnect may have told of another end"
+        return Verdict.DROPPED_UNPROVEN, why, False
+    confirmed = goodbye.alive or (left is not None and taken is not None and left[0] >= taken)
+    return goodbye.verdict, goodbye.why, confirmed
+
+
+def _explained(evidence: EndEvidence, upper: float) -> bool:
+    """Whether our own ParticipantLeft may be our Disconnect's doing, or the timeout's."""
+    trail, timeout_s, left = evidence.trail, evidence.timeout_s, evidence.left
+    if evidence.goodbye is not None and (left is None or left[1] >= evidence.goodbye.sent):
+        return True
+    if upper <= timeout_s or left is None:
+        return upper > timeout_s
+    reach = max((attempt.latest for attempt in trail.attempts), default=trail.received)
+    return left[1] >= trail.sent + timeout_s and left[0] <= max(reach, trail.received) + timeout_s
+
+
+def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
+    """Why a session that is unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
+    trail = evidence.trail
+    if not evidence.ended_told:
+        return "statusCode 2 came without chatEnded true: the chat may have gone on"
+    if trail.attempts:
+        return "a request failed since the last contact, and may have told of another end"
+    if trail.broken:
+        return "the connection was lost since the last contact: the server may have been restarted"
+    if evidence.keys_rotate:
+        return "the server replaces keys: it may have taken our key for a wrong one"
+    if evidence.server.outlived_timeout:
+        return "the server has let a chat go on after such a silence"
+    if evidence.server.lost_in_time:
+        return "the server has answered statusCode 2 to a chat that was refreshed in time"
+    if upper > evidence.keeps_ended_s:
+        return "silent for longer than the server keeps ended chats"
+    return _doubt_of_opening(evidence)
+
+
+def _doubt_of_ended(evidence: EndEvidence) -> str:
+    """Why a session that had ended by 0/true may have ended otherwise than by silence; "" if it cannot.
+
+    The server's timestamp must put the end at the deadline, to within STAMP_TOLERANCE.
+    """
+    trail, timeout_s, left = evidence.trail, evidence.timeout_s, evidence.left
+    tolerance = STAMP_TOLERANCE * timeout_s
+    if not evidence.transcript.left:
+        return "the transcript does not say how it ended"
+    if left is None:
+        return "nothing dates the end: it may have come before the deadline"
+    if left[1] < trail.sent + timeout_s:
+        return "the server's own timestamp puts the end before the deadline"
+    if trail.sent + timeout_s - left[0] > tolerance:
+        return "the server's timestamps are too coarse to tell whether the end came before the deadline"
+    if trail.received - trail.sent > tolerance:
+        return "the last answer took too long to tell where the deadline was"
+    if evidence.goodbye is not None and left[1] >= evidence.goodbye.sent:
+        return "the server may have let it live on, and our own Disconnect ended it"
+    if not _at_deadline(trail, left, timeout_s):
+        return "the server's own timestamp puts the end after the deadline"
+    if _hidden(trail, left, timeout_s):
+        return "an unanswered request may have told of another end"
+    return _doubt_of_opening(evidence)
+
+
+def _at_deadline(trail: Trail, left: Interval, timeout_s: float) -> bool:
+    """Whether an end stamped within `left`, which is not before the deadline, is at it to within STAMP_TOLERANCE.
+
+    A failed request may have put the deadline off. Then the end is at that of the sure contact, or of the last failed
+    request before it.
+    """
+    tolerance = STAMP_TOLERANCE * timeout_s
+    latest = trail.received + timeout_s
+    if left[1] <= latest + tolerance and not (trail.attempts and left[0] > latest):
+        return True
+    before = [attempt.sent + timeout_s for attempt in trail.attempts if attempt.sent + tolerance < left[1]]
+    if not before:
+        return False
+    deadline = max(before)
+    return deadline <= left[1] <= deadline + tolerance and deadline - left[0] <= tolerance
+
+
+def _doubt_of_opening(evidence: EndEvidence) -> str:
+    if evidence.trail.refreshed or evidence.transcript.outlived(evidence.timeout_s):
+        return ""
+    return "it may have been ended for never having been refreshed"
+
+
+def _hidden(trail: Trail, left: Interval, timeout_s: float) -> bool:
+    """Whether a request without an answer may have told of the end stamped within `left`: an end while that request
+    was under way, or soon after, may have been its doing."""
+    return any(
+        attempt.sent <= left[1] and left[0] <= min(attempt.over, attempt.sent + timeout_s / 2)
+        for attempt in trail.lost()
+    )

@@ -1,0 +1,1 @@
+"""One package for each feature a user can name."""

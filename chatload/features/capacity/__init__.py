@@ -1,0 +1,1 @@
+"""The capacity search: the highest load that holds."""

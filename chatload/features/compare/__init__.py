@@ -1,0 +1,1 @@
+"""`chatload compare`: what changed between runs."""

@@ -1,0 +1,151 @@
+"""`chatload compare`: reads the runs, refuses what cannot be compared, and says how they differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from chatload import exit_codes
+from chatload.errors import ChatloadError, UsageError
+from chatload.features.compare.compute import WORSE, Comparison, Tolerance, compare_runs
+from chatload.features.compare.run_figures import RunFigures, bounds, measure
+from chatload.features.compare.view import render_comparison, write_markdown
+from chatload.features.report.summary import refuse_untested, summarize
+from chatload.render.share import Share
+from chatload.run.reader import RunReader
+from chatload.run.settings_keys import settings_differences
+
+#: Stands in the arguments where the user wrote --, which click would swallow. Nobody names a run so.
+_DIVIDER = "\x1f--"
+
+
+class TwoSides(click.Command):
+    """A command whose runs are BASE... -- NEW..., with options anywhere among them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep every -- as an argument, so that the callback can see on which side a run is."""
+        return super().parse_args(ctx, [_DIVIDER if argument == "--" else argument for argument in args])
+
+
+def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    if words.count(_DIVIDER) != 1:
+        raise click.UsageError("put exactly one -- between the BASE runs and the NEW runs", ctx)
+    at = words.index(_DIVIDER)
+    base, new = list(words[:at]), list(words[at + 1 :])
+    if not base or not new:
+        where = "before" if not base else "after"
+        raise click.UsageError(f"there is no run {where} --", ctx)
+    return base, new
+
+
+@click.command(cls=TwoSides, short_help="Compare runs with runs: better, worse, or no evidence.")
+@click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
+@click.option(
+    "--tolerance", type=Share(0, 1), default="5%", show_default=True, metavar="SHARE",
+    help="The least change of a duration that matters; of a margin, this part of the timeout.",
+)  # fmt: skip
+@click.option(
+    "--rate-tolerance", type=Share(0, 1), default="0.1%", show_default=True, metavar="SHARE",
+    help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
+)  # fmt: skip
+@click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")
+@click.option(
+    "--allow-invalid", is_flag=True, help="Also with runs that are invalid, do not balance or tested nothing."
+)
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the figures of every run.")
+def compare(
+    runs: tuple[list[str], list[str]],
+    tolerance: float,
+    rate_tolerance: float,
+    allow_different: bool,
+    allow_invalid: bool,
+    markdown: Path | None,
+    html: Path | None,
+    as_json: bool,
+) -> int:
+    """Compare runs before -- with runs after it: better, worse, or no evidence.
+
+    What counts is the run, not the request: requests of one run share its luck. With four runs a
+    side or more (five are better), six metrics get a word: dropped sessions, unserved sessions,
+    unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse" and
+    "better" need a change beyond the tolerance that exact tests over the runs and a bootstrap over
+    runs all tell from run-to-run noise. Equal things are called so at most 5 times in 100, for
+    all six together. Everything else is shown without a word, and so is everything with fewer runs.
+
+    Make the runs alternately (base, new, base, new), or a change of the day is taken for theirs.
+
+    Exit codes: 0 nothing is worse, 1 something is, 2 wrong usage, also runs whose settings made
+    different load, 3 a run is invalid or its books do not balance, 4 a run tested nothing.
+
+    \b
+    Examples:
+      chatload compare reports/v1-* -- reports/v2-*
+      chatload compare v1-* -- v2-* --tolerance 10% --markdown compare.md
+    """
+    base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
+    _refuse_unsound([*base, *new], allow_invalid)
+    _refuse_different(base, new, allow_different)
+    comparison = compare_runs(base, new, Tolerance(tolerance, rate_tolerance))
+    _write(comparison, markdown, html, as_json)
+    return exit_codes.THRESHOLD_FAILED if comparison.word == WORSE else exit_codes.PASSED
+
+
+def _read(name: str, allow_invalid: bool) -> RunFigures:
+    with RunReader.open(name) as reader:
+        summary = summarize(reader)
+        if not allow_invalid and not summary["invalid_reasons"] and summary["books"]["balanced"]:
+            refuse_untested(summary, name, "leave it out, or say --allow-invalid")
+        books = reader.books()
+        timeout = reader.settings.get("flex_disconnect_timeout")
+        versions = reader.facts.get("versions") or {}
+        told = json.dumps([reader.facts, books.to_dict()], sort_keys=True)
+    timeout_s = float(timeout) if isinstance(timeout, int | float) else None
+    return RunFigures(
+        run=name,
+        figures=measure(books, timeout_s, summary["sessions"]["cut_off_confirmed"]),
+        bounds=bounds(books),
+        timeout_s=timeout_s,
+        settings={**{f"{what}_version": version for what, version in versions.items()}, **summary["settings"]},
+        started_at=summary["started_at"],
+        sessions=summary["sessions"]["started"],
+        identity=hashlib.sha256(told.encode()).hexdigest(),
+        problems=(*summary["invalid_reasons"], *summary["books"]["imbalances"]),
+    )
+
+
+def _refuse_unsound(runs: Sequence[RunFigures], allowed: bool) -> None:
+    for run in runs:
+        if run.problems and not allowed:
+            message = f"{run.run}: the run is invalid or does not balance: {run.problems[0]}"
+            raise ChatloadError(message, "leave it out, or say --allow-invalid")
+
+
+def _refuse_different(base: Sequence[RunFigures], new: Sequence[RunFigures], allowed: bool) -> None:
+    found = settings_differences([run.settings for run in base], [run.settings for run in new])
+    defining = [str(difference) for difference in found if difference.defines_load]
+    if defining and not allowed:
+        message = f"the runs made different load ({' | '.join(defining)})"
+        raise UsageError(message, "--allow-different compares them all the same")
+
+
+def _write(comparison: Comparison, markdown: Path | None, html: Path | None, as_json: bool) -> None:
+    if markdown is not None:
+        write_markdown(comparison, markdown)
+    if html is not None:
+        from chatload.features.compare.html import write_html
+
+        write_html(comparison, html)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
+        return
+    terminal = sys.stdout.isatty()
+    width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
+    render_comparison(comparison, sys.stdout, width)

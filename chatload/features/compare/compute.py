@@ -1,0 +1,331 @@
+"""Is NEW worse than BASE? The unit of evidence is the run, not the request.
+
+Requests of one run share its luck (the network that hour, the neighbours on the machine), so a test
+that pools them takes ordinary run-to-run noise for a difference. Here every run is one figure a metric,
+and a word needs three things:
+
+- Mann and Whitney's rank test, exact, of the metric alone;
+- an exact permutation test of all judged metrics together: the statistic of a metric is Student's t over
+  runs, by the root of the effect in tolerances (no more than 4 of them, lest a noisy metric drown the
+  others), and 0 where the effect stays within the tolerance. Over the family the largest counts (the
+  max-T of Westfall and Young, Resampling-Based Multiple Testing, 1993), so that false alarms stay at
+  most ALPHA for the whole comparison. That the tolerance is part of the statistic keeps the power up:
+  metrics that cannot differ by more than it cost nothing;
+- a bootstrap over runs: its interval must leave no difference out. Percentiles, with each side's
+  spread widened by sqrt(n / (n - 1)) and the level by Student's t, as percentiles of few values are
+  too narrow (Hesterberg, What Teachers Should Know About the Bootstrap, Am. Stat. 69(4), 2015).
+
+The tests suppose that under no difference any order of the runs is as likely as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata, t
+
+from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures
+from chatload.run.settings_keys import SettingDifference, settings_differences
+
+#: Runs a side from which on there is a word: 4 against 4 can be dealt in 70 ways, 3 against 3 in 20.
+ENOUGH_RUNS = 4
+#: How often a whole comparison of equal things may say better or worse. At most 5 in 100 is promised; this
+#: is the sharpest level at which four runs a side can still speak (2 of their 70 deals are 0.0286).
+ALPHA = 0.03
+_ALPHA_ALONE = 0.05
+CONFIDENCE = 0.95
+BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
+
+_RESAMPLES = 9999
+_MOST_DEALS = 50_000
+_MOST_TOLERANCES = 4.0
+_SHORTEST_S = 1e-6  # as in Histogram: shorter counts as 0
+_EPSILON = 1e-9
+_SEED = 20150404
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The least effect that matters.
+
+    relative: of a duration or count, this part more or less; of a margin, this part of the timeout.
+    rate: of a rate, this much (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower one.
+    """
+
+    relative: float = 0.05
+    rate: float = 0.001
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric, side by side; values in the metric's own unit.
+
+    base, new: a figure a run, None where that run had no samples. base_mean, new_mean: over runs,
+    geometric of durations and counts. change: new over base minus 1, or for rates and margins new
+    minus base. interval: of `change`, with CONFIDENCE for this metric alone. p: Mann-Whitney, exact, two-sided, of this
+    metric alone. p_family: with all judged metrics and the tolerance taken into account. base_is_bound, new_is_bound:
+    a figure of that side is only a bound (see `RunFigures.bounds`).
+    """
+
+    metric: Metric
+    base: tuple[float | None, ...]
+    new: tuple[float | None, ...]
+    base_mean: float | None = None
+    new_mean: float | None = None
+    change: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    p_family: float | None = None
+    word: str | None = None
+    base_is_bound: bool = False
+    new_is_bound: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What comparing came to; `word` is None where there are too few runs for one."""
+
+    base: tuple[RunFigures, ...]
+    new: tuple[RunFigures, ...]
+    tolerance: Tolerance
+    rows: tuple[Row, ...]
+    differences: tuple[SettingDifference, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def worse(self) -> list[Row]:
+        """The regressions."""
+        return [row for row in self.rows if row.word == WORSE]
+
+    @property
+    def better(self) -> list[Row]:
+        """The improvements."""
+        return [row for row in self.rows if row.word == BETTER]
+
+    @property
+    def judged(self) -> list[Row]:
+        """The metrics that have a word."""
+        return [row for row in self.rows if row.word is not None]
+
+    @property
+    def word(self) -> str | None:
+        """The whole comparison in a word: worse if anything is."""
+        if not self.judged:
+            return None
+        return WORSE if self.worse else BETTER if self.better else NO_EVIDENCE
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-safe form."""
+        sides = {"base": self.base, "new": self.new}
+        return {
+            "word": self.word,
+            "alpha": ALPHA,
+            "confidence": CONFIDENCE,
+            "tolerance": asdict(self.tolerance),
+            **{side: [_run_to_dict(run) for run in runs] for side, runs in sides.items()},
+            "settings_that_differ": [difference.to_dict() for difference in self.differences],
+            "notes": list(self.notes),
+            "metrics": {row.metric.key: _row_to_dict(row) for row in self.rows},
+        }
+
+
+def _run_to_dict(run: RunFigures) -> dict[str, Any]:
+    return {
+        "run": run.run,
+        "started_at": run.started_at,
+        "sessions": run.sessions,
+        "problems": list(run.problems),
+    }
+
+
+def _row_to_dict(row: Row) -> dict[str, Any]:
+    data = {key: value for key, value in vars(row).items() if key != "metric"}
+    kind = row.metric.kind
+    change_is = "ratio_minus_1" if kind in (Kind.DURATION, Kind.COUNT) else "difference"
+    about = {"label": row.metric.label, "kind": kind.value, "judged": row.metric.judged, "change_is": change_is}
+    return {**about, **data}
+
+
+def compare_runs(
+    base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance = Tolerance(), descriptive: bool = True
+) -> Comparison:
+    """Compare two sides of at least one run each; `descriptive`: also the metrics that get no word."""
+    base, new, notes, apart = _distinct(base, new)
+    enough = apart and min(len(base), len(new)) >= ENOUGH_RUNS
+    metrics = list(dict.fromkeys([*FAMILY, *chain.from_iterable(run.figures for run in (*base, *new))]))
+    rows = [_row(metric, base, new, enough) for metric in metrics if descriptive or metric.judged]
+    if enough:
+        rows = _judge(rows, base, new, tolerance)
+        notes += [
+            f"{row.metric.label}: not measured in every run, so not judged"
+            for row in rows
+            if row.metric.judged and row.word is None
+        ]
+    differences = settings_differences([run.settings for run in base], [run.settings for run in new])
+    return Comparison(tuple(base), tuple(new), tolerance, tuple(rows), tuple(differences), tuple(notes))
+
+
+def _distinct(
+    base: Sequence[RunFigures], new: Sequence[RunFigures]
+) -> tuple[list[RunFigures], list[RunFigures], list[str], bool]:
+    """Each side without its copies, what was left out, and whether no run is on both sides."""
+    sides, notes = [], []
+    for side in (base, new):
+        kept: dict[str, RunFigures] = {}
+        for run in side:
+            name = run.identity or run.run
+            if name in kept:
+                notes.append(f"{run.run} is the same run as {kept[name].run} and counts once: a copy is no evidence")
+            kept.setdefault(name, run)
+        sides.append(kept)
+    both = sides[0].keys() & sides[1].keys()
+    notes += [f"{sides[1][name].run} is on both sides, so nothing is judged" for name in sorted(both)]
+    return list(sides[0].values()), list(sides[1].values()), notes, not both
+
+
+def _row(metric: Metric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> Row:
+    seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
+    bound = [any(metric in run.bounds for run in side) for side in (base, new)]
+    row = Row(metric, seen, shown, base_is_bound=bound[0], new_is_bound=bound[1])
+    before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
+    if len(before):
+        row = replace(row, base_mean=float(_unscaled(metric, before.mean())))
+    if len(after):
+        row = replace(row, new_mean=float(_unscaled(metric, after.mean())))
+    if not len(before) or not len(after):
+        return row
+    whole = len(before) == len(seen) and len(after) == len(shown)
+    return replace(
+        row,
+        change=float(_change(metric, after.mean() - before.mean())),
+        interval=_interval(metric, before, after) if enough and whole else None,
+    )
+
+
+def _relative(metric: Metric) -> bool:
+    return metric.kind in (Kind.DURATION, Kind.COUNT)
+
+
+def _scaled(metric: Metric, values: Floats) -> Floats:
+    """The scale on which figures are averaged and subtracted: logarithmic where ratios are compared."""
+    return np.log(np.maximum(values, _SHORTEST_S)) if _relative(metric) else values
+
+
+def _unscaled(metric: Metric, values: Any) -> Any:
+    return np.exp(values) if _relative(metric) else values
+
+
+def _change(metric: Metric, difference: Any) -> Any:
+    return np.expm1(difference) if _relative(metric) else difference
+
+
+def _interval(metric: Metric, base: Floats, new: Floats) -> tuple[float, float]:
+    """The CONFIDENCE interval of the change, by a bootstrap over runs (see the module's head)."""
+    random = np.random.default_rng(_SEED)
+    resampled = []
+    for side in (base, new):
+        means = side[random.integers(len(side), size=(_RESAMPLES, len(side)))].mean(axis=1)
+        widened = np.sqrt(len(side) / (len(side) - 1))
+        resampled.append(side.mean() + widened * (means - side.mean()))
+    tail = float(norm.cdf(t.ppf((1 - CONFIDENCE) / 2, len(base) + len(new) - 2)))
+    low, high = _change(metric, np.quantile(resampled[1] - resampled[0], [tail, 1 - tail]))
+    return float(low), float(high)
+
+
+def _judge(rows: list[Row], base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance) -> list[Row]:
+    """Give the judged metrics that every run measured their p values and words."""
+    timeouts = [run.timeout_s for run in (*base, *new) if run.timeout_s]
+    timeout_s = float(np.mean(timeouts)) if timeouts else 0.0
+    deals = _deals(len(base), len(new))
+    statistics, alone = {}, {}
+    for row in rows:
+        if row.metric.judged and row.interval is not None:
+            values = np.array([*row.base, *row.new], dtype=float)
+            distance = _distance(values, deals)
+            alone[row.metric] = float(np.mean(distance >= distance[0] - _EPSILON))
+            effects = _effects(row.metric, values, deals, tolerance, timeout_s)
+            weight = np.sqrt(np.minimum(effects, _MOST_TOLERANCES))
+            scaled = _scaled(row.metric, values)
+            statistics[row.metric] = np.where(effects >= 1 - _EPSILON, _student(scaled, deals) * weight, 0.0)
+    if not statistics:
+        return rows
+    largest = np.max(list(statistics.values()), axis=0)
+    p_family = {metric: float(np.mean(largest >= values[0] * (1 - _EPSILON))) for metric, values in statistics.items()}
+    return [_judged(row, alone, p_family) for row in rows]
+
+
+def _judged(row: Row, alone: Mapping[Metric, float], p_family: Mapping[Metric, float]) -> Row:
+    metric, interval = row.metric, row.interval
+    if metric not in p_family or interval is None or row.change is None:
+        return row
+    evident = p_family[metric] <= ALPHA and alone[metric] <= _ALPHA_ALONE and not interval[0] <= 0 <= interval[1]
+    word = NO_EVIDENCE if not evident else WORSE if (row.change > 0) == metric.lower_is_better else BETTER
+    if word is BETTER and row.new_is_bound:
+        word = NO_EVIDENCE  # NEW may be as bad as it likes beyond its bound
+    return replace(row, p=alone[metric], p_family=p_family[metric], word=word)
+
+
+def _deals(base: int, new: int) -> NDArray[np.bool_]:
+    """Ways to deal all runs to two sides of these sizes, True is NEW; the first is the one that was seen.
+
+    All of them, or where they are too many a seeded sample.
+    """
+    total = base + new
+    seen = tuple(range(base, total))
+    if comb(total, new) <= _MOST_DEALS:
+        chosen = [seen, *(deal for deal in combinations(range(total), new) if deal != seen)]
+        deals = np.zeros((len(chosen), total), dtype=bool)
+        np.put_along_axis(deals, np.array(chosen), True, axis=1)
+        return deals
+    random = np.random.default_rng(_SEED)
+    deals = np.tile(np.arange(total) >= base, (_MOST_DEALS, 1))
+    deals[1:] = random.permuted(deals[1:], axis=1)
+    return deals
+
+
+def _distance(values: Floats, deals: NDArray[np.bool_]) -> Floats:
+    """Of every deal, Mann-Whitney's U as its distance from the middle; ties have their mean rank."""
+    new = int(deals[0].sum())
+    base = len(values) - new
+    u = deals @ rankdata(values) - new * (new + 1) / 2
+    distance: Floats = np.abs(u - base * new / 2)
+    return distance
+
+
+def _student(values: Floats, deals: NDArray[np.bool_]) -> Floats:
+    """Of every deal, the size of Student's t for two samples of one variance."""
+    total, new = len(values), int(deals[0].sum())
+    base = total - new
+    sums = deals @ values
+    difference = np.abs(sums / new - (values.sum() - sums) / base)
+    spread = float(((values - values.mean()) ** 2).sum())
+    # Bounded below: runs that are all equal within a side would divide by the rounding error of 0.
+    within = np.maximum(spread - difference**2 * new * base / total, _EPSILON * spread + _EPSILON**2)
+    t_of: Floats = difference / np.sqrt(within / (total - 2) * (1 / new + 1 / base))
+    return t_of
+
+
+def _effects(
+    metric: Metric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
+) -> Floats:
+    """Of every deal, the size of the effect in tolerances: from 1 on it matters."""
+    scaled = _scaled(metric, values)
+    new = int(deals[0].sum())
+    sums = deals @ scaled
+    new_mean, base_mean = sums / new, (scaled.sum() - sums) / (len(values) - new)
+    difference = np.abs(new_mean - base_mean)
+    if metric.kind is Kind.RATE:
+        unit = tolerance.rate + tolerance.relative * np.minimum(base_mean, new_mean)
+    else:
+        unit = tolerance.relative * timeout_s if metric.kind is Kind.MARGIN else np.log1p(tolerance.relative)
+    effects: Floats = difference / np.maximum(unit, _EPSILON)
+    size = np.abs(_unscaled(metric, new_mean) - _unscaled(metric, base_mean))
+    return np.where((size >= metric.least) & (difference > _EPSILON), effects, 0.0)

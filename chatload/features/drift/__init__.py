@@ -1,0 +1,1 @@
+"""`chatload drift`: whether a soak run degraded over time."""

@@ -1,0 +1,39 @@
+"""`chatload drift`: what changes slowly in a long run, while it goes on or after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Say what changes slowly in RUN: latency, drops, memory.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as in summary.json.")
+def drift(run: Path, as_json: bool) -> None:
+    """Say what changes slowly in RUN: latency tails, drops, refusals, margin, lateness, memory.
+
+    RUN may still be going on. Slopes come with their 95 % interval; a drift is claimed only where it is sure
+    among all metrics and all looks together (a run without one is accused with a chance of 5 % at most), and
+    where it matters. Jumps (a restart, a failover) are named apart. Needs 10 minutes of steady load.
+    Exits 4 where the run is over and no session of it was accepted.
+
+    \b
+    Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &
+             chatload drift reports/soak
+    """
+    from chatload.features.report.console import render_drift
+    from chatload.features.report.summary import refuse_untested, summarize
+    from chatload.run.reader import RunReader
+
+    with RunReader.open(run) as reader:
+        summary = summarize(reader)
+        if reader.ended_at is not None:
+            refuse_untested(summary, str(run))
+    found = summary["drift"]
+    if as_json:
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        render_drift(found, sys.stdout)

@@ -1,0 +1,1 @@
+"""`chatload forecast`: what another refresh policy would have done in a run."""

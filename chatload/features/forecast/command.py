@@ -1,0 +1,307 @@
+"""`chatload forecast`: fits a run, shows how well the fit reproduces it, then says what other loads would bring."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatload import __version__, exit_codes
+from chatload.chat.policy import RefreshPolicy, make_policy
+from chatload.errors import ChatloadError, UsageError
+from chatload.features.forecast import view as text
+from chatload.features.forecast.console import render_forecast, write_markdown
+from chatload.features.forecast.crowds import Holder, holders
+from chatload.features.forecast.fit import Fitted, fit
+from chatload.features.forecast.predict import Goodness, Question, predict, reproduce
+from chatload.features.report.summary import refuse_untested, summarize
+from chatload.render.words import duration
+from chatload.run.reader import RunReader
+from chatload.run.writer import replacing
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+#: What takes longer than this says what it does (seconds); then so often, where it is no terminal.
+_PATIENCE_S, _EVERY_S = 2.0, 10.0
+_MOST = 10_000_000
+
+
+class _Numbers(click.ParamType[list[float]]):
+    """Numbers above 0 with commas between."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        """The numbers in order."""
+        try:
+            numbers = [float(part) for part in str(value).replace(" ", "").split(",") if part]
+        except ValueError:
+            numbers = []
+        if not numbers or not all(0 < number < float("inf") for number in numbers):
+            self.fail(f"{value!r} is not numbers above 0 with commas between", param, ctx)
+        return numbers
+
+
+class _Duration(click.ParamType[float]):
+    """1h, 30m, 90s, or seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        said = str(value).strip().lower()
+        unit = _UNITS.get(said[-1:], 0.0)
+        try:
+            length = float(said[:-1]) * unit if unit else float(said)
+        except ValueError:
+            length = 0.0
+        if not 1.0 <= length <= 7 * 86400:
+            self.fail(f"{value!r} is not a time from 1s to 168h, such as 1h, 30m or 90s", param, ctx)
+        return length
+
+
+@click.command(short_help="What RUN's chats would have met at other loads.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--sessions", type=_Numbers(), default="10000,100000,1000000", metavar="LIST",
+    help="Concurrent sessions to forecast for. Default: 10000,100000,1000000.",
+)  # fmt: skip
+@click.option("--refresh-interval", type=_Numbers(), metavar="LIST", help="Refresh every so many seconds (fixed).")
+@click.option("--refresh-fraction", type=_Numbers(), metavar="LIST", help="Or: after such a part of the timeout.")
+@click.option("--deadline", is_flag=True, help="Or: as late as is safe. Default of all three: as the run did.")
+@click.option("--for", "for_s", type=_Duration(), default="1h", metavar="TIME", help="Virtual time. Default: 1h.")
+@click.option(
+    "--customers", default="2000", metavar="N|all",
+    help="So many are held and stand for all sessions; all of them with `all`. Default: 2000.",
+)  # fmt: skip
+@click.option(
+    "--latency-growth", type=float, default=1.0, metavar="X",
+    help="Round trips become X times as long when sessions become ten times as many. Default: 1, not at all.",
+)  # fmt: skip
+@click.option("--script", metavar="FILE", help="The run's script, where it is no longer where the run had it.")
+@click.option("--processes", type=click.IntRange(1, 256), metavar="N", help="Default: one a core. Same results.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Other random numbers. Default: 0.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Write forecast.json and .md there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def forecast(run: Path, as_json: bool, output: Path | None, processes: int | None, **given: Any) -> int:
+    """What RUN's chats would have met with other numbers of sessions, and refreshed otherwise.
+
+    The virtual driver is fitted to RUN: round trips, failures, incidents, agents. First the run is held again,
+    virtually, and what comes out is set against what was measured; only a fit that reproduces the run's
+    request rate within 3 % and its drop rate within its 95 % interval is asked any further. Then drop rate,
+    request rate and margin are forecast for every number of sessions and refresh given.
+
+    Round trips are taken to stay as they were measured, unless --latency-growth says otherwise: a run shows
+    nothing of loads above its own. docs/forecast.md says what is fitted, assumed, and not known.
+
+    Exit codes: 0, 4 the fit does not reproduce the run or nothing was tested in it, so nothing is forecast,
+    2 wrong usage, 3 the run is invalid or its books do not balance.
+
+    \b
+    Examples:
+      chatload forecast reports/mine
+      chatload forecast reports/mine --sessions 50000 --refresh-interval 3,10,30
+      chatload forecast reports/mine --sessions 100000 --customers all --deadline
+    """
+    note = _Notes()
+    with RunReader.open(run) as reader:
+        _sound(reader, run)
+        with holders(processes or os.cpu_count() or 1, note.progress) as holder:
+            report = _report(reader, str(run), holder, given, note.say)
+        note.clear()
+    if output is not None:
+        _write(report, output)
+    if as_json:
+        click.echo(json.dumps(report, indent=2, allow_nan=False))
+    else:
+        terminal = sys.stdout.isatty()
+        width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
+        render_forecast(report, sys.stdout, width)
+    return exit_codes.PASSED if report["goodness"]["reproduces"] else exit_codes.INCONCLUSIVE
+
+
+def _sound(reader: RunReader, run: Path) -> None:
+    summary = summarize(reader)
+    problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
+    if problems:
+        message = f"{run}: the run is invalid or does not balance: {problems[0]}"
+        raise ChatloadError(message, "a forecast cannot stand on it; give another run")
+    refuse_untested(summary, str(run), "a forecast cannot stand on it; give another run")
+
+
+def _report(
+    reader: RunReader, name: str, holder: Holder, given: dict[str, Any], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The published JSON (forecast.schema.json)."""
+    asked = dict(given)
+    growth = asked["latency_growth"]
+    if not 0.1 <= growth <= 100:
+        raise UsageError(f"--latency-growth {growth:g} is outside 0.1 to 100", "give 2 for twice as long")
+    customers = _customers(asked["customers"])
+    sessions = [_whole(number) for number in asked["sessions"]]
+    fitted = fit(reader, holder, asked["script"], say)
+    policies = list(_policies(fitted.settings.policy, asked))
+    say("reproducing the run")
+    goodness = reproduce(fitted, holder, asked["seed"] + 100)
+    predictions = []
+    if goodness.reproduces:
+        for count in sessions:
+            for policy in policies:
+                say(f"forecasting {count} sessions")
+                question = Question(count, policy, asked["for_s"], customers or count, growth)
+                predictions.append(predict(fitted, question, holder, asked["seed"] + 1000).to_dict())
+    report = {
+        "schema_version": text.SCHEMA_VERSION,
+        "chatload_version": __version__,
+        "answer": "",
+        "run": {"name": name, **asdict(fitted.measured)},
+        "fitted": _fitted(fitted),
+        "goodness": _goodness(goodness, fitted),
+        "predictions": predictions,
+        "assumed": list(_assumed(fitted, growth)),
+        "unknown": list(text.UNKNOWN),
+    }
+    return {**report, "answer": text.answer(report)}
+
+
+def _customers(said: str) -> int | None:
+    if said == "all":
+        return None
+    if not said.isdecimal() or not int(said):
+        raise UsageError(f"--customers {said} is neither a whole number above 0 nor `all`")
+    return int(said)
+
+
+def _whole(number: float) -> int:
+    if number != int(number) or number > _MOST:
+        raise UsageError(f"--sessions {number:g} is not a whole number up to {_MOST}")
+    return int(number)
+
+
+def _policies(own: RefreshPolicy, asked: dict[str, Any]) -> Iterator[RefreshPolicy]:
+    """Those asked for, else the run's own. One that is late by itself is forecast too."""
+    timeout = own.timeout_s
+    if not (asked["refresh_interval"] or asked["refresh_fraction"] or asked["deadline"]):
+        yield own
+    for interval in asked["refresh_interval"] or ():
+        yield make_policy("fixed", timeout, interval, allow_late=True)
+    for fraction in asked["refresh_fraction"] or ():
+        yield make_policy("fraction", timeout, None, fraction, allow_late=True)
+    if asked["deadline"]:
+        yield make_policy("deadline", timeout)
+
+
+def _goodness(goodness: Goodness, fitted: Fitted) -> dict[str, Any]:
+    return {
+        "reproduces": goodness.reproduces,
+        "replays": goodness.replays,
+        "customers": goodness.customers,
+        "customers_in_all": len(fitted.starts),
+        "figures": [{**asdict(figure), "good": figure.good} for figure in goodness.figures],
+        "margins_s": {
+            name: {"measured": measured, "reproduced": reproduced}
+            for name, (measured, reproduced) in goodness.margins_s.items()
+        },
+    }
+
+
+def _fitted(fitted: Fitted) -> dict[str, Any]:
+    conditions, settings = fitted.conditions, fitted.settings
+    return {
+        "flex_disconnect_timeout_s": settings.timeout_s,
+        "policy": settings.policy.kind,
+        "interval_s": settings.policy.interval_s,
+        "request_timeout_s": settings.request_timeout_s,
+        "customers": len(fitted.starts),
+        "agents_join_s": conditions.agents.join_s,
+        "agents_answer_s": conditions.agents.answer_s,
+        "dropped_answer": conditions.dropped_answer,
+        "incidents": [
+            {"start_s": start, "end_s": end, "reaches": reaches}
+            for (start, end), reaches in zip(fitted.incidents, _reaches(fitted), strict=True)
+        ],
+    }
+
+
+def _reaches(fitted: Fitted) -> list[float]:
+    """By incident, the part of its failed requests that the server took all the same."""
+    found = {stretch.incident: stretch.reaches for stretch in fitted.conditions.stretches}
+    return [found[number] for number in range(len(fitted.incidents))]
+
+
+def _assumed(fitted: Fitted, growth: float) -> Iterator[str]:
+    """What the forecast stands on beside the run, in words."""
+    conditions = fitted.conditions
+    measured = f"as they were measured with {conditions.sessions} sessions open"
+    if growth == 1.0:
+        yield f"round trips stay {measured}, whatever the load"
+    else:
+        yield f"round trips, {measured}, grow {growth:g} times for ten times the sessions, as --latency-growth says"
+    yield "the server sees a request half a round trip after it left"
+    yield "a failed request did not reach the chat: the reading in which most are dropped"
+    for (start, _), reaches in zip(fitted.incidents, _reaches(fitted), strict=True):
+        if reaches:
+            yield (
+                f"but {100 * reaches:.0f} % of those in the incident from {start:.1f} s on did, by when they were "
+                "given up: found by replaying, so that it drops as many as it did"
+            )
+    if fitted.incidents:
+        spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in fitted.incidents)
+        yield f"incidents come again every {duration(conditions.length_s)} as they came in the run: {spans}"
+    yield "outside incidents requests fail by chance, each for itself, as often as they did in the run"
+    agents = conditions.agents
+    if agents.join_s is not None and agents.answer_s is not None:
+        yield (
+            f"agents join after about {agents.join_s:.2g} s and answer after about {agents.answer_s:.2g} s: found by "
+            "replaying, so that customers send and hear as many messages as they did"
+        )
+    yield "the generator's own lateness is left out, and the time it takes to connect"
+
+
+def _write(report: dict[str, Any], folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made ({error.strerror or error})", "choose another --output") from None
+    with replacing(folder / "forecast.json") as stream:
+        json.dump(report, stream, indent=2, allow_nan=False)
+        stream.write("\n")
+    write_markdown(report, folder / "forecast.md")
+
+
+class _Notes:
+    """Says on stderr what is being done, once it takes long."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._what, self._terminal = "", sys.stderr.isatty()
+        self._shown = False
+
+    def say(self, what: str) -> None:
+        """This is done from now on."""
+        self._what = what
+        self._show("")
+
+    def progress(self, done: int, of: int) -> None:
+        """So many customers of so many are done."""
+        self._show(f", {done} of {of} customers" if of > done else "")
+
+    def clear(self) -> None:
+        """It is all done."""
+        if self._shown and self._terminal:
+            click.echo("\r\033[K", nl=False, err=True)
+
+    def _show(self, more: str) -> None:
+        now = time.monotonic()
+        if now - self._began < _PATIENCE_S or now - self._last < (0.2 if self._terminal else _EVERY_S):
+            return
+        self._last, self._shown = now, True
+        line = f"{self._what}{more} ..."
+        click.echo(f"\r\033[K{line[:78]}" if self._terminal else line, nl=not self._terminal, err=True)

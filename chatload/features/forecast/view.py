@@ -1,0 +1,135 @@
+"""A forecast in words and cells: what the console, Markdown and HTML show alike. Takes the published JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+from chatload.render.words import duration, number, percent, plural, seconds
+from chatload.stats.rates import bound_text
+
+#: `schema_version` of the JSON.
+SCHEMA_VERSION = 1
+GOODNESS = ("of the run", "measured", "reproduced", "may be", "")
+PREDICTIONS = ("sessions", "refresh", "requests/s", "dropped", "95 % of it", "margin p1")
+INCIDENTS = ("sessions", "refresh", "calm", "each incident", "so short a run")
+_NAMES = {
+    "requests_per_s": "requests per second", "dropped.rate": "dropped", "dropped_late.rate": "of it dropped_late",
+}  # fmt: skip
+#: What a forecast of this kind cannot know.
+UNKNOWN = (
+    "whether servers, proxies and networks carry the load at all: no limit of theirs is in it",
+    "incidents of a kind that the run did not have, and whether those it had come as often elsewhere",
+    "whether customers behave as the run's script has it, and agents as they did for so many more chats",
+    "whether a session that was dropped comes back as a new chat at once, as it does here",
+)
+
+Report = Mapping[str, Any]
+
+
+def answer(report: Report) -> str:
+    """The forecast in one sentence."""
+    if not report["goodness"]["reproduces"]:
+        return "no forecast: the fit does not reproduce the run it was made from"
+    worst = max(report["predictions"], key=lambda row: (row["sessions"], row["drop_rate"]), default=None)
+    if worst is None:
+        return "the fit reproduces the run"
+    return (
+        f"{number(worst['sessions'])} sessions, {refresh(worst)}: {share(worst['drop_rate'])} dropped, "
+        f"{number(round(worst['requests_per_s']))} requests per second"
+    )
+
+
+def fit_line(report: Report) -> str:
+    """How good the fit is, in one sentence."""
+    goodness = report["goodness"]
+    held = goodness["customers"]
+    of = "" if held == goodness["customers_in_all"] else f" with {number(held)} of its customers"
+    verb = "reproduce" if goodness["reproduces"] else "do not reproduce"
+    return f"{plural(goodness['replays'], 'replay')} of {report['run']['name']}{of} {verb} it"
+
+
+def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """Each figure of the run beside the replays'."""
+    for row in report["goodness"]["figures"]:
+        rate = row["name"] == "requests_per_s"
+        show = _per_s if rate else share
+        word = "" if not row["judged"] else "good" if row["good"] else "NOT GOOD"
+        allowed = "within 3 %" if rate else _between(row["low"], row["high"])
+        yield _NAMES[row["name"]], show(row["measured"]), show(row["reproduced"]), allowed, word
+    for name, row in report["goodness"]["margins_s"].items():
+        yield f"margin {name}", _s(row["measured"]), _s(row["reproduced"]), "", ""
+
+
+def prediction_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """What is predicted of each load and interval."""
+    for row in report["predictions"]:
+        yield (
+            number(row["sessions"]),
+            refresh(row),
+            number(round(row["requests_per_s"])),
+            share(row["drop_rate"]),
+            _between(row["low"], row["high"]),
+            _s(row["margins_s"].get("p1")),
+        )
+
+
+def incident_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """Where the drops come from: calm, and each incident of the run."""
+    for row in report["predictions"]:
+        yield (
+            number(row["sessions"]),
+            refresh(row),
+            share(row["calm_rate"]),
+            ", ".join(share(part) for part in row["by_incident"]) or "none seen",
+            _between(row["range_low"], row["range_high"]),
+        )
+
+
+def held_lines(report: Report) -> Iterator[str]:
+    """What was held to say so."""
+    for row in report["predictions"]:
+        if row["customers"] < row["sessions"]:
+            yield (
+                f"{number(row['sessions'])} sessions, {refresh(row)}: held {number(row['customers'])} customers for "
+                f"{duration(row['for_s'])} ({plural(row['held'], 'chat')}), who stand for all: given the server, "
+                "sessions do not depend on each other"
+            )
+        else:
+            yield (
+                f"{number(row['sessions'])} sessions, {refresh(row)}: all held for {duration(row['for_s'])} "
+                f"({plural(row['held'], 'chat')}, {plural(row['requests'], 'request')})"
+            )
+
+
+def refresh(row: Report) -> str:
+    """A policy in a few words."""
+    if row["policy"] == "fixed":
+        return f"every {row['interval_s']:g} s"
+    return "deadline" if row["policy"] == "deadline" else f"after {row['interval_s']:g} s"
+
+
+def share(part: float) -> str:
+    """A share in percent."""
+    return percent(part).replace(" ", "\u00a0")
+
+
+def _between(low: float, high: float) -> str:
+    return f"{bound_text(low, up=False)} to {bound_text(high, up=True)}".replace(" %", "\u00a0%")
+
+
+def _per_s(rate: float) -> str:
+    return f"{rate:.1f}" if rate < 1000 else number(round(rate))
+
+
+def _s(value: float | None) -> str:
+    return seconds(value).replace(" ", "\u00a0").replace("-", "\u2212")
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12)."""
+    text = (resources.files("chatload.features.forecast") / "forecast.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded

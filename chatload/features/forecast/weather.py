@@ -1,0 +1,312 @@
+"""How a run's failures were spread over its time: calm, and incidents in which far more failed than usual.
+
+Windows tell how many requests failed in a second (ten seconds from the sixth minute on). An incident begins
+and ends somewhere inside one. Where it begins: by how many successes the window still had, against the windows before
+it. Where it ends is found by replaying the run (see `chatload.features.forecast.fit`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scipy.special import betainc
+
+from chatload.features.forecast.conditions import Odds, Stretch
+from chatload.protocol.status import Outcome
+from chatload.run.histogram import Histogram
+from chatload.run.windows import Window
+
+_KINDS = {
+    Outcome.UNSUCCESSFUL: "status_1", Outcome.VIOLATION: "status_1_violation", Outcome.HTTP_ERROR: "http_error",
+    Outcome.MALFORMED: "malformed", Outcome.UNKNOWN_STATUS: "unknown_status", Outcome.TIMEOUT: "timeout",
+    Outcome.CONNECTION: "connection",
+}  # fmt: skip
+#: A window is part of an incident where calm would bring as many failures with less than this chance.
+_CHANCE = 1e-6
+_LEAST = 3
+#: A window in which so much of the worst window's share failed lies wholly inside its incident.
+_CORE = 0.8
+#: Round trips are kept for stretches of this length (seconds), of an operation with so many samples.
+_BLOCK_S, _ENOUGH = 10.0, 50
+_ROUNDS = 10
+
+
+@dataclass(slots=True)
+class Cell:
+    """One window: seconds since the run began; failures by operation and kind, timeouts where they were sent."""
+
+    start: float
+    end: float
+    finished: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, Counter[str]] = field(default_factory=dict)
+    latency: dict[str, Histogram] = field(default_factory=dict)
+    seen: float = 0.0
+
+    @property
+    def failures(self) -> float:
+        """Requests that failed."""
+        return sum(by.total() for by in self.failed.values())
+
+    @property
+    def requests(self) -> float:
+        """Requests that came to an end."""
+        return float(self.finished.total())
+
+    @property
+    def share(self) -> float:
+        """Which part of the requests failed."""
+        return self.failures / self.requests if self.requests else 0.0
+
+
+@dataclass(slots=True)
+class Incident:
+    """One incident, from and to (seconds since the run began), with what its requests met.
+
+    earliest, latest: between them it ended. failed: by operation and kind, in all; succeeded_per_s: at its
+    height, by operation. watch: where its failures were counted; target: how many. reaches: see Stretch.
+    """
+
+    start: float
+    end: float
+    earliest: float
+    latest: float
+    round_trips: dict[str, Histogram]
+    failed: dict[str, Counter[str]]
+    succeeded_per_s: dict[str, float]
+    watch: tuple[float, float]
+    target: float
+    reaches: float = 0.0
+
+    def odds(self) -> dict[str, Odds]:
+        """What requests met in it, if it ended at `end`: what failed, beside what succeeded all the same."""
+        length = self.end - self.start
+        found = {}
+        for operation, round_trips in self.round_trips.items():
+            failed = self.failed.get(operation, Counter())
+            whole = failed.total() + self.succeeded_per_s.get(operation, 0.0) * length
+            chances = tuple(sorted((kind, n / whole) for kind, n in failed.items() if n > 0))
+            found[operation] = Odds(round_trips, chances)
+        return found
+
+
+def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float, unsent: float) -> list[Cell]:
+    """The run's windows. unsent: which part of the broken connections were never made."""
+    cells, late = [], []
+    for window in windows:
+        if window.end <= window.start:
+            continue
+        # Round trips are those of answered requests; one without an answer is a failure, counted by its outcome.
+        round_trips = {operation: latency.observed for operation, latency in window.books.latency.items()}
+        cell = Cell(window.start - began, window.end - began, latency=round_trips)
+        for operation, outcomes in window.books.outcomes.items():
+            for name, count in outcomes.items():
+                kind = _kind(operation, name)
+                if kind == "timeout" and count:
+                    late.append((cell.start - request_timeout_s, cell.end - request_timeout_s, operation, count))
+                else:
+                    _count(cell, operation, kind, count, unsent)
+        cell.seen = cell.failures + sum(outcomes[Outcome.TIMEOUT.value] for outcomes in window.books.outcomes.values())
+        cells.append(cell)
+    for start, end, operation, count in late:
+        # Given up then, sent one request timeout before.
+        for cell in cells:
+            part = (min(end, cell.end) - max(start, cell.start)) / (end - start)
+            if part > 0:
+                _count(cell, operation, "timeout", count * part, 0.0)
+    return cells
+
+
+def _kind(operation: str, outcome: str) -> str:
+    if outcome == Outcome.UNRECOVERABLE and operation == "RequestChat":
+        return "lost"
+    return _KINDS.get(Outcome(outcome), "")
+
+
+def _count(cell: Cell, operation: str, kind: str, count: float, unsent: float) -> None:
+    if not count:
+        return
+    cell.finished[operation] += count  # type: ignore[assignment]
+    if kind:
+        failed = cell.failed.setdefault(operation, Counter())
+        refused = unsent * count if kind == "connection" else 0.0
+        failed[kind] += count - refused  # type: ignore[assignment]
+        if refused:
+            failed["refused"] += refused  # type: ignore[assignment]
+
+
+def find_incidents(cells: Sequence[Cell], timeout_s: float) -> tuple[list[Incident], list[bool]]:
+    """The incidents, in order of time, and of every cell whether it is part of one."""
+    flags = _flag(cells)
+    calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
+    incidents, first = [], 0
+    while first < len(cells):
+        if not flags[first]:
+            first += 1
+            continue
+        last = first
+        while last + 1 < len(cells) and (flags[last + 1] or (last + 2 < len(cells) and flags[last + 2])):
+            last += 1
+            flags[last] = True
+        incidents.append(_incident(cells, first, last, calm, timeout_s))
+        first = last + 1
+    return incidents, flags
+
+
+def _flag(cells: Sequence[Cell]) -> list[bool]:
+    """Which cells have more failures than the others explain."""
+    flags = [False] * len(cells)
+    for _ in range(_ROUNDS):
+        calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
+        requests = sum(cell.requests for cell in calm)
+        # One more than there were: that none were seen does not make the first one an incident.
+        usual = (sum(cell.failures for cell in calm) + 1) / (requests + 1) if calm else 1.0
+        found = [_unusual(cell, usual) for cell in cells]
+        if found == flags:
+            break
+        flags = found
+    return flags
+
+
+def _unusual(cell: Cell, usual: float) -> bool:
+    failures, requests = cell.failures, cell.requests
+    if failures < _LEAST or failures <= usual * requests:
+        return False
+    return float(betainc(failures, requests - failures + 1, min(usual, 1.0))) < _CHANCE
+
+
+def _incident(cells: Sequence[Cell], first: int, last: int, calm: Sequence[Cell], timeout_s: float) -> Incident:
+    own = cells[first : last + 1]
+    worst = max((cell for cell in own if cell.requests >= _LEAST), key=lambda cell: cell.share)
+    core = [cell for cell in own if cell.share >= _CORE * worst.share]
+    inside = worst.share >= 0.9 or len(own) > 2 or worst.end - worst.start < 2.0
+    start = own[0].start
+    if own[0] not in core or not inside:
+        start += min(_good_s(cells, first, own[0]), 0.95 * (own[0].end - own[0].start))
+    ends = own[-1]
+    earliest = start + 0.05
+    if inside:
+        earliest = max(core[-1].start, earliest)
+    # What was sent in it may fail one timeout later.
+    watched = [cell for cell in cells[first:] if cell.end <= ends.end + timeout_s]
+    return Incident(
+        start,
+        max(ends.end, earliest) if ends in core and inside else (earliest + max(ends.end, earliest)) / 2,
+        earliest,
+        max(ends.end, earliest),
+        {operation: odds.round_trips for operation, odds in odds_of(core, calm).items()},
+        _failed(own),
+        {} if not inside else _succeeded_per_s(core),
+        (own[0].start, watched[-1].end),
+        sum(cell.seen for cell in watched),
+    )
+
+
+def _failed(cells: Iterable[Cell]) -> dict[str, Counter[str]]:
+    failed: dict[str, Counter[str]] = {"": Counter()}
+    for cell in cells:
+        for operation, by in cell.failed.items():
+            failed.setdefault(operation, Counter()).update(by)
+            failed[""].update(by)
+    return failed
+
+
+def _succeeded_per_s(cells: Sequence[Cell]) -> dict[str, float]:
+    length = sum(cell.end - cell.start for cell in cells)
+    operations = {operation for cell in cells for operation in cell.finished}
+    found = {operation: sum(_successes(cell, {operation}) for cell in cells) / length for operation in operations}
+    return {**found, "": sum(found.values())}
+
+
+def _good_s(cells: Sequence[Cell], number: int, cell: Cell) -> float:
+    """How much of a cell was calm, by the successes it had of what fails in it."""
+    failing = {operation for operation, by in cell.failed.items() if by.total() >= 1}
+    before = [other for other in cells[max(0, number - 5) : number] if other.share < 0.5 * cell.share][-3:]
+    successes = sum(_successes(other, failing) for other in before)
+    length = sum(other.end - other.start for other in before)
+    return _successes(cell, failing) * length / successes if successes else 0.0
+
+
+def _successes(cell: Cell, operations: set[str]) -> float:
+    return sum(cell.finished[op] - cell.failed.get(op, Counter()).total() for op in operations)
+
+
+def odds_of(cells: Iterable[Cell], others: Iterable[Cell] = ()) -> dict[str, Odds]:
+    """What requests met in some cells, by operation; "" is all of them. others: whose round trips stand in
+    where there were none."""
+    finished: Counter[str] = Counter()
+    failed: dict[str, Counter[str]] = {}
+    latency: dict[str, Histogram] = {"": Histogram()}
+    for cell in cells:
+        finished.update(cell.finished)
+        for operation, by in cell.failed.items():
+            failed.setdefault(operation, Counter()).update(by)
+            failed.setdefault("", Counter()).update(by)
+        _merge(latency, cell.latency)
+    finished[""] = finished.total()
+    usual: dict[str, Histogram] = {"": Histogram()}
+    for cell in others:
+        _merge(usual, cell.latency)
+    return {
+        operation: Odds(_some(latency, usual, operation), _chances(failed.get(operation), n))
+        for operation, n in finished.items()
+    }
+
+
+def _chances(failed: Mapping[str, float] | None, requests: float) -> tuple[tuple[str, float], ...]:
+    if not failed or not requests:
+        return ()
+    whole = max(requests, sum(failed.values()))
+    return tuple(sorted((kind, count / whole) for kind, count in failed.items() if count > 0))
+
+
+def _some(latency: Mapping[str, Histogram], usual: Mapping[str, Histogram], operation: str) -> Histogram:
+    """The round trips of an operation, of all of them, or of calmer times: the first there are."""
+    for source in (latency.get(operation), usual.get(operation), latency.get(""), usual.get("")):
+        if source is not None and source.count:
+            return source
+    return Histogram()
+
+
+def _merge(into: dict[str, Histogram], latency: Mapping[str, Histogram]) -> None:
+    for operation, histogram in latency.items():
+        into.setdefault(operation, Histogram()).merge(histogram)
+        into[""].merge(histogram)
+
+
+def stretches_of(cells: Sequence[Cell], flags: Sequence[bool], incidents: Sequence[Incident]) -> tuple[Stretch, ...]:
+    """The run's time as stretches: calm ones with their own round trips and the calm's chances, and incidents."""
+    calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
+    usual = odds_of(calm or cells)
+    found = []
+    block: list[Cell] = []
+    for cell in calm:
+        if block and (cell.start - block[0].start >= _BLOCK_S or cell.start > block[-1].end + 0.5):
+            found.append(_calm(block, usual))
+            block = []
+        block.append(cell)
+    if block:
+        found.append(_calm(block, usual))
+    for number, incident in enumerate(incidents):
+        found = [stretch for stretch in found if not incident.start <= stretch.start < incident.end]
+        found.append(Stretch(incident.start, incident.odds(), number, incident.reaches))
+        before = [stretch for stretch in found if stretch.start <= incident.start and stretch.incident < 0]
+        after = max(before, key=lambda stretch: stretch.start, default=None)
+        if not any(s.start == incident.end for s in found):
+            found.append(Stretch(incident.end, usual if after is None else after.odds))
+    found.sort(key=lambda stretch: stretch.start)
+    if not found or found[0].start > 0:
+        found.insert(0, Stretch(0.0, usual))
+    return tuple(found)
+
+
+def _calm(block: Sequence[Cell], usual: Mapping[str, Odds]) -> Stretch:
+    latency: dict[str, Histogram] = {"": Histogram()}
+    for cell in block:
+        _merge(latency, cell.latency)
+    odds = {}
+    for operation, known in usual.items():
+        own = latency.get(operation)
+        odds[operation] = Odds(own if own is not None and own.count >= _ENOUGH else known.round_trips, known.failures)
+    return Stretch(max(block[0].start, 0.0), odds)

@@ -1,0 +1,1 @@
+"""`chatload plan`: how many servers a demand needs."""

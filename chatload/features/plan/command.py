@@ -1,0 +1,239 @@
+"""`chatload plan`: takes what is expected and what was measured, and says how many servers that needs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatload import exit_codes
+from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError
+from chatload.features.plan import drops as plan_drops
+from chatload.features.plan.compute import make_plan
+from chatload.features.plan.console import render_plan, write_markdown
+from chatload.features.plan.drops import Drops
+from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, Distribution
+from chatload.features.plan.run_inputs import Measured, capacity_of, measure_run
+from chatload.features.plan.sensitivity import influences
+from chatload.features.plan.view import PlanReport
+from chatload.features.report.summary import refuse_untested, summarize
+from chatload.protocol.toml_file import read_toml
+from chatload.render.share import Share
+from chatload.run.reader import RunReader
+
+#: What the demand of a plan is called on the command line and in a file, by its field.
+_DEMAND = {item.name.removesuffix("_s"): item.name for item in fields(Demand)}
+_CAPACITY = {constraint.value: constraint for constraint in Constraint}
+_EXIT = {
+    plan_drops.MISSED: exit_codes.THRESHOLD_FAILED,
+    plan_drops.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+    plan_drops.NOT_MEASURED: exit_codes.INCONCLUSIVE,
+}
+
+
+#: So large a part of a run's sessions must have been accepted for a plan to stand on it.
+_LEAST_SERVED = 0.5
+
+_SHARE = Share()
+_RUN = "the run"
+
+
+@click.command(short_help="How many servers the expected chats need.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML with any of these options, such as chats_per_hour = 360; the command line goes before it.",
+)
+@click.option("--chats-per-hour", type=float, metavar="N", help="Chats that arrive in the busiest hour.")
+@click.option("--chats-per-day", type=float, metavar="N", help="Or: in a day.")
+@click.option("--peak-hour-share", type=_SHARE, metavar="SHARE", help="Share of the day's chats in its busiest hour.")
+@click.option("--growth", type=_SHARE, metavar="SHARE", help="Growth to plan for, such as 20%. Default: none.")
+@click.option("--handling-time", type=float, metavar="S", help="Mean length of a chat, waiting for an agent included.")
+@click.option(
+    "--handling-distribution", type=click.Choice([item.value for item in Distribution]), help="Default: exponential."
+)
+@click.option("--handling-cv", type=float, metavar="X", help="Of lognormal: standard deviation / mean.")
+@click.option("--percentile", type=float, metavar="P", help="Plan for what is open P % of the hour. Default: 99.9.")
+@click.option("--peakedness", type=float, metavar="Z", help="Variance / mean of chats open. Default: 1, Poisson.")
+@click.option("--poll-interval", type=float, metavar="S", help="Time between two GetMessages of a chat.")
+@click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
+@click.option("--messages-per-chat", type=float, metavar="N", help="Messages of a chat, of both sides.")
+@click.option(
+    "--other-requests-per-chat",
+    type=float,
+    metavar="N",
+    help="Requests of a chat but its polls. Default: RequestChat, Disconnect, and for half the messages "
+    "SendMessage, StartTyping, StopTyping.",
+)
+@click.option("--target-drop-rate", type=_SHARE, metavar="SHARE", help="Share of chats that may be dropped.")
+@click.option("--spare", type=int, metavar="N", help="Servers that may fail at the peak. Default: 1 (N+1).")
+@click.option("--run", metavar="RUN", help="Take what a server carries from this run; and what of a chat is not given.")
+@click.option("--run-servers", type=int, metavar="N", help="Servers that carried the run. Default: 1.")
+@click.option("--sessions-per-server", type=float, metavar="N", help="Chats open at once that a server carries.")
+@click.option("--requests-per-server", type=float, metavar="R", help="Requests per second that a server carries.")
+@click.option("--starts-per-server", type=float, metavar="R", help="RequestChat per second that a server carries.")
+@click.option("--messages-per-server", type=float, metavar="R", help="Messages per second that a server carries.")
+@click.option("--drop-rate-bound", type=_SHARE, metavar="SHARE", help="Upper bound of the drops measured at that load.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="The vendor's own figures for one server.")
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write it as Markdown too.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json: bool, **given: Any) -> int:
+    """How many servers the expected chats need, what is left over, and on which assumption it hangs.
+
+    Chats open at once are arrivals x handling time on average (Little's law), Poisson around it, and
+    planned for at a percentile. What a server carries is typed in, taken from a run (held there, which
+    need not be the limit) or the vendor's. Times are seconds, shares 15% or 0.15.
+
+    Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to tell, none
+    measured, or most of the run's sessions never accepted, 2 wrong usage, 3 the run is invalid or its
+    books do not balance.
+
+    \b
+    Examples:
+      chatload plan --chats-per-hour 3600 --handling-time 600 --poll-interval 3 \\
+        --preset genesys-sizing --messages-per-chat 12
+      chatload plan --chats-per-day 20000 --peak-hour-share 15% \\
+        --run reports/mine --html plan.html
+    """
+    typed = {name: value for name, value in given.items() if value is not None}
+    inputs = {**(_file(source) if source else {}), **typed}
+    report = build(inputs, {name: "given" if name in typed else str(source) for name in inputs})
+    if markdown is not None:
+        write_markdown(report, markdown)
+    if html is not None:
+        from chatload.features.plan.html import write_html
+
+        write_html(report, html)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+    else:
+        terminal = sys.stdout.isatty()
+        width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
+        render_plan(report, sys.stdout, width)
+    return _EXIT.get(report.plan.drops.result, exit_codes.PASSED)
+
+
+def build(inputs: Mapping[str, Any], origins: Mapping[str, str]) -> PlanReport:
+    """The plan for inputs by their names. origins: where each is from. Raises UsageError where it cannot be made."""
+    if "run_servers" in inputs and "run" not in inputs:
+        raise UsageError("--run-servers needs --run")
+    if "run" in inputs and "drop_rate_bound" in inputs:
+        raise UsageError("--drop-rate-bound contradicts --run, which was measured", "give one of them")
+    measured = _measure(inputs["run"], inputs.get("run_servers", 1)) if "run" in inputs else None
+    preset = PRESETS[inputs["preset"]] if "preset" in inputs else None
+    values, sources = _demand(inputs, origins, measured)
+    if measured and sources["poll_interval_s"] == _RUN:
+        _refuse_rare_polls(values, measured)
+    demand = Demand(**values)
+    figures = {constraint: float(inputs[name]) for name, constraint in _CAPACITY.items() if name in inputs}
+    capacity = capacity_of(measured, dict(preset.figures) if preset else {}, figures)
+    made = make_plan(demand, capacity, _drops(inputs, measured))
+    return PlanReport(made, influences(made), sources, measured, preset)
+
+
+def _refuse_rare_polls(values: Mapping[str, Any], measured: Measured) -> None:
+    interval, timeout = values["poll_interval_s"], values.get("flex_disconnect_timeout_s", DEFAULT_TIMEOUT_S)
+    if interval >= timeout:
+        message = f"{measured.run}: a chat polled every {interval:.3g} s only, not below the timeout of {timeout:g} s"
+        raise UsageError(message, "give --poll-interval")
+
+
+def _demand(
+    inputs: Mapping[str, Any], origins: Mapping[str, str], measured: Measured | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The demand's fields, and where each is from: given, else measured, else what is usual."""
+    values = {field: inputs[name] for name, field in _DEMAND.items() if name in inputs}
+    sources = {field: origins[name] for name, field in _DEMAND.items() if name in inputs}
+    for field, found in _of_run(measured):
+        if field not in values and found is not None:
+            values[field], sources[field] = found, _RUN
+    for field, name in (("handling_time_s", "--handling-time"), ("poll_interval_s", "--poll-interval")):
+        if field not in values:
+            raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
+    if "handling_distribution" in values:
+        values["handling_distribution"] = Distribution(values["handling_distribution"])
+    if "other_requests_per_chat" not in values and values.get("messages_per_chat", 0) > 0:
+        # RequestChat and Disconnect; half the messages are the customer's, each with both typing requests.
+        values["other_requests_per_chat"] = 2 + 1.5 * values["messages_per_chat"]
+        sources["other_requests_per_chat"] = "messages per chat"
+    for item in fields(Demand):
+        if item.name not in values and item.default not in (None, MISSING):
+            sources[item.name] = "default"
+    return values, {item.name: sources[item.name] for item in fields(Demand) if item.name in sources}
+
+
+def _of_run(measured: Measured | None) -> tuple[tuple[str, float | None], ...]:
+    if measured is None:
+        return ()
+    return (
+        ("handling_time_s", measured.chat_length_s),
+        ("poll_interval_s", measured.poll_interval_s),
+        ("other_requests_per_chat", measured.other_requests_per_chat),
+        ("flex_disconnect_timeout_s", measured.timeout_s),
+    )
+
+
+def _drops(inputs: Mapping[str, Any], measured: Measured | None) -> Drops | None:
+    if measured is not None:
+        return measured.drops
+    bound = inputs.get("drop_rate_bound")
+    if bound is not None and not 0 < bound <= 1:
+        raise UsageError("--drop-rate-bound is not above 0 and at most 1", "an upper bound is never 0")
+    return None if bound is None else Drops(bound=bound)
+
+
+def _measure(name: str, servers: int) -> Measured:
+    with RunReader.open(name) as reader:
+        summary = summarize(reader)
+        problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
+        if problems:
+            message = f"{name}: the run is invalid or does not balance: {problems[0]}"
+            raise ChatloadError(message, "a plan cannot stand on it; give another run or --sessions-per-server N")
+        _refuse_unserved(summary, name)
+        return measure_run(reader, name, servers)
+
+
+def _refuse_unserved(summary: Mapping[str, Any], name: str) -> None:
+    """Refuse a run most of whose sessions were never accepted: its servers carried what was left, not the load."""
+    hint = "a plan cannot stand on it; give another run or --sessions-per-server N"
+    refuse_untested(summary, name, hint)
+    accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
+    if accepted < _LEAST_SERVED * started:
+        why = summary["sessions"]["not_accepted"][0]["why"]
+        message = f"{name}: only {accepted} of {started} sessions were accepted; most often: {why}"
+        raise NothingTestedError(message, hint)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """The inputs in a TOML file, each read as its option on the command line is."""
+    options = {option.name: option for option in plan.params if option.name is not None}
+    known = [*_DEMAND, *_CAPACITY, "run", "run_servers", "drop_rate_bound", "preset"]
+    found = {}
+    for key, value in read_toml(path).items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            raise FileError(path, key, f"no input of a plan{f'; is {near[0]} meant?' if near else ''}")
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise FileError(path, key, "a number or text is expected")
+        kind = options[key].type
+        if isinstance(value, str) and kind in (click.FLOAT, click.INT):
+            raise FileError(path, key, f"a number is expected, not {value!r}")
+        if isinstance(value, int) and abs(value) > 10**15:
+            raise FileError(path, key, "the number is too large")
+        if kind is click.INT and not float(value).is_integer():
+            raise FileError(path, key, f"a whole number is expected, not {value!r}")
+        try:
+            found[key] = kind.convert(value, options[key], None)
+        except click.BadParameter as error:
+            raise FileError(path, key, error.message) from None
+    return found

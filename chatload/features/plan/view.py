@@ -1,0 +1,300 @@
+"""A capacity plan in words and cells: what the console, Markdown and HTML show alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any
+
+from chatload import __version__
+from chatload.errors import UsageError
+from chatload.features.plan import drops as words
+from chatload.features.plan.compute import Plan, peak_of, plan_dict, servers_needed
+from chatload.features.plan.inputs import Constraint, Demand, Origin, Preset, option
+from chatload.features.plan.run_inputs import Measured
+from chatload.features.plan.sensitivity import STEP, Influence
+from chatload.render.words import number as _number
+from chatload.render.words import plural as _plural
+from chatload.render.words import seconds as _seconds
+from chatload.stats import queueing as queueing
+from chatload.stats.rates import bound_text
+
+#: `schema_version` of the JSON this code makes.
+SCHEMA_VERSION = 1
+_MINUS = "\u2212"
+_SHARES = ("peak_hour_share", "growth", "target_drop_rate")
+#: The peakedness that shows what bunched arrivals would do to a plan made for Poisson.
+_WHAT_IF = 2.0
+_LONG_ENOUGH = 0.95
+
+#: What no plan of this kind can know.
+UNKNOWN = (
+    "whether the expected chats come: they are an input",
+    "how long chats wait for an agent: waiting is part of the handling time, and short staff makes it longer",
+    "what happens past the capacity: where it is what a run held, more was never tried",
+    "whether many servers carry as many times what one does: a shared database or load balancer may not",
+    "what else the servers have to do, and peaks within seconds: rates are means over the peak hour",
+)
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """A plan with all that is said of it. sources: where each input comes from, by its name."""
+
+    plan: Plan
+    influences: Sequence[Influence]
+    sources: Mapping[str, str]
+    measured: Measured | None = None
+    preset: Preset | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The published JSON (plan.schema.json)."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "chatload_version": __version__,
+            "answer": answer(self.plan),
+            **plan_dict(self.plan),
+            "sources": dict(self.sources),
+            "run": self.measured.run if self.measured else None,
+            "preset": {"name": self.preset.name, "source": self.preset.source} if self.preset else None,
+            "influences": [item.to_dict() for item in self.influences],
+            "notes": list(notes(self)),
+            "unknown": list(UNKNOWN),
+        }
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of a plan."""
+    text = (resources.files("chatload.features.plan") / "plan.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def answer(plan: Plan) -> str:
+    """The plan in one sentence."""
+    carry = "carries" if plan.needed == 1 else "carry"
+    spare = f", {plan.demand.spare} to spare" if plan.demand.spare else ", none to spare"
+    return (
+        f"{_plural(plan.servers, 'server')}: {_number(plan.needed)} {carry} the peak of "
+        f"{_plural(plan.peak.chats, 'chat')} open at once{spare}"
+    )
+
+
+def binding(plan: Plan) -> str:
+    """Which constraint decides, and what is left on it."""
+    row = plan.binding
+    line = f"{row.constraint.label} decide: {percent(row.margin(plan.needed))} left on {_plural(plan.needed, 'server')}"
+    if plan.demand.spare:
+        line += f", {percent(row.margin(plan.servers))} on all {_number(plan.servers)}"
+    more = max(plan.headroom - 1, 0.0)
+    return f"{line}; {percent(more)} more chats an hour, and one more server is needed"
+
+
+def drops(plan: Plan) -> str:
+    """What can be said of the drop rate."""
+    claim = plan.drops
+    bound = ""
+    if claim.upper is not None:
+        bound = f"under {bound_text(claim.upper, up=True)} of chats dropped, with 95 % confidence"
+    if claim.target is None:
+        return f"no target for the drop rate{f'; {bound}' if bound else ''}"
+    target = f"target drop rate {share(claim.target)}: {claim.result}"
+    if claim.result == words.NOT_MEASURED:
+        return f"{target}; give --run, or --drop-rate-bound"
+    if claim.result == words.MISSED and claim.lower is not None:
+        return f"{target}; at least {share(claim.lower)} of chats dropped, with 95 % confidence"
+    more = f"; {_number(claim.chats_needed)} chats without a drop would show it" if claim.chats_needed else ""
+    return f"{target}; {bound}{more}"
+
+
+def peak_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    """What the peak hour brings: label, mean, planned for."""
+    peak, demand = plan.peak, plan.demand
+    of_chats, of_arrivals = peak.mean_chats / peak.chats, peak.mean_arrivals / peak.arrivals
+    yield "chats that arrive in the hour", figure(peak.mean_arrivals), _number(peak.arrivals)
+    yield "chats open at once", figure(peak.mean_chats), _number(peak.chats)
+    for constraint in (Constraint.REQUESTS, Constraint.STARTS, Constraint.MESSAGES):
+        load = plan.loads[constraint]
+        if load is not None:
+            part = of_arrivals if constraint is Constraint.STARTS else of_chats
+            yield constraint.label, figure(load * part), figure(load)
+    each = 1 / demand.poll_interval_s + demand.other_requests_per_chat / demand.handling_time_s
+    yield "requests/s of one chat", figure(each), figure(each)
+
+
+def constraint_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Label, needed, per server, servers, margin on those needed, with the spare ones, origin."""
+    for row in plan.rows:
+        yield (
+            row.constraint.label, figure(row.needed), figure(row.per_server), _number(row.servers),
+            percent(row.margin(plan.needed)), percent(row.margin(plan.servers)), row.origin.value,
+        )  # fmt: skip
+
+
+def influence_rows(report: PlanReport) -> Iterator[tuple[str, str, str, str, str]]:
+    """Input, its value, change of the load where it is lower and higher, the value that needs one more server."""
+    for item in report.influences:
+        more = "" if item.one_more_at is None else one_more(item)
+        yield label(item.name), value(item.name, item.value), change(item.down), change(item.up), more
+
+
+def one_more(item: Influence) -> str:
+    """The value from which on one more server is needed, with the change that is."""
+    at, by = item.one_more_at or 0.0, item.one_more_change or 0.0
+    if item.name == "percentile":
+        return f"{at:.6g} %"
+    return f"{value(item.name, at)} ({change(by)})"
+
+
+def input_rows(report: PlanReport) -> Iterator[tuple[str, str, str]]:
+    """Every input with its value and where it is from."""
+    demand = report.plan.demand
+    for name in report.sources:
+        found = getattr(demand, name, None)
+        if found is not None:
+            yield label(name), value(name, found), report.sources[name]
+
+
+def notes(report: PlanReport) -> Iterator[str]:
+    """What must be said with the figures."""
+    yield from _about_arrivals(report.plan)
+    yield from _about_capacity(report)
+    if report.measured:
+        yield from _about_run(report.plan.demand, report.measured)
+    yield from _about_servers(report.plan)
+    yield (
+        f"refreshPoolSize = peak_chat_sessions / (refreshPeriod in s × 5) by the vendor's rule: "
+        f"{_number(report.plan.pool_size)} in all, {_number(report.plan.pool_size_per_server)} on each of "
+        f"{_plural(report.plan.needed, 'server')} (Genesys Web Engagement, chat options; 10 unless set)"
+    )
+
+
+def _about_arrivals(plan: Plan) -> Iterator[str]:
+    demand, peak = plan.demand, plan.peak
+    yield (
+        f"planned for {demand.percentile:g} %: more chats are open for {_seconds(3600 * demand.tail)} of the peak "
+        "hour. The number open is Poisson for every distribution of handling time (M/G/infinity), so only "
+        "its mean counts"
+    )
+    if demand.peakedness > 1:
+        poisson = queueing.peak(peak.mean_chats, demand.tail)
+        yield (
+            f"arrivals in bunches: peakedness {demand.peakedness:g} by Hayward's approximation (bunches of very "
+            f"different sizes can be some percent above it); Poisson would be {_plural(poisson, 'chat')}"
+        )
+    else:
+        yield f"Poisson holds for many customers who decide each for himself; {_bunched(plan)}"
+    if peak.built_up < _LONG_ENOUGH:
+        yield (
+            f"chats are long against the hour: one that begins with none open reaches {percent(peak.built_up)} of "
+            "the mean; the plan is for a rate that lasts"
+        )
+
+
+def _bunched(plan: Plan) -> str:
+    text = "mailings, outages and opening hours bring bunches: measure the variance-to-mean ratio of chats open"
+    try:
+        bunched = replace(plan.demand, peakedness=_WHAT_IF)
+    except UsageError:
+        return f"{text}, and give --peakedness"
+    servers = _plural(servers_needed(bunched, plan.capacity), "server")
+    return f"{text}; were it {_WHAT_IF:g}, {_plural(peak_of(bunched).chats, 'chat')} and {servers} to carry them"
+
+
+def _about_capacity(report: PlanReport) -> Iterator[str]:
+    plan = report.plan
+    if report.preset:
+        yield f"preset {report.preset.name}: {report.preset.about} ({report.preset.source})"
+    if any(row.origin is Origin.HELD for row in plan.rows):
+        yield "what a run held is not the limit: a server may carry more, but that was not shown"
+    if report.measured and plan.binding.origin is Origin.HELD and plan.binding.constraint is not Constraint.SESSIONS:
+        yield (
+            f"{plan.binding.constraint.label} decide only because the run tried no more of them; a run with the "
+            "plan's chat length and poll interval may show that fewer servers do"
+        )
+    for constraint, load in plan.loads.items():
+        if plan.capacity.of(constraint) is None and load is not None:
+            yield f"{constraint.label}: {figure(load)} needed, but no figure is known for a server: not judged"
+        if plan.capacity.of(constraint) is not None and load is None:
+            yield f"{constraint.label}: not judged without --messages-per-chat"
+
+
+def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
+    on = "one server" if run.servers == 1 else f"{run.servers} servers together"
+    yield (
+        f"run {run.run}: {_plural(run.held.sessions, 'session')}, {figure(run.held.requests_per_s)} requests/s and "
+        f"{figure(run.held.starts_per_s)} chat starts/s held for {_seconds(run.held_for_s)} or more by {on}"
+    )
+    if run.refused:
+        yield f"{_number(run.refused)} of its {_plural(run.sessions, 'session')} were never accepted: a limit was near"
+    if run.bursts:
+        yield f"its drops came in {_plural(run.bursts, 'burst')}: the bound, made for independent ones, is too low"
+    pairs = (
+        ("poll interval", run.poll_interval_s, demand.poll_interval_s),
+        ("timeout", run.timeout_s, demand.flex_disconnect_timeout_s),
+        ("chat length", run.chat_length_s, demand.handling_time_s),
+    )
+    for name, was, planned in pairs:
+        if was is not None and abs(was / planned - 1) > STEP:
+            yield (
+                f"the run's {name} was {_seconds(was)}, the plan's is {_seconds(planned)}: its drop rate and rates "
+                "speak for its own"
+            )
+
+
+def _about_servers(plan: Plan) -> Iterator[str]:
+    demand = plan.demand
+    if plan.at_random is not None and plan.at_random > plan.needed:
+        yield (
+            f"chats are spread evenly over servers; sent to servers at random they need "
+            f"{_number(plan.at_random)} to carry them"
+        )
+    each = -(-plan.peak.chats // plan.servers)
+    if plan.servers > 1:
+        over = "" if demand.spare else ", and the rest are over what they carry"
+        yield f"a server that fails at the peak sends {_plural(each, 'chat')} back at once{over}: not in these rates"
+    if demand.poll_interval_s > demand.flex_disconnect_timeout_s / 2:
+        yield "the poll interval is over half the timeout: one refresh that fails drops the chat"
+
+
+def label(name: str) -> str:
+    """An input in words: its option without the dashes."""
+    return option(name).removeprefix("--").replace("-", " ")
+
+
+def value(name: str, found: Any) -> str:
+    """An input's value with its unit."""
+    if isinstance(found, str):
+        return str(found)
+    if name in _SHARES:
+        return share(found)
+    if name == "percentile":
+        return f"{found:g} %"
+    return f"{figure(found)} s" if name.endswith("_s") else figure(found)
+
+
+def figure(number: float) -> str:
+    """Three significant digits or the whole part, thousands apart."""
+    if number == int(number) or abs(number) >= 1000:
+        return _number(round(number))
+    return f"{number:.1f}" if abs(number) >= 100 else f"{number:.3g}"
+
+
+def share(part: float) -> str:
+    """A share in percent, three significant digits."""
+    return f"{100 * part:.3g} %".replace("-", _MINUS)
+
+
+def percent(part: float) -> str:
+    """A share in percent with one decimal, rounded down: what is left is not overstated."""
+    return f"{int(1000 * part + 1e-9) / 10:.1f} %"
+
+
+def change(by: float | None) -> str:
+    """A relative change with its sign, empty where there is none to give."""
+    if by is None:
+        return ""
+    digits = f"{abs(100 * by):.1f}"
+    return "0" if digits == "0.0" else f"{'+' if by > 0 else _MINUS}{digits} %"

@@ -1,0 +1,1 @@
+"""`chatload probe`: what a server does, measured with a few chats."""

@@ -1,0 +1,286 @@
+"""What each chat of a probe does: generators that yield Send or Until, as the chats of a run do.
+
+Every chat is opened, and refreshed once (a server may drop a chat that was never refreshed sooner); GetMessages
+asks for the whole transcript each time, so that no server holds it, and for the server's own timestamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, TypeVar
+
+from chatload.chat.effects import Exchange, Send
+from chatload.chat.transcript import Transcript
+from chatload.features.probe.board import Board, Known, Trial
+from chatload.features.probe.evidence import Silence, Span, Watch
+from chatload.protocol.status import Outcome
+
+T = TypeVar("T")
+Script = Generator["Send | Until", Any, T]
+
+_RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
+_OPENING_TRIES, _TRIES, _GOODBYES, _NARROWINGS = 5, 8, 3, 3
+_BACKOFF_S = 0.05
+#: The least timeout there is [opt] (seconds).
+_LEAST_S = 1.0
+_KEYS = ("chat_id", "user_id", "secure_key", "alias")
+_INTRODUCTION = {"nickname": "chatload probe", "subject": "chatload probe"}
+#: What an operation that may reset the clock is on the wire: operation, fields, what it is answered.
+_OPERATIONS: dict[str, tuple[str, dict[str, str], Outcome]] = {
+    "SendMessage": ("SendMessage", {"message": "chatload probe"}, Outcome.FINE),
+    "StartTyping": ("StartTyping", {}, Outcome.FINE),
+    "failed_request": ("SendMessage", {}, Outcome.UNSUCCESSFUL),
+}
+#: Of the dropped chats so many go on being asked whether they are known, this part of their age apart.
+_ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
+
+
+class Until(NamedTuple):
+    """Sleep until the instant `when` gives: it is asked anew whenever something was learned."""
+
+    when: Callable[[], float]
+
+
+def _at(instant: float) -> Until:
+    return Until(lambda: instant)
+
+
+class ProbeChat:
+    """One chat. living: it is open, and answers. ended: the server said so. drop: the silence that ended it."""
+
+    def __init__(self, number: int, board: Board) -> None:
+        self.number, self.board = number, board
+        self.living = self.asked = self.ended = self.lost = False
+        self.drop: Silence | None = None
+        self._silence: Silence | None = None
+        self.watch: Watch | None = None
+        self.rung: float | None = None
+        self.verifies = False
+        self.refresh_at = float("inf")
+        self._opening: Exchange | None = None
+        self._witness, self._lot, self._draws = True, 0.0, 0
+        self._transcript = Transcript(board.server_clock)
+        self._keys: dict[str, str] = {}
+
+    @property
+    def since(self) -> Span:
+        """The last contact there may have been."""
+        assert self.watch is not None
+        return self.watch.since
+
+    @property
+    def contact(self) -> Span:
+        """The last sure contact."""
+        assert self.watch is not None
+        return self.watch.contact
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has yet to be asked for the first time."""
+        return not (self.asked or self.ended or self.lost)
+
+    # -- roles -------------------------------------------------------------------------------------
+
+    def keep_silent(self, at: float, rung: float | None, draw: Callable[[], float]) -> Script[None]:
+        """Be silent until asked, over and over, until dropped; then be asked on, whether it is known.
+
+        rung: how long to be silent at first; None: until the others have found the edge.
+        """
+        board, self.rung = self.board, rung
+        if not (yield from self._open(at)):
+            return
+        self._lot = self._draw(draw)
+        while self.living:
+            yield Until(self._ask_at)
+            self.rung, self.verifies, self.asked, self._lot = None, False, True, self._draw(draw)
+            self.refresh_at = float("inf")
+            yield from self._settle()
+        if self.drop is not None and board.counts["asked_on"] < _ASKED_ON:
+            board.counts["asked_on"] += 1
+            yield from self._stay_known(self.drop, None)
+
+    def keep_doing(self, at: float, name: str) -> Script[None]:
+        """Be kept alive by one operation alone, and asked once that has lasted too long without it."""
+        board, self._witness = self.board, False
+        if not (yield from self._open(at)):
+            return
+        operation, fields, expected = _OPERATIONS[name]
+        while self.living and not board.decided(name):
+            since, pause, before, last = self.since, board.first_s, float("-inf"), float("-inf")
+            while True:
+                now = yield self._next_of(since, pause)
+                if now >= board.lapsed_at(since):
+                    yield from self._find()
+                    break
+                exchange = yield self._request(operation, fields)
+                if exchange.reply.ended:
+                    # The answer to another operation has no transcript to say why.
+                    yield from self._find()
+                    break
+                if exchange.reply.outcome is not expected or exchange.sent_at is None:
+                    if name == "failed_request" and exchange.reply.outcome is Outcome.FINE:
+                        board.taken.add(name)
+                        return
+                    self._unclear(exchange)
+                    break
+                self._keep(exchange)
+                before, last = last, exchange.sent_at
+                pause = board.next_s(pause)
+            self._judge_trial(name, since, before)
+            if self.living:
+                yield from self._settle()
+
+    def leave_early(self, at: float) -> Script[None]:
+        """Be disconnected at once, and asked on, whether it is known."""
+        self._witness = False
+        if not (yield from self._open(at)):
+            return
+        for _ in range(_TRIES):
+            exchange = yield self._request("Disconnect", {})
+            if exchange.reply.ended and exchange.sent_at is not None:
+                self.living, self.ended = False, True
+                self._keep(exchange)
+                # Sooner after a contact than any timeout it was not dropped but did end by this.
+                if exchange.reply.outcome is Outcome.ENDED and exchange.received_at < self.contact.earliest + _LEAST_S:
+                    yield from self._stay_known(None, Span(exchange.sent_at, exchange.received_at))
+                return
+            self._unclear(exchange)
+            yield from self._settle()
+            if not self.living:
+                return
+
+    def say_goodbye(self) -> Script[None]:
+        """Disconnect."""
+        for _ in range(_GOODBYES):
+            exchange = yield self._request("Disconnect", {})
+            if exchange.reply.ended:
+                self.living, self.ended = False, True
+                return
+
+    def _draw(self, draw: Callable[[], float]) -> float:
+        """A lot, 0 to 1, that is low and high by turns, in one chat and from chat to chat."""
+        self._draws += 1
+        return (draw() + (self.number + self._draws) % 2) / 2
+
+    def _ask_at(self) -> float:
+        return min(self.refresh_at, self.board.ask_at(self.contact, self.rung, self.verifies, self._lot))
+
+    def _next_of(self, since: Span, pause: float) -> Until:
+        return Until(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def _open(self, at: float) -> Script[bool]:
+        yield _at(at)
+        for attempt in range(_OPENING_TRIES):
+            exchange = yield self._request("RequestChat", _INTRODUCTION)
+            reply = exchange.reply
+            if reply.outcome is Outcome.FINE and reply.chat_id and exchange.sent_at is not None:
+                self.living = True
+                self.board.counts["opened"] += 1
+                self.watch, self._opening = Watch(self.number, exchange), exchange
+                self._keep(exchange)
+                yield from self._settle()
+                return self.living
+            # One that may have been taken is never sent twice: that would open a second chat.
+            if reply.outcome not in _RETRIABLE and exchange.sent_at is not None:
+                break
+            # Nor can one answered statusCode 1 be told from one that opened a chat all the same.
+            if not self.board.room:
+                break
+            self.board.retried += 1
+            yield _at(exchange.received_at + _BACKOFF_S * 2.0**attempt)
+        self.lost = True
+        self.board.counts["not_opened"] += 1
+        self.board.refusal = reply.detail
+        return False
+
+    def _settle(self) -> Script[None]:
+        """Ask, and ask once more where the contact is not known narrowly: it begins a silence."""
+        for _ in range(_NARROWINGS):
+            yield from self._find()
+            if not self.living or self.board.narrow(self.contact):
+                return
+
+    def _find(self) -> Script[None]:
+        """Ask until it is clear whether the chat lives."""
+        for attempt in range(_TRIES):
+            exchange = yield self._request("GetMessages", {"position": "1"})
+            if exchange.reply.ended:
+                self._end(exchange)
+                return
+            if exchange.reply.outcome is Outcome.FINE and exchange.sent_at is not None:
+                self._keep(exchange)
+                assert self.watch is not None
+                self._silence = self.watch.alive(exchange)
+                if self._witness:
+                    self.board.add(self._silence)
+                return
+            self._unclear(exchange)
+            yield _at(exchange.received_at + (_BACKOFF_S * 2.0**attempt if attempt else 0.0))
+        self.lost, self.living = True, False
+
+    def _stay_known(self, drop: Silence | None, at: Span | None) -> Script[None]:
+        limit = self.board.settings.ended_for_s or float("inf")
+        begun = at.latest if at is not None else drop.ended_by if drop is not None else None
+        assert begun is not None
+        asked = drop.found.latest if drop is not None else begun
+        while asked - begun < limit:
+            yield _at(asked + max(_LEAST_STEP_S, _AGE_STEP * (asked - begun)))
+            exchange = yield self._request("GetMessages", {"position": "1"})
+            asked, outcome = exchange.received_at, exchange.reply.outcome
+            if outcome in (Outcome.ENDED, Outcome.UNRECOVERABLE) and exchange.sent_at is not None:
+                self._keep(exchange)
+                span, known = Span(exchange.sent_at, asked), outcome is Outcome.ENDED
+                self.board.known.append(Known(drop, at, span, known))
+                if not known:
+                    return
+
+    # -- requests and answers ----------------------------------------------------------------------
+
+    def _request(self, operation: str, fields: dict[str, str]) -> Send:
+        return Send(operation, {**self._keys, **fields}, 0.0, self.board.settings.request_timeout_s)
+
+    def _keep(self, exchange: Exchange) -> None:
+        """Take the newest keys and the events of an answer."""
+        for name in _KEYS:
+            value = getattr(exchange.reply, name)
+            if value is not None:
+                self._keys[name] = value
+        assert self._opening is not None
+        fresh = self._transcript.read(exchange.reply, exchange.received_at)
+        if self._transcript.joined_ms is None:
+            self._transcript.synchronise(fresh, self._opening)
+
+    def _unclear(self, exchange: Exchange) -> None:
+        assert self.watch is not None
+        self.board.counts["unclear"] += 1
+        self.watch.unclear(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        """It has ended: for silence, unless the transcript has another reason."""
+        assert self.watch is not None
+        self.living, self.ended = False, True
+        self._keep(exchange)
+        by = self._transcript.ended_by(True)
+        if by in ("agent", "idle", "either"):
+            self.board.counts["idle" if by == "idle" else "agent"] += 1
+            return
+        left = self._transcript.left_at(self.contact.earliest, exchange.received_at)
+        self.drop = self.watch.ended(exchange, None if left is None else Span(*left))
+        if self._witness:
+            self.board.add(self.drop)
+            self.board.known.append(
+                Known(self.drop, None, self.drop.found, exchange.reply.outcome is not Outcome.UNRECOVERABLE)
+            )
+
+    def _judge_trial(self, name: str, since: Span, before: float) -> None:
+        """What a chat kept alive by one operation shows, after it was asked or found ended.
+
+        before: when the last operation but one left. The last may have been answered by a passing fault,
+        and have been none; both is unlikely.
+        """
+        if self.living and self._silence is not None and self._silence.since is since:
+            self.board.tried(name, Trial(silent_s=self._silence.survived_s))
+        elif self.drop is not None:
+            self.board.tried(name, Trial(since_s=self.drop.found.latest - before))

@@ -1,0 +1,99 @@
+"""The real driver of a probe: a greenlet for each request under way, real sockets, real time."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from chatload.chat.effects import Exchange
+from chatload.features.probe.probe import Order, Probe
+from chatload.features.probe.settings import ProbeSettings
+from chatload.protocol.dialect import Encoder
+from chatload.protocol.reply import GATEWAY_STATUSES, ResponseNames, read
+from chatload.transport.factory import Transport
+
+#: How often progress is told (seconds).
+PROGRESS_S = 5.0
+
+
+class ProbeDriver:
+    """Runs one probe to its end. The first SIGINT or SIGTERM has it say its goodbyes; the second leaves at once."""
+
+    def __init__(
+        self,
+        settings: ProbeSettings,
+        encoder: Encoder,
+        names: ResponseNames,
+        open_transport: Callable[[], Transport],
+        tell: Callable[[Probe, float], None],
+    ) -> None:
+        """tell: called every PROGRESS_S with the probe and the seconds since it began."""
+        self._settings, self._encoder, self._names = settings, encoder, names
+        self._open_transport, self._tell = open_transport, tell
+        self._transports: dict[int, Transport] = {}
+        self._wake = Event()
+        self._signals = 0
+        self._error: BaseException | None = None
+
+    def run(self) -> Probe:
+        """The probe, over, or left at the second signal."""
+        # Python's own handlers: cancelling gevent's would leave the default action, which kills the process.
+        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._run(Probe(self._settings, time.monotonic()))
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for transport in self._transports.values():
+                transport.close()
+
+    def _run(self, probe: Probe) -> Probe:
+        told = probe.begun_at
+        while self._signals < 2:
+            for order in probe.take(time.monotonic()):
+                gevent.spawn(self._send, probe, order).link_exception(self._failed)
+            if probe.over:
+                break
+            now = time.monotonic()
+            if now >= told + PROGRESS_S:
+                told = now
+                self._tell(probe, now - probe.begun_at)
+            self._wake.wait(min(max(probe.due() - now, 0.0), PROGRESS_S))
+            self._wake.clear()
+            if self._signals and not probe.interrupted:
+                probe.stop(time.monotonic())
+            if self._error is not None:
+                raise self._error
+        return probe
+
+    def _send(self, probe: Probe, order: Order) -> None:
+        send = order.send
+        transport = self._transports.get(order.chat)
+        if transport is None:
+            transport = self._transports[order.chat] = self._open_transport()
+        begun = time.monotonic()
+        result = transport.call(self._encoder.encode(send.operation, send.fields), send.timeout_s)
+        exchange = Exchange(
+            begun,
+            result.sent_at,
+            result.received_at,
+            read(self._names, result),
+            result.connect_s,
+            answered=result.failure is None,
+            gateway=result.http_status in GATEWAY_STATUSES,
+        )
+        probe.receive(order.chat, exchange)
+        self._wake.set()
+
+    def _signalled(self, _: int, __: Any) -> None:
+        self._signals += 1
+        gevent.get_hub().loop.run_callback(self._wake.set)
+
+    def _failed(self, greenlet: gevent.Greenlet) -> None:
+        self._error = greenlet.exception
+        self._wake.set()

@@ -1,0 +1,117 @@
+"""The probe against the simulator's model, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from chatload.chat.effects import Exchange
+from chatload.features.probe.probe import Order, Probe
+from chatload.features.probe.settings import ProbeSettings
+from chatload.protocol.wire import WireResult
+from chatload.simulator.model.answer import Answer
+from chatload.simulator.model.faults import Fault
+from chatload.simulator.model.service import ChatService
+from chatload.virtual.driver import read_answer, was_sent
+from chatload.virtual.network import NetworkModel
+
+
+class VirtualProbe:
+    """Runs one probe to its end. Deterministic in its arguments."""
+
+    def __init__(
+        self,
+        settings: ProbeSettings,
+        service: ChatService,
+        network: NetworkModel = NetworkModel(),
+        seed: int = 0,
+        stop_at: float | None = None,
+        begin_at: float = 0.0,
+    ) -> None:
+        """stop_at: it is interrupted then. begin_at: the instant it begins, on the service's clock."""
+        self.service, self.network, self.random = service, network, Random(seed)
+        self.now = begin_at
+        self.probe = Probe(settings, begin_at)
+        self.requests = 0
+        self._stop_at = float("inf") if stop_at is None else stop_at
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._noted = 0
+        service.start_at(begin_at)
+
+    def run(self) -> Probe:
+        """The probe, over."""
+        probe, heap = self.probe, self._heap
+        while not probe.over:
+            for order in probe.take(self.now):
+                self._transmit(order)
+            if probe.over:
+                break
+            due = max(self.now, min(probe.due(), self._stop_at))
+            if heap and heap[0][0] <= due:
+                self.now, _, call, arguments = heappop(heap)
+                call(*arguments)
+            else:
+                self.now = due
+                if due >= self._stop_at:
+                    self._stop_at = float("inf")
+                    probe.stop(self.now)
+        return probe
+
+    def _at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
+        self._noted += 1
+        heappush(self._heap, (instant, self._noted, call, arguments))
+
+    def _transmit(self, order: Order) -> None:
+        network, random, now = self.network, self.random, self.now
+        self.requests += 1
+        call = _Call(self, order)
+        if network.refuses(random):
+            failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
+            self._at(now + network.latency(random), call.receive, failed)
+            return
+        self._at(now + order.send.timeout_s, call.receive, WireResult(now, 0.0, failure="timeout", detail="timeout"))
+        if not network.lost(random):
+            self._at(now + network.latency(random), call.arrive)
+
+    def later(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Call after a delay."""
+        self._at(self.now + delay_s, call, *arguments)
+
+
+class _Call:
+    """One request on its way through the network and the service."""
+
+    __slots__ = ("begun", "driver", "open", "order")
+
+    def __init__(self, driver: VirtualProbe, order: Order) -> None:
+        self.driver, self.order, self.begun, self.open = driver, order, driver.now, True
+
+    def arrive(self) -> None:
+        """It is at the service, whether or not anyone still waits for the answer."""
+        driver = self.driver
+        fault = driver.service.draw(driver.now, self.order.send.operation)
+        if fault is not None and fault.kind == "stall":
+            driver.later(fault.delay_s, self.process, fault)
+        else:
+            self.process(fault)
+
+    def process(self, fault: Fault | None) -> None:
+        """The service acts on it, and answers; the answer may get lost."""
+        driver, fields = self.driver, self.order.send.fields
+        operation = self.order.send.operation
+        answer = driver.service.process(driver.now, operation, fields.get("chat_id"), fields, fault)
+        assert answer.held is None, "a request for the whole transcript is never held"
+        if not answer.lost and not driver.network.lost(driver.random):
+            driver.later(answer.delay_s + driver.network.latency(driver.random), self.receive, answer)
+
+    def receive(self, what: Answer | WireResult) -> None:
+        """An answer, or a failure, is there."""
+        if not self.open:
+            return
+        self.open = False
+        reply, answered, gateway = read_answer(what, self.order.send)
+        sent = self.begun if was_sent(what) else None
+        exchange = Exchange(self.begun, sent, self.driver.now, reply, answered=answered, gateway=gateway)
+        self.driver.probe.receive(self.order.chat, exchange)

@@ -1,0 +1,1 @@
+"""`chatload reconcile`: every verdict against the ledger of the server."""

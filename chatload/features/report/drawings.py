@@ -1,0 +1,233 @@
+"""The worst sessions drawn: each request, the silence, the deadline, how the end was found, where the time went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from chatload.chat.timeline import Timeline
+from chatload.features.report import stories
+from chatload.features.report.stories import Step
+from chatload.render import words
+from chatload.render.charts import Frame, Spec, draw
+
+#: So many sessions are drawn.
+DRAWN = 10
+_LANE, _LETTER = 22, 6.4
+_LABELS = {"wide": 116, "narrow": 92}
+_KINDS = {"answered": "var(--good)", "failed": "var(--bad)", "found": "var(--ink)"}
+_SHAPES = {"answered": "circle", "failed": "cross", "found": "diamond"}
+_SPENT = {
+    "planned": ("planned wait", "var(--c6)"),
+    "generator": ("generator", "var(--c2)"),
+    "server": ("server", "var(--c4)"),
+    "retries": ("retries", "var(--c5)"),
+    "network": ("network", "var(--bad)"),
+}
+_SILENCE, _WENT = "silence", "time went to"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One session: a heading, whose it is, its story in words, the picture, and the requests in it."""
+
+    title: str
+    chat_id: str
+    worker: str
+    silent_since: float
+    story: str
+    picture: Markup
+    steps: list[Step]
+
+
+def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
+    """The worst ten dropped sessions, the most severe first, at least one of each verdict and blame."""
+    dropped = [timeline for timeline in timelines if timeline.verdict.startswith("dropped")]
+    # Proven lateness first: it is what the report is asked about.
+    dropped.sort(key=lambda timeline: (timeline.verdict != "dropped_late", -timeline.severity_s))
+    first: dict[tuple[str, str], Timeline] = {}
+    for timeline in dropped:
+        first.setdefault((timeline.verdict, timeline.blame), timeline)
+    chosen = list(first.values())[:DRAWN]
+    chosen += [timeline for timeline in dropped if all(timeline is not one for one in chosen)][: DRAWN - len(chosen)]
+    return sorted(chosen, key=dropped.index)
+
+
+def drawing(timeline: Timeline) -> Drawing:
+    """One session drawn; instants count from the moment its last sure contact was answered."""
+    story, shown = stories.story(timeline), stories.steps(timeline)
+    title = stories.headline(timeline)
+    picture = draw(lambda frame: _spec(timeline, shown, frame), f"{title}. {story}")
+    return Drawing(title, timeline.chat_id, timeline.worker, timeline.sure_received, story, picture, shown)
+
+
+class _Canvas:
+    """Where things are: the instants shown, the lanes, and how long a text may be."""
+
+    def __init__(self, timeline: Timeline, shown: list[Step], frame: Frame) -> None:
+        end = max([step.over for step in shown] + [timeline.timeout_s])
+        start = min([step.left for step in shown] + [0.0])
+        pad = 0.03 * (end - start)
+        self.start, self.end = start - pad, end + pad
+        labels = _LABELS[frame.name]
+        self.width = frame.width - labels
+        lanes = [f"{step.operation}#{i:02d}" for i, step in enumerate(shown)]
+        self.steps = dict(zip(lanes, shown, strict=True))
+        self.lanes = [f"{_SILENCE}#", *lanes, *([f"{_WENT}#"] if stories.found(shown) else [])]
+        self.x: Spec = {
+            "type": "quantitative",
+            "title": "seconds since the last sure contact",
+            "scale": {"domain": [self.start, self.end], "nice": False},
+        }
+        self.y: Spec = {
+            **{"field": "lane", "type": "ordinal", "title": None},
+            "scale": {"domain": self.lanes, "paddingInner": 0.3, "paddingOuter": 0.15},
+            "axis": {"labelExpr": "split(datum.label, '#')[0]", "grid": False, "ticks": False, "domain": False,
+                     "labelColor": "var(--ink)", "minExtent": labels, "labelLimit": labels - 8},
+        }  # fmt: skip
+
+    def px(self, seconds: float) -> float:
+        """A stretch of time as pixels."""
+        return self.width * seconds / (self.end - self.start)
+
+    def beside(self, start: float, end: float, text: str) -> dict[str, Any]:
+        """Where a text goes beside what is drawn from start to end: right of it where there is room, else left."""
+        if self.px(self.end - end) >= len(text) * _LETTER + 8:
+            return {"at": end, "align": "left", "dx": 8}
+        return {"at": start, "align": "right", "dx": -8}
+
+    def within(self, start: float, end: float, texts: Iterable[str]) -> str:
+        """The first of the texts that has room from start to end; empty where none has."""
+        return next((text for text in texts if self.px(end - start) >= len(text) * _LETTER), "")
+
+
+def _spec(timeline: Timeline, shown: list[Step], frame: Frame) -> Spec:
+    canvas = _Canvas(timeline, shown, frame)
+    layers = [
+        *_silence(timeline, stories.found(shown), canvas),
+        *_deadline(timeline, canvas),
+        *_requests(canvas),
+        *_went(timeline, stories.found(shown), canvas),
+    ]
+    return {"height": {"step": _LANE}, "layer": layers}
+
+
+def _silence(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+    """The silence up to the end found, shaded over all lanes: what is allowed, and what was too long."""
+    end = told.left if told else max(canvas.end, timeline.timeout_s)
+    allowed = min(end, timeline.timeout_s)
+    colour = "var(--warn)" if timeline.verdict == "dropped_unproven" else "var(--bad)"
+    spans = [(0.0, allowed, "var(--soft)", 0.07)]
+    if end > allowed:
+        spans.append((allowed, end, colour, 0.16))
+    for start, stop, shade, opacity in spans:
+        yield _rect(start, stop, canvas, shade, opacity)
+        yield _rect(start, stop, canvas, shade, 0.28, f"{_SILENCE}#")
+    if allowed < timeline.timeout_s:
+        says = f"{words.seconds(end)}, then ended: {timeline.timeout_s:.6g} s were allowed"
+        yield from _texts([{"says": says, "lane": f"{_SILENCE}#", **canvas.beside(0.0, end, says)}], canvas)
+        return
+    middle = {"align": "center", "dx": 0, "lane": f"{_SILENCE}#"}
+    says = canvas.within(0.0, allowed, (f"{timeline.timeout_s:.6g} s allowed", f"{timeline.timeout_s:.6g} s"))
+    texts = [{**middle, "says": says, "at": allowed / 2}]
+    if told and end > allowed:
+        too, by = stories.late(timeline, told), words.seconds(end - allowed)
+        fits = canvas.within(allowed, end, (too, f"{by} too late", f"{by} late", by))
+        if fits:
+            texts.append({**middle, "says": fits, "at": (allowed + end) / 2})
+        else:
+            texts = [{**middle, "says": too, **canvas.beside(allowed, end, too)}]
+    yield from _texts(texts, canvas, bold=True)
+
+
+def _deadline(timeline: Timeline, canvas: _Canvas) -> Iterator[Spec]:
+    data = {"values": [{"at": timeline.timeout_s, "says": "deadline"}]}
+    place = {"x": {**canvas.x, "field": "at"}}
+    rule = {"type": "rule", "color": "var(--bad)", "strokeDash": [5, 4], "strokeWidth": 1.5, "aria": False}
+    text = {"type": "text", "align": "center", "dy": -5, "baseline": "bottom", "color": "var(--bad)", "fontSize": 12}
+    yield {"data": data, "mark": rule, "encoding": place}
+    yield {
+        "data": data,
+        "mark": {**text, "aria": False},
+        "encoding": {**place, "y": {"value": 0}, "text": {"field": "says"}},
+    }
+
+
+def _requests(canvas: _Canvas) -> Iterator[Spec]:
+    """A bar from leaving to answer or failure, a mark where it left, and in words what became of it."""
+    rows: list[dict[str, Any]] = [
+        {
+            **{"lane": lane, "from": step.left, "to": step.over, "kind": step.kind, "tip": _tip(step)},
+            "says": f"{step.says}: last sure contact" if step.sure else step.says,
+        }
+        for lane, step in canvas.steps.items()
+    ]
+    data, scale = {"values": rows}, {"domain": list(_KINDS), "range": list(_KINDS.values())}
+    place = {"x": {**canvas.x, "field": "from"}, "y": canvas.y, "description": {"field": "tip"}}
+    colour = {"field": "kind", "type": "nominal", "legend": None, "scale": scale}
+    shapes = {**colour, "scale": {"domain": list(_SHAPES), "range": list(_SHAPES.values())}}
+    yield {
+        "data": data,
+        "mark": {"type": "bar", "height": 8, "opacity": 0.75},
+        "encoding": {**place, "x2": {"field": "to"}, "color": colour},
+    }
+    yield {
+        "data": data,
+        "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+        "encoding": {**place, "color": colour, "shape": shapes},
+    }
+    texts = [{**row, **canvas.beside(row["from"], row["to"], row["says"])} for row in rows]
+    yield from _texts(texts, canvas)
+
+
+def _went(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+    """What the silence went into: its shares one after the other, as long as it."""
+    if told is None:
+        return
+    at, texts = 0.0, []
+    for cause, seconds in stories.spent(timeline):
+        name, colour = _SPENT.get(cause, (cause, "var(--c6)"))
+        yield _rect(at, at + seconds, canvas, colour, 0.35, f"{_WENT}#", f"{name}: {words.seconds(seconds)}")
+        says = canvas.within(at, at + seconds, (f"{name} {words.seconds(seconds)}", name))
+        texts.append({"says": says, "at": at + seconds / 2, "align": "center", "dx": 0, "lane": f"{_WENT}#"})
+        at += seconds
+    yield from _texts(texts, canvas)
+
+
+def _rect(
+    start: float, end: float, canvas: _Canvas, colour: str, opacity: float, lane: str = "", tip: str = ""
+) -> Spec:
+    """A block over one lane, or over all of them."""
+    mark: Spec = {"type": "bar" if lane else "rect", "color": colour, "opacity": opacity, "aria": bool(tip)}
+    encoding: Spec = {"x": {**canvas.x, "field": "from"}, "x2": {"field": "to"}}
+    if lane:
+        mark["stroke"], mark["strokeOpacity"] = colour, 1
+        encoding["y"] = canvas.y
+    if tip:
+        encoding["description"] = {"field": "tip"}
+    return {
+        "data": {"values": [{"from": start, "to": end, "lane": lane, "tip": tip}]},
+        "mark": mark,
+        "encoding": encoding,
+    }
+
+
+def _texts(rows: list[dict[str, Any]], canvas: _Canvas, bold: bool = False) -> Iterator[Spec]:
+    """Texts at their places, with a rim of the page's own colour so that no line runs through them."""
+    mark = {
+        **{"type": "text", "fontSize": 12, "aria": False, "fontWeight": "bold" if bold else "normal"},
+        **{"align": {"expr": "datum.align"}, "dx": {"expr": "datum.dx"}},
+    }
+    shown = {"values": [row for row in rows if row["says"]]}
+    place = {"x": {**canvas.x, "field": "at"}, "y": canvas.y, "text": {"field": "says", "type": "nominal"}}
+    rim = {"stroke": "var(--ground)", "strokeWidth": 3, "strokeOpacity": 0.75, "strokeJoin": "round"}
+    yield {"data": shown, "mark": {**mark, "color": "var(--ground)", **rim}, "encoding": place}
+    yield {"data": shown, "mark": {**mark, "color": "var(--ink)"}, "encoding": place}
+
+
+def _tip(step: Step) -> str:
+    left = f"due {step.due:+.3f} s" + ("" if step.never_left else f", left {step.left:+.3f} s")
+    return f"{step.operation}: {left}, over {step.over:+.3f} s: {step.says}"

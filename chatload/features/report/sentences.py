@@ -1,0 +1,208 @@
+"""What a summary says, in sentences that every report shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chatload.render import words
+from chatload.run.books import LATE_START_S
+from chatload.run.run_end import NOTHING_STARTED, EndedBy
+from chatload.thresholds.gate import RunResult
+
+
+def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """The result of the run in its word, and in a sentence why."""
+    result, books = summary["result"], summary["books"]
+    thresholds = summary["thresholds"]
+    if not summary["valid"]:
+        return result, "; ".join(summary["invalid_reasons"])
+    if not books["balanced"]:
+        more = len(books["imbalances"]) - 1
+        others = f", and {words.plural(more, 'more imbalance')}" if more > 0 else ""
+        first = books["imbalances"][0] if books["imbalances"] else books_line(books, "/")
+        return result, f"the books do not balance: {first}{others}"
+    if summary["aborted"]:
+        return result, f"ended early as hopeless: {summary['aborted']}"
+    for word, state in ((RunResult.FAILED, "fail"), (RunResult.INCONCLUSIVE, "inconclusive")):
+        count = sum(threshold["result"] == state for threshold in thresholds)
+        if result == word and count:
+            was = f"{'is' if count == 1 else 'are'} inconclusive" if word == RunResult.INCONCLUSIVE else "failed"
+            return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
+    return result, answer(summary)
+
+
+def judged(summary: Mapping[str, Any]) -> str:
+    """What the result stands on: how many thresholds hold, that there are none, or that nothing was tested."""
+    thresholds = summary["thresholds"]
+    if summary["result"] == RunResult.NOTHING_TESTED:
+        return "no session was accepted"
+    if not thresholds:
+        return "no threshold was set"
+    held = sum(threshold["result"] == "pass" for threshold in thresholds)
+    return f"{words.number(held)} of {words.plural(len(thresholds), 'threshold')} hold"
+
+
+def answer(summary: Mapping[str, Any]) -> str:
+    """What became of the accepted sessions, in one line: how many were dropped, and how."""
+    sessions = summary["sessions"]
+    accepted, ended = sessions["accepted"], sum(sessions["by_verdict"].values())
+    if not accepted:
+        return _nothing_tested(summary)
+    of = f"{words.number(accepted)} accepted sessions" if accepted < ended else words.plural(accepted, "session")
+    dropped = summary["rates"]["dropped"]
+    surely, possibly = dropped["least"], dropped["most"] - dropped["least"]
+    more = f"; {words.number(possibly)} more may have been" if possibly else ""
+    if sessions["common_silence"]:
+        return _dropped_alike(summary, of)
+    if surely:
+        was = "was" if surely == 1 else "were"
+        head = f"{words.number(surely)} of {of} {was} dropped"
+        return f"{head} {_how(sessions['by_verdict'], words.percent(surely / accepted))}{more}"
+    if possibly:
+        return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
+    bound = words.under(dropped)
+    sure = f": {bound} with {100 * dropped['confidence']:g} % confidence" if bound else ""
+    return f"none of {of} was dropped{sure}"
+
+
+def _how(by_verdict: Mapping[str, int], share: str) -> str:
+    """Late, early or both, with the share of all of them."""
+    late, early = by_verdict["dropped_late"], by_verdict["dropped_early"]
+    if not early:
+        return f"because a refresh came too late ({share})"
+    if not late:
+        return f"by the server though every refresh was in time ({share})"
+    return (
+        f"({share}): {words.number(late)} because a refresh came too late, "
+        f"{words.number(early)} though every refresh was in time"
+    )
+
+
+def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
+    """That the server ended most of the chats it dropped after one and the same silence."""
+    sessions, dropped = summary["sessions"], summary["rates"]["dropped"]
+    silence, most = sessions["common_silence"], dropped["most"]
+    were = "were" if most == dropped["least"] else "were or may have been"
+    which = "all" if silence["sessions"] == most else f"{words.number(silence['sessions'])} of them"
+    about = f"{(silence['lower_s'] + silence['upper_s']) / 2:.2g} s"
+    share = words.percent(min(1.0, most / sessions["accepted"]))
+    return (
+        f"{words.number(most)} of {of} {were} dropped by the server ({share}), {which} about {about} after the last "
+        f"answered request. The timeout of {silence['timeout_s']:g} s is probably wrong: run `chatload probe`"
+    )
+
+
+def _nothing_tested(summary: Mapping[str, Any]) -> str:
+    """That no session was accepted: how many were started, what became of them, and the most frequent reason."""
+    sessions = summary["sessions"]
+    if not sessions["started"]:
+        whys = [incident["what"] for incident in summary["incidents"] if incident["kind"] == NOTHING_STARTED]
+        return "nothing was tested: no session was started" + "".join(f" ({why})" for why in whys[:1])
+    fates = ", ".join(f"{words.number(n)} {verdict}" for verdict, n in sessions["by_verdict"].items() if n)
+    started = f"{words.plural(sessions['started'], 'session')} started, none accepted ({fates or 'none ended'})"
+    reasons = sessions["not_accepted"]
+    why = f"; most often: {reasons[0]['why']} ({words.number(reasons[0]['sessions'])})" if reasons else ""
+    return f"nothing was tested: {started}{why}"
+
+
+def ended_early(summary: Mapping[str, Any]) -> str:
+    """That somebody ended the run, and after how much of its planned time; empty where nobody did."""
+    end = summary["end"]
+    what = {EndedBy.INTERRUPTED: "interrupted", EndedBy.STOPPED: "stopped in the web UI"}.get(end["by"])
+    if what is None or end["after_s"] is None:
+        return what or ""
+    after, planned = end["after_s"], end["planned_s"]
+    if planned is None:
+        return f"{what} after {words.duration(after)}"
+    if planned < 60:
+        return f"{what} after {after:.0f} of {planned:g} s"
+    return f"{what} after {words.duration(after)} of {words.duration(planned)}"
+
+
+def heading(summary: Mapping[str, Any]) -> str:
+    """The run by name, time, length and timeout."""
+    parts = [str(summary["name"])]
+    started, ended = summary["started_at"], summary["ended_at"]
+    if started is not None:
+        parts.append(datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
+    if started is not None and ended is not None:
+        parts.append(f"took {words.duration(ended - started)}")
+    timeout = summary["settings"].get("flex_disconnect_timeout")
+    if timeout is not None:
+        parts.append(f"flex-disconnect-timeout {timeout} s")
+    if connections := shared(summary):
+        parts.append(connections)
+    if unverified := insecure(summary):
+        parts.append(unverified)
+    return ", ".join(parts)
+
+
+def shared(summary: Mapping[str, Any]) -> str:
+    """That chats had no connections of their own, where they had none."""
+    most = int(summary["settings"].get("connections") or 0)
+    return f"the chats of a process shared {words.number(most)} connections" if most else ""
+
+
+def insecure(summary: Mapping[str, Any]) -> str:
+    """That the server's certificate was not verified, where it was not."""
+    return "TLS certificates not verified (--insecure)" if summary["settings"].get("insecure") else ""
+
+
+def margin(summary: Mapping[str, Any]) -> str:
+    """What was left of the timeout."""
+    refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
+    least, p1, p50 = (words.of_tail(margin, key) for key in ("min", "p1", "p50"))
+    if not least:
+        return "margin before the timeout: no refresh was measured"
+    doubt = ", by a timeout that is probably wrong" if summary["sessions"]["common_silence"] else ""
+    return (
+        f"margin before the timeout: least {least}, p1 {p1}, p50 {p50}, "
+        f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}{doubt}"
+    )
+
+
+def generator(generator: Mapping[str, Any]) -> str:
+    """How the generator fared."""
+    processes = words.plural(generator["processes"], "process", "processes")
+    short = ""
+    if generator.get("exhausted"):
+        never = words.plural(generator["exhausted"], "request")
+        short = f"; out of local ports or file descriptors for {never}"
+    if not generator["stalls"]:
+        return f"generator: {processes}, never stood still{short}"
+    stalls = words.plural(generator["stalls"], "time")
+    longest, total = words.seconds(generator["longest_stall_s"]), words.seconds(generator["stalled_s"])
+    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest}){short}"
+
+
+def resent(requests: Mapping[str, Any]) -> str:
+    """How often a request was sent once more; empty where none was."""
+    count = requests.get("resent")
+    if not count:
+        return ""
+    whose, they = ("its", "it") if count == 1 else ("their", "they")
+    return f"{words.plural(count, 'request')} sent once more: {whose} kept connection was closed just as {they} left"
+
+
+def arrivals(summary: Mapping[str, Any]) -> str:
+    """How the chats of an open workload began; empty of a closed one."""
+    arrivals = summary.get("arrivals") or {}
+    if not arrivals.get("count"):
+        return ""
+    tail = arrivals["start_lateness_s"]
+    text = f"arrivals: {words.number(arrivals['count'])}, {words.number(arrivals['not_started'])} not started"
+    if tail["max"] is None:
+        return text
+    p50, p99, most = (words.seconds(tail[key]) for key in ("p50", "p99", "max"))
+    late = f"{words.number(arrivals['late_starts'])} late by more than {words.seconds(LATE_START_S)}"
+    return f"{text}, {late}; start lateness p50 {p50}, p99 {p99}, most {most}"
+
+
+def books_line(books: Mapping[str, Any], sign: str = "=") -> str:
+    """Both sides of the books."""
+    sessions = f"{words.plural(books['sessions_started'], 'session')} started"
+    requests = f"{words.plural(books['requests_sent'], 'request')} sent"
+    ended, outcomes = words.number(books["sessions_ended"]), words.number(books["requests_with_outcome"])
+    return f"{sessions} {sign} {ended} ended; {requests} {sign} {outcomes} outcomes"

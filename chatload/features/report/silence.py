@@ -1,0 +1,96 @@
+"""Whether a server ended the chats it dropped after one and the same silence, which is not the timeout it was said to
+have.
+
+A server that ends chats after another silence than was told drops them "early" or "late" without any fault of the
+network or the generator. Its own stamp of the end shows the silence. The claim is conservative. It is made only where
+
+- the server's clock gives the silence of most dropped sessions, within a fifth of itself;
+- nearly all of these silences are alike;
+- the server ended them before our next request came: an end in answer to a request is as old as our own interval,
+  which is the same for all chats;
+- hardly any chat outlived such a silence;
+- the timeout that was told is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chatload.run.histogram import Histogram
+from chatload.run.reader import EndSilence
+
+#: Fewer sessions than these show no pattern.
+_LEAST_SESSIONS = 5
+#: So large a part of all dropped sessions must have had such a silence.
+_MOST_OF = 0.8
+#: Silences are alike, and a silence is known, where the upper bound is at most this part above the lower one.
+_ALIKE = 0.2
+#: So many silences that were outlived, as a part of those that were not, are still taken for chance.
+_OUTLIVED = 0.05
+
+
+@dataclass(frozen=True)
+class CommonSilence:
+    """The silence after which a server ended most of the sessions it dropped.
+
+    sessions: so many of the `dropped` ones. lower_s, upper_s: the least and the greatest of their silences, in
+    seconds, each by its own bounds. timeout_s: the flex-disconnect-timeout that was told.
+    """
+
+    sessions: int
+    dropped: int
+    lower_s: float
+    upper_s: float
+    timeout_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-safe form."""
+        return asdict(self)
+
+
+def find_common_silence(
+    dropped: Iterable[EndSilence], timeout_s: float | None, gaps: Histogram, count_outlived: Callable[[float], int]
+) -> CommonSilence | None:
+    """The silence that most dropped sessions have in common, where it is not the timeout that was told; else None.
+
+    Args:
+        dropped: one for each dropped session.
+        timeout_s: the flex-disconnect-timeout that was told; without one there is nothing to contradict.
+        gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
+        count_outlived: gives how many sessions were not dropped although they were silent for longer than that.
+    """
+    silences = list(dropped)
+    alike = _most_alike(sorted(filter(None, map(_known, silences))))
+    if timeout_s is None or len(alike) < max(_LEAST_SESSIONS, _MOST_OF * len(silences)):
+        return None
+    lower_s, upper_s = min(lower for lower, _ in alike), max(upper for _, upper in alike)
+    if lower_s / (1 + _ALIKE) <= timeout_s <= upper_s * (1 + _ALIKE):
+        return None
+    longer = upper_s * (1 + _ALIKE / 2)  # gaps are upper bounds: a tenth is left for that
+    last = sum(silence.found_s is None or silence.found_s > longer for silence in silences)
+    outlived = count_outlived(longer) + max(0, gaps.count_above(longer)[0] - last)
+    if outlived > _OUTLIVED * len(alike):
+        return None
+    return CommonSilence(len(alike), len(silences), lower_s, upper_s, timeout_s)
+
+
+def _known(silence: EndSilence) -> tuple[float, float] | None:
+    """The bounds of a silence that is known well enough, and ended before our request came; else None."""
+    lower, upper, found = silence
+    if lower is None or upper is None or found is None:
+        return None
+    return (lower, upper) if 0 < lower <= upper <= lower * (1 + _ALIKE) and upper < found else None
+
+
+def _most_alike(silences: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The most silences that are alike, of a list sorted by the lower bound."""
+    best: tuple[int, int] = (0, 0)
+    first = 0
+    for last, (lower, _) in enumerate(silences):
+        while lower > silences[first][0] * (1 + _ALIKE):
+            first += 1
+        best = max(best, (last + 1 - first, first))
+    count, first = best
+    return silences[first : first + count]

@@ -1,0 +1,171 @@
+"""How one session came to its bad end, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from chatload.chat.timeline import CONTACTS, Contact, Timeline
+from chatload.protocol.status import Outcome
+from chatload.render import words
+
+#: Before the last sure contact so many requests are shown: the rhythm that was broken.
+_BEFORE = 3
+#: What reached into the past further than this share of what came after would squeeze the silence.
+_PAST = 0.7
+_SAME_S = 1e-6
+_FOUND = (Outcome.ENDED.value, Outcome.UNRECOVERABLE.value)
+
+SAYS = {
+    "0/false": "ok",
+    "0/true": "chat has ended",
+    "1/false": "unsuccessful (1/false)",
+    "1/true": "unsuccessful (1/true)",
+    "2": "unrecoverable error (2)",
+    "http_error": "HTTP error",
+    "timeout": "no answer",
+    "connection": "connection failed",
+    "malformed": "unreadable answer",
+    "unknown_status": "unknown statusCode",
+}
+CAUSES = {
+    "planned": "the planned wait",
+    "generator": "the generator's own lateness",
+    "server": "waiting for answers that did not come",
+    "retries": "unsuccessful requests and the waits after them",
+    "network": "broken connections and the waits after them",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request; left (or was due), over: seconds since the last sure contact was answered. kind: answered, failed,
+    or found (it told that the chat has ended). sure: it is the last sure contact."""
+
+    operation: str
+    due: float
+    left: float
+    over: float
+    outcome: str
+    kind: str
+    sure: bool = False
+    never_left: bool = False
+
+    @property
+    def says(self) -> str:
+        """What became of it, in a few words."""
+        what = SAYS.get(self.outcome, self.outcome)
+        if self.never_left:
+            return f"{what}, never left"
+        took = self.over - self.left
+        if self.outcome == Outcome.TIMEOUT.value:
+            return f"{what} in {words.seconds(took)}"
+        return what if took < 0.1 else f"{what} after {words.seconds(took)}"
+
+
+def steps(timeline: Timeline) -> list[Step]:
+    """The requests around the silence, in order: a few before it, all within, and the one that found the chat ended."""
+    contacts = sorted(timeline.contacts, key=_left)
+    before = [c for c in contacts if _left(c) < timeline.sure_sent - _SAME_S]
+    sure = [c for c in contacts if abs(_left(c) - timeline.sure_sent) <= _SAME_S and c.sent is not None][-1:]
+    after = [c for c in contacts if _left(c) > timeline.sure_sent - _SAME_S and c not in sure]
+    told = next((i for i, c in enumerate(after) if c.outcome in _FOUND), len(after) - 1)
+    after = after[: told + 1]
+    zero, last = timeline.sure_received, max([timeline.deadline, *(c.received for c in after)])
+    past = [c for c in before[-_BEFORE:] if zero - _left(c) <= _PAST * (last - zero)]
+    # Of a session with many failures the contact itself may no longer be kept; that it was there is known.
+    unkept = Contact("(a contact)", timeline.sure_sent, timeline.sure_sent, zero, Outcome.FINE.value)
+    middle = sure or [unkept]
+    return [
+        *(_step(c, zero) for c in past),
+        *(_step(c, zero, sure=True) for c in middle),
+        *(_step(c, zero) for c in after),
+    ]
+
+
+def found(shown: list[Step]) -> Step | None:
+    """The request that told that the chat has ended; None where the session came to another end."""
+    return shown[-1] if shown and shown[-1].kind == "found" else None
+
+
+def headline(timeline: Timeline) -> str:
+    """Verdict, blame, and how late it was."""
+    blame = f", blame {timeline.blame}" if timeline.blame else ""
+    told = found(steps(timeline))
+    if told is None:
+        return f"{timeline.verdict}{blame}"
+    return f"{timeline.verdict}{blame}: {late(timeline, told)}"
+
+
+def late(timeline: Timeline, told: Step) -> str:
+    """By how much the request that found the end missed the deadline, or made it."""
+    by = told.left - timeline.timeout_s
+    if by <= 0:
+        return f"{words.seconds(-by)} before the deadline" if by < 0 else "at the deadline"
+    return f"{'up to ' if timeline.verdict == 'dropped_unproven' else ''}{words.seconds(by)} too late"
+
+
+def story(timeline: Timeline) -> str:
+    """How it came, in a few sentences."""
+    shown = steps(timeline)
+    told = found(shown)
+    since = shown[next(i for i, step in enumerate(shown) if step.sure) + 1 :]
+    failed = [step for step in since if step.kind == "failed"]
+    parts = [_failures(timeline, failed), _end(timeline, told, since), _spent(timeline, told)]
+    if timeline.verdict == "dropped_unproven" and failed:
+        which = "It" if len(failed) == 1 else "Any of those that failed"
+        parts.append(f"{which} may have reached the server, and then the silence was shorter.")
+    return " ".join(part for part in [*parts, f"Why this verdict: {timeline.why}."] if part)
+
+
+def spent(timeline: Timeline) -> list[tuple[str, float]]:
+    """What the silence went into, the largest first; what is too little to matter is left out."""
+    total = sum(timeline.shares.values())
+    shares = [(cause, s) for cause, s in timeline.shares.items() if s >= 0.01 * total and s > 0]
+    return sorted(shares, key=lambda share: -share[1])
+
+
+def _failures(timeline: Timeline, failed: list[Step]) -> str:
+    start = f"The server forgives {_s(timeline.timeout_s)} of silence after a contact"
+    if not failed:
+        return f"{start}; no request went wrong."
+    kinds = Counter(SAYS.get(step.outcome, step.outcome) for step in failed)
+    what = next(iter(kinds)) if len(kinds) == 1 else ", ".join(f"{n} × {kind}" for kind, n in kinds.items())
+    if len(failed) == 1:
+        return f"{start}. {failed[0].operation} at {_plus(failed[0].left)} went wrong ({failed[0].says})."
+    kept = "the last " if len(timeline.contacts) == CONTACTS and len(failed) + 1 >= CONTACTS else ""
+    between = f"between {_plus(failed[0].left)} and {_plus(failed[-1].over)}"
+    return f"{start}. {kept.capitalize()}{words.plural(len(failed), 'request')} went wrong {between} ({what})."
+
+
+def _end(timeline: Timeline, told: Step | None, since: list[Step]) -> str:
+    if told is None:
+        return f"The last word was {since[-1].says}, {_plus(since[-1].over)}." if since else ""
+    return f"{told.operation} at {_plus(told.left)} found the chat ended: {late(timeline, told)}."
+
+
+def _spent(timeline: Timeline, told: Step | None) -> str:
+    shares = spent(timeline)
+    if not shares or told is None or told.left <= 0:
+        return ""
+    parts = [f"{CAUSES.get(cause, cause)} took {words.seconds(s)}" for cause, s in shares]
+    return f"Of these {words.seconds(told.left)} {', '.join(parts)}."
+
+
+def _step(contact: Contact, zero: float, sure: bool = False) -> Step:
+    kind = "found" if contact.outcome in _FOUND else "answered" if contact.outcome == Outcome.FINE.value else "failed"
+    left = _left(contact)
+    operation, due, sent, over, outcome = contact
+    return Step(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)
+
+
+def _left(contact: Contact) -> float:
+    return contact.due if contact.sent is None else contact.sent
+
+
+def _plus(seconds: float) -> str:
+    return f"{seconds:+.2f} s"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.6g} s"

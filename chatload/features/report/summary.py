@@ -1,0 +1,350 @@
+"""summary.json: what became of a run, in keys that scripts rely on (see summary.schema.json)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from chatload import __version__, exit_codes
+from chatload.chat.record import Blame, Verdict
+from chatload.errors import NothingTestedError
+from chatload.features.report import sentences
+from chatload.features.report.drift import Soak, find_drift, steady_part
+from chatload.features.report.silence import CommonSilence, find_common_silence
+from chatload.protocol.status import Outcome
+from chatload.render import words
+from chatload.run.books import LATE_START_S, Books
+from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.histogram import Histogram
+from chatload.run.reader import Incident, RunReader
+from chatload.run.run_end import ABORTED, CEILING, run_end
+from chatload.run.writer import replacing
+from chatload.stats.bursts import Incidence, find_incidence
+from chatload.stats.rates import CONFIDENCE, lower, upper
+from chatload.thresholds.gate import Gate, RunResult, gate_of
+from chatload.thresholds.metrics import Facts, metric_named
+
+#: `schema_version` of every summary this code makes.
+SCHEMA_VERSION = 1
+SUMMARY_FILE = "summary.json"
+#: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
+LATE_SHARE = 0.01
+#: The kind of incident that says a worker could hold no chats: the load was not the one asked for.
+WORKER_UNFIT = "worker_unfit"
+
+#: Kinds of incidents by which facts are missing.
+_HOLES = ("worker_lost", "recording_stopped")
+#: So many reasons are kept for sessions that were not accepted.
+_REASONS = 10
+#: Rates that are of no single verdict.
+_RATES = ("dropped", "unserved")
+_QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+
+
+def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
+    """The summary of one run: plain values, durations in seconds, None where nothing was measured.
+
+    gate: thresholds to judge it by; those it was made with by default.
+    """
+    gate = gate_of(reader.settings) if gate is None else gate
+    by_worker = reader.books_by_worker()
+    books = reader.books()
+    incidents = reader.incidents()
+    reasons = invalid_reasons(books)
+    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == CEILING]
+    reasons += [incident.what for incident in incidents if incident.kind == WORKER_UNFIT]
+    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
+    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    incidence = _incidence(reader)
+    cut_off_confirmed = reader.count_cut_off_confirmed()
+    facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
+    judgements = gate.judge(facts)
+    aborted = next((incident.what for incident in incidents if incident.kind == ABORTED), "")
+    accepted = books.fates.accepted
+    silence = common_silence(reader, books, timeout_s)
+    result = gate.result(judgements, accepted)
+    if reasons or imbalances:
+        result = RunResult.INVALID
+    elif aborted:
+        result = RunResult.FAILED
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "chatload_version": __version__,
+        "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
+        "result": result.value,
+        "thresholds": [judgement.to_dict() for judgement in judgements],
+        "confidence": gate.confidence,
+        "allow_inconclusive": gate.allow_inconclusive,
+        "aborted": aborted,
+        "end": run_end(
+            incidents, reader.started_at, reader.ended_at, _number(reader.settings.get("run_time"))
+        ).to_dict(),
+        "valid": not reasons,
+        "invalid_reasons": reasons,
+        "books": {
+            "balanced": not imbalances,
+            "imbalances": imbalances,
+            "sessions_started": books.started,
+            "sessions_ended": books.verdicts.total(),
+            "requests_sent": books.sent.total(),
+            "requests_with_outcome": sum(by.total() for by in books.outcomes.values()),
+        },
+        "sessions": {
+            "started": books.started,
+            "accepted": accepted,
+            "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
+            "common_silence": None if silence is None else silence.to_dict(),
+            "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
+            "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "unserved_by_verdict": unserved(books),
+            "cut_off_confirmed": cut_off_confirmed,
+        },
+        "rates": rates(facts, gate.confidence),
+        "bursts": incidence.to_dict(),
+        "drift": drift_of(reader).to_dict(),
+        **measured(books, timeout_s, len(by_worker)),
+        "settings": reader.settings,
+        "started_at": reader.started_at,
+        "ended_at": reader.ended_at,
+        "incidents": [incident._asdict() for incident in incidents],
+    }
+
+
+def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
+    """How often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
+    return {name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), *_RATES)}
+
+
+def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """How often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate has it.
+
+    least: surely so; most: possibly so, counting every session whose end has more than one reading; of: the
+    sessions it is a share of. low, high: one-sided exact bounds, each at `confidence`, of the least and of the most;
+    they hold for sessions that are independent.
+    """
+    share = metric_named(f"{name}.rate").share(facts)
+    n = share.n
+    return {
+        "least": share.least,
+        "most": share.most,
+        "of": n,
+        "rate": share.counted / n if n else None,
+        "low": lower(min(share.least, n), n, confidence) if n else None,
+        "high": upper(min(share.most, n), n, confidence) if n else None,
+        "confidence": confidence,
+    }
+
+
+def unserved(books: Books) -> dict[str, int]:
+    """Sessions that were never accepted, by verdict, those that occur."""
+    fates = books.fates
+    counts = {v.value: books.verdicts[v.value] - fates.accepted_with(v) for v in Verdict}
+    return {verdict: n for verdict, n in counts.items() if n}
+
+
+def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, Any]:
+    """Summarize the run in `run_dir` (or a run file) into summary.json beside it; whole or not at all."""
+    with RunReader.open(run_dir) as reader:
+        summary = summarize(reader, gate)
+        with replacing(reader.run_dir / SUMMARY_FILE) as stream:
+            json.dump(summary, stream, indent=2, allow_nan=False)
+            stream.write("\n")
+    return summary
+
+
+def exit_code(summary: Mapping[str, Any]) -> int:
+    """What a process that made this summary leaves with."""
+    return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
+
+
+def refuse_untested(summary: Mapping[str, Any], run: str, hint: str = "give another run") -> None:
+    """Raise NothingTestedError where no session of the run was accepted: nothing can be concluded from it."""
+    if not summary["sessions"]["accepted"]:
+        raise NothingTestedError(f"{run}: {sentences.answer(summary)}", hint)
+
+
+_EXIT_CODES: Mapping[str, int] = {
+    RunResult.PASSED: exit_codes.PASSED,
+    RunResult.NOT_JUDGED: exit_codes.PASSED,
+    RunResult.FAILED: exit_codes.THRESHOLD_FAILED,
+    RunResult.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+    RunResult.NOTHING_TESTED: exit_codes.INCONCLUSIVE,
+}
+
+
+def common_silence(reader: RunReader, books: Books, timeout_s: float | None) -> CommonSilence | None:
+    """The silence after which the server ended most of the sessions it dropped, where it is not the timeout told."""
+    return find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
+
+
+def _incidence(reader: RunReader) -> Incidence:
+    drops = reader.drop_instants()
+    start = reader.started_at or (drops[0] if drops else 0.0)
+    return find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
+
+
+def drift_of(reader: RunReader) -> Soak:
+    """What drifts in a run, over or not."""
+    steady = steady_part(reader.loads())
+    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of a summary."""
+    text = (resources.files("chatload.features.report") / "summary.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def invalid_reasons(books: Books) -> list[str]:
+    """Why the run cannot speak for the server: what the generator may have done itself."""
+    reasons = []
+    if books.suspects:
+        drops = "1 drop" if books.suspects == 1 else f"{books.suspects} drops"
+        reasons.append(f"the generator's own lateness could have caused {drops}")
+    if books.cpu_saturated:
+        reasons.append("generator CPU was saturated")
+    if books.exhausted:
+        never = words.plural(books.exhausted, "request")
+        reasons.append(f"the generator ran out of local ports or file descriptors: {never} never left")
+    if books.late_starts + books.not_started > max(1, LATE_SHARE * books.arrivals):
+        arrivals, bound = words.plural(books.arrivals, "arrival"), words.seconds(LATE_START_S)
+        late, never = words.number(books.late_starts), words.number(books.not_started)
+        reasons.append(f"of {arrivals} {late} started more than {bound} late, {never} never: not the load asked for")
+    return reasons
+
+
+def find_imbalances(
+    by_worker: Mapping[str, Books],
+    rows_by_verdict: Mapping[str, int],
+    incidents: list[Incident],
+    finished: bool,
+) -> list[str]:
+    """Every way in which the run's facts disagree with each other, one sentence each; empty is balanced.
+
+    Each process's books must balance alone: a surplus in one does not make up for a lack in another.
+    """
+    found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind in _HOLES]
+    if not finished:
+        found.append("the run was never finished: what came after its last write is missing")
+    verdicts: Counter[str] = Counter()
+    for worker, books in by_worker.items():
+        where = f"{worker}: " if len(by_worker) > 1 else ""
+        found += [where + line for line in _imbalances_of(books)]
+        verdicts.update(books.verdicts)
+    known = {verdict.value for verdict in Verdict}
+    for verdict in sorted(verdicts.keys() | rows_by_verdict.keys()):
+        booked, rows = verdicts[verdict], rows_by_verdict.get(verdict, 0)
+        if verdict not in known:
+            found.append(f"{max(booked, rows)} sessions have the unknown verdict {verdict!r}")
+        if booked != rows:
+            found.append(f"{verdict}: {booked} sessions in the books, {rows} session rows")
+    return found
+
+
+def _imbalances_of(books: Books) -> list[str]:
+    found = []
+    ended = books.verdicts.total()
+    if books.started != ended:
+        found.append(f"{books.started} sessions started, {ended} ended")
+    begun = books.start_lateness.count
+    if books.arrivals != begun + books.not_started:
+        found.append(f"{books.arrivals} arrivals, {begun} started and {books.not_started} not")
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        sent = books.sent[operation]
+        outcomes = books.outcomes.get(operation, Counter()).total()
+        if sent != outcomes:
+            found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
+    return found
+
+
+def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
+    """The summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that is over or not."""
+    return {
+        "requests": _requests(books),
+        "refresh": _refresh(books, timeout_s),
+        "arrivals": _arrivals(books),
+        "generator": _generator(books, processes),
+    }
+
+
+def _requests(books: Books) -> dict[str, Any]:
+    by_operation = {}
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        outcomes = books.outcomes.get(operation, Counter())
+        by_operation[operation] = {
+            "sent": books.sent[operation],
+            "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
+            "latency_s": _latency(books.latency.get(operation, CensoredHistogram())),
+        }
+    return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
+
+
+def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
+    gap = books.gap
+    gaps = {"p50": gap.quantile(0.5), "p99": gap.quantile(0.99), "max": gap.maximum}
+    margins = {"min": gaps["max"], "p1": gaps["p99"], "p50": gaps["p50"]} if timeout_s is not None else {}
+    left = {
+        name: None if widest is None or timeout_s is None else widest._replace(seconds=timeout_s - widest.seconds)
+        for name, widest in margins.items()
+    }
+    return {
+        "count": gap.count,
+        "lateness_s": _tail(books.lateness),
+        "gap_s": _readings(gaps),
+        "margin_s": _readings(left or dict.fromkeys(("min", "p1", "p50")), "under"),
+    }
+
+
+def _arrivals(books: Books) -> dict[str, Any]:
+    return {
+        "count": books.arrivals,
+        "started": books.start_lateness.count,
+        "late_starts": books.late_starts,
+        "not_started": books.not_started,
+        "start_lateness_s": _tail(books.start_lateness),
+    }
+
+
+def _generator(books: Books, processes: int) -> dict[str, Any]:
+    return {
+        "stalls": books.stalls,
+        "stalled_s": _rounded(books.stalled_s),
+        "longest_stall_s": _rounded(books.longest_stall_s),
+        "cpu_saturated": books.cpu_saturated,
+        "exhausted": books.exhausted,
+        "processes": processes,
+    }
+
+
+def _tail(histogram: Histogram) -> dict[str, float | None]:
+    tail = {name: _rounded(histogram.quantile(q)) for name, q in _QUANTILES.items()}
+    return {**tail, "max": _rounded(histogram.maximum)}
+
+
+def _latency(latency: CensoredHistogram) -> dict[str, Any]:
+    quantiles = {name: latency.quantile(q) for name, q in _QUANTILES.items()}
+    return {**_readings({**quantiles, "max": latency.maximum}), "unanswered": latency.censored.count}
+
+
+def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:
+    """The readings that are known, None for the others; under the name `beyond` the bounds of these."""
+    known = {
+        name: None if reading is None or reading.over else _rounded(reading.seconds)
+        for name, reading in readings.items()
+    }
+    bounds = {name: _rounded(r.seconds) for name, r in readings.items() if r is not None and r.over}
+    return {**known, beyond: bounds}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

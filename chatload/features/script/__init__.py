@@ -1,0 +1,1 @@
+"""`chatload script`: a customer script from a recorded conversation."""

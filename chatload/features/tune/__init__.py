@@ -1,0 +1,1 @@
+"""`chatload tune`: which refresh interval to choose."""

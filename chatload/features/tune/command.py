@@ -1,0 +1,171 @@
+"""`chatload tune`: runs a sweep of refresh intervals, or reads one, and says which interval to choose."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatload import exit_codes
+from chatload.chat.sweep import DEFAULT_SWEEP, fractions_in
+from chatload.errors import UsageError
+from chatload.features.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
+from chatload.features.tune.compute import METRIC, TARGET, Tuning, sessions_an_arm, tally
+from chatload.features.tune.compute import tune as judge
+from chatload.features.tune.console import render_tuning, write_markdown
+from chatload.features.tune.html import html
+from chatload.features.tune.locust_run import hold
+from chatload.features.tune.view import TuneReport
+from chatload.run.reader import RunReader
+from chatload.run.writer import replacing
+from chatload.thresholds.gate import make_gate
+from chatload.thresholds.grammar import parse
+
+_EXIT = {
+    "recommended": exit_codes.PASSED,
+    "none": exit_codes.THRESHOLD_FAILED,
+    "inconclusive": exit_codes.INCONCLUSIVE,
+    "invalid": exit_codes.INVALID,
+}
+#: Options of ours that are Locust options of the run, handed on as they are given.
+_HANDED_ON = (
+    "host",
+    "users",
+    "spawn_rate",
+    "run_time",
+    "flex_disconnect_timeout",
+    "chat_length",
+    "script",
+    "chat_seed",
+)
+
+
+@click.command(short_help="Find the longest refresh interval that does.")
+@click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="Only read this sweep.")
+@click.option("--host", metavar="URL", help="The service to run a sweep on.")
+@click.option("-u", "--users", type=click.IntRange(1), metavar="N", help="Customers at once. Default: 100.")
+@click.option(
+    "-r", "--spawn-rate", type=click.FloatRange(0, min_open=True), metavar="R", help="Started per second. Default: 10."
+)
+@click.option("-t", "--run-time", metavar="TIME", help="End after this long at the latest, such as 30m.")
+@click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
+@click.option("--sweep", metavar="X,X,...", help=f"Intervals, parts of the timeout. Default: {DEFAULT_SWEEP}.")
+@click.option("--sessions", type=click.IntRange(1), metavar="N", help="Sessions an arm. Default: 3 times what shows "
+              "the target if none is dropped (897 for 1 %).")  # fmt: skip
+@click.option("--target", default=TARGET, show_default=True, metavar="SHARE",
+              help="Drop rate to stay below: 1%, 0.01 or 'dropped.rate < 1%'.")  # fmt: skip
+@click.option("--confidence", type=float, default=95.0, show_default=True, metavar="PERCENT", help="Of the bound.")
+@click.option("--chat-length", type=float, metavar="S", help="Mean length of a chat. Default: the script's (60).")
+@click.option("--script", type=click.Path(path_type=Path), metavar="FILE", help="What customers do, a .toml file.")
+@click.option("--chat-seed", type=click.IntRange(0), metavar="N", help="Seed of customers and of arms. Default: 0.")
+@click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-tune.")
+@click.option("--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="A simulator's faults: shows the model's curve beside, in virtual time.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- LOCUST OPTIONS]")
+def tune(run: Path | None, target: str, confidence: float, faults: Path | None, as_json: bool, **given: Any) -> int:
+    """Find the longest refresh interval that keeps the drop rate below a target, and what it saves.
+
+    Runs locust with a sweep: chats refreshed at several parts of the timeout, all at once, so that all meet the
+    same load, each arm in as many sessions. Then tests the arms from the shortest interval up, until one is not
+    shown to be below the target. Ctrl-C ends the sweep early and reads what is there. What follows -- goes to
+    locust (chatload options lists more). Writes tune.html, tune.md and tune.json into the run's folder.
+
+    Exit codes: 0 an interval is recommended, 1 not even the shortest keeps the target, 2 wrong usage, 3 the run is
+    invalid, 4 inconclusive (it says how many sessions would settle it) or nothing tested.
+
+    \b
+    Examples: chatload tune --host URL -u 200 --flex-disconnect-timeout 45
+              chatload tune --host URL --target 0.1% -- --processes 2
+              chatload tune --run reports/20260101T000000Z-tune --target 2%
+    """
+    limit = limit_of(target)
+    make_gate((), percent=confidence)
+    if run is None:
+        run = _sweep(given, limit, confidence / 100)
+    elif any(value for value in given.values()):
+        raise UsageError("--run only reads a sweep, so nothing of a new one can be given", "leave out one of them")
+    report = read(run, limit, confidence / 100, faults)
+    _write(report, run, as_json)
+    return _EXIT[report.tuning.result]
+
+
+def read(run: Path, limit: float, confidence: float, faults: Path | None = None) -> TuneReport:
+    """Judge the sweep in `run`. Raises UsageError where it is none, or cannot be read."""
+    with RunReader.open(run) as reader:
+        settings = reader.settings
+        timeout, sweep = settings.get("flex_disconnect_timeout"), settings.get("sweep")
+        if not isinstance(timeout, int | float) or timeout <= 0 or not isinstance(sweep, list) or not sweep:
+            raise UsageError(f"{run}: not a sweep", "make one with chatload tune --host URL")
+        summary = summarize(reader)
+        refuse_untested(summary, str(run), "make another sweep")
+        fractions = fractions_in(",".join(map(str, sweep)))
+        books = reader.books()
+        # Drops that may be the generator's are weighed arm by arm.
+        books.suspects = 0
+        by_verdict, finished = reader.count_by_verdict(), reader.ended_at is not None
+        problems = invalid_reasons(books)
+        problems += find_imbalances(reader.books_by_worker(), by_verdict, reader.incidents(), finished)
+        duration = (reader.ended_at or 0.0) - (reader.started_at or 0.0) if finished else 0.0
+        tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, fractions)
+        bursts = summary["bursts"]["bursts"]
+        model = None if faults is None else _model(reader, faults, tuning)
+    notes = []
+    if bursts:
+        notes.append("Drops came in bursts: sessions were not independent, and the bounds claim more than they should.")
+    return TuneReport(tuning, str(run), tuple(notes), model)
+
+
+def limit_of(target: str) -> float:
+    """The drop rate in "1%", "0.01" or "dropped.rate < 1%". Raises UsageError."""
+    threshold = parse(target if "<" in target or ">" in target else f"{METRIC} < {target}")
+    if threshold.metric.name != METRIC or threshold.op != "<":
+        raise UsageError(f"--target {target!r} is not about {METRIC}", f"write 1% or '{METRIC} < 1%'")
+    return threshold.limit
+
+
+def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
+    """Run a sweep; gives its folder."""
+    if not given["host"]:
+        raise UsageError("no host to run a sweep on, and no sweep to read", "give --host URL or --run DIR")
+    arms = fractions_in(given["sweep"] or DEFAULT_SWEEP)
+    sessions = given["sessions"] or sessions_an_arm(limit, confidence)
+    run_dir: Path = given["run_dir"] or Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-tune"
+    options = {name: given[name] for name in _HANDED_ON if given[name] is not None}
+    options = {"users": 100, "spawn_rate": 10, **options, "chats": sessions * len(arms), "run_dir": run_dir}
+    options["sweep"] = ",".join(f"{arm:g}" for arm in arms)
+    click.echo(f"sweep: {len(arms)} intervals x {sessions} sessions, {options['users']} customers at once", err=True)
+    hold(options, given["more"])
+    if not (run_dir / "run.sqlite").exists():
+        raise UsageError("the sweep made no run", "see locust's message above")
+    return run_dir
+
+
+def _model(reader: RunReader, faults: Path, tuning: Tuning) -> Tuning:
+    """The same sweep in the model: so many sessions, customers and seed, with the network's median as measured."""
+    from chatload.features.tune.model import model_of
+
+    records = model_of(reader, faults)
+    return judge(tally(records), tuning.timeout_s, tuning.target, tuning.confidence)
+
+
+def _write(report: TuneReport, run: Path, as_json: bool) -> None:
+    folder = run if run.is_dir() else run.parent
+    data = json.dumps(report.to_dict(), indent=2, allow_nan=False)
+    with replacing(folder / "tune.json") as stream:
+        stream.write(f"{data}\n")
+    write_markdown(report, folder / "tune.md")
+    with replacing(folder / "tune.html") as stream:
+        stream.write(html(report))
+    if as_json:
+        click.echo(data)
+        return
+    terminal = sys.stdout.isatty()
+    width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
+    render_tuning(report, sys.stdout, width)
+    click.echo(f"\npage: {folder / 'tune.html'}")

@@ -1,0 +1,274 @@
+"""Which refresh interval to choose: the arms of a sweep judged against a target drop rate.
+
+Fixed-sequence testing, from the shortest interval up: each arm is tested at the full confidence, and the first
+that does not pass ends it. So the chance that any arm is passed whose drop rate is not below the target is at
+most 1 - confidence, however many arms there are, without a correction. Source: W. Maurer, L. Hothorn and
+W. Lehmacher, "Multiple comparisons in drug clinical trials and preclinical assays: a-priori ordered hypotheses",
+in Biometrie in der chemisch-pharmazeutischen Industrie 6 (1995); P. H. Westfall and A. Krishen, "Optimally
+weighted, fixed sequence and gatekeeper multiple testing procedures", Journal of Statistical Planning and
+Inference 99 (2001). The bounds are exact (`chatload.stats.rates`).
+
+A drop that has more than one reading (`dropped_unproven`) counts against an interval. One that the generator's
+own lateness may have caused counts against it too, but proves nothing against it: where only such drops stand
+between an arm and its word, the arm is invalid.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Literal
+
+from chatload.chat.policy import WIDGET_INTERVAL_S
+from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.sweep import fractions_in
+from chatload.errors import UsageError
+from chatload.run.books import Books
+from chatload.run.histogram import Histogram
+from chatload.stats.rates import CONFIDENCE, lower, sessions_needed, upper
+from chatload.thresholds.metrics import Facts, metric_named
+
+Word = Literal["pass", "fail", "inconclusive", "invalid"]
+#: What a run of a sweep has to have shown.
+METRIC = "dropped.rate"
+TARGET = "1%"
+#: The sessions an arm gets unless told otherwise: so many times what a run without one drop needs.
+_ROOM = 3
+_DROPPED = metric_named(METRIC)
+
+
+@dataclass
+class Tally:
+    """The sessions of one arm: add / result. open_s: time that its accepted chats were open, seconds; gaps: each
+    session's widest (its upper bound); suspects: proven late drops that may be the generator's."""
+
+    books: Books = field(default_factory=Books)
+    confirmed: int = 0
+    suspects: int = 0
+    unproven_suspects: int = 0
+    requests: int = 0
+    polls: int = 0
+    open_s: float = 0.0
+    gaps: Histogram = field(default_factory=Histogram)
+
+    def add(self, record: SessionRecord) -> None:
+        """Count one session that ended."""
+        self.books.started += 1
+        self.books.session(record)
+        self.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
+        if record.generator_suspect:
+            self.suspects += record.verdict == Verdict.DROPPED_LATE
+            self.unproven_suspects += record.verdict == Verdict.DROPPED_UNPROVEN
+        self.requests += record.requests
+        self.polls += record.polls
+        if record.chat_id:
+            self.open_s += max(0.0, record.ended_at - record.started_at)
+            if record.gap_upper_s is not None:
+                self.gaps.add(record.gap_upper_s)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One refresh interval of a sweep. Durations: seconds; rates of drops: fractions of the sessions.
+
+    sessions: those whose fate is known. least, most: how many of them were dropped, surely and at most.
+    rate: of `most`; lower, upper: one-sided exact bounds, each at the confidence asked for. margin_*: what was left
+    of the timeout in the widest gap of the session that had least, and that 99 of 100 kept. requests_per_s,
+    polls_per_s: of one open chat. word: what its own sessions say to the target; needed: how many in all would
+    settle it, None where none would or it is settled.
+    """
+
+    fraction: float
+    interval_s: float
+    sessions: int
+    least: int
+    most: int
+    suspects: int
+    rate: float | None
+    lower: float
+    upper: float
+    word: Word
+    needed: int | None
+    margin_min_s: float | None
+    margin_p1_s: float | None
+    requests_per_s: float | None
+    polls_per_s: float | None
+    open_s: float
+    verdicts: dict[str, int]
+    blames: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What an interval saves against the vendor's widget, which polls every 3 s: requests per second of one chat
+    (below 0: it costs), as part of the widget's polls, and at the sweep's own load, `chats` open on average."""
+
+    per_chat: float
+    share: float
+    chats: float
+
+    @property
+    def at_load(self) -> float:
+        """Requests per second, of all the chats of the sweep."""
+        return self.per_chat * self.chats
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a sweep says. problems: why it can say nothing. recommended: the longest interval of the sequence that
+    passed, None where none did; stopped_by: the arm that ended the sequence, None where all passed."""
+
+    timeout_s: float
+    target: float
+    confidence: float
+    arms: tuple[Arm, ...]
+    chats_open: float
+    problems: tuple[str, ...] = ()
+
+    @property
+    def stopped_by(self) -> Arm | None:
+        """The first arm, from the shortest interval up, that did not pass."""
+        return next((arm for arm in self.arms if arm.word != "pass"), None)
+
+    @property
+    def recommended(self) -> Arm | None:
+        """The longest interval shown to be good enough."""
+        stop = self.stopped_by
+        passed = self.arms if stop is None else self.arms[: self.arms.index(stop)]
+        return passed[-1] if passed and not self.problems else None
+
+    @property
+    def result(self) -> str:
+        """recommended, none, inconclusive or invalid."""
+        if self.problems:
+            return "invalid"
+        if self.recommended is not None:
+            return "recommended"
+        stop = self.stopped_by
+        return {"fail": "none", "invalid": "invalid"}.get("" if stop is None else stop.word, "inconclusive")
+
+    @property
+    def needed(self) -> int | None:
+        """Sessions in all, over all arms, with which the arm that ended the sequence would be settled."""
+        stop = self.stopped_by
+        return None if stop is None or stop.needed is None else stop.needed * len(self.arms)
+
+    def saving(self, arm: Arm) -> Saving | None:
+        """What this arm saves; None where nothing was measured."""
+        if arm.polls_per_s is None:
+            return None
+        widget = 1 / WIDGET_INTERVAL_S
+        return Saving(widget - arm.polls_per_s, 1 - arm.polls_per_s / widget, self.chats_open)
+
+
+def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
+    """The sessions of each arm, by its fraction, ascending; sessions without an arm are left out.
+
+    Raises UsageError for a group that is not an arm of a sweep.
+    """
+    by_group: dict[str, Tally] = {}
+    for record in records:
+        if record.group:
+            if record.group not in by_group:
+                by_group[record.group] = Tally()
+            by_group[record.group].add(record)
+    return dict(sorted(((_fraction(group), counted) for group, counted in by_group.items()), key=itemgetter(0)))
+
+
+def _fraction(group: str) -> float:
+    found = fractions_in(group)
+    if len(found) != 1:
+        raise UsageError(f"not a sweep: no part of a timeout in the group {group!r}")
+    return found[0]
+
+
+def tune(
+    tallies: dict[float, Tally],
+    timeout_s: float,
+    target: float,
+    confidence: float = CONFIDENCE,
+    duration_s: float = 0.0,
+    problems: Sequence[str] = (),
+    fractions: Iterable[float] = (),
+) -> Tuning:
+    """Judge the arms of a sweep. duration_s: of the run; fractions: of all arms, also those that no session reached.
+
+    Raises UsageError where there is no arm: it was no sweep.
+    """
+    tallies = {**{fraction: Tally() for fraction in fractions}, **tallies}
+    if not tallies:
+        raise UsageError("not a sweep: no session has an arm", "make one with chatload tune --host URL")
+    arms = tuple(_arm(fraction, tallies[fraction], timeout_s, target, confidence) for fraction in sorted(tallies))
+    chats = sum(arm.open_s for arm in arms) / duration_s if duration_s else 0.0
+    return Tuning(timeout_s, target, confidence, arms, chats, tuple(problems))
+
+
+def sessions_an_arm(target: float, confidence: float = CONFIDENCE) -> int:
+    """How many sessions an arm gets by default: three times what shows the target where none is dropped."""
+    least = sessions_needed(0, 0, target, confidence)
+    if least is None:
+        raise UsageError(f"no number of sessions shows a drop rate below {target:g}", "choose a higher --target")
+    return _ROOM * least
+
+
+def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confidence: float) -> Arm:
+    share = _DROPPED.share(Facts(counted.books, timeout_s, counted.confirmed))
+    least = share.least - counted.suspects
+    low = lower(least, share.n, confidence)
+    high = upper(share.most, share.n, confidence)
+    word, needed = _judged(least, share.most, share.n, counted, target, confidence)
+    gaps = counted.gaps
+    margins = [None if gap is None else timeout_s - gap for gap in (gaps.maximum, gaps.quantile(0.99))]
+    return Arm(
+        fraction=fraction,
+        interval_s=fraction * timeout_s,
+        sessions=share.n,
+        least=least,
+        most=share.most,
+        suspects=counted.suspects + counted.unproven_suspects,
+        rate=share.most / share.n if share.n else None,
+        lower=low,
+        upper=high,
+        word=word,
+        needed=needed,
+        margin_min_s=margins[0],
+        margin_p1_s=margins[1],
+        requests_per_s=counted.requests / counted.open_s if counted.open_s else None,
+        polls_per_s=counted.polls / counted.open_s if counted.open_s else None,
+        open_s=counted.open_s,
+        verdicts={name: n for name, n in sorted(counted.books.verdicts.items()) if n},
+        blames={name: n for name, n in sorted(counted.books.blames.items()) if n},
+    )
+
+
+def _judged(least: int, most: int, n: int, counted: Tally, target: float, confidence: float) -> tuple[Word, int | None]:
+    if upper(most, n, confidence) < target:
+        return "pass", None
+    if lower(least, n, confidence) > target:
+        return "fail", None
+    innocent = most - counted.suspects - counted.unproven_suspects
+    if upper(innocent, n, confidence) < target or lower(least + counted.suspects, n, confidence) > target:
+        return "invalid", None
+    return "inconclusive", sessions_needed(least, n, target, confidence, most)
+
+
+def agree(one: Arm, other: Arm, confidence: float = CONFIDENCE) -> bool:
+    """Whether the same drop rate explains both arms: their bounds, unproven drops counted in both, have one in
+    common. Drops that may be the generator's may be counted or not."""
+    least, most = (
+        [bound(k, arm.sessions, confidence) for arm, k in ((one, k_one), (other, k_other))]
+        for bound, k_one, k_other in (
+            (lower, one.most - one.suspects, other.most - other.suspects),
+            (upper, one.most, other.most),
+        )
+    )
+    return max(least) <= min(most)
+
+
+def blamed(arm: Arm) -> Iterator[tuple[str, int]]:
+    """What the drops of an arm were put down to, the most frequent first."""
+    causes: Counter[str] = Counter(arm.blames)
+    causes.update({name: arm.verdicts.get(f"dropped_{name}", 0) for name in ("early", "unproven")})
+    return ((name, n) for name, n in causes.most_common() if n)

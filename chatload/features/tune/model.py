@@ -1,0 +1,73 @@
+"""The model's curve: the same sweep in virtual time, by the real engine against the simulator's model."""
+
+from __future__ import annotations
+
+from math import log
+from pathlib import Path
+
+from chatload.chat.policy import make_policy
+from chatload.chat.record import SessionRecord
+from chatload.chat.script import CustomerScript, load_script
+from chatload.chat.settings import SessionSettings
+from chatload.chat.sweep import swept
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
+from chatload.run.reader import RunReader
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import FaultPlan
+from chatload.simulator.model.service import ChatService
+from chatload.virtual.driver import VirtualSwarm
+from chatload.virtual.network import NetworkModel
+
+#: The 90th percentile of the normal distribution, and the widest network taken for one (sigma of the log).
+_Z90, _MOST_SPREAD = 1.2816, 1.5
+
+
+def model_sweep(
+    settings: SessionSettings,
+    sessions: int,
+    faults: FaultPlan,
+    *,
+    config: SimulatorConfig | None = None,
+    network: NetworkModel = NetworkModel(),
+    users: int = 100,
+    seed: int = 0,
+) -> list[SessionRecord]:
+    """The records of `sessions` chats held by `users` customers, with the arms that `settings` have.
+
+    config: the service; by default one with the settings' timeout. Deterministic in its arguments.
+    """
+    service = config or SimulatorConfig(flex_disconnect_timeout_s=settings.timeout_s, seed=seed)
+    first = (seed << 48) - 1  # the driver counts from 1, and a block begins with a whole number of arms
+    swarm = VirtualSwarm(
+        settings, ChatService(service, faults), users=users, chats=sessions, seed=first, network=network
+    )
+    return swarm.run().records
+
+
+def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
+    """The sweep in a run once more, in the model: same timeout, script, customers and number of sessions; the
+    network by the run's own round trips. faults: of the simulated service. Raises FileError."""
+    given, books = reader.settings, reader.books()
+    timeout_s = float(given["flex_disconnect_timeout"])
+    script = load_script(given["script"]) if given.get("script") else CustomerScript()
+    settings = SessionSettings(
+        make_policy("fraction", timeout_s),
+        float(given["request_timeout"]),
+        script if given.get("chat_length") is None else script.with_chat_length(float(given["chat_length"])),
+    )
+    return model_sweep(
+        swept(settings, tuple(given["sweep"])),
+        books.started,
+        FaultPlan.load(faults),
+        network=_network(books.latency.get("GetMessages", CensoredHistogram()).observed),
+        users=int(given.get("users") or 100),
+        seed=int(given.get("chat_seed") or 0),
+    )
+
+
+def _network(round_trips: Histogram) -> NetworkModel:
+    """A lognormal network with the median and the 90th percentile of the round trips; beyond that may be faults."""
+    median_s = round_trips.quantile(0.5) or 0.001
+    spread = log(max(1.0, (round_trips.quantile(0.9) or median_s) / median_s)) / _Z90
+    return NetworkModel(median_s / 2, min(spread, _MOST_SPREAD))

@@ -1,1 +1,0 @@
-"""summary.json and the console table."""

@@ -1,0 +1,1 @@
+"""One run: counters, histogram, session records, settings, and the run file."""

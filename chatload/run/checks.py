@@ -1,0 +1,270 @@
+"""What is in a run file, checked before anything is made of it: a run file may come from anybody.
+
+Every function raises ValueError, in a few words, for what no chatload has written.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from chatload.chat.record import SessionRecord
+from chatload.chat.timeline import Timeline
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import Histogram
+
+#: No cell of a run file is larger than this (bytes): SQLite refuses to make it.
+MOST_BYTES: Final = 32 * 2**20
+#: Longer texts are cut (characters): no page, table or terminal has a use for them.
+MOST_TEXT: Final = 4096
+#: Instants and durations lie in here (seconds): what a calendar can show.
+LEAST_S, MOST_S = -62_000_000_000.0, 253_402_300_799.0
+_MOST_DEPTH, _MOST_VALUES = 8, 500_000
+_MOST_PROCESSES = 1000
+#: Buckets of a histogram are between 1e-17 and 1e17 s.
+_MOST_BUCKET = 2000
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (int,),
+    "float": (float, int),
+    "float | None": (float, int, type(None)),
+}
+_SESSION_TYPES = tuple(_TYPES[str(f.type)] for f in fields(SessionRecord))
+_TEXTS = tuple(i for i, types in enumerate(_SESSION_TYPES) if types == (str,))
+_FLOATS = tuple(i for i, types in enumerate(_SESSION_TYPES) if float in types)
+_NAMES = tuple(f.name for f in fields(SessionRecord))
+
+Row = tuple[Any, ...]
+
+
+def guard(database: sqlite3.Connection) -> None:
+    """Let nothing in the file run: no function in its schema, no cell out of all proportion, no view or virtual or
+    computed column in the place of a table's."""
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.execute("PRAGMA cell_size_check = ON")
+    for _, name, kind, *_ in database.execute("PRAGMA main.table_list").fetchall():
+        if kind == "shadow" or name.startswith("sqlite_"):
+            continue
+        if kind != "table":
+            raise ValueError(f"{name!r} is no table but a {kind}")
+        columns = database.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (name,)).fetchall()
+        if hidden := [column for column, how in columns if how]:
+            raise ValueError(f"column {hidden[0]!r} of {name} is computed")
+
+
+def parsed(text: Any) -> Any:
+    """The JSON value in a cell, of no more depth and size than a run has."""
+    if not isinstance(text, str):
+        raise ValueError("not JSON text")
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+    left = _MOST_VALUES
+    queue = [(value, 0)]
+    while queue:
+        item, depth = queue.pop()
+        left -= 1
+        if depth > _MOST_DEPTH or left < 0:
+            raise ValueError("JSON nested too deep" if left >= 0 else "too much JSON")
+        if isinstance(item, dict | list):
+            queue += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
+        elif isinstance(item, int | float) and not -1e18 <= item <= 1e18:
+            raise ValueError("a number out of all proportion")
+    return value
+
+
+def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """The facts of the whole run, by name."""
+    found = {_text(key): _cut(parsed(value)) for key, value in rows}
+    settings = found.get("settings")
+    if not isinstance(settings, dict):
+        raise ValueError("its settings are missing")
+    for name in ("thresholds", "abort_on"):
+        listed = settings.get(name) or []
+        if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+            raise ValueError(f"settings: {name} is no list of texts")
+    confidence = settings.get("confidence")
+    if confidence is not None and not isinstance(confidence, int | float):
+        raise ValueError("settings: confidence is no number")
+    for name in ("started_at", "ended_at"):
+        if found.get(name) is not None:
+            _seconds(found[name], name)
+    return found
+
+
+def sessions(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of sessions, each of the types its columns have."""
+    good: set[Row] = set()
+    for row in rows:
+        types = tuple(map(type, row))
+        if types not in good:
+            for name, kind, known in zip(_NAMES, types, _SESSION_TYPES, strict=True):
+                if kind not in known:
+                    raise ValueError(f"sessions: {name} is of the wrong type")
+            good.add(types)
+        for i in _FLOATS:
+            value = row[i]
+            if value is not None and not LEAST_S <= value <= MOST_S:
+                raise ValueError(f"sessions: {_NAMES[i]} is out of range")
+        if any(len(row[i]) > MOST_TEXT for i in _TEXTS):
+            row = tuple(_cut(value) for value in row)
+        yield row
+
+
+def books(text: Any) -> Books:
+    """The books in a cell: nothing but numbers that fit together."""
+    data = parsed(text)
+    _numbers(data, "")
+    try:
+        made, empty = Books.from_dict(data), Books()
+        for name in empty.to_dict().keys() - {"unanswered", "open_gap"}:  # parts of latency and gap
+            _like(getattr(made, name), getattr(empty, name), name)
+        if data.get("unanswered", {}).keys() - made.latency.keys():
+            raise ValueError("books: unanswered requests of an operation without latencies")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"books: {type(error).__name__}: {error}") from None
+    return made
+
+
+def timeline(text: Any) -> Timeline:
+    """The timeline in a cell."""
+    data = _cut(parsed(text))
+    try:
+        made = Timeline.from_dict(data)
+        for name in ("chat_id", "verdict", "blame", "why", "worker"):
+            _text(getattr(made, name))
+        for name in ("severity_s", "sure_sent", "sure_received"):
+            _seconds(getattr(made, name), name)
+        if not 0 < _seconds(made.timeout_s, "timeout_s") < 1e9:
+            raise ValueError("timeline: timeout_s is out of range")
+        for cause, share in made.shares.items():
+            _text(cause)
+            _seconds(share, "shares")
+        for contact in made.contacts:
+            _text(contact.operation)
+            _text(contact.outcome)
+            for instant in (contact.due, contact.received, *([] if contact.sent is None else [contact.sent])):
+                _seconds(instant, "contacts")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"timeline: {type(error).__name__}: {error}") from None
+    return made
+
+
+def incident(row: Row) -> tuple[float, str, str]:
+    """When, what kind, what."""
+    at, kind, what = row
+    return _seconds(at, "incidents"), _cut(_text(kind)), _cut(_text(what))
+
+
+def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None, dict[str, int]]:
+    """A window's columns, its books and the memory of its processes read."""
+    start, end, still, data, cpu, rss, of_each = row
+    for value in (cpu, rss):
+        if value is not None:
+            _seconds(value, "windows: cpu or rss", 1e18)
+    return *stretch((start, end, still)), books(data), cpu, rss, memory(of_each)
+
+
+def memory(text: Any) -> dict[str, int]:
+    """The memory (bytes) of each process, in a window's cell."""
+    made = _cut(parsed(text))
+    if not isinstance(made, dict) or len(made) > _MOST_PROCESSES:
+        raise ValueError("windows: memory is not by process")
+    for size in made.values():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise ValueError("windows: memory is no number of bytes")
+    return made
+
+
+def stretch(row: Row) -> tuple[float, float, int]:
+    """A window's start and end, and the sessions open then."""
+    start, end, still = row
+    if not isinstance(still, int) or _seconds(end, "windows") < _seconds(start, "windows"):
+        raise ValueError("windows: not a stretch of time")
+    return start, end, still
+
+
+def instant(value: Any) -> float:
+    """A point in time."""
+    return _seconds(value, "an instant")
+
+
+def text(value: Any) -> str:
+    """A text, cut."""
+    return str(_cut(_text(value)))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a text is a {type(value).__name__}")
+    return value
+
+
+def _seconds(value: Any, name: str, most: float = MOST_S) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not LEAST_S <= value <= most:
+        raise ValueError(f"{name} is no number of seconds")
+    return value
+
+
+def _cut(value: Any) -> Any:
+    """The value with every text in it cut."""
+    if isinstance(value, str):
+        return value if len(value) <= MOST_TEXT else f"{value[: MOST_TEXT - 1]}…"
+    if isinstance(value, dict):
+        return {_cut(key): _cut(item) for key, item in value.items()}
+    return [_cut(item) for item in value] if isinstance(value, list) else value
+
+
+def _numbers(value: Any, key: str) -> None:
+    """Books hold counts; durations where the key says so; and of a histogram without samples no extremes."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if len(name) > MOST_TEXT:
+                raise ValueError("books: a name out of all proportion")
+            _numbers(item, "states" if key == "states" else name)
+        return
+    extreme = key in ("min", "max")
+    if extreme and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"books: {key} is a {type(value).__name__}")
+    if isinstance(value, float) and not extreme and not key.endswith("_s"):
+        raise ValueError(f"books: {key} is no whole number")
+    if value < 0 and not extreme and key != "states":
+        raise ValueError(f"books: {key} is below 0")
+
+
+def _like(value: Any, empty: Any, name: str) -> None:
+    """A part of the books is of the kind that it has in books that are empty."""
+    if isinstance(value, CensoredHistogram):
+        _histogram(value.observed)
+        _histogram(value.censored)
+    elif isinstance(value, Histogram):
+        _histogram(value)
+    elif isinstance(value, dict) and isinstance(empty, dict):
+        for item in value.values():
+            _like(item, 0 if isinstance(empty, Counter) else Counter(), name)
+    elif not isinstance(value, int | float) or isinstance(value, float) > isinstance(empty, float):
+        raise ValueError(f"books: {name} is a {type(value).__name__}")
+
+
+def _histogram(histogram: Histogram) -> None:
+    for count in (histogram.count, histogram.zeros, histogram.total_us, *histogram.buckets.values()):
+        if not isinstance(count, int):
+            raise ValueError("books: a histogram counts something else")
+    empty = (histogram.minimum is None, histogram.maximum is None, histogram.count == 0)
+    if len(set(empty)) != 1 or histogram.zeros + sum(histogram.buckets.values()) != histogram.count:
+        raise ValueError("books: a histogram does not add up")
+    if any(not -_MOST_BUCKET < key < _MOST_BUCKET for key in histogram.buckets):
+        raise ValueError("books: a bucket out of all proportion")
+    if histogram.count and not 0 <= abs(histogram.maximum or 0.0) <= MOST_S:
+        raise ValueError("books: a duration out of all proportion")

@@ -1,0 +1,231 @@
+"""A run's sessions, windows and requests as flat tables: CSV, JSON lines, Parquet. Streamed, row by row."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
+
+from chatload.chat.record import COLUMNS, SessionRecord, Verdict
+from chatload.errors import UsageError
+from chatload.protocol.status import Outcome
+from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.reader import RunReader
+from chatload.run.windows import Window
+from chatload.run.writer import replacing, replacing_bytes
+
+Kind = Literal["text", "whole", "number", "truth"]
+Row = tuple[Any, ...]
+
+#: So many rows are in memory at a time, and in one row group of a Parquet file.
+ROWS_AT_ONCE = 20_000
+
+_FIRST_COLUMNS = (
+    "chat_id", "verdict", "blame", "started_at", "ended_at", "contacts", "gap_lower_s", "gap_upper_s",
+)  # fmt: skip
+_NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+#: Where a spreadsheet would begin a formula (OWASP, "CSV Injection"): these signs, full-width ones too, at the start of
+#: a cell, and after what it may take for the end of one.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
+_KINDS: dict[str, Kind] = {"str": "text", "int": "whole", "float": "number", "float | None": "number", "bool": "truth"}
+
+
+class Column(NamedTuple):
+    """One column: its name and what its values are; any may be None but a text."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table of a run. meaning: what a row is."""
+
+    meaning: str
+    columns: tuple[Column, ...]
+    rows: Callable[[RunReader], Iterator[Row]]
+
+
+def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
+    """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
+
+    Raises UsageError where the run cannot be read, or Parquet's package is missing.
+    """
+    sheet = SHEETS[what]
+    with RunReader.open(run) as reader:
+        _WRITERS[form](sheet.columns, sheet.rows(reader), stream)
+
+
+def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
+    """Write the sheet `what` of `run` to the file `path`: whole, or not at all. Raises UsageError."""
+    if form == "parquet":
+        with replacing_bytes(path) as stream:
+            export(run, what, form, stream)
+    else:
+        with replacing(path) as text:
+            export(run, what, form, text)
+
+
+def form_of(path: str | Path) -> str:
+    """The format that a file's name asks for by its ending; csv where it asks for none."""
+    ending = Path(path).suffix.lstrip(".").lower()
+    return ending if ending in _WRITERS else "csv"
+
+
+# -- the sheets ----------------------------------------------------------------------------------
+
+
+def _session_columns() -> tuple[Column, ...]:
+    kinds = {f.name: _KINDS[str(f.type)] for f in fields(SessionRecord)}
+    names = (*_FIRST_COLUMNS, *(name for name in COLUMNS if name not in _FIRST_COLUMNS))
+    return tuple(Column(name, kinds[name]) for name in names)
+
+
+def _session_rows(reader: RunReader) -> Iterator[Row]:
+    names = [column.name for column in _session_columns()]
+    for record in reader.sessions():
+        yield tuple(getattr(record, name) for name in names)
+
+
+def _known_or_over(name: str) -> tuple[Column, Column]:
+    """Two columns for a duration, of which one is filled: what it is, or what it is longer than."""
+    return Column(f"{name}_s", "number"), Column(f"{name}_over_s", "number")
+
+
+def _either(reading: Reading | None) -> tuple[float | None, float | None]:
+    """The cells of `_known_or_over`."""
+    if reading is None:
+        return None, None
+    return (None, reading.seconds) if reading.over else (reading.seconds, None)
+
+
+_WINDOW_COLUMNS = (
+    Column("start", "number"),
+    Column("end", "number"),
+    Column("open", "whole"),
+    Column("started", "whole"),
+    *(Column(f"verdict_{verdict.value}", "whole") for verdict in Verdict),
+    Column("requests", "whole"),
+    *(Column(f"outcome_{outcome.value}", "whole") for outcome in Outcome),
+    Column("getmessages_unanswered", "whole"),
+    *_known_or_over("getmessages_latency_p50"),
+    *_known_or_over("getmessages_latency_p99"),
+    Column("lateness_p99_s", "number"),
+    *_known_or_over("gap_max"),
+    Column("cpu_percent", "number"),
+    Column("rss_bytes", "whole"),
+)
+
+
+def _window_rows(reader: RunReader) -> Iterator[Row]:
+    return map(_window_row, reader.windows())
+
+
+def _window_row(window: Window) -> Row:
+    books = window.books
+    latency = books.latency.get("GetMessages", CensoredHistogram())
+    return (
+        window.start,
+        window.end,
+        window.open,
+        books.started,
+        *(books.verdicts[verdict.value] for verdict in Verdict),
+        books.sent.total(),
+        *(sum(by[outcome.value] for by in books.outcomes.values()) for outcome in Outcome),
+        latency.censored.count,
+        *_either(latency.quantile(0.5)),
+        *_either(latency.quantile(0.99)),
+        books.lateness.quantile(0.99),
+        *_either(books.gap.maximum),
+        window.cpu,
+        window.rss,
+    )
+
+
+_REQUEST_COLUMNS = (
+    Column("operation", "text"),
+    Column("sent", "whole"),
+    *(Column(f"outcome_{outcome.value}", "whole") for outcome in Outcome),
+    Column("answered", "whole"),
+    Column("unanswered", "whole"),
+    *(column for name in ("p50", "p99", "p99_9", "max") for column in _known_or_over(f"latency_{name}")),
+)
+
+
+def _request_rows(reader: RunReader) -> Iterator[Row]:
+    books = reader.books()
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        outcomes = books.outcomes.get(operation, Counter())
+        latency = books.latency.get(operation, CensoredHistogram())
+        yield (
+            operation,
+            books.sent[operation],
+            *(outcomes[outcome.value] for outcome in Outcome),
+            latency.observed.count,
+            latency.censored.count,
+            *(cell for q in (0.5, 0.99, 0.999, 1.0) for cell in _either(latency.quantile(q))),
+        )
+
+
+SHEETS = {
+    "sessions": Sheet("one row a session", _session_columns(), _session_rows),
+    "windows": Sheet("one row a stretch of time", _WINDOW_COLUMNS, _window_rows),
+    "requests": Sheet("one row an operation", _REQUEST_COLUMNS, _request_rows),
+}
+
+
+# -- the formats ---------------------------------------------------------------------------------
+
+
+def _write_csv(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: object) -> object:
+    """The value as a CSV cell that no spreadsheet takes for a formula."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and not _NUMERIC.fullmatch(value):
+        # A bare CR is not quoted, and would end the row for some readers.
+        return _FORMULA.sub(r"\1'", value).replace("\r\n", "\n").replace("\r", "\n")
+    return value
+
+
+def _write_jsonl(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) -> None:
+    names = [column.name for column in columns]
+    for row in rows:
+        stream.write(json.dumps(dict(zip(names, row, strict=True)), allow_nan=False) + "\n")
+
+
+def _write_parquet(columns: tuple[Column, ...], rows: Iterator[Row], stream: IO[bytes]) -> None:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError("Parquet needs the package pyarrow", "pip install 'chatload[parquet]'") from None
+    types = {
+        "text": pyarrow.string(),
+        "whole": pyarrow.int64(),
+        "number": pyarrow.float64(),
+        "truth": pyarrow.bool_(),
+    }
+    schema = pyarrow.schema([(column.name, types[column.kind]) for column in columns])
+    with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
+        while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+            arrays = [pyarrow.array(values, t) for values, t in zip(zip(*some, strict=True), schema.types, strict=True)]
+            writer.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
+
+
+_WRITERS: dict[str, Callable[[tuple[Column, ...], Iterator[Row], IO[Any]], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}

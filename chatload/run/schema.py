@@ -1,0 +1,66 @@
+"""The run file: one SQLite database, its tables and their version.
+
+run: one row a fact of the whole run (settings, versions, seed, started_at, ended_at), as JSON.
+sessions: one row a session that ended, columns as in `chatload.chat.record`.
+books: one row a process, its books so far as JSON; cumulative, so that the newest replaces the old.
+incidents: what happened to the run itself that its books cannot tell, e.g. a worker was lost.
+windows: one row a stretch of time, what was added to all books in it (see `chatload.run.windows`).
+timelines: the last contacts of the worst sessions (see `chatload.chat.timeline`), as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from chatload.chat.record import SessionRecord
+
+#: PRAGMA user_version of a run file this code writes; it reads these and OLDEST_READ on.
+SCHEMA_VERSION = 4
+OLDEST_READ = 1
+#: Name of the run file in its folder.
+RUN_FILE = "run.sqlite"
+
+_SQL_TYPES = {
+    "str": "TEXT NOT NULL",
+    "int": "INTEGER NOT NULL",
+    "bool": "INTEGER NOT NULL",
+    "float": "REAL NOT NULL",
+    "float | None": "REAL",
+}
+_SESSION_COLUMNS = ", ".join(f'"{f.name}" {_SQL_TYPES[str(f.type)]}' for f in fields(SessionRecord))
+
+#: Columns that hold a truth value, kept as 0 or 1.
+TRUTHS = tuple(f.name for f in fields(SessionRecord) if f.type == "bool")
+
+TABLES = (
+    "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    f"CREATE TABLE sessions ({_SESSION_COLUMNS})",
+    "CREATE TABLE books (worker TEXT PRIMARY KEY, data TEXT NOT NULL, updated_at REAL NOT NULL)",
+    "CREATE TABLE incidents (at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL)",
+    'CREATE TABLE windows (start REAL NOT NULL, "end" REAL NOT NULL, open INTEGER NOT NULL, books TEXT NOT NULL, '
+    "cpu REAL, rss INTEGER, memory TEXT NOT NULL)",
+    "CREATE TABLE timelines (severity_s REAL NOT NULL, data TEXT NOT NULL)",
+)
+
+
+def run_file(path: str | Path) -> Path:
+    """The run file meant by a run's folder or by the file itself."""
+    path = Path(path)
+    return path / RUN_FILE if path.is_dir() else path
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: other types, and numbers JSON has no word for, become text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value)

@@ -1,0 +1,69 @@
+"""A run over time: what was added to its books in each stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from chatload.run.books import Books
+
+#: Windows are this long (seconds) in a run's first FINE_FOR_S, and COARSE_S after that.
+FINE_S, FINE_FOR_S, COARSE_S = 1.0, 300.0, 10.0
+#: What the master is called among the processes of a run; it holds no chats.
+MASTER = "master"
+
+
+class Usage(NamedTuple):
+    """What one generator process has used so far: CPU seconds; and what it holds: memory, bytes."""
+
+    cpu_s: float
+    rss: int
+
+
+@dataclass(slots=True)
+class Window:
+    """One stretch of a run, start and end in Unix seconds.
+
+    books: what all processes added to theirs in it, by the master's clock: a worker's facts arrive
+    up to a second after they were made. open: sessions open at its end. cpu: of the busiest
+    process that holds chats, % of a core; rss: bytes, all processes of the run; None where not known.
+    memory: bytes of each process, by its name, as far as known.
+    """
+
+    start: float
+    end: float
+    open: int
+    books: Books
+    cpu: float | None = None
+    rss: int | None = None
+    memory: dict[str, int] = field(default_factory=dict)
+
+
+class WindowCutter:
+    """Cuts a run's growing books into windows."""
+
+    def __init__(self, started_at: float) -> None:
+        """started_at: Unix seconds."""
+        self._began = self._start = started_at
+        self._before = Books()
+        self._usage: Mapping[str, Usage] = {}
+
+    def due(self, now: float) -> bool:
+        """Whether a window is over."""
+        fine = self._start - self._began < FINE_FOR_S
+        return now - self._start >= (FINE_S if fine else COARSE_S) - FINE_S / 10
+
+    def cut(self, now: float, books: Books, usage: Mapping[str, Usage] = {}) -> Window:
+        """The window that ends now, given all books and each process's usage so far; `books` must not
+        change afterwards."""
+        added, length = books.since(self._before), now - self._start
+        before = self._usage
+        busy = [used.cpu_s - before[who].cpu_s for who, used in usage.items() if who in before and who != MASTER]
+        still = books.started - books.verdicts.total()
+        memory = {who: u.rss for who, u in usage.items()}
+        rss = sum(memory.values()) if memory else None
+        cpu = 100 * max(busy) / length if busy and length > 0 else None
+        window = Window(self._start, now, still, added, cpu, rss, memory)
+        self._start, self._before, self._usage = now, books, dict(usage)
+        return window

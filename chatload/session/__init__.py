@@ -1,1 +1,0 @@
-"""One chat as a sans-IO value: life cycle, refresh clock, customer script, verdict, books. Pure."""

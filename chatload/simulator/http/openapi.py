@@ -1,0 +1,233 @@
+"""The simulator described in OpenAPI 3.1, made from the dialect it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import chatload
+from chatload.protocol.dialect import Dialect, OperationWire
+from chatload.protocol.encode import CONTENT_TYPES, form_name
+from chatload.protocol.names import ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
+from chatload.protocol.operations import USER_DATA
+from chatload.simulator.model.reasons import QUIT_REASON
+
+Schema = dict[str, Any]
+
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+_TEXT: Schema = {"type": "string"}
+_ABOUT = {
+    "RequestChat": "Open a chat. Needs a nickname, or a first and a last name.",
+    "GetMessages": "Refresh the chat, and get its events from a position on (0 or none: no events).",
+    "SendMessage": "Say something.",
+    "StartTyping": "The customer began to type.",
+    "StopTyping": "The customer stopped typing.",
+    "Disconnect": "End the chat.",
+    "UpdateNickname": "Change the customer's name.",
+    "UpdateData": "Add to the chat's user data.",
+    "PushUrl": "Send a web address.",
+    "CustomNotice": "Send a notice.",
+    "ReadReceipt": "Say how far the transcript has been read.",
+    "FileLimits": "What may be uploaded.",
+    "FileUpload": "Upload a file.",
+    "FileDownload": "Download a file; a refusal is JSON.",
+    "FileDelete": "Delete a file.",
+}
+_REFUSALS = {
+    "400": "The body is broken: not JSON, not whole multipart, not text where text must be.",
+    "404": "No such service or operation.",
+    "405": "No such method here.",
+    "408": "The request did not come in in time.",
+    "413": "The body is too large.",
+    "415": "Not a content type of this operation.",
+}
+_KEY_REFUSALS = {"401": "An apikey header is needed.", "403": "Not the right apikey."}
+
+
+def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, Any]:
+    """The OpenAPI document; service: the name served; apikey: whether requests must bring one."""
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, operations in _places(dialect, service):
+        paths.setdefault(path, {})[method.lower()] = _operation(dialect, path, service, operations, apikey)
+    answers = {
+        "Answer": _answer(dialect.response),
+        "Event": _event(dialect.response),
+        "Error": _error(dialect.response),
+    }
+    made: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"chatload simulator, dialect {dialect.name}",
+            "version": chatload.__version__,
+            "description": "A chat service in a box. Whether a request succeeded is in the answer's status code, "
+            "not in the HTTP status: 0 yes, 1 no but the chat goes on, 2 no and the chat has ended.",
+        },
+        "paths": {**paths, **_own_pages()},
+        "components": {"schemas": answers},
+    }
+    if apikey:
+        made["components"]["securitySchemes"] = {"apikey": {"type": "apiKey", "in": "header", "name": "apikey"}}
+    return made
+
+
+def _places(dialect: Dialect, service: str) -> Iterable[tuple[str, str, dict[str, OperationWire]]]:
+    places: dict[tuple[str, str], dict[str, OperationWire]] = {}
+    for operation, wire in dialect.operations.items():
+        path = (dialect.prefix + wire.path).replace("{service}", service) or "/"
+        places.setdefault((path, wire.method), {})[operation] = wire
+    return [(path, method, operations) for (path, method), operations in places.items()]
+
+
+def _operation(
+    dialect: Dialect, path: str, service: str, operations: dict[str, OperationWire], apikey: bool
+) -> dict[str, Any]:
+    content: dict[str, list[Schema]] = {}
+    for operation, wire in operations.items():
+        schema = _request(dialect, operation, wire, service)
+        for media_type in _media_types(wire):
+            content.setdefault(media_type, []).append(schema)
+    described: dict[str, Any] = {
+        "operationId": next(iter(operations)) if len(operations) == 1 else "operation",
+        "summary": " ".join(_ABOUT[operation] for operation in operations)
+        if len(operations) == 1
+        else "Every operation.",
+        "requestBody": {
+            "required": any("json" in media_type for media_type in content),
+            "content": {
+                media_type: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}
+                for media_type, schemas in content.items()
+            },
+        },
+        "responses": _responses("FileDownload" in operations, apikey),
+    }
+    in_path = [name for name in ("chat_id", "file_id") if "{" + name + "}" in path]
+    if in_path:
+        described["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+            for name in in_path
+        ]
+    if apikey:
+        described["security"] = [{"apikey": []}]
+    return described
+
+
+def _media_types(wire: OperationWire) -> tuple[str, ...]:
+    if wire.encoding == "json":
+        return (CONTENT_TYPES["json"],)
+    if wire.encoding == "multipart":
+        return (CONTENT_TYPES["multipart"],)
+    return (CONTENT_TYPES["form"], CONTENT_TYPES["multipart"])
+
+
+def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str) -> Schema:
+    members: dict[Name, Schema] = {}
+    for ours, name in wire.parameters.items():
+        json_name = name if wire.encoding == "json" else (form_name(name),)
+        if ours == USER_DATA and name[-1] == "{key}" and wire.encoding == "json":
+            members[name[:-1]] = {"type": "object", "additionalProperties": _TEXT}
+        elif ours == USER_DATA:
+            members[(json_name[-1].replace("{key}", "key"),)] = {**_TEXT, "description": "for any key"}
+        else:
+            members[json_name] = {"type": "integer", "minimum": 0} if ours in dialect.numbers else _TEXT
+    required: list[Name] = []
+    for fixed, value in wire.fixed.items():
+        if isinstance(value, str):
+            members[(fixed,)] = {"const": value.replace("{service}", service)}
+            required.append((fixed,))
+    if dialect.operation is not None:
+        members[dialect.operation] = {"const": wire.name}
+        required.append(dialect.operation)
+    if wire.content is not None:
+        encoded = {"contentEncoding": "base64", "pattern": _BASE64} if wire.encoding == "json" else {"format": "binary"}
+        members[wire.content] = {**_TEXT, **encoded}
+        required.append(wire.content)
+    return _object(members, required) | ({"title": operation} if dialect.operation is not None else {})
+
+
+def _responses(download: bool, apikey: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
+    if download:
+        answer["*/*"] = {"schema": {"type": "string", "format": "binary"}}
+    refusals = {**_REFUSALS, **(_KEY_REFUSALS if apikey else {})}
+    return {
+        "200": {"description": "Whether it succeeded is in the answer.", "content": answer},
+        **{
+            status: {"description": text, "content": {"text/plain": {"schema": _TEXT}}}
+            for status, text in refusals.items()
+        },
+    }
+
+
+def _own_pages() -> dict[str, Any]:
+    def page(summary: str, media_type: str, operation: str) -> dict[str, Any]:
+        content = {media_type: {"schema": {"type": "object"} if media_type == "application/json" else _TEXT}}
+        answer = {"description": "As it is now.", "content": content}
+        return {"get": {"operationId": operation, "summary": summary, "responses": {"200": answer}}}
+
+    return {
+        "/simulator/ledger": page("What the server saw of every chat, a line each.", "application/x-ndjson", "ledger"),
+        "/simulator/status": page(
+            "How many chats are alive, and how late the end of a silent one was noticed at most.",
+            "application/json",
+            "status",
+        ),
+        "/simulator/openapi.json": page("This document.", "application/json", "openapi"),
+    }
+
+
+def _answer(names: ResponseNames) -> Schema:
+    members: dict[Name, Schema] = {
+        names.name("status_code"): {"type": "integer", "description": "0, 1 or 2; others only where a fault has it."},
+        names.name("chat_ended"): {"type": ["boolean", "null"]},
+        names.name("messages"): {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
+        names.name("next_position"): {"type": ["integer", "null"], "minimum": 1},
+        names.name("errors"): {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
+        names.name("user_data"): {"type": "object", "additionalProperties": _TEXT},
+        names.name("chat_id"): _TEXT,
+        **{names.name(key): {"type": ["string", "null"]} for key in ("user_id", "secure_key", "alias")},
+    }
+    about = "Only the status code is in every answer. What is left out or null is as the client knows it."
+    return {"description": about, **_object(members, [names.name("status_code")])}
+
+
+def _event(names: ResponseNames) -> Schema:
+    kinds = [names.event_types.get(word, word) for word in EVENT_TYPES]
+    senders = [names.senders.get(word, word) for word in SENDERS]
+    schemas: dict[str, Schema] = {
+        "nickname": _TEXT,
+        "participant_id": {"type": "integer"},
+        "sender": {"enum": senders},
+        "index": {"type": "integer", "minimum": 1},
+        "type": {"enum": kinds},
+        "utc_time": {"type": "integer", "description": "Milliseconds since the Unix epoch."},
+        "text": _TEXT,
+        "message_type": _TEXT,
+        "user_data": {"type": "object", "additionalProperties": _TEXT},
+    }
+    called = {key: names.event.get(key, ours) for key, ours in EVENT_NAMES.items()}
+    required = [called[key] for key in ("nickname", "sender", "type")]
+    reason: Schema = {"type": ["string", "integer"], "description": "Why the customer was removed."}
+    return _object({**{called[key]: schema for key, schema in schemas.items()}, QUIT_REASON: reason}, required)
+
+
+def _error(names: ResponseNames) -> Schema:
+    called = {key: names.error.get(key, ours) for key, ours in ERROR_NAMES.items()}
+    return _object({called["code"]: {"type": "integer"}, called["advice"]: _TEXT}, list(called.values()))
+
+
+def _object(members: Mapping[Name, Schema], required: Iterable[Name]) -> Schema:
+    """The schema of an object with members at these names, nested as the names say."""
+    whole: Schema = {"type": "object", "properties": {}}
+    for name, schema in members.items():
+        inner = whole
+        for part in name[:-1]:
+            inner = inner["properties"].setdefault(part, {"type": "object", "properties": {}})
+        inner["properties"][name[-1]] = schema
+    for name in required:
+        inner = whole
+        for part in name:
+            needed = inner.setdefault("required", [])
+            if part not in needed:
+                needed.append(part)
+            inner = inner["properties"][part]
+    return whole

@@ -1,0 +1,1 @@
+"""The model of a chat service: pure, without a clock."""

@@ -1,0 +1,71 @@
+"""How many chats and customers the service takes at a time [opt]."""
+
+from __future__ import annotations
+
+from chatload.simulator.model.config import SimulatorConfig
+
+
+class Limits:
+    """Counts live chats and flex users, and says who is refused.
+
+    A limit that has refused someone goes on refusing until its count is below
+    limits-restore-threshold of it. sessions: the live chats. Customers are told apart by e-mail
+    address where `one_user_per_email`, else everyone is a flex user of their own.
+    """
+
+    __slots__ = ("_config", "_named", "_refusing", "_users", "sessions")
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._config = config
+        self.sessions = self._named = 0
+        self._refusing: set[str] = set()
+        self._users: dict[str, tuple[str, int]] = {}
+
+    @property
+    def flex_users(self) -> int:
+        """Live flex users."""
+        return self.sessions - self._named + len(self._users)
+
+    def user_of(self, email: str) -> str | None:
+        """The userId of a flex user who is there already."""
+        known = self._users.get(email)
+        return known[0] if known else None
+
+    def refusal(self, email: str) -> str:
+        """Why a chat is not opened; empty where it is."""
+        config = self._config
+        known = self._users.get(email)
+        if self._over("limit-for-sessions", self.sessions, config.limit_for_sessions):
+            return "limit-for-sessions reached"
+        if known is None and self._over("limit-for-flex-users", self.flex_users, config.limit_for_flex_users):
+            return "limit-for-flex-users reached"
+        if known is not None and config.sessions_per_flex_user and known[1] >= config.sessions_per_flex_user:
+            return "this user has as many chats as allowed"
+        return ""
+
+    def opened(self, user: str, email: str) -> None:
+        """A chat was opened by a flex user; email is empty where it does not name the user."""
+        self.sessions += 1
+        if email:
+            self._named += 1
+            self._users[email] = (user, self._users.get(email, (user, 0))[1] + 1)
+
+    def closed(self, email: str) -> None:
+        """A chat is over."""
+        self.sessions -= 1
+        if email:
+            self._named -= 1
+            user, count = self._users[email]
+            if count > 1:
+                self._users[email] = (user, count - 1)
+            else:
+                del self._users[email]
+
+    def _over(self, name: str, count: int, limit: int | None) -> bool:
+        if limit is None:
+            return False
+        if count >= limit:
+            self._refusing.add(name)
+        elif count < self._config.limits_restore_threshold * limit:
+            self._refusing.discard(name)
+        return name in self._refusing

@@ -1,0 +1,206 @@
+"""What each operation does to a chat that goes on: table of handlers.
+
+A handler gets the request of a customer who is who they say, in a chat that is alive. It returns
+members to add to the usual answer, or an Answer of its own, or None; RefusedError is answered 1/false,
+for the chat goes on and a 2 would tell the client that it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chatload.simulator.model import participants
+from chatload.simulator.model.answer import Answer, RefusedError
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.files import Files, Memory, of_request
+from chatload.simulator.model.participants import Participant
+from chatload.simulator.model.session import SimulatedChat
+
+USER_DATA = "user_data."
+
+
+@dataclass(slots=True)
+class Request:
+    """One request for a chat; memory is where its files would go."""
+
+    now: float
+    fields: Mapping[str, str]
+    content: bytes | None
+    memory: Memory
+
+
+Handled = dict[str, Any] | Answer | None
+Handler = Callable[[SimulatedChat, Request], Handled]
+
+
+def nickname_of(fields: Mapping[str, str]) -> str:
+    """What a customer is called: nickname, or first and last name [gms]; empty where neither is given."""
+    nickname = fields.get("nickname", "").strip()
+    first, last = fields.get("first_name", "").strip(), fields.get("last_name", "").strip()
+    return nickname or (f"{first} {last}" if first and last else "")
+
+
+def position_of(fields: Mapping[str, str]) -> int:
+    """The request's transcriptPosition; 0 where it has none or it is not a number."""
+    text = fields.get("position", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+
+
+def attach(chat: SimulatedChat, fields: Mapping[str, str]) -> None:
+    """Keep the user data a request brings; the newest value of a key counts."""
+    brought = {name[len(USER_DATA) :]: value for name, value in fields.items() if name.startswith(USER_DATA)}
+    if not brought:
+        return
+    kept = {**(chat.user_data or {}), **brought}
+    size = sum(
+        len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) for name, value in kept.items()
+    )
+    if size > chat.config.message_max_bytes:
+        raise RefusedError(f"too much user data; at most {chat.config.message_max_bytes} bytes")
+    chat.user_data = kept
+
+
+def text_of(chat: SimulatedChat, fields: Mapping[str, str], name: str = "message", required: bool = True) -> str:
+    """A text the request brings."""
+    text = fields.get(name, "")
+    if required and not text:
+        raise RefusedError(f"{name} is required")
+    return bounded(chat.config, name, text)
+
+
+def bounded(config: SimulatorConfig, name: str, text: str) -> str:
+    """The text, where it is not too long."""
+    limit = config.message_max_bytes
+    if len(text) > limit or len(text.encode("utf-8", "replace")) > limit:
+        raise RefusedError(f"{name} too long; at most {limit} bytes")
+    return text
+
+
+def _get_messages(chat: SimulatedChat, request: Request) -> Handled:
+    text = text_of(chat, request.fields, required=False)
+    if not text:
+        return None
+    mode = chat.config.refresh_message
+    if mode == "draft" or (mode == "auto" and chat.typing):
+        chat.draft = text
+    else:
+        chat.said(request.now, text)
+    return None
+
+
+def _send_message(chat: SimulatedChat, request: Request) -> Handled:
+    text, kind = text_of(chat, request.fields), request.fields.get("message_type")
+    chat.said(request.now, text, {"messageType": kind} if kind else None)
+    return None
+
+
+def _start_typing(chat: SimulatedChat, request: Request) -> Handled:
+    chat.draft, chat.typing = text_of(chat, request.fields, required=False), True
+    _show_typing(chat, request.now, "TypingStarted")
+    return None
+
+
+def _stop_typing(chat: SimulatedChat, request: Request) -> Handled:
+    chat.draft, chat.typing = text_of(chat, request.fields, required=False), False
+    _show_typing(chat, request.now, "TypingStopped")
+    return None
+
+
+def _show_typing(chat: SimulatedChat, now: float, kind: str) -> None:
+    if chat.config.typing_events:
+        chat.event(now, kind, chat.customer, chat.draft or None)
+
+
+def _disconnect(chat: SimulatedChat, request: Request) -> Handled:
+    chat.end(request.now, "disconnected")
+    return None
+
+
+def _update_nickname(chat: SimulatedChat, request: Request) -> Handled:
+    nickname = nickname_of(request.fields)
+    if not nickname:
+        raise RefusedError("nickname is required")
+    bounded(chat.config, "nickname", nickname)
+    chat.customer = Participant(nickname, chat.customer.number, chat.customer.kind)
+    chat.event(request.now, "NicknameUpdated", chat.customer)
+    return None
+
+
+def _update_data(chat: SimulatedChat, request: Request) -> Handled:
+    attach(chat, request.fields)
+    return {"userData": dict(chat.user_data or {})}
+
+
+def _push_url(chat: SimulatedChat, request: Request) -> Handled:
+    chat.speak(request.now, chat.customer, "PushUrl", text_of(chat, request.fields, "url"))
+    return None
+
+
+def _custom_notice(chat: SimulatedChat, request: Request) -> Handled:
+    chat.event(request.now, "CustomNotice", chat.customer, text_of(chat, request.fields))
+    return None
+
+
+def _read_receipt(chat: SimulatedChat, request: Request) -> Handled:
+    """Noted; the event types known have none for it."""
+    position = position_of(request.fields)
+    if not 0 < position <= chat.events + 1:
+        raise RefusedError("position is required, one of an event there is")
+    chat.read_position = max(chat.read_position, position)
+    return None
+
+
+def _file_limits(chat: SimulatedChat, request: Request) -> Handled:
+    """A Notice outside the transcript, so without an index, carries the limits [client]."""
+    notice = chat.notice(request.now, "file-client-cfg-get", _files(chat, request).limits(chat.config))
+    return {"messages": [notice]}
+
+
+def _file_upload(chat: SimulatedChat, request: Request) -> Handled:
+    file = of_request(request.fields, request.content)
+    if chat.config.file_needs_agent and not participants.agent_is_there(chat):
+        raise RefusedError("files are taken only while an agent is there")
+    bounded(chat.config, "file_name", file.name)
+    file_id = _files(chat, request).upload(chat.config, file)
+    described = {"userData": file.user_data(file_id)}
+    chat.speak(request.now, chat.customer, "FileUploaded", file.name, described)
+    return described
+
+
+def _file_download(chat: SimulatedChat, request: Request) -> Handled:
+    file = _files(chat, request).download(chat.config, request.fields.get("file_id", ""))
+    return Answer(raw=file.content, content_type=file.media_type, file_name=file.name)
+
+
+def _file_delete(chat: SimulatedChat, request: Request) -> Handled:
+    file_id = request.fields.get("file_id", "")
+    file = _files(chat, request).delete(chat.config, file_id)
+    chat.event(request.now, "FileDeleted", chat.customer, file.name, {"userData": file.user_data(file_id)})
+    return None
+
+
+def _files(chat: SimulatedChat, request: Request) -> Files:
+    if chat.files is None:
+        chat.files = Files(request.memory)
+    return chat.files
+
+
+#: Every operation on a chat there is; RequestChat makes one.
+HANDLERS: Mapping[str, Handler] = {
+    "GetMessages": _get_messages,
+    "SendMessage": _send_message,
+    "StartTyping": _start_typing,
+    "StopTyping": _stop_typing,
+    "Disconnect": _disconnect,
+    "UpdateNickname": _update_nickname,
+    "UpdateData": _update_data,
+    "PushUrl": _push_url,
+    "CustomNotice": _custom_notice,
+    "ReadReceipt": _read_receipt,
+    "FileLimits": _file_limits,
+    "FileUpload": _file_upload,
+    "FileDownload": _file_download,
+    "FileDelete": _file_delete,
+}

@@ -1,0 +1,500 @@
+"""The pure model of the chat service: sessions, faults, ledger. The clock is whoever calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from chatload.simulator.model import participants
+from chatload.simulator.model.answer import Answer, Hold, RefusedError, Silence, error
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, disguise
+from chatload.simulator.model.files import Memory
+from chatload.simulator.model.keys import KeyState
+from chatload.simulator.model.ledger import LedgerEntry
+from chatload.simulator.model.limits import Limits
+from chatload.simulator.model.operations import HANDLERS, Request, attach, bounded, nickname_of, position_of
+from chatload.simulator.model.reasons import RESTORATION
+from chatload.simulator.model.service_time import Workers
+from chatload.simulator.model.session import NEVER, SimulatedChat
+from chatload.simulator.model.shapes import shape_of
+from chatload.simulator.model.stamps import FIRST_ALIAS, stamps_of
+
+__all__ = ["VIRTUAL_EPOCH", "Answer", "ChatService", "Hold"]
+
+#: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
+VIRTUAL_EPOCH = 1_700_000_000.0
+_ALIAS = str(FIRST_ALIAS)
+_NO_SUCH_USER, _LOGGED_OUT, _BAD_KEY = 8201, 8209, 8210
+
+
+class _Arrival(NamedTuple):
+    """A request that a fault has arrive later (once more); nobody gets its answer."""
+
+    at: float
+    number: int
+    operation: str
+    chat_id: str | None
+    fields: Mapping[str, str]
+    content: bytes | None
+    fault: Fault
+
+
+class ChatService:
+    """The chat service. For each request: `draw` its fault and `serve` it on arrival, then `process` it so much
+    later (a "stall" still delay_s later); a request that is then held, `resume`. Deterministic: the same calls
+    give the same answers."""
+
+    def __init__(
+        self, config: SimulatorConfig, faults: FaultPlan | None = None, utc_offset: float = VIRTUAL_EPOCH
+    ) -> None:
+        """utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock."""
+        self.config = config
+        self.faults = faults or FaultPlan()
+        self._utc_offset = utc_offset
+        self._stamps, self._shape = stamps_of(config, utc_offset), shape_of(config)
+        self._has_habits = self._stamps is not None or self._shape is not None
+        self._started = 0.0
+        #: When something is to be done that no request asks for: begin, restart, take a late arrival. While the
+        #: service is down, always.
+        self._attends_at = -NEVER
+        self._begun = False
+        self._restarts: list[Fault] = []
+        #: When it last lost all chats, and every connection with them.
+        self.restarted_at = -NEVER
+        self._down_until = -NEVER
+        self._arrivals: list[_Arrival] = []
+        self._arrived = 0
+        self._chats: dict[str, SimulatedChat] = {}
+        #: In order of starting: where a chat's entry is follows from its chatId.
+        self._ledger: list[LedgerEntry] = []
+        #: The latest so far that a silent chat's end was booked after its instant (seconds).
+        self.latest_expiry_s = 0.0
+        self._limits = Limits(config)
+        self._workers = Workers(config)
+        self._memory = Memory(config.files_memory_bytes)
+        self._holds = config.long_poll_s > 0
+        self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
+        self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
+        # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
+        self._due: list[tuple[float, str, SimulatedChat]] = []
+
+    def start_at(self, now: float) -> None:
+        """Count fault windows from here; otherwise from the first request."""
+        self._started, self._begun = now, True
+        if self._stamps is not None:
+            self._stamps.started = now
+        self._restarts = [fault for fault in self.faults.faults if fault.kind == "restart"]
+        self._restarts.sort(key=lambda fault: fault.from_s)
+
+    def draw(self, now: float, operation: str) -> Fault | None:
+        """The fault that strikes a request arriving now."""
+        if not self.faults.faults:
+            return None
+        if now >= self._attends_at:
+            self._attend(now)
+        return self.faults.draw(now - self._started, operation)
+
+    def serve(self, now: float) -> float:
+        """A request arrives now: how long it waits in line and is served, seconds; `process` it then."""
+        if not self.config.service_time_s:
+            return 0.0
+        return self._workers.take(now, self.live_sessions)
+
+    def process(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        fault: Fault | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...), user data
+        flattened as `user_data.<key>`; `content` is an upload's. A request that a fault strikes is never held."""
+        if now >= self._attends_at:
+            self._attend(now)
+            if now < self._down_until:
+                refused = fault is not None and fault.kind == "restart"
+                return Answer(silence=Silence.REFUSED if refused else Silence.CLOSED)
+        if fault is not None:
+            answer = self._struck(now, operation, chat_id, fields, fault, content)
+        elif operation == "RequestChat":
+            answer = Answer(self._open(now, fields, None))
+        else:
+            answer = self._handle(now, operation, chat_id, fields, content, None)
+        return self._as_told(now, operation, chat_id, fields, answer) if self._has_habits else answer
+
+    def _as_told(
+        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], answer: Answer
+    ) -> Answer:
+        """The answer in the shape, and with the alias, that this server gives it."""
+        payload = answer.payload
+        if payload is None:
+            return answer
+        if self._stamps is not None and "alias" in payload:
+            entry = self._entry_of(payload.get("chatId") or chat_id or "")
+            if entry is not None:
+                payload["alias"] = self._stamps.alias(now, entry)
+        if self._shape is not None:
+            answer.payload = self._shape.apply(operation, fields, payload)
+        return answer
+
+    def _carry_out(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        fault: Fault | None,
+        content: bytes | None,
+    ) -> Answer:
+        if operation == "RequestChat":
+            return Answer(self._open(now, fields, fault))
+        return self._handle(now, operation, chat_id, fields, content, fault)
+
+    def _struck(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        fault: Fault,
+        content: bytes | None,
+    ) -> Answer:
+        """What becomes of a request that a fault strikes."""
+        kind = fault.kind
+        if kind == "duplicate" or (kind == "lost" and fault.processed()):
+            self._arrived += 1
+            arrival = _Arrival(now + fault.delay_s, self._arrived, operation, chat_id, fields, content, fault)
+            heappush(self._arrivals, arrival)
+            self._attends_at = min(self._attends_at, arrival.at)
+        if kind == "lost":
+            return disguise(Answer({}), fault)
+        if not fault.processed():
+            self._came_for(now, chat_id)
+            return disguise(Answer({}), fault)
+        return disguise(self._carry_out(now, operation, chat_id, fields, fault, content), fault)
+
+    # -- what no request asks for ------------------------------------------------------------------
+
+    def is_down(self, now: float) -> bool:
+        """Whether a restart has the service refuse connections now."""
+        if self._begun and now >= self._attends_at:
+            self._attend(now)
+        return now < self._down_until
+
+    def _attend(self, now: float) -> None:
+        """Do what is due by now."""
+        if not self._begun:
+            self.start_at(now)
+        while self._next_due() <= now:
+            if self._restarts and self._restart_at() <= self._arrives_at():
+                self._restart()
+                continue
+            late = heappop(self._arrivals)
+            if late.at >= self._down_until:
+                self._carry_out(late.at, late.operation, late.chat_id, late.fields, late.fault, late.content)
+        self._attends_at = -NEVER if now < self._down_until else self._next_due()
+
+    def _next_due(self) -> float:
+        return min(self._restart_at(), self._arrives_at())
+
+    def _restart_at(self) -> float:
+        return self._started + self._restarts[0].from_s if self._restarts else NEVER
+
+    def _arrives_at(self) -> float:
+        return self._arrivals[0].at if self._arrivals else NEVER
+
+    def _restart(self) -> None:
+        """Every chat is lost, and nothing is answered until the service is up again."""
+        at, fault = self._restart_at(), self._restarts.pop(0)
+        self.restarted_at = at
+        for chat in list(self._chats.values()):
+            chat.advance(at)
+            if not chat.ended:
+                chat.end(at, "restarted")
+            self._settle(chat)
+            self._forget(chat)
+        self._due.clear()
+        up_at = NEVER if fault.until_s is None else self._started + fault.until_s
+        self._down_until = max(self._down_until, up_at)
+
+    # -- long polling ------------------------------------------------------------------------------
+
+    def hold_due(self, hold: Hold) -> float:
+        """When to `resume` a held request; may be past. Not after its `until`."""
+        chat = self._chats.get(hold.chat_id)
+        if chat is None or chat.ended or chat.hold is not hold:
+            return -NEVER
+        return min(hold.until, chat.next_act(), self._attends_at)
+
+    def resume(self, now: float, hold: Hold) -> Answer:
+        """The answer to a held request, or one held still: then wait again. Ask no more once it is answered."""
+        if now >= self._attends_at:
+            self._attend(now)
+        chat = self._chats.get(hold.chat_id)
+        if chat is None:
+            entry = self._entry_of(hold.chat_id)
+            if entry is not None and entry.end_reason == "restarted":
+                return Answer(silence=Silence.CLOSED)
+            return Answer(self._not_found())
+        chat.advance(now)
+        waits = chat.hold is hold and not chat.ended and now < hold.until
+        if waits and chat.events < hold.position:
+            self._settle(chat, hold)
+            return Answer(held=hold)
+        if chat.hold is hold:
+            chat.release(now)
+        self._settle(chat)
+        answer = Answer(self._answer(now, chat, hold.position))
+        return self._as_told(now, "GetMessages", hold.chat_id, hold.fields, answer)
+
+    def abandon(self, now: float, hold: Hold) -> None:
+        """The connection of a held request is gone: the silence counts from here."""
+        chat = self._chats.get(hold.chat_id)
+        if chat is not None and chat.hold is hold:
+            chat.advance(now)
+            chat.release(now)
+            self._settle(chat)
+
+    # -- time and books ----------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Book every end that is due, and forget chats that ended long ago. Costs what is due, not what is there."""
+        if self._begun and now >= self._attends_at:
+            self._attend(now)
+        heap, due = self._due, []
+        while heap and heap[0][0] <= now:
+            at, _, chat = heappop(heap)
+            if at == chat.due:
+                due.append(chat)
+                chat.due = NEVER
+        for chat in due:
+            chat.advance(now)
+            ended_at = chat.entry.ended_at
+            if ended_at is not None and chat.settled and now - ended_at > self.config.keeps_ended_s:
+                self._forget(chat)
+                continue
+            if ended_at is not None and not chat.settled:
+                self.latest_expiry_s = max(self.latest_expiry_s, now - ended_at)
+            self._settle(chat)
+
+    @property
+    def live_sessions(self) -> int:
+        """Chats not known to have ended."""
+        return self._limits.sessions
+
+    @property
+    def flex_users(self) -> int:
+        """Customers who have a chat not known to have ended."""
+        return self._limits.flex_users
+
+    def ledger_rows(self, now: float) -> Iterator[dict[str, Any]]:
+        """Every session's row, in order of starting, as of now."""
+        self.sweep(now)
+        for entry in list(self._ledger):
+            yield entry.row()
+
+    def _settle(self, chat: SimulatedChat, own: Hold | None = None) -> None:
+        """After anything happened in a chat: count its end, note when it is due, wake who waits for it."""
+        if not chat.ended:
+            due = chat.next_due()
+        else:
+            if not chat.settled:
+                chat.settled, chat.due = True, NEVER
+                self._limits.closed(chat.email)
+            due = (chat.entry.ended_at or 0.0) + self.config.keeps_ended_s
+        if due < chat.due:
+            chat.due = due
+            heappush(self._due, (due, chat.entry.chat_id, chat))
+        hold = chat.hold
+        if hold is not None and hold is not own and hold.wake is not None:
+            hold.wake()
+
+    def _forget(self, chat: SimulatedChat) -> None:
+        if chat.files is not None:
+            chat.files.clear()
+        del self._chats[chat.entry.chat_id]
+
+    # -- one request -----------------------------------------------------------------------------
+
+    def _open(self, now: float, fields: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:
+        if fault is not None and fault.kind == "status_2":
+            return error(2, "Chat refused")
+        config, limits = self.config, self._limits
+        nickname = nickname_of(fields)
+        if not nickname:
+            return error(2, "Nickname or both names are needed")
+        email = fields.get("email", "").strip().lower() if config.one_user_per_email else ""
+        if limits.refusal(email):
+            self.sweep(now)
+            refusal = limits.refusal(email)
+            if refusal:
+                return error(2, refusal)
+        number = len(self._ledger) + 1
+        entry = LedgerEntry(_chat_id(number), now)
+        chat = SimulatedChat(config, entry, f"{config.seed}/{number}", self._utc_offset, nickname, self._stamps)
+        try:
+            bounded(config, "nickname", nickname)
+            text = bounded(config, "text", fields.get("text", ""))
+            attach(chat, fields)
+        except RefusedError as refused:
+            return error(2, str(refused))
+        chat.user, chat.email = limits.user_of(email) or chat.user, email
+        self._ledger.append(entry)
+        self._chats[entry.chat_id] = chat
+        limits.opened(chat.user, email)
+        chat.contact(now, "RequestChat")
+        participants.begin(chat, now)
+        if text:
+            chat.said(now, text)
+        self._settle(chat)
+        answer = {**self._answer(now, chat, 1), "chatId": entry.chat_id}
+        if config.opening_events != "told":
+            answer["messages"] = []
+            if config.opening_events == "later":
+                answer["nextPosition"] = 1
+        return answer
+
+    def _handle(
+        self,
+        now: float,
+        operation: str,
+        chat_id: str | None,
+        fields: Mapping[str, str],
+        content: bytes | None,
+        fault: Fault | None,
+    ) -> Answer:
+        chat = self._chats.get(chat_id or "")
+        if chat is None:
+            self._came_for(now, chat_id)
+            return Answer(self._not_found())
+        key = chat.check_key(fields.get("secure_key"), now)
+        if key is KeyState.WRONG or fields.get("user_id") != chat.user:
+            return Answer(self._denied(now, chat, key))
+        if operation not in HANDLERS:
+            return Answer(error(1, "Unknown operation"))
+        if now >= chat.due:
+            chat.advance(now)
+        if chat.entry.ended_at is not None:
+            self._settle(chat)
+            return Answer(self._after_the_end(now, chat, fields, key))
+        if key is KeyState.STALE:
+            # The client is told 2, by which it must take the session for ended: so it is.
+            return Answer(self._bad_key(now, chat, "stale secureKey"))
+        if operation == "GetMessages" and fault is None and chat.hold is None and not fields.get("message"):
+            position = position_of(fields)
+            if not self._may_hold(chat, position):
+                # It only puts the deadline off, so there is nothing to settle.
+                chat.contact(now, operation)
+                return Answer(self._answer(now, chat, position))
+        answer = self._act(chat, operation, Request(now, fields, content, self._memory), fault)
+        self._settle(chat, answer.held)
+        return answer
+
+    def _denied(self, now: float, chat: SimulatedChat, key: KeyState) -> dict[str, Any]:
+        """The answer to somebody who is not the customer."""
+        if self.config.error_8210 and key is KeyState.WRONG:
+            chat.advance(now)
+            if not chat.ended:
+                return self._bad_key(now, chat, "wrong secureKey")
+        return error(2, "Access denied")
+
+    def _bad_key(self, now: float, chat: SimulatedChat, detail: str) -> dict[str, Any]:
+        chat.end(now, "unrecoverable", detail)
+        self._settle(chat)
+        return error(2, "Bad secure key", _BAD_KEY) if self.config.error_8210 else error(2, "Access denied")
+
+    def _not_found(self) -> dict[str, Any]:
+        return error(2, "Chat session not found", _NO_SUCH_USER if self.config.error_8201 else None)
+
+    def _act(self, chat: SimulatedChat, operation: str, request: Request, fault: Fault | None) -> Answer:
+        """A request is there for a living chat."""
+        now, position = request.now, position_of(request.fields)
+        handled, refused, struck = None, None, fault.kind if fault is not None else ""
+        if struck != "status_2" and (struck not in ENDS or operation == "Disconnect"):
+            try:
+                handled = HANDLERS[operation](chat, request)
+            except RefusedError as why:
+                refused = why
+        if operation not in self._no_contacts and (refused is None or self.config.failed_keeps_alive):
+            chat.contact(now, operation)
+        if refused is not None:
+            return Answer(error(1, str(refused)))
+        if struck == "status_2":
+            chat.end(now, "unrecoverable")
+            return Answer(error(2, "Session lost"))
+        if struck in ENDS and operation != "Disconnect":
+            chat.end(now, "early", RESTORATION if struck == "failed_restoration" else "")
+        if isinstance(handled, Answer):
+            return handled
+        if operation == "GetMessages" and fault is None and self._may_hold(chat, position):
+            hold = Hold(chat.entry.chat_id, position, now + self.config.long_poll_s, request.fields)
+            before = chat.hold
+            chat.keep_waiting(now, hold)
+            if before is not None and before.wake is not None:
+                before.wake()
+            return Answer(held=hold)
+        return Answer({**self._answer(now, chat, position), **(handled or {})})
+
+    def _may_hold(self, chat: SimulatedChat, position: int) -> bool:
+        return self._holds and position > 0 and chat.events < position and not chat.ended
+
+    def _after_the_end(
+        self, now: float, chat: SimulatedChat, fields: Mapping[str, str], key: KeyState
+    ) -> dict[str, Any]:
+        self._came_for(now, chat.entry.chat_id)
+        ended_at, config = chat.entry.ended_at, self.config
+        forgotten = ended_at is None or now - ended_at > config.keeps_ended_s
+        if forgotten:
+            return self._not_found()
+        logged_out = config.error_8209 and chat.entry.end_reason == "expired"
+        if chat.dropped and config.dropped_answer == "2":
+            return error(2, "User was logged out", _LOGGED_OUT) if logged_out else self._not_found()
+        if key is KeyState.STALE:
+            return error(2, "Access denied")
+        if chat.entry.end_reason == "unrecoverable":
+            return error(2, "Session lost")
+        answer = self._answer(now, chat, position_of(fields))
+        if logged_out:
+            answer["errors"] = error(2, "User was logged out", _LOGGED_OUT)["errors"]
+        return answer
+
+    def _came_for(self, now: float, chat_id: str | None) -> None:
+        """A request came for a chat; where it is over already, that is a late contact."""
+        entry = self._entry_of(chat_id or "")
+        if entry is None:
+            return
+        chat = self._chats.get(entry.chat_id)
+        if chat is not None:
+            chat.advance(now)
+            self._settle(chat)
+        if entry.ended_at is not None and entry.late_contact_at is None:
+            entry.late_contact_at = now
+
+    def _entry_of(self, chat_id: str) -> LedgerEntry | None:
+        try:
+            number = int(chat_id[:-4], 16)
+        except ValueError:
+            return None
+        known = 0 < number <= len(self._ledger) and chat_id == _chat_id(number)
+        return self._ledger[number - 1] if known else None
+
+    def _answer(self, now: float, chat: SimulatedChat, position: int) -> dict[str, Any]:
+        start, known = max(1, position - self.config.repeat_events), chat.events
+        return {
+            "statusCode": 0,
+            "chatEnded": chat.entry.ended_at is not None,
+            "messages": chat.events_from(start) if position >= 1 and start <= known else [],
+            "nextPosition": known + 1,
+            "alias": _ALIAS,
+            "userId": chat.user,
+            "secureKey": chat.give_key(now),
+        }
+
+
+def _chat_id(number: int) -> str:
+    """The chatId of the chat that was opened as number `number`, from 1."""
+    return f"{number:08X}CHAT"

@@ -1,0 +1,218 @@
+"""Drops that come in bursts: an outage drops forty chats at once, and that is one incident, not forty.
+
+Method. Were the drops independent, their instants would lie uniformly in the run. Of n such instants a
+stretch from one to the (c-1)th after it is distributed as Beta(c-1, n-c+2) of the run's length (H. A.
+David and H. N. Nagaraja, "Order Statistics", 2003, 2.3: uniform spacings). There are n-c+1 such
+stretches for each c, and the weights 1/(c(c-1)) of all c sum to 1; so, by Bonferroni's inequality,
+
+    (n-c+1) c (c-1) P(Beta(c-1, n-c+2) <= width/length) <= LEVEL
+
+holds for *any* stretch with probability at most LEVEL where there are no bursts: looking at all of them is
+paid for. The stretches tried are single-linkage clusters at link lengths of 1/2, 1/4, ... of the mean
+spacing; of those that overlap the likeliest counts (M. Kulldorff, "A spatial scan statistic", 1997).
+Bursts found are then taken out, drops and time, and the rest is searched again (Z. Zhang, R. Assunção and
+M. Kulldorff, "Spatial Scan Statistics Adjusted for Multiple Clusters", 2010): so that the rate of the
+*isolated* drops becomes the baseline, and a run whose drops nearly all come in one burst has no other.
+Last, what is nearer to a burst than 95 % of incidents are to each other joins it.
+
+The null is a constant rate: a run in which one third has three times the drops of the rest is rightly not
+uniform, and may be reported too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc
+
+from chatload.stats.rates import CONFIDENCE, per_unit
+
+#: Of runs without bursts at most this share has one reported.
+LEVEL = 0.01
+#: What is nearer than this quantile of the spacing of incidents (isolated drops and bursts) joins a burst.
+_JOINS = 0.05
+#: Instants are not known better (seconds): two at once are not infinitely surprising.
+_RESOLUTION_S = 0.001
+_SCALES = 24
+_PASSES = 50
+
+_Instants = NDArray[np.float64]
+_Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Drops that came together: the first and the last instant (seconds), and how many."""
+
+    start: float
+    end: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """Events by incidents. events: drops in all; incidents: bursts and isolated drops; length_s: of the run."""
+
+    events: int
+    bursts: tuple[Burst, ...]
+    length_s: float
+
+    @property
+    def incidents(self) -> int:
+        """Bursts, and the drops that are in none."""
+        return self.events - sum(burst.count for burst in self.bursts) + len(self.bursts)
+
+    def incidents_per_hour(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+        """The two-sided exact Poisson interval of incidents per hour; None of a run without length.
+
+        Incidents, unlike drops, may well be independent.
+        """
+        return per_unit(self.incidents, self.length_s / 3600, confidence) if self.length_s > 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-safe form; instants as they were given."""
+        hourly = self.incidents_per_hour()
+        return {
+            "drops": self.events,
+            "incidents": self.incidents,
+            "bursts": [asdict(burst) for burst in self.bursts],
+            "incidents_per_hour": None if hourly is None else list(hourly),
+        }
+
+
+def find_incidence(instants: Sequence[float], start: float, end: float) -> Incidence:
+    """The drops at `instants` (any order) of a run from start to end (seconds), by incidents."""
+    bursts = find_bursts(instants, start, end)
+    return Incidence(len(instants), tuple(bursts), max(end - start, 0.0))
+
+
+def find_bursts(instants: Sequence[float], start: float, end: float) -> list[Burst]:
+    """The bursts among `instants` (any order) of a run from start to end (seconds), in order of time.
+
+    Takes O(n log n). An instant outside the run is moved to its edge.
+    """
+    times = np.clip(np.sort(np.asarray(instants, dtype=np.float64)), start, end)
+    length = end - start
+    if len(times) < 2 or not length > _RESOLUTION_S:
+        return []
+    #: The burst (its number, from 1) that each instant is in; 0 is none.
+    own = np.zeros(len(times), dtype=np.int64)
+    remaining, taken_s, found = np.arange(len(times)), 0.0, 0
+    for _ in range(_PASSES):
+        spans = _search(_contracted(times, own)[remaining], length - taken_s)
+        if not spans:
+            break
+        for first, last in spans:
+            found += 1
+            own[remaining[first : last + 1]] = found
+        remaining = np.flatnonzero(own == 0)
+        taken_s = _taken(times, own)
+    # One more than there are: of a run with a single incident it is not known how often they come.
+    rate = (len(remaining) + found + 1) / max(length - taken_s, _RESOLUTION_S)
+    return _joined(times, own, rate) if found else []
+
+
+def _search(times: _Instants, length: float) -> list[tuple[int, int]]:
+    """The significant clusters of sorted instants (index of first and last), the likeliest of those that overlap."""
+    n = len(times)
+    if n < 2 or length <= _RESOLUTION_S:
+        return []
+    first, last = _clusters(times, length / n)
+    count = last - first + 1
+    share = np.minimum(np.maximum(times[last] - times[first], _RESOLUTION_S) / length, 1.0)
+    chance = betainc(count - 1, n - count + 2, share) * (n - count + 1.0) * count * (count - 1.0)
+    significant = chance <= LEVEL
+    first, last, count, share = first[significant], last[significant], count[significant], share[significant]
+    free = np.ones(n, dtype=np.bool_)
+    spans = []
+    for i in np.argsort(-_likelihood(count, n, share), kind="stable"):
+        if free[first[i]] and free[last[i]] and free[first[i] : last[i] + 1].all():
+            free[first[i] : last[i] + 1] = False
+            spans.append((int(first[i]), int(last[i])))
+    return spans
+
+
+def _clusters(times: _Instants, spacing: float) -> tuple[_Indices, _Indices]:
+    """The single-linkage clusters of two or more at each link length: index of first and last instant."""
+    gaps = np.diff(times)
+    firsts, lasts = [], []
+    for scale in range(1, _SCALES + 1):
+        link = spacing * 0.5**scale
+        breaks = np.flatnonzero(gaps > link)
+        first = np.concatenate(([0], breaks + 1))
+        last = np.concatenate((breaks, [len(times) - 1]))
+        several = last > first
+        if not several.any():
+            break
+        firsts.append(first[several])
+        lasts.append(last[several])
+    if not firsts:
+        empty = np.empty(0, dtype=np.int64)
+        return empty, empty
+    spans = np.unique(np.stack((np.concatenate(firsts), np.concatenate(lasts))), axis=1)
+    return spans[0], spans[1]
+
+
+def _likelihood(count: _Indices, n: int, share: _Instants) -> _Instants:
+    """Kulldorff's log likelihood ratio: `count` of `n` in a `share` of the time, against uniform."""
+    hits: _Instants = count.astype(np.float64)
+    inside = hits * np.log(hits / (n * share))
+    outside = n - hits
+    # a cluster that spans everything has no outside, in drops or in time
+    rest = np.where(outside > 0, outside / np.maximum(n * (1 - share), 1e-300), 1.0)
+    ratio: _Instants = inside + outside * np.log(rest)
+    return ratio
+
+
+def _extents(times: _Instants, own: _Indices) -> tuple[_Instants, _Instants]:
+    """Start and end of the stretches that bursts take up, in order of time; nested ones as one."""
+    inside = np.flatnonzero(own)
+    if not len(inside):
+        return np.empty(0), np.empty(0)
+    number = own[inside]
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order], prepend=0))
+    ends = np.append(starts[1:], len(order)) - 1
+    low, high = times[inside[order[starts]]], times[inside[order[ends]]]
+    by_time = np.argsort(low, kind="stable")
+    low, high = low[by_time], np.maximum.accumulate(high[by_time])
+    new = np.concatenate(([True], low[1:] > high[:-1]))
+    return low[new], high[np.append(np.flatnonzero(new)[1:] - 1, len(high) - 1)]
+
+
+def _taken(times: _Instants, own: _Indices) -> float:
+    low, high = _extents(times, own)
+    return float(np.sum(high - low))
+
+
+def _contracted(times: _Instants, own: _Indices) -> _Instants:
+    """The instants, the stretches that bursts take up cut out of the time before them."""
+    low, high = _extents(times, own)
+    before = np.concatenate(([0.0], np.cumsum(high - low)))
+    contracted: _Instants = times - before[np.searchsorted(high, times, side="left")]
+    return contracted
+
+
+def _joined(times: _Instants, own: _Indices, rate: float) -> list[Burst]:
+    """Bursts, with what lies inside them or so near that another incident seldom would."""
+    near = -math.log1p(-_JOINS) / rate
+    # Numbered by stretch of time, so that what was cut in two by a burst found before is one with it.
+    low, high = _extents(times, own)
+    index = np.searchsorted(low, times, side="right") - 1
+    inside = (index >= 0) & (times <= high[index])
+    linked = (np.diff(times) <= near) & (inside[:-1] | inside[1:])
+    linked |= inside[:-1] & inside[1:] & (index[:-1] == index[1:])
+    breaks = np.flatnonzero(~linked)
+    firsts = np.concatenate(([0], breaks + 1))
+    lasts = np.concatenate((breaks, [len(times) - 1]))
+    held = np.concatenate(([0], np.cumsum(inside)))
+    return [
+        Burst(float(times[first]), float(times[last]), int(last - first + 1))
+        for first, last in zip(firsts, lasts, strict=True)
+        if held[last + 1] > held[first]
+    ]

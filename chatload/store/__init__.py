@@ -1,1 +1,0 @@
-"""One run is one SQLite file: schema, writer, reader."""

@@ -1,0 +1,158 @@
+"""A run's figures as Prometheus metrics: names, labels, help. No socket here.
+
+Conventions: https://prometheus.io/docs/practices/naming/ (base units, `_total` on counters). Counters
+start at 0 again with the next run of the same process, which Prometheus takes as a counter reset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from chatload import __version__
+from chatload.chat.record import Blame, Verdict
+from chatload.protocol.status import Outcome
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.swarm.live_figures import STATES, Moment
+
+#: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.
+LATENCY_LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENESS_LE = (0.0005, *LATENCY_LE[:-1])
+GAP_LE = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0)
+
+
+def families(moment: Moment) -> Iterator[Metric]:
+    """Every metric of a run as it stands; before the first run all of them are 0 or absent."""
+    books = moment.books
+    yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
+    running = moment.phase in ("running", "stopping")
+    yield GaugeMetricFamily("chatload_run_active", "1 while a run is going on or its chats say goodbye", int(running))
+    yield from _sessions(books)
+    yield from _requests(books)
+    yield from _refreshes(moment)
+    yield from _arrivals(books)
+    yield from _generator(moment)
+
+
+def _sessions(books: Books) -> Iterator[Metric]:
+    yield CounterMetricFamily("chatload_sessions_started", "Sessions begun", books.started)
+    verdicts = {verdict.value: books.verdicts[verdict.value] for verdict in Verdict}
+    yield _counter("chatload_sessions_ended", "Sessions that are over, by verdict", "verdict", verdicts)
+    unserved = CounterMetricFamily(
+        "chatload_sessions_unserved", "Sessions that are over and were never accepted", books.fates.never_accepted.most
+    )
+    yield unserved
+    states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
+    for state in STATES:
+        states.add_metric([state], books.states[state])
+    yield states
+    blames = {blame.value: books.blames[blame.value] for blame in Blame}
+    yield _counter("chatload_dropped_late", "Sessions with the verdict dropped_late, by blame", "blame", blames)
+
+
+def _requests(books: Books) -> Iterator[Metric]:
+    yield _counter("chatload_requests_sent", "Requests begun", "operation", books.sent)
+    requests = CounterMetricFamily(
+        "chatload_requests", "Requests that are over, by outcome", labels=["operation", "outcome"]
+    )
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        by_outcome = books.outcomes.get(operation, Counter())
+        for outcome in Outcome:
+            requests.add_metric([operation, outcome.value], by_outcome[outcome.value])
+    yield requests
+    latency = HistogramMetricFamily(
+        "chatload_latency_seconds",
+        "From a request's first byte to its answer's last; one without an answer is in +Inf, and in the sum as long "
+        "as it was waited for",
+        labels=["operation"],
+    )
+    for operation, samples in sorted(books.latency.items()):
+        latency.add_metric([operation], _buckets(samples, LATENCY_LE), samples.total_us / 1e6)
+    yield latency
+
+
+def _refreshes(moment: Moment) -> Iterator[Metric]:
+    books = moment.books
+    lateness = CensoredHistogram(books.lateness)
+    last = "the last silence of a dropped chat is in +Inf, and in the sum by its lower bound"
+    for name, what, samples, bounds in (
+        ("lateness", "How late the generator itself sent a refresh", lateness, LATENESS_LE),
+        ("gap", f"Between two contacts of a session, at most (the upper bound); {last}", books.gap, GAP_LE),
+    ):
+        yield HistogramMetricFamily(
+            f"chatload_refresh_{name}_seconds", what, _buckets(samples, bounds), samples.total_us / 1e6
+        )
+    if moment.timeout_s is None:
+        return
+    yield GaugeMetricFamily(
+        "chatload_flex_disconnect_timeout_seconds", "The longest silence the server forgives", moment.timeout_s
+    )
+    widest = books.gap.maximum
+    if widest is not None:
+        yield GaugeMetricFamily(
+            "chatload_refresh_margin_min_seconds",
+            "What was left of the timeout at the latest refresh of the run so far, at most where a chat was dropped",
+            moment.timeout_s - widest.seconds,
+        )
+
+
+def _arrivals(books: Books) -> Iterator[Metric]:
+    for name, what, value in (
+        ("arrivals", "Chats of an open workload that were to begin", books.arrivals),
+        ("arrivals_late", "Arrivals that began more than 0.1 s after their time", books.late_starts),
+        ("arrivals_not_started", "Arrivals that never began", books.not_started),
+    ):
+        yield CounterMetricFamily(f"chatload_{name}", what, value)
+    lateness = books.start_lateness
+    yield HistogramMetricFamily(
+        "chatload_arrival_lateness_seconds",
+        "How long after its time a chat began",
+        _buckets(CensoredHistogram(lateness), LATENESS_LE),
+        lateness.total_us / 1e6,
+    )
+
+
+def _generator(moment: Moment) -> Iterator[Metric]:
+    books = moment.books
+    for name, what, value in (
+        ("generator_stalls", "Stretches in which a generator process stood still", books.stalls),
+        ("generator_stalled_seconds", "Time in which generator processes stood still", books.stalled_s),
+        ("generator_cpu_saturated", "Locust's warnings that a generator process was out of CPU", books.cpu_saturated),
+        ("generator_suspect_drops", "Drops the generator's own lateness could have caused", books.suspects),
+    ):
+        yield CounterMetricFamily(f"chatload_{name}", what, value)
+    yield GaugeMetricFamily(
+        "chatload_generator_longest_stall_seconds", "The longest time a process stood still", books.longest_stall_s
+    )
+    yield GaugeMetricFamily(
+        "chatload_generator_processes", "Generator processes whose facts have come in", moment.processes
+    )
+
+
+def _counter(name: str, what: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, what, labels=[label])
+    for value, n in values.items():
+        family.add_metric([value], n)
+    return family
+
+
+def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
+    """How many samples are at most each of `bounds` (seconds, ascending), each bound moved to the nearest edge of
+    the histogram's own buckets: by at most its RELATIVE_ERROR."""
+    counts, seen, bins = [], 0, deque(histogram.bins())
+    for bound in bounds:
+        while bins and bins[0][1] <= bound * (1 + RELATIVE_ERROR):
+            seen += bins.popleft()[2]
+        counts.append(seen)
+    return counts
+
+
+def _buckets(samples: CensoredHistogram, bounds: Sequence[float]) -> list[tuple[str, float]]:
+    """Cumulative counts; what is known only to be longer than a bound is in the last one."""
+    counts = cumulative(samples.observed, bounds)
+    return [*((str(le), float(n)) for le, n in zip(bounds, counts, strict=True)), ("+Inf", float(samples.count))]

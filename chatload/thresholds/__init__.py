@@ -1,0 +1,1 @@
+"""Metrics of a run, the expression grammar, and the judgement."""

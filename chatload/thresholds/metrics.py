@@ -1,0 +1,290 @@
+"""What a threshold can be about: the metrics by name, and what a run's facts say of each.
+
+Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may
+have been dropped late or early, but also ended by us, by the agent or by the server in another way.
+A chat that `gave_up` may have been dropped too: its last requests were in vain, and nobody knows what became
+of it. So of every other verdict only a range is known, and a claim must hold for all of it:
+
+| metric                               | surely               | possibly also                     | of        |
+|--------------------------------------|----------------------|-----------------------------------|-----------|
+| dropped_late, blame.X, dropped_early | that verdict (blame) | dropped_unproven and gave_up      | known     |
+| dropped                              | late and early       | dropped_unproven and gave_up      | known     |
+| completed, ended_by_agent,           | that verdict         | dropped_unproven                  | known     |
+|   closed_idle, failed, gave_up       |                      |                                   |           |
+| dropped_unproven                     | that verdict         | none: it is about our proof       | known     |
+| cut_off                              | that verdict         | dropped_unproven                  | accepted  |
+| refused                              | that verdict         | none: it never began              | all ended |
+| unserved                             | never accepted       | never accepted when it was cut off | all ended |
+
+all ended: sessions with a verdict. accepted, known: see `chatload.run.fate`, which counts them. Rates of the
+accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
+A chat still alive at its confirmed goodbye is evidence, one whose state nobody knows is not.
+
+Durations that are known only to be longer than a bound (requests without an answer; the silence of a chat that was
+dropped) count as above whatever they surely are above, and possibly above everything else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from chatload.chat.record import Blame, Verdict
+from chatload.errors import UsageError
+from chatload.protocol.dialect import OPERATION_FIELDS
+from chatload.protocol.status import Outcome
+from chatload.run.books import Books
+from chatload.run.censored import CensoredHistogram
+from chatload.run.fate import DROPPED, PERHAPS_DROPPED
+from chatload.stats.bursts import Incidence
+
+Kind = Literal["rate", "count", "duration"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run has to say, so far or at its end.
+
+    timeout_s: its flex-disconnect-timeout (seconds), None where it had none. cut_off_confirmed: of the
+    sessions cut off, those whose goodbye was confirmed. incidence: the drops by bursts, where they were sought.
+    """
+
+    books: Books
+    timeout_s: float | None = None
+    cut_off_confirmed: int = 0
+    incidence: Incidence | None = None
+
+    @property
+    def known(self) -> int:
+        """Accepted sessions whose fate is known."""
+        return self.books.fates.known(self.cut_off_confirmed)
+
+
+class Share(NamedTuple):
+    """Of `n` samples `counted` are so by name, at least `least` surely and at most `most`."""
+
+    least: int
+    counted: int
+    most: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: `subject` and, of requests, their `operation` ("" is every one).
+
+    q: the quantile (0..1) of a duration; None for its extreme (`statistic` is min or max).
+    """
+
+    name: str
+    kind: Kind
+    subject: str
+    statistic: str
+    operation: str = ""
+    q: float | None = None
+
+    @property
+    def of_sessions(self) -> bool:
+        """Whether its samples are sessions."""
+        return self.subject == "sessions" or self.subject in _SESSIONS
+
+    @property
+    def noun(self) -> str:
+        """What one sample is, in the singular."""
+        if self.of_sessions:
+            return "session"
+        return "refresh" if self.subject in ("lateness", "gap", "margin") else "request"
+
+    def share(self, facts: Facts) -> Share:
+        """How many samples of a rate or count are what its name says."""
+        if not self.of_sessions:
+            return self._request_share(facts.books)
+        share = _session_share(self.subject, facts)
+        return share if self.kind == "rate" else _with_unserved(self.subject, share, facts)
+
+    def samples(self, books: Books) -> CensoredHistogram:
+        """The samples of a duration; of margin those of gap."""
+        if self.subject != "latency":
+            return CensoredHistogram(books.lateness) if self.subject == "lateness" else books.gap
+        merged = CensoredHistogram()
+        for operation, latency in books.latency.items():
+            if self.operation in ("", operation):
+                merged.merge(latency)
+        return merged
+
+    def _request_share(self, books: Books) -> Share:
+        outcomes: Counter[str] = Counter()
+        for operation, by_outcome in books.outcomes.items():
+            if self.operation in ("", operation):
+                outcomes.update(by_outcome)
+        n = outcomes.total()
+        if self.subject == _UNSUCCESSFUL:
+            count = n - outcomes[Outcome.FINE] - outcomes[Outcome.ENDED]
+        else:
+            count = outcomes[self.subject]
+        return Share(count, count, count, n)
+
+
+class MetricDoc(NamedTuple):
+    """One line of help: a metric's name, its kind, its meaning."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+
+_UNSUCCESSFUL = "unsuccessful"
+_VERDICTS = {
+    Verdict.COMPLETED: "we disconnected and it was confirmed",
+    Verdict.ENDED_BY_AGENT: "the agent ended the chat",
+    Verdict.CLOSED_IDLE: "inactivity control closed the chat",
+    Verdict.DROPPED_LATE: "dropped because a refresh came too late, proven",
+    Verdict.DROPPED_EARLY: "ended by the server though every refresh was in time, proven",
+    Verdict.DROPPED_UNPROVEN: "may have been dropped: the facts have more than one reading",
+    Verdict.REFUSED: "RequestChat was not accepted, of all sessions",
+    Verdict.FAILED: "unrecoverable, and not explained by lateness",
+    Verdict.GAVE_UP: "the retry budget was spent",
+    Verdict.CUT_OFF: "stopped with the run, of all accepted sessions",
+}
+_BLAMES = {
+    Blame.PLAN: "dropped late, and the chosen interval itself was too long",
+    Blame.GENERATOR: "dropped late, by the generator's own lateness",
+    Blame.SERVER: "dropped late, by answers that were slow or did not come",
+    Blame.RETRIES: "dropped late, the time used up by unsuccessful requests",
+    Blame.NETWORK: "dropped late, by the network",
+}
+_OUTCOMES = {
+    Outcome.FINE: "requests answered with statusCode 0",
+    Outcome.ENDED: "requests answered with statusCode 0, chatEnded true",
+    Outcome.UNSUCCESSFUL: "requests answered with statusCode 1",
+    Outcome.VIOLATION: "requests answered with statusCode 1, chatEnded true, which cannot happen",
+    Outcome.UNRECOVERABLE: "requests answered with statusCode 2",
+    Outcome.HTTP_ERROR: "requests answered with an HTTP error",
+    Outcome.TIMEOUT: "requests given up at --request-timeout",
+    Outcome.CONNECTION: "requests whose connection failed",
+    Outcome.MALFORMED: "requests whose answer could not be read",
+    Outcome.UNKNOWN_STATUS: "requests answered with a statusCode the table does not have",
+}
+_DROPPED, _UNSERVED = "dropped", "unserved"
+#: Of these the share is of all sessions that ended, not of the accepted.
+OF_ALL = (Verdict.REFUSED.value, _UNSERVED)
+_SESSIONS: dict[str, str] = {
+    **{verdict.value: meaning for verdict, meaning in _VERDICTS.items()},
+    _DROPPED: "dropped late or early, or perhaps: dropped_unproven and those accepted that gave_up",
+    _UNSERVED: "started but never accepted: refused, or no answer to RequestChat, of all sessions",
+    **{f"blame.{blame.value}": meaning for blame, meaning in _BLAMES.items()},
+}
+_REQUESTS: dict[str, str] = {
+    **{outcome.value: meaning for outcome, meaning in _OUTCOMES.items()},
+    _UNSUCCESSFUL: "requests whose outcome is neither 0/false nor 0/true",
+}
+_DURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "latency": (
+        "from a request's first byte to its answer's last; without an answer, longer than we waited",
+        "max",
+        ("p50", "p90", "p95", "p99", "p99_9"),
+    ),
+    "lateness": ("by which the generator itself sent a refresh too late", "max", ("p50", "p99", "p99_9")),
+    "gap": (
+        "between two contacts, at most (the upper bound); of a dropped chat its last silence, longer than the timeout",
+        "max",
+        ("p50", "p99", "p99_9"),
+    ),
+    "margin": (
+        "left of flex-disconnect-timeout when a refresh came, at least; of a dropped chat below 0",
+        "min",
+        ("p1", "p50"),
+    ),
+}
+OPERATIONS = tuple(OPERATION_FIELDS)
+_PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
+
+
+def _docs() -> Iterator[MetricDoc]:
+    yield MetricDoc("sessions.count", "count", "sessions started")
+    for subject, meaning in _SESSIONS.items():
+        yield MetricDoc(f"{subject}.rate", "rate", f"share of sessions: {meaning}")
+        yield MetricDoc(f"{subject}.count", "count", f"number of sessions: {meaning}")
+    for subject, meaning in _REQUESTS.items():
+        yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}; also GetMessages.{subject}.rate and so on")
+        yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}; also GetMessages.{subject}.count")
+    for subject, (meaning, extreme, percentiles) in _DURATIONS.items():
+        also = "; also GetMessages.latency and so on" if subject == "latency" else ""
+        for statistic in (*percentiles, extreme):
+            yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}{also}")
+
+
+#: Every metric that has a name of its own. Any percentile may stand where p50 does (p99_9 is 99.9 %), and an
+#: operation before those of requests.
+METRICS: tuple[MetricDoc, ...] = tuple(_docs())
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of this name; raises UsageError with the nearest known one."""
+    operation, rest = "", name
+    head, _, tail = name.partition(".")
+    if head in OPERATION_FIELDS:
+        operation, rest = head, tail
+    subject, _, statistic = rest.rpartition(".")
+    if rest == "sessions.count" and not operation:
+        return Metric(name, "count", "sessions", statistic)
+    if subject in _REQUESTS or (subject in _SESSIONS and not operation):
+        if statistic in ("rate", "count"):
+            return Metric(name, "rate" if statistic == "rate" else "count", subject, statistic, operation)
+    elif subject in _DURATIONS and (subject == "latency" or not operation):
+        if statistic == _DURATIONS[subject][1]:
+            return Metric(name, "duration", subject, statistic, operation)
+        q = _quantile(statistic)
+        if q is not None:
+            return Metric(name, "duration", subject, statistic, operation, q)
+    raise UsageError(f"threshold: unknown metric {name!r}", f"did you mean {_nearest(name)}?")
+
+
+def _quantile(statistic: str) -> float | None:
+    found = _PERCENTILE.fullmatch(statistic)
+    if not found:
+        return None
+    q = float(f"0.{int(found[1]):02d}{found[2] or ''}")
+    return q if 0 < q < 1 else None
+
+
+def _nearest(name: str) -> str:
+    names = [doc.name for doc in METRICS]
+    requests = [known for known in names if known.rpartition(".")[0] in {*_REQUESTS, "latency"}]
+    names += [f"{operation}.{known}" for operation in OPERATIONS for known in requests]
+    folded = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), folded, 1, 0.0)
+    return folded[close[0]]
+
+
+def _session_share(subject: str, facts: Facts) -> Share:
+    books, fates = facts.books, facts.books.fates
+    if subject == "sessions":
+        return Share(books.started, books.started, books.started, books.started)
+    if subject == Verdict.REFUSED:
+        refused = books.verdicts[subject]
+        return Share(refused, refused, refused, fates.ended)
+    if subject in (_DROPPED, _UNSERVED):
+        least, most = fates.dropped if subject == _DROPPED else fates.never_accepted
+        return Share(least, most, most, facts.known if subject == _DROPPED else fates.ended)
+    blamed = subject.startswith("blame.")
+    count = books.blames[subject.removeprefix("blame.")] if blamed else fates.accepted_with(subject)
+    if subject == Verdict.DROPPED_UNPROVEN:
+        perhaps = 0
+    elif blamed or subject in DROPPED:
+        perhaps = fates.accepted_with(*PERHAPS_DROPPED)
+    else:
+        perhaps = fates.accepted_with(Verdict.DROPPED_UNPROVEN)
+    return Share(count, count, count + perhaps, fates.accepted if subject == Verdict.CUT_OFF else facts.known)
+
+
+def _with_unserved(subject: str, share: Share, facts: Facts) -> Share:
+    """The share of a count: all sessions with a verdict are counted, those that were never accepted too."""
+    if subject not in (Verdict.GAVE_UP, Verdict.CUT_OFF, Verdict.FAILED):
+        return share
+    more = facts.books.unserved[subject]
+    return Share(share.least + more, share.counted + more, share.most + more, share.n + more)

@@ -1,0 +1,367 @@
+"""The requests transport: for proxies, client certificates and corporate TLS, as requests has them.
+
+Slower, with the same claims: urllib3 may open a new connection in place of one it finds closed
+before it sends, but with no retries allowed it never sends a request twice; that is done here, by the
+rule of WireRequest.repeatable. It does not follow redirects. Bytes after the end
+of an answer that came with it are dropped unseen and the connection is kept. The total deadline
+needs gevent's monkey-patching (as under Locust); without it only each single wait is limited.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
+from typing import Any
+
+import gevent
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from chatload.final_answer import FinalAnswer
+from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.target import Admits, NotAgreedError
+from chatload.transport.cookies import BoundedPolicy
+from chatload.transport.factory import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
+from chatload.transport.http_answer import Answer, CallFailed
+
+_CHUNK_BYTES = 64 * 1024
+_TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError)
+_TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+
+
+class _Marks:
+    """What our connections noted of one call. opened: it needed a new connection; broken: it could not all
+    be sent; silent: the connection ended, and no byte of an answer had come."""
+
+    __slots__ = ("admits", "broken", "clock", "hooked", "opened", "sent_at", "silent")
+
+    def __init__(self, clock: Clock, admits: Admits) -> None:
+        self.clock, self.admits = clock, admits
+        self.broken = self.hooked = self.opened = self.silent = False
+        self.sent_at: float | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the server closed a kept connection just as the request left."""
+        return self.hooked and self.silent and not self.opened
+
+
+_marks: ContextVar[_Marks | None] = ContextVar("chatload_marks", default=None)
+
+
+class _Noting:
+    """Mixed into urllib3's connections: notes when the first byte of the request itself leaves."""
+
+    sock: Any
+    proxy: Any
+    _connecting = False
+
+    def _new_conn(self) -> Any:
+        sock = super()._new_conn()  # type: ignore[misc]
+        marks = _marks.get()
+        # Only here is known where the name led to; through a proxy it is the proxy's to know.
+        if marks is not None and self.proxy is None and not marks.admits(str(sock.getpeername()[0])):
+            sock.close()
+            raise NotAgreedError
+        return sock
+
+    def connect(self) -> None:
+        marks = _marks.get()
+        if marks is not None:
+            marks.hooked = marks.opened = True
+        self._connecting = True
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            self._connecting = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None and not self._connecting:
+            self.connect()
+        marks = _marks.get()
+        # A proxy's CONNECT is sent while connecting: the service sees nothing of it.
+        if marks is not None and not self._connecting and marks.sent_at is None:
+            marks.hooked = True
+            marks.sent_at = marks.clock()
+        try:
+            super().send(data)  # type: ignore[misc]
+        except ConnectionError:
+            # urllib3 passes over a broken pipe, and reads on: there may be an answer.
+            if marks is not None:
+                marks.broken = True
+            raise
+
+
+class _Lines:
+    """The lines of an answer's head, the last of them remembered."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.last = stream, b""
+
+    def readline(self, *limit: int) -> bytes:
+        self.last = self.stream.readline(*limit)
+        return self.last
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+class _Answer(FinalAnswer):
+    """http.client takes the end of the connection for the end of the head or, in the status line, for another
+    protocol, and says of an answer that was reset in its head only that the connection was. All are answers cut
+    short."""
+
+    def begin(self) -> None:
+        """Read the head. The first byte is waited for apart, so that an end without one can be told."""
+        stream: Any = self.fp
+        marks = _marks.get()
+        try:
+            heard = bool(stream.peek(1))
+        except ConnectionError:
+            if marks is not None:
+                marks.silent = True
+            raise
+        if marks is not None:
+            marks.silent = not heard
+        lines: Any = _Lines(stream)
+        self.fp = lines
+        try:
+            super().begin()
+        except RemoteDisconnected:
+            raise
+        except BadStatusLine:
+            if lines.last.endswith(b"\n") or not _begins_an_answer(lines.last):
+                raise
+            lines.last = b""
+        except ConnectionError as error:
+            raise IncompleteRead(b"") from error
+        finally:
+            if self.fp is lines:
+                self.fp = stream
+        if not lines.last:
+            raise IncompleteRead(b"")
+
+
+def _begins_an_answer(data: bytes) -> bool:
+    try:
+        Answer().feed(data)
+    except CallFailed:
+        return False
+    return True
+
+
+class _PlainConnection(_Noting, HTTPConnection):
+    response_class = _Answer
+
+
+class _TlsConnection(_Noting, HTTPSConnection):
+    response_class = _Answer
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter over the noting connections. SOCKS proxies keep urllib3's own, where sent_at
+    falls back to the instant before the call: earlier, so still a true bound."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager: Any = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        return manager
+
+
+def proxied(url: str) -> bool:
+    """Whether the environment has a proxy for a URL."""
+    return bool(requests.utils.get_environ_proxies(url))
+
+
+class _TooLarge(Exception):
+    """The body is larger than MAX_BODY_BYTES."""
+
+
+class RequestsTransport:
+    """One chat's requests.Session (see Transport). clock: seconds, monotonic."""
+
+    def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
+        self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
+        self._session = requests.Session()
+        self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
+        self._session.cookies.set_policy(BoundedPolicy(self._session.cookies))
+        self._session.cert = endpoint.client_cert
+        if not endpoint.verify:
+            # The run's reports say so; a warning a request would say nothing else.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        verify: bool | str = (endpoint.ca_file or True) if endpoint.verify else False
+        # Read from the environment once a chat: doing so costs more than the request.
+        self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
+
+    def call(self, request: WireRequest, timeout_s: float) -> WireResult:
+        """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
+        begun = self._clock()
+        limit = gevent.Timeout(max(timeout_s, 0.001))
+        limit.start()
+        try:
+            result, stale = self._once(request, timeout_s, limit)
+            if stale and request.repeatable:
+                first = result
+                result, _ = self._once(request, begun + timeout_s - self._clock(), limit)
+                result.sent_at, result.connect_s, result.resent = first.sent_at, first.connect_s, True
+            return result
+        finally:
+            limit.close()
+
+    def _once(self, request: WireRequest, timeout_s: float, limit: gevent.Timeout) -> tuple[WireResult, bool]:
+        """The request sent once; and whether its kept connection was closed just as it left."""
+        begun = self._clock()
+        marks = _Marks(self._clock, self._endpoint.admits)
+        token = _marks.set(marks)
+        try:
+            status, body = self._exchange(request, max(timeout_s, 0.001))
+            received_at = self._clock()
+            sent_at = marks.sent_at if marks.sent_at is not None else begun
+            result = WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+            if marks.opened:
+                result.connected_at = sent_at
+            return result, False
+        except gevent.Timeout as other:
+            self.close()
+            if other is not limit:
+                raise
+            return self._failed(TimeoutError(), marks, begun), False
+        except (*_FAILURES, _TooLarge) as error:
+            self.close()
+            failed = self._failed(error, marks, begun)
+            if marks.broken and failed.detail is Detail.CLOSED:
+                failed.detail = Detail.RESET
+            stale = marks.stale and failed.detail in (Detail.CLOSED, Detail.RESET)
+            if stale:
+                failed.detail = Detail.STALE
+            return failed, stale
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            _marks.reset(token)
+
+    def close(self) -> None:
+        """Close the connection; a later call opens another."""
+        self._session.close()
+
+    def _exchange(self, request: WireRequest, timeout_s: float) -> tuple[int, bytes]:
+        prepared = self._session.prepare_request(
+            requests.Request(
+                request.method,
+                self._url + safe_target(request.path),
+                headers=dict(request.headers),
+                data=request.body,
+            )
+        )
+        settings = {**self._settings, "stream": True}
+        answer = self._session.send(prepared, timeout=timeout_s, allow_redirects=False, **settings)
+        complete = False
+        try:
+            body = _read(answer)
+            complete = answer.status_code >= 200
+        finally:
+            if not complete:
+                answer.close()
+        if not complete:
+            self.close()
+        return answer.status_code, body
+
+    def _failed(self, error: Exception, marks: _Marks, begun: float) -> WireResult:
+        failed_at = self._clock()
+        causes = list(_causes(error))
+        sent_at = marks.sent_at
+        if sent_at is None and not marks.hooked and not _before_sending(causes):
+            sent_at = begun
+        failure, detail = _classify(causes, sent_at is not None)
+        connect_s = failed_at - begun if sent_at is None else sent_at - begun
+        return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
+
+
+def _connect_s(marks: _Marks, begun: float) -> float:
+    return marks.sent_at - begun if marks.sent_at is not None else 0.0
+
+
+def _read(answer: requests.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in answer.iter_content(_CHUNK_BYTES):
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise _TooLarge
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps, in its arguments or as its cause; the outermost first."""
+    seen: set[int] = set()
+    queue: list[Any] = [error]
+    while queue:
+        one = queue.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            queue += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+
+
+def _has(causes: list[BaseException], kinds: Any) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
+
+
+def _before_sending(causes: list[BaseException]) -> bool:
+    return _has(causes, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError, *_TLS, ValueError))
+
+
+def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]:
+    """The failure and its constant text."""
+    if _has(causes, _TooLarge):
+        return "malformed", Detail.TOO_LARGE
+    if _has(causes, _TLS):
+        told = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
+        return "connection", next((d for d in map(detail_of, told) if d is not Detail.TLS), Detail.TLS)
+    if _has(causes, NotAgreedError):
+        return "connection", Detail.NOT_AGREED
+    if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
+        return "connection", unless_short(Detail.NAME)
+    if _has(causes, RemoteDisconnected):
+        return "connection", Detail.CLOSED
+    if _has(causes, urllib3.exceptions.InvalidChunkLength):
+        return "malformed", Detail.NOT_HTTP
+    if _has(causes, (IncompleteRead, requests.exceptions.ChunkedEncodingError)):
+        return "connection", Detail.CUT_SHORT
+    errors = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
+    if errors:
+        return "connection", detail_of(errors[0])
+    if _has(causes, _TIMEOUTS):
+        return "timeout", Detail.WAITING if sent else Detail.CONNECTING
+    if _has(causes, urllib3.exceptions.DecodeError):
+        return "malformed", Detail.NOT_UNPACKED
+    if any(type(cause) in (LineTooLong, HTTPException) for cause in causes):  # the latter of too many lines
+        return "malformed", Detail.HEAD_TOO_LARGE
+    if _has(causes, HTTPException):
+        return "malformed", Detail.NOT_HTTP
+    return "connection", unless_short(Detail.FAILED)
