@@ -3,33 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
 from typing import Any
-
-
-class Verdict(StrEnum):
-    """What became of one session; exactly one each."""
-
-    COMPLETED = "completed"
-    ENDED_BY_AGENT = "ended_by_agent"
-    CLOSED_IDLE = "closed_idle"
-    DROPPED_LATE = "dropped_late"
-    DROPPED_EARLY = "dropped_early"
-    DROPPED_UNPROVEN = "dropped_unproven"
-    REFUSED = "refused"
-    FAILED = "failed"
-    GAVE_UP = "gave_up"
-    CUT_OFF = "cut_off"
-
-
-class Blame(StrEnum):
-    """Whose fault the lateness of a dropped_late session was."""
-
-    PLAN = "plan"
-    GENERATOR = "generator"
-    SERVER = "server"
-    RETRIES = "retries"
-    NETWORK = "network"
 
 
 @dataclass(slots=True)

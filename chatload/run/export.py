@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
-from chatload.chat.record import COLUMNS, SessionRecord, Verdict
+from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.errors import UsageError
-from chatload.protocol.status import Outcome
 from chatload.run.censored import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
 from chatload.run.writer import replacing, replacing_bytes
+from chatload.vocabulary import Outcome, Verdict
 
 Kind = Literal["text", "whole", "number", "truth"]
 Row = tuple[Any, ...]

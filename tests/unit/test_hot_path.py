@@ -19,11 +19,11 @@ from chatload.chat.settings import SessionSettings
 from chatload.chat.timeline import CONTACTS, Contact, Recent
 from chatload.chat.trail import Trail
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.swarm.garbage import MOST_GARBAGE, Collector
 from chatload.transport.http_answer import Answer, CallFailed, KnownHeads
 from chatload.transport.local_ports import LocalPorts
+from chatload.vocabulary import Outcome
 
 INSTANTS = st.floats(0, 1e6)
 

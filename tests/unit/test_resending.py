@@ -5,7 +5,6 @@ import pytest
 from chatload.chat.effects import IN_TIME, Exchange, Send
 from chatload.chat.lifecycle import ChatSession
 from chatload.chat.policy import make_policy
-from chatload.chat.record import Blame
 from chatload.chat.settings import SessionSettings
 from chatload.chat.trail import LINGER_S, Trail, blame
 from chatload.features.report import sentences
@@ -13,9 +12,9 @@ from chatload.features.report.summary import invalid_reasons
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.operations import OPERATION_FIELDS, repeatable
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
 from chatload.run.books import Books
+from chatload.vocabulary import Blame, Outcome
 
 ONCE_ONLY = {"RequestChat", "SendMessage", "UpdateNickname", "PushUrl", "CustomNotice", "FileUpload", "FileDelete"}
 
