@@ -10,9 +10,10 @@ from locust import log as locust_log
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, summarize
+from chatload.features.report.view import summary_document
 from chatload.plain_text import drop_output
+from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.swarm.run import Run
 
@@ -47,7 +48,7 @@ def report(run: Run, code: int) -> int:
 
 def _say(run: Run, run_dir: Path, summary: dict[str, Any]) -> int:
     print(flush=True)
-    render(summary, sys.stdout)
+    render(summary_document(summary), sys.stdout)
     own = _report_steering(run, run_dir)
     print(f"\nrun: {run_dir}", flush=True)
     return own

@@ -24,7 +24,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from chatload.chat.lifecycle import ChatSession
 from chatload.chat.personas import new_session
 from chatload.errors import ChatloadError
-from chatload.features.report.outputs import write_outputs
+from chatload.features.report.view import write_outputs
 from chatload.run.books import Books
 from chatload.run.windows import MASTER, Usage
 from chatload.run.writer import refuse_unwritable

@@ -9,11 +9,11 @@ import pytest
 from chatload import cli
 from chatload.features.doctor import reach, reading
 from chatload.features.doctor.checks import Row, check_host, check_machine, worst
-from chatload.features.doctor.command import schema, to_dict
-from chatload.features.doctor.console import render_doctor
 from chatload.features.doctor.facts import HostFacts, Machine, Wish
 from chatload.features.doctor.reading import read_machine
+from chatload.features.doctor.view import doctor_document, schema, to_dict
 from chatload.protocol.dialect import load_dialect
+from chatload.render.terminal import render
 
 GIB = 2**30
 FINE = {
@@ -147,10 +147,10 @@ def test_nothing_is_sent_to_a_host_that_the_guard_refuses(monkeypatch):
 def test_the_console_and_json(capsys):
     found = [*rows(files_soft=300, files_hard=300, load=9.0).values(), Row("x", "warn", "\x1b[2Jevil", "\x1b[2J")]
     stream = io.StringIO()
-    render_doctor(found, stream)
+    render(doctor_document(found), stream)
     assert "bad   open files: 300 open files" in stream.getvalue()
     assert "change: as root: ulimit -n 1200, and run from there" in stream.getvalue()
-    assert stream.getvalue().endswith("1 bad, 2 warnings\n") and "\x1b" not in stream.getvalue()
+    assert stream.getvalue().startswith("1 bad, 2 warnings\n") and "\x1b" not in stream.getvalue()
     jsonschema.validate(to_dict(found, 1000, 1), schema())
     assert worst(found) == "bad" and worst([]) == "ok"
 

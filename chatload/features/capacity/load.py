@@ -18,11 +18,9 @@ from locust.env import Environment
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.features.capacity.console import render
-from chatload.features.capacity.html import write_page
 from chatload.features.capacity.search import CapacitySearch
 from chatload.features.capacity.step import Look, Rules
-from chatload.features.capacity.view import exit_code, facts_of, read_capacity, write_capacity
+from chatload.features.capacity.view import facts_of, report_capacity, write_capacity
 from chatload.swarm.capacity_options import declare_capacity, rules_of, start_of
 from chatload.swarm.login import host_with_login
 from chatload.swarm.options import adder
@@ -89,13 +87,9 @@ class Steering:
 
     def report(self, run_dir: Path, stream: IO[str]) -> int:
         """Print what was found, and draw it; gives the exit code. Raises UsageError."""
-        facts = read_capacity(run_dir)
-        if facts is None:
-            return exit_codes.INVALID
-        # Drawing takes a second, in which the generator stands still: only now is everybody gone.
-        write_page(run_dir, facts)
-        render(facts, stream)
-        return exit_code(facts)
+        # Drawing blocks the process for a second, so it waits until all users have stopped.
+        code = report_capacity(run_dir, stream)
+        return exit_codes.INVALID if code is None else code
 
     def _rate_for(self, wanted: int, rules: Rules) -> float:
         """New chats are spread over a refresh interval: all at once they would refresh all at once, ever after."""
