@@ -35,7 +35,7 @@ from typing import Literal, NamedTuple
 
 from chatload.chat.record import Blame, Verdict
 from chatload.errors import UsageError
-from chatload.protocol.dialect import OPERATION_FIELDS
+from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
