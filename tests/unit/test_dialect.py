@@ -136,13 +136,21 @@ def test_a_dialect_may_lack_what_is_not_core():
     ("old", "new", "says"),
     [
         ('name = "gms-v2"', "name = 2", "d.toml: name: expected text"),
-        ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected one of "form", "json" or "multipart"'),
+        (
+            'encoding = "form"',
+            'encoding = "xml"',
+            'd.toml: request.encoding: expected one of "form", "json" or "multipart"',
+        ),
         (
             'prefix = "/genesys',
             'prefix = "genesys',
             'd.toml: request.prefix: expected text starting with "/"',
         ),
-        ("[operations.Disconnect]", "[operations.Disconnect]\nroute = 1", "d.toml: operations.Disconnect.route: unknown key; expected one of path"),
+        (
+            "[operations.Disconnect]",
+            "[operations.Disconnect]\nroute = 1",
+            "d.toml: operations.Disconnect.route: unknown key; expected one of path",
+        ),
         ("[operations.Disconnect]", "[operations.Leave]", "d.toml: operations.Leave: unknown key; expected one of"),
         (
             'nickname = "nickname"',
@@ -213,7 +221,7 @@ def test_a_dialect_may_lack_what_is_not_core():
             "d.toml: response.senders: expected a different word",
         ),
         ("[response.event]", '[response.event]\nwho = "A"', "d.toml: response.event.who: unknown key"),
-        ('8209 = "inactivity"', '8209 = "silence"', "d.toml: response.error_codes.8209: expected one of \"logout\""),
+        ('8209 = "inactivity"', '8209 = "silence"', 'd.toml: response.error_codes.8209: expected one of "logout"'),
         ('7 = "idle"', "7 = 1", "d.toml: response.quit_reasons.7: expected one of"),
         (
             "[request.headers]",
