@@ -9,7 +9,7 @@ from gevent.event import Event
 
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.chat.lifecycle import ChatSession
-from chatload.protocol.dialect import Encoder
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
 from chatload.swarm.stalls import StallMonitor

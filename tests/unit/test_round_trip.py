@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from chatload.protocol.decode import Decoder, RefusedError
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.operations import OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
 
 DIALECTS = ("gms-v2", "webapi")
@@ -45,7 +46,7 @@ def test_what_is_encoded_is_decoded(name, operation, data):
     fields = data.draw(fields_of(dialect, operation))
     content = data.draw(st.binary()) if operation == UPLOAD else None
     service = data.draw(HOSTILE.filter(bool))
-    request = dialect.encoder(service).encode(operation, fields, content)
+    request = Encoder(dialect, service).encode(operation, fields, content)
     read = Decoder(dialect).decode(request.method, request.path, dict(request.headers)["Content-Type"], request.body)
     chat_id = {} if read.chat_id is None else {"chat_id": read.chat_id}
     assert (read.operation, {**read.fields, **chat_id}) == (operation, fields)
