@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from chatload.protocol.dialect import load_dialect
-from chatload.transport.factory import Endpoint, make_factory
+from chatload.transport import Endpoint, make_factory
 from tests.faults.certificates import Certificates
 from tests.integration.wire import started
 
