@@ -23,7 +23,7 @@ from chatload.swarm.option_values import existing_file, number, whole
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
 from chatload.thresholds.gate import Gate, make_gate
-from chatload.transport.factory import Endpoint, Transport, make_factory
+from chatload.transport import Endpoint, Transport, make_factory
 
 #: One call may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0

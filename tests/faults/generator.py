@@ -38,7 +38,7 @@ from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
 from chatload.swarm.driver import Driver
 from chatload.swarm.stalls import StallMonitor
-from chatload.transport.factory import Endpoint, make_factory
+from chatload.transport import Endpoint, make_factory
 from tests.integration.processes import ENV, ROOT
 
 #: Linux 6.3 and later: the local ports a socket may take, least and most.

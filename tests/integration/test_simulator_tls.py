@@ -8,7 +8,7 @@ import pytest
 
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.encode import Encoder
-from chatload.transport.factory import Endpoint, make_factory
+from chatload.transport import Endpoint, make_factory
 from tests.faults.certificates import Certificates
 from tests.integration.wire import started
 

@@ -134,7 +134,7 @@ def _run(
 ) -> Probe:
     from chatload.features.probe.load import ProbeDriver
     from chatload.swarm.plan import check_service
-    from chatload.transport.factory import Endpoint, make_factory
+    from chatload.transport import Endpoint, make_factory
 
     for name, path in (("--ca-file", ca_file), ("--client-cert", client_cert)):
         if path and not Path(path).is_file():
