@@ -13,6 +13,8 @@ help: ## Show this help
 demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every verdict
 	@$(BIN)/chatload demo
 
+# Hundreds of processes import the same modules. Each would compile them anew where no bytecode is written.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) ## Run all tests, two files at a time
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 

@@ -19,7 +19,7 @@ from tests.integration.processes import (
     HASTY,
     ROOT,
     assert_balanced,
-    chatload,
+    chatload_here,
     ledger_of,
     locust,
     locust_command,
@@ -37,7 +37,7 @@ def check(host, run_dir, least):
     assert summary["sessions"]["started"] >= least
     ledger = ledger_of(host)
     assert len(ledger) == summary["sessions"]["started"]
-    reconciled = chatload("reconcile", run_dir, "--ledger", host)
+    reconciled = chatload_here("reconcile", run_dir, "--ledger", host)
     assert reconciled.returncode == 0, reconciled.stdout
     return summary, ledger
 
