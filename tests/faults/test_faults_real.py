@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -19,8 +18,7 @@ from chatload.session.settings import SessionSettings
 from chatload.simulator.config import SimulatorConfig
 from chatload.simulator.faults import Fault, FaultPlan
 from chatload.simulator.model import ChatService
-from chatload.swarm.option_list import declare
-from chatload.swarm.plan import make_plan, preflight
+from chatload.swarm.plan import preflight
 from chatload.virtual.driver import VirtualSwarm
 from tests.faults.certificates import Certificates
 from tests.integration.processes import (
@@ -30,6 +28,7 @@ from tests.integration.processes import (
     ledger_of,
     locust,
     locust_command,
+    plan_for,
     simulator,
     summary_of,
 )  # fmt: skip
@@ -205,13 +204,6 @@ def test_a_restart_that_forgets_all_sessions(tmp_path):
     assert (
         "statusCode 2 though every refresh was in time" in chatload_here("export", tmp_path / "run", "sessions").stdout
     )
-
-
-def plan_for(url, *options):
-    """What a locustfile's options come to for this host."""
-    parser = argparse.ArgumentParser()
-    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, help=text, **more))
-    return make_plan(parser.parse_args(options), url)
 
 
 @pytest.mark.parametrize("transport", ["lean", "requests"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from chatload import cli
+from chatload.swarm.option_list import declare
+from chatload.swarm.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = ROOT / "locustfiles" / "chat.py"
@@ -72,6 +75,13 @@ def locust(host, run_dir, *options, timeout=110, **more):
             os.killpg(run.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, run.returncode, out, err)
+
+
+def plan_for(url, *options):
+    """What a locustfile's options come to for this host, without a process."""
+    parser = argparse.ArgumentParser()
+    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, help=text, **more))
+    return make_plan(parser.parse_args(options), url)
 
 
 def chatload(*arguments, timeout=60):

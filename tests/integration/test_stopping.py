@@ -129,7 +129,7 @@ def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
 
 def test_a_run_whose_output_nobody_reads_any_more_goes_on(tmp_path):
     with simulator(*TIMEOUT) as host:
-        command = locust_command(host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "12s", *TIMEOUT)
+        command = locust_command(host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "8s", *TIMEOUT)
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
         assert "held" in run.stderr.readline()
         run.stderr.close()  # as by | head
