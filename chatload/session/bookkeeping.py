@@ -212,6 +212,8 @@ class Bookkeeping:
             self._take_keys(reply)
             self._taken = reply if asked and not reply.events else None
             self._cause, self._code = None, ""
+            if not self._over:
+                self.record.end_evidence = ""
         if self._trail is not None and (reply.events or reply.next_position is not None):
             fresh = self._take_events(exchange, asked)
             opening = self._opening
@@ -229,6 +231,7 @@ class Bookkeeping:
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
+        self._taken = None  # a success takes this back, also where it is the very answer that was taken last
 
     def _take_keys(self, reply: Reply) -> None:
         """Keep the newest."""
