@@ -76,6 +76,7 @@ class Placed:
     session: ChatSession
     asked: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
     exchanges: list[tuple[str, Exchange]] = field(default_factory=list)
     without_id: int = 0
     cut: str = ""
@@ -120,6 +121,7 @@ def hold(*answers, stop_at=float("inf"), settings=None, script=QUIET, timeout=6.
             keys = {"chat_id", "user_id", "secure_key", "alias"}
             beside = {name: value for name, value in effect.fields.items() if name not in keys}
             placed.sends.append(effect)
+            placed.states.append(*(+books.states).elements())
             placed.asked.append((round(now - T, 6), effect.operation, beside))
             exchange = (left.pop(0) if left else OK).exchange(now)
             if cut_at is not None and exchange.received_at - T > cut_at:

@@ -545,6 +545,31 @@ def test_keys_are_the_newest_and_a_replaced_secure_key_is_counted():
     assert placed.books.rotations == 1
 
 
+@pytest.mark.parametrize(
+    ("answers", "options", "states"),
+    [
+        ([opened(), OK, END], {}, "opening held held"),
+        ([says(UNSUCCESSFUL), opened(), OK], {"stop_at": 1.0}, "opening opening held leaving leaving leaving"),
+        ([opened(), OK, says(UNSUCCESSFUL), OK, END], {}, "opening held held retrying held"),
+        ([opened(), OK, says(LOST, still_open=True)], {}, "opening held held leaving"),
+        ([opened(), says(UNSUCCESSFUL)], {"stop_at": 0.0}, "opening leaving leaving leaving"),
+        ([opened(), OK, END], {"widget": True, "stop_at": 1.0}, "opening held leaving"),
+    ],
+)
+def test_the_state_that_a_chat_is_in_when_it_asks(answers, options, states):
+    assert " ".join(hold(*answers, **options).states[: len(states.split())]) == states
+
+
+def test_a_refresh_is_due_a_part_of_the_timeout_after_the_contact_and_of_a_held_one_after_its_release():
+    settings = replace(policy("fraction", 6.0), long_poll_s=5.0)
+    answers = [opened(JOINED), Answer(took=2.0), says(FINE, event(3, "Message", "Agent", "2", 5_006_510), took=2.0), OK]
+    # Polls leave 3 s after the contact before; the message was written 6.506 s after the opening at the earliest.
+    assert hold(*answers, settings=settings).operations[:4] == [
+        (0.0, "RequestChat"), (3.0, "GetMessages"), (6.0, "GetMessages"), (9.506, "GetMessages"),
+    ]  # fmt: skip
+    assert hold(*answers, settings=policy("fraction", 6.0)).operations[3] == (9.0, "GetMessages")
+
+
 def test_a_request_may_take_its_time_and_a_refresh_also_that_of_its_hold():
     placed = hold(opened(), OK, END, long_poll_s=5.0)
     assert [(e.operation, e.timeout_s) for e in placed.sends[:2]] == [("RequestChat", 1.0), ("GetMessages", 6.0)]

@@ -100,6 +100,8 @@ def test_without_an_id_the_only_client_is_we():
 
     assert left().ended_by() == "self"
     assert left(event(2, "ParticipantJoined", number="")).ended_by() == ""
+    for who in ("Agent", "Supervisor"):
+        assert left(event(2, "ParticipantJoined", who, ""), event(3, "Message")).ended_by() == "self"
 
 
 def test_an_agent_who_left_before_the_chat_went_on_did_not_end_it():
