@@ -215,3 +215,12 @@ def test_only_a_success_takes_a_statuscode_2_back(goodbye, verdict):
     placed = hold(opened(), OK, OK, OK, OK, says(LOST), goodbye, widget=True)
     assert placed.operations[-1] == (10.01, "Disconnect")
     assert placed.record.verdict == verdict
+
+
+def test_by_default_a_customer_does_not_hesitate():
+    script = CustomerScript(waits_for_agent=False, messages=fixed(1))
+    made = WidgetCustomer(script, Draws(1))
+    made.begin(100.0)
+    do(made, 105.0)
+    sending = made.next()
+    assert sending.operation == "SendMessage" and sending.due == 105.0 + made.typing_s
