@@ -148,3 +148,8 @@ def test_as_json() -> None:
     assert CommonSilence(4, 5, 6.0, 6.5, 45.0).to_dict() == {
         "sessions": 4, "dropped": 5, "lower_s": 6.0, "upper_s": 6.5, "timeout_s": 45.0,
     }  # fmt: skip
+
+
+def test_a_silence_as_long_as_one_that_outlived_it_counts() -> None:
+    longer = 6.02 * (1 + 0.2 / 2)
+    assert find(alike(80, found=longer), gaps=histogram(*[longer * 1.05] * 5)) is None
