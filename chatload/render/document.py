@@ -73,7 +73,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Alarm:
+class Callout:
     """What must be read before anything else.
 
     details: a line each; file: has all details where a writer cuts them.
@@ -118,7 +118,7 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of a table.
 
     optional: left out of a terminal that is too narrow for the table, the last such column first. page_only: left out
@@ -132,7 +132,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell of a table."""
 
     text: Text
@@ -144,7 +144,7 @@ class Cell:
 class TableRow:
     """A row of a table. note: shown below it over the whole width; a column of its own in Markdown."""
 
-    cells: Sequence[Cell | str]
+    cells: Sequence[TableCell | str]
     tone: Tone = Tone.PLAIN
     note: str = ""
 
@@ -157,7 +157,7 @@ class Table:
     """
 
     name: str
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     rows: Sequence[TableRow]
     caption: str = ""
     noun: str = ""
@@ -165,23 +165,20 @@ class Table:
     dense: bool = False
 
 
-def table(
-    name: str,
-    headings: Sequence[str],
-    rows: Sequence[Sequence[Cell | str]],
-    *,
-    sides: str = "",
-    caption: str = "",
-    dense: bool = False,
-) -> Table:
-    """Return a table of plain rows.
+_SIDES = {"l": Side.NAME, "r": Side.NUMBER, "w": Side.WORDS}
 
-    sides: a letter for each column: l for names, r for numbers, w for words; by default one l, then r.
-    """
-    kinds = {"l": Side.NAME, "r": Side.NUMBER, "w": Side.WORDS}
+
+def columns(headings: Sequence[str], sides: str = "") -> list[TableColumn]:
+    """Return columns. sides: a letter for each: l for names, r for numbers, w for words; by default one l, then r."""
     letters = sides or "l" + "r" * (len(headings) - 1)
-    columns = [Column(heading, kinds[letter]) for heading, letter in zip(headings, letters, strict=True)]
-    return Table(name, columns, [TableRow(row) for row in rows], caption, dense=dense)
+    return [TableColumn(heading, _SIDES[letter]) for heading, letter in zip(headings, letters, strict=True)]
+
+
+def table(
+    name: str, headings: Sequence[str], rows: Sequence[Sequence[TableCell | str]], sides: str = "", caption: str = ""
+) -> Table:
+    """Return a table of plain rows. sides: as in `columns`."""
+    return Table(name, columns(headings, sides), [TableRow(row) for row in rows], caption)
 
 
 @dataclass(frozen=True)
@@ -217,7 +214,7 @@ class Section:
     minor: bool = False
 
 
-Block = Sentence | Alarm | Bullets | Verbatim | Terms | Table | Chart | Fold | Section
+Block = Sentence | Callout | Bullets | Verbatim | Terms | Table | Chart | Fold | Section
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from markupsafe import Markup, escape
 from chatload.render import words
 from chatload.render.charts import draw
 from chatload.render.document import (
-    Cell,
     Code,
     Document,
+    TableCell,
     Text,
     capitalised,
     finished,
@@ -75,5 +75,5 @@ def _breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
 
 
-def _as_cell(cell: Cell | str) -> Cell:
-    return cell if isinstance(cell, Cell) else Cell(cell)
+def _as_cell(cell: TableCell | str) -> TableCell:
+    return cell if isinstance(cell, TableCell) else TableCell(cell)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from chatload.render import words
 from chatload.render.document import (
-    Alarm,
     Block,
     Bullets,
-    Cell,
+    Callout,
     Chart,
     Code,
     Document,
@@ -20,6 +19,7 @@ from chatload.render.document import (
     Sentence,
     Side,
     Table,
+    TableCell,
     TableRow,
     Terms,
     Text,
@@ -62,8 +62,8 @@ def _blocks(blocks: Sequence[Block]) -> Iterator[str]:
             case Sentence(text, _, strong):
                 said = _not_a_mark(_inline(finished(text)))
                 yield f"**{said}**" if strong else said
-            case Alarm():
-                yield _alarm(block)
+            case Callout():
+                yield _callout(block)
             case Bullets(items, _, noun, file):
                 most, longest = (_ITEMS, _SHORTER) if file else (len(items), _LONGEST)
                 lines = [f"- {_inline(item, longest)}" for item in items[:most]]
@@ -95,11 +95,11 @@ def _section(heading: str, paragraphs: Sequence[str], minor: bool) -> Iterator[s
         yield from paragraphs
 
 
-def _alarm(alarm: Alarm) -> str:
-    lines = [f"**{escaped(alarm.label[:1].upper() + alarm.label[1:])}: {escaped(alarm.text, _SHORTER)}**"]
-    lines += [f"- {escaped(detail, _SHORTER)}" for detail in alarm.details[:_ITEMS]]
-    if len(alarm.details) > _ITEMS:
-        lines.append(f"- {words.more(len(alarm.details) - _ITEMS, '', alarm.file)}")
+def _callout(callout: Callout) -> str:
+    lines = [f"**{escaped(callout.label[:1].upper() + callout.label[1:])}: {escaped(callout.text, _SHORTER)}**"]
+    lines += [f"- {escaped(detail, _SHORTER)}" for detail in callout.details[:_ITEMS]]
+    if len(callout.details) > _ITEMS:
+        lines.append(f"- {words.more(len(callout.details) - _ITEMS, '', callout.file)}")
     return "\n".join(lines[:1] + [""] * (len(lines) > 1) + lines[1:])
 
 
@@ -122,7 +122,7 @@ def _cells(table: Table, row: TableRow) -> list[str]:
     return [_cell(cell) for cell, column in zip(row.cells, table.columns, strict=True) if not column.page_only]
 
 
-def _cell(cell: Cell | str) -> str:
+def _cell(cell: TableCell | str) -> str:
     if isinstance(cell, str):
         return escaped(cell)
     # A | ends a table's cell even in a code span.

@@ -14,10 +14,9 @@ from rich.text import Text as StyledText
 from chatload.plain_text import printable
 from chatload.render import words
 from chatload.render.document import (
-    Alarm,
     Block,
     Bullets,
-    Cell,
+    Callout,
     Chart,
     Document,
     Fold,
@@ -25,6 +24,7 @@ from chatload.render.document import (
     Sentence,
     Side,
     Table,
+    TableCell,
     TableRow,
     Terms,
     Tone,
@@ -91,8 +91,8 @@ def _block(block: Block, width: int) -> Iterator[Line]:
     match block:
         case Sentence(text, tone, strong):
             yield from _wrapped(plain(text), width, f"{'bold ' if strong else ''}{_STYLES[tone]}")
-        case Alarm():
-            yield from _alarm(block, width)
+        case Callout():
+            yield from _callout(block, width)
         case Bullets(items, tone, noun, file):
             for item in items[:_ITEMS] if file else items:
                 yield from _wrapped(f"- {plain(item)}", width, _STYLES[tone])
@@ -124,12 +124,12 @@ def _terms(meanings: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
         yield from ((" " * left + line, "") for line in more)
 
 
-def _alarm(alarm: Alarm, width: int) -> Iterator[Line]:
-    yield from _wrapped(f"{alarm.label.upper()}: {alarm.text}", width, "bold red")
-    for detail in alarm.details[:_ITEMS]:
+def _callout(callout: Callout, width: int) -> Iterator[Line]:
+    yield from _wrapped(f"{callout.label.upper()}: {callout.text}", width, "bold red")
+    for detail in callout.details[:_ITEMS]:
         yield from _wrapped(f"- {detail}", width, "red")
-    if len(alarm.details) > _ITEMS:
-        yield from _wrapped(words.more(len(alarm.details) - _ITEMS, "", alarm.file), width)
+    if len(callout.details) > _ITEMS:
+        yield from _wrapped(words.more(len(callout.details) - _ITEMS, "", callout.file), width)
 
 
 def _wrapped(text: str, width: int, style: str = "", indent: str = "") -> Iterator[Line]:
@@ -142,8 +142,8 @@ def _wrapped(text: str, width: int, style: str = "", indent: str = "") -> Iterat
         yield line.replace("\u00a0", " "), style
 
 
-def _shown(cell: Cell | str) -> str:
-    text = plain(cell.text) if isinstance(cell, Cell) else cell
+def _shown(cell: TableCell | str) -> str:
+    text = plain(cell.text) if isinstance(cell, TableCell) else cell
     return printable(text, _LONGEST).replace("\u00a0", " ")
 
 
@@ -175,7 +175,7 @@ def _table(table: Table, width: int) -> Iterator[Line]:
 
 def _row_style(row: TableRow) -> str:
     """A row has one colour: its own, else that of its first cell that has one."""
-    tones = [row.tone, *(cell.tone for cell in row.cells if isinstance(cell, Cell))]
+    tones = [row.tone, *(cell.tone for cell in row.cells if isinstance(cell, TableCell))]
     return _STYLES[next((tone for tone in tones if tone), Tone.PLAIN)]
 
 

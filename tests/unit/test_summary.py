@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from chatload.features.report.view import summary_document
 from chatload.protocol.reply import Reply
 from chatload.render.terminal import render
 from chatload.run.books import Books
-from chatload.run.reader import RunReader
 from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
@@ -365,13 +363,3 @@ def test_one_common_silence_is_said_and_accuses_the_timeout(tmp_path: Path) -> N
         "The timeout of 45 s is probably wrong: run `chatload probe`"
     )
     assert " ".join(shown(summary).split()).startswith(f"NOT JUDGED: {said}")
-
-
-def test_old_runs_have_no_silences_and_are_read(tmp_path: Path) -> None:
-    make_run(tmp_path, ["dropped_early"] * 10)
-    with sqlite3.connect(tmp_path / "run.sqlite") as database:
-        for column in ("end_evidence", "end_silence_lower_s", "end_silence_upper_s", "goodbye_at"):
-            database.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
-    with RunReader.open(tmp_path) as reader:
-        assert {(r.end_evidence, r.end_silence_lower_s, r.goodbye_at) for r in reader.sessions()} == {("", None, None)}
-    assert write_summary(tmp_path)["sessions"]["common_silence"] is None

@@ -17,18 +17,17 @@ from chatload.render.charts import Spec
 from chatload.render.document import (
     Badge,
     Bullets,
-    Cell,
     Chart,
     Code,
-    Column,
     Document,
     Inline,
     Section,
     Sentence,
-    Side,
     Table,
+    TableCell,
     TableRow,
     Tone,
+    columns,
 )
 from chatload.render.html import write_html
 from chatload.render.json_output import read_schema, write_json
@@ -199,8 +198,7 @@ def _range(interval: Sequence[float]) -> str:
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
-    numbers = ("p50", "p95", "refused", "dropped", "requests/s", "lateness")
-    columns = [Column("sessions"), Column("step", Side.NAME), Column("outcome", Side.NAME), *map(Column, numbers)]
+    headings = ("sessions", "step", "outcome", "p50", "p95", "refused", "dropped", "requests/s", "lateness")
     rows = []
     for step in steps:
         rate = step["requests_per_s"]
@@ -209,7 +207,7 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
                 (
                     words.number(step["load"]),
                     step["purpose"],
-                    Cell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
+                    TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
                     words.seconds(step["latency_p50_s"]),
                     words.seconds(step["latency_p95_s"]),
                     words.number(step["refused"]),
@@ -222,7 +220,7 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
     caption = (
         "p50 and p95: latency of GetMessages. requests/s: successful requests. lateness: p99 of the generator's own"
     )
-    return Table("Step by step", columns, rows, caption)
+    return Table("Step by step", columns(headings, "rllrrrrrr"), rows, caption)
 
 
 def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Inline, ...]]:

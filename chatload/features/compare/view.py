@@ -10,19 +10,18 @@ from chatload.features.compare.run_figures import FAMILY_TERMS, Kind, RunFigures
 from chatload.render import charts, words
 from chatload.render.charts import Spec
 from chatload.render.document import (
-    Alarm,
     Block,
     Bullets,
-    Cell,
+    Callout,
     Chart,
-    Column,
     Document,
     Section,
     Sentence,
-    Side,
     Table,
+    TableCell,
     TableRow,
     Tone,
+    columns,
     table,
 )
 from chatload.render.words import MINUS
@@ -51,7 +50,7 @@ def comparison_document(comparison: Comparison) -> Document:
     return Document(
         answer=Sentence(answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN)),
         lead=[
-            Alarm("invalid", f"{run.run}: {'; '.join(run.problems)}")
+            Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
             for run in (*comparison.base, *comparison.new)
             if run.problems
         ],
@@ -78,15 +77,17 @@ def _differences(comparison: Comparison) -> Block:
 def _metrics(name: str, rows: Sequence[Row], words: bool) -> Table:
     """Return a table of metrics. words: with a column for better, worse or no evidence."""
     intervals = any(row.interval for row in rows)
-    headings = ["base", "new", "change", *["95 % interval"] * intervals]
-    columns = [Column("metric", Side.NAME), *map(Column, headings), *[Column("result", Side.NAME)] * words]
+    headings = ["metric", "base", "new", "change", *["95 % interval"] * intervals, *["result"] * words]
+    sides = "lrrr" + "r" * intervals + "l" * words
     lines = []
     for row in rows:
-        cells: list[Cell | str] = [row.metric.label, mean(row, "base"), mean(row, "new"), change(row)]
+        cells: list[TableCell | str] = [row.metric.label, mean(row, "base"), mean(row, "new"), change(row)]
         cells += [interval(row)] * intervals
-        cells += [Cell(row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in _TONES)] * words
+        cells += [
+            TableCell(row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in _TONES)
+        ] * words
         lines.append(TableRow(cells))
-    return Table(name, columns, lines)
+    return Table(name, columns(headings, sides), lines)
 
 
 def answer(comparison: Comparison) -> str:

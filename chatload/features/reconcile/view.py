@@ -9,15 +9,14 @@ from chatload.render import words
 from chatload.render.document import (
     Block,
     Bullets,
-    Cell,
-    Column,
     Document,
     Section,
     Sentence,
-    Side,
     Table,
+    TableCell,
     TableRow,
     Tone,
+    columns,
 )
 
 _NAMES = {MISSING: "unknown to the ledger", UNMATCHED: "has no chat id"}
@@ -65,7 +64,7 @@ def _confusion(result: Reconciliation) -> Table:
     rows = []
     for (verdict, ending), count in sorted(result.confusion.items(), key=lambda i: (i[0][0], rank[i[0][1]])):
         wrong = disputed[verdict, ending]
-        said = Cell(f"{words.number(wrong)} contradicted", Tone.BAD) if wrong else ""
+        said = TableCell(f"{words.number(wrong)} contradicted", Tone.BAD) if wrong else ""
         rows.append(TableRow((verdict, _NAMES.get(ending, ending), words.number(count), said)))
-    columns = [Column("verdict", Side.NAME), Column("ledger", Side.NAME), Column("sessions"), Column("", Side.NAME)]
-    return Table("Verdicts by endings of the ledger", columns, rows)
+    shown = columns(("verdict", "ledger", "sessions", ""), "llrl")
+    return Table("Verdicts by endings of the ledger", shown, rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatload.chat.timeline import Timeline
 from chatload.features.report import stories
-from chatload.features.report.stories import Step
+from chatload.features.report.stories import StoryStep
 from chatload.render import words
 from chatload.render.charts import Frame, Spec
 from chatload.render.document import Chart, Fold, Section, Sentence, Tone, table
@@ -75,7 +75,7 @@ def drawing(number: int, timeline: Timeline) -> Section:
 class _Canvas:
     """The geometry of a drawing: the time shown, the lanes, and the room for texts."""
 
-    def __init__(self, timeline: Timeline, shown: list[Step], frame: Frame) -> None:
+    def __init__(self, timeline: Timeline, shown: list[StoryStep], frame: Frame) -> None:
         end = max([step.over for step in shown] + [timeline.timeout_s])
         start = min([step.left for step in shown] + [0.0])
         pad = 0.03 * (end - start)
@@ -112,7 +112,7 @@ class _Canvas:
         return next((text for text in texts if self.px(end - start) >= len(text) * _LETTER), "")
 
 
-def _spec(timeline: Timeline, shown: list[Step], frame: Frame) -> Spec:
+def _spec(timeline: Timeline, shown: list[StoryStep], frame: Frame) -> Spec:
     canvas = _Canvas(timeline, shown, frame)
     layers = [
         *_silence(timeline, stories.found(shown), canvas),
@@ -123,7 +123,7 @@ def _spec(timeline: Timeline, shown: list[Step], frame: Frame) -> Spec:
     return {"height": {"step": _LANE}, "layer": layers}
 
 
-def _silence(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+def _silence(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Iterator[Spec]:
     """The silence up to the end found, shaded over all lanes: what is allowed, and what was too long."""
     end = told.left if told else max(canvas.end, timeline.timeout_s)
     allowed = min(end, timeline.timeout_s)
@@ -191,7 +191,7 @@ def _requests(canvas: _Canvas) -> Iterator[Spec]:
     yield from _texts(texts, canvas)
 
 
-def _went(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+def _went(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Iterator[Spec]:
     """The parts of the silence one after the other."""
     if told is None:
         return
@@ -236,6 +236,6 @@ def _texts(rows: list[dict[str, Any]], canvas: _Canvas, bold: bool = False) -> I
     yield {"data": shown, "mark": {**mark, "color": "var(--ink)"}, "encoding": place}
 
 
-def _tip(step: Step) -> str:
+def _tip(step: StoryStep) -> str:
     left = f"due {step.due:+.3f} s" + ("" if step.never_left else f", left {step.left:+.3f} s")
     return f"{step.operation}: {left}, over {step.over:+.3f} s: {step.says}"

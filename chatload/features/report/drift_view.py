@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chatload.render import charts, words
-from chatload.render.document import Block, Cell, Chart, Document, Section, Sentence, Table, Tone, table
+from chatload.render.document import Block, Chart, Document, Section, Sentence, Table, TableCell, Tone, table
 
 Row = Mapping[str, Any]
 #: Longer names of metrics are cut in a table (characters).
@@ -40,12 +40,12 @@ def drift_document(drift: Mapping[str, Any]) -> Document:
 
 def drift_table(drift: Mapping[str, Any]) -> Table | None:
     """Return every metric that was examined: its level, slope with interval, and what is claimed; None without one."""
-    rows: list[tuple[Cell | str, ...]] = []
+    rows: list[tuple[TableCell | str, ...]] = []
     for row in drift.get("metrics", ()):
         said = [] if not row["drifts"] else ["drifts" if row["worse"] else "gets better"]
         said += [words.plural(len(row["jumps"]), "jump")] if row["jumps"] else []
         slopes = (_signed(row, row[name]) for name in ("slope", "low", "high"))
-        claimed = Cell(", ".join(said) or "steady", Tone.WARN if said else Tone.PLAIN)
+        claimed = TableCell(", ".join(said) or "steady", Tone.WARN if said else Tone.PLAIN)
         rows.append((_short(row["metric"]), _valued(row, row["level"]), *slopes, claimed))
     if not rows:
         return None

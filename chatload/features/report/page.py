@@ -15,18 +15,17 @@ from chatload.features.report.view import PageBlocks, summary_document
 from chatload.render import words
 from chatload.render.document import (
     Block,
-    Cell,
-    Column,
     Document,
     Fold,
     Section,
     Sentence,
-    Side,
     Table,
+    TableCell,
     TableRow,
     Terms,
     Tone,
     Verbatim,
+    columns,
     table,
 )
 from chatload.render.html import write_html
@@ -90,19 +89,18 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
 def _outcomes(summary: Mapping[str, Any]) -> Block:
     """The status table, then what is not in it: a row for each outcome, a column for each operation."""
     by_operation = summary["requests"]["by_operation"]
-    columns = [
-        *(Column("statusCode / chatEnded", Side.NAME), Column("ended?", Side.NAME), Column("client does", Side.WORDS)),
-        *map(Column, ("all", *by_operation)),
-    ]
+    shown = columns(
+        ("statusCode / chatEnded", "ended?", "client does", "all", *by_operation), "llwr" + "r" * len(by_operation)
+    )
     rows = []
     for outcome in Outcome:
         counts = [counted["by_outcome"][outcome] for counted in by_operation.values()]
-        numbers = [Cell(words.number(n), Tone.PLAIN if n else Tone.SOFT) for n in (sum(counts), *counts)]
+        numbers = [TableCell(words.number(n), Tone.PLAIN if n else Tone.SOFT) for n in (sum(counts), *counts)]
         rows.append(TableRow((outcome.label, outcome.ended, outcome.meaning, *numbers)))
     sent = (summary["requests"]["total"], *(counted["sent"] for counted in by_operation.values()))
-    rows.append(TableRow(("sent", "", "", *(Cell(words.number(n), strong=True) for n in sent))))
+    rows.append(TableRow(("sent", "", "", *(TableCell(words.number(n), strong=True) for n in sent))))
     caption = "the chat service's status table, then what is not in it; a column for each operation"
-    return Table("Outcomes", columns, rows, caption, dense=True)
+    return Table("Outcomes", shown, rows, caption, dense=True)
 
 
 def _bursts(bursts: list[Mapping[str, Any]], started: float | None) -> Iterator[Block]:
@@ -212,9 +210,9 @@ def _settings(summary: Mapping[str, Any]) -> Iterator[Block]:
     rows = []
     for name, value in summary["settings"].items():
         said = _setting(name, value)
-        rows.append(TableRow((name, Cell(said, Tone.SOFT if said == "not set" else Tone.PLAIN))))
+        rows.append(TableRow((name, TableCell(said, Tone.SOFT if said == "not set" else Tone.PLAIN))))
     caption = f"settings of the run; chatload {summary['chatload_version']}"
-    yield Table("Settings", (Column("setting", Side.NAME), Column("value", Side.WORDS)), rows, caption)
+    yield Table("Settings", columns(("setting", "value"), "lw"), rows, caption)
     yield Section("Terms", (Terms(tuple(_MEANINGS.items())),))
 
 

@@ -19,7 +19,7 @@ _PARTS = {part.value: part.meaning for part in SilencePart}
 
 
 @dataclass(frozen=True)
-class Step:
+class StoryStep:
     """One request; left (or was due), over: seconds since the last sure contact was answered. kind: answered, failed,
     or found (it told that the chat has ended). sure: it is the last sure contact."""
 
@@ -44,7 +44,7 @@ class Step:
         return what if took < 0.1 else f"{what} after {words.seconds(took)}"
 
 
-def steps(timeline: Timeline) -> list[Step]:
+def steps(timeline: Timeline) -> list[StoryStep]:
     """Return the requests around the silence in order: a few before it, all in it, and the one that found the end."""
     contacts = sorted(timeline.contacts, key=_left)
     before = [c for c in contacts if _left(c) < timeline.sure_sent - _SAME_S]
@@ -64,7 +64,7 @@ def steps(timeline: Timeline) -> list[Step]:
     ]
 
 
-def found(shown: list[Step]) -> Step | None:
+def found(shown: list[StoryStep]) -> StoryStep | None:
     """Return the request whose answer said that the chat had ended; None where no answer did."""
     return shown[-1] if shown and shown[-1].kind == "found" else None
 
@@ -78,7 +78,7 @@ def headline(timeline: Timeline) -> str:
     return f"{timeline.verdict}{blame}: {late(timeline, told)}"
 
 
-def late(timeline: Timeline, told: Step) -> str:
+def late(timeline: Timeline, told: StoryStep) -> str:
     """Return how long before or after the deadline the request left that found the chat ended."""
     by = told.left - timeline.timeout_s
     if by <= 0:
@@ -106,7 +106,7 @@ def spent(timeline: Timeline) -> list[tuple[str, float]]:
     return sorted(shares, key=lambda share: -share[1])
 
 
-def _failures(timeline: Timeline, failed: list[Step]) -> str:
+def _failures(timeline: Timeline, failed: list[StoryStep]) -> str:
     start = f"The server forgives {_s(timeline.timeout_s)} of silence after a contact"
     if not failed:
         return f"{start}; no request went wrong."
@@ -119,13 +119,13 @@ def _failures(timeline: Timeline, failed: list[Step]) -> str:
     return f"{start}. {kept.capitalize()}{words.plural(len(failed), 'request')} went wrong {between} ({what})."
 
 
-def _end(timeline: Timeline, told: Step | None, since: list[Step]) -> str:
+def _end(timeline: Timeline, told: StoryStep | None, since: list[StoryStep]) -> str:
     if told is None:
         return f"The last word was {since[-1].says}, {_plus(since[-1].over)}." if since else ""
     return f"{told.operation} at {_plus(told.left)} found the chat ended: {late(timeline, told)}."
 
 
-def _spent(timeline: Timeline, told: Step | None) -> str:
+def _spent(timeline: Timeline, told: StoryStep | None) -> str:
     shares = spent(timeline)
     if not shares or told is None or told.left <= 0:
         return ""
@@ -133,7 +133,7 @@ def _spent(timeline: Timeline, told: Step | None) -> str:
     return f"Of these {words.seconds(told.left)} {', '.join(parts)}."
 
 
-def _step(contact: Contact, zero: float, sure: bool = False) -> Step:
+def _step(contact: Contact, zero: float, sure: bool = False) -> StoryStep:
     kind = (
         "found"
         if contact.outcome in TELL_THE_END
@@ -143,7 +143,7 @@ def _step(contact: Contact, zero: float, sure: bool = False) -> Step:
     )
     left = _left(contact)
     operation, due, sent, over, outcome = contact
-    return Step(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)
+    return StoryStep(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)
 
 
 def _left(contact: Contact) -> float:

@@ -13,18 +13,18 @@ from chatload.features.report.junit import write_junit
 from chatload.features.report.summary import write_summary
 from chatload.render import words
 from chatload.render.document import (
-    Alarm,
     Badge,
     Block,
     Bullets,
-    Cell,
+    Callout,
     Code,
-    Column,
     Document,
     Section,
     Sentence,
     Side,
     Table,
+    TableCell,
+    TableColumn,
     TableRow,
     Tone,
     table,
@@ -109,9 +109,9 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[Block]:
         yield Sentence("what was measured cannot be held against the server", Tone.BAD)
     books = summary["books"]
     if not books["balanced"]:
-        yield Alarm("the books do not balance", sentences.books_line(books, "/"), tuple(books["imbalances"]), _ALL)
+        yield Callout("the books do not balance", sentences.books_line(books, "/"), tuple(books["imbalances"]), _ALL)
     if summary["aborted"] and summary["aborted"] not in why:
-        yield Alarm("ended early", summary["aborted"])
+        yield Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
         yield Sentence(f"{early}: what the run shows is judged all the same", Tone.WARN, strong=True)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
@@ -129,18 +129,18 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
         return (Sentence(("no threshold was set. ", Code("chatload report RUN --gate standard"), " judges the run")),)
     columns = [
         *(
-            Column("threshold", Side.NAME),
-            Column("result", Side.NAME),
-            Column("value"),
-            Column("bounds", optional=True),
+            TableColumn("threshold", Side.NAME),
+            TableColumn("result", Side.NAME),
+            TableColumn("value"),
+            TableColumn("bounds", optional=True),
         ),
-        *(Column("samples", optional=True), Column("would settle it", page_only=True)),
+        *(TableColumn("samples", optional=True), TableColumn("would settle it", page_only=True)),
     ]
     rows = [
         TableRow(
             (
-                Cell(Code(threshold["expression"])),
-                Cell(threshold["result"], _THRESHOLDS[ThresholdResult(threshold["result"])], strong=True),
+                TableCell(Code(threshold["expression"])),
+                TableCell(threshold["result"], _THRESHOLDS[ThresholdResult(threshold["result"])], strong=True),
                 _value(threshold, "value"),
                 _between(_value(threshold, "lower"), _value(threshold, "upper")),
                 *("" if n is None else words.number(n) for n in (threshold.get("samples"), threshold.get("needed"))),
@@ -194,12 +194,14 @@ def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> T
     total = sum(by_verdict.values())
     rows = []
     for verdict, count in by_verdict.items():
-        cells = (verdict, words.number(count), words.percent(count / total), words.bounds(rates[verdict]))
-        meaning = Verdict(verdict).meaning
-        rows.append(TableRow((*cells, Cell(meaning)), Tone(tone(verdict)) if count else Tone.SOFT))
+        kind = Tone(tone(verdict)) if count else Tone.SOFT
+        cells = (words.number(count), words.percent(count / total), words.bounds(rates[verdict]))
+        rows.append(
+            TableRow((TableCell(verdict, kind), *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind)
+        )
     columns = [
-        *(Column("verdict", Side.NAME), Column("sessions"), Column("share"), Column("bounds")),
-        Column("meaning", Side.WORDS, page_only=True),
+        *(TableColumn("verdict", Side.NAME), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
+        TableColumn("meaning", Side.WORDS, page_only=True),
     ]
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (

@@ -14,17 +14,16 @@ from chatload.render.charts import Frame, Spec
 from chatload.render.document import (
     Badge,
     Bullets,
-    Cell,
     Chart,
     Code,
-    Column,
     Document,
     Section,
     Sentence,
-    Side,
     Table,
+    TableCell,
     TableRow,
     Tone,
+    columns,
     table,
 )
 from chatload.render.json_output import read_schema
@@ -121,16 +120,15 @@ def tune_document(report: TuneReport) -> Document:
 
 
 def _arms(tuning: Tuning) -> Table:
-    headings = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s")
+    headings = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "result")
     rows = []
     for arm in tuning.arms:
         rate = "" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}"
         came = word(arm, tuning)
         rows.append(
-            TableRow([*_counted(arm), words.seconds(arm.margin_p1_s), rate, Cell(came, _TONES[came], strong=True)])
+            TableRow([*_counted(arm), words.seconds(arm.margin_p1_s), rate, TableCell(came, _TONES[came], strong=True)])
         )
-    columns = [Column(headings[0], Side.NAME), *map(Column, headings[1:]), Column("result", Side.NAME)]
-    return Table("All intervals", columns, rows, _bounds_note(tuning))
+    return Table("All intervals", columns(headings, "lrrrrrrl"), rows, _bounds_note(tuning))
 
 
 def _model_arms(report: TuneReport) -> Table:
