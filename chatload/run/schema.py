@@ -19,8 +19,8 @@ from typing import Any
 from chatload.chat.record import SessionRecord
 
 #: PRAGMA user_version of a run file this code writes; it reads these and OLDEST_READ on.
-SCHEMA_VERSION = 4
-OLDEST_READ = 1
+SCHEMA_VERSION = 5
+OLDEST_READ = 5
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
 

@@ -16,8 +16,7 @@ from chatload import __version__
 from chatload.chat.record import Blame, Verdict
 from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
 from chatload.swarm.live_figures import STATES, Moment
 
 #: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.

@@ -23,13 +23,13 @@ METRICS = (
 
 
 def request(books: Books, operation: str, latency_s: float = 0.8, outcome: Outcome = Outcome.FINE) -> None:
-    books.begun(operation)
-    books.request(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
+    books.request_begun(operation)
+    books.request_ended(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
 
 
 def session(books: Books, verdict: str = "completed", chat_id: str = "c") -> None:
     books.started += 1
-    books.session(SessionRecord(chat_id, verdict))
+    books.session_ended(SessionRecord(chat_id, verdict))
 
 
 def healthy(sessions: int) -> Books:
@@ -40,8 +40,8 @@ def healthy(sessions: int) -> Books:
         request(books, "RequestChat")
         for _ in range(3):
             request(books, "GetMessages")
-            books.late(0.003)
-            books.closed(3.8)
+            books.refresh_late(0.003)
+            books.gap_closed(3.8)
     return books
 
 

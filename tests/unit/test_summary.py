@@ -40,11 +40,11 @@ def make_run(
             blame = "server" if verdict == "dropped_late" else ""
             record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
         books.gap.add(20.0)
         books.gap.add(44.0)
         books.lateness.add(0.002)
@@ -233,7 +233,7 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
         for why in whys:
             record = SessionRecord("", "refused", why=why)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
         writer.put_books("w1", books)
         writer.finish(1300.0)
@@ -283,7 +283,7 @@ def test_sessions_that_the_end_of_the_run_cut_off_are_no_reason_while_there_is_a
         ):
             record = SessionRecord("", verdict, why=why)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     summary = make_run(tmp_path / "run", [], unanswered)
@@ -295,7 +295,7 @@ def test_a_session_that_gave_up_before_it_had_a_chat_id_is_not_accepted(tmp_path
         for verdict in ("gave_up", "cut_off"):
             record = SessionRecord("", verdict, why="RequestChat: no answer")
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     summary = make_run(tmp_path / "a", [], unanswered)
@@ -349,7 +349,7 @@ def dropped_after(lower: float | None, upper: float | None, found: float, n: int
             record = SessionRecord(f"d{i}", "dropped_early", gap_lower_s=found, gap_upper_s=found + 0.1)
             record.end_silence_lower_s, record.end_silence_upper_s = lower, upper
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     return change

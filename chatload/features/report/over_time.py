@@ -10,7 +10,7 @@ from typing import Any
 
 from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
