@@ -14,9 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
+from chatload.vocabulary import Blame, Outcome
 
 #: The server may act on a request without an answer for this long (seconds).
 LINGER_S = 60.0

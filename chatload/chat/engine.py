@@ -14,7 +14,7 @@ from typing import Protocol
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
 from chatload.chat.effects import IN_TIME, Effect, Exchange, Result, Send, Wait, Woken
 from chatload.chat.policy import RefreshClock
-from chatload.chat.record import Blame, SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.timeline import RecentContacts, Timeline, severity
@@ -22,8 +22,8 @@ from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.random_numbers import SplitMix64
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 Steps = Generator[Effect, Result, None]
 

@@ -14,13 +14,12 @@ from copy import deepcopy
 from chatload.chat.contacts import ContactLog
 from chatload.chat.effects import Exchange
 from chatload.chat.engine import ChatEngine, ChatObserver, Persona, Steps
-from chatload.chat.record import Verdict
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.sweep import arm_of
 from chatload.chat.timeline import RecentContacts
 from chatload.chat.verdict import Finding
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome, Verdict
 
 #: The widget polls at this interval, and gives a request up after this time (seconds).
 POLL_S, REQUEST_TIMEOUT_S = 3.0, 3.0

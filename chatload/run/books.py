@@ -21,18 +21,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import SessionRecord, Verdict
-from chatload.protocol.status import Outcome
+from chatload.chat.record import SessionRecord
 from chatload.protocol.wire import Detail
 from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.vocabulary import DROPPED_PERHAPS, DROPPED_SURELY, PERHAPS_UNSERVED, Outcome, Verdict
 
 #: A chat of an open workload has a late start if it begins more than this after its time (seconds).
 LATE_START_S = 0.1
-#: Verdicts of chats that were dropped, and of those that may have been.
-DROPPED = (Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY)
-PERHAPS_DROPPED = (Verdict.DROPPED_UNPROVEN, Verdict.GAVE_UP)
-#: Verdicts that a session without a chat id may have; `refused` is never the verdict of an accepted one.
-_UNSERVED = (Verdict.FAILED, Verdict.GAVE_UP, Verdict.CUT_OFF)
 
 _POLL, _FINE = "GetMessages", Outcome.FINE.value
 #: How many numbers of usual refreshes are buffered: counting them takes about a millisecond.
@@ -76,8 +71,8 @@ class Fates(NamedTuple):
     @property
     def dropped(self) -> Range:
         """Dropped sessions."""
-        surely = self.accepted_with(*DROPPED)
-        return Range(surely, surely + self.accepted_with(*PERHAPS_DROPPED))
+        surely = self.accepted_with(*DROPPED_SURELY)
+        return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
 
     def known(self, cut_off_confirmed: int) -> int:
         """Return the number of accepted sessions whose fate is known.
@@ -89,14 +84,14 @@ class Fates(NamedTuple):
 
 def is_unserved(record: SessionRecord) -> bool:
     """Return whether a session that ended was never accepted."""
-    return record.verdict == Verdict.REFUSED or (not record.chat_id and record.verdict in _UNSERVED)
+    return record.verdict == Verdict.REFUSED or (not record.chat_id and record.verdict in PERHAPS_UNSERVED)
 
 
 def may_be_dropped(record: SessionRecord) -> bool:
     """Return whether a session that ended was dropped, or may have been."""
-    if record.verdict in DROPPED:
+    if record.verdict in DROPPED_SURELY:
         return True
-    return record.verdict in PERHAPS_DROPPED and not is_unserved(record)
+    return record.verdict in DROPPED_PERHAPS and not is_unserved(record)
 
 
 class _Kind(NamedTuple):

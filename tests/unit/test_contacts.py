@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from chatload.chat.contacts import Attempt, ContactLog, find_blame
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Blame, Outcome
 
 
 def exchange(sent, received, outcome=Outcome.FINE, begun=None, answered=True, **more):

@@ -10,10 +10,10 @@ from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.thresholds.gate import Gate, RunResult, gate_of, make_gate, regate, standard_thresholds
+from chatload.thresholds.gate import Gate, gate_of, make_gate, regate, standard_thresholds
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import Outcome, RunResult
 
 Change = Callable[[Books], None]
 METRICS = (
@@ -80,8 +80,8 @@ def many(count: int, what: Callable[[Books], None]) -> Change:
         ("GetMessages.unsuccessful.rate", many(40, lambda b: request(b, "GetMessages", outcome=Outcome.MALFORMED))),
         ("GetMessages.latency.p99", many(40, lambda b: request(b, "GetMessages", 3.5))),
         ("RequestChat.latency.p99", many(20, lambda b: request(b, "RequestChat", 3.5))),
-        ("margin.p1", many(40, lambda b: b.closed(46.0))),
-        ("lateness.p99", many(40, lambda b: b.late(0.7))),
+        ("margin.p1", many(40, lambda b: b.gap_closed(46.0))),
+        ("lateness.p99", many(40, lambda b: b.refresh_late(0.7))),
     ],
 )
 def test_each_threshold_fails_by_its_own_fault(metric: str, change: Change) -> None:

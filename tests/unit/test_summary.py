@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,15 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame, SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, schema, write_summary
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.run.reader import RunReader
 from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 Change = Callable[[RunWriter, Books], None]
 
@@ -366,13 +364,3 @@ def test_one_common_silence_is_said_and_accuses_the_timeout(tmp_path: Path) -> N
         "The timeout of 45 s is probably wrong: run `chatload probe`"
     )
     assert " ".join(shown(summary).split()).startswith(said)
-
-
-def test_old_runs_have_no_silences_and_are_read(tmp_path: Path) -> None:
-    make_run(tmp_path, ["dropped_early"] * 10)
-    with sqlite3.connect(tmp_path / "run.sqlite") as database:
-        for column in ("end_evidence", "end_silence_lower_s", "end_silence_upper_s", "goodbye_at"):
-            database.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
-    with RunReader.open(tmp_path) as reader:
-        assert {(r.end_evidence, r.end_silence_lower_s, r.goodbye_at) for r in reader.sessions()} == {("", None, None)}
-    assert write_summary(tmp_path)["sessions"]["common_silence"] is None

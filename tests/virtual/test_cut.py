@@ -39,7 +39,7 @@ def recorded(monkeypatch, settings):
         told.setdefault(driven.session, []).append(result)
         advance(driven, result)
 
-    monkeypatch.setattr(driver, "new_session", made)
+    monkeypatch.setattr(driver, "new_chat", made)
     monkeypatch.setattr(driver._Driven, "_advance", advanced)
     server = SimulatorConfig(flex_disconnect_timeout_s=2.0, agent_wait_s=(0.1, 1.0), agent_leaves_chance=0.3)
     service = ChatService(server, FaultPlan(FAULTS, 1))
