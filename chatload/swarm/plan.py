@@ -6,12 +6,12 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from chatload.chat.personas import POLL_S
+from chatload.chat.personas import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.chat.sweep import fractions_in, swept
-from chatload.chat.widget import POLL_S
-from chatload.chat.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder

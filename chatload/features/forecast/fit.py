@@ -23,7 +23,7 @@ from chatload.features.forecast.crowd import Crowd, Job
 from chatload.features.forecast.crowds import Holder
 from chatload.features.forecast.weather import Incident, find_incidents, read_cells, stretches_of
 from chatload.protocol.dialect import load_dialect
-from chatload.run.fate import may_be_dropped
+from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings_keys import not_replayed
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict

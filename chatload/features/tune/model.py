@@ -10,8 +10,7 @@ from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.chat.sweep import swept
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.reader import RunReader
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import FaultPlan
