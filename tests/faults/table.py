@@ -11,9 +11,9 @@ from tests.integration.rawserver import Peer
 
 HASTY = {"request_s": 2.0}
 REAL = "tests/faults/test_faults_real.py::"
-LOST = "the engine retries, backing off, never past the deadline"
-BELIEVED = "lean believes a name for 30 s, and asks anew once its addresses stop answering; requests always asks"
-NEW_CHAT = "a RequestChat that may have been taken is never sent twice"
+LOST = "the engine retries with increasing pauses, never past the deadline"
+BELIEVED = "lean keeps a resolved name for 30 s unless its addresses stop answering; requests resolves it each time"
+NEW_CHAT = "a RequestChat that the server may have processed is never sent twice"
 
 
 def refresh(deed: Any, *nths: int) -> Any:
@@ -62,7 +62,7 @@ CONNECTIONS = [
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.hang), settings=HASTY, rule=LOST),
     Row("IPv6", "the host is [::1]", host="::1"),
     Row("IPv6 first, in vain", "a name with two addresses, at the first of which nobody listens", named="localhost",
-        rule="the addresses are tried in turn, within the one deadline"),
+        rule="the addresses are tried in turn, within one total deadline"),
 ]  # fmt: skip
 
 ANSWERS = [
@@ -70,22 +70,22 @@ ANSWERS = [
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.reset_in_head), rule=LOST),
     Row("reset in the body", "a TCP reset after HTTP 200 and most of the body",
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.reset_in_body),
-        rule="the failure first, the status second: it is no 200"),
+        rule="a failure takes precedence over the status: it is not a 200"),
     Row("body cut short", "HTTP 200, most of the body, then the connection closed in order",
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_body),
-        rule="the failure first, the status second: it is no 200"),
+        rule="a failure takes precedence over the status: it is not a 200"),
     Row("chunks cut short", "a chunked body whose last chunk does not come",
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_chunks)),
     Row("head cut short", "half of the answer's head, then the connection closed in order",
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_head)),
     Row("answer twice", "a second answer, of a lost session, right behind the first",
-        deed=refresh(deeds.twice_answered), rule="bytes after the end are never the next request's answer"),
+        deed=refresh(deeds.twice_answered), rule="bytes after an answer are never the next request's answer"),
     Row("unasked answer", "a 408 on the idle connection", deed=refresh(deeds.unasked_later),
         settings={"interval_s": 1.0, "refreshes": 3},
         rule="the connection is not used again; nothing was sent on it, so nothing is repeated"),
     Row("answer too late", "the answer comes after the request was given up, and says 2",
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.too_late), settings=HASTY,
-        rule="the connection is closed with the request: a late answer is nobody's"),
+        rule="the connection is closed with the request, so a late answer is discarded"),
     Row("slow-loris head", "a byte of the head every 20 ms, for ever",
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.trickle_head), settings=HASTY,
         rule="the total deadline"),
@@ -109,7 +109,7 @@ ANSWERS = [
     Row("Connection: close", "every answer ends its connection and says so", deed=deeds.says_close),
     Row("interim answer", "100 Continue before every answer", deed=deeds.interim),
     Row("compressed unasked", "gzip, though only identity is accepted", deed=deeds.gzipped,
-        rule="unpacked, as a browser would"),
+        rule="decompressed, as by a browser"),
     Row("compressed, not really", "an answer that says gzip and is not",
         ("GetMessages malformed: answer is compressed, and cannot be unpacked",), deed=refresh(deeds.badly_gzipped)),
 ]  # fmt: skip
@@ -118,7 +118,7 @@ KEPT = [
     Row("closed while idle", "the server closes the connection after an answer, without having said so",
         deed=refresh(deeds.answer_then_close), rule="found before the next request leaves; nothing is repeated"),
     Row("closed as it leaves", "the request comes, and the kept connection is closed without a byte", resent=1,
-        deed=refresh(Call.close), rule="one more try on a new connection, counted; no failure of the server's"),
+        deed=refresh(Call.close), rule="sent once more on a new connection, and counted; not a failure of the server"),
     Row("reset as it leaves", "the same, with a TCP reset", resent=1, deed=refresh(Call.reset),
         rule="the same"),
     Row("closed twice", "... and the new connection is closed too",
@@ -126,7 +126,7 @@ KEPT = [
         rule="once only; a new connection closed without an answer is the server's failure"),
     Row("closed after half a head", "... but after a part of an answer",
         ("GetMessages connection: answer cut short",), deed=refresh(deeds.cut_in_head),
-        rule="a byte came, so the request was taken: not repeated by the transport"),
+        rule="a byte of the answer came, so the server had the request: the transport does not repeat it"),
     Row("closed after an interim answer", "... but after 100 Continue",
         ("GetMessages connection: connection closed before the answer",),
         deed=refresh(deeds.raw(b"HTTP/1.1 100 Continue\r\n\r\n")), rule="the same"),
@@ -137,9 +137,9 @@ KEPT = [
     Row("closed under SendMessage", "the kept connection closed as SendMessage leaves",
         ("SendMessage connection: kept connection closed just as the request left",),
         deed=at("SendMessage", Call.close), settings={"messages": 1}, extra=said_once,
-        rule="a sentence is not said twice"),
+        rule="a message is never sent twice"),
     Row("closed under Disconnect", "Disconnect is taken, and the kept connection closed without a word", resent=1,
-        deed=at("Disconnect", deeds.take_then_close, 1), rule="repeated: the second says that the chat is over"),
+        deed=at("Disconnect", deeds.take_then_close, 1), rule="repeated: the answer says that the chat has ended"),
 ]  # fmt: skip
 
 HTTP = [
@@ -154,10 +154,10 @@ HTTP = [
     Row("403", "GetMessages is forbidden, once", ("GetMessages http_error: HTTP 403",),
         deed=refresh(deeds.status("403 Forbidden")), rule=LOST),
     Row("404", "GetMessages is not found, once", ("GetMessages http_error: HTTP 404",),
-        deed=refresh(deeds.status("404 Not Found")), rule="an HTTP status is no statusCode: it ends no session"),
+        deed=refresh(deeds.status("404 Not Found")), rule="an HTTP status is not a statusCode: it ends no session"),
     Row("429", "too many requests, with Retry-After: 60", ("GetMessages http_error: HTTP 429",),
         deed=refresh(deeds.status("429 Too Many Requests", "Retry-After: 60")),
-        rule="Retry-After is not obeyed: the chat would be dropped while it waits"),
+        rule="Retry-After is ignored: the chat would be dropped during the wait"),
     *(Row(f"burst of {code}", f"{code} to three requests in a row", (f"GetMessages http_error: HTTP {code}",),
           deed=refresh(deeds.status(f"{code} No"), 2, 3, 4), rule=LOST) for code in (500, 502, 503, 504)),
     Row("503 for longer than the timeout", "503 to every GetMessages, the chat server never sees one",
@@ -177,9 +177,9 @@ HTTP = [
         deed=refresh(deeds.payload(statusCode=1, chatEnded=False), 2, 3, 4), rule="retried, as the status table says"),
     Row("1 with chatEnded", "statusCode 1, chatEnded true, which cannot be",
         ("GetMessages 1/true: statusCode 1/true",), deed=refresh(deeds.payload(statusCode=1, chatEnded=True)),
-        rule="counted as a violation; the session goes on"),
+        rule="counted as a violation; the session continues"),
     Row("2", "the chat server loses a session: statusCode 2 in time", ("GetMessages 2: statusCode 2",), "failed",
-        serve=servers.faulty_simulator, rule="unrecoverable, and not for silence",
+        serve=servers.faulty_simulator, rule="unrecoverable, and not caused by silence",
         faults='[[fault]]\nkind = "status_2"\noperations = ["GetMessages"]\nfrom_s = 0.0\n'),
     Row("ended too early", "the chat server ends sessions before their deadline", (), "dropped_early",
         serve=servers.faulty_simulator, faults='[[fault]]\nkind = "early_end"\noperations = ["GetMessages"]\n'),
@@ -228,42 +228,42 @@ SERVER = [
     Row("stopped for longer than the timeout", "the server is stopped (SIGSTOP) for 5 s",
         ("GetMessages timeout: timeout waiting for the answer",), ("dropped_late", "dropped_unproven"), "server",
         flex=2, serve=servers.stopped(5.0), settings={**HASTY, "refreshes": 1000},
-        rule="unproven where a request that timed out may have been seen in time"),
+        rule="unproven if the server may have seen a timed-out request in time"),
     Row("slow for longer than the timeout", "answers to GetMessages take 20 s, for 2 s",
         ("GetMessages timeout: timeout waiting for the answer",), ("completed", "dropped_late", "dropped_unproven"),
         "server", test="tests/integration/test_blame_real.py::test_slow_answers_say_server"),
     Row("restart", "the server is killed and started anew, and has forgotten all sessions",
         ("GetMessages connection: connection refused", "GetMessages 2: statusCode 2"), "failed",
-        rule="2 though every refresh was in time: the server's failure, and no drop; the next chats are held",
+        rule="a 2 although every refresh was in time: a failure of the server, not a drop; the next chats are held",
         test=REAL + "test_a_restart_that_forgets_all_sessions"),
     Row("an outage of an hour", "for an hour every connection is closed without an answer (in virtual time)",
         ("GetMessages connection: connection closed before the answer",
          "RequestChat connection: connection closed before the answer"), ("dropped_unproven", "gave_up"),
-        rule="a chat whose end nobody could be asked about is unproven; chats after the hour are held as before",
+        rule="a chat is unproven if the server could not be asked about its end; chats after the hour are normal",
         test=REAL + "test_an_hours_outage"),
 ]  # fmt: skip
 
 OURS = [
-    Row("no local port left", "two local ports for three chats, told to the kernel",
+    Row("no local port left", "two local ports for three chats, set in the kernel",
         ("RequestChat connection: generator out of local ports or file descriptors",), ("completed", "gave_up"),
         serve=servers.few_ports, chats=3, settings={"refreshes": 30},
         invalid="the generator ran out of local ports or file descriptors: 4 requests never left",
-        rule="the generator's own fault: nothing is said of the server"),
+        rule="a fault of the generator itself: no statement about the server"),
     Row("no file descriptor left", "six descriptors for ten chats (RLIMIT_NOFILE)",
         ("RequestChat connection: generator out of local ports or file descriptors",), ("cut_off", "gave_up"),
         invalid="the generator ran out of local ports or file descriptors", test=REAL + "test_file_descriptors",
-        rule="resolvers that fail for want of one are found out; the run's own files go on being written"),
-    Row("the wall clock is set", "an hour ahead, two hours back, and right again, during a run", (),
+        rule="resolver errors for lack of a descriptor are recognised; the run's own files are still written"),
+    Row("the wall clock is set", "an hour ahead, two hours back, and correct again, during a run", (),
         ("completed", "cut_off"), test=REAL + "test_steps_of_the_wall_clock",
-        rule="only the monotonic clock decides; instants in reports are the run's start plus it"),
+        rule="only the monotonic clock is used; instants in reports are the start of the run plus its reading"),
     Row("wall clocks are set in a distributed run", "the workers' ahead, the master's back, ten times a second", (),
         "cut_off", test=REAL + "test_workers_whose_wall_clocks_are_set_ahead_and_a_masters_set_back",
-        rule="workers and master know of each other's life by the monotonic clock"),
-    Row("the generator stands still", "the event loop is blocked for 4 s, twice the timeout", (), "dropped_late",
+        rule="workers and master watch each other by the monotonic clock"),
+    Row("the generator stalls", "the event loop is blocked for 4 s, twice the timeout", (), "dropped_late",
         "generator", invalid="the generator's own lateness could have caused n drops",
         test="tests/integration/test_blame_real.py::"
         "test_a_blocked_event_loop_says_generator_and_the_run_is_invalid"),
-    Row("found before a run", "an expired certificate, or a redirect, at the first probe",
+    Row("found before a run", "an expired certificate, or a redirect, at the first request",
         ("GetMessages connection: certificate expired or not yet valid", "GetMessages http_error: HTTP 302"), (),
         rule="no chat is opened: one line says what, exit code 2",
         test=REAL + "test_what_no_run_could_mend_is_found_before_it"),
