@@ -8,7 +8,7 @@ from dataclasses import asdict
 from chatload.chat.draws import Draws
 from chatload.chat.effects import Exchange, Result, Send
 from chatload.chat.policy import RefreshClock
-from chatload.chat.record import Blame, SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.script import Customer, CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.timeline import Recent, Timeline, severity
@@ -17,8 +17,8 @@ from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an enum's attributes cost more than a global
 

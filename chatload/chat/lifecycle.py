@@ -12,11 +12,10 @@ from collections.abc import Generator, Mapping
 from chatload.chat.bookkeeping import Bookkeeping
 from chatload.chat.effects import Effect, Exchange, Result, Wait, Woken
 from chatload.chat.extras import OF_A_FILE
-from chatload.chat.record import Verdict
 from chatload.chat.script import Action
 from chatload.chat.trail import Trail
 from chatload.chat.verdict import Finding, Goodbye
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome, Verdict
 
 Steps = Generator[Effect, Result, None]
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
+from chatload.vocabulary import Blame, Outcome
 
 #: A request that got no answer may still be acted on by the server for this long (seconds).
 LINGER_S = 60.0

@@ -25,6 +25,7 @@ from chatload.features.reconcile.compute import reconcile
 from chatload.features.script.har import read_chats, write_script
 from chatload.protocol.decode import Decoder, RefusedError
 from chatload.protocol.dialect import load_dialect, parse_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.reply import ResponseNames, parse_body, read, read_file
 from chatload.protocol.wire import WireResult
@@ -196,7 +197,7 @@ def dialect(data: bytes) -> None:
         made = parse_dialect(data.decode("utf-8"), "input.toml", {"K": "v"})
     except UnicodeDecodeError:
         return
-    encoder = made.encoder("a service/é")
+    encoder = Encoder(made, "a service/é")
     for operation in made.operations:
         fields = dict.fromkeys(OPERATION_FIELDS[operation], "1")
         encoder.encode(operation, fields, b"content" if operation == "FileUpload" else None)

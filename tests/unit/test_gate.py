@@ -10,10 +10,10 @@ from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.thresholds.gate import Gate, RunResult, gate_of, make_gate, regate, standard_thresholds
+from chatload.thresholds.gate import Gate, gate_of, make_gate, regate, standard_thresholds
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import Outcome, RunResult
 
 Change = Callable[[Books], None]
 METRICS = (

@@ -30,8 +30,8 @@ def test_every_option_is_classified_once():
 @pytest.mark.parametrize("name", ["chat", "soak", "arrivals", "capacity", "interval_sweep"])
 def test_the_command_in_the_report_repeats_the_run(name):
     file = str(Path(__file__).parent / "repeat_side.py")
-    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:xdist', {file!r}]))"
-    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name}
+    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', {file!r}]))"
+    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False, env=environment
     )

@@ -161,7 +161,8 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
     for name, said in [
         ("older", "not a run of chatload"),
         ("missing", "no such file"), ("", "no run.sqlite"), ("text", "cannot be read as a run"),
-        ("empty", "not a run"), ("other", "not a run"), ("newer", "use a newer chatload"),
+        ("empty", "not a run"), ("other", "cannot be read as a run"),
+        ("newer", f"run format {SCHEMA_VERSION + 1}, but this chatload reads {SCHEMA_VERSION}; use the"),
     ]:  # fmt: skip
         with pytest.raises(UsageError, match=said) as caught:
             RunReader.open(tmp_path / name)

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame
 from chatload.chat.trail import Attempt, Trail, blame
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Blame, Outcome
 
 
 def exchange(sent, received, outcome=Outcome.FINE, begun=None, answered=True, **more):

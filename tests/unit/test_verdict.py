@@ -6,13 +6,12 @@ import pytest
 
 from chatload.chat.effects import Exchange
 from chatload.chat.observed_server import ObservedServer, ServerClock
-from chatload.chat.record import Blame, Verdict
 from chatload.chat.trail import Attempt, Trail
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Goodbye, judge
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 #: Cases are placed around this instant: a wrong sign hides near 0.
 T = 31_536_000.0
