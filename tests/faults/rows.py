@@ -93,8 +93,8 @@ Many rows rest on three rules:
   left on it, and no byte of an answer came. This is not a fault of the server. A request that is safe to repeat
   (GetMessages without a message, typing, Disconnect, reading) is then sent once more on a new connection, and counted
   (`requests.resent` in summary.json, a line on the console). The first attempt counts as a contact that the server
-  *may* have seen. RequestChat and SendMessage are never sent twice, because a second chat or a repeated message is worse than
-  a failure. They fail as `kept connection closed just as the request left`.
+  *may* have seen. RequestChat and SendMessage are never sent twice, because a second chat or a repeated message is
+  worse than a failure. They fail as `kept connection closed just as the request left`.
 - **Redirects are not followed.** A chat lives on the server where it was opened. A redirect comes from a gateway or a
   login page, and following it would load and measure another server. It is an `http_error` that names the status.
   A headless run that meets one in its first request is refused with one line.
