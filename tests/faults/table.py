@@ -38,7 +38,7 @@ def nothing_elsewhere(proxy: Any, answer: Any) -> None:
 
 
 CONNECTIONS = [
-    Row("refused", "nobody listens at the port", ("RequestChat connection: connection refused",), "gave_up",
+    Row("refused", "no process listens at the port", ("RequestChat connection: connection refused",), "gave_up",
         serve=servers.nobody, flex=2, rule="nothing was sent, so RequestChat is retried within the retry budget"),
     Row("refused in mid chat", "the server dies during a chat, and its port is closed",
         ("GetMessages connection: connection refused", "Disconnect connection: connection refused"),
@@ -52,16 +52,16 @@ CONNECTIONS = [
     Row("closed before the answer", "the request is read, then the connection closed in order",
         ("RequestChat connection: connection closed before the answer",), "gave_up",
         deed=at("RequestChat", Call.close), extra=opened_once, rule=NEW_CHAT),
-    Row("backlog full", "a listener that accepts nobody, its queue full",
+    Row("backlog full", "a listener that accepts no connection, its queue full",
         ("RequestChat timeout: timeout while connecting",), "gave_up", serve=servers.full_backlog, flex=2,
         settings={"request_s": 0.4}),
-    Row("never accepted", "a listener that accepts nobody, its queue not yet full",
+    Row("never accepted", "a listener that accepts no connection, its queue not yet full",
         ("RequestChat timeout: timeout waiting for the answer",), "gave_up", serve=servers.never_accepting,
         settings=HASTY, rule=NEW_CHAT),
     Row("half-open", "the connection stays, nothing is read and nothing answered any more",
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.hang), settings=HASTY, rule=LOST),
     Row("IPv6", "the host is [::1]", host="::1"),
-    Row("IPv6 first, in vain", "a name with two addresses, at the first of which nobody listens", named="localhost",
+    Row("IPv6 first, in vain", "a name with two addresses, the first of which has no listener", named="localhost",
         rule="the addresses are tried in turn, within one total deadline"),
 ]  # fmt: skip
 
@@ -86,7 +86,7 @@ ANSWERS = [
     Row("answer too late", "the answer comes after the request was given up, and says 2",
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.too_late), settings=HASTY,
         rule="the connection is closed with the request, so a late answer is discarded"),
-    Row("slow-loris head", "a byte of the head every 20 ms, for ever",
+    Row("slow-loris head", "a byte of the head every 20 ms, forever",
         ("GetMessages timeout: timeout waiting for the answer",), deed=refresh(deeds.trickle_head), settings=HASTY,
         rule="the total deadline"),
     Row("trickling body", "a byte of the body every 20 ms, each sooner than any socket timeout",
@@ -138,7 +138,7 @@ KEPT = [
         ("SendMessage connection: kept connection closed just as the request left",),
         deed=at("SendMessage", Call.close), settings={"messages": 1}, extra=said_once,
         rule="a message is never sent twice"),
-    Row("closed under Disconnect", "Disconnect is taken, and the kept connection closed without a word", resent=1,
+    Row("closed under Disconnect", "Disconnect is taken, and the kept connection closed without an answer", resent=1,
         deed=at("Disconnect", deeds.take_then_close, 1), rule="repeated: the answer says that the chat has ended"),
 ]  # fmt: skip
 
@@ -192,7 +192,7 @@ TLS = [
         rule="certificates are always verified; a headless run is refused before it begins"),
     Row("certificate for another name", "a certificate of another host",
         ("RequestChat connection: certificate for another name",), "gave_up", tls="of_another", flex=2),
-    Row("unknown authority", "a good certificate whose authority nobody told us of",
+    Row("unknown authority", "a valid certificate from an authority that chatload does not know",
         ("RequestChat connection: certificate from an unknown authority",), "gave_up", tls="good", believes=False,
         flex=2, rule="`--ca-file` names it"),
     Row("handshake reset", "a TCP reset in place of the handshake", ("RequestChat connection: connection reset",),
