@@ -129,7 +129,7 @@ def disguise(answer: Answer, fault: Fault) -> Answer:
     """What a fault makes of an answer."""
     kind = fault.kind
     if kind in _CLOSED:
-        return Answer(silence=Silence.CLOSED, delay_s=fault.delay_s)
+        return Answer(silence=Silence.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)
     if kind == "restart":
         return Answer(silence=Silence.REFUSED)
     if kind == "lost":
