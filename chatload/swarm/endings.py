@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chatload.run.books import Books
-from chatload.run.run_end import ABORTED, CEILING
 from chatload.swarm.ceiling import Ceiling
 from chatload.swarm.facts import FLUSH_S
 from chatload.swarm.plan import Plan
 from chatload.thresholds.metrics import Facts as GateFacts
+from chatload.vocabulary import IncidentKind
 
 #: A run whose arrivals are over ends when for so long no chat was open (seconds).
 _QUIET_S = 2.0
@@ -36,12 +36,12 @@ class Endings:
         """Asked every FLUSH_S. books: gives those of all processes; worked out only where they decide."""
         why = "" if self._ceiling is None else self._ceiling.exceeded(books(), now)
         if why:
-            return Ending(CEILING, why)
+            return Ending(IncidentKind.CEILING, why)
         plan = self._plan
         if plan.gate.abort_on:
             why = plan.gate.abort(GateFacts(books(), plan.settings.timeout_s)) or ""
             if why:
-                return Ending(ABORTED, why)
+                return Ending(IncidentKind.ABORTED, why)
         return Ending() if self._over(books) else None
 
     def _over(self, books: Callable[[], Books]) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chatload.chat.record import COLUMNS, Verdict
+from chatload.chat.record import COLUMNS
 from chatload.run.books import Books
-from chatload.swarm.live_figures import Moment, Phase
+from chatload.swarm.live_figures import Moment
 from chatload.swarm.metrics import open_endpoint
 from chatload.swarm.web import add_tab, check_starts
 from chatload.swarm.web_start import refusal, settings_kept
+from chatload.vocabulary import RunPhase, Verdict
 
 if TYPE_CHECKING:
     from chatload.swarm.run import Run
@@ -27,23 +28,23 @@ class Course:
     """The course of one run, on the master or in a single process. Once over, its last moment stays as it is."""
 
     def __init__(self) -> None:
-        self._phase: Phase = "ready"
+        self._phase = RunPhase.READY
         self._began = 0.0
         self._cut_off_confirmed = 0
-        self._last = Moment("ready", Books())
+        self._last = Moment(RunPhase.READY, Books())
         #: Why the last start was refused; empty where it was not.
         self.refused = ""
         self._notes: deque[str] = deque(maxlen=_NOTES)
 
     def begin(self, at: float) -> None:
         """The run began at this instant of time.monotonic()."""
-        self._phase, self._began = "running", at
+        self._phase, self._began = RunPhase.RUNNING, at
 
     def stop(self) -> bool:
         """Its chats are to say goodbye; whether that is new."""
-        was_running = self._phase == "running"
+        was_running = self._phase is RunPhase.RUNNING
         if was_running:
-            self._phase = "stopping"
+            self._phase = RunPhase.STOPPING
         return was_running
 
     def note(self, what: str) -> None:
@@ -57,12 +58,12 @@ class Course:
 
     def end(self, run: Run) -> None:
         """Its facts are all in: what is shown from now on is what its files say."""
-        self._phase = "ended"
+        self._phase = RunPhase.ENDED
         self._last = self._now(run)
 
     def moment(self, run: Run) -> Moment:
         """The run as it stands."""
-        now = self._last if self._phase in ("ready", "ended") else self._now(run)
+        now = self._last if self._phase in (RunPhase.READY, RunPhase.ENDED) else self._now(run)
         return replace(now, refused=self.refused, notes=tuple(self._notes))
 
     def _now(self, run: Run) -> Moment:

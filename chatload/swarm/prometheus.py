@@ -13,12 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from chatload import __version__
-from chatload.chat.record import Blame, Verdict
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
-from chatload.swarm.live_figures import STATES, Moment
+from chatload.swarm.live_figures import Moment
+from chatload.vocabulary import Blame, Outcome, RunPhase, SessionState, Verdict
 
 #: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.
 LATENCY_LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -30,7 +29,7 @@ def families(moment: Moment) -> Iterator[Metric]:
     """Every metric of a run as it stands; before the first run all of them are 0 or absent."""
     books = moment.books
     yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
-    running = moment.phase in ("running", "stopping")
+    running = moment.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
     yield GaugeMetricFamily("chatload_run_active", "1 while a run is going on or its chats say goodbye", int(running))
     yield from _sessions(books)
     yield from _requests(books)
@@ -48,8 +47,8 @@ def _sessions(books: Books) -> Iterator[Metric]:
     )
     yield unserved
     states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
-    for state in STATES:
-        states.add_metric([state], books.states[state])
+    for state in SessionState:
+        states.add_metric([state.value], books.states[state.value])
     yield states
     blames = {blame.value: books.blames[blame.value] for blame in Blame}
     yield _counter("chatload_dropped_late", "Sessions with the verdict dropped_late, by blame", "blame", blames)

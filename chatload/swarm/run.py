@@ -25,9 +25,7 @@ from chatload.chat.lifecycle import ChatSession
 from chatload.chat.personas import new_session
 from chatload.errors import ChatloadError
 from chatload.features.report.outputs import write_outputs
-from chatload.features.report.summary import WORKER_UNFIT
 from chatload.run.books import Books
-from chatload.run.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
 from chatload.run.windows import MASTER, Usage
 from chatload.run.writer import refuse_unwritable
 from chatload.swarm.breather import Breather
@@ -53,6 +51,7 @@ from chatload.swarm.steering import Steering
 from chatload.swarm.tally import Tally
 from chatload.swarm.wire import DRAIN, DRAIN_GRACE_S, FACTS, UNFIT, Handover
 from chatload.swarm.workload import check_users
+from chatload.vocabulary import IncidentKind
 
 log = logging.getLogger("chatload")
 
@@ -251,21 +250,21 @@ class Run:
         if facts.behind:
             whose = "" if worker == "local" else f"worker {worker}: "
             log.warning("chatload: %s%s", whose, facts.behind)
-            self._note("behind", f"{whose}{facts.behind}")
+            self._note(IncidentKind.BEHIND, f"{whose}{facts.behind}")
         if self._recorder is not None:
             self._recorder.take(worker, facts)
 
     def _tell_silent(self) -> None:
         for worker in self._crew.fell_silent(time.monotonic()):
             log.warning("chatload: %s", self._crew.silence_of(worker))
-            self._note("worker_silent", self._crew.silence_of(worker))
+            self._note(IncidentKind.WORKER_SILENT, self._crew.silence_of(worker))
 
     def _end_if_due(self) -> None:
         ending = None if self._endings is None else self._endings.look(self.books, time.monotonic())
         if ending is None or self._stop_asked:
             return
         if ending.kind:
-            what = "the run is stopped" if ending.kind == CEILING else "the run is ended early"
+            what = "the run is stopped" if ending.kind == IncidentKind.CEILING else "the run is ended early"
             log.warning("chatload: %s: %s", what, ending.why)
             self._note(ending.kind, ending.why)
         self._ask_to_stop()
@@ -284,7 +283,7 @@ class Run:
                 self.spoilt(error)
             return
         if self._crew.hear(msg.node_id, facts, time.monotonic()):
-            self._note("worker_back", f"worker {msg.node_id} is heard of again")
+            self._note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} is heard of again")
         self._take(msg.node_id, facts)
         if self.plan and self.plan.chats:
             self._count_ended(len(facts.sessions))
@@ -292,7 +291,7 @@ class Run:
     def _on_unfit(self, environment: Environment, msg: Any, **_: Any) -> None:
         what = f"worker {msg.node_id} holds no chats: {msg.data}"
         log.error("chatload: %s", what)
-        self._note(WORKER_UNFIT, what)
+        self._note(IncidentKind.WORKER_UNFIT, what)
         self._crew.unfit.add(msg.node_id)
         if self._crew.unfit.issuperset(self.runner.clients):
             self._ask_to_stop()
@@ -368,9 +367,9 @@ class Run:
         """Note that somebody ends the run: a signal, or a user in the web UI."""
         gevent.sleep(0)  # Locust's handler of SIGTERM may have been called before the one that notes it
         if self.signals is not None and self.signals.received:
-            self._note(INTERRUPTED, self.signals.received)
+            self._note(IncidentKind.INTERRUPTED, self.signals.received)
         elif has_request_context():
-            self._note(STOPPED_IN_WEB_UI, "by a user in the web UI")
+            self._note(IncidentKind.STOPPED, "by a user in the web UI")
 
     def _stop_worker(self, **_: Any) -> None:
         """Stop this worker's users and hand over the last facts; asked for by the master, by a signal, or both."""
@@ -403,7 +402,7 @@ class Run:
         self._close_progress()
         self._note_lost_workers()
         if not self.books().started:
-            self._note(NOTHING_STARTED, self._why_nothing_started())
+            self._note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
         writes: list[Callable[[Path], Any]] = [lambda _: recorder.finish(), write_outputs]
         writes += [] if self.steering is None else [self.steering.write]
@@ -436,7 +435,7 @@ class Run:
     def _note_lost_workers(self) -> None:
         if self.is_master:
             for worker in self._crew.lost():
-                self._note("worker_lost", self._crew.silence_of(worker))
+                self._note(IncidentKind.WORKER_LOST, self._crew.silence_of(worker))
 
     def end_at_once(self) -> bool:
         """A second signal: no goodbyes any more. What came in until now is written. False where the goodbyes are over
@@ -448,7 +447,7 @@ class Run:
             if not self.is_master:
                 recorder.take("local", self.facts.hand_over(final=False))
             recorder.flush()
-            recorder.note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
+            recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
             if self.is_master:
                 self.runner.send_message("quit")
             self._close_progress()

@@ -1,4 +1,4 @@
-"""The sweep's own Locust option; its defaults are those of an interval sweep."""
+"""The Locust user of an interval sweep, and the option --sweep with its defaults."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from locust import events
 
 from chatload.swarm import options
 from chatload.swarm.option_list import declare_sweep
+from chatload.swarm.user import ChatUser
 
-__all__ = ["options"]  # whose parser listener must come first, for the defaults set here
+__all__ = ["SweepUser"]
+
+
+class SweepUser(ChatUser):
+    """Holds one chat after another, each with one of the refresh intervals of --sweep."""
+
+    abstract = True
 
 
 @events.init_command_line_parser.add_listener

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from locust.stats import RequestStats
 
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
 from chatload.swarm.tally import Tally
 from chatload.swarm.user_count import _user_classes_count
+from chatload.vocabulary import Outcome
 
 
 def _environment(listeners=()):

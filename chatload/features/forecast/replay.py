@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import Conditions, MeasuredServer
 from chatload.features.forecast.incidents import count_failures
@@ -26,6 +26,7 @@ from chatload.run.books import Books
 from chatload.run.fate import may_be_dropped
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
+from chatload.vocabulary import Verdict
 
 #: Drops outside incidents.
 CALM = -1
