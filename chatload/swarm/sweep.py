@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from locust import events
 
-from chatload.swarm import options
-from chatload.swarm.option_list import declare_sweep
+from chatload.swarm import options, user
 
-__all__ = ["options"]  # whose parser listener must come first, for the defaults set here
+__all__ = ["user"]  # whose listener must come first, for the default set by this one
 
-
-@events.init_command_line_parser.add_listener
-def _add_options(parser: Any, **_: Any) -> None:
-    declare_sweep(options.adder(parser))
-    parser.set_defaults(refresh_policy="fraction")
+events.init_command_line_parser.add_listener(options.add_sweep_options)

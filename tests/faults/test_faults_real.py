@@ -16,10 +16,11 @@ from chatload.errors import UsageError
 from chatload.features.reconcile.compute import reconcile
 from chatload.features.reconcile.ledger import LedgerRow
 from chatload.features.report.summary import invalid_reasons
+from chatload.run.options import Group
+from chatload.run.settings import options_of
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
-from chatload.swarm.option_list import declare
 from chatload.swarm.plan import make_plan, preflight
 from chatload.virtual.driver import VirtualSwarm
 from tests.faults.certificates import Certificates
@@ -208,7 +209,8 @@ def test_a_restart_that_forgets_all_sessions(tmp_path):
 def plan_for(url, *options):
     """What a locustfile's options come to for this host."""
     parser = argparse.ArgumentParser()
-    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, help=text, **more))
+    for option in options_of(Group.RUN):
+        option.add_to(parser)
     return make_plan(parser.parse_args(options), url)
 
 

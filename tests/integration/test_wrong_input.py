@@ -27,9 +27,9 @@ def host():
         (("--refresh-policy", "deadline", "--refresh-interval", "3"), "add --refresh-policy fixed"),
         (("--script", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
         (("--dialect", "klingon"), "no dialect named 'klingon'"),
-        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
-        (("--chats", "many"), "--chats many is not a whole number"),
-        (("--chats", "-1"), "--chats -1 is not a whole number"),
+        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: expected a file that exists"),
+        (("--chats", "many"), "--chats many: expected a whole number"),
+        (("--chats", "-1"), "--chats -1: expected a whole number"),
         (("--keep-windows", "60"), "--keep-windows 60 is under an hour"),
     ],
 )

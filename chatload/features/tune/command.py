@@ -98,9 +98,8 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
 def read(run: Path, limit: float, confidence: float, faults: Path | None = None) -> TuneReport:
     """Judge the sweep in `run`. Raises UsageError where it is none, or cannot be read."""
     with RunReader.open(run) as reader:
-        settings = reader.settings
-        timeout, sweep = settings.get("flex_disconnect_timeout"), settings.get("sweep")
-        if not isinstance(timeout, int | float) or timeout <= 0 or not isinstance(sweep, list) or not sweep:
+        timeout, sweep = reader.settings.flex_disconnect_timeout, reader.settings.sweep
+        if not timeout or timeout <= 0 or not sweep:
             raise UsageError(f"{run}: not a sweep", "make one with chatload tune --host URL")
         summary = summarize(reader)
         refuse_untested(summary, str(run), "make another sweep")
