@@ -69,7 +69,6 @@ class ChatSession(Bookkeeping):
         if self._sending is not None:
             self._books.cut(self._sending.operation)
             self._record_request(self._sending.operation, 1)
-            self._sending = None
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
     def _woken(self, woken: Result, until: float) -> None:

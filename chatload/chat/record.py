@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 
 @dataclass(slots=True)
@@ -56,5 +58,21 @@ class SessionRecord:
         return asdict(self)
 
 
+class SessionColumn(NamedTuple):
+    """A column of session rows. kind: the type of its values; nullable: whether a value may be missing."""
+
+    name: str
+    kind: type
+    nullable: bool
+
+
+def _columns() -> Iterator[SessionColumn]:
+    kinds = get_type_hints(SessionRecord)
+    for item in fields(SessionRecord):
+        of = get_args(kinds[item.name]) or (kinds[item.name],)
+        yield SessionColumn(item.name, of[0], NoneType in of)
+
+
 #: Columns of a session row, in order.
-COLUMNS = tuple(f.name for f in fields(SessionRecord))
+SESSION_COLUMNS = tuple(_columns())
+COLUMNS = tuple(column.name for column in SESSION_COLUMNS)

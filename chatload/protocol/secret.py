@@ -1,8 +1,10 @@
-"""A value that must not be seen: API keys and the like."""
+"""Values that must not be shown, such as API keys, and the login in a URL."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Final, NoReturn
+from urllib.parse import unquote_to_bytes, urlsplit
 
 MASK: Final = "***"
 
@@ -30,6 +32,16 @@ class Secret:
 def revealed(value: str | Secret) -> str:
     """The text, secret or not."""
     return value.reveal() if isinstance(value, Secret) else value
+
+
+def basic_authorization(url: str) -> str:
+    """Return the Authorization header for the user and password in a URL (RFC 7617); empty if it has none."""
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    if not at:
+        return ""
+    user, _, password = login.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return "Basic " + b64encode(pair).decode()
 
 
 def without_login(url: str) -> str:

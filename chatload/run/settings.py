@@ -429,8 +429,11 @@ def session_settings(
     timeout_s, request_timeout_s = run.flex_disconnect_timeout, run.request_timeout
     if timeout_s is None or request_timeout_s is None:
         raise UsageError("its settings are not all there", "give a run of chatload's own")
-    interval_s = run.refresh_interval if run.refresh_policy == "fixed" else None
-    policy = make_policy(run.refresh_policy, timeout_s, interval_s, run.refresh_fraction, run.allow_late_refresh)
+    interval_s, fraction = run.refresh_interval, run.refresh_fraction
+    if fraction is None and interval_s is not None:
+        fraction = interval_s / timeout_s
+    # Whether it may be late was asked when the run began.
+    policy = make_policy(run.refresh_policy, timeout_s, interval_s, fraction, allow_late=True)
     settings = SessionSettings(
         policy,
         request_timeout_s,

@@ -9,12 +9,12 @@ from gevent.event import Event
 
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.chat.lifecycle import ChatSession
-from chatload.protocol.dialect import Encoder
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
 from chatload.swarm.stalls import StallMonitor
-from chatload.transport.factory import Transport
-from chatload.transport.parking import Parking
+from chatload.transport import Transport
+from chatload.transport.connection import GreenletWaiter
 
 #: Told of every finished request: operation, what the wire showed, the reply.
 OnRequest = Callable[[str, WireResult, Reply], None]
@@ -27,8 +27,18 @@ class Driver:
     """
 
     __slots__ = (
-        "_body", "_encoder", "_fields", "_leave", "_monitor", "_names", "_on_request", "_operation",
-        "_parking", "_reply", "_request", "_transport",
+        "_body",
+        "_encoder",
+        "_fields",
+        "_leave",
+        "_monitor",
+        "_names",
+        "_on_request",
+        "_operation",
+        "_reply",
+        "_request",
+        "_transport",
+        "_waiter",
     )  # fmt: skip
 
     def __init__(
@@ -42,7 +52,7 @@ class Driver:
     ) -> None:
         self._encoder, self._names, self._transport = encoder, names, transport
         self._monitor, self._leave, self._on_request = monitor, leave, on_request
-        self._parking = Parking()
+        self._waiter = GreenletWaiter()
         self._operation = ""
         self._fields: Mapping[str, str] | None = None
         self._request: WireRequest | None = None
@@ -64,13 +74,13 @@ class Driver:
             session.cut(time.monotonic())
 
     def _told_to_leave(self, _: Event) -> None:
-        self._parking.wake()
+        self._waiter.wake()
 
     def _wait(self, wait: Wait) -> Result:
         until, leave = wait.until, self._leave
         now = time.monotonic()
         while now < until and not leave.is_set():
-            self._parking.wait(until - now)
+            self._waiter.wait(until - now)
             now = time.monotonic()
         return Woken(now) if leave.is_set() else IN_TIME
 

@@ -18,7 +18,8 @@ from chatload.chat.settings import SessionSettings
 from chatload.chat.widget import POLL_S
 from chatload.chat.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.errors import UsageError
-from chatload.protocol.dialect import Dialect, Encoder, load_dialect
+from chatload.protocol.dialect import Dialect, load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import Rules, read_rules
 from chatload.run.options import written
@@ -35,7 +36,7 @@ from chatload.run.settings import (
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
 from chatload.thresholds.gate import Gate, make_gate
-from chatload.transport.factory import Endpoint, Transport, make_factory
+from chatload.transport import Endpoint, Transport, make_factory
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -126,7 +127,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         settings=session_settings(run, dialect, script),
         host=endpoint.url,
         dialect=dialect,
-        encoder=dialect.encoder(run.service),
+        encoder=Encoder(dialect, run.service),
         open_transport=make_factory(run.transport, endpoint, connections=run.connections),
         gate=gate,
         workload=workload,

@@ -17,12 +17,19 @@ from locust import events
 from locust.env import Environment
 
 from chatload.swarm.run import run_of
+from chatload.swarm.user import ChatUser
 
 log = logging.getLogger("chatload")
 #: The first look comes after so long (seconds), each later one when the run has become twice as long: every
 #: doubling has its own part of the chance of a false alarm (see `chatload.features.report.drift`).
 FIRST_S = 1200.0
 _LIMIT_S = 300.0
+
+
+class SoakUser(ChatUser):
+    """Holds one chat after another, as ChatUser does; the run logs at intervals what has drifted so far."""
+
+    abstract = True
 
 
 def looks(began: float, now: float) -> float:

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from chatload.errors import UsageError
-from chatload.protocol.dialect import OPERATION_FIELDS
+from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
 from chatload.stats.bursts import Incidence

@@ -1,15 +1,20 @@
-"""One connection to the service on gevent's loop, without what a socket of gevent's costs for each read.
+"""A TCP or TLS connection on gevent's event loop, cheaper than a gevent socket.
 
-A watcher stays on the connection for as long as it lives: it wakes the greenlet that waits for an answer, and where
-nobody waits it tells that the server closed, or sent what nobody asked for.
+gevent's socket starts and stops a watcher for each read. Here one watcher lives as long as the connection. It switches
+to the greenlet that waits for an answer; while no call is active, it detects that the server closed the connection or
+sent data that was not requested.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import random
+import struct
 import time
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from select import POLLIN
 from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
@@ -19,77 +24,186 @@ from gevent import get_hub, getcurrent, monkey, socket
 from gevent.ssl import MemoryBIO
 
 from chatload.protocol.wire import Detail
-from chatload.transport.factory import Endpoint
-from chatload.transport.http_answer import CallFailed
-from chatload.transport.local_ports import LocalPorts
-from chatload.transport.parking import Parking
+from chatload.transport.endpoint import Endpoint
+from chatload.transport.http_messages import CallFailed
 
 _PlainSocket: Any = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2
-#: Most answers fit, and room that is not filled has to be cut off again.
+#: Most answers fit. A larger buffer would have to be cut to size for each read.
 _RECV_BYTES = 4 * 1024
 _SSL_ERROR_EOF = 8
-_ports = LocalPorts()
-_glance: Any = monkey.get_original("select", "poll")()
+_poller: Any = monkey.get_original("select", "poll")()
+_IP_LOCAL_PORT_RANGE = 51  # setsockopt; Linux 6.3 and later
+_PORT_RANGE_FILE = "/proc/sys/net/ipv4/ip_local_port_range"
+_PORT_WINDOW = 64
 
 
 class NothingSentError(Exception):
-    """The first send was refused: no byte of the request left. Its cause says why."""
+    """The first send failed: no byte of the request was sent. `__cause__` has the error."""
 
 
-class Connection(Parking):
-    """A connection, open: the greenlet that waits for something to read parks here. Not for two at once.
+class GreenletWaiter:
+    """Lets one greenlet at a time wait for `wake` or a timeout, cheaper than gevent.event.Event.
 
-    busy: a call is under way, and what comes in is its answer. opened_at: when it was opened, on the caller's clock.
+    Only callbacks of the event loop may call `wake`.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_good", "_sock", "_tls", "_watched", "_watcher", "busy", "opened_at")
+    __slots__ = ("_hub", "_waiting")
+
+    def __init__(self) -> None:
+        self._hub: Any = get_hub()
+        self._waiting: Any = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for `wake`, at most `seconds`; return whether it came.
+
+        May return early: the loop's timers count from its last look at the clock.
+        """
+        hub = self._hub
+        self._waiting = greenlet = getcurrent()
+        timer = hub.loop.timer(seconds)
+        timer.start(greenlet.switch, False)
+        try:
+            return bool(hub.switch())
+        finally:
+            self._waiting = None
+            timer.stop()
+
+    def wait_until(self, deadline: float) -> None:
+        """Wait for `wake`. Raises TimeoutError at the deadline (seconds, monotonic)."""
+        left = deadline - time.monotonic()
+        while not self.wait(max(0.0, left)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+
+    def wake(self) -> None:
+        """Switch to the greenlet that waits, if there is one."""
+        if self._waiting is not None:
+            self._waiting.switch(True)
+
+
+class LocalPorts:
+    """Gives each new connection a small window of local ports to choose from.
+
+    Linux searches for a free local port from a random one on. With half of the ports taken, each connection searches
+    14 000 ports: more than 1 ms in which the process does nothing else. IP_LOCAL_PORT_RANGE (Linux 6.3 and later)
+    limits the search; on older kernels connections are opened without it.
+    """
+
+    def __init__(self) -> None:
+        self._least, self._most = _local_port_range()
+        self._known = self._most - self._least >= _PORT_WINDOW
+        self._windows = (self._most - self._least) // _PORT_WINDOW
+        self._at = random.randrange(max(self._windows, 1))
+
+    def connect(self, sock: Any, address: Any) -> None:
+        """Call sock.connect with the next window of local ports. Raises OSError as sock.connect does."""
+        for _ in range(self._windows):
+            if not self._narrow(sock):
+                break
+            try:
+                sock.connect(address)
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+        if self._known:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, 0)
+        sock.connect(address)
+
+    def _narrow(self, sock: Any) -> bool:
+        if not self._known:
+            return False
+        self._at = (self._at + 1) % self._windows
+        low = self._least + self._at * _PORT_WINDOW
+        try:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("HH", low, low + _PORT_WINDOW - 1))
+        except OSError:
+            self._known = False
+        return self._known
+
+
+def _local_port_range() -> tuple[int, int]:
+    try:
+        least, most = map(int, Path(_PORT_RANGE_FILE).read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return 0, 0
+    return least, most
+
+
+_ports = LocalPorts()
+
+
+class Connection:
+    """An open connection. Only one greenlet may use it at a time.
+
+    busy: a call is active, so received bytes belong to its answer. opened_at: when it was opened (caller's clock).
+    """
+
+    __slots__ = (
+        "_good", "_hub", "_sock", "_timer", "_timer_at", "_tls", "_waiting", "_watched", "_watcher", "busy",
+        "opened_at",
+    )  # fmt: skip
 
     def __init__(self, sock: Any, tls: _Tls | None) -> None:
-        """sock: connected, non-blocking, and not of gevent's."""
-        super().__init__()
+        """sock: connected, non-blocking, of the standard library and not of gevent."""
+        self._hub: Any = get_hub()
+        self._waiting: Any = None
         self._sock, self._tls = sock, tls
         self._good = self._watched = self.busy = True
         self.opened_at = inf
-        self._alarm: Any = None
-        self._alarm_at = inf
+        self._timer: Any = None
+        self._timer_at = inf
         self._watcher: Any = self._hub.loop.io(sock.fileno(), _READ)
         self._watcher.start(self._readable)
 
     def close(self) -> None:
-        """Close it."""
+        """Close it; may be called again."""
         self._good = False
         self._watcher.stop()
-        if self._alarm is not None:
-            self._alarm.stop()
+        self._stop_timer()
         self._sock.close()
 
     def is_good(self) -> bool:
-        """Whether a connection that idles may be used: anything to read means that it may not, be it the end or
-        bytes nobody asked for. Looking sends nothing, so opening another is no resend."""
-        if self._good and self.something_came():
+        """Return whether an idle connection may be used for the next call.
+
+        It may not if there is anything to read: the end of the connection, or data that was not requested. The check
+        sends nothing, so that opening another connection is not a resend.
+        """
+        if self._good and self.is_readable():
             try:
                 self._good = self.take() is None
             except OSError:
                 self._good = False
         return self._good
 
-    def something_came(self) -> bool:
-        """Whether there is something to read. Asked before each request: a third of the price of a read that finds
-        nothing, and so raises."""
+    def is_readable(self) -> bool:
+        """Return whether there is something to read.
+
+        Called before each request: it costs a third of a read that raises BlockingIOError.
+        """
         number = self._sock.fileno()
-        _glance.register(number, POLLIN)
+        _poller.register(number, POLLIN)
         try:
-            return bool(_glance.poll(0))
+            return bool(_poller.poll(0))
         finally:
-            _glance.unregister(number)
+            _poller.unregister(number)
 
     def send(self, message: bytes, deadline: float) -> None:
-        """Send all of it; `wait` then waits for the answer. Raises OSError, and NothingSentError where not a byte
-        left."""
+        """Send the whole message.
+
+        Args:
+            message: the request, before encryption.
+            deadline: seconds, monotonic.
+
+        Raises:
+            NothingSentError: no byte was sent.
+            OSError: the connection failed. TimeoutError: the deadline passed.
+        """
         tls = self._tls
         if tls is not None:
-            message = tls.sealed(message)
+            message = tls.encrypt(message)
         try:
             count = self._sock.send(message)
         except BlockingIOError:
@@ -104,52 +218,62 @@ class Connection(Parking):
             self._watch()
 
     def wait_for_more(self, deadline: float, now: float) -> None:
-        """Wait for something to read, up to `deadline` (seconds, monotonic). May be over far too early: nearly every
-        answer is in time, so that one alarm goes on from call to call, and is set anew when it went off.
+        """Wait for something to read, at most until `deadline` (seconds, monotonic). May return early.
+
+        Nearly every answer comes in time, so one timer serves many calls: it is set again only after it has fired, and
+        may fire during a later call.
         """
-        if self._alarm_at > deadline:
-            self._set_alarm(deadline, now)
-        self._sleeper = getcurrent()
+        if self._timer_at > deadline:
+            self._set_timer(deadline, now)
+        self._waiting = getcurrent()
         try:
             self._hub.switch()
         finally:
-            self._sleeper = None
+            self._waiting = None
 
-    def _set_alarm(self, deadline: float, now: float) -> None:
-        if self._alarm is not None:
-            self._alarm.stop()
-        self._alarm_at = deadline
-        self._alarm = self._hub.loop.timer(max(0.0, deadline - now))
-        self._alarm.start(self._alarmed)
+    def _set_timer(self, deadline: float, now: float) -> None:
+        self._stop_timer()
+        self._timer_at = deadline
+        self._timer = self._hub.loop.timer(max(0.0, deadline - now))
+        self._timer.start(self._time_over)
 
-    def _alarmed(self) -> None:
-        self._alarm_at = inf
-        if self._sleeper is not None:
-            self._sleeper.switch(False)
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer_at = inf
+
+    def _time_over(self) -> None:
+        self._timer_at = inf
+        if self._waiting is not None:
+            self._waiting.switch(False)
 
     def take(self) -> bytes | None:
-        """What has come in: b"" is the end, None nothing yet. Raises OSError."""
+        """Return received bytes, b"" at the end of the connection, None if there are none yet. Raises OSError."""
         try:
             data: bytes = self._sock.recv(_RECV_BYTES)
         except BlockingIOError:
             return None
-        return data if self._tls is None else self._tls.opened(data)
+        return data if self._tls is None else self._tls.decrypt(data)
 
     def handshake(self, deadline: float) -> None:
-        """Begin TLS; raises OSError."""
+        """Do the TLS handshake. Raises OSError; TimeoutError at the deadline (seconds, monotonic)."""
         tls = self._tls
         assert tls is not None
         while True:
-            done = tls.shake()
+            done = tls.continue_handshake()
             if message := tls.to_send():
                 self._send_rest(memoryview(message), deadline)
             if done:
+                self._stop_timer()  # calls may use another clock
                 return
             while (data := self._recv_raw()) is None:
                 if not self._watched:
                     self._watch()
-                self.wait_until(deadline)
-            tls.came(data)
+                now = time.monotonic()
+                if now >= deadline:
+                    raise TimeoutError
+                self.wait_for_more(deadline, now)
+            tls.receive(data)
 
     def _recv_raw(self) -> bytes | None:
         try:
@@ -170,16 +294,16 @@ class Connection(Parking):
         self._watcher.start(self._readable)
 
     def _readable(self) -> None:
-        sleeper = self._sleeper
-        if sleeper is not None:
-            sleeper.switch(True)
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.switch(True)
         elif self.busy or not self.is_good():
-            self._watched = False  # or the loop would spin on what nobody reads yet
+            self._watched = False  # else the loop would call this again and again until the data is read
             self._watcher.stop()
 
 
 class _Tls:
-    """TLS between bytes and bytes."""
+    """TLS without a socket: encrypts and decrypts bytes."""
 
     __slots__ = ("_incoming", "_object", "_outgoing")
 
@@ -187,8 +311,8 @@ class _Tls:
         self._incoming, self._outgoing = MemoryBIO(), MemoryBIO()
         self._object = endpoint.context.wrap_bio(self._incoming, self._outgoing, server_hostname=endpoint.host)
 
-    def shake(self) -> bool:
-        """Go on with the handshake; whether it is done."""
+    def continue_handshake(self) -> bool:
+        """Continue the handshake; return whether it is complete."""
         try:
             self._object.do_handshake()
         except SSLWantReadError:
@@ -196,24 +320,24 @@ class _Tls:
         return True
 
     def to_send(self) -> bytes:
-        """What is to be sent now."""
+        """Return bytes of the handshake that have to be sent now."""
         return bytes(self._outgoing.read())
 
-    def sealed(self, message: bytes) -> bytes:
-        """The message as it is to be sent."""
+    def encrypt(self, message: bytes) -> bytes:
+        """Return the encrypted message."""
         self._object.write(message)
         return bytes(self._outgoing.read())
 
-    def came(self, data: bytes) -> None:
-        """Take in what was received; b"" is the end."""
+    def receive(self, data: bytes) -> None:
+        """Add received bytes; b"" is the end of the connection."""
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
 
-    def opened(self, data: bytes) -> bytes | None:
-        """What was received, opened: None where it was not for us to read, b"" at the end."""
-        self.came(data)
+    def decrypt(self, data: bytes) -> bytes | None:
+        """Return the decrypted data: None if there is none for the application, b"" at the end."""
+        self.receive(data)
         parts: list[bytes] = []
         while True:
             try:
@@ -223,7 +347,7 @@ class _Tls:
             except SSLZeroReturnError:
                 part = b""
             except SSLError as error:
-                # Cut off without a goodbye: what HTTP makes of that is its own matter.
+                # Closed without close_notify: HTTP decides whether the answer was complete.
                 if error.args[0] != _SSL_ERROR_EOF:
                     raise
                 part = b""
@@ -233,18 +357,27 @@ class _Tls:
 
 
 def connect(endpoint: Endpoint, timeout_s: float) -> Connection:
-    """A new connection, ready to send, within timeout_s seconds in all. Raises OSError and CallFailed."""
+    """Open a connection, ready to send.
+
+    Args:
+        endpoint: where to connect to; its addresses are tried in order.
+        timeout_s: total time for name, connection and TLS handshake (seconds).
+
+    Raises:
+        OSError: no address accepted the connection.
+        CallFailed: the time is over, or the name is malformed.
+    """
     limit = gevent.Timeout(max(timeout_s, 0.001))
     limit.start()
     try:
-        return _to_first_that_answers(endpoint, timeout_s)
+        return _connect_to_first(endpoint, timeout_s)
     except gevent.Timeout as other:
         if other is not limit:
             raise
-        endpoint.doubt()
+        endpoint.expire_addresses()
         raise CallFailed("timeout", Detail.CONNECTING) from None
     except OSError:
-        endpoint.doubt()
+        endpoint.expire_addresses()
         raise
     except UnicodeError:
         raise CallFailed("connection", Detail.NAME) from None
@@ -252,7 +385,7 @@ def connect(endpoint: Endpoint, timeout_s: float) -> Connection:
         limit.close()
 
 
-def _to_first_that_answers(endpoint: Endpoint, timeout_s: float) -> Connection:
+def _connect_to_first(endpoint: Endpoint, timeout_s: float) -> Connection:
     addresses = endpoint.addresses()
     problem: OSError = OSError("no address")
     for family, kind, proto, _, address in addresses:
@@ -277,7 +410,7 @@ def _to_first_that_answers(endpoint: Endpoint, timeout_s: float) -> Connection:
     try:
         raise problem
     finally:
-        del problem  # it knows this frame, which would know it: nothing would free the two while the collector is off
+        del problem  # breaks the reference cycle with this frame: garbage collection is off during a run
 
 
 def _connect(sock: Any, address: Any, deadline: float) -> None:
@@ -293,11 +426,11 @@ def _connect(sock: Any, address: Any, deadline: float) -> None:
 
 
 def _wait_writable(sock: Any, deadline: float) -> None:
-    """Wait until it may be written to; raises TimeoutError."""
+    """Wait until the socket is writable. Raises TimeoutError at the deadline."""
     loop = get_hub().loop
-    ready, parking = loop.io(sock.fileno(), _WRITE), Parking()
-    ready.start(parking.wake)
+    ready, waiter = loop.io(sock.fileno(), _WRITE), GreenletWaiter()
+    ready.start(waiter.wake)
     try:
-        parking.wait_until(deadline)
+        waiter.wait_until(deadline)
     finally:
         ready.stop()

@@ -1,7 +1,7 @@
-"""The lean transport: HTTP/1.1 with keep-alive on connections of our own (see Connection).
+"""The lean transport: HTTP/1.1 with keep-alive on `Connection`.
 
-It does not follow redirects, ask for compression or go through proxies, and sends a request twice
-only by the rule of WireRequest.repeatable: what it reports is what happened on the wire.
+It follows no redirects, asks for no compression, uses no proxies, and sends a request twice only by the rule of
+WireRequest.repeatable: what it reports is what happened on the wire.
 """
 
 from __future__ import annotations
@@ -10,97 +10,72 @@ import time
 from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 
 from chatload.protocol.wire import Detail, Failure, WireRequest, WireResult
+from chatload.transport.base import Clock
 from chatload.transport.connection import Connection, NothingSentError, connect
-from chatload.transport.cookies import keep_cookies
-from chatload.transport.factory import Clock, Endpoint, Headers, detail_of, safe_target
-from chatload.transport.http_answer import Answer, CallFailed, KnownHeads, Whole
+from chatload.transport.endpoint import Endpoint, detail_of
+from chatload.transport.http_messages import Answer, CallFailed, SharedHeads, Whole, keep_cookies
 
 #: How a connection shows that the server closed it.
-_ENDINGS = frozenset({Detail.CLOSED, Detail.RESET})
-_STALE = Detail.STALE  # an enum's attributes cost more than a global
-#: After the deadline so much of what lay waiting is read at most: some 256 KB, and a server may send without end.
-_MOST_LATE_READS = 64
-_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_CLOSED = frozenset({Detail.CLOSED, Detail.RESET})
+_STALE = Detail.STALE  # an attribute of an enum is slower than a global
+#: Reads after the deadline: at most 256 KB of an answer that had already arrived. A server may send without end.
+_MAX_LATE_READS = 64
 
 
-class Heads:
-    """What all chats share: the heads of requests, so that equal headers are held once, and those of answers."""
+class HttpClient:
+    """The HTTP state of one chat: cookies and the serialized request. The caller owns the connection.
 
-    __slots__ = ("_blocks", "_fixed", "_prefix", "known")
+    Args:
+        endpoint: where new connections are opened to.
+        heads: shared by all chats of the process.
+        clock: seconds, monotonic.
+    """
 
-    def __init__(self, endpoint: Endpoint, fixed: Headers = ()) -> None:
-        self._prefix = endpoint.prefix
-        self._fixed: Headers = (("Host", endpoint.authority), ("Accept-Encoding", "identity"), *fixed)
-        self._blocks: dict[Headers, bytes] = {}
-        self.known = KnownHeads()
+    __slots__ = ("_answer", "_clock", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request")
 
-    def message(self, request: WireRequest, cookie_line: bytes) -> bytes:
-        """The whole request as it goes out."""
-        body, block = request.body, self._block(request.headers)
-        first = f"{request.method} {safe_target(self._prefix + request.path)} HTTP/1.1\r\n".encode("ascii")
-        if not body and request.method in _BODILESS:
-            return b"%b%b%b\r\n" % (first, block, cookie_line)
-        return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, block, cookie_line, len(body), body)
-
-    def _block(self, headers: Headers) -> bytes:
-        """The header lines that do not change from request to request."""
-        block = self._blocks.get(headers)
-        if block is None:
-            lines = [f"{name}: {_one_line(value)}\r\n" for name, value in self._fixed + headers]
-            block = self._blocks[headers] = "".join(lines).encode("latin-1", "replace")
-        return block
-
-
-class LeanTransport:
-    """One chat's connection (see Transport). clock: seconds, monotonic."""
-
-    __slots__ = (
-        "_answer", "_clock", "_connection", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request",
-    )  # fmt: skip
-
-    def __init__(self, endpoint: Endpoint, heads: Heads, clock: Clock = time.monotonic) -> None:
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock) -> None:
         self._endpoint, self._heads, self._clock = endpoint, heads, clock
-        self._connection: Connection | None = None
         self._request: WireRequest | None = None
         self._message = b""
         self._cookies: dict[bytes, bytes] | None = None
         self._cookie_line = b""
+        #: An answer that is not complete yet.
         self._answer: Answer | None = None
 
-    def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
+    def call(
+        self, request: WireRequest, timeout_s: float, connection: Connection | None
+    ) -> tuple[WireResult, Connection | None]:
+        """Send the request on `connection`, or on a new one if it is None or cannot be used any more.
+
+        Returns:
+            The result (see Transport.call), and the connection for the next call: None if it had to be closed.
+        """
         if request is not self._request:
             self._request, self._message = request, self._heads.message(request, self._cookie_line)
         begun = self._clock()
         deadline = begun + timeout_s
-        result = self._exchange(begun, deadline)
+        result, connection = self._exchange(begun, deadline, connection)
         if result.detail is not _STALE or (result.sent_at is not None and not request.repeatable):
-            return result
-        again = self._exchange(self._clock(), deadline)
+            return result, connection
+        second, connection = self._exchange(self._clock(), deadline, None)
         if result.sent_at is not None:
-            again.sent_at, again.connect_s, again.resent = result.sent_at, result.connect_s, True
-        return again
+            second.sent_at, second.connect_s, second.resent = result.sent_at, result.connect_s, True
+        return second, connection
 
-    def close(self) -> None:
-        """Close the connection; a later call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer.let_go()
-
-    def _exchange(self, begun: float, deadline: float) -> WireResult:
-        """The message sent once, on the kept connection where there is one, and its answer."""
+    def _exchange(
+        self, begun: float, deadline: float, connection: Connection | None
+    ) -> tuple[WireResult, Connection | None]:
+        """Send the message once and read its answer."""
         clock = self._clock
         sent_at: float | None = None
         connect_s = 0.0
-        connection = self._connection
         kept = connection is not None and connection.is_good()
         try:
             if connection is None or not kept:
-                self.close()
-                connection = self._connection = connect(self._endpoint, deadline - begun)
+                if connection is not None:
+                    connection.close()
+                    connection = None
+                connection = connect(self._endpoint, deadline - begun)
                 connection.opened_at = clock()
                 connect_s = connection.opened_at - begun
             connection.busy = True
@@ -110,41 +85,44 @@ class LeanTransport:
             connection.busy = False
             if head.set_cookies is not None:
                 self._keep_cookies(head.set_cookies)
-            if not head.lasting:
-                self.close()
             result = WireResult(sent_at, received_at, connect_s, head.status, body)
             result.connected_at = connection.opened_at
-            return result
+            if not head.keep_alive:
+                connection.close()
+                connection = None
+            return result, connection
         except NothingSentError as error:
-            return self._fail(error.__cause__, None, connect_s, kept)
+            result = self._failed(error.__cause__, None, connect_s, kept)
         except (OSError, CallFailed) as error:
-            return self._fail(error, sent_at, connect_s if sent_at is not None else clock() - begun, kept)
+            result = self._failed(error, sent_at, connect_s if sent_at is not None else clock() - begun, kept)
         except BaseException:
-            self.close()
+            self._abandon(connection)
             raise
+        self._abandon(connection)
+        return result, None
 
     def _receive(self, connection: Connection, now: float, deadline: float) -> tuple[Whole, float]:
-        """Read until the answer is complete; with it the instant of the read that completed it.
+        """Read until the answer is complete; return it with the time of the read that completed it.
 
-        At the deadline there is a last look at what has come: an answer that lay waiting while
-        this process was busy is an answer, not a timeout.
+        After the deadline, data that has already arrived is still read: an answer that arrived while this process was
+        stalled is an answer, not a timeout.
         """
-        clock, known = self._clock, self._heads.known
+        clock, cache = self._clock, self._heads.answers
         answer: Answer | None = None
         late_reads = 0
         while True:
             if now < deadline:
                 connection.wait_for_more(deadline, now)
-            elif late_reads < _MOST_LATE_READS and connection.something_came():
+            elif late_reads < _MAX_LATE_READS and connection.is_readable():
                 late_reads += 1
             else:
                 raise CallFailed("timeout", Detail.WAITING)
             data = connection.take()
             now = clock()
             if data is None:
-                continue  # nothing for us in it, or the alarm
+                continue  # no application data in it, or the timer fired
             if answer is None:
-                if data and (whole := known.read(data)) is not None:
+                if data and (whole := cache.read(data)) is not None:
                     return whole, now
                 answer = self._answer = Answer()
             if data:
@@ -152,9 +130,9 @@ class LeanTransport:
             else:
                 answer.end()
             if answer.done:
-                whole = answer.whole()
+                whole = answer.result()
                 self._answer = None
-                known.learn(data, answer, whole)
+                cache.learn(data, answer, whole)
                 return whole, now
 
     def _keep_cookies(self, lines: list[bytes]) -> None:
@@ -162,7 +140,7 @@ class LeanTransport:
         self._cookie_line = keep_cookies(self._cookies, lines)
         self._request = None
 
-    def _fail(self, error: BaseException | None, sent_at: float | None, connect_s: float, kept: bool) -> WireResult:
+    def _failed(self, error: BaseException | None, sent_at: float | None, connect_s: float, kept: bool) -> WireResult:
         failed_at, answer = self._clock(), self._answer
         started = answer is not None and answer.begun
         failure: Failure = "connection"
@@ -177,11 +155,35 @@ class LeanTransport:
             detail = Detail.CUT_SHORT
         else:
             detail = detail_of(error) if isinstance(error, OSError) else Detail.FAILED
-        if kept and (answer is None or not answer.heard) and detail in _ENDINGS:
+        if kept and (answer is None or not answer.heard) and detail in _CLOSED:
             detail = Detail.STALE
-        self.close()
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
 
+    def _abandon(self, connection: Connection | None) -> None:
+        """Close the connection after a failure and drop the incomplete answer."""
+        if connection is not None:
+            connection.close()
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.release()
 
-def _one_line(value: str) -> str:
-    return value.replace("\r", " ").replace("\n", " ")
+
+class LeanTransport:
+    """The HTTP client of one chat, on a connection of its own (see Transport)."""
+
+    __slots__ = ("_client", "_connection")
+
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock = time.monotonic) -> None:
+        self._client = HttpClient(endpoint, heads, clock)
+        self._connection: Connection | None = None
+
+    def call(self, request: WireRequest, timeout_s: float) -> WireResult:
+        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
+        result, self._connection = self._client.call(request, timeout_s, self._connection)
+        return result
+
+    def close(self) -> None:
+        """Close the connection. A later call opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

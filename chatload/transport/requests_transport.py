@@ -1,10 +1,10 @@
-"""The requests transport: for proxies, client certificates and corporate TLS, as requests has them.
+"""The requests transport: proxies, client certificates and TLS settings as the requests library has them.
 
-Slower, with the same claims: urllib3 may open a new connection in place of one it finds closed
-before it sends, but with no retries allowed it never sends a request twice; that is done here, by the
-rule of WireRequest.repeatable. It does not follow redirects. Bytes after the end
-of an answer that came with it are dropped unseen and the connection is kept. The total deadline
-needs gevent's monkey-patching (as under Locust); without it only each single wait is limited.
+It is slower than the lean transport and reports the same facts. urllib3 may replace a connection that it finds closed
+before it sends, but without retries it never sends a request twice; a request is repeated here only, by the rule of
+WireRequest.repeatable. Redirects are not followed. Bytes that arrive together with an answer, after its end, are
+dropped and the connection is kept. The total deadline needs gevent's monkey-patching (as under Locust); without it each
+single wait is limited.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from chatload.final_answer import FinalAnswer
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
 from chatload.target import Admits, NotAgreedError
-from chatload.transport.cookies import BoundedPolicy
-from chatload.transport.factory import Clock, Endpoint, Headers, detail_of, safe_target, unless_short
-from chatload.transport.http_answer import Answer, CallFailed
+from chatload.transport.base import Clock, Headers
+from chatload.transport.endpoint import Endpoint, detail_of, safe_target, unless_out_of_files
+from chatload.transport.http_messages import Answer, BoundedPolicy, CallFailed
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -37,8 +37,11 @@ _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib
 
 
 class _Marks:
-    """What our connections noted of one call. opened: it needed a new connection; broken: it could not all
-    be sent; silent: the connection ended, and no byte of an answer had come."""
+    """Observations of the connection during one call.
+
+    opened: a new connection was opened. broken: sending failed before the end of the request. silent: the connection
+    ended before the first byte of an answer. hooked: the observed connection was used at all.
+    """
 
     __slots__ = ("admits", "broken", "clock", "hooked", "opened", "sent_at", "silent")
 
@@ -49,15 +52,15 @@ class _Marks:
 
     @property
     def stale(self) -> bool:
-        """Whether the server closed a kept connection just as the request left."""
+        """Return whether the server closed a kept connection while the request was sent."""
         return self.hooked and self.silent and not self.opened
 
 
 _marks: ContextVar[_Marks | None] = ContextVar("chatload_marks", default=None)
 
 
-class _Noting:
-    """Mixed into urllib3's connections: notes when the first byte of the request itself leaves."""
+class _Observed:
+    """Mixin for urllib3's connections: records when the first byte of the request is sent."""
 
     sock: Any
     proxy: Any
@@ -66,7 +69,7 @@ class _Noting:
     def _new_conn(self) -> Any:
         sock = super()._new_conn()  # type: ignore[misc]
         marks = _marks.get()
-        # Only here is known where the name led to; through a proxy it is the proxy's to know.
+        # The address is known only here. Behind a proxy, the proxy resolves the name.
         if marks is not None and self.proxy is None and not marks.admits(str(sock.getpeername()[0])):
             sock.close()
             raise NotAgreedError
@@ -86,21 +89,21 @@ class _Noting:
         if self.sock is None and not self._connecting:
             self.connect()
         marks = _marks.get()
-        # A proxy's CONNECT is sent while connecting: the service sees nothing of it.
+        # A CONNECT to a proxy is sent while connecting; the service does not see it.
         if marks is not None and not self._connecting and marks.sent_at is None:
             marks.hooked = True
             marks.sent_at = marks.clock()
         try:
             super().send(data)  # type: ignore[misc]
         except ConnectionError:
-            # urllib3 passes over a broken pipe, and reads on: there may be an answer.
+            # urllib3 ignores a broken pipe and reads: there may be an answer.
             if marks is not None:
                 marks.broken = True
             raise
 
 
 class _Lines:
-    """The lines of an answer's head, the last of them remembered."""
+    """Reads the lines of an answer's head and keeps the last one."""
 
     def __init__(self, stream: Any) -> None:
         self.stream, self.last = stream, b""
@@ -113,13 +116,15 @@ class _Lines:
         self.stream.close()
 
 
-class _Answer(FinalAnswer):
-    """http.client takes the end of the connection for the end of the head or, in the status line, for another
-    protocol, and says of an answer that was reset in its head only that the connection was. All are answers cut
-    short."""
+class _HeadCheckingAnswer(FinalAnswer):
+    """Reports an answer that ends inside its head as cut short.
+
+    http.client takes the end of the connection as the end of the head, in the status line as another protocol; and a
+    reset inside the head as a reset connection.
+    """
 
     def begin(self) -> None:
-        """Read the head. The first byte is waited for apart, so that an end without one can be told."""
+        """Read the head. The first byte is peeked separately, to detect a connection that ends without one."""
         stream: Any = self.fp
         marks = _marks.get()
         try:
@@ -157,12 +162,12 @@ def _begins_an_answer(data: bytes) -> bool:
     return True
 
 
-class _PlainConnection(_Noting, HTTPConnection):
-    response_class = _Answer
+class _PlainConnection(_Observed, HTTPConnection):
+    response_class = _HeadCheckingAnswer
 
 
-class _TlsConnection(_Noting, HTTPSConnection):
-    response_class = _Answer
+class _TlsConnection(_Observed, HTTPSConnection):
+    response_class = _HeadCheckingAnswer
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -174,8 +179,11 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter over the noting connections. SOCKS proxies keep urllib3's own, where sent_at
-    falls back to the instant before the call: earlier, so still a true bound."""
+    """requests' adapter with observed connections.
+
+    Behind SOCKS proxies urllib3's own connections are used; sent_at is then the start of the call: earlier, so still a
+    valid bound.
+    """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -189,7 +197,7 @@ class _Adapter(HTTPAdapter):
 
 
 def proxied(url: str) -> bool:
-    """Whether the environment has a proxy for a URL."""
+    """Return whether the environment variables name a proxy for the URL."""
     return bool(requests.utils.get_environ_proxies(url))
 
 
@@ -198,7 +206,7 @@ class _TooLarge(Exception):
 
 
 class RequestsTransport:
-    """One chat's requests.Session (see Transport). clock: seconds, monotonic."""
+    """The HTTP client of one chat on a requests.Session (see Transport)."""
 
     def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
         self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
@@ -207,17 +215,17 @@ class RequestsTransport:
         self._session.cookies.set_policy(BoundedPolicy(self._session.cookies))
         self._session.cert = endpoint.client_cert
         if not endpoint.verify:
-            # The run's reports say so; a warning a request would say nothing else.
+            # The run's report says it once; urllib3 would warn for each request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         verify: bool | str = (endpoint.ca_file or True) if endpoint.verify else False
-        # Read from the environment once a chat: doing so costs more than the request.
+        # Read from the environment once per chat: this costs more than a request.
         self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within timeout_s seconds in all (see Transport)."""
+        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
         begun = self._clock()
         limit = gevent.Timeout(max(timeout_s, 0.001))
         limit.start()
@@ -232,7 +240,7 @@ class RequestsTransport:
             limit.close()
 
     def _once(self, request: WireRequest, timeout_s: float, limit: gevent.Timeout) -> tuple[WireResult, bool]:
-        """The request sent once; and whether its kept connection was closed just as it left."""
+        """Send the request once; return the result and whether a kept connection was closed meanwhile."""
         begun = self._clock()
         marks = _Marks(self._clock, self._endpoint.admits)
         token = _marks.set(marks)
@@ -265,7 +273,7 @@ class RequestsTransport:
             _marks.reset(token)
 
     def close(self) -> None:
-        """Close the connection; a later call opens another."""
+        """Close the connection. A later call opens a new one."""
         self._session.close()
 
     def _exchange(self, request: WireRequest, timeout_s: float) -> tuple[int, bytes]:
@@ -317,7 +325,7 @@ def _read(answer: requests.Response) -> bytes:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it wraps, in its arguments or as its cause; the outermost first."""
+    """Yield the error and all errors that it wraps (arguments, reason, cause, context), the outermost first."""
     seen: set[int] = set()
     queue: list[Any] = [error]
     while queue:
@@ -337,7 +345,7 @@ def _before_sending(causes: list[BaseException]) -> bool:
 
 
 def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]:
-    """The failure and its constant text."""
+    """Return the kind of failure and its constant text."""
     if _has(causes, _TooLarge):
         return "malformed", Detail.TOO_LARGE
     if _has(causes, _TLS):
@@ -346,7 +354,7 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
     if _has(causes, NotAgreedError):
         return "connection", Detail.NOT_AGREED
     if _has(causes, (urllib3.exceptions.NameResolutionError, UnicodeError)):
-        return "connection", unless_short(Detail.NAME)
+        return "connection", unless_out_of_files(Detail.NAME)
     if _has(causes, RemoteDisconnected):
         return "connection", Detail.CLOSED
     if _has(causes, urllib3.exceptions.InvalidChunkLength):
@@ -364,4 +372,4 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         return "malformed", Detail.HEAD_TOO_LARGE
     if _has(causes, HTTPException):
         return "malformed", Detail.NOT_HTTP
-    return "connection", unless_short(Detail.FAILED)
+    return "connection", unless_out_of_files(Detail.FAILED)

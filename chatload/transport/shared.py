@@ -1,4 +1,4 @@
-"""Connections that chats share, as they do behind a reverse proxy: a chat has one for each call only."""
+"""The shared transport: chats share a few connections, as they do behind a reverse proxy."""
 
 from __future__ import annotations
 
@@ -9,68 +9,74 @@ from collections import deque
 from gevent import get_hub
 
 from chatload.protocol.wire import Detail, WireRequest, WireResult
-from chatload.transport.connection import Connection
-from chatload.transport.factory import Clock, Endpoint
-from chatload.transport.lean import Heads, LeanTransport
-from chatload.transport.parking import Parking
+from chatload.transport.base import Clock
+from chatload.transport.connection import Connection, GreenletWaiter
+from chatload.transport.endpoint import Endpoint
+from chatload.transport.http_messages import SharedHeads
+from chatload.transport.lean import HttpClient
 
 
-class _Place(Parking):
-    """One call's place in the line. called: it has its turn."""
+class _QueuedCall(GreenletWaiter):
+    """A call that waits for a connection. served: it has one."""
 
-    __slots__ = ("called",)
+    __slots__ = ("served",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.called = False
+        self.served = False
 
 
-class Pool:
-    """At most `most` connections; a call that finds none free waits its turn, first come, first served. They are
-    closed when it goes."""
+class ConnectionPool:
+    """At most `size` connections. Calls wait in a queue, first in, first out.
 
-    def __init__(self, most: int) -> None:
-        self._free = most
-        self._line: deque[_Place] = deque()
+    The connections are closed when the pool is garbage.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._queue: deque[_QueuedCall] = deque()
         self._idle: list[Connection] = []
-        # The loop knows an open connection and would keep it; a process that ends closes them anyway.
+        # The event loop refers to open connections and would keep them alive. At exit the system closes them.
         weakref.finalize(self, _close, self._idle).atexit = False
 
-    def enter(self, timeout_s: float) -> bool:
-        """Wait for a turn, so long at most; whether it came. Then `leave` has to be called."""
-        if self._free:  # then nobody is in line: a turn that is over goes straight to the next
+    def acquire(self, timeout_s: float) -> bool:
+        """Wait for a connection, at most `timeout_s` seconds; return whether the caller may use one.
+
+        If so, the caller has to call `release`.
+        """
+        if self._free:  # then the queue is empty: `release` passes a connection directly to the next call
             self._free -= 1
             return True
-        place = _Place()
-        self._line.append(place)
+        call = _QueuedCall()
+        self._queue.append(call)
         try:
-            place.wait_until(time.monotonic() + timeout_s)
+            call.wait_until(time.monotonic() + timeout_s)
         except TimeoutError:
-            pass  # it may have been called all the same
+            pass  # `release` may have served it in the same loop iteration
         except BaseException:
-            if place.called:
-                self.leave(None)
+            if call.served:
+                self.release(None)
             else:
-                self._line.remove(place)
+                self._queue.remove(call)
             raise
-        if not place.called:
-            self._line.remove(place)
-        return place.called
+        if not call.served:
+            self._queue.remove(call)
+        return call.served
 
-    def kept(self) -> Connection | None:
-        """The connection that was used last, None where there is none to use again."""
+    def take_idle(self) -> Connection | None:
+        """Return the most recently used idle connection, None if there is none: the caller then opens one."""
         return self._idle.pop() if self._idle else None
 
-    def leave(self, connection: Connection | None) -> None:
-        """The turn is over. connection: one that can be used again."""
+    def release(self, connection: Connection | None) -> None:
+        """End the use that `acquire` allowed. connection: one that can be used again."""
         if connection is not None:
             self._idle.append(connection)
-        if not self._line:
+        if not self._queue:
             self._free += 1
             return
-        place = self._line.popleft()
-        place.called = True
-        get_hub().loop.run_callback(place.wake)
+        call = self._queue.popleft()
+        call.served = True
+        get_hub().loop.run_callback(call.wake)
 
 
 def _close(connections: list[Connection]) -> None:
@@ -78,30 +84,33 @@ def _close(connections: list[Connection]) -> None:
         connection.close()
 
 
-class SharedTransport(LeanTransport):
-    """The lean transport of one chat, over connections that it shares with others (see Transport).
+class SharedTransport:
+    """The HTTP client of one chat over the connections of a pool (see Transport).
 
-    Cookies stay the chat's own. What a call waits for its turn is the generator's own lateness.
+    Each chat keeps its own cookies. The time that a call waits for a connection counts as lateness of the generator.
     """
 
-    __slots__ = ("_pool",)
+    __slots__ = ("_client", "_clock", "_pool")
 
-    def __init__(self, endpoint: Endpoint, heads: Heads, pool: Pool, clock: Clock = time.monotonic) -> None:
-        super().__init__(endpoint, heads, clock)
-        self._pool = pool
+    def __init__(
+        self, endpoint: Endpoint, heads: SharedHeads, pool: ConnectionPool, clock: Clock = time.monotonic
+    ) -> None:
+        self._client, self._pool, self._clock = HttpClient(endpoint, heads, clock), pool, clock
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within timeout_s seconds in all, its turn included."""
+        """Wait for a connection, send the request and read its answer, within `timeout_s` seconds in all."""
         begun = self._clock()
-        if not self._pool.enter(timeout_s):
+        if not self._pool.acquire(timeout_s):
             now = self._clock()
             return WireResult(None, now, failure="timeout", detail=Detail.NO_TURN, waited_s=now - begun)
         waited_s = self._clock() - begun
-        self._connection = self._pool.kept()
+        connection = None
         try:
-            result = super().call(request, timeout_s - waited_s)
+            result, connection = self._client.call(request, timeout_s - waited_s, self._pool.take_idle())
         finally:
-            connection, self._connection = self._connection, None
-            self._pool.leave(connection)
+            self._pool.release(connection)
         result.waited_s = waited_s
         return result
+
+    def close(self) -> None:
+        """Do nothing: the connections belong to the pool."""

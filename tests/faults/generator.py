@@ -32,12 +32,13 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
 from chatload.swarm.driver import Driver
 from chatload.swarm.stalls import StallMonitor
-from chatload.transport.factory import Endpoint, make_factory
+from chatload.transport import Endpoint, make_factory
 from tests.integration.processes import ENV, ROOT
 
 #: Linux 6.3 and later: the local ports a socket may take, least and most.
@@ -124,7 +125,7 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
             if done["GetMessages"] >= asked["refreshes"] and done["SendMessage"] >= asked["messages"]:
                 session._customer.end_at = 0.0  # the customer has had enough
 
-        Driver(dialect.encoder("default"), dialect.response, transport, monitor, Event(), note).hold(session)
+        Driver(Encoder(dialect, "default"), dialect.response, transport, monitor, Event(), note).hold(session)
         transport.close()
         return session.record.to_dict()
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatload.protocol.wire import WireRequest
-from chatload.transport.factory import Endpoint, make_factory
-from chatload.transport.shared import Pool
+from chatload.transport import Endpoint, make_factory
+from chatload.transport.shared import ConnectionPool
 from tests.integration.processes import assert_balanced, locust, simulator, summary_of
 from tests.integration.rawserver import OK, RawServer
 
@@ -60,19 +60,19 @@ def test_who_asks_again_at_once_stands_in_line_again():
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=12))
 @settings(max_examples=30, deadline=None)
 def test_turns_are_never_more_nor_lost_whoever_gives_up_or_is_killed(comings):
-    pool, inside, most = Pool(2), 0, 0
+    pool, inside, most = ConnectionPool(2), 0, 0
 
     def come(after, patience, stay):
         nonlocal inside, most
         gevent.sleep(after / 1000)
-        if pool.enter(patience / 1000):
+        if pool.acquire(patience / 1000):
             inside += 1
             most = max(most, inside)
             try:
                 gevent.sleep(stay / 1000)
             finally:
                 inside -= 1
-                pool.leave(None)
+                pool.release(None)
 
     calls = [gevent.spawn(come, *coming[:3]) for coming in comings]
     for call, (*_, killed) in zip(calls, comings, strict=True):
@@ -81,7 +81,7 @@ def test_turns_are_never_more_nor_lost_whoever_gives_up_or_is_killed(comings):
             call.kill(block=False)
     gevent.joinall(calls)
     assert inside == 0 and most <= 2
-    assert [pool.enter(0.0) for _ in range(3)] == [True, True, False]
+    assert [pool.acquire(0.0) for _ in range(3)] == [True, True, False]
 
 
 def test_no_turn_in_time_is_a_failure_before_anything_was_sent():

@@ -7,7 +7,8 @@ import pytest
 
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.target import anywhere
-from chatload.transport.factory import NAME_TTL_S, Endpoint, make_factory
+from chatload.transport import Endpoint, make_factory
+from chatload.transport.endpoint import NAME_TTL_S
 
 REQUEST = WireRequest("POST", "/", (), b"x=1")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"

@@ -24,8 +24,8 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
-from chatload.transport import cookies
-from chatload.transport.factory import Endpoint, Transport, detail_of, make_factory
+from chatload.transport import Endpoint, Transport, http_messages, make_factory
+from chatload.transport.endpoint import detail_of
 from tests.integration.rawserver import OK, Peer, RawServer, answering, once
 
 KINDS = os.environ.get("CHATLOAD_TESTED_TRANSPORTS", "lean,shared").split(",")
@@ -439,10 +439,10 @@ def _cookies_sent(opener: Opener, *answers: bytes) -> dict[bytes, bytes]:
 def test_cookies_are_bounded_one_by_one_in_number_and_in_all(
     opener: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cookies, "_said", False)
+    monkeypatch.setattr(http_messages, "_cookie_limit_logged", False)
     large = _cookies_sent(opener, _setting(b"a=1"), _setting(b"b=" + b"x" * 60_000), _setting(b"a=" + b"x" * 4096))
     assert large == {b"a": b"1"}
-    assert len(caplog.records) == 1 and "sets more cookies than are kept" in caplog.text
+    assert len(caplog.records) == 1 and "sets more cookies than are stored" in caplog.text
     many = _cookies_sent(opener, *(_setting(*(b"n%d=%d" % (n, n) for n in range(k, k + 30))) for k in (0, 30)))
     assert len(many) == 50
     total = _cookies_sent(opener, *(_setting(b"c%d=" % n + b"x" * 4000) for n in range(20)))
@@ -596,7 +596,11 @@ def test_both_transports_under_monkey_patching() -> None:
     inner = "import sys, gevent.monkey; gevent.monkey.patch_all(); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", inner, "-q", "-p", "no:cacheprovider", __file__],
-        env={**os.environ, "CHATLOAD_TESTED_TRANSPORTS": "lean,requests"},
+        env={
+            **os.environ,
+            "CHATLOAD_TESTED_TRANSPORTS": "lean,requests",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -24,8 +24,9 @@ SLOW = (
 )  # fmt: skip
 
 _ENGINE = (
-    "unit/test_lifecycle", "unit/test_trail", "unit/test_resending", "unit/test_hot_path", "virtual/test_findings",
-    "virtual/test_habits", "virtual/test_widget_trace", "virtual/test_truth",
+    "unit/test_lifecycle", "unit/test_placed_chats", "unit/test_verdict", "unit/test_trail", "unit/test_resending",
+    "unit/test_hot_path", "virtual/test_findings", "virtual/test_habits", "virtual/test_widget_trace",
+    "virtual/test_truth",
 )  # fmt: skip
 _PROTOCOL = (
     "unit/test_dialect", "unit/test_round_trip", "unit/test_status_table", "unit/test_answer_names",
@@ -70,7 +71,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ),
         ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing"),
     ),
-    (("features/compare/compute", "run/settings_keys", "features/compare/run_figures"), ("unit/test_compare_command",)),
+    (("features/compare/compute", "run/settings", "features/compare/run_figures"), ("unit/test_compare_command",)),
     (("thresholds/gate", "thresholds/metrics", "thresholds/*", "thresholds/sequential", "stats/rates"), _JUDGING),
     (("features/compare/run_figures", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chatload.transport.http_answer import Answer
+from chatload.transport.http_messages import Answer
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_an_answer_is_freed_without_the_collector(data):
         answer.feed(data)
         if not answer.done:
             answer.end()
-        return answer.whole()[1]
+        return answer.result()[1]
 
     assert read() == b"{}"
     gc.collect()

@@ -21,8 +21,8 @@ from chatload.chat.trail import Trail
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.swarm.garbage import MOST_GARBAGE, Collector
-from chatload.transport.http_answer import Answer, CallFailed, KnownHeads
-from chatload.transport.local_ports import LocalPorts
+from chatload.transport.connection import LocalPorts
+from chatload.transport.http_messages import Answer, AnswerHeadCache, CallFailed
 from chatload.vocabulary import Outcome
 
 INSTANTS = st.floats(0, 1e6)
@@ -94,7 +94,7 @@ def _read(pieces, known):
         for piece in pieces:
             answer.feed(piece)
             if answer.done:
-                parsed = answer.whole()
+                parsed = answer.result()
                 known.learn(piece, answer, parsed)
                 return quick, parsed
     except CallFailed:
@@ -104,7 +104,7 @@ def _read(pieces, known):
 
 @given(st.lists(st.tuples(HEADS, BODIES, SURPLUS, st.integers(0, 80), st.booleans()), max_size=12))
 def test_a_known_head_says_what_parsing_it_says(answers):
-    known = KnownHeads()
+    known = AnswerHeadCache()
     for head, body, surplus, cut, only_the_rest in answers:
         data = head % len(body) + body + surplus
         pieces = [data[cut:]] if only_the_rest else [data[:cut], data[cut:]]
@@ -117,18 +117,18 @@ def test_a_known_head_says_what_parsing_it_says(answers):
 ])  # fmt: skip
 def test_the_end_of_an_answer_is_no_answer_however_one_was_cut_before(data):
     for cut in range(1, len(data)):
-        known = KnownHeads()
+        known = AnswerHeadCache()
         assert _read([data[:cut], data[cut:]], known)[1] is not None
         assert known.read(data[cut:]) is None
 
 
 def test_a_plain_head_is_known_the_second_time():
-    data, known = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", KnownHeads()
+    data, known = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", AnswerHeadCache()
     answer = Answer()
     answer.feed(data)
-    known.learn(data, answer, answer.whole())
+    known.learn(data, answer, answer.result())
     again = known.read(data.replace(b"ok", b"no"))
-    assert again is not None and (again[0].status, again[1], again[0].lasting) == (200, b"no", True)
+    assert again is not None and (again[0].status, again[1], again[0].keep_alive) == (200, b"no", True)
     assert known.read(data + b"more") is None and known.read(data[:-1]) is None
 
 

@@ -53,8 +53,8 @@ def test_the_reference_page_is_current():
 @pytest.mark.parametrize("name", ["chat", "soak", "arrivals", "capacity", "interval_sweep"])
 def test_the_command_in_the_report_repeats_the_run(name):
     file = str(Path(__file__).parent / "repeat_side.py")
-    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:xdist', {file!r}]))"
-    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name}
+    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', {file!r}]))"
+    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False, env=environment
     )
@@ -267,3 +267,58 @@ def test_a_forecast_refuses_what_it_does_not_model(settings, said):
 
 def test_each_setting_says_what_it_is():
     assert set(SETTINGS) == {field.name for field in fields(RunSettings)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_set"),
+    [
+        ("users", 5, True), ("users", 0, False), ("users", None, False), ("host", "x", True), ("tags", (), False),
+        ("tags", ("a",), True), ("insecure", False, False), ("insecure", True, True), ("stop_timeout", 0.0, True),
+        ("stop_timeout", None, False), ("keep_windows", 0.0, True),
+    ],
+)  # fmt: skip
+def test_whether_a_value_is_anything_but_the_default(name, value, is_set):
+    assert SETTINGS[name].is_set(value) is is_set
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("run_time", 90.0, "90s"), ("run_time", 1.5, "1.5s"), ("sweep", (0.5, 1.0), "0.5,1"),
+        ("confidence", 0.95, "95"), ("confidence", 0.999, "99.9"), ("resolution", 0.1 + 0.2, "0.3"),
+        ("resolution", 0.123456789, "0.123456789"), ("chat_length", 1e16, "10000000000000000"),
+    ],
+)  # fmt: skip
+def test_a_value_as_its_option_takes_it(name, value, text):
+    assert option_of(name).words(value) == [[option_of(name).flag, text]]
+
+
+def test_differences_that_define_the_load_come_first_and_then_the_alphabet():
+    base = [RunSettings(host="a", users=5, tags=("x",), chats=1, name="n")]
+    new = [
+        RunSettings(host="b", users=6, tags=("y", "x"), chats=1, name="m"),
+        RunSettings(host="b", users=5, chats=2, insecure=True),
+    ]
+    found = settings_differences(base, new)
+    assert [(d.name, d.base, d.new, d.defines_load) for d in found] == [
+        ("tags", ('["x"]',), ('["y", "x"]', "not set"), True),
+        ("users", ("5",), ("6", "5"), True),
+        ("chats", ("1",), ("1", "2"), False),
+        ("host", ("a",), ("b",), False),
+        ("insecure", ("not set",), ("not set", "true"), False),
+    ]
+    assert found[0].to_dict() == {
+        "name": "tags", "base": ('["x"]',), "new": ('["y", "x"]', "not set"), "defines_load": True
+    }  # fmt: skip
+
+
+def test_runs_of_one_side_that_differ_are_named_too():
+    side = [RunSettings(users=5), RunSettings(users=6)]
+    (difference,) = settings_differences(side, side)
+    assert str(difference) == "users: base 5, 6; new 5, 6"
+
+
+def test_numbers_that_differ_in_rounding_only_are_equal():
+    one = RunSettings(spawn_rate=0.3)
+    assert settings_differences([RunSettings(spawn_rate=0.1 + 0.2)], [one]) == []
+    assert settings_differences([RunSettings(spawn_rate=0.30001)], [one]) != []

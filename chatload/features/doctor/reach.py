@@ -6,18 +6,19 @@ import http.client
 import socket
 import ssl
 import time
-from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from chatload.errors import UsageError
 from chatload.features.doctor.facts import HostFacts
 from chatload.final_answer import FinalAnswer
-from chatload.protocol.dialect import Dialect, Encoder
+from chatload.protocol.dialect import Dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply, read
+from chatload.protocol.secret import basic_authorization
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
 from chatload.rules import Rules
 from chatload.target import require_agreed, resolve
@@ -137,9 +138,8 @@ class _Line:
         self._connection.auto_open = 0
         self._prefix = parts.path.rstrip("/")
         self._headers: dict[str, str] = {"Accept-Encoding": "identity"}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        if authorization := basic_authorization(parts.geturl()):
+            self._headers["Authorization"] = authorization
         self.date = ""
 
     def call(self, request: WireRequest) -> WireResult:
@@ -182,7 +182,7 @@ class _Line:
 
 
 def _chat(facts: HostFacts, line: _Line, dialect: Dialect, service: str) -> HostFacts:
-    encoder: Encoder = dialect.encoder(service)
+    encoder: Encoder = Encoder(dialect, service)
     result = line.call(encoder.encode("RequestChat", _INTRODUCTION))
     reply: Reply = read(dialect.response, result)
     facts = replace(

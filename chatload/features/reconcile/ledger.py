@@ -8,18 +8,17 @@ import io
 import json
 import math
 import ssl
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, NamedTuple, TextIO
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from chatload.errors import FileError, UsageError
 from chatload.final_answer import FinalAnswer
-from chatload.protocol.secret import without_login
+from chatload.protocol.secret import basic_authorization, without_login
 from chatload.total_deadline import TotalDeadline
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
@@ -146,10 +145,9 @@ def _opened(source: str, shown: str, deadline: TotalDeadline) -> http.client.HTT
     if _is_loopback(parts.hostname or ""):
         handlers.append(ProxyHandler({}))
     request = Request(urlunsplit(parts))
-    if shown != source:
-        login = unquote_to_bytes(source.partition("://")[2].rpartition("@")[0])
+    if authorization := basic_authorization(source):
         # Not with a redirect, which may lead to another's host.
-        request.add_unredirected_header("Authorization", f"Basic {b64encode(login).decode()}")
+        request.add_unredirected_header("Authorization", authorization)
     answer: http.client.HTTPResponse = build_opener(*handlers).open(request, timeout=_TIMEOUT_S)
     return answer
 
