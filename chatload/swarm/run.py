@@ -22,8 +22,8 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from chatload.chat.lifecycle import ChatSession
-from chatload.chat.personas import new_session
+from chatload.chat.engine import ChatEngine
+from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
 from chatload.features.report.outputs import write_outputs
 from chatload.run.books import Books
@@ -192,13 +192,13 @@ class Run:
         """Whether a signal has asked this process to end."""
         return self.signals is not None and bool(self.signals.received)
 
-    def new_session(self) -> ChatSession | None:
+    def new_session(self) -> ChatEngine | None:
         """The next chat to hold; None where there is none to begin any more."""
         plan, books = self.plan, self.facts.books
         if plan is None or not self.wants_more():
             return None
         number = (plan.seed << 48) + (self._number << 32) + books.started
-        return new_session(plan.settings, books, number, time.monotonic())
+        return new_chat(plan.settings, books, number, time.monotonic())
 
     def name_source(self) -> str:
         """A name for another source of arrivals, its own in all processes of a run, the same when that is repeated."""
@@ -209,7 +209,7 @@ class Run:
     def _number(self) -> int:
         return self.runner.worker_index + 1 if self.is_worker else 0
 
-    def session_ended(self, session: ChatSession) -> None:
+    def session_ended(self, session: ChatEngine) -> None:
         """A chat is over."""
         self.facts.ended(session)
         if self.plan and self.plan.chats and not self.is_worker:
