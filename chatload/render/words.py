@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chatload.run.censored import Reading
+from chatload.run.histogram import Reading
 from chatload.stats.rates import bound_text
 
 _WITHIN_NUMBER = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")

@@ -18,6 +18,7 @@ from chatload.features.report.view import summary_document
 from chatload.protocol.reply import Reply
 from chatload.render.terminal import render
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
@@ -34,16 +35,16 @@ def make_run(
     folder: Path, verdicts: list[str], change: Change = nothing, finish: bool = True, timeout: Any = 45.0
 ) -> dict[str, Any]:
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": timeout}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=timeout), 1000.0) as writer:
         for i, verdict in enumerate(verdicts):
             blame = "server" if verdict == "dropped_late" else ""
             record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
         books.gap.add(20.0)
         books.gap.add(44.0)
         books.lateness.add(0.002)
@@ -228,11 +229,11 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
     gate = make_gate(thresholds, allow_inconclusive=allow_inconclusive)
     whys = ["RequestChat: no capacity"] * 15 + ["RequestChat: no such service"] * 14
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": 45.0}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         for why in whys:
             record = SessionRecord("", "refused", why=why)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
         writer.put_books("w1", books)
         writer.finish(1300.0)
@@ -280,7 +281,7 @@ def test_sessions_that_the_end_of_the_run_cut_off_are_no_reason_while_there_is_a
         ):
             record = SessionRecord("", verdict, why=why)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     summary = make_run(tmp_path / "run", [], unanswered)
@@ -292,7 +293,7 @@ def test_a_session_that_gave_up_before_it_had_a_chat_id_is_not_accepted(tmp_path
         for verdict in ("gave_up", "cut_off"):
             record = SessionRecord("", verdict, why="RequestChat: no answer")
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     summary = make_run(tmp_path / "a", [], unanswered)
@@ -346,7 +347,7 @@ def dropped_after(lower: float | None, upper: float | None, found: float, n: int
             record = SessionRecord(f"d{i}", "dropped_early", gap_lower_s=found, gap_upper_s=found + 0.1)
             record.end_silence_lower_s, record.end_silence_upper_s = lower, upper
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     return change

@@ -10,7 +10,7 @@ from typing import Any
 from chatload.features.report import drift_view, figures
 from chatload.features.report.drawings import choose, drawing
 from chatload.features.report.over_time import Series, series
-from chatload.features.report.repeat import repeat_command
+from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.render import words
 from chatload.render.document import (
@@ -30,7 +30,7 @@ from chatload.render.document import (
 )
 from chatload.render.html import write_html
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.vocabulary import Outcome
 
@@ -62,7 +62,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
     """Return the document of report.html."""
     books, started = reader.books(), reader.started_at or 0.0
     over_time = series(reader.windows(), started, max(reader.ended_at or started, started))
-    timeout_s = _seconds(summary["settings"].get("flex_disconnect_timeout"))
+    timeout_s = reader.settings.flex_disconnect_timeout
     bursts = summary["bursts"]["bursts"]
     chart = figures.verdict_chart(summary)
     made = f"Made by chatload {summary['chatload_version']} on {words.instant(datetime.now(UTC).timestamp())}"
@@ -75,7 +75,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
         over_time=tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
         drift=tuple(_drift(summary["drift"], started)),
         generator=(*figures.generator_charts(over_time), *_processes(reader)),
-        sections=(Section("Settings, and how to repeat the run", tuple(_settings(summary)), "settings"),),
+        sections=(Section("Settings, and how to repeat the run", tuple(_settings(reader, summary)), "settings"),),
     )  # fmt: skip
     return summary_document(
         summary,
@@ -205,8 +205,11 @@ def _processes(reader: RunReader) -> Iterator[Block]:
         yield table("Generator processes", headings, rows, caption=caption)
 
 
-def _settings(summary: Mapping[str, Any]) -> Iterator[Block]:
-    yield Verbatim(repeat_command(summary["settings"]))
+def _settings(reader: RunReader, summary: Mapping[str, Any]) -> Iterator[Block]:
+    yield Verbatim(repeat_command(reader.settings))
+    for name, text in repeat_files(reader.settings).items():
+        heading = f"{name} as this run had it: save it under this name if the file has changed or is gone"
+        yield Fold(heading, (Verbatim(text),))
     rows = []
     for name, value in summary["settings"].items():
         said = _setting(name, value)
@@ -224,7 +227,3 @@ def _setting(name: str, value: Any) -> str:
     if name.endswith("_at") and isinstance(value, float):
         return words.instant(value)
     return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
