@@ -153,7 +153,7 @@ class ContactLog:
         stalled = min(stalled_since(exchange), exchange.received_at - since)
         shares = self.shares
         shares.generator += stalled
-        setattr(shares, kind, getattr(shares, kind) + max(0.0, exchange.received_at - since - stalled))
+        setattr(shares, kind, getattr(shares, kind) + exchange.received_at - since - stalled)
         self._failed_with = kind
 
     def lost(self) -> list[Attempt]:
@@ -225,5 +225,5 @@ def find_blame(contacts: ContactLog, timeout_s: float, sent: float) -> Blame:
     }
     if shares.generator > 0 and silence - shares.generator <= timeout_s:
         return Blame.GENERATOR
-    enough = {who: s for who, s in others.items() if s > 0 and silence - s <= timeout_s} or others
+    enough = {who: s for who, s in others.items() if silence - s <= timeout_s} or others
     return max(enough, key=lambda who: enough[who])

@@ -242,7 +242,6 @@ class ChatEngine:
         if self._sending is not None:
             self.observer.request_cut(self._sending.operation)
             self._count_request(self._sending.operation, 1)
-            self._sending = None
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
     def timeline(self) -> Timeline | None:
@@ -591,9 +590,9 @@ class ChatEngine:
 
         asked: the request carried our position.
         """
-        reply, outcome, sent = exchange.reply, exchange.reply.outcome, exchange.sent_at
-        if exchange.answered and sent is not None:
-            self.clock.saw(exchange.received_at - sent)
+        reply, outcome, contacts = exchange.reply, exchange.reply.outcome, self.accepted
+        if exchange.answered and exchange.sent_at is not None:
+            self.clock.saw(exchange.received_at - exchange.sent_at)
         if outcome is _FINE or outcome is _ENDED:
             self.failures = self.late_failures = 0
         else:
@@ -605,14 +604,16 @@ class ChatEngine:
         state = "retrying" if self.failures else "held"
         if state != self.state and self.state != "leaving":
             self.enter(state)
-        if outcome is _FINE and sent is not None:
-            self.clock.contact_sent = sent if self.contacts is None else self.contacts.sent
+        if outcome is _FINE:
+            self.clock.contact_sent = contacts.sent
             if reply is self._taken:
                 return  # the very object taken last: it has nothing new
             self._take_keys(reply)
             self._taken = reply if asked and not reply.events else None
             self._cause, self._code = None, ""
-        if self.contacts is not None and (reply.events or reply.next_position is not None):
+            if not self._over:
+                self.record.end_evidence = ""
+        if reply.events or reply.next_position is not None:
             fresh = self._take_events(exchange, asked)
             opening = self._opening
             # A Client whose joining only a later answer tells is not the one who opened the chat.
@@ -629,6 +630,7 @@ class ChatEngine:
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
+        self._taken = None  # a success takes this back, even if it is the very answer that was taken last
 
     def _take_keys(self, reply: Reply) -> None:
         for name in self._fields.replace_keys(reply):
