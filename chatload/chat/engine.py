@@ -590,7 +590,8 @@ class ChatEngine:
 
         asked: the request carried our position.
         """
-        reply, outcome, contacts = exchange.reply, exchange.reply.outcome, self.accepted
+        reply, outcome, contacts = exchange.reply, exchange.reply.outcome, self.contacts
+        assert contacts is not None
         if exchange.answered and exchange.sent_at is not None:
             self.clock.saw(exchange.received_at - exchange.sent_at)
         if outcome is _FINE or outcome is _ENDED:

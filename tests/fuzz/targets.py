@@ -28,8 +28,9 @@ from chatload.protocol.dialect import load_dialect, parse_dialect
 from chatload.protocol.encode import Encoder
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.reply import ResponseNames, parse_body, read, read_file
+from chatload.protocol.toml_file import load_toml
 from chatload.protocol.wire import WireResult
-from chatload.rules import _read as read_rules_file
+from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
@@ -405,7 +406,7 @@ TARGETS: dict[str, Target] = {
     "faults": Target(mutated(FAULTS), as_file(".toml", FaultPlan.load)),
     "simulator_settings": Target(mutated(SIMULATOR), as_file(".toml", settings_file)),
     "plan": Target(mutated(PLAN), as_file(".toml", _file)),
-    "rules": Target(mutated(RULES), as_file(".toml", read_rules_file)),
+    "rules": Target(mutated(RULES), as_file(".toml", lambda path: load_toml(path, RulesFile))),
     "threshold": Target(mutated(*THRESHOLDS).map(lambda data: data.decode("utf-8", "replace")), coping(threshold)),
     "ledger_csv": Target(mutated(CSV), as_file(".csv", in_ledger)),
     "ledger_ndjson": Target(

@@ -282,3 +282,20 @@ def test_unknown_name_and_missing_file():
         load_dialect("gms-v3")
     with pytest.raises(FileError, match="cannot be read"):
         load_dialect("/nowhere/x.toml")
+
+
+def test_what_a_dialect_does_not_say_of_its_server():
+    said = GMS.partition("[server]")[0]
+    silent = parse_dialect(said, "d.toml")
+    assert (silent.keeps_ended_s, silent.long_poll_s, silent.agent_end_removes_customer) == (0.0, 0.0, False)
+    told = parse_dialect(
+        said + "[server]\nkeeps_ended_s = 5\nlong_poll_s = 7.5\nagent_end_removes_customer = true\n", "d.toml"
+    )
+    assert (told.keeps_ended_s, told.long_poll_s, told.agent_end_removes_customer) == (5.0, 7.5, True)
+    webapi = load_dialect("webapi")
+    assert (webapi.keeps_ended_s, webapi.long_poll_s, webapi.agent_end_removes_customer) == (60.0, 0.0, False)
+
+
+def test_an_operation_that_says_nothing_is_a_post_to_the_prefix_in_the_dialect_s_encoding():
+    wire = load_dialect("gms-v2").operations["RequestChat"]
+    assert (wire.method, wire.path, wire.encoding, wire.name, wire.content) == ("POST", "", "form", "RequestChat", None)
