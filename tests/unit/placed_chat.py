@@ -13,8 +13,8 @@ from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import Outcome
 
 FINE, ENDED, LOST, TIMEOUT = Outcome.FINE, Outcome.ENDED, Outcome.UNRECOVERABLE, Outcome.TIMEOUT
 UNSUCCESSFUL, CONNECTION = Outcome.UNSUCCESSFUL, Outcome.CONNECTION
