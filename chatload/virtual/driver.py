@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -24,22 +25,31 @@ from chatload.run.books import Books
 from chatload.simulator.model.answer import Answer, Hold, Silence
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
-from chatload.virtual.network import NetworkModel, Stalls
+from chatload.virtual.network import Network, NetworkModel, Stalls
 
 _NAMES = ResponseNames()
 #: The number of a request whose answer is ignored.
 _UNHEARD = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class VirtualRun:
-    """The result of a virtual run: the record of each session, the books, the server's ledger rows, and the virtual
-    instant (seconds) at which it was over."""
+    """The result of a virtual run.
+
+    records: of each session. ended_at: the virtual instant at which the run was over (seconds). service: the server's
+    model as the run left it.
+    """
 
     records: list[SessionRecord]
     books: Books
-    ledger: list[dict[str, Any]]
+    service: ChatService
     ended_at: float
+
+    @cached_property
+    def ledger(self) -> list[dict[str, Any]]:
+        """The server's ledger rows, built at the first access: they need more memory than the run itself."""
+        after = self.ended_at + self.service.config.flex_disconnect_timeout_s + 1.0
+        return list(self.service.ledger_rows(after))
 
 
 class VirtualSwarm:
@@ -58,11 +68,12 @@ class VirtualSwarm:
         chats: int,
         arrivals: Iterable[float] | None = None,
         seed: int = 0,
-        network: NetworkModel = NetworkModel(),
+        network: Network = NetworkModel(),
         stalls: Stalls = Stalls(),
         spread_s: float = 1.0,
         stop_at: float | None = None,
         starts_at: float = 0.0,
+        on_ended: Callable[[SessionRecord], None] | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -75,6 +86,7 @@ class VirtualSwarm:
             spread_s: the users' first chats start spread over this time (seconds).
             stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
             starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
+            on_ended: is called with the record of each chat that has ended; the run keeps no records then.
         """
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
@@ -82,6 +94,7 @@ class VirtualSwarm:
         self.random = Random(seed)
         self.books = Books()
         self.records: list[SessionRecord] = []
+        self._on_ended = on_ended or self.records.append
         self.now = self._starts_at = starts_at
         self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
@@ -129,7 +142,7 @@ class VirtualSwarm:
 
     def ended(self, session: ChatEngine) -> None:
         """Keep the record of a chat that has ended; a subclass may override this."""
-        self.records.append(session.record)
+        self._on_ended(session.record)
 
     def run(self) -> VirtualRun:
         """Run until every chat has ended."""
@@ -137,20 +150,21 @@ class VirtualSwarm:
         while heap:
             self.now, _, call, arguments = heappop(heap)
             call(*arguments)
-        after = self.now + self.service.config.flex_disconnect_timeout_s + 1.0
-        return VirtualRun(self.records, self.books, list(self.service.ledger_rows(after)), self.now)
+        return VirtualRun(self.records, self.books, self.service, self.now)
 
 
 class _Driven:
     """One open session."""
 
-    __slots__ = ("connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = (
+        "connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "there_s", "waiting",
+    )  # fmt: skip
 
     def __init__(self, swarm: VirtualSwarm, session: ChatEngine) -> None:
         self.swarm, self.session = swarm, session
         self.steps = session.steps()
         self.waiting = 0
-        self.sent = 0.0
+        self.sent = self.there_s = 0.0
         self.send: Send | None = None
         self.held: _Held | None = None
         self.resent = False
@@ -184,9 +198,9 @@ class _Driven:
         self.waiting += 1
         if not swarm.service.is_down(now) and swarm.service.restarted_at > self.connected_at:
             self.connected_at = now
-        if network.refuses(random):
+        if network.refuses(random, now, send.operation):
             failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
-            swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
+            swarm.at(now + network.request_latency(random, now, send.operation), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
         if repeatable(send.operation, send.fields) and network.goes_stale(random):
@@ -202,7 +216,8 @@ class _Driven:
             taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
             swarm.at(taken, self._arrive, _UNHEARD, send)
         elif not network.lost(random):
-            swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
+            self.there_s = network.request_latency(random, now, send.operation)
+            swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
         """The request has reached the service, even if its answer will be ignored."""
@@ -234,7 +249,7 @@ class _Driven:
         swarm = self.swarm
         if answer.silence is Silence.LOST or swarm.network.lost(swarm.random):
             return
-        back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
+        back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
         swarm.at(back, self._receive, number, answer)
 
     def _give_up(self, number: int) -> None:

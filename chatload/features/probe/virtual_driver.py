@@ -67,7 +67,7 @@ class VirtualProbe:
         network, random, now = self.network, self.random, self.now
         self.requests += 1
         call = _Call(self, order)
-        if network.refuses(random):
+        if network.refuses(random, now, order.send.operation):
             failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
             self._at(now + network.latency(random), call.receive, failed)
             return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from math import exp, log1p
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from chatload.errors import FileError
 from chatload.protocol.toml_file import read_toml
@@ -49,8 +49,9 @@ ENDS = frozenset({"early_end", "failed_restoration"})
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One kind of fault. chance: per request; operations: None is all; from_s, until_s: its window,
-    seconds since the service's start; delay_s: of slow and stall; of duplicate, how long after the first the
-    second arrives; of lost with reaches, how late the request arrives; growth_per_hour: the part by which that
+    seconds since the service's start; delay_s: of slow and stall; of drop_connection, how long after the request the
+    connection closes; of duplicate, how long after the first the second arrives; of lost with reaches, how late the
+    request arrives; growth_per_hour: the part by which that
     grows every hour from from_s on, as a leak has it; reaches: whether the request is processed all the same
     (None: as the kind has it)."""
 
@@ -81,11 +82,25 @@ class Fault:
         return replace(self, delay_s=self.delay_s * grown)
 
 
+class FaultSource(Protocol):
+    """Decides which request fails, and how. `FaultPlan` is the configured one.
+
+    restarts: the faults of kind "restart", by their from_s; they need no request to happen.
+    """
+
+    restarts: tuple[Fault, ...]
+
+    def draw(self, elapsed: float, operation: str) -> Fault | None:
+        """Return the fault that strikes a request, or None; elapsed: seconds since the start of the service."""
+
+
 class FaultPlan:
     """Faults in order, restarts first; the first that is open and whose chance comes up strikes."""
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
+        restarts = [fault for fault in self.faults if fault.kind == "restart"]
+        self.restarts = tuple(sorted(restarts, key=lambda fault: fault.from_s))
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
@@ -114,7 +129,7 @@ def disguise(answer: Answer, fault: Fault) -> Answer:
     """What a fault makes of an answer."""
     kind = fault.kind
     if kind in _CLOSED:
-        return Answer(silence=Silence.CLOSED)
+        return Answer(silence=Silence.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)
     if kind == "restart":
         return Answer(silence=Silence.REFUSED)
     if kind == "lost":

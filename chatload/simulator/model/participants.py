@@ -36,6 +36,9 @@ class Plan(Enum):
     TYPE = 10
     VISIT = 11
     REMOVE = 12
+    AGENT_ENDS = 13
+    IDLE_CLOSES = 14
+    LOSE = 15
 
 
 SYSTEM = Participant("system", 0, "External")
@@ -80,6 +83,11 @@ def begin(chat: SimulatedChat, now: float) -> None:
         chat.plan(now + chat.within(config.removed_after_s), Plan.REMOVE)
     if chat.happens(config.other_client_chance):
         chat.plan(now + chat.within(config.other_client_after_s), Plan.VISIT)
+
+
+def plan_end(chat: SimulatedChat, at: float, reason: str) -> None:
+    """Plan that the server's side ends the chat at an instant; reason: agent, idle, early or unrecoverable."""
+    chat.plan(at, _ENDS[reason])
 
 
 def heard(chat: SimulatedChat, now: float) -> None:
@@ -231,6 +239,23 @@ def _remove(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.end(at, "early")
 
 
+def _agent_ends(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """An agent ends the chat, whether or not one has joined it yet."""
+    chat.event(at, "ParticipantLeft", _who_answers(chat) or _agent("agent", 2))
+    chat.end(at, "agent")
+
+
+def _idle_closes(chat: SimulatedChat, at: float, _: Participant) -> None:
+    chat.close_idle(at)
+
+
+def _lose(chat: SimulatedChat, at: float, _: Participant) -> None:
+    chat.end(at, "unrecoverable")
+
+
+_ENDS = {
+    "agent": Plan.AGENT_ENDS, "idle": Plan.IDLE_CLOSES, "early": Plan.REMOVE, "unrecoverable": Plan.LOSE,
+}  # fmt: skip
 _ACTS: Mapping[Plan, Callable[[SimulatedChat, float, Participant], None]] = {
     Plan.JOIN: _first_joins,
     Plan.ANSWER: _answer,
@@ -244,4 +269,7 @@ _ACTS: Mapping[Plan, Callable[[SimulatedChat, float, Participant], None]] = {
     Plan.TYPE: _type,
     Plan.VISIT: _visit,
     Plan.REMOVE: _remove,
+    Plan.AGENT_ENDS: _agent_ends,
+    Plan.IDLE_CLOSES: _idle_closes,
+    Plan.LOSE: _lose,
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from chatload.simulator.model import participants
 from chatload.simulator.model.answer import Answer, Hold, RefusedError, Silence, error
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, disguise
+from chatload.simulator.model.draws import Draws
+from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource, disguise
 from chatload.simulator.model.files import Memory
 from chatload.simulator.model.keys import KeyState
 from chatload.simulator.model.ledger import LedgerEntry
@@ -41,17 +42,30 @@ class _Arrival(NamedTuple):
     fault: Fault
 
 
+class PlannedEnds(Protocol):
+    """Decides when the server's side ends a chat, besides what the settings say."""
+
+    def draw_end(self, draws: Draws) -> tuple[float, str] | None:
+        """Return the age of a new chat (seconds) at which it ends and the end reason: agent, idle, early or
+        unrecoverable; None if only the client, or a silence, ends it."""
+
+
 class ChatService:
     """The chat service. For each request: `draw` its fault and `serve` it on arrival, then `process` it so much
     later (a "stall" still delay_s later); a request that is then held, `resume`. Deterministic: the same calls
     give the same answers."""
 
     def __init__(
-        self, config: SimulatorConfig, faults: FaultPlan | None = None, utc_offset: float = VIRTUAL_EPOCH
+        self,
+        config: SimulatorConfig,
+        faults: FaultSource | None = None,
+        utc_offset: float = VIRTUAL_EPOCH,
+        ends: PlannedEnds | None = None,
     ) -> None:
         """utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock."""
         self.config = config
-        self.faults = faults or FaultPlan()
+        self._faults = None if isinstance(faults, FaultPlan) and not faults.faults else faults
+        self._ends = ends
         self._utc_offset = utc_offset
         self._stamps, self._shape = stamps_of(config, utc_offset), shape_of(config)
         self._has_habits = self._stamps is not None or self._shape is not None
@@ -85,16 +99,15 @@ class ChatService:
         self._started, self._begun = now, True
         if self._stamps is not None:
             self._stamps.started = now
-        self._restarts = [fault for fault in self.faults.faults if fault.kind == "restart"]
-        self._restarts.sort(key=lambda fault: fault.from_s)
+        self._restarts = [] if self._faults is None else list(self._faults.restarts)
 
     def draw(self, now: float, operation: str) -> Fault | None:
         """The fault that strikes a request arriving now."""
-        if not self.faults.faults:
+        if self._faults is None:
             return None
         if now >= self._attends_at:
             self._attend(now)
-        return self.faults.draw(now - self._started, operation)
+        return self._faults.draw(now - self._started, operation)
 
     def serve(self, now: float) -> float:
         """A request arrives now: how long it waits in line and is served, seconds; `process` it then."""
@@ -348,6 +361,9 @@ class ChatService:
         limits.opened(chat.user, email)
         chat.contact(now, "RequestChat")
         participants.begin(chat, now)
+        planned = None if self._ends is None else self._ends.draw_end(chat)
+        if planned is not None:
+            participants.plan_end(chat, now + planned[0], planned[1])
         if text:
             chat.said(now, text)
         self._settle(chat)

@@ -115,6 +115,12 @@ class SimulatedChat(Draws):
             self.event(now, "ParticipantLeft", self.customer, more=attributes(self.config, reason, detail))
         self._agenda = None
 
+    def close_idle(self, at: float) -> None:
+        """Inactivity control closes the chat."""
+        if self.config.idle_close_told:
+            self.event(at, "IdleClose", participants.SYSTEM, "IDLE_CONTROL_CLOSE")
+        self.end(at, "idle")
+
     @property
     def ended(self) -> bool:
         """Whether it is over."""
@@ -268,9 +274,7 @@ class SimulatedChat(Draws):
 
     def _idle(self, at: float) -> None:
         if inactivity.closes(self.config, self._alerts):
-            if self.config.idle_close_told:
-                self.event(at, "IdleClose", participants.SYSTEM, "IDLE_CONTROL_CLOSE")
-            self.end(at, "idle")
+            self.close_idle(at)
         else:
             self._alerts += 1
             self.event(at, "IdleAlert", participants.SYSTEM, "IDLE_CONTROL_ALERT")
