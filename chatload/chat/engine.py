@@ -626,7 +626,7 @@ class ChatEngine:
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
-        self._taken = None  # a success takes this back, even if it is the very answer that was taken last
+        self._taken = None  # The next success clears this, even if it is the very object that was taken last.
 
     def _take_keys(self, reply: Reply) -> None:
         for name in self._fields.replace_keys(reply):

@@ -102,8 +102,10 @@ def hold(*answers, stop_at=float("inf"), settings=None, script=QUIET, timeout=6.
     """Hold one chat; after the last answer each request is answered 0/false."""
     given = {"request_timeout_s": 1.0, "script": script, **more}
     settings = settings or SessionSettings(make_policy("fixed", timeout, allow_late=True), **given)
+    if widget:
+        settings = replace(settings, persona="widget")
     books, now, left = Books(), T, list(answers)
-    session = new_chat(replace(settings, persona="widget" if widget else "strict"), books, 1, now)
+    session = new_chat(settings, books, 1, now)
     placed = Placed(session.record, books, session)
     steps = session.steps()
     try:

@@ -216,9 +216,9 @@ def test_only_a_success_takes_a_statuscode_2_back(goodbye, verdict):
 
 
 def test_by_default_a_customer_does_not_hesitate():
-    script = CustomerScript(waits_for_agent=False, messages=fixed(1))
+    script = CustomerScript(waits_for_agent=False, messages=fixed(1), typing=fixed(4.0))
     made = Customer(script, SplitMix64(1), drafts=True)
     made.begin(100.0)
     do(made, 105.0)
     sending = made.next()
-    assert sending.operation == "SendMessage" and sending.due == 105.0 + made.typing_s
+    assert sending.operation == "SendMessage" and sending.due == 109.0
