@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -21,25 +22,31 @@ from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
-from chatload.simulator.model.answer import Answer, Hold, Silence
+from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
-from chatload.virtual.network import NetworkModel, Stalls
+from chatload.virtual.network import Network, NetworkModel, Stalls
 
 _NAMES = ResponseNames()
 #: The number of a request whose answer nobody waits for.
 _UNHEARD = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class VirtualRun:
-    """What a virtual run came to: one record a session, the books, the server's ledger rows, and
-    the virtual instant (seconds) at which it was over."""
+    """What a virtual run came to: one record a session, the books, and the virtual instant (seconds) at which it was
+    over. service: the server's model as the run left it."""
 
     records: list[SessionRecord]
     books: Books
-    ledger: list[dict[str, Any]]
+    service: ChatService
     ended_at: float
+
+    @cached_property
+    def ledger(self) -> list[dict[str, Any]]:
+        """The server's ledger rows, made when they are first asked for: they cost more memory than the run."""
+        after = self.ended_at + self.service.config.flex_disconnect_timeout_s + 1.0
+        return list(self.service.ledger_rows(after))
 
 
 class VirtualSwarm:
@@ -55,15 +62,17 @@ class VirtualSwarm:
         chats: int,
         arrivals: Iterable[float] | None = None,
         seed: int = 0,
-        network: NetworkModel = NetworkModel(),
+        network: Network = NetworkModel(),
         stalls: Stalls = Stalls(),
         spread_s: float = 1.0,
         stop_at: float | None = None,
         starts_at: float = 0.0,
+        on_ended: Callable[[SessionRecord], None] | None = None,
     ) -> None:
         """spread_s: the users' first chats start spread over this time. stop_at: the run is stopped
         then and every chat says goodbye. starts_at: the instant of the virtual clock at which the run starts;
-        arrivals, stalls and stop_at count from it."""
+        arrivals, stalls and stop_at count from it. on_ended: called with the record of each chat that is over; the
+        run keeps no records then."""
         # What is seen of the server is seen in this run.
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
@@ -71,6 +80,7 @@ class VirtualSwarm:
         self.random = Random(seed)
         self.books = Books()
         self.records: list[SessionRecord] = []
+        self._on_ended = on_ended or self.records.append
         self.now = self._starts_at = starts_at
         self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
@@ -118,7 +128,7 @@ class VirtualSwarm:
 
     def ended(self, session: ChatEngine) -> None:
         """A chat is over; a recorder may override this to keep it elsewhere."""
-        self.records.append(session.record)
+        self._on_ended(session.record)
 
     def run(self) -> VirtualRun:
         """Run until every chat is over."""
@@ -126,20 +136,21 @@ class VirtualSwarm:
         while heap:
             self.now, _, call, arguments = heappop(heap)
             call(*arguments)
-        after = self.now + self.service.config.flex_disconnect_timeout_s + 1.0
-        return VirtualRun(self.records, self.books, list(self.service.ledger_rows(after)), self.now)
+        return VirtualRun(self.records, self.books, self.service, self.now)
 
 
 class _Driven:
     """One session under way."""
 
-    __slots__ = ("connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = (
+        "connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "there_s", "waiting",
+    )  # fmt: skip
 
     def __init__(self, swarm: VirtualSwarm, session: ChatEngine) -> None:
         self.swarm, self.session = swarm, session
         self.steps = session.steps()
         self.waiting = 0
-        self.sent = 0.0
+        self.sent = self.there_s = 0.0
         self.send: Send | None = None
         self.held: _Held | None = None
         self.resent = False
@@ -173,9 +184,9 @@ class _Driven:
         self.waiting += 1
         if not swarm.service.is_down(now) and swarm.service.restarted_at > self.connected_at:
             self.connected_at = now
-        if network.refuses(random):
+        if network.refuses(random, now, send.operation):
             failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
-            swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
+            swarm.at(now + network.request_latency(random, now, send.operation), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
         if repeatable(send.operation, send.fields) and network.goes_stale(random):
@@ -191,7 +202,8 @@ class _Driven:
             taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
             swarm.at(taken, self._arrive, _UNHEARD, send)
         elif not network.lost(random):
-            swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
+            self.there_s = network.request_latency(random, now, send.operation)
+            swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
         """The request is at the service, whether or not anyone still waits for the answer."""
@@ -210,7 +222,7 @@ class _Driven:
         fields = send.fields
         if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
             # The connection broke while the request was under way.
-            self.send_back(number, Answer(silence=Silence.CLOSED))
+            self.send_back(number, ServiceAnswer(silence=NoAnswer.CLOSED))
             return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
@@ -218,12 +230,12 @@ class _Driven:
         else:
             self.held = _Held(self, number, answer.held)
 
-    def send_back(self, number: int, answer: Answer) -> None:
+    def send_back(self, number: int, answer: ServiceAnswer) -> None:
         """The service answers; the answer may get lost."""
         swarm = self.swarm
-        if answer.silence is Silence.LOST or swarm.network.lost(swarm.random):
+        if answer.silence is NoAnswer.LOST or swarm.network.lost(swarm.random):
             return
-        back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
+        back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
         swarm.at(back, self._receive, number, answer)
 
     def _give_up(self, number: int) -> None:
@@ -233,7 +245,7 @@ class _Driven:
             if held is not None and held.number == number and not swarm.network.lost(swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
-    def _receive(self, number: int, what: Answer | WireResult) -> None:
+    def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
         """An answer or a failure is there; the client takes it when it next runs."""
         if number != self.waiting or self.send is None:
             return
@@ -263,7 +275,7 @@ class _Held:
 
     __slots__ = ("driven", "hold", "number", "over")
 
-    def __init__(self, driven: _Driven, number: int, hold: Hold) -> None:
+    def __init__(self, driven: _Driven, number: int, hold: HeldRequest) -> None:
         self.driven, self.number, self.hold = driven, number, hold
         self.over = False
         hold.wake = self._wake
@@ -296,12 +308,12 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def was_sent(what: Answer | WireResult) -> bool:
+def was_sent(what: ServiceAnswer | WireResult) -> bool:
     """Whether any of the request left, as far as the client knows: a connection that cannot be made carries none."""
     return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
 
 
-def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False

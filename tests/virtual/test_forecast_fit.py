@@ -5,9 +5,9 @@ import pytest
 from chatload.chat.policy import make_policy
 from chatload.features.forecast import fit as fitting
 from chatload.features.forecast import predict as predicting
-from chatload.features.forecast.crowds import holders
 from chatload.features.forecast.fit import fit
 from chatload.features.forecast.predict import Question, job_of, predict, reproduce
+from chatload.features.forecast.replay import remembering, replayers
 from chatload.run.reader import RunReader
 from chatload.simulator.model.faults import Fault
 from chatload.stats.rates import interval
@@ -28,7 +28,7 @@ def fitted_to(run_dir, holder):
 
 @pytest.fixture(scope="module")
 def hold():
-    with pytest.MonkeyPatch.context() as patch, holders(1) as holder:
+    with pytest.MonkeyPatch.context() as patch, replayers(1) as holder:
         # A third of the replays: the machine has other tests to run.
         patch.setattr(fitting, "FITTING_REQUESTS", 20_000)
         patch.setattr(predicting, "OFTEN", 8)
@@ -57,7 +57,7 @@ def test_what_was_put_in_is_found(fitted):
     ((start, end),) = fitted.incidents
     assert (start, end) == (pytest.approx(100.0, abs=0.5), pytest.approx(106.5, abs=0.5))
     assert len(fitted.starts) == 180 and fitted.stop_at == pytest.approx(160.0, abs=1.0)
-    leaving = fitted.conditions.agents.leaving
+    leaving = fitted.conditions.server.leaving
     before = sum(chance for age, chance in leaving if age < 4.0)
     assert before < 0.3 * max(chance for _, chance in leaving)
     assert leaving[-1][0] < 25.0 and leaving[-1][1] == 0.0
@@ -113,10 +113,22 @@ def test_a_sample_says_what_all_sessions_say(fitted, hold):
 def test_the_result_does_not_depend_on_how_many_processes_hold_them(fitted, hold):
     job = job_of(fitted, Question(1100, make_policy("fixed", TIMEOUT, 4.0), 20.0, 1100), seed=4)
     alone = hold(job)
-    with holders(2) as together:
+    with replayers(2) as together:
         shared = together(job)
     assert alone.books.to_dict() == shared.books.to_dict()
     assert (alone.customers_s, alone.drops, alone.sent) == (shared.customers_s, shared.drops, shared.sent)
+
+
+def test_a_sample_that_stands_for_several_loads_is_held_once(fitted, hold):
+    held = []
+    once = remembering(lambda job: held.append(job) or hold(job))
+    questions = [
+        Question(sessions, make_policy("fixed", TIMEOUT, interval), 20.0, 20, growth)
+        for sessions, interval, growth in ((1000, 2.0, 1.0), (5000, 2.0, 1.0), (5000, 3.0, 1.0), (5000, 2.0, 2.0))
+    ]
+    first, second, *_ = [predict(fitted, question, once) for question in questions]
+    assert len(held) == 3
+    assert first.drop_rate == second.drop_rate and second.requests_per_s == pytest.approx(5 * first.requests_per_s)
 
 
 def test_longer_round_trips_are_felt(fitted, hold):

@@ -19,9 +19,9 @@ from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.errors import ChatloadError, UsageError
 from chatload.features.forecast import view as text
 from chatload.features.forecast.console import render_forecast, write_markdown
-from chatload.features.forecast.crowds import Holder, holders
 from chatload.features.forecast.fit import Fitted, fit
 from chatload.features.forecast.predict import Goodness, Question, predict, reproduce
+from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.render.words import duration
 from chatload.run.reader import RunReader
@@ -113,8 +113,8 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
     note = _Notes()
     with RunReader.open(run) as reader:
         _sound(reader, run)
-        with holders(processes or os.cpu_count() or 1, note.progress) as holder:
-            report = _report(reader, str(run), holder, given, note.say)
+        with replayers(processes or os.cpu_count() or 1, note.progress) as replayer:
+            report = _report(reader, str(run), replayer, given, note.say)
         note.clear()
     if output is not None:
         _write(report, output)
@@ -137,7 +137,7 @@ def _sound(reader: RunReader, run: Path) -> None:
 
 
 def _report(
-    reader: RunReader, name: str, holder: Holder, given: dict[str, Any], say: Callable[[str], None]
+    reader: RunReader, name: str, replayer: Replayer, given: dict[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The published JSON (forecast.schema.json)."""
     asked = dict(given)
@@ -146,17 +146,17 @@ def _report(
         raise UsageError(f"--latency-growth {growth:g} is outside 0.1 to 100", "give 2 for twice as long")
     customers = _customers(asked["customers"])
     sessions = [_whole(number) for number in asked["sessions"]]
-    fitted = fit(reader, holder, asked["script"], say)
+    fitted = fit(reader, replayer, asked["script"], say)
     policies = list(_policies(fitted.settings.policy, asked))
     say("reproducing the run")
-    goodness = reproduce(fitted, holder, asked["seed"] + 100)
-    predictions = []
+    goodness = reproduce(fitted, replayer, asked["seed"] + 100)
+    predictions, remembered = [], remembering(replayer)
     if goodness.reproduces:
         for count in sessions:
             for policy in policies:
                 say(f"forecasting {count} sessions")
                 question = Question(count, policy, asked["for_s"], customers or count, growth)
-                predictions.append(predict(fitted, question, holder, asked["seed"] + 1000).to_dict())
+                predictions.append(predict(fitted, question, remembered, asked["seed"] + 1000).to_dict())
     report = {
         "schema_version": text.SCHEMA_VERSION,
         "chatload_version": __version__,
@@ -220,8 +220,8 @@ def _fitted(fitted: Fitted) -> dict[str, Any]:
         "interval_s": settings.policy.interval_s,
         "request_timeout_s": settings.request_timeout_s,
         "customers": len(fitted.starts),
-        "agents_join_s": conditions.agents.join_s,
-        "agents_answer_s": conditions.agents.answer_s,
+        "agents_join_s": conditions.server.join_s,
+        "agents_answer_s": conditions.server.answer_s,
         "dropped_answer": conditions.dropped_answer,
         "incidents": [
             {"start_s": start, "end_s": end, "reaches": reaches}
@@ -256,7 +256,7 @@ def _assumed(fitted: Fitted, growth: float) -> Iterator[str]:
         spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in fitted.incidents)
         yield f"incidents come again every {duration(conditions.length_s)} as they came in the run: {spans}"
     yield "outside incidents requests fail by chance, each for itself, as often as they did in the run"
-    agents = conditions.agents
+    agents = conditions.server
     if agents.join_s is not None and agents.answer_s is not None:
         yield (
             f"agents join after about {agents.join_s:.2g} s and answer after about {agents.answer_s:.2g} s: found by "

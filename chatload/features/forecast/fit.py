@@ -17,10 +17,9 @@ from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.errors import FileError, UsageError
-from chatload.features.forecast.conditions import Agents, Conditions
-from chatload.features.forecast.crowd import Crowd, Job
-from chatload.features.forecast.crowds import Holder
-from chatload.features.forecast.weather import Incident, find_incidents, read_cells, stretches_of
+from chatload.features.forecast.conditions import Conditions, ServerBehaviour
+from chatload.features.forecast.incidents import Incident, find_incidents, read_cells, stretches_of
+from chatload.features.forecast.replay import CohortResult, Replayer, ReplayJob
 from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings import not_replayed, session_settings
@@ -82,16 +81,16 @@ class Fitted:
     drops: tuple[int, ...] = ()
 
     def share(self, requests: int) -> tuple[float, ...]:
-        """The starts of every so-manieth customer, so that about so many requests are sent at most."""
+        """The starts of every n-th customer, so that at most about this many requests are sent."""
         step = max(1, -(-self.measured.requests // requests))
         return self.starts[::step]
 
-    def job(self, starts: Sequence[float], seed: int) -> Job:
+    def job(self, starts: Sequence[float], seed: int) -> ReplayJob:
         """The run again, with these customers of it."""
-        return Job(self.settings, self.conditions, 0, tuple(starts), self.stop_at, seed)
+        return ReplayJob(self.settings, self.conditions, tuple(starts), self.stop_at, seed)
 
 
-def fit(reader: RunReader, holder: Holder, script: str | None = None, told: Told = lambda _: None) -> Fitted:
+def fit(reader: RunReader, replayer: Replayer, script: str | None = None, told: Told = lambda _: None) -> Fitted:
     """Fit a run. script: the customers' script where the run's own is not where it was.
 
     Raises UsageError where the run does not hold what that takes.
@@ -113,7 +112,7 @@ def fit(reader: RunReader, holder: Holder, script: str | None = None, told: Told
     conditions = Conditions(
         stretches=stretches_of(cells, flags, incidents),
         length_s=stop_at,
-        agents=_agents(accepted),
+        server=_server(accepted),
         dropped_answer=_dropped_answer(sessions),
         connection_s=_broken_s(reader),
         sessions=max(window.open for window in windows),
@@ -122,7 +121,7 @@ def fit(reader: RunReader, holder: Holder, script: str | None = None, told: Told
     lingers_s = settings.timeout_s + settings.policy.interval_s
     drops = tuple(_drops(sessions, incident, began, lingers_s) for incident in incidents)
     fitted = Fitted(settings, conditions, _starts(sessions, began), stop_at, measured, _spans(incidents), drops)
-    return _calibrated(fitted, incidents, lambda found: stretches_of(cells, flags, found), holder, told)
+    return _calibrated(fitted, incidents, lambda found: stretches_of(cells, flags, found), replayer, told)
 
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
@@ -167,13 +166,13 @@ def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...
     return tuple(starts)
 
 
-def _agents(accepted: Sequence[SessionRecord]) -> Agents:
+def _server(accepted: Sequence[SessionRecord]) -> ServerBehaviour:
     open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
     by_verdict = {
         verdict: sum(record.verdict == verdict for record in accepted)
         for verdict in (Verdict.DROPPED_EARLY, Verdict.FAILED)
     }
-    return Agents(
+    return ServerBehaviour(
         leaving=_hazard(accepted, Verdict.ENDED_BY_AGENT),
         closing=_hazard(accepted, Verdict.CLOSED_IDLE),
         early=by_verdict[Verdict.DROPPED_EARLY] / open_s,
@@ -205,7 +204,7 @@ def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[
 
 
 def _drops(sessions: Iterable[SessionRecord], incident: Incident, began: float, lingers_s: float) -> int:
-    """The sessions dropped in an incident, as replays count them (see `chatload.features.forecast.crowd`)."""
+    """The sessions dropped in an incident, as replays count them (see `chatload.features.forecast.replay`)."""
     return sum(
         may_be_dropped(record) and incident.start <= record.ended_at - began < incident.latest + lingers_s
         for record in sessions
@@ -266,7 +265,11 @@ def _spans(incidents: Iterable[Incident]) -> tuple[tuple[float, float], ...]:
 
 
 def _calibrated(
-    fitted: Fitted, incidents: list[Incident], stretches: Callable[[list[Incident]], Any], holder: Holder, told: Told
+    fitted: Fitted,
+    incidents: list[Incident],
+    stretches: Callable[[list[Incident]], Any],
+    replayer: Replayer,
+    told: Told,
 ) -> Fitted:
     """The fit with the ends of incidents, and agents as quick, that give the run's own figures; and then, where an
     incident drops more than it did, with some of its failed requests taken by the server all the same."""
@@ -277,29 +280,29 @@ def _calibrated(
     reached = [_Reached(incident, drops * part) for incident, drops in zip(incidents, fitted.drops, strict=True)]
 
     def made() -> Fitted:
-        agents = replace(fitted.conditions.agents, join_s=search.join_s, answer_s=search.answer_s)
-        conditions = replace(fitted.conditions, agents=agents, stretches=stretches(incidents))
+        server = replace(fitted.conditions.server, join_s=search.join_s, answer_s=search.answer_s)
+        conditions = replace(fitted.conditions, server=server, stretches=stretches(incidents))
         return replace(fitted, conditions=conditions, incidents=_spans(incidents))
 
-    def replayed() -> Crowd:
+    def replayed() -> CohortResult:
         watched = tuple(incident.watch for incident in incidents)
-        return holder(replace(made().job(starts, seed=1), watched=watched))
+        return replayer(replace(made().job(starts, seed=1), watched=watched))
 
     for number in range(ROUNDS):
         told(f"fitting: replay {number + 1}")
-        crowd = replayed()
-        search.saw(crowd)
+        cohort = replayed()
+        search.saw(cohort)
         for i, incident in enumerate(incidents):
-            if crowd.failures[i] > incident.target * part:
+            if cohort.failures[i] > incident.target * part:
                 incident.latest = incident.end
             else:
                 incident.earliest = incident.end
             incident.end = (incident.earliest + incident.latest) / 2
     for number in range(ROUNDS if incidents else 0):
         told(f"fitting: replay {ROUNDS + number + 1}")
-        crowd = replayed()
+        cohort = replayed()
         # All are asked, whether or not one has an answer already.
-        asked = [found.saw(crowd.drops[i]) for i, found in enumerate(reached)]
+        asked = [found.saw(cohort.drops[i]) for i, found in enumerate(reached)]
         if not any(asked):
             break
     return made()
@@ -340,14 +343,14 @@ class _Agents:
         self._waits = script.waits_for_agent and speaks
         self._low, self._high = 0.0, 20.0 * max(script.think.mean(), 1.0)
 
-    def saw(self, crowd: Crowd) -> None:
+    def saw(self, cohort: CohortResult) -> None:
         """A replay came to this."""
-        if self.answer_s is not None and crowd.sent and self._sent:
-            unanswered = max(1 - crowd.heard / crowd.sent, 1e-4)
+        if self.answer_s is not None and cohort.sent and self._sent:
+            unanswered = max(1 - cohort.heard / cohort.sent, 1e-4)
             wanted = max(1 - self._heard / self._sent, 1e-4)
             self.answer_s = min(max(self.answer_s * min(max(wanted / unanswered, 0.3), 3.0), 1e-3), 600.0)
         if self._waits and self.join_s is not None:
-            if crowd.sent > self._sent:
+            if cohort.sent > self._sent:
                 self._low = max(self._low, self.join_s)
             else:
                 self._high = min(self._high, self.join_s)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from scipy.special import betainc
 
-from chatload.features.forecast.conditions import Odds, Stretch
+from chatload.features.forecast.conditions import RequestOdds, Stretch
 from chatload.run.histogram import Histogram
 from chatload.run.windows import Window
 from chatload.vocabulary import Outcome
@@ -42,7 +42,7 @@ class Cell:
     finished: Counter[str] = field(default_factory=Counter)
     failed: dict[str, Counter[str]] = field(default_factory=dict)
     latency: dict[str, Histogram] = field(default_factory=dict)
-    seen: float = 0.0
+    seen: int = 0
 
     @property
     def failures(self) -> float:
@@ -79,7 +79,7 @@ class Incident:
     target: float
     reaches: float = 0.0
 
-    def odds(self) -> dict[str, Odds]:
+    def odds(self) -> dict[str, RequestOdds]:
         """What requests met in it, if it ended at `end`: what failed, beside what succeeded all the same."""
         length = self.end - self.start
         found = {}
@@ -87,7 +87,7 @@ class Incident:
             failed = self.failed.get(operation, Counter())
             whole = failed.total() + self.succeeded_per_s.get(operation, 0.0) * length
             chances = tuple(sorted((kind, n / whole) for kind, n in failed.items() if n > 0))
-            found[operation] = Odds(round_trips, chances)
+            found[operation] = RequestOdds(round_trips, chances)
         return found
 
 
@@ -107,7 +107,7 @@ def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float
                     late.append((cell.start - request_timeout_s, cell.end - request_timeout_s, operation, count))
                 else:
                     _count(cell, operation, kind, count, unsent)
-        cell.seen = cell.failures + sum(outcomes[Outcome.TIMEOUT.value] for outcomes in window.books.outcomes.values())
+        cell.seen = count_failures(window.books.outcomes)
         cells.append(cell)
     for start, end, operation, count in late:
         # Given up then, sent one request timeout before.
@@ -116,6 +116,11 @@ def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float
             if part > 0:
                 _count(cell, operation, "timeout", count * part, 0.0)
     return cells
+
+
+def count_failures(outcomes: Mapping[str, Mapping[str, int]]) -> int:
+    """Return how many requests failed; outcomes: by operation, how many had which outcome."""
+    return sum(count for operation, by in outcomes.items() for name, count in by.items() if _kind(operation, name))
 
 
 def _kind(operation: str, outcome: str) -> str:
@@ -232,7 +237,7 @@ def _successes(cell: Cell, operations: set[str]) -> float:
     return sum(cell.finished[op] - cell.failed.get(op, Counter()).total() for op in operations)
 
 
-def odds_of(cells: Iterable[Cell], others: Iterable[Cell] = ()) -> dict[str, Odds]:
+def odds_of(cells: Iterable[Cell], others: Iterable[Cell] = ()) -> dict[str, RequestOdds]:
     """What requests met in some cells, by operation; "" is all of them. others: whose round trips stand in
     where there were none."""
     finished: Counter[str] = Counter()
@@ -249,7 +254,7 @@ def odds_of(cells: Iterable[Cell], others: Iterable[Cell] = ()) -> dict[str, Odd
     for cell in others:
         _merge(usual, cell.latency)
     return {
-        operation: Odds(_some(latency, usual, operation), _chances(failed.get(operation), n))
+        operation: RequestOdds(_some(latency, usual, operation), _chances(failed.get(operation), n))
         for operation, n in finished.items()
     }
 
@@ -301,12 +306,14 @@ def stretches_of(cells: Sequence[Cell], flags: Sequence[bool], incidents: Sequen
     return tuple(found)
 
 
-def _calm(block: Sequence[Cell], usual: Mapping[str, Odds]) -> Stretch:
+def _calm(block: Sequence[Cell], usual: Mapping[str, RequestOdds]) -> Stretch:
     latency: dict[str, Histogram] = {"": Histogram()}
     for cell in block:
         _merge(latency, cell.latency)
     odds = {}
     for operation, known in usual.items():
         own = latency.get(operation)
-        odds[operation] = Odds(own if own is not None and own.count >= _ENOUGH else known.round_trips, known.failures)
+        odds[operation] = RequestOdds(
+            own if own is not None and own.count >= _ENOUGH else known.round_trips, known.failures
+        )
     return Stretch(max(block[0].start, 0.0), odds)
