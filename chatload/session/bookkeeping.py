@@ -246,7 +246,7 @@ class Bookkeeping:
                 keys[name] = value
                 self._extra = None
 
-    def _take_events(self, exchange: Exchange, asked: bool = True) -> list[Event]:
+    def _take_events(self, exchange: Exchange, asked: bool) -> list[Event]:
         fresh = self._transcript.read(exchange.reply, exchange.received_at, asked)
         for event in fresh:
             if event.who == "Agent":

@@ -128,7 +128,7 @@ class WidgetSession(ChatSession):
         return
         yield
 
-    def _take_events(self, exchange: Exchange, asked: bool = True) -> list[Event]:
+    def _take_events(self, exchange: Exchange, asked: bool) -> list[Event]:
         return super()._take_events(exchange, False)
 
     def _leave(self, verdict: Verdict, why: str, due: float | None = None) -> Generator[Effect, Result, None]:

@@ -338,3 +338,18 @@ def test_a_clock_that_moved_three_times_is_never_a_witness_again(steps, again):
     for step in range(steps + 1):
         agree(clock, 100 * step, 30, -3000 * step)
     assert clock.is_witness(T + 999) is again
+
+
+def test_what_a_chat_found_counts_as_one_contradiction():
+    clock = ServerClock()
+    agree(clock, 0, 30)
+    clock.contradicted(T + 40)
+    agree(clock, 100, 30)
+    assert clock.is_witness(T + 999)
+    agree(clock, 200, 30, -3000)
+    assert clock.is_witness(T + 999)
+    clock.contradicted(T + 240)
+    agree(clock, 300, 30, -3000)
+    assert clock.is_witness(T + 999)
+    agree(clock, 400, 30)
+    assert not clock.is_witness(T + 999)
