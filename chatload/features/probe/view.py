@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chatload.features.probe.measurement import Age, Measurement
+from chatload.features.probe.measurement import KnownAge, Measurement
 from chatload.render.document import Document, Section, Sentence, Tone, table
 from chatload.render.json_output import read_schema
 from chatload.render.words import plural, seconds
@@ -75,7 +75,7 @@ def _sweep(found: Measurement) -> tuple[str, str]:
     return seconds(found.sweep_s), f"{seconds(lower)} to {seconds(upper)}"
 
 
-def _age(age: Age) -> tuple[str, str]:
+def _age(age: KnownAge) -> tuple[str, str]:
     if age.lower_s is None:
         return ("not asked", "") if age.upper_s is None else ("not at all", f"forgotten within {seconds(age.upper_s)}")
     if age.upper_s is None:
