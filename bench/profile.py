@@ -29,7 +29,7 @@ PARTS = {
     "store": ("chatload/run/writer.py", "chatload/run/retention.py", "swarm/recorder.py", "sqlite3"),
     "books": ("run/books.py", "chat/record.py", "swarm/facts.py"),
     "histograms": ("run/histogram.py",),
-    "Locust's statistics": ("swarm/tally.py", "locust/stats.py"),
+    "Locust's statistics": ("swarm/patches/request_statistics.py", "locust/stats.py"),
     "engine": ("chatload/chat/", "swarm/driver.py"),
     "protocol": ("chatload/protocol/",),
     "transport": ("chatload/transport/", "chatload/swarm/"),

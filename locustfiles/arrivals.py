@@ -6,7 +6,7 @@ Locust's users are sources here, which share the rate: with workers give at leas
 `docs/workloads.md` says when to use this and when `chat.py`.
 """
 
-from chatload.swarm.arrivals import ArrivalUser
+from chatload.swarm.user import ArrivalUser
 
 
 class Source(ArrivalUser):

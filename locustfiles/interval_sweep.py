@@ -6,9 +6,8 @@
 `chatload tune --run reports/sweep` reads it; `chatload tune --host URL` runs and reads one.
 """
 
-import chatload.swarm.sweep  # noqa: F401, its option registers itself
-from chatload.swarm.user import ChatUser
+from chatload.swarm.user import SweepUser
 
 
-class Customer(ChatUser):
+class Customer(SweepUser):
     """A customer in a browser: one chat, one connection, refreshed every so often as its arm has it."""

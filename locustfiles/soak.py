@@ -5,9 +5,8 @@
 What changed slowly is in the report; `chatload drift RUN` tells it of a run that still goes on.
 """
 
-import chatload.swarm.soak  # noqa: F401, its looks register themselves
-from chatload.swarm.user import ChatUser
+from chatload.swarm.user import SoakUser
 
 
-class Customer(ChatUser):
+class Customer(SoakUser):
     """A customer in a browser: one chat, one connection, refreshed until it ends."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from chatload.errors import UsageError
 from chatload.features.capacity.step import Rules
-from chatload.swarm.ceiling import planned_rate
 from chatload.swarm.option_values import number, whole
+from chatload.swarm.run_checks import planned_rate
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import Plan

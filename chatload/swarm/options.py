@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from locust import events
-
 from chatload.swarm.option_list import OF_ONE_RUN, OF_THE_PROCESS, declare, declare_arrivals, variable
 from chatload.swarm.start_checks import check_when_parsed
 
@@ -17,7 +15,6 @@ DEFAULT_STOP_TIMEOUT = "5"
 WEB_HOST = "127.0.0.1"
 
 
-@events.init_command_line_parser.add_listener
 def add_options(parser: Any, **_: Any) -> None:
     """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
     declare(adder(parser))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from locust import argument_parser, events
@@ -14,7 +15,6 @@ from locust.util.load_locustfile import load_locustfile
 from chatload.features.report.repeat import repeat_command
 from chatload.run.settings_keys import NOT_SETTINGS, SETTINGS
 from chatload.swarm.plan import make_plan
-from chatload.swarm.run import Run
 from chatload.swarm.settings import run_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,15 +31,14 @@ def settings_of(argv):
         user_classes=list(USER_CLASSES.values()), parsed_options=options, host=options.host,
         stop_timeout=float(options.stop_timeout),
     )  # fmt: skip
-    run = Run.__new__(Run)  # a runner of its own would listen and spawn
-    run.environment, environment.runner = environment, object()
+    environment.runner = object()  # a real one would listen and spawn
     plan, more = make_plan(options, options.host), {}
     if NAME == "capacity":
-        from chatload.features.capacity.load import Steering
+        from chatload.features.capacity.load import CapacityLoad
 
-        run.steering = Steering(run)
-        plan = run.steering.begin(plan)
-        more = run.steering.settings()
+        load = CapacityLoad(SimpleNamespace(environment=environment))
+        plan = load.begin(plan)
+        more = load.settings()
     settings = {**run_settings(environment, plan), **more, "started_at": 0.0}
     return settings, plan
 

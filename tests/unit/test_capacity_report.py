@@ -24,7 +24,7 @@ from chatload.features.capacity.html import html
 from chatload.run.books import Books
 from chatload.run.writer import RunWriter
 from chatload.swarm.capacity_options import rules_of
-from chatload.swarm.ceiling import planned_rate
+from chatload.swarm.run_checks import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.unit.capacity_server import RULES, Server, World
 

@@ -21,7 +21,7 @@ from chatload.chat.trail import Trail
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.swarm.garbage import MOST_GARBAGE, Collector
+from chatload.swarm.patches.garbage_collection import MAX_GARBAGE, GarbageCollection
 from chatload.transport.connection import LocalPorts
 from chatload.transport.http_messages import Answer, AnswerHeadCache, CallFailed
 
@@ -195,16 +195,16 @@ def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
 
 
 def test_the_collector_is_off_while_chats_are_held_and_collects_what_is_left_behind():
-    collector = Collector()
+    collector = GarbageCollection()
     collector.begin()
     try:
         assert not gc.isenabled()
-        collector.watch(10)
-        for _ in range(MOST_GARBAGE + 1000):
+        collector.check(10)
+        for _ in range(MAX_GARBAGE + 1000):
             cycle = []
             cycle.append(cycle)
-        collector.watch(10)
-        assert gc.get_count()[0] < MOST_GARBAGE / 2
+        collector.check(10)
+        assert gc.get_count()[0] < MAX_GARBAGE / 2
     finally:
         collector.end()
     assert gc.isenabled() and gc.get_freeze_count() == 0
