@@ -13,8 +13,10 @@ help: ## Show this help
 demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every verdict
 	@$(BIN)/chatload demo
 
-test: $(READY) ## Run all tests, two files at a time
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+# Hundreds of processes import the same modules. Each would compile them anew where no bytecode is written.
+test: export PYTHONDONTWRITEBYTECODE =
+test: $(READY) ## Run all tests, three files at a time
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about three quarters of an hour (ONLY=, ARGS=)
 	@$(BENCH)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -7,22 +7,22 @@ that can be made stricter only.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from chatload.errors import FileError, UsageError
-from chatload.protocol.toml_file import Table, read_toml
+from pydantic import BeforeValidator, Field
+
+from chatload.errors import UsageError
+from chatload.protocol.toml_file import FromFile, load_toml
 
 SITE_FILE: Final = Path("/etc/chatload.toml")
 PROJECT_FILE: Final = "chatload.toml"
 VARIABLE: Final = "CHATLOAD_CONFIG"
 _CEILINGS = {"max_sessions": "--max-sessions", "max_requests_per_s": "--max-requests-per-s"}
-_KEYS = ("allowed_targets", *_CEILINGS, "locked")
 
 
 @dataclass(frozen=True)
@@ -61,61 +61,48 @@ def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = 
     project = Path(named or PROJECT_FILE)
     files = [path for path, must in ((site, False), (project, bool(named))) if must or path.is_file()]
     rules = Rules()
-    for data, path in [(_read(path), path) for path in files]:
-        rules = _merged(rules, data, str(path))
+    for file, path in [(load_toml(path, RulesFile), path) for path in files]:
+        rules = _merged(rules, file, str(path))
     return rules
 
 
-def _merged(rules: Rules, data: Mapping[str, Any], source: str) -> Rules:
+def _merged(rules: Rules, file: RulesFile, source: str) -> Rules:
     """The rules with a further file's on top: a later file goes before, except where an earlier has locked."""
     locks = dict(rules.locks)
     changed: dict[str, Any] = {}
-    for key, value in data.items():
-        if key == "locked":
-            continue
+    for key in file.model_fields_set - {"locked"}:
+        value = getattr(file, key)
         if key not in locks:
             changed[key] = value
         elif key in _CEILINGS:
             changed[key] = min(value, getattr(rules, key))
-        if data.get("locked"):
+        if file.locked:
             locks.setdefault(key, source)
     return replace(rules, **changed, locks=locks)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    table = Table(str(path), "", read_toml(path))
-    table.only(*_KEYS)
-    found: dict[str, Any] = {}
-    for key, value in table.data.items():
-        if key == "locked":
-            if not isinstance(value, bool):
-                raise table.wrong(key, "expected true or false")
-            found[key] = value
-        elif key == "allowed_targets":
-            found[key] = tuple(_targets(str(path), value))
-        else:
-            found[key] = _ceiling(table, key, value)
-    return found
+_HOSTS = 'expected a list of hosts, such as ["chat.staging.example", "*.lab.example", "203.0.113.0/28"]'
 
 
-def _ceiling(table: Table, key: str, value: Any) -> float:
-    whole = key == "max_sessions"
-    good = isinstance(value, int) if whole else isinstance(value, int | float)
-    if isinstance(value, bool) or not good or not 0 < value < math.inf:
-        raise table.wrong(key, f"expected a {'whole ' if whole else ''}number above 0")
-    return value  # type: ignore[no-any-return]
-
-
-def _targets(path: str, value: Any) -> Iterator[str]:
-    expected = 'expected a list of hosts, such as ["chat.staging.example", "*.lab.example", "203.0.113.0/28"]'
+def _hosts(value: Any) -> tuple[str, ...]:
+    """A list of names, *.domains, addresses and networks."""
     if not isinstance(value, list):
-        raise FileError(path, "allowed_targets", expected)
+        raise ValueError(_HOSTS)
     for entry in value:
         if not isinstance(entry, str) or not entry or entry in ("*", "*."):
-            raise FileError(path, "allowed_targets", f"{expected}, not {entry!r}")
+            raise ValueError(f"{_HOSTS}, not {entry!r}")
         if "/" in entry:
             try:
                 ip_network(entry)
             except ValueError as error:
-                raise FileError(path, "allowed_targets", f"{entry!r} is no network ({error})") from None
-        yield entry
+                raise ValueError(f"{entry!r} is no network ({error})") from None
+    return tuple(value)
+
+
+class RulesFile(FromFile):
+    """The keys of a chatload.toml, as in Rules. locked: what it says can only be made stricter."""
+
+    allowed_targets: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
+    max_sessions: Annotated[int, Field(gt=0)] | None = None
+    max_requests_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    locked: bool = False

@@ -1,13 +1,13 @@
-"""The open workload: chats arrive at a rate, whether or not earlier ones are done.
+"""Open workload: chats arrive at a given rate, whether or not earlier chats have ended.
 
     locust -f locustfiles/arrivals.py --host http://127.0.0.1:8080 --headless --arrival-rate 20 -t 5m
 
-Locust's users are sources here, which share the rate: with workers give at least one each (-u 4 -r 4).
-`docs/workloads.md` says when to use this and when `chat.py`.
+Each Locust user is a source of arrivals, and all sources share the rate. With workers, start at least one source per
+worker, for example -u 4 -r 4. docs/workloads.md compares the open and the closed workload.
 """
 
-from chatload.swarm.user import ArrivalUser
+from chatload import ArrivalUser
 
 
 class Source(ArrivalUser):
-    """Where customers come from: each chat is on a connection of its own, refreshed until it ends."""
+    """A source of arrivals: each chat has a connection of its own and is refreshed until it ends."""

@@ -1,12 +1,12 @@
-"""How many sessions the server carries: doubles them until something gives, narrows it down, and holds it again.
+"""Capacity search: finds the highest number of sessions that the server holds.
 
     locust -f locustfiles/capacity.py --host http://127.0.0.1:8080 --headless --max-sessions 2000 --chat-length 600
 
-What must hold at each step is --threshold; `chatload options` lists the settings, docs/capacity.md explains them.
+The search doubles the sessions until a load is not held, narrows the limit down, and confirms the answer. --threshold
+says what must hold at each step. `chatload options` lists the settings; docs/capacity.md explains them.
 """
 
-from chatload.features.capacity.load import CapacityShape
-from chatload.swarm.user import ChatUser
+from chatload import CapacityShape, ChatUser
 
 
 class Customer(ChatUser):
@@ -14,4 +14,4 @@ class Customer(ChatUser):
 
 
 class Search(CapacityShape):
-    """As many customers as the search wants."""
+    """Sets the number of customers for each step of the search."""

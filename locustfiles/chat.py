@@ -1,11 +1,11 @@
-"""The closed workload: every user holds one chat after another.
+"""Closed workload: each Locust user holds one chat after another.
 
     locust -f locustfiles/chat.py --host http://127.0.0.1:8080 --headless -u 100 -r 10 -t 5m
 
-chatload's own settings are Locust options: `chatload options` lists them.
+`chatload options` lists chatload's own options.
 """
 
-from chatload.swarm.user import ChatUser
+from chatload import ChatUser
 
 
 class Customer(ChatUser):

@@ -1,11 +1,11 @@
-"""A soak: constant load for hours or days, and now and then in the log what drifts so far.
+"""Soak test: constant load for hours or days. The log reports at intervals what has drifted so far.
 
     locust -f locustfiles/soak.py --host http://127.0.0.1:8080 --headless -u 2000 -r 20 -t 24h --processes 2
 
-What changed slowly is in the report; `chatload drift RUN` tells it of a run that still goes on.
+The report shows all slow changes. `chatload drift RUN` shows them while the run is still going on.
 """
 
-from chatload.swarm.user import SoakUser
+from chatload import SoakUser
 
 
 class Customer(SoakUser):

@@ -1,7 +1,9 @@
 """For all tests."""
 
+import functools
 import signal
 
+import vl_convert
 from hypothesis import settings
 
 # No test times anything on a shared machine.
@@ -10,3 +12,12 @@ settings.load_profile("chatload")
 
 # A shell that starts CI in the background ignores SIGINT for all its children, and then no Ctrl-C can be tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Drawing the charts is the dearest part of a report. The same chart comes to the same picture, so a test process draws
+# each once.
+vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalite_to_svg)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with long real runs come first, the unit tests last: at the end all workers have something to do."""
+    items.sort(key=lambda item: item.path.parent.name == "unit")

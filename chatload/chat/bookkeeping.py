@@ -8,7 +8,7 @@ from dataclasses import asdict
 from chatload.chat.draws import Draws
 from chatload.chat.effects import Exchange, Result, Send
 from chatload.chat.policy import RefreshClock
-from chatload.chat.record import Blame, SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.script import Customer, CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.timeline import Recent, Timeline, severity
@@ -17,8 +17,8 @@ from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an enum's attributes cost more than a global
 
@@ -191,9 +191,10 @@ class Bookkeeping:
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
         """Keep what an answer gives: newest keys, position, events; count failures in a row."""
-        reply, outcome, sent = exchange.reply, exchange.reply.outcome, exchange.sent_at
-        if exchange.answered and sent is not None:
-            self._clock.saw(exchange.received_at - sent)
+        reply, outcome, trail = exchange.reply, exchange.reply.outcome, self._trail
+        assert trail is not None
+        if exchange.answered and exchange.sent_at is not None:
+            self._clock.saw(exchange.received_at - exchange.sent_at)
         if outcome is _FINE or outcome is _ENDED:
             self._failures = self._late_failures = 0
         else:
@@ -205,14 +206,16 @@ class Bookkeeping:
         state = "retrying" if self._failures else "held"
         if state != self._state and self._state != "leaving":
             self._enter(state)
-        if outcome is _FINE and sent is not None:
-            self._clock.contact_sent = sent if self._trail is None else self._trail.sent
+        if outcome is _FINE:
+            self._clock.contact_sent = trail.sent
             if reply is self._taken:
                 return  # the very answer taken last: it has nothing new
             self._take_keys(reply)
             self._taken = reply if asked and not reply.events else None
             self._cause, self._code = None, ""
-        if self._trail is not None and (reply.events or reply.next_position is not None):
+            if not self._over:
+                self.record.end_evidence = ""
+        if reply.events or reply.next_position is not None:
             fresh = self._take_events(exchange, asked)
             opening = self._opening
             # A Client who is told of first in a later answer is not the one who opened the chat.
@@ -229,6 +232,7 @@ class Bookkeeping:
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
+        self._taken = None  # a success takes this back, also where it is the very answer that was taken last
 
     def _take_keys(self, reply: Reply) -> None:
         """Keep the newest."""

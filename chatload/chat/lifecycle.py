@@ -12,11 +12,10 @@ from collections.abc import Generator, Mapping
 from chatload.chat.bookkeeping import Bookkeeping
 from chatload.chat.effects import Effect, Exchange, Result, Wait, Woken
 from chatload.chat.extras import OF_A_FILE
-from chatload.chat.record import Verdict
 from chatload.chat.script import Action
 from chatload.chat.trail import Trail
 from chatload.chat.verdict import Finding, Goodbye
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome, Verdict
 
 Steps = Generator[Effect, Result, None]
 
@@ -70,7 +69,6 @@ class ChatSession(Bookkeeping):
         if self._sending is not None:
             self._books.cut(self._sending.operation)
             self._record_request(self._sending.operation, 1)
-            self._sending = None
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
     def _woken(self, woken: Result, until: float) -> None:

@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
-from typing import Any
-
-
-class Verdict(StrEnum):
-    """What became of one session; exactly one each."""
-
-    COMPLETED = "completed"
-    ENDED_BY_AGENT = "ended_by_agent"
-    CLOSED_IDLE = "closed_idle"
-    DROPPED_LATE = "dropped_late"
-    DROPPED_EARLY = "dropped_early"
-    DROPPED_UNPROVEN = "dropped_unproven"
-    REFUSED = "refused"
-    FAILED = "failed"
-    GAVE_UP = "gave_up"
-    CUT_OFF = "cut_off"
-
-
-class Blame(StrEnum):
-    """Whose fault the lateness of a dropped_late session was."""
-
-    PLAN = "plan"
-    GENERATOR = "generator"
-    SERVER = "server"
-    RETRIES = "retries"
-    NETWORK = "network"
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 
 @dataclass(slots=True)
@@ -82,5 +58,21 @@ class SessionRecord:
         return asdict(self)
 
 
+class SessionColumn(NamedTuple):
+    """A column of session rows. kind: the type of its values; nullable: whether a value may be missing."""
+
+    name: str
+    kind: type
+    nullable: bool
+
+
+def _columns() -> Iterator[SessionColumn]:
+    kinds = get_type_hints(SessionRecord)
+    for item in fields(SessionRecord):
+        of = get_args(kinds[item.name]) or (kinds[item.name],)
+        yield SessionColumn(item.name, of[0], NoneType in of)
+
+
 #: Columns of a session row, in order.
-COLUMNS = tuple(f.name for f in fields(SessionRecord))
+SESSION_COLUMNS = tuple(_columns())
+COLUMNS = tuple(column.name for column in SESSION_COLUMNS)

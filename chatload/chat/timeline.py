@@ -8,8 +8,7 @@ from math import isnan, nan
 from struct import Struct
 from typing import Any, NamedTuple
 
-from chatload.chat.record import Verdict
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import DRAWN_ENDINGS, Outcome, Verdict
 
 #: A session remembers its last so many requests.
 CONTACTS = 12
@@ -20,9 +19,6 @@ _INSTANTS = Struct("ddd")
 _BYTES, _pack_into = _INSTANTS.size, _INSTANTS.pack_into
 _END = CONTACTS * _BYTES
 _USUAL = ("GetMessages", Outcome.FINE.value)
-_BAD = frozenset(
-    {Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY, Verdict.DROPPED_UNPROVEN, Verdict.FAILED, Verdict.GAVE_UP}
-)
 
 
 class Contact(NamedTuple):
@@ -130,7 +126,7 @@ class Timeline:
 def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None, timeout_s: float) -> float | None:
     """By how much the deciding gap missed the timeout (seconds), 0 where that means nothing; None where
     the verdict is not a bad one."""
-    if verdict not in _BAD:
+    if verdict not in DRAWN_ENDINGS:
         return None
     if gap_lower_s is None or gap_upper_s is None:
         return 0.0

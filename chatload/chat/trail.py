@@ -14,9 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
+from chatload.vocabulary import Blame, Outcome
 
 #: A request that got no answer may still be acted on by the server for this long (seconds).
 LINGER_S = 60.0
@@ -154,7 +153,7 @@ class Trail:
         stalled = min(stalled_since(exchange), exchange.received_at - since)
         shares = self.shares
         shares.generator += stalled
-        setattr(shares, kind, getattr(shares, kind) + max(0.0, exchange.received_at - since - stalled))
+        setattr(shares, kind, getattr(shares, kind) + exchange.received_at - since - stalled)
         self._failed_with = kind
 
     def lost(self) -> list[Attempt]:
@@ -227,5 +226,5 @@ def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
     }
     if shares.generator > 0 and silence - shares.generator <= timeout_s:
         return Blame.GENERATOR
-    enough = {who: s for who, s in others.items() if s > 0 and silence - s <= timeout_s} or others
+    enough = {who: s for who, s in others.items() if silence - s <= timeout_s} or others
     return max(enough, key=lambda who: enough[who])

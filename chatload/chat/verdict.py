@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chatload.chat.observed_server import Interval, ObservedServer
-from chatload.chat.record import Verdict
 from chatload.chat.trail import Trail
 from chatload.chat.transcript import Transcript
 from chatload.protocol.causes import EndCause
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome, Verdict
 
 #: A timestamp shows that an end was the timeout's only where it is known this well (part of the timeout).
 STAMP_TOLERANCE = 0.1

@@ -16,13 +16,12 @@ from math import ceil
 from chatload.chat.draws import Draws
 from chatload.chat.effects import Effect, Exchange, Result
 from chatload.chat.lifecycle import ChatSession
-from chatload.chat.record import Verdict
 from chatload.chat.script import Action, Customer, CustomerScript
 from chatload.chat.timeline import Recent
 from chatload.chat.trail import Trail
 from chatload.chat.verdict import Finding
 from chatload.protocol.reply import Event
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome, Verdict
 
 #: It polls on a clock of so many seconds, and gives a request up after so many.
 POLL_S, REQUEST_TIMEOUT_S = 3.0, 3.0

@@ -32,4 +32,4 @@ def is_private(address: str) -> bool:
         return False
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    return any(ip in network for network in PRIVATE if network.version == ip.version)
+    return any(ip in network for network in PRIVATE)

@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_plus
 import orjson
 
 from chatload.protocol import form_data
-from chatload.protocol.dialect_checks import IN_PATH
+from chatload.protocol.dialect import IN_PATH
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import Name, get_in
 from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX

@@ -6,18 +6,16 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
-from chatload.errors import UsageError
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from chatload.errors import FileError, UsageError
 from chatload.protocol.causes import ERROR_CODES, QUIT_REASONS, EndCause
-from chatload.protocol.dialect_checks import check_operations
-from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ANSWER_NAMES, ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
-from chatload.protocol.operations import CORE, OPERATION_FIELDS
+from chatload.protocol.operations import CORE, OPERATION_FIELDS, UPLOAD, USER_DATA
 from chatload.protocol.secret import Secret
-from chatload.protocol.toml_file import MOST_DEPTH, Table, parse_toml, read_toml
-
-__all__ = ["OPERATION_FIELDS", "Dialect", "Encoder", "OperationWire", "load_dialect", "parse_dialect"]
+from chatload.protocol.toml_file import MOST_DEPTH, FromFile, Seconds, checked, parse_toml, read_toml
 
 Encoding = Literal["form", "json", "multipart"]
 Environment = Mapping[str, str]
@@ -75,10 +73,6 @@ class Dialect:
         slashed = replace(wire, path=wire.path.rstrip("/") + "/")
         return replace(self, operations={**self.operations, operation: slashed})
 
-    def encoder(self, service: str) -> Encoder:
-        """The request builder for one service name."""
-        return Encoder(self, service)
-
     def require(self, operations: Iterable[str]) -> None:
         """Raises UsageError where the dialect lacks one of the operations."""
         lacking = sorted(set(operations) - set(self.operations))
@@ -111,145 +105,300 @@ def parse_dialect(text: str, source: str, environment: Environment | None = os.e
     return _dialect(parse_toml(text, source), source, environment)
 
 
+# -- the file ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnvironmentVariable:
+    """The value `{ env = "NAME" }`: what the environment has under that name."""
+
+    name: str
+
+
+def _wire_name(value: Any) -> Name:
+    """A name: text, or a list of texts that lead into nested objects."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
+        raise ValueError('expected a name, or a list of them as in ["outer", "inner"]')
+    if len(parts) > MOST_DEPTH:
+        raise ValueError(f"expected a list of {MOST_DEPTH} names at most")
+    return tuple(parts)
+
+
+def _text_or_variable(value: Any) -> str | EnvironmentVariable:
+    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
+        return EnvironmentVariable(value["env"])
+    if not isinstance(value, str):
+        raise ValueError('expected text, or { env = "NAME" }')
+    return value
+
+
+def _fixed_value(value: Any, depth: int = 0) -> Any:
+    """A value sent with every request: text, a number, true, false, or a table of these."""
+    if isinstance(value, dict) and set(value) != {"env"}:
+        if depth >= MOST_DEPTH:
+            raise ValueError(f"expected tables {MOST_DEPTH} deep at most")
+        return {key: _fixed_value(inner, depth + 1) for key, inner in value.items()}
+    return value if isinstance(value, bool | int | float) else _text_or_variable(value)
+
+
+def _prefix(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError('expected text starting with "/"')
+    return value
+
+
+def _different(words: dict[str, str]) -> dict[str, str]:
+    if len(set(words.values())) < len(words):
+        raise ValueError("expected a different word for each")
+    return words
+
+
+_WireName = Annotated[Name, BeforeValidator(_wire_name)]
+_Fixed = dict[str, Annotated[Any, BeforeValidator(_fixed_value)]]
+_Causes = dict[str, Annotated[EndCause, Field(strict=False)]]
+_Words = dict[str, str]
+
+
+class RequestTable(FromFile):
+    """The table [request]."""
+
+    prefix: Annotated[str, BeforeValidator(_prefix)]
+    encoding: Encoding = "form"
+    operation: _WireName | None = None
+    numbers: list[str] = Field(default=[])
+    headers: dict[str, Annotated[Any, BeforeValidator(_text_or_variable)]] = Field(default={})
+    fixed: _Fixed = Field(default={})
+
+
+class OperationTable(FromFile):
+    """A table [operations.NAME]."""
+
+    path: str = ""
+    method: str = "POST"
+    parameters: dict[str, _WireName] = Field(default={})
+    fixed: _Fixed = Field(default={})
+    name: str | None = None
+    encoding: Encoding | None = None
+    content: _WireName | None = None
+
+
+class ResponseTable(FromFile):
+    """The table [response]: our names to the service's, where they differ from gms-v2's."""
+
+    status_code: _WireName | None = None
+    chat_ended: _WireName | None = None
+    chat_id: _WireName | None = None
+    user_id: _WireName | None = None
+    secure_key: _WireName | None = None
+    alias: _WireName | None = None
+    next_position: _WireName | None = None
+    messages: _WireName | None = None
+    errors: _WireName | None = None
+    user_data: _WireName | None = None
+    event: dict[str, _WireName] = Field(default={})
+    error: dict[str, _WireName] = Field(default={})
+    event_types: Annotated[_Words, AfterValidator(_different)] = Field(default={})
+    senders: Annotated[_Words, AfterValidator(_different)] = Field(default={})
+    quit_reasons: _Causes | None = None
+    error_codes: _Causes | None = None
+
+
+class ServerTable(FromFile):
+    """The table [server]: what is known of the server beside its words, as in Dialect."""
+
+    keeps_ended_s: Seconds = 0.0
+    long_poll_s: Seconds = 0.0
+    agent_end_removes_customer: bool = False
+
+
+class DialectFile(FromFile):
+    """A dialect's file."""
+
+    name: str
+    request: RequestTable
+    operations: dict[str, OperationTable]
+    response: ResponseTable = ResponseTable()
+    server: ServerTable = ServerTable()
+
+
+class _Source(NamedTuple):
+    """The file that a dialect is made of, and the environment; names each mistake."""
+
+    name: str
+    environment: Environment | None
+
+    def wrong(self, key: str, expected: str) -> FileError:
+        """The mistake at a key, as in TOML."""
+        return FileError(self.name, key, expected)
+
+    def known(self, key: str, given: Iterable[str], known: Iterable[str]) -> None:
+        """Raises FileError for a key of the table at `key` that is not known."""
+        for name in given:
+            if name not in known:
+                raise self.wrong(f"{key}.{name}", f"unknown key; expected one of {', '.join(known)}")
+
+    def resolved(self, key: str, value: Any) -> Any:
+        """A value with its variables filled in from the environment."""
+        if isinstance(value, dict):
+            return {name: self.resolved(f"{key}.{name}", inner) for name, inner in value.items()}
+        if not isinstance(value, EnvironmentVariable):
+            return value
+        if self.environment is None:
+            return Secret("")
+        if not self.environment.get(value.name):
+            raise self.wrong(key, f"the environment variable {value.name} is not set")
+        return Secret(self.environment[value.name])
+
+
 def _dialect(data: dict[str, Any], source: str, environment: Environment | None) -> Dialect:
-    table = Table(source, "", data)
-    request, server = table.table("request"), table.table("server", {})
-    encoding = _encoding(request, "form")
-    operation = request.path("operation") if "operation" in request.data else None
-    fixed = _fixed(request, environment)
+    file, where = checked(data, DialectFile, source), _Source(source, environment)
+    request, server = file.request, file.server
+    where.known("operations", file.operations, OPERATION_FIELDS)
+    for name in CORE:
+        if name not in file.operations:
+            raise where.wrong(f"operations.{name}", "expected a table")
+    if not set(request.numbers) <= {name for fields in OPERATION_FIELDS.values() for name in fields}:
+        raise where.wrong("request.numbers", "expected a list of our field names")
+    if request.numbers and request.encoding != "json":
+        raise where.wrong("request.numbers", 'expected only with encoding "json"')
+    if request.operation is not None and request.encoding != "json" and len(request.operation) > 1:
+        raise where.wrong("request.operation", 'expected one name; lists are for encoding "json"')
+    fixed = where.resolved("request.fixed", request.fixed)
     dialect = Dialect(
-        name=table.text("name"),
-        prefix=request.text("prefix", starts="/"),
-        encoding=encoding,
-        headers=_headers(request, environment),
-        operations=_operations(table.table("operations"), encoding, fixed, environment),
-        operation=operation,
-        numbers=_numbers(request, encoding),
-        response=_response(table.table("response", {})),
-        keeps_ended_s=server.seconds("keeps_ended_s", 0.0),
-        long_poll_s=server.seconds("long_poll_s", 0.0),
-        agent_end_removes_customer=server.truth("agent_end_removes_customer", False),
+        name=file.name,
+        prefix=request.prefix,
+        encoding=request.encoding,
+        headers=_headers(request, where),
+        operations={
+            # In the order of OPERATION_FIELDS, whatever the file's is.
+            name: _operation(name, file.operations[name], request.encoding, fixed, where)
+            for name in OPERATION_FIELDS
+            if name in file.operations
+        },
+        operation=request.operation,
+        numbers=frozenset(request.numbers),
+        response=_response(file.response, where),
+        keeps_ended_s=server.keeps_ended_s,
+        long_poll_s=server.long_poll_s,
+        agent_end_removes_customer=server.agent_end_removes_customer,
     )
-    request.only("prefix", "encoding", "operation", "numbers", "headers", "fixed")
-    server.only("keeps_ended_s", "long_poll_s", "agent_end_removes_customer")
-    table.only("name", "request", "operations", "response", "server")
-    check_operations(dialect, table.table("operations"), request)
+    _check_operations(dialect, where)
     return dialect
 
 
-def _encoding(table: Table, default: str) -> Encoding:
-    value = table.text("encoding", default=default)
-    for known in get_args(Encoding):
-        if value == known:
-            return known  # type: ignore[no-any-return]
-    raise table.wrong("encoding", 'expected "form", "json" or "multipart"')
+def _operation(
+    name: str, table: OperationTable, encoding: Encoding, fixed: Mapping[str, Any], where: _Source
+) -> OperationWire:
+    key = f"operations.{name}"
+    where.known(f"{key}.parameters", table.parameters, OPERATION_FIELDS[name])
+    return OperationWire(
+        path=table.path,
+        method=table.method,
+        parameters=table.parameters,
+        fixed={**fixed, **where.resolved(f"{key}.fixed", table.fixed)},
+        name=name if table.name is None else table.name,
+        encoding=table.encoding or encoding,
+        content=table.content,
+    )
 
 
-def _numbers(request: Table, encoding: Encoding) -> frozenset[str]:
-    names = request.data.get("numbers", [])
-    known = {name for fields in OPERATION_FIELDS.values() for name in fields}
-    if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
-        raise request.wrong("numbers", "expected a list of our field names")
-    if names and encoding != "json":
-        raise request.wrong("numbers", 'expected only with encoding "json"')
-    return frozenset(names)
-
-
-def _operations(
-    table: Table, encoding: Encoding, fixed: Mapping[str, Any], environment: Environment | None
-) -> dict[str, OperationWire]:
-    operations = {}
-    for name, allowed in OPERATION_FIELDS.items():
-        if name not in table.data and name not in CORE:
-            continue
-        entry = table.table(name)
-        own = _encoding(entry, encoding)
-        operations[name] = OperationWire(
-            path=entry.text("path", default=""),
-            method=entry.text("method", default="POST"),
-            parameters=entry.paths("parameters", allowed),
-            fixed={**fixed, **_fixed(entry, environment)},
-            name=entry.text("name", default=name),
-            encoding=own,
-            content=entry.path("content") if "content" in entry.data else None,
-        )
-        entry.only("path", "method", "parameters", "fixed", "name", "encoding", "content")
-    table.only(*OPERATION_FIELDS)
-    return operations
-
-
-def _headers(request: Table, environment: Environment | None) -> dict[str, str | Secret]:
-    table = request.table("headers", {})
+def _headers(request: RequestTable, where: _Source) -> dict[str, str | Secret]:
     headers = {}
-    for name in table.data:
-        value = _text_or_secret(table, name, environment)
+    for name, given in request.headers.items():
+        key = f"request.headers.{name}"
+        value = where.resolved(key, given)
         text = value.reveal() if isinstance(value, Secret) else value
         if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-            raise table.wrong(name, "expected a header's name: letters, digits, dashes")
+            raise where.wrong(key, "expected a header's name: letters, digits, dashes")
         if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
-            raise table.wrong(name, "expected to be left out; it is set for every request")
+            raise where.wrong(key, "expected to be left out; it is set for every request")
         if text != text.strip() or not all(" " <= c <= "~" or "\xa0" <= c <= "\xff" for c in text):
-            raise table.wrong(name, "expected a value fit for a header: one line, Latin-1, no space around it")
+            raise where.wrong(key, "expected a value fit for a header: one line, Latin-1, no space around it")
         headers[name] = value
     return headers
 
 
-def _fixed(table: Table, environment: Environment | None) -> dict[str, Any]:
-    fixed = table.table("fixed", {})
-    return {name: _fixed_value(fixed, name, environment) for name in fixed.data}
-
-
-def _fixed_value(table: Table, name: str, environment: Environment | None, depth: int = 1) -> Any:
-    value = table.data[name]
-    if isinstance(value, dict) and set(value) != {"env"}:
-        inner = table.table(name)
-        if depth >= MOST_DEPTH:
-            raise table.wrong(name, f"expected tables {MOST_DEPTH} deep at most")
-        return {key: _fixed_value(inner, key, environment, depth + 1) for key in inner.data}
-    if isinstance(value, bool | int | float):
-        return value
-    return _text_or_secret(table, name, environment)
-
-
-def _text_or_secret(table: Table, name: str, environment: Environment | None) -> str | Secret:
-    """Text as it stands, or { env = "NAME" }: the value of an environment variable."""
-    value = table.data[name]
-    if not isinstance(value, dict):
-        return table.text(name)
-    variable = table.table(name).text("env")
-    table.table(name).only("env")
-    if environment is None:
-        return Secret("")
-    if not environment.get(variable):
-        raise table.wrong(name, f"the environment variable {variable} is not set")
-    return Secret(environment[variable])
-
-
-def _response(table: Table) -> ResponseNames:
-    table.only(*ANSWER_NAMES, "event", "error", "event_types", "senders", "quit_reasons", "error_codes")
-    for name, words in (("event_types", EVENT_TYPES), ("senders", SENDERS)):
-        table.table(name, {}).only(*words)
-        theirs = list(table.texts(name).values())
-        if len(set(theirs)) < len(theirs):
-            raise table.wrong(name, "expected a different word for each")
+def _response(table: ResponseTable, where: _Source) -> ResponseNames:
+    for name, words in (
+        ("event", EVENT_NAMES),
+        ("error", ERROR_NAMES),
+        ("event_types", EVENT_TYPES),
+        ("senders", SENDERS),
+    ):
+        where.known(f"response.{name}", getattr(table, name), words)
+    answer = {key: getattr(table, key) for key in ANSWER_NAMES}
     return ResponseNames(
-        answer={key: table.path(key) for key in ANSWER_NAMES if key in table.data},
-        event=table.paths("event", EVENT_NAMES),
-        error=table.paths("error", ERROR_NAMES),
-        event_types=table.texts("event_types"),
-        senders=table.texts("senders"),
-        quit_reasons=_causes(table, "quit_reasons", QUIT_REASONS),
-        error_codes=_causes(table, "error_codes", ERROR_CODES),
+        answer={key: name for key, name in answer.items() if name is not None},
+        event=table.event,
+        error=table.error,
+        event_types=table.event_types,
+        senders=table.senders,
+        quit_reasons=QUIT_REASONS if table.quit_reasons is None else table.quit_reasons,
+        error_codes=ERROR_CODES if table.error_codes is None else table.error_codes,
     )
 
 
-def _causes(table: Table, name: str, default: Mapping[str, EndCause]) -> Mapping[str, EndCause]:
-    """The table of code -> cause at a key; the built-in one where the dialect has none."""
-    if name not in table.data:
-        return default
-    causes = {}
-    for code, word in table.texts(name).items():
-        if word not in list(EndCause):
-            raise table.table(name).wrong(code, f"expected one of {', '.join(EndCause)}")
-        causes[code] = EndCause(word)
-    return causes
+# -- names that could not be told apart when a request is read back ------------------------------
+
+#: What of a request may be in its path.
+IN_PATH = ("service", "chat_id", "file_id")
+KEY = "{key}"
+
+
+def _check_operations(dialect: Dialect, where: _Source) -> None:
+    """Raises FileError for what cannot be meant."""
+    places: dict[tuple[str, str, str], str] = {}
+    for operation, wire in dialect.operations.items():
+        key = f"operations.{operation}"
+        _check_parameters(dialect, wire, f"{key}.parameters", where)
+        _check_content(operation, wire, key, where)
+        if wire.encoding != "json" and any(isinstance(value, dict) for value in wire.fixed.values()):
+            raise where.wrong(f"{key}.fixed", 'expected text; tables are for encoding "json"')
+        for part in IN_PATH:
+            if (dialect.prefix + wire.path).count("{" + part + "}") > 1:
+                raise where.wrong(f"{key}.path", f"expected {{{part}}} once in prefix and path")
+        named = wire.name if dialect.operation is not None else ""
+        place = (wire.method, wire.path.rstrip("/"), named)
+        if place in places:
+            told_apart = "another name" if dialect.operation is not None else "another path, or request.operation"
+            raise where.wrong(f"{key}.path", f"expected {told_apart}: {places[place]} has the same")
+        places[place] = operation
+
+
+def _check_parameters(dialect: Dialect, wire: OperationWire, key: str, where: _Source) -> None:
+    taken: set[Name] = {wire.content} if wire.content else set()
+    if dialect.operation is not None:
+        taken.add(dialect.operation)
+    for ours, name in wire.parameters.items():
+        if (ours == USER_DATA) != any(KEY in part for part in name):
+            raise where.wrong(
+                f"{key}.{ours}", 'expected {key} in the name of user_data and in no other, as in ["userData", "{key}"]'
+            )
+        if ours == USER_DATA and (KEY in "".join(name[:-1]) or name[-1].count(KEY) > 1 or name == (KEY,)):
+            raise where.wrong(
+                f"{key}.{ours}", 'expected {key} once, at the end, and below something: ["userData", "{key}"]'
+            )
+        if any(_clash(name, other) for other in taken):
+            raise where.wrong(f"{key}.{ours}", f"expected a name of its own; {' '.join(name)} is taken")
+        taken.add(name)
+
+
+def _clash(one: Name, other: Name) -> bool:
+    """Whether the two cannot be told apart, or one is to hold text and the other's object."""
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) == len(longer) and KEY in shorter[-1] + longer[-1]:
+        template, plain = (shorter, longer) if KEY in shorter[-1] else (longer, shorter)
+        before, _, after = template[-1].partition(KEY)
+        return template[:-1] == plain[:-1] and plain[-1].startswith(before) and plain[-1].endswith(after)
+    return longer[: len(shorter)] == shorter
+
+
+def _check_content(operation: str, wire: OperationWire, key: str, where: _Source) -> None:
+    if (wire.content is not None) != (operation == UPLOAD):
+        expected = "the name of the file's content" if operation == UPLOAD else f"it in {UPLOAD} alone"
+        raise where.wrong(f"{key}.content", f"expected {expected}")
+    if operation == UPLOAD and wire.encoding == "form":
+        raise where.wrong(f"{key}.encoding", 'expected "multipart" or "json" for a file')
+    if wire.encoding != "json" and wire.content is not None and len(wire.content) > 1:
+        raise where.wrong(f"{key}.content", 'expected one name; lists are for encoding "json"')

@@ -5,20 +5,18 @@ from __future__ import annotations
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import orjson
 
 from chatload.errors import UsageError
+from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.form_data import Part, compose
 from chatload.protocol.names import Name, put_in
 from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX, repeatable
 from chatload.protocol.secret import Secret, revealed
 from chatload.protocol.wire import WireRequest
-
-if TYPE_CHECKING:
-    from chatload.protocol.dialect import Dialect, OperationWire
 
 CONTENT_TYPES: Mapping[str, str] = {
     "form": "application/x-www-form-urlencoded",

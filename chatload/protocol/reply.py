@@ -9,8 +9,9 @@ import orjson
 
 from chatload.protocol.causes import EndCause
 from chatload.protocol.names import EVENT_NAMES, ResponseNames, get_in
-from chatload.protocol.status import Outcome, classify
+from chatload.protocol.status import classify
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
+from chatload.vocabulary import Outcome
 
 __all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", "parse_payload", "read", "read_file"]
 

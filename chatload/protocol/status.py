@@ -5,23 +5,9 @@ Source: Web API Developer Guide, "Chat Server Status Codes" (the seed document).
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import NamedTuple
 
-
-class Outcome(StrEnum):
-    """What one request came to: the five rows of the status table, then what is not in it."""
-
-    FINE = "0/false"
-    ENDED = "0/true"
-    UNSUCCESSFUL = "1/false"
-    VIOLATION = "1/true"
-    UNRECOVERABLE = "2"
-    HTTP_ERROR = "http_error"
-    TIMEOUT = "timeout"
-    CONNECTION = "connection"
-    MALFORMED = "malformed"
-    UNKNOWN_STATUS = "unknown_status"
+from chatload.vocabulary import Outcome
 
 
 class Classified(NamedTuple):

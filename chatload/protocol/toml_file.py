@@ -1,15 +1,20 @@
-"""Reading a user's TOML file: one place for what can go wrong with it."""
+"""A user's TOML file: how it is read, and how each mistake in it is named."""
 
 from __future__ import annotations
 
 import codecs
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatload.errors import FileError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 #: A larger file is refused (bytes): parsing it could take minutes.
 MOST_BYTES = 2**20
@@ -54,67 +59,82 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
         raise FileError(source, "", "not valid TOML (nested too deep)") from None
 
 
-class Table:
-    """A TOML table that knows its file and key, so that every mistake can be named. Raises FileError."""
+class FromFile(BaseModel):
+    """A table of a TOML file: its keys, their types and their limits. A key that is not declared is refused."""
 
-    def __init__(self, source: str, key: str, data: dict[str, Any]) -> None:
-        self.source, self.key, self.data = source, key, data
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    def wrong(self, name: str, expected: str) -> FileError:
-        """The mistake at a key of this table."""
-        return FileError(self.source, f"{self.key}.{name}".lstrip("."), expected)
 
-    def table(self, name: str, default: dict[str, Any] | None = None) -> Table:
-        """The table at a key."""
-        value = self.data.get(name, default)
-        if not isinstance(value, dict):
-            raise self.wrong(name, "expected a table")
-        return Table(self.source, f"{self.key}.{name}".lstrip("."), value)
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Model = TypeVar("Model", bound=BaseModel)
 
-    def text(self, name: str, default: str | None = None, starts: str = "") -> str:
-        """The text at a key."""
-        value = self.data.get(name, default)
-        if not isinstance(value, str) or not value.startswith(starts):
-            raise self.wrong(name, f'expected text starting with "{starts}"' if starts else "expected text")
-        return value
 
-    def texts(self, name: str) -> dict[str, str]:
-        """The table at a key, all of its values text."""
-        table = self.table(name, {})
-        return {key: table.text(key) for key in table.data}
+def load_toml(path: str | Path, model: type[Model]) -> Model:
+    """The file as `model` declares it. Raises FileError (file, key, what is expected there)."""
+    return checked(read_toml(path), model, path)
 
-    def path(self, name: str) -> tuple[str, ...]:
-        """The name at a key: text, or a list of texts that lead into nested objects."""
-        value = self.data.get(name)
-        parts = [value] if isinstance(value, str) else value
-        if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
-            raise self.wrong(name, 'expected a name, or a list of them as in ["outer", "inner"]')
-        if len(parts) > MOST_DEPTH:
-            raise self.wrong(name, f"expected a list of {MOST_DEPTH} names at most")
-        return tuple(parts)
 
-    def paths(self, name: str, known: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The table at a key, from some of the known words to names."""
-        table = self.table(name, {})
-        table.only(*known)
-        return {key: table.path(key) for key in table.data}
+def checked(data: dict[str, Any], model: type[Model], source: str | Path, key: str = "") -> Model:
+    """A table of a file as `model` declares it; `source` and `key` name the file and the table in a FileError."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        # A key that is not known explains best why another one is missing.
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        raise FileError(source, _dotted(key, first["loc"]), _expected(first, model)) from None
 
-    def seconds(self, name: str, default: float) -> float:
-        """The number of seconds at a key."""
-        value = self.data.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise self.wrong(name, "expected seconds, a number not below 0")
-        return float(value)
 
-    def truth(self, name: str, default: bool) -> bool:
-        """The true or false at a key."""
-        value = self.data.get(name, default)
-        if not isinstance(value, bool):
-            raise self.wrong(name, "expected true or false")
-        return value
+def _dotted(key: str, place: tuple[int | str, ...]) -> str:
+    """A place in a table as in TOML: `extras[2].chance`, counted from 1."""
+    dotted = key
+    for part in place:
+        if part == "[key]":  # a key of a table whose keys are declared, in pydantic's words
+            continue
+        dotted += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+    return dotted.removeprefix(".")
 
-    def only(self, *known: str) -> None:
-        """Refuse every key but these."""
-        for name in self.data:
-            if name not in known:
-                raise self.wrong(name, f"unknown key; expected one of {', '.join(known)}")
+
+#: What is expected, by pydantic's type of error.
+_EXPECTED = {
+    "string_type": "expected text",
+    "bool_type": "expected true or false",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "finite_number": "expected a number",
+    "greater_than": "expected a number above {gt:g}",
+    "greater_than_equal": "expected a number not below {ge:g}",
+    "less_than_equal": "expected a number not above {le:g}",
+    "string_too_short": "expected text",
+    "literal_error": "expected one of {expected}",
+    "enum": "expected one of {expected}",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "frozen_set_type": "expected a list",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+    "missing": "expected, but missing",
+}
+
+
+def _expected(error: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key; expected one of {', '.join(_known(model, error['loc'][:-1]))}"
+    if kind == "value_error":
+        return str(context["error"])
+    expected = _EXPECTED.get(kind)
+    return expected.format(**context).replace("'", '"') if expected else error["msg"]
+
+
+def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterator[str]:
+    """The keys of the table at a place."""
+    for part in place:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        model = inner[0] if inner else model
+    return iter(model.model_fields)

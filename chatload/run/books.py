@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import SessionRecord, Verdict
-from chatload.protocol.status import Outcome
+from chatload.chat.record import SessionRecord
 from chatload.protocol.wire import Detail
 from chatload.run.censored import CensoredHistogram
 from chatload.run.fate import Fates, is_unserved
 from chatload.run.histogram import Histogram
+from chatload.vocabulary import Outcome, Verdict
 
 #: A chat of an open workload that begins more than this (seconds) after its time has a late start.
 LATE_START_S = 0.1

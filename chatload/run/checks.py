@@ -9,10 +9,10 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from types import NoneType
 from typing import Any, Final
 
-from chatload.chat.record import SessionRecord
+from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.chat.timeline import Timeline
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
@@ -29,17 +29,13 @@ _MOST_PROCESSES = 1000
 #: Buckets of a histogram are between 1e-17 and 1e17 s.
 _MOST_BUCKET = 2000
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (int,),
-    "float": (float, int),
-    "float | None": (float, int, type(None)),
-}
-_SESSION_TYPES = tuple(_TYPES[str(f.type)] for f in fields(SessionRecord))
+#: What SQLite gives for a value of a type.
+_STORED: Mapping[type, tuple[type, ...]] = {str: (str,), int: (int,), bool: (int,), float: (float, int)}
+_SESSION_TYPES = tuple(
+    (*_STORED[column.kind], NoneType) if column.nullable else _STORED[column.kind] for column in SESSION_COLUMNS
+)
 _TEXTS = tuple(i for i, types in enumerate(_SESSION_TYPES) if types == (str,))
 _FLOATS = tuple(i for i, types in enumerate(_SESSION_TYPES) if float in types)
-_NAMES = tuple(f.name for f in fields(SessionRecord))
 
 Row = tuple[Any, ...]
 
@@ -107,14 +103,14 @@ def sessions(rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         types = tuple(map(type, row))
         if types not in good:
-            for name, kind, known in zip(_NAMES, types, _SESSION_TYPES, strict=True):
+            for name, kind, known in zip(COLUMNS, types, _SESSION_TYPES, strict=True):
                 if kind not in known:
                     raise ValueError(f"sessions: {name} is of the wrong type")
             good.add(types)
         for i in _FLOATS:
             value = row[i]
             if value is not None and not LEAST_S <= value <= MOST_S:
-                raise ValueError(f"sessions: {_NAMES[i]} is out of range")
+                raise ValueError(f"sessions: {COLUMNS[i]} is out of range")
         if any(len(row[i]) > MOST_TEXT for i in _TEXTS):
             row = tuple(_cut(value) for value in row)
         yield row

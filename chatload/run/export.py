@@ -8,17 +8,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
-from chatload.chat.record import COLUMNS, SessionRecord, Verdict
+from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.errors import UsageError
-from chatload.protocol.status import Outcome
 from chatload.run.censored import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
 from chatload.run.writer import replacing, replacing_bytes
+from chatload.vocabulary import Outcome, Verdict
 
 Kind = Literal["text", "whole", "number", "truth"]
 Row = tuple[Any, ...]
@@ -33,7 +33,7 @@ _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 #: Where a spreadsheet would begin a formula (OWASP, "CSV Injection"): these signs, full-width ones too, at the start of
 #: a cell, and after what it may take for the end of one.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
-_KINDS: dict[str, Kind] = {"str": "text", "int": "whole", "float": "number", "float | None": "number", "bool": "truth"}
+_KINDS: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
 
 
 class Column(NamedTuple):
@@ -82,7 +82,7 @@ def form_of(path: str | Path) -> str:
 
 
 def _session_columns() -> tuple[Column, ...]:
-    kinds = {f.name: _KINDS[str(f.type)] for f in fields(SessionRecord)}
+    kinds = {column.name: _KINDS[column.kind] for column in SESSION_COLUMNS}
     names = (*_FIRST_COLUMNS, *(name for name in COLUMNS if name not in _FIRST_COLUMNS))
     return tuple(Column(name, kinds[name]) for name in names)
 

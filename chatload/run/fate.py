@@ -11,13 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from chatload.chat.record import SessionRecord, Verdict
-
-#: Verdicts of chats that were dropped, and of those that may have been.
-DROPPED = (Verdict.DROPPED_LATE, Verdict.DROPPED_EARLY)
-PERHAPS_DROPPED = (Verdict.DROPPED_UNPROVEN, Verdict.GAVE_UP)
-#: Verdicts that a session without a chat id may have; `refused` is never of an accepted one.
-_UNSERVED = (Verdict.FAILED, Verdict.GAVE_UP, Verdict.CUT_OFF)
+from chatload.chat.record import SessionRecord
+from chatload.vocabulary import DROPPED_PERHAPS, DROPPED_SURELY, PERHAPS_UNSERVED, Verdict
 
 
 class Range(NamedTuple):
@@ -56,8 +51,8 @@ class Fates(NamedTuple):
     @property
     def dropped(self) -> Range:
         """Dropped sessions."""
-        surely = self.accepted_with(*DROPPED)
-        return Range(surely, surely + self.accepted_with(*PERHAPS_DROPPED))
+        surely = self.accepted_with(*DROPPED_SURELY)
+        return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
 
     def known(self, cut_off_confirmed: int) -> int:
         """Accepted sessions whose fate is known, given how many of those cut off had their goodbye confirmed."""
@@ -66,11 +61,11 @@ class Fates(NamedTuple):
 
 def is_unserved(record: SessionRecord) -> bool:
     """Whether a session that ended was never accepted."""
-    return record.verdict == Verdict.REFUSED or (not record.chat_id and record.verdict in _UNSERVED)
+    return record.verdict == Verdict.REFUSED or (not record.chat_id and record.verdict in PERHAPS_UNSERVED)
 
 
 def may_be_dropped(record: SessionRecord) -> bool:
     """Whether a session that ended was dropped, or may have been."""
-    if record.verdict in DROPPED:
+    if record.verdict in DROPPED_SURELY:
         return True
-    return record.verdict in PERHAPS_DROPPED and not is_unserved(record)
+    return record.verdict in DROPPED_PERHAPS and not is_unserved(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,20 +14,12 @@ from chatload.chat.timeline import Timeline
 from chatload.errors import UsageError
 from chatload.run import checks
 from chatload.run.books import Books
-from chatload.run.schema import OLDEST_READ, RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
+from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
 from chatload.run.windows import Window
 
 _ROWS_AT_ONCE = 1000
-#: Columns that runs of older formats lack, and what stands for them.
-_LATER = {
-    "polls": "0",
-    "group": "''",
-    "memory": "'{}'",
-    "end_evidence": "''",
-    "goodbye_at": "NULL",
-    "end_silence_lower_s": "NULL",
-    "end_silence_upper_s": "NULL",
-}
+# In brackets: SQLite takes a name in double quotes for a text where there is no such column.
+_SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 
 
 class Incident(NamedTuple):
@@ -61,9 +53,8 @@ class RunReader:
     facts: the run's settings, versions, seed and times.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection, tables: Collection[str]) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
-        self._tables = tables
         self._database = database
         self.facts: dict[str, Any] = checks.facts(self._rows("SELECT key, value FROM run"))
 
@@ -76,18 +67,19 @@ class RunReader:
             raise UsageError(f"{run}: not a run ({missing})", "name the folder that --run-dir named")
         with _told(path):
             database = _connect(path)
-            checks.guard(database)
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
+            try:
+                checks.guard(database)
+                version = database.execute("PRAGMA user_version").fetchone()[0]
+                if not version:
+                    raise UsageError(f"{path}: not a run of chatload")
+                if version != SCHEMA_VERSION:
+                    message = f"{path}: run format {version}, but this chatload reads {SCHEMA_VERSION}"
+                    raise UsageError(message, "use the version of chatload that made the run")
+                database.execute("BEGIN")  # one view of the run over all queries
+                return cls(path, database)
+            except BaseException:
                 database.close()
-                message = f"{path}: run format {version}, but this chatload reads {SCHEMA_VERSION}"
-                raise UsageError(message, "use a newer chatload")
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            if version < OLDEST_READ or not {"run", "sessions", "books", "incidents"} <= tables:
-                database.close()
-                raise UsageError(f"{path}: not a run of chatload")
-            database.execute("BEGIN")  # one view of the run over all queries
-            return cls(path, database, tables)
+                raise
 
     @property
     def run_dir(self) -> Path:
@@ -112,10 +104,8 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Every session's record, in the order they were kept, a few in memory at a time."""
-        kept = self._columns("sessions")
-        names = ", ".join(_column(name, kept) for name in COLUMNS)
         with _told(self.path):
-            for row in checks.sessions(self._rows(f"SELECT {names} FROM sessions ORDER BY rowid")):
+            for row in checks.sessions(self._rows(f"SELECT {_SESSION} FROM sessions ORDER BY rowid")):
                 record = SessionRecord(*row)
                 for name in TRUTHS:
                     setattr(record, name, bool(getattr(record, name)))
@@ -141,26 +131,20 @@ class RunReader:
             return [Incident(*checks.incident(row)) for row in rows]
 
     def windows(self) -> Iterator[Window]:
-        """The run over time, oldest first, one window in memory at a time; none of a run of format 1."""
-        if "windows" in self._tables:
-            memory = "memory" if "memory" in self._columns("windows") else _LATER["memory"]
-            sql = f'SELECT start, "end", open, books, cpu, rss, {memory} FROM windows ORDER BY start, rowid'
-            rows = self._rows(sql)
-            with _told(self.path):
-                for row in rows:
-                    yield Window(*checks.window(row))
+        """The run over time, oldest first, one window in memory at a time."""
+        rows = self._rows('SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid')
+        with _told(self.path):
+            for row in rows:
+                yield Window(*checks.window(row))
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """(start, end, sessions open) of every window, oldest first, without its books."""
-        if "windows" in self._tables:
-            with _told(self.path):
-                for row in self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid'):
-                    yield checks.stretch(row)
+        with _told(self.path):
+            for row in self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid'):
+                yield checks.stretch(row)
 
     def timelines(self) -> list[Timeline]:
         """How the worst sessions came to their end, the most severe first."""
-        if "timelines" not in self._tables:
-            return []
         rows = self._rows("SELECT data FROM timelines ORDER BY severity_s DESC, rowid")
         with _told(self.path):
             return [checks.timeline(data) for (data,) in rows]
@@ -196,9 +180,8 @@ class RunReader:
 
     def end_silences(self) -> Iterator[EndSilence]:
         """The silences after which the server ended sessions, one for each dropped session."""
-        kept = self._columns("sessions")
-        names = (_column(name, kept) for name in ("end_silence_lower_s", "end_silence_upper_s", "gap_lower_s"))
-        rows = self._rows(f"SELECT {', '.join(names)} FROM sessions WHERE verdict LIKE 'dropped%'")
+        names = "end_silence_lower_s, end_silence_upper_s, gap_lower_s"
+        rows = self._rows(f"SELECT {names} FROM sessions WHERE verdict LIKE 'dropped%'")
         with _told(self.path):
             for row in rows:
                 yield EndSilence(*(None if value is None else checks.instant(value) for value in row))
@@ -223,19 +206,11 @@ class RunReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _columns(self, table: str) -> set[str]:
-        return {name for (name,) in self._rows(f"SELECT name FROM pragma_table_info('{table}')")}
-
     def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
         with _told(self.path):
             cursor = self._database.execute(sql, values)
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 yield from rows
-
-
-def _column(name: str, kept: Collection[str]) -> str:
-    # In brackets: in double quotes, SQLite takes the name of a column that is not there for a text.
-    return _LATER[name] if name in _LATER.keys() - kept else f"[{name}]"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

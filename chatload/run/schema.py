@@ -12,29 +12,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from chatload.chat.record import SessionRecord
+from chatload.chat.record import SESSION_COLUMNS
 
-#: PRAGMA user_version of a run file this code writes; it reads these and OLDEST_READ on.
-SCHEMA_VERSION = 4
-OLDEST_READ = 1
+#: PRAGMA user_version of a run file. Only this format is read.
+SCHEMA_VERSION = 5
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
 
-_SQL_TYPES = {
-    "str": "TEXT NOT NULL",
-    "int": "INTEGER NOT NULL",
-    "bool": "INTEGER NOT NULL",
-    "float": "REAL NOT NULL",
-    "float | None": "REAL",
-}
-_SESSION_COLUMNS = ", ".join(f'"{f.name}" {_SQL_TYPES[str(f.type)]}' for f in fields(SessionRecord))
+_SQL_TYPES = {str: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"}
+_SESSION_COLUMNS = ", ".join(
+    f'"{column.name}" {_SQL_TYPES[column.kind]}{"" if column.nullable else " NOT NULL"}' for column in SESSION_COLUMNS
+)
 
 #: Columns that hold a truth value, kept as 0 or 1.
-TRUTHS = tuple(f.name for f in fields(SessionRecord) if f.type == "bool")
+TRUTHS = tuple(column.name for column in SESSION_COLUMNS if column.kind is bool)
 
 TABLES = (
     "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

@@ -64,7 +64,7 @@ def sessions_needed(
     _check(at_most, n, confidence)
     low, high = (k / n, at_most / n) if n else (0.0, 0.0)
     if high < limit:
-        return _smallest(n, lambda m: m > 0 and _upper(high * m, m, confidence) < limit)
+        return _smallest(n, lambda m: _upper(high * m, m, confidence) < limit)
     if low > limit:
         return _smallest(n, lambda m: m > 0 and _lower(low * m, m, confidence) > limit)
     return None

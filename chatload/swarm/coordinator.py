@@ -15,11 +15,10 @@ import gevent
 from flask import has_request_context
 from locust.env import Environment
 
-from chatload.chat.record import COLUMNS, Verdict
+from chatload.chat.record import COLUMNS
 from chatload.errors import ChatloadError
 from chatload.features.report.outputs import write_outputs
 from chatload.run.books import Books
-from chatload.run.run_end import CEILING, INTERRUPTED, NOTHING_STARTED, STOPPED_IN_WEB_UI
 from chatload.run.windows import Usage
 from chatload.swarm.load import LoadController, load_of
 from chatload.swarm.patches.host_login import host_with_login
@@ -28,9 +27,10 @@ from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.run_checks import refuse_above_ceiling
 from chatload.swarm.settings import default_run_dir, run_settings
-from chatload.swarm.snapshot import RunPhase, RunSnapshot
+from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.stop_conditions import StopConditions
 from chatload.swarm.worker_report import WorkerReport
+from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 log = logging.getLogger("chatload")
 
@@ -81,11 +81,11 @@ class RunCoordinator:
         self._progress: ProgressLine | None = None
         self._stop_conditions: StopConditions | None = None
         self._stop_requested = False
-        self._phase: RunPhase = "ready"
+        self._phase = RunPhase.READY
         self._began_at = 0.0
         self._cut_off_confirmed = 0
         self._notes: deque[str] = deque(maxlen=_NOTES)
-        self._last = RunSnapshot("ready", Books())
+        self._last = RunSnapshot(RunPhase.READY, Books())
 
     # -- the beginning ---------------------------------------------------------------------------
 
@@ -104,9 +104,9 @@ class RunCoordinator:
         """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
         began_at, options = time.monotonic(), self._environment.parsed_options
         self.run_dir, self.error, self.refused, self._stop_requested = None, None, "", False
-        self._plan, self._phase, self._cut_off_confirmed = plan, "ready", 0
+        self._plan, self._phase, self._cut_off_confirmed = plan, RunPhase.READY, 0
         self._notes.clear()
-        self._last = RunSnapshot("ready", Books())
+        self._last = RunSnapshot(RunPhase.READY, Books())
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         self.load = self.shape_load or load_of(plan)
         self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
@@ -116,7 +116,7 @@ class RunCoordinator:
         self.run_dir = run_dir
         if options.headless:
             self._progress = ProgressLine(sys.stderr, plan.chats, options.run_time)
-        self._phase, self._began_at = "running", began_at
+        self._phase, self._began_at = RunPhase.RUNNING, began_at
 
     def refuse(self, error: ChatloadError) -> None:
         """The run cannot begin. A headless run ends: otherwise it would idle for its whole time and be called good."""
@@ -139,7 +139,7 @@ class RunCoordinator:
         if report.behind:
             whose = "" if worker == "local" else f"worker {worker}: "
             log.warning("chatload: %s%s", whose, report.behind)
-            self.note("behind", f"{whose}{report.behind}")
+            self.note(IncidentKind.BEHIND, f"{whose}{report.behind}")
         if self._recorder is not None:
             self._recorder.take(worker, report)
 
@@ -191,7 +191,7 @@ class RunCoordinator:
         if end is None or self._stop_requested:
             return
         if end.kind:
-            what = "the run is stopped" if end.kind == CEILING else "the run is ended early"
+            what = "the run is stopped" if end.kind == IncidentKind.CEILING else "the run is ended early"
             log.warning("chatload: %s: %s", what, end.why)
             self.note(end.kind, end.why)
         self.request_stop()
@@ -214,14 +214,14 @@ class RunCoordinator:
         Args:
             signal_name: returns the signal that asked for the end, empty if there was none.
         """
-        if self._phase != "running":
+        if self._phase is not RunPhase.RUNNING:
             return
-        self._phase = "stopping"
+        self._phase = RunPhase.STOPPING
         gevent.sleep(0)  # Locust's handler of SIGTERM may have run before ours
         if name := signal_name():
-            self.note(INTERRUPTED, name)
+            self.note(IncidentKind.INTERRUPTED, name)
         elif has_request_context():
-            self.note(STOPPED_IN_WEB_UI, "by a user in the web UI")
+            self.note(IncidentKind.STOPPED, "by a user in the web UI")
 
     def end(self, usage: Mapping[str, Usage], lost: Iterable[str] = ()) -> None:
         """All reports are in: write the outputs.
@@ -235,13 +235,13 @@ class RunCoordinator:
         self.update(usage, final=True)
         self._close_progress()
         for what in lost:
-            self.note("worker_lost", what)
+            self.note(IncidentKind.WORKER_LOST, what)
         if not self.figures.books().started:
-            self.note(NOTHING_STARTED, self._why_nothing_started())
+            self.note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
         assert self.load is not None
         self._write([lambda _: recorder.finish(), write_outputs, self.load.write])
-        self._phase = "ended"
+        self._phase = RunPhase.ENDED
         self._last = self._snapshot_now()
 
     def end_at_once(self, last: WorkerReport | None) -> bool:
@@ -259,7 +259,7 @@ class RunCoordinator:
         if last is not None:
             recorder.take("local", last)
         recorder.flush()
-        recorder.note("ended_at_once", "a second signal ended the run without waiting for goodbyes")
+        recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
         self._close_progress()
         self._write([write_outputs])
         return True
@@ -292,7 +292,7 @@ class RunCoordinator:
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run; that of the last run if none is active."""
-        now = self._last if self._phase in ("ready", "ended") else self._snapshot_now()
+        now = self._last if self._phase in (RunPhase.READY, RunPhase.ENDED) else self._snapshot_now()
         return replace(now, refused=self.refused, notes=tuple(self._notes))
 
     def _snapshot_now(self) -> RunSnapshot:

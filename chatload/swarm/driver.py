@@ -9,7 +9,7 @@ from gevent.event import Event
 
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.chat.lifecycle import ChatSession
-from chatload.protocol.dialect import Encoder
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
 from chatload.swarm.timing import StallMonitor
@@ -33,18 +33,8 @@ class SessionDriver:
     """
 
     __slots__ = (
-        "_body",
-        "_encoder",
-        "_fields",
-        "_leave",
-        "_monitor",
-        "_names",
-        "_on_request",
-        "_operation",
-        "_reply",
-        "_request",
-        "_transport",
-        "_waiter",
+        "_body", "_encoder", "_fields", "_leave", "_monitor", "_names", "_on_request", "_operation", "_reply",
+        "_request", "_transport", "_waiter",
     )  # fmt: skip
 
     def __init__(

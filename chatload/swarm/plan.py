@@ -13,7 +13,8 @@ from chatload.chat.sweep import fractions_in, swept
 from chatload.chat.widget import POLL_S
 from chatload.chat.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.errors import UsageError
-from chatload.protocol.dialect import Dialect, Encoder, load_dialect
+from chatload.protocol.dialect import Dialect, load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import Rules, read_rules
 from chatload.run.retention import KEEP_S, LEAST_KEEP_S
@@ -74,7 +75,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         host=endpoint.url,
         service=options.service,
         dialect=dialect,
-        encoder=dialect.encoder(options.service),
+        encoder=Encoder(dialect, options.service),
         settings=swept(settings, fractions_in(getattr(options, "sweep", ""))),
         chats=whole(options, "chats"),
         seed=whole(options, "chat_seed"),

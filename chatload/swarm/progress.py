@@ -14,8 +14,9 @@ from rich.table import Column
 
 from chatload.features.report.summary import rate
 from chatload.render import words
-from chatload.swarm.snapshot import STATES, RunSnapshot
+from chatload.swarm.snapshot import RunSnapshot
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import SessionState
 
 _PLAIN_EVERY_S = 5.0
 #: Width of a plain line (columns). Only its first part may be cut.
@@ -169,7 +170,7 @@ def fit(parts: Iterable[str], width: int) -> str:
 
 def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]:
     books = snapshot.books
-    states = {state: books.states[state] for state in STATES}
+    states = {state.value: books.states[state] for state in SessionState}
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""

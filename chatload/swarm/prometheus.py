@@ -19,13 +19,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from chatload import __version__
-from chatload.chat.record import Blame, Verdict
 from chatload.errors import UsageError
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
-from chatload.swarm.snapshot import STATES, RunSnapshot
+from chatload.swarm.snapshot import RunSnapshot
+from chatload.vocabulary import Blame, Outcome, RunPhase, SessionState, Verdict
 
 log = logging.getLogger("chatload")
 
@@ -39,7 +38,7 @@ def families(snapshot: RunSnapshot) -> Iterator[Metric]:
     """Yield all metrics of a run. Before the first run they are 0 or absent."""
     books = snapshot.books
     yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
-    running = snapshot.phase in ("running", "stopping")
+    running = snapshot.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
     yield GaugeMetricFamily("chatload_run_active", "1 while a run is going on or its chats say goodbye", int(running))
     yield from _sessions(books)
     yield from _requests(books)
@@ -57,8 +56,8 @@ def _sessions(books: Books) -> Iterator[Metric]:
     )
     yield unserved
     states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
-    for state in STATES:
-        states.add_metric([state], books.states[state])
+    for state in SessionState:
+        states.add_metric([state.value], books.states[state.value])
     yield states
     blames = {blame.value: books.blames[blame.value] for blame in Blame}
     yield _counter("chatload_dropped_late", "Sessions with the verdict dropped_late, by blame", "blame", blames)

@@ -24,10 +24,9 @@ from chatload.run.retention import KEEP_S
 from chatload.run.windows import Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.swarm.worker_report import WorkerReport
+from chatload.vocabulary import IncidentKind
 
 log = logging.getLogger("chatload")
-#: Kind of the incident that recording stopped before the run ended.
-STOPPED = "recording_stopped"
 
 
 class Recorder:
@@ -122,7 +121,7 @@ class Recorder:
         lost = f", {self._lost} sessions that ended until then are missing" if self._lost else ""
         self._writer.make_room()
         with suppress(ChatloadError):
-            self._writer.incident(STOPPED, f"at {at} UTC: {error.message}{lost}", self._clock())
+            self._writer.incident(IncidentKind.RECORDING_STOPPED, f"at {at} UTC: {error.message}{lost}", self._clock())
 
 
 def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> ChatloadError | None:

@@ -18,7 +18,6 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload.errors import ChatloadError
-from chatload.features.report.summary import WORKER_UNFIT
 from chatload.run.books import Books
 from chatload.run.windows import MASTER, Usage
 from chatload.swarm.coordinator import RunCoordinator
@@ -35,6 +34,7 @@ from chatload.swarm.worker_report import (
     ProcessFacts,
     WorkerReport,
 )
+from chatload.vocabulary import IncidentKind
 
 log = logging.getLogger("chatload")
 
@@ -196,7 +196,7 @@ class MasterRole:
         for worker in self._workers.find_silent(time.monotonic()):
             what = self._workers.describe_silence(worker)
             log.warning("chatload: %s", what)
-            self._coordinator.note("worker_silent", what)
+            self._coordinator.note(IncidentKind.WORKER_SILENT, what)
         self._coordinator.update(self._usage_with_master(), final=False)
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
@@ -249,14 +249,14 @@ class MasterRole:
                 self._coordinator.fail(error)
             return
         if self._workers.receive(msg.node_id, report, time.monotonic()):
-            self._coordinator.note("worker_back", f"worker {msg.node_id} reports again")
+            self._coordinator.note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} reports again")
         self._coordinator.take(msg.node_id, report)
         self._coordinator.sessions_ended(len(report.sessions))
 
     def _on_unfit(self, environment: Environment, msg: Any, **_: Any) -> None:
         what = f"worker {msg.node_id} holds no chats: {msg.data}"
         log.error("chatload: %s", what)
-        self._coordinator.note(WORKER_UNFIT, what)
+        self._coordinator.note(IncidentKind.WORKER_UNFIT, what)
         self._workers.unfit.add(msg.node_id)
         if self._workers.unfit.issuperset(self._runner.clients):
             self._coordinator.request_stop()

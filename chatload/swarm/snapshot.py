@@ -9,21 +9,18 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, Literal
+from typing import Any
 
-from chatload.chat.record import Blame, Verdict
 from chatload.features.report.summary import measured, rates, unserved
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import DROPPED, UNSERVED, Blame, RunPhase, SessionState, Verdict
 
-RunPhase = Literal["ready", "running", "stopping", "ended"]
-#: The states of an open session.
-STATES = ("opening", "held", "retrying", "leaving")
 #: Columns of `rows`, with their headings.
 COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
-_SHOWN = ("dropped_late", "dropped", "unserved")
+_SHOWN = (Verdict.DROPPED_LATE.value, DROPPED, UNSERVED)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
             "started": books.started,
             "ended": books.verdicts.total(),
             "open": books.started - books.verdicts.total(),
-            "by_state": {state: books.states[state] for state in STATES},
+            "by_state": {state.value: books.states[state] for state in SessionState},
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
             "unserved_by_verdict": unserved(books),
@@ -118,12 +115,6 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 _Row = tuple[str, str, str, str]
-_STATE_NOTES = {
-    "opening": "RequestChat sent, no answer yet",
-    "held": "refreshed in time so far",
-    "retrying": "the last request was unsuccessful",
-    "leaving": "disconnecting",
-}
 
 
 def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
@@ -140,7 +131,7 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     for name in _SHOWN:
         entry = figures["rates"][name]
         yield (
-            "unserved" if name == "unserved" else "drop rate",
+            "unserved" if name == UNSERVED else "drop rate",
             name,
             "" if entry["rate"] is None else words.percent(entry["rate"]),
             _rate_note(entry),
@@ -148,12 +139,12 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     yield "sessions", "started", words.number(sessions["started"]), ""
     yield "sessions", "open", words.number(sessions["open"]), ""
     for state, n in sessions["by_state"].items():
-        yield "open, by state", state, words.number(n), _STATE_NOTES[state]
+        yield "open, by state", state, words.number(n), SessionState(state).meaning
     yield from _health_rows(figures)
     ended = sessions["ended"]
     for verdict, n in sessions["by_verdict"].items():
         note = words.percent(n / ended) if n else ""
-        if verdict == "cut_off" and n:
+        if verdict == Verdict.CUT_OFF and n:
             note += f"; {words.number(sessions['cut_off_confirmed'])} with goodbye confirmed"
         yield "ended, by verdict", verdict, words.number(n), note
     for blame, n in sessions["dropped_late_by_blame"].items():

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from chatload.rules import Rules
 from chatload.run.books import Books
-from chatload.run.run_end import ABORTED, CEILING
 from chatload.swarm.load import LoadController
 from chatload.swarm.plan import Plan
 from chatload.thresholds.metrics import Facts as GateFacts
+from chatload.vocabulary import IncidentKind
 
 #: Requests of this many seconds may be sent at once (at the ceiling's rate): all users start their chats within the
 #: first seconds, and workers report once a second.
@@ -76,10 +76,10 @@ class StopConditions:
         """
         why = "" if self._ceilings is None else self._ceilings.exceeded(books(), now)
         if why:
-            return RunEnd(CEILING, why)
+            return RunEnd(IncidentKind.CEILING, why)
         plan = self._plan
         if plan.gate.abort_on:
             why = plan.gate.abort(GateFacts(books(), plan.settings.timeout_s)) or ""
             if why:
-                return RunEnd(ABORTED, why)
+                return RunEnd(IncidentKind.ABORTED, why)
         return RunEnd() if self._load.is_complete(books, now) else None

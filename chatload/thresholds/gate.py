@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from chatload.errors import UsageError
@@ -12,6 +11,7 @@ from chatload.thresholds.grammar import Threshold, parse, parse_abort
 from chatload.thresholds.judgement import Judgement, judge, overall
 from chatload.thresholds.metrics import Facts
 from chatload.thresholds.sequential import hopeless
+from chatload.vocabulary import RunResult, ThresholdResult
 
 #: The vendor's browser client gives up a request after this time (seconds): for its customer a slower answer is none.
 PATIENCE_S = 3.0
@@ -23,17 +23,6 @@ _FATES: Mapping[str, frozenset[str]] = {
     "dropped": frozenset({"dropped_late", "dropped_early", "dropped_unproven", "blame", "completed"}),
     "failed": frozenset({"completed"}),
 }
-
-
-class RunResult(StrEnum):
-    """The result of a whole run, in the words that every report uses."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    INCONCLUSIVE = "inconclusive"
-    INVALID = "invalid"
-    NOTHING_TESTED = "nothing tested"
-    NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True)
@@ -65,9 +54,9 @@ class Gate:
             if subject not in _FATES or about & {subject, *_FATES[subject]}:
                 continue
             judgement = judge(threshold, facts, self.confidence)
-            if judgement.result == "fail":
+            if judgement.result == ThresholdResult.FAIL:
                 why = f"{judgement.why}; no threshold is about {threshold.metric.name}: set one, or --gate standard"
-                unseen.append(replace(judgement, result="inconclusive", why=why))
+                unseen.append(replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why))
         return unseen
 
     def result(self, judgements: Iterable[Judgement], accepted: int) -> RunResult:
@@ -78,14 +67,14 @@ class Gate:
         """
         judgements = list(judgements)
         came_to = overall(judgements)
-        if came_to == "fail":
+        if came_to == ThresholdResult.FAIL:
             return RunResult.FAILED
         if not accepted:
             return RunResult.NOTHING_TESTED
         if came_to is None:
             return RunResult.NOT_JUDGED
         unseen = any(judgement.threshold not in self.thresholds for judgement in judgements)
-        undecided = unseen or (came_to == "inconclusive" and not self.allow_inconclusive)
+        undecided = unseen or (came_to == ThresholdResult.INCONCLUSIVE and not self.allow_inconclusive)
         return RunResult.INCONCLUSIVE if undecided else RunResult.PASSED
 
     def abort(self, facts: Facts) -> str:

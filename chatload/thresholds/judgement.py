@@ -16,14 +16,13 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from chatload.run.censored import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
 from chatload.thresholds.grammar import Op, Threshold
 from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share
-
-Result = Literal["pass", "fail", "inconclusive"]
+from chatload.vocabulary import ThresholdResult
 
 COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -45,7 +44,7 @@ class Judgement:
     """
 
     threshold: Threshold
-    result: Result
+    result: ThresholdResult
     value: float | None
     lower: float | None
     upper: float | None
@@ -100,10 +99,10 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
     return _judge_rate(threshold, facts, confidence)
 
 
-def overall(judgements: Iterable[Judgement]) -> Result | None:
+def overall(judgements: Iterable[Judgement]) -> ThresholdResult | None:
     """The worst of them, fail before inconclusive before pass; None where there is none."""
     results = {judgement.result for judgement in judgements}
-    worst: tuple[Result, ...] = ("fail", "inconclusive", "pass")
+    worst: tuple[ThresholdResult, ...] = (ThresholdResult.FAIL, ThresholdResult.INCONCLUSIVE, ThresholdResult.PASS)
     return next((result for result in worst if result in results), None)
 
 
@@ -142,7 +141,7 @@ def _open(threshold: Threshold, why: str) -> Judgement:
         needed = sessions_needed(0, 0, threshold.limit if threshold.wants_low else 1 - threshold.limit)
     elif metric.q is not None:
         needed = sessions_needed(0, 0, round(1 - metric.q if threshold.wants_low else metric.q, 9))
-    return Judgement(threshold, "inconclusive", None, None, None, 0, needed, why)
+    return Judgement(threshold, ThresholdResult.INCONCLUSIVE, None, None, None, 0, needed, why)
 
 
 def _judge_count(threshold: Threshold, facts: Facts, share: Share) -> Judgement:
@@ -153,7 +152,8 @@ def _judge_count(threshold: Threshold, facts: Facts, share: Share) -> Judgement:
     if not share.n and (met or metric.subject != "sessions"):
         return _open(threshold, f"no {_of(metric)} to judge by")
     said = f"{_plural(share.counted, metric.noun)}{_unproven(share)}, as counted"
-    result: Result = "fail" if not met else "pass" if surely else "inconclusive"
+    met_result = ThresholdResult.PASS if surely else ThresholdResult.INCONCLUSIVE
+    result = met_result if met else ThresholdResult.FAIL
     return Judgement(threshold, result, share.counted, share.least, share.most, share.n, None, said)
 
 
@@ -166,9 +166,9 @@ def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogra
     # What is only known to be beyond the value may be anything there: it is decided where that is on one side.
     nearest = math.nextafter(value, -math.inf if least else math.inf) if beyond else value
     met = COMPARE[threshold.op](nearest, threshold.limit)
-    result: Result = "pass" if met else "fail"
+    result = ThresholdResult.PASS if met else ThresholdResult.FAIL
     if beyond and met == (threshold.wants_low != least):
-        result = "inconclusive"
+        result = ThresholdResult.INCONCLUSIVE
     which, past = ("least", "under ") if least else ("longest", "over ")
     seen = _plural(samples.count, metric.noun)
     why = f"the {which} of {seen} was {past if beyond else ''}{_seconds(value)}; it says nothing of those not seen"
@@ -180,7 +180,7 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgem
     share = asked.share
     result, low, high = _settle(asked, confidence)
     needed = None
-    if result == "inconclusive":
+    if result == ThresholdResult.INCONCLUSIVE:
         needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most)
     head = f"{share.counted} of {_plural(share.n, threshold.metric.noun)}{_unproven(share)}"
     why = f"{head}; {_reason(asked, result, (low, high), needed, confidence, 'the rate', threshold.metric.noun)}"
@@ -193,7 +193,7 @@ def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHisto
     share = asked.share
     result, low, high = _settle(asked, confidence)
     needed = None
-    if result == "inconclusive":
+    if result == ThresholdResult.INCONCLUSIVE:
         needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most)
     assert metric.q is not None
     q = 1 - metric.q if metric.subject == "margin" else metric.q
@@ -221,15 +221,15 @@ def _censored(metric: Metric, samples: CensoredHistogram) -> str:
     return f" ({n} without an answer)" if metric.subject == "latency" else f" ({n} the last silence of a chat)"
 
 
-def _settle(asked: Question, confidence: float) -> tuple[Result, float, float]:
+def _settle(asked: Question, confidence: float) -> tuple[ThresholdResult, float, float]:
     """The result, and the bounds of the share that it stands on."""
     share, limit, wants_low = asked
     low, high = lower(share.least, share.n, confidence), upper(share.most, share.n, confidence)
     if high < limit:
-        return "pass" if wants_low else "fail", low, high
+        return ThresholdResult.PASS if wants_low else ThresholdResult.FAIL, low, high
     if low > limit:
-        return "fail" if wants_low else "pass", low, high
-    return "inconclusive", low, high
+        return ThresholdResult.FAIL if wants_low else ThresholdResult.PASS, low, high
+    return ThresholdResult.INCONCLUSIVE, low, high
 
 
 def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) -> tuple[float | None, float | None]:
@@ -260,7 +260,7 @@ def _count_true(n: int, holds: Callable[[int], bool]) -> int:
 
 def _reason(
     asked: Question,
-    result: Result,
+    result: ThresholdResult,
     bounds: tuple[float, float],
     needed: int | None,
     confidence: float,

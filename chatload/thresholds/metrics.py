@@ -33,14 +33,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from chatload.chat.record import Blame, Verdict
 from chatload.errors import UsageError
-from chatload.protocol.dialect import OPERATION_FIELDS
-from chatload.protocol.status import Outcome
+from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
-from chatload.run.fate import DROPPED, PERHAPS_DROPPED
 from chatload.stats.bursts import Incidence
+from chatload.vocabulary import (
+    DROPPED,
+    DROPPED_PERHAPS,
+    DROPPED_SURELY,
+    PERHAPS_UNSERVED,
+    SUCCESSFUL,
+    UNSERVED,
+    Blame,
+    Outcome,
+    Verdict,
+)
 
 Kind = Literal["rate", "count", "duration"]
 
@@ -123,7 +131,7 @@ class Metric:
                 outcomes.update(by_outcome)
         n = outcomes.total()
         if self.subject == _UNSUCCESSFUL:
-            count = n - outcomes[Outcome.FINE] - outcomes[Outcome.ENDED]
+            count = n - sum(outcomes[outcome] for outcome in SUCCESSFUL)
         else:
             count = outcomes[self.subject]
         return Share(count, count, count, n)
@@ -138,48 +146,17 @@ class MetricDoc(NamedTuple):
 
 
 _UNSUCCESSFUL = "unsuccessful"
-_VERDICTS = {
-    Verdict.COMPLETED: "we disconnected and it was confirmed",
-    Verdict.ENDED_BY_AGENT: "the agent ended the chat",
-    Verdict.CLOSED_IDLE: "inactivity control closed the chat",
-    Verdict.DROPPED_LATE: "dropped because a refresh came too late, proven",
-    Verdict.DROPPED_EARLY: "ended by the server though every refresh was in time, proven",
-    Verdict.DROPPED_UNPROVEN: "may have been dropped: the facts have more than one reading",
-    Verdict.REFUSED: "RequestChat was not accepted, of all sessions",
-    Verdict.FAILED: "unrecoverable, and not explained by lateness",
-    Verdict.GAVE_UP: "the retry budget was spent",
-    Verdict.CUT_OFF: "stopped with the run, of all accepted sessions",
-}
-_BLAMES = {
-    Blame.PLAN: "dropped late, and the chosen interval itself was too long",
-    Blame.GENERATOR: "dropped late, by the generator's own lateness",
-    Blame.SERVER: "dropped late, by answers that were slow or did not come",
-    Blame.RETRIES: "dropped late, the time used up by unsuccessful requests",
-    Blame.NETWORK: "dropped late, by the network",
-}
-_OUTCOMES = {
-    Outcome.FINE: "requests answered with statusCode 0",
-    Outcome.ENDED: "requests answered with statusCode 0, chatEnded true",
-    Outcome.UNSUCCESSFUL: "requests answered with statusCode 1",
-    Outcome.VIOLATION: "requests answered with statusCode 1, chatEnded true, which cannot happen",
-    Outcome.UNRECOVERABLE: "requests answered with statusCode 2",
-    Outcome.HTTP_ERROR: "requests answered with an HTTP error",
-    Outcome.TIMEOUT: "requests given up at --request-timeout",
-    Outcome.CONNECTION: "requests whose connection failed",
-    Outcome.MALFORMED: "requests whose answer could not be read",
-    Outcome.UNKNOWN_STATUS: "requests answered with a statusCode the table does not have",
-}
-_DROPPED, _UNSERVED = "dropped", "unserved"
 #: Of these the share is of all sessions that ended, not of the accepted.
-OF_ALL = (Verdict.REFUSED.value, _UNSERVED)
+OF_ALL = (Verdict.REFUSED.value, UNSERVED)
+_OF = {Verdict.REFUSED: ", of all sessions", Verdict.CUT_OFF: ", of all accepted sessions"}
 _SESSIONS: dict[str, str] = {
-    **{verdict.value: meaning for verdict, meaning in _VERDICTS.items()},
-    _DROPPED: "dropped late or early, or perhaps: dropped_unproven and those accepted that gave_up",
-    _UNSERVED: "started but never accepted: refused, or no answer to RequestChat, of all sessions",
-    **{f"blame.{blame.value}": meaning for blame, meaning in _BLAMES.items()},
+    **{verdict.value: verdict.meaning + _OF.get(verdict, "") for verdict in Verdict},
+    DROPPED: "dropped late or early, or perhaps: dropped_unproven and those accepted that gave_up",
+    UNSERVED: "started but never accepted: refused, or no answer to RequestChat, of all sessions",
+    **{f"blame.{blame.value}": f"dropped late, {blame.meaning}" for blame in Blame},
 }
 _REQUESTS: dict[str, str] = {
-    **{outcome.value: meaning for outcome, meaning in _OUTCOMES.items()},
+    **{outcome.value: f"requests with the outcome {outcome}: {outcome.meaning}" for outcome in Outcome},
     _UNSUCCESSFUL: "requests whose outcome is neither 0/false nor 0/true",
 }
 _DURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -268,15 +245,15 @@ def _session_share(subject: str, facts: Facts) -> Share:
     if subject == Verdict.REFUSED:
         refused = books.verdicts[subject]
         return Share(refused, refused, refused, fates.ended)
-    if subject in (_DROPPED, _UNSERVED):
-        least, most = fates.dropped if subject == _DROPPED else fates.never_accepted
-        return Share(least, most, most, facts.known if subject == _DROPPED else fates.ended)
+    if subject in (DROPPED, UNSERVED):
+        least, most = fates.dropped if subject == DROPPED else fates.never_accepted
+        return Share(least, most, most, facts.known if subject == DROPPED else fates.ended)
     blamed = subject.startswith("blame.")
     count = books.blames[subject.removeprefix("blame.")] if blamed else fates.accepted_with(subject)
     if subject == Verdict.DROPPED_UNPROVEN:
         perhaps = 0
-    elif blamed or subject in DROPPED:
-        perhaps = fates.accepted_with(*PERHAPS_DROPPED)
+    elif blamed or subject in DROPPED_SURELY:
+        perhaps = fates.accepted_with(*DROPPED_PERHAPS)
     else:
         perhaps = fates.accepted_with(Verdict.DROPPED_UNPROVEN)
     return Share(count, count, count + perhaps, fates.accepted if subject == Verdict.CUT_OFF else facts.known)
@@ -284,7 +261,7 @@ def _session_share(subject: str, facts: Facts) -> Share:
 
 def _with_unserved(subject: str, share: Share, facts: Facts) -> Share:
     """The share of a count: all sessions with a verdict are counted, those that were never accepted too."""
-    if subject not in (Verdict.GAVE_UP, Verdict.CUT_OFF, Verdict.FAILED):
+    if subject not in PERHAPS_UNSERVED:
         return share
     more = facts.books.unserved[subject]
     return Share(share.least + more, share.counted + more, share.most + more, share.n + more)

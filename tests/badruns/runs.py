@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.badruns.rows import FOUR, LOAD, SCRIPT, Row, World
-from tests.integration.processes import CHAT, chatload, locust
+from tests.integration.processes import CHAT, chatload_here, locust
 
 #: What the runs themselves are judged by.
 GATE = ("--gate", "standard")
@@ -20,17 +22,9 @@ class Said:
     said: str
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A run, judged twice: by the standard gate as it ended, and by the four thresholds later."""
-
-    first: Said
-    second: Said
-
-
-def run_row(world: World, row: Row) -> Judged:
-    """Start the row's server, run locust on it, then judge the run anew."""
-    folder = world.folder / re.sub(r"\W+", "-", row.name)
+def run_row(world: World, row: Row) -> Said:
+    """Start the row's server, and run locust on it."""
+    folder = folder_of(world, row)
     folder.mkdir()
     script, locustfile = folder / "script.toml", folder / "locustfile.py"
     script.write_text(row.script or SCRIPT)
@@ -40,10 +34,19 @@ def run_row(world: World, row: Row) -> Judged:
         run = locust(
             host, folder / "run", *LOAD, "--script", script, *GATE, *options, locustfile=locustfile, timeout=100
         )  # fmt: skip
+    return _said(run)
+
+
+def judge_again(world: World, row: Row) -> Said:
+    """Judge the row's run, which has ended, by the four thresholds."""
     four = [part for threshold in FOUR for part in ("--threshold", threshold)]
-    report = chatload("report", folder / "run", *four, timeout=150)
-    return Judged(_said(run.returncode, run.stdout, run.stderr), _said(report.returncode, report.stdout, report.stderr))
+    return _said(chatload_here("report", folder_of(world, row) / "run", *four))
 
 
-def _said(code: int, *texts: str) -> Said:
-    return Said(code, " ".join(" ".join(texts).split()))
+def folder_of(world: World, row: Row) -> Path:
+    """The row's own folder."""
+    return world.folder / re.sub(r"\W+", "-", row.name)
+
+
+def _said(run: subprocess.CompletedProcess[str]) -> Said:
+    return Said(run.returncode, " ".join(f"{run.stdout} {run.stderr}".split()))

@@ -32,6 +32,7 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
@@ -124,7 +125,7 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
             if done["GetMessages"] >= asked["refreshes"] and done["SendMessage"] >= asked["messages"]:
                 session._customer.end_at = 0.0  # the customer has had enough
 
-        SessionDriver(dialect.encoder("default"), dialect.response, transport, monitor, Event(), note).hold(session)
+        SessionDriver(Encoder(dialect, "default"), dialect.response, transport, monitor, Event(), note).hold(session)
         transport.close()
         return session.record.to_dict()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -19,17 +18,17 @@ from chatload.features.report.summary import invalid_reasons
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
-from chatload.swarm.option_list import declare
-from chatload.swarm.plan import make_plan, preflight
+from chatload.swarm.plan import preflight
 from chatload.virtual.driver import VirtualSwarm
 from tests.faults.certificates import Certificates
 from tests.integration.processes import (
     ENV,
     assert_balanced,
-    chatload,
+    chatload_here,
     ledger_of,
     locust,
     locust_command,
+    plan_for,
     simulator,
     summary_of,
 )  # fmt: skip
@@ -146,7 +145,7 @@ def test_steps_of_the_wall_clock(tmp_path):
             "--chat-length", "1", locustfile=locustfile,
         )  # fmt: skip
         assert run.returncode == 0, run.stdout + run.stderr
-        reconciled = chatload("reconcile", tmp_path / "run", "--ledger", host)
+        reconciled = chatload_here("reconcile", tmp_path / "run", "--ledger", host)
     assert reconciled.returncode == 0, reconciled.stdout
     summary = summary_of(tmp_path / "run")
     assert_balanced(summary)
@@ -154,11 +153,11 @@ def test_steps_of_the_wall_clock(tmp_path):
     assert set(verdicts) <= {"completed", "cut_off"} and verdicts["completed"] > 2, verdicts
     assert summary["refresh"]["lateness_s"]["max"] < 60 and summary["refresh"]["gap_s"]["max"] < 60
     assert 3 < summary["ended_at"] - summary["started_at"] < 60
-    windows = chatload("export", tmp_path / "run", "windows").stdout.splitlines()
+    windows = chatload_here("export", tmp_path / "run", "windows").stdout.splitlines()
     header, *rows = [line.split(",") for line in windows]
     spans = [(float(row[header.index("start")]), float(row[header.index("end")])) for row in rows]
     assert len(spans) >= 3 and all(0 <= end - start < 60 for start, end in spans)
-    sessions = chatload("export", tmp_path / "run", "sessions").stdout.splitlines()
+    sessions = chatload_here("export", tmp_path / "run", "sessions").stdout.splitlines()
     header, *rows = [line.split(",") for line in sessions]
     for row in rows:
         assert summary["started_at"] - 1 <= float(row[header.index("started_at")]) <= summary["ended_at"]
@@ -202,14 +201,9 @@ def test_a_restart_that_forgets_all_sessions(tmp_path):
     assert run.returncode == 0, out
     verdicts = {verdict: n for verdict, n in summary["sessions"]["by_verdict"].items() if n}
     assert verdicts == {"failed": 10, "cut_off": 10}, (verdicts, out)
-    assert "statusCode 2 though every refresh was in time" in chatload("export", tmp_path / "run", "sessions").stdout
-
-
-def plan_for(url, *options):
-    """What a locustfile's options come to for this host."""
-    parser = argparse.ArgumentParser()
-    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, help=text, **more))
-    return make_plan(parser.parse_args(options), url)
+    assert (
+        "statusCode 2 though every refresh was in time" in chatload_here("export", tmp_path / "run", "sessions").stdout
+    )
 
 
 @pytest.mark.parametrize("transport", ["lean", "requests"])

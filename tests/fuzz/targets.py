@@ -25,10 +25,12 @@ from chatload.features.reconcile.compute import reconcile
 from chatload.features.script.har import read_chats, write_script
 from chatload.protocol.decode import Decoder, RefusedError
 from chatload.protocol.dialect import load_dialect, parse_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.reply import ResponseNames, parse_body, read, read_file
+from chatload.protocol.toml_file import load_toml
 from chatload.protocol.wire import WireResult
-from chatload.rules import _read as read_rules_file
+from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
@@ -196,7 +198,7 @@ def dialect(data: bytes) -> None:
         made = parse_dialect(data.decode("utf-8"), "input.toml", {"K": "v"})
     except UnicodeDecodeError:
         return
-    encoder = made.encoder("a service/é")
+    encoder = Encoder(made, "a service/é")
     for operation in made.operations:
         fields = dict.fromkeys(OPERATION_FIELDS[operation], "1")
         encoder.encode(operation, fields, b"content" if operation == "FileUpload" else None)
@@ -404,7 +406,7 @@ TARGETS: dict[str, Target] = {
     "faults": Target(mutated(FAULTS), as_file(".toml", FaultPlan.load)),
     "simulator_settings": Target(mutated(SIMULATOR), as_file(".toml", settings_file)),
     "plan": Target(mutated(PLAN), as_file(".toml", _file)),
-    "rules": Target(mutated(RULES), as_file(".toml", read_rules_file)),
+    "rules": Target(mutated(RULES), as_file(".toml", lambda path: load_toml(path, RulesFile))),
     "threshold": Target(mutated(*THRESHOLDS).map(lambda data: data.decode("utf-8", "replace")), coping(threshold)),
     "ledger_csv": Target(mutated(CSV), as_file(".csv", in_ledger)),
     "ledger_ndjson": Target(

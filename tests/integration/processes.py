@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+
+import pytest
+
+from chatload import cli
+from chatload.swarm.option_list import declare
+from chatload.swarm.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = ROOT / "locustfiles" / "chat.py"
@@ -69,10 +77,29 @@ def locust(host, run_dir, *options, timeout=110, **more):
     return subprocess.CompletedProcess(command, run.returncode, out, err)
 
 
+def plan_for(url, *options):
+    """What a locustfile's options come to for this host, without a process."""
+    parser = argparse.ArgumentParser()
+    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, help=text, **more))
+    return make_plan(parser.parse_args(options), url)
+
+
 def chatload(*arguments, timeout=60):
     """One chatload command to its end."""
     command = [sys.executable, "-m", "chatload", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=timeout, check=False)
+
+
+def chatload_here(*arguments):
+    """One chatload command in this process: to start one costs more than to read a finished run.
+
+    Not for use in threads: standard output is redirected for the whole process.
+    """
+    command = [str(argument) for argument in arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+        cli.run(command)
+    return subprocess.CompletedProcess(command, left.value.code, out.getvalue(), err.getvalue())
 
 
 def summary_of(run_dir):

@@ -12,7 +12,8 @@ import yaml
 
 from chatload import exit_codes
 from chatload.features.report.summary import exit_code
-from chatload.thresholds.gate import RunResult, standard_thresholds
+from chatload.thresholds.gate import standard_thresholds
+from chatload.vocabulary import RunResult
 from tests.integration.processes import ENV, ROOT
 
 INSTALL = "pip install -c constraints.txt ."

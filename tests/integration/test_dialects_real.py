@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.processes import ENV, HASTY, ROOT, assert_balanced, chatload, locust, simulator, summary_of
+from tests.integration.processes import ENV, HASTY, ROOT, assert_balanced, chatload_here, locust, simulator, summary_of
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def test_a_dialect_of_ones_own_holds_chats_like_any(transport, tmp_path, monkeyp
             "--script", script, "--dialect", dialect, "--transport", transport,
         )  # fmt: skip
         assert "Traceback" not in run.stderr, run.stderr
-        reconciled = chatload("reconcile", run_dir, "--ledger", host)
+        reconciled = chatload_here("reconcile", run_dir, "--ledger", host)
     assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
     summary = summary_of(run_dir)
     assert_balanced(summary)

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from schemathesis.checks import negative_data_rejection
 
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.simulator.http.openapi import document
 from tests.integration.processes import ROOT
 from tests.integration.wire import Speaker, started
@@ -86,10 +87,10 @@ def test_what_a_client_sends_is_what_is_described():
     fields = {"chat_id": "c", "user_id": "u", "position": "3", "message": "m", "user_data.k": "v", "file_id": "f"}
     (place,) = [entry for path, entry in document(WEBAPI, "s")["paths"].items() if "simulator" not in path]
     for body in place["post"]["requestBody"]["content"]["application/json"]["schema"]["oneOf"]:
-        sent = WEBAPI.encoder("s").encode(body["title"], fields, b"x")
+        sent = Encoder(WEBAPI, "s").encode(body["title"], fields, b"x")
         Draft202012Validator(body).validate(json.loads(sent.body))
     for path, entry in document(GMS, "s")["paths"].items():
         if "post" in entry:
-            sent = GMS.encoder("s").encode(entry["post"]["operationId"], fields, b"x")
+            sent = Encoder(GMS, "s").encode(entry["post"]["operationId"], fields, b"x")
             assert sent.path == path.format(**fields)
             assert dict(sent.headers)["Content-Type"].partition(";")[0] in entry["post"]["requestBody"]["content"]

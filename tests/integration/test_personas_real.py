@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.integration.processes import assert_balanced, chatload, ledger_of, locust, simulator, summary_of
+from tests.integration.processes import assert_balanced, chatload_here, ledger_of, locust, simulator, summary_of
 
 pytestmark = pytest.mark.slow
 AGENTS = ("--agent-wait", "0.1", "0.6", "--agent-answer", "0.1", "0.5", "--agent-leaves-chance", "0.3")
@@ -17,7 +17,7 @@ def hold(tmp_path, server, *options):
         options = ("-u", "30", "-r", "30", "--chats", "60", "-t", "60s", "--chat-length", "6", *options)
         run = locust(host, tmp_path / "run", *options)
         assert run.returncode == 0, run.stdout + run.stderr
-        reconciled = chatload("reconcile", tmp_path / "run", "--ledger", host)
+        reconciled = chatload_here("reconcile", tmp_path / "run", "--ledger", host)
         ledger = ledger_of(host)
     assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
     summary = summary_of(tmp_path / "run")

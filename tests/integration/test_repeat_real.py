@@ -6,7 +6,7 @@ import pytest
 
 from chatload.features.report.repeat import repeat_command
 from chatload.run.reader import RunReader
-from tests.integration.processes import HASTY, chatload, locust, simulator
+from tests.integration.processes import HASTY, chatload_here, locust, simulator
 from tests.integration.test_stopping import ports
 
 pytestmark = pytest.mark.slow
@@ -31,5 +31,5 @@ def test_a_run_with_a_script_in_two_processes_is_repeated(tmp_path):
         again = locust(host, tmp_path / "again", *command[1:], *ports())
         assert again.returncode == 0, again.stdout + again.stderr
     assert settings_of(tmp_path / "again") == settings
-    compared = chatload("compare", tmp_path / "first", "--", tmp_path / "again")
+    compared = chatload_here("compare", tmp_path / "first", "--", tmp_path / "again")
     assert compared.returncode == 0 and "settings that differ" not in compared.stdout, compared.stderr

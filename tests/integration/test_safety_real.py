@@ -17,7 +17,17 @@ import pytest
 
 from chatload.features.doctor.command import schema
 from tests.integration.live import web_ui
-from tests.integration.processes import CHAT, ENV, chatload, ledger_of, locust, locust_command, simulator, summary_of
+from tests.integration.processes import (
+    CHAT,
+    ENV,
+    chatload,
+    chatload_here,
+    ledger_of,
+    locust,
+    locust_command,
+    simulator,
+    summary_of,
+)  # fmt: skip
 from tests.integration.recorder import _pump
 from tests.integration.test_stopping import free_port, ports, wait_for
 
@@ -121,7 +131,7 @@ def test_tls_is_verified_unless_told_otherwise_and_then_the_report_says_so(tmp_p
             run_dir = tmp_path / transport
             run = locust(host, run_dir, "-t", "3s", *TIMEOUT, "--insecure", "--transport", transport)
             assert run.returncode == 0, run.stdout + run.stderr
-            assert chatload("report", run_dir).returncode == 0
+            assert chatload_here("report", run_dir).returncode == 0
             assert summary_of(run_dir)["settings"]["insecure"] is True
             sentence = "TLS certificates not verified (--insecure)"
             assert sentence in " ".join(run.stdout.split())

@@ -15,7 +15,7 @@ import pytest
 from chatload.features.report.junit import write_junit
 from chatload.features.report.markdown import write_markdown
 from tests.integration.live import web_ui
-from tests.integration.processes import ENV, HASTY, chatload, locust, simulator, summary_of
+from tests.integration.processes import ENV, HASTY, chatload_here, locust, simulator, summary_of
 from tests.integration.recorder import recorder
 from tests.integration.test_stopping import wait_for
 
@@ -111,6 +111,7 @@ def keep(folder, name, process):
 @pytest.mark.parametrize("transport", ["lean", "requests"])
 def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
     monkeypatch.setitem(ENV, "CHATLOAD_X_KEY", ENVKEY)
+    monkeypatch.setenv("CHATLOAD_X_KEY", ENVKEY)
     run_dir = tmp_path / "run"
     script, dialect = tmp_path / "script.toml", tmp_path / "dialect.toml"
     script.write_text(f'nickname = "{NICKNAME}"\nsubject = "{SUBJECT}"\n{HASTY}')
@@ -127,10 +128,10 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
 
     keep(run_dir, "locust", run)
     (tmp_path / "locust.html").rename(run_dir / "locust.html")
-    keep(run_dir, "report", chatload("report", run_dir))
+    keep(run_dir, "report", chatload_here("report", run_dir))
     for what in ("sessions", "windows", "requests"):
         for form in ("csv", "jsonl", "parquet"):
-            exported = chatload("export", run_dir, what, "--output", run_dir / f"{what}.{form}")
+            exported = chatload_here("export", run_dir, what, "--output", run_dir / f"{what}.{form}")
             assert exported.returncode == 0, exported.stderr
     write_markdown(run_dir, summary)
     write_junit(run_dir, summary)

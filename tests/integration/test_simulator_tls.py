@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.transport import Endpoint, make_factory
 from tests.faults.certificates import Certificates
 from tests.integration.wire import started
@@ -32,7 +33,7 @@ def host(authority):
 def test_a_chat_over_tls(host, authority, transport):
     def call(operation, fields, **trust):
         chat = make_factory(transport, Endpoint(host, **trust))()
-        return chat.call(GMS.encoder("default").encode(operation, fields), 5.0)
+        return chat.call(Encoder(GMS, "default").encode(operation, fields), 5.0)
 
     opened = call("RequestChat", {"nickname": "Ann"}, ca_file=authority.authority)
     assert (opened.http_status, opened.failure) == (200, None), opened

@@ -19,7 +19,7 @@ from tests.integration.processes import (
     HASTY,
     ROOT,
     assert_balanced,
-    chatload,
+    chatload_here,
     ledger_of,
     locust,
     locust_command,
@@ -37,7 +37,7 @@ def check(host, run_dir, least):
     assert summary["sessions"]["started"] >= least
     ledger = ledger_of(host)
     assert len(ledger) == summary["sessions"]["started"]
-    reconciled = chatload("reconcile", run_dir, "--ledger", host)
+    reconciled = chatload_here("reconcile", run_dir, "--ledger", host)
     assert reconciled.returncode == 0, reconciled.stdout
     return summary, ledger
 
@@ -129,7 +129,7 @@ def test_a_signal_in_the_middle(tmp_path, how, processes, to_all):
 
 def test_a_run_whose_output_nobody_reads_any_more_goes_on(tmp_path):
     with simulator(*TIMEOUT) as host:
-        command = locust_command(host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "12s", *TIMEOUT)
+        command = locust_command(host, tmp_path / "run", "-u", "10", "-r", "10", "-t", "8s", *TIMEOUT)
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
         assert "held" in run.stderr.readline()
         run.stderr.close()  # as by | head

@@ -596,7 +596,11 @@ def test_both_transports_under_monkey_patching() -> None:
     inner = "import sys, gevent.monkey; gevent.monkey.patch_all(); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", inner, "-q", "-p", "no:cacheprovider", __file__],
-        env={**os.environ, "CHATLOAD_TESTED_TRANSPORTS": "lean,requests"},
+        env={
+            **os.environ,
+            "CHATLOAD_TESTED_TRANSPORTS": "lean,requests",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.processes import (
     HASTY,
     assert_balanced,
-    chatload,
+    chatload_here,
     ledger_of,
     locust,
     simulator,
@@ -86,7 +86,7 @@ def test_no_verdict_is_contradicted(mix, dialect, transport, tmp_path):
             "--dialect", dialect, "--transport", transport, *swarm,
         )  # fmt: skip
         assert "Traceback" not in run.stderr, run.stderr
-        reconciled = chatload("reconcile", run_dir, "--ledger", host)
+        reconciled = chatload_here("reconcile", run_dir, "--ledger", host)
         ledger = ledger_of(host)
     assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
     summary = summary_of(run_dir)
@@ -110,7 +110,7 @@ def rows(run_dir):
     import csv
     import io
 
-    exported = chatload("export", run_dir, "sessions")
+    exported = chatload_here("export", run_dir, "sessions")
     assert exported.returncode == 0, exported.stderr
     found = {row["chat_id"]: row["verdict"] for row in csv.DictReader(io.StringIO(exported.stdout))}
     found.pop("", None)

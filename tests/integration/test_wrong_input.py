@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from tests.integration.processes import ENV, chatload, ledger_of, locust, simulator
+from chatload.errors import UsageError
+from tests.integration.processes import ENV, chatload, chatload_here, ledger_of, locust, plan_for, simulator
 from tests.integration.test_stopping import ports
 
 
@@ -19,23 +20,35 @@ def host():
     [
         (("--service", "nowhere"), "has no chat service 'nowhere'"),
         (("--flex-disconnect-timeout", "0.5"), "--flex-disconnect-timeout 0.5 is outside 1..1728000"),
-        (("--flex-disconnect-timeout", "1728001"), "outside 1..1728000"),
-        (("--flex-disconnect-timeout", "soon"), "--flex-disconnect-timeout soon is not a number"),
-        (("--refresh-interval", "45"), "not within --flex-disconnect-timeout 45 s"),
-        (("--refresh-policy", "fraction", "--refresh-fraction", "1.5"), "--allow-late-refresh"),
-        (("--refresh-fraction", "0.5"), "add --refresh-policy fraction"),
-        (("--refresh-policy", "deadline", "--refresh-interval", "3"), "add --refresh-policy fixed"),
         (("--script", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
-        (("--dialect", "klingon"), "no dialect named 'klingon'"),
-        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
-        (("--chats", "many"), "--chats many is not a whole number"),
-        (("--chats", "-1"), "--chats -1 is not a whole number"),
         (("--keep-windows", "60"), "--keep-windows 60 is under an hour"),
     ],
 )
 def test_options(host, tmp_path, options, says):
     refused(locust(host, tmp_path / "run", "-t", "5s", "--service", "support", *options), says)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--flex-disconnect-timeout", "1728001"), "outside 1..1728000"),
+        (("--flex-disconnect-timeout", "soon"), "--flex-disconnect-timeout soon is not a number"),
+        (("--refresh-interval", "45"), "not within --flex-disconnect-timeout 45 s"),
+        (("--refresh-policy", "fraction", "--refresh-fraction", "1.5"), "--allow-late-refresh"),
+        (("--refresh-fraction", "0.5"), "add --refresh-policy fraction"),
+        (("--refresh-policy", "deadline", "--refresh-interval", "3"), "add --refresh-policy fixed"),
+        (("--dialect", "klingon"), "no dialect named 'klingon'"),
+        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
+        (("--chats", "many"), "--chats many is not a whole number"),
+        (("--chats", "-1"), "--chats -1 is not a whole number"),
+    ],
+)
+def test_options_are_refused_by_the_plan(options, says):
+    """A plan that cannot be made ends every run as the options above do, so these need no process."""
+    with pytest.raises(UsageError) as refusal:
+        plan_for("http://127.0.0.1:9", *options)
+    assert says in str(refusal.value)
 
 
 def test_unreadable_toml(host, tmp_path):
@@ -108,6 +121,10 @@ def test_busy_port():
         refused(chatload("simulator", "--port", busy.getsockname()[1]), "in use")
 
 
+def test_a_command():
+    refused(chatload("report", "/nowhere"), "/nowhere")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -115,11 +132,10 @@ def test_busy_port():
         (("simulator", "--faults", "/nowhere.toml"), "/nowhere.toml"),
         (("reconcile", "/nowhere", "--ledger", "x"), "/nowhere"),
         (("export", "/nowhere", "sessions"), "/nowhere"),
-        (("report", "/nowhere"), "/nowhere"),
     ],
 )
 def test_commands(arguments, says):
-    refused(chatload(*arguments), says)
+    refused(chatload_here(*arguments), says)
 
 
 def refused(run, says):

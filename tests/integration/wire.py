@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from urllib.parse import urlencode, urlsplit
 
+from chatload.protocol.encode import Encoder
 from tests.integration.processes import ENV
 
 RUN = "from chatload.simulator.command import simulator; simulator()"
@@ -57,7 +58,7 @@ class Speaker:
 
     def __init__(self, url, dialect):
         self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-        self.encoder, self.names, self.keys = dialect.encoder("default"), dialect.response, {}
+        self.encoder, self.names, self.keys = Encoder(dialect, "default"), dialect.response, {}
 
     def send(self, operation, content=None, **fields):
         """Status, headers and body of the answer."""

@@ -24,8 +24,9 @@ SLOW = (
 )  # fmt: skip
 
 _ENGINE = (
-    "unit/test_lifecycle", "unit/test_trail", "unit/test_resending", "unit/test_hot_path", "virtual/test_findings",
-    "virtual/test_habits", "virtual/test_widget_trace", "virtual/test_truth",
+    "unit/test_lifecycle", "unit/test_placed_chats", "unit/test_verdict", "unit/test_trail", "unit/test_resending",
+    "unit/test_hot_path", "virtual/test_findings", "virtual/test_habits", "virtual/test_widget_trace",
+    "virtual/test_truth",
 )  # fmt: skip
 _PROTOCOL = (
     "unit/test_dialect", "unit/test_round_trip", "unit/test_status_table", "unit/test_answer_names",

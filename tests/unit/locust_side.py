@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from locust.stats import RequestStats
 
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
 from chatload.swarm.patches.request_statistics import LocustStatistics
+from chatload.vocabulary import Outcome
 
 
 def _environment(listeners=()):

@@ -24,13 +24,13 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.stats import RequestStats
 
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
 from chatload.swarm.patches import default_options, host_login, master_heartbeat, stopping, user_counts, web_start
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.spawning import CooperativeYield, limit_users, wait_without_tasks
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
+from chatload.vocabulary import Outcome
 
 LOGIN = "https://u:p@a.example"
 

@@ -5,8 +5,8 @@ import pytest
 
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.reply import Event, parse_body, read_file
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
+from chatload.vocabulary import Outcome
 
 GMS, WEBAPI = load_dialect("gms-v2").response, load_dialect("webapi").response
 OURS = {

@@ -68,7 +68,7 @@ BOTH = """
 import json, locust, sys
 from bench.peers.twice import Again
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome
 from chatload.run.books import Books
 from chatload.chat.effects import IN_TIME, Exchange, Wait
 from chatload.chat.lifecycle import ChatSession

@@ -291,3 +291,17 @@ def test_what_a_load_was_judged_by_is_kept() -> None:
     assert [(str(j.threshold), j.result) for j in record.judgements] == [
         ("refused.count == 0", "pass"), ("GetMessages.latency.p50 < 1 s", "pass"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("every_s", "windows"), [(0.25, 3), (0.5, 3), (1.0, 3)])
+def test_a_window_is_as_long_as_it_is_to_be_however_often_one_looks(every_s: float, windows: int) -> None:
+    chats = Chats()
+    chats.second()
+    step_s = 0.0
+    while step_s < windows:
+        step_s += every_s
+        chats.now += every_s
+        chats.books.latency["GetMessages"].observed.extend([0.01 if step_s % 2 else 0.1] * 10)
+        chats.books.outcomes["GetMessages"]["0/false"] += 10
+        chats.step.look(chats._look())
+    assert len(chats.step._record.rates) == windows

@@ -77,3 +77,11 @@ def test_three_loads_are_too_few() -> None:
 def test_a_window_without_a_success_is_no_measurement() -> None:
     samples = measured((1.0, 0.02, 0.0001), LOADS)
     assert fit({load: [0.0, *rates] for load, rates in samples.items()}) == fit(samples)
+
+
+@pytest.mark.parametrize(("last", "fell"), [(50.0, True), (80.0, True), (120.0, False)])
+def test_throughput_fell_where_it_is_less_at_the_last_load_than_before(last: float, fell: bool) -> None:
+    rates = {10: 60.0, 20: 85.0, 40: 100.0, 80: 104.0, 160: 106.0, 320: last}
+    usl = fit({load: [rate * (1 + d) for d in (-0.001, 0.0, 0.001)] for load, rate in rates.items()})
+    assert usl is not None
+    assert (usl.why != UNNAMED) is fell

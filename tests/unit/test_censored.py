@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram, Reading
 from chatload.run.fate import Fates
 from chatload.run.histogram import Histogram
+from chatload.vocabulary import Outcome
 
 SAMPLES = st.lists(st.tuples(st.floats(1e-4, 1e3), st.booleans(), st.floats(0.0, 1e3)), min_size=1, max_size=60)
 

@@ -9,6 +9,7 @@ import pytest
 
 from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import load_dialect, parse_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.form_data import Part, compose, parse
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -228,5 +229,5 @@ def test_a_form_that_names_its_operation_and_service() -> None:
     assert read == Request("SendMessage", "c1", {"message": "hi"}, None, "s")
     assert decoder.decode("POST", "/chat", FORM, b"do=disconnect&to=other&x=disconnect").service == ""
     assert refused(decoder, "/chat", FORM, b"x=sendmessage&id=do") == (404, "the body names no operation")
-    sent = dialect.encoder("s").encode("SendMessage", {"chat_id": "c1", "message": "hi"})
+    sent = Encoder(dialect, "s").encode("SendMessage", {"chat_id": "c1", "message": "hi"})
     assert decoder.decode(sent.method, sent.path, FORM, sent.body) == read

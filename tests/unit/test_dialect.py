@@ -6,12 +6,13 @@ import pytest
 
 from chatload.errors import FileError, UsageError
 from chatload.protocol.dialect import load_dialect, parse_dialect
+from chatload.protocol.encode import Encoder
 
 GMS = (resources.files("chatload.protocol") / "dialects" / "gms-v2.toml").read_text(encoding="utf-8")
 
 
 def test_gms_requests():
-    encoder = load_dialect("gms-v2").encoder("my service")
+    encoder = Encoder(load_dialect("gms-v2"), "my service")
     opening = encoder.encode("RequestChat", {"nickname": "Ann Ö", "subject": "a&b"})
     assert (opening.method, opening.path) == ("POST", "/genesys/2/chat/my%20service")
     assert opening.body == b"nickname=Ann+%C3%96&subject=a%26b"
@@ -57,10 +58,10 @@ EXACT = [
 
 @pytest.mark.parametrize("operation, fields, path, form, json", EXACT, ids=[case[0] for case in EXACT])
 def test_the_exact_bytes_of_every_operation(operation, fields, path, form, json):
-    gms = load_dialect("gms-v2").encoder("s").encode(operation, {**KEYED, **fields})
+    gms = Encoder(load_dialect("gms-v2"), "s").encode(operation, {**KEYED, **fields})
     assert (gms.method, gms.path) == ("POST", f"/genesys/2/chat/s/c/{path}")
     assert gms.body == IN_FORM + form
-    webapi = load_dialect("webapi").encoder("s").encode(operation, {**KEYED, **fields})
+    webapi = Encoder(load_dialect("webapi"), "s").encode(operation, {**KEYED, **fields})
     assert (webapi.method, webapi.path) == ("POST", "/WebAPI/services/chat")
     assert webapi.headers == (("Content-Type", "application/json"),)
     assert webapi.body == b'{"serviceName":"s","operationName":%b}' % (json % IN_JSON)
@@ -68,9 +69,9 @@ def test_the_exact_bytes_of_every_operation(operation, fields, path, form, json)
 
 def test_opening_with_both_names_and_user_data():
     fields = {"first_name": "A", "last_name": "B", "email": "a@b", "user_data.k": "v"}
-    gms = load_dialect("gms-v2").encoder("s").encode("RequestChat", fields)
+    gms = Encoder(load_dialect("gms-v2"), "s").encode("RequestChat", fields)
     assert gms.body == b"firstName=A&lastName=B&emailAddress=a%40b&userData%5Bk%5D=v"
-    webapi = load_dialect("webapi").encoder("s").encode("RequestChat", fields)
+    webapi = Encoder(load_dialect("webapi"), "s").encode("RequestChat", fields)
     assert webapi.body == (
         b'{"serviceName":"s","operationName":"requestChat","firstName":"A","lastName":"B",'
         b'"emailAddress":"a@b","userData":{"k":"v"}}'
@@ -79,14 +80,14 @@ def test_opening_with_both_names_and_user_data():
 
 def test_an_upload():
     file = {**KEYED, "file_name": 'a".txt', "file_type": "text/plain"}
-    request = load_dialect("gms-v2").encoder("s").encode("FileUpload", file, b"\r\n--x")
+    request = Encoder(load_dialect("gms-v2"), "s").encode("FileUpload", file, b"\r\n--x")
     kind, _, boundary = dict(request.headers)["Content-Type"].partition("; boundary=")
     assert kind == "multipart/form-data"
     assert request.body.count(b"--" + boundary.encode()) == 5
     head = b'Content-Disposition: form-data; name="file"; filename="a%22.txt"\r\nContent-Type: text/plain\r\n'
     assert head + b"\r\n\r\n--x\r\n" in request.body
     assert b'Content-Disposition: form-data; name="secureKey"\r\n\r\ns\r\n' in request.body
-    webapi = load_dialect("webapi").encoder("s").encode("FileUpload", file, b"\x00\xff")
+    webapi = Encoder(load_dialect("webapi"), "s").encode("FileUpload", file, b"\x00\xff")
     assert b'"file":{"name":"a\\".txt","type":"text/plain","base64":"AP8="}' in webapi.body
 
 
@@ -97,7 +98,7 @@ def test_json_encoding_and_fixed_values(tmp_path):
     )
     file = tmp_path / "other.toml"
     file.write_text(text)
-    request = load_dialect(str(file)).encoder("s").encode("Disconnect", {"user_id": "u"})
+    request = Encoder(load_dialect(str(file)), "s").encode("Disconnect", {"user_id": "u"})
     assert request.path == "/genesys/2/chat/s/one"
     assert request.body == b'{"operationName":"Disconnect","head":{"v":2,"to":"s"},"userId":"u"}'
 
@@ -106,7 +107,7 @@ def test_a_slash_goes_to_the_end_of_a_path_that_names_an_operation_and_of_no_oth
     gms = load_dialect("gms-v2")
     for _ in range(2):
         gms = gms.with_trailing_slash("SendMessage")
-    paths = [gms.encoder("s").encode(name, KEYED).path for name in ("SendMessage", "GetMessages")]
+    paths = [Encoder(gms, "s").encode(name, KEYED).path for name in ("SendMessage", "GetMessages")]
     assert paths == ["/genesys/2/chat/s/c/send/", "/genesys/2/chat/s/c/refresh"]
     webapi = load_dialect("webapi")
     assert webapi.with_trailing_slash("SendMessage") is webapi
@@ -115,7 +116,7 @@ def test_a_slash_goes_to_the_end_of_a_path_that_names_an_operation_and_of_no_oth
 @pytest.mark.parametrize("header", ["Content-Type", "content-type"])
 def test_a_content_type_of_the_dialects_own_is_kept_but_for_multipart(header):
     text = GMS.replace("[request.headers]", f'[request.headers]\n"{header}" = "application/x-form"\nx = "y"')
-    encoder = parse_dialect(text, "d.toml").encoder("s")
+    encoder = Encoder(parse_dialect(text, "d.toml"), "s")
     assert encoder.encode("SendMessage", KEYED).headers == ((header, "application/x-form"), ("x", "y"))
     (name, value), other = encoder.encode("FileUpload", KEYED, b"").headers
     assert name == "Content-Type" and value.startswith("multipart/form-data; boundary=") and other == ("x", "y")
@@ -128,28 +129,37 @@ def test_a_dialect_may_lack_what_is_not_core():
     with pytest.raises(UsageError, match="dialect 'gms-v2' has no operation FileUpload, PushUrl; describe it"):
         dialect.require(["PushUrl", "SendMessage", "FileUpload"])
     with pytest.raises(UsageError, match="no operation PushUrl"):
-        dialect.encoder("s").encode("PushUrl", {})
+        Encoder(dialect, "s").encode("PushUrl", {})
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ('name = "gms-v2"', "name = 2", "d.toml: name: expected text"),
-        ('encoding = "form"', 'encoding = "xml"', 'd.toml: request.encoding: expected "form", "json" or "multipart"'),
+        (
+            'encoding = "form"',
+            'encoding = "xml"',
+            'd.toml: request.encoding: expected one of "form", "json" or "multipart"',
+        ),
         (
             'prefix = "/genesys',
             'prefix = "genesys',
             'd.toml: request.prefix: expected text starting with "/"',
         ),
-        ("[operations.Disconnect]", "[operations.Leave]", "d.toml: operations.Disconnect: expected a table"),
+        (
+            "[operations.Disconnect]",
+            "[operations.Disconnect]\nroute = 1",
+            "d.toml: operations.Disconnect.route: unknown key; expected one of path",
+        ),
+        ("[operations.Disconnect]", "[operations.Leave]", "d.toml: operations.Leave: unknown key; expected one of"),
         (
             'nickname = "nickname"',
             'nick = "n"',
             "d.toml: operations.RequestChat.parameters.nick: unknown key; expected one of",
         ),
-        ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected seconds"),
-        ("keeps_ended_s = 60.0", "keeps_ended_s = true", "d.toml: server.keeps_ended_s: expected seconds"),
-        ("long_poll_s = 0.0", "long_poll_s = -0.1", "d.toml: server.long_poll_s: expected seconds"),
+        ("keeps_ended_s = 60.0", "keeps_ended_s = -1", "d.toml: server.keeps_ended_s: expected a number not below 0"),
+        ("keeps_ended_s = 60.0", "keeps_ended_s = true", "d.toml: server.keeps_ended_s: expected a number"),
+        ("long_poll_s = 0.0", "long_poll_s = -0.1", "d.toml: server.long_poll_s: expected a number not below 0"),
         (
             "agent_end_removes_customer = false",
             "agent_end_removes_customer = 1",
@@ -211,8 +221,8 @@ def test_a_dialect_may_lack_what_is_not_core():
             "d.toml: response.senders: expected a different word",
         ),
         ("[response.event]", '[response.event]\nwho = "A"', "d.toml: response.event.who: unknown key"),
-        ('8209 = "inactivity"', '8209 = "silence"', "d.toml: response.error_codes.8209: expected one of logout"),
-        ('7 = "idle"', "7 = 1", "d.toml: response.quit_reasons.7: expected text"),
+        ('8209 = "inactivity"', '8209 = "silence"', 'd.toml: response.error_codes.8209: expected one of "logout"'),
+        ('7 = "idle"', "7 = 1", "d.toml: response.quit_reasons.7: expected one of"),
         (
             "[request.headers]",
             '[request.headers]\n"a b" = "c"',
@@ -243,7 +253,7 @@ def test_a_dialect_may_lack_what_is_not_core():
         (
             "[request.headers]",
             f"[request.fixed]\n{'.'.join('x' * 60)} = 1\n[request.headers]",
-            f"d.toml: request.fixed.{'.'.join('x' * 50)}: expected tables 50 deep at most",
+            "d.toml: request.fixed.x: expected tables 50 deep at most",
         ),
         (
             'messages = "messages"',
@@ -272,3 +282,20 @@ def test_unknown_name_and_missing_file():
         load_dialect("gms-v3")
     with pytest.raises(FileError, match="cannot be read"):
         load_dialect("/nowhere/x.toml")
+
+
+def test_what_a_dialect_does_not_say_of_its_server():
+    said = GMS.partition("[server]")[0]
+    silent = parse_dialect(said, "d.toml")
+    assert (silent.keeps_ended_s, silent.long_poll_s, silent.agent_end_removes_customer) == (0.0, 0.0, False)
+    told = parse_dialect(
+        said + "[server]\nkeeps_ended_s = 5\nlong_poll_s = 7.5\nagent_end_removes_customer = true\n", "d.toml"
+    )
+    assert (told.keeps_ended_s, told.long_poll_s, told.agent_end_removes_customer) == (5.0, 7.5, True)
+    webapi = load_dialect("webapi")
+    assert (webapi.keeps_ended_s, webapi.long_poll_s, webapi.agent_end_removes_customer) == (60.0, 0.0, False)
+
+
+def test_an_operation_that_says_nothing_is_a_post_to_the_prefix_in_the_dialect_s_encoding():
+    wire = load_dialect("gms-v2").operations["RequestChat"]
+    assert (wire.method, wire.path, wire.encoding, wire.name, wire.content) == ("POST", "", "form", "RequestChat", None)

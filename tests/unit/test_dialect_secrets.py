@@ -9,6 +9,7 @@ import pytest
 from chatload.errors import FileError
 from chatload.protocol.decode import Decoder
 from chatload.protocol.dialect import parse_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.secret import Secret
 from tests.unit.test_dialect import GMS
 
@@ -19,16 +20,16 @@ FIXED = GMS.replace("[request.headers]", '[request.fixed]\ntenant = { env = "CHA
 
 def test_they_go_out_with_every_request():
     for operation in ("RequestChat", "FileUpload"):
-        request = parse_dialect(HEADER, "d.toml", {"CHATLOAD_APIKEY": KEY}).encoder("s").encode(operation, {}, b"")
+        request = Encoder(parse_dialect(HEADER, "d.toml", {"CHATLOAD_APIKEY": KEY}), "s").encode(operation, {}, b"")
         assert dict(request.headers)["apikey"] == KEY and dict(request.headers)["X-Plain"] == "seen"
-        request = parse_dialect(FIXED, "d.toml", {"CHATLOAD_APIKEY": KEY}).encoder("s").encode(operation, {}, b"")
+        request = Encoder(parse_dialect(FIXED, "d.toml", {"CHATLOAD_APIKEY": KEY}), "s").encode(operation, {}, b"")
         assert KEY.encode() in request.body
 
 
 @pytest.mark.parametrize("text", [HEADER, FIXED])
 def test_they_are_never_shown(text):
     dialect = parse_dialect(text, "d.toml", {"CHATLOAD_APIKEY": KEY})
-    encoder = dialect.encoder("s")
+    encoder = Encoder(dialect, "s")
     request = encoder.encode("GetMessages", {"chat_id": "c", "secure_key": "hidden too"})
     shown = [repr(dialect), str(dialect), repr(encoder), repr(request), f"{request}", repr(Decoder(dialect))]
     shown += [repr(wire) for wire in dialect.operations.values()]

@@ -12,13 +12,13 @@ import pytest
 
 from chatload import cli
 from chatload.chat.effects import Exchange
-from chatload.chat.record import COLUMNS, SessionRecord, Verdict
+from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.export import SHEETS, export_file
 from chatload.run.windows import Usage, WindowCutter
 from chatload.run.writer import RunWriter
+from chatload.vocabulary import Outcome, Verdict
 
 ODD = SessionRecord(
     "=cmd()\n|\"'\u2028é", "dropped_late", "plan", "-so", 1.5, 2.5, 3, gap_lower_s=0.1, goodbye_confirmed=True

@@ -121,3 +121,27 @@ def test_mistakes_are_named(tmp_path, text, key):
 
 def test_a_script_without_extras_has_none():
     assert CustomerScript().extras == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ('operation = "UpdateNickname"\nnickname = "Zoe"', {"nickname": "Zoe"}),
+        ('operation = "CustomNotice"\nmessage = "hello"', {"message": "hello"}),
+        ('operation = "PushUrl"\nurl = "u"', {"url": "u"}),
+        ('operation = "UpdateData"\nuser_data = { a = "1", b = 2 }', {"user_data.a": "1", "user_data.b": "2"}),
+        ('operation = "ReadReceipt"', {}),
+        ('operation = "FileUpload"', {"file_name": "chatload.txt", "file_type": "text/plain"}),
+        ('operation = "FileUpload"\nfile_name = "a"', {"file_name": "a", "file_type": "text/plain"}),
+        ('operation = "FileLimits"', {}),
+    ],
+)
+def test_an_operation_carries_what_the_script_says_and_no_more(tmp_path, text, fields):
+    (extra,) = script_of(tmp_path, f"[[extras]]\n{text}\n").extras
+    assert (extra.fields, extra.chance, extra.size) == (fields, 1.0, None)
+
+
+@pytest.mark.parametrize(("size", "length"), [(None, 1), (0.2, 1), (2.6, 3), (70 * 2**20, 64 * 2**20)])
+def test_an_upload_has_from_one_byte_to_64_mib(size, length):
+    extra = Extra("FileUpload", size=None if size is None else Distribution("fixed", float(size)))
+    assert len(extra.content(Random(0))) == length

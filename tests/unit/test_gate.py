@@ -10,10 +10,10 @@ from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
-from chatload.thresholds.gate import Gate, RunResult, gate_of, make_gate, regate, standard_thresholds
+from chatload.thresholds.gate import Gate, gate_of, make_gate, regate, standard_thresholds
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import Outcome, RunResult
 
 Change = Callable[[Books], None]
 METRICS = (
@@ -188,3 +188,64 @@ def test_a_few_such_sessions_are_no_ground() -> None:
     books = healthy(1000)
     session(books, "failed")
     assert result(books, make_gate((LATENCY,))) == "passed"
+
+
+def test_the_confidence_is_95_percent_unless_another_is_given() -> None:
+    assert Gate().confidence == make_gate(()).confidence == gate_of({}).confidence == 0.95
+    assert gate_of({"confidence": 0.9}).confidence == pytest.approx(0.9)
+    settings = make_gate(["failed.rate < 1%"], ["failed.count < 9"], 90.0, True).settings()
+    again = regate(settings, (), None, False)
+    assert (again.confidence, again.allow_inconclusive) == (pytest.approx(0.9), True)
+    assert [str(threshold) for threshold in again.abort_on] == ["failed.count < 9"]
+    assert regate(settings, (), 80.0, False).confidence == 0.8
+    assert not Gate().allow_inconclusive and not gate_of({}).allow_inconclusive
+    assert regate({}, ("failed.rate < 1%",), None, True).allow_inconclusive
+    assert not regate({}, ("failed.rate < 1%",), None, False).allow_inconclusive
+
+
+@pytest.mark.parametrize(("percent", "allowed"), [(49.9, False), (50.0, True), (99.99, True), (100.0, False)])
+def test_a_confidence_is_from_50_to_under_100(percent: float, allowed: bool) -> None:
+    if allowed:
+        assert make_gate((), percent=percent).confidence == percent / 100
+    else:
+        with pytest.raises(UsageError, match="is not a percentage from 50 to under 100"):
+            make_gate((), percent=percent)
+
+
+def test_what_ends_a_run_early() -> None:
+    gate = make_gate((), ["failed.count < 3", "refused.count < 3"], 99.0)
+    books = healthy(9)
+    assert gate.abort(Facts(books, 45.0)) == ""
+    many(3, lambda b: session(b, "refused", ""))(books)
+    assert gate.abort(Facts(books, 45.0)) == "refused.count < 3 is lost: refused.count is 3"
+    assert make_gate(()).abort(Facts(books, 45.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("percent", "failed", "lost"), [(95.0, 6, False), (95.0, 7, True), (99.9, 8, False), (99.9, 9, True)]
+)
+def test_a_rate_is_lost_by_the_gate_s_confidence(percent: float, failed: int, lost: bool) -> None:
+    books = healthy(100)
+    many(failed, lambda b: session(b, "failed"))(books)
+    assert bool(make_gate((), ["failed.rate < 1%"], percent).abort(Facts(books, 45.0))) is lost
+
+
+def test_an_undecided_threshold_passes_only_where_that_is_allowed() -> None:
+    few = healthy(100)
+    for allowed, expected in ((False, "inconclusive"), (True, "passed")):
+        gate = make_gate(["failed.rate < 1%"], allow_inconclusive=allowed)
+        assert result(few, gate) == expected
+        assert result(few, gate, accepted=0) == "nothing tested"
+    many(100, lambda b: session(b, "failed"))(few)
+    assert result(few, make_gate(["failed.rate < 1%"], allow_inconclusive=True), accepted=0) == "failed"
+
+
+@pytest.mark.parametrize(("failed", "unseen"), [(1, False), (30, True)])
+def test_what_is_unseen_is_what_fails_the_standard_gate(failed: int, unseen: bool) -> None:
+    books = healthy(300)
+    many(failed, lambda b: session(b, "failed"))(books)
+    judged = make_gate((LATENCY,)).judge(Facts(books, 45.0))
+    assert [j.result for j in judged] == ["pass", *["inconclusive"] * unseen]
+    for about in ("failed.count < 99", "completed.count > 1"):
+        assert len(make_gate((LATENCY, about)).judge(Facts(books, 45.0))) == 2
+    assert len(make_gate((LATENCY, "dropped.rate < 9%")).judge(Facts(books, 45.0))) == 2 + unseen

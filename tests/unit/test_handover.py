@@ -13,7 +13,6 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.rules import Rules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
@@ -23,6 +22,7 @@ from chatload.swarm.stop_conditions import RunEnd, StopConditions
 from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
 from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts, WorkerReport
 from chatload.thresholds.gate import make_gate
+from chatload.vocabulary import Outcome
 
 SECONDS = st.floats(0.0, 1e3)
 OPERATIONS = st.sampled_from(("GetMessages", "SendMessage"))

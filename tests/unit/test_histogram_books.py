@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.vocabulary import Outcome
 
 DURATIONS = st.lists(st.floats(1e-5, 1e4), min_size=1, max_size=300)
 

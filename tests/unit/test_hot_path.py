@@ -19,11 +19,11 @@ from chatload.chat.settings import SessionSettings
 from chatload.chat.timeline import CONTACTS, Contact, Recent
 from chatload.chat.trail import Trail
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.swarm.patches.garbage_collection import MAX_GARBAGE, GarbageCollection
 from chatload.transport.connection import LocalPorts
 from chatload.transport.http_messages import Answer, AnswerHeadCache, CallFailed
+from chatload.vocabulary import Outcome
 
 INSTANTS = st.floats(0, 1e6)
 

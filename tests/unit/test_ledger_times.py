@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chatload.errors import UsageError
+from chatload.errors import FileError, UsageError
 from chatload.features.reconcile.ledger import Columns, read
 
 
@@ -53,3 +53,15 @@ def test_an_end_reason_is_one_of_ours_or_what_it_was_said_to_mean(
     (tmp_path / "l.ndjson").write_text(json.dumps({"chat_id": "a", "end_reason": word}))
     (row,) = read(str(tmp_path / "l.ndjson"), Columns({}, {"bye": "disconnected", "open": "alive"}))
     assert row.end_reason == ours
+
+
+def test_a_line_longer_than_any_session_s_is_refused(tmp_path):
+    file = tmp_path / "ledger.ndjson"
+    line = '{"chat_id": "c", "end_reason": "agent"'
+    for length, refused in ((2**20, False), (2**20 + 1, True)):
+        file.write_text(line + " " * (length - len(line) - 2) + "}\n")
+        if refused:
+            with pytest.raises(FileError, match="line 1: longer than 1048576 characters"):
+                list(read(str(file)))
+        else:
+            assert [row.chat_id for row in read(str(file))] == ["c"]

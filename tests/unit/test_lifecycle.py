@@ -10,8 +10,8 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import Outcome
 
 QUIET = CustomerScript(chat_length=Distribution("fixed", 10.0), messages=Distribution("fixed", 0))
 FINE, ENDED = Outcome.FINE, Outcome.ENDED

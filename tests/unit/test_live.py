@@ -7,14 +7,14 @@ import json
 import pytest
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.features.report.summary import rate, write_summary
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.writer import RunWriter
 from chatload.swarm.snapshot import COLUMNS, RunSnapshot, figures, rows, to_csv
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import Outcome, Verdict
 
 
 def ended(**by_verdict):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from chatload.stats import queueing as queueing
 
@@ -140,3 +141,19 @@ def test_the_quantile_is_the_least_that_is_enough_and_monotone(mean: float, more
 def test_more_peakedness_never_needs_less(mean: float, z: float, more: float, tail: float):
     z = min(z, mean / 3)
     assert queueing.peak(mean, tail, z * more) >= queueing.peak(mean, tail, z)
+
+
+@pytest.mark.parametrize("cv", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0, 3.0])
+def test_how_much_is_built_up_is_the_mean_of_the_lengths_up_to_then(cv: float, share: float) -> None:
+    """E[min(S, t)] / E[S], by the quantiles of a lognormal length of mean 300 s."""
+    sigma = math.sqrt(math.log1p(cv**2))
+    quantiles = ndtri((np.arange(200_000) + 0.5) / 200_000)
+    lengths = 300.0 * np.exp(sigma * quantiles - sigma**2 / 2)
+    expected = float(np.mean(np.minimum(lengths, 300.0 * share)) / 300.0)
+    assert queueing.built_up(300.0 * share, 300.0, "lognormal", cv) == pytest.approx(expected, rel=0.01)
+
+
+def test_how_much_is_built_up_of_other_lengths() -> None:
+    assert [queueing.built_up(t, 300.0, "fixed") for t in (0.0, 150.0, 300.0, 900.0)] == [0.0, 0.5, 1.0, 1.0]
+    assert queueing.built_up(300.0, 300.0, "exponential") == pytest.approx(1 - math.exp(-1))

@@ -160,3 +160,52 @@ def test_an_interval_that_cannot_be_meant(kind: str, timeout_s: float, arguments
     with pytest.raises(UsageError) as refused:
         make_policy(kind, timeout_s, **arguments)  # type: ignore[arg-type]
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(("interval", "late"), [(44.9, False), (45.0, True), (45.1, True), (90.0, True)])
+def test_an_interval_that_is_not_within_the_timeout_must_be_meant(interval: float, late: bool) -> None:
+    assert make_policy("fixed", 45.0, interval, allow_late=True).interval_s == interval
+    if late:
+        with pytest.raises(UsageError, match="not within --flex-disconnect-timeout 45 s"):
+            make_policy("fixed", 45.0, interval)
+    else:
+        assert make_policy("fixed", 45.0, interval).interval_s == interval
+
+
+@pytest.mark.parametrize(
+    ("timeout", "allowed"), [(0.99, False), (1.0, True), (1_728_000.0, True), (1_728_001.0, False)]
+)
+def test_the_timeout_is_one_that_the_server_can_have(timeout: float, allowed: bool) -> None:
+    if allowed:
+        policy = make_policy("fixed", timeout)
+        assert (policy.interval_s, policy.backoff_s, policy.retries) == (
+            min(3.0, timeout / 3), min(0.25, timeout / 20), 3
+        )  # fmt: skip
+    else:
+        with pytest.raises(UsageError, match=r"is outside 1\.\.1728000 s"):
+            make_policy("fixed", timeout)
+
+
+def test_the_intervals_of_the_policies() -> None:
+    assert make_policy("fraction", 40.0).interval_s == 20.0
+    assert make_policy("fraction", 40.0, fraction=0.25).interval_s == 10.0
+    assert make_policy("deadline", 40.0).interval_s == 20.0
+    for kind, more in (("fixed", {"interval_s": 0.0}), ("fraction", {"fraction": float("inf")})):
+        with pytest.raises(UsageError, match="must be above 0"):
+            make_policy(kind, 40.0, allow_late=True, **more)
+
+
+@pytest.mark.parametrize(
+    ("failures", "round_trip", "now", "due"),
+    [
+        (1, 0.0, 102.0, 102.25), (2, 0.0, 102.0, 102.5), (3, 0.0, 102.0, 103.0), (5, 0.0, 102.0, 106.0),
+        (6, 0.0, 102.0, 107.0), (99, 0.0, 102.0, 107.0),
+        # Never past the last instant at which it may still come in time: 120 - 1 - the slowest round trip.
+        (5, 0.5, 115.5, 118.5), (5, 0.5, 114.0, 118.0), (5, 0.5, 118.5, 122.5), (5, 0.5, 119.0, 123.0),
+        (5, 2.0, 115.5, 117.0),
+    ],
+)  # fmt: skip
+def test_retries_back_off_up_to_the_interval(failures: int, round_trip: float, now: float, due: float) -> None:
+    used = clock()
+    used.saw(round_trip)
+    assert make_policy("fixed", 20.0, 5.0).next_retry(used, now, failures) == due

@@ -14,7 +14,7 @@ from chatload.chat.effects import Exchange
 from chatload.features.probe.bounds import bounds, longest_survived, sweep
 from chatload.features.probe.evidence import Silence, Span, Watch
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome
 
 NO_END = None
 #: CHATLOAD_EVERY_WAY=1 draws twenty times as many.

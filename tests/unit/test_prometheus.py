@@ -13,11 +13,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 
-from chatload.chat.record import Blame, Verdict
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.swarm.prometheus import cumulative, families
 from chatload.swarm.snapshot import RunSnapshot
+from chatload.vocabulary import Blame, Verdict
 from tests.unit.test_live import at, busy
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "docs" / "grafana" / "chatload.json"

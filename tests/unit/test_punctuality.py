@@ -15,7 +15,7 @@ def _second(books, lateness, n=200, stalled=0.0):
 @pytest.mark.parametrize(
     ("cpu", "waited", "stalled", "said"),
     [
-        (0.3, 0.5, 0.4, "others had its core for 50 %"),
+        (0.3, 0.625, 0.4, "others had its core for 62 %"),
         (0.97, 0.0, 0.4, "its core is full (97 %)"),
         (0.3, 0.02, 0.4, "it stood still for 40 %"),
         (0.3, None, 0.4, "it stood still for 40 %"),
@@ -62,3 +62,12 @@ def test_behind_is_more_than_50_ms(late_s, says):
     books = Books()
     _second(books, late_s)
     assert bool(Punctuality().look(books, Spent(0.0), 1.0)) is says
+
+
+def test_the_first_look_counts_from_nothing():
+    books = Books()
+    _second(books, 0.2, stalled=0.5)
+    assert "stood still for 50 %" in Punctuality().look(books, Spent(0.1, 0.0), 1.0)
+    books = Books()
+    _second(books, 0.2)
+    assert "its core is full (90 %)" in Punctuality().look(books, Spent(0.9, 0.0), 1.0)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.features.reconcile.compute import ENDINGS, reconcile
 from chatload.features.reconcile.ledger import Columns, LedgerRow, read
+from chatload.vocabulary import Verdict
 
 ROWS = {
     "disconnected": LedgerRow("c", "disconnected"),

@@ -38,6 +38,12 @@ def page_of(run_dir, *thresholds):
         return render(reader, summary), summary
 
 
+@pytest.fixture(scope="module")
+def plain(run_dir):
+    """The page and the summary of a run without thresholds."""
+    return page_of(run_dir)
+
+
 class Texts(HTMLParser):
     """Tags, and the text outside of style and script."""
 
@@ -67,8 +73,8 @@ def test_sections_come_in_their_order_and_the_answer_first(run_dir):
     assert "failed" in parsed.texts
 
 
-def test_figures_are_those_of_the_summary(run_dir):
-    page, summary = page_of(run_dir)
+def test_figures_are_those_of_the_summary(plain):
+    page, summary = plain
     texts = Texts(page).texts
     for verdict, count in summary["sessions"]["by_verdict"].items():
         at = texts.index(verdict)
@@ -84,8 +90,8 @@ def test_figures_are_those_of_the_summary(run_dir):
     ]  # fmt: skip
 
 
-def test_latencies_are_those_of_the_summary(run_dir):
-    page, summary = page_of(run_dir)
+def test_latencies_are_those_of_the_summary(plain):
+    page, summary = plain
     texts = Texts(page).texts
     start = texts.index("p99.9")
     rows = {name: row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
@@ -95,15 +101,15 @@ def test_latencies_are_those_of_the_summary(run_dir):
         assert unanswered == words.number(tail.get("unanswered", 0))
 
 
-def test_a_run_of_which_nothing_was_asked_is_not_said_to_have_passed(run_dir):
-    texts = Texts(page_of(run_dir)[0]).texts
+def test_a_run_of_which_nothing_was_asked_is_not_said_to_have_passed(run_dir, plain):
+    texts = Texts(plain[0]).texts
     assert "not judged" in texts and "passed" not in " ".join(texts)
     texts = Texts(page_of(run_dir, "dropped_late.rate < 100%")[0]).texts
     assert "passed" in texts and "not judged" not in texts
 
 
-def test_it_is_one_file_of_bounded_size_without_addresses(run_dir):
-    page, _ = page_of(run_dir)
+def test_it_is_one_file_of_bounded_size_without_addresses(plain):
+    page, _ = plain
     assert len(page.encode()) < 2_000_000
     parsed = Texts(page)
     assert not [a for tag, a in parsed.tags if tag in ("link", "img", "iframe", "object")]
@@ -135,7 +141,7 @@ def test_an_empty_run_an_unfinished_one_and_one_without_windows_have_a_page(tmp_
     old = tmp_path / "old"
     shutil.copytree(run_dir, old)
     with sqlite3.connect(old / "run.sqlite") as database:
-        database.executescript("DROP TABLE windows; DROP TABLE timelines; PRAGMA user_version = 1")
+        database.executescript("DELETE FROM windows; DELETE FROM timelines")
     page, _ = page_of(old)
     assert "no windows over time" in page and "request by request" not in page
 

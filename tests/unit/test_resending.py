@@ -5,17 +5,17 @@ import pytest
 from chatload.chat.effects import IN_TIME, Exchange, Send
 from chatload.chat.lifecycle import ChatSession
 from chatload.chat.policy import make_policy
-from chatload.chat.record import Blame
 from chatload.chat.settings import SessionSettings
 from chatload.chat.trail import LINGER_S, Trail, blame
 from chatload.features.report import sentences
 from chatload.features.report.summary import invalid_reasons
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.operations import OPERATION_FIELDS, repeatable
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
 from chatload.run.books import Books
+from chatload.vocabulary import Blame, Outcome
 
 ONCE_ONLY = {"RequestChat", "SendMessage", "UpdateNickname", "PushUrl", "CustomNotice", "FileUpload", "FileDelete"}
 
@@ -23,7 +23,7 @@ ONCE_ONLY = {"RequestChat", "SendMessage", "UpdateNickname", "PushUrl", "CustomN
 @pytest.mark.parametrize("dialect", ["gms-v2", "webapi"])
 def test_what_may_be_taken_twice(dialect):
     spoken = load_dialect(dialect)
-    encoder, keys = spoken.encoder("default"), {"chat_id": "1", "file_id": "2", "user_id": "3"}
+    encoder, keys = Encoder(spoken, "default"), {"chat_id": "1", "file_id": "2", "user_id": "3"}
     twice = {operation for operation in spoken.operations if encoder.encode(operation, keys, b"x").repeatable}
     assert twice == set(spoken.operations) - ONCE_ONLY
     assert not encoder.encode("GetMessages", {**keys, "message": "half a sen"}).repeatable

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from chatload.run.settings_keys import LOAD_DEFINING, NOT_SETTINGS, SETTINGS, not_replayed, settings_differences
+from chatload.run.settings_keys import (
+    LOAD_DEFINING,
+    NOT_SETTINGS,
+    SETTINGS,
+    not_replayed,
+    settings_differences,
+    written,
+)
 from chatload.swarm.capacity_options import declare_capacity
 from chatload.swarm.option_list import declare, declare_arrivals, declare_sweep
 
@@ -30,8 +37,8 @@ def test_every_option_is_classified_once():
 @pytest.mark.parametrize("name", ["chat", "soak", "arrivals", "capacity", "interval_sweep"])
 def test_the_command_in_the_report_repeats_the_run(name):
     file = str(Path(__file__).parent / "repeat_side.py")
-    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:xdist', {file!r}]))"
-    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name}
+    code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', {file!r}]))"
+    environment = {**os.environ, "CHATLOAD_LOCUSTFILE": name, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=False, env=environment
     )
@@ -83,3 +90,62 @@ def test_what_does_not_is_named_only(name):
 )
 def test_a_forecast_refuses_what_it_does_not_model(settings, said):
     assert not_replayed(settings) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_set"),
+    [
+        ("users", 5, True), ("users", 0, False), ("users", "0", False), ("users", None, False), ("users", "", False),
+        ("users", "None", False), ("host", "http://x", True), ("tags", [], False), ("tags", ["a"], True),
+        ("insecure", False, False), ("insecure", True, True), ("stop_timeout", 0, True), ("stop_timeout", "0", True),
+        ("stop_timeout", None, False), ("keep_windows", 0.0, True), ("keep_windows", "", False),
+    ],
+)  # fmt: skip
+def test_whether_a_value_is_anything_but_the_default(name, value, is_set):
+    assert {setting.name: setting for setting in SETTINGS}[name].is_set(value) is is_set
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("run_time", 90.0, "90s"), ("run_time", 1.5, "1.5s"), ("sweep", [0.5, 1.0], "0.5,1"), ("sweep", "0.5", "0.5"),
+        ("sweep", (0.5, 2), "0.5,2"), ("confidence", 0.95, "95"), ("confidence", 0.999, "99.9"),
+        ("resolution", 0.1 + 0.2, "0.3"), ("resolution", 0.123456789, "0.123456789"),
+    ],
+)  # fmt: skip
+def test_a_value_as_its_option_takes_it(name, value, text):
+    assert {setting.name: setting for setting in SETTINGS}[name].write(value) == text
+
+
+def test_a_number_is_written_exactly():
+    assert [written(value) for value in (3.0, 3, 0.1, "x", 1e16)] == ["3", "3", "0.1", "x", "10000000000000000"]
+
+
+def test_differences_that_define_the_load_come_first_and_then_the_alphabet():
+    base = [{"host": "a", "users": 5, "tags": ["x"], "chats": 1, "name": "n", "seed": 1, "unknown": {"b": 1, "a": 2}}]
+    new = [
+        {"host": "b", "users": 6, "tags": ["y", "x"], "chats": 1, "name": "m", "seed": 2, "unknown": {"a": 2, "b": 1}},
+        {"host": "b", "users": 5, "chats": 2, "insecure": True},
+    ]
+    found = settings_differences(base, new)
+    assert [(d.name, d.base, d.new, d.defines_load) for d in found] == [
+        ("tags", ('["x"]',), ('["y", "x"]', "not set"), True),
+        ("users", ("5",), ("6", "5"), True),
+        ("chats", ("1",), ("1", "2"), False),
+        ("host", ("a",), ("b",), False),
+        ("insecure", ("not set",), ("not set", "true"), False),
+        ("unknown", ('{"a": 2, "b": 1}',), ('{"a": 2, "b": 1}', "not set"), False),
+    ]
+    assert found[0].to_dict() == {
+        "name": "tags", "base": ('["x"]',), "new": ('["y", "x"]', "not set"), "defines_load": True
+    }  # fmt: skip
+
+
+def test_runs_of_one_side_that_differ_are_named_too():
+    (difference,) = settings_differences([{"users": 5}, {"users": 6}], [{"users": 5}, {"users": 6}])
+    assert str(difference) == "users: base 5, 6; new 5, 6"
+
+
+def test_numbers_that_differ_in_rounding_only_are_equal():
+    assert settings_differences([{"spawn_rate": 0.1 + 0.2}], [{"spawn_rate": 0.3}]) == []
+    assert settings_differences([{"spawn_rate": 0.30001}], [{"spawn_rate": 0.3}]) != []

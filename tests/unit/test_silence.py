@@ -87,3 +87,69 @@ def test_a_silence_that_chats_outlive_is_no_timeout() -> None:
     assert find(alike(80), gaps=histogram(*[12.1] * 84)) is not None
     assert find(alike(80), gaps=histogram(*[12.1] * 85)) is None
     assert find(alike(80), gaps=histogram(*[0.3] * 9000)) is not None
+
+
+@pytest.mark.parametrize(
+    ("ends", "claimed"),
+    [
+        (alike(5), True),
+        ([EndSilence(5.0, 6.0, 12.0)] * 5, True),
+        ([EndSilence(5.0, 6.01, 12.0)] * 5, False),
+        (alike(5, found=6.02), False),
+        (alike(5, found=6.03), True),
+        ([EndSilence(-1.0, -1.0, 12.0)] * 5, False),
+        ([EndSilence(6.02, 6.0, 12.0)] * 5, False),
+        ([EndSilence(None, 6.0, 12.0)] * 5, False),
+        ([EndSilence(6.0, None, 12.0)] * 5, False),
+        ([EndSilence(6.0, 6.02, None)] * 5, False),
+        (alike(3, 5.0) + alike(2, 6.0), True),
+        (alike(3, 5.0) + alike(2, 6.01), False),
+        (alike(1, 3.0) + alike(8, 6.0), True),
+        (alike(8, 6.0) + alike(1, 9.0), True),
+        (alike(2, 6.0) + alike(2, 9.0), False),
+    ],
+)
+def test_what_is_known_well_enough_and_alike(ends: list[EndSilence], claimed: bool) -> None:
+    assert (find(ends) is not None) is claimed
+
+
+def test_the_most_alike_are_claimed() -> None:
+    assert find(alike(1, 3.0) + alike(8, 6.0) + alike(1, 9.0)) == CommonSilence(8, 10, 6.0, 6.02, 45.0)
+    assert find([*alike(4), EndSilence(6.5, 7.5, 12.0)]) == CommonSilence(5, 5, 6.0, 7.5, 45.0)
+
+
+@pytest.mark.parametrize(("told_s", "claimed"), [(4.99, True), (5.0, False), (7.22, False), (7.23, True)])
+def test_a_fifth_around_it_is_the_timeout_that_was_told(told_s: float, claimed: bool) -> None:
+    assert (find(alike(80), told_s) is not None) is claimed
+
+
+def test_what_is_a_tenth_longer_outlived_it() -> None:
+    asked: list[float] = []
+    find_common_silence(alike(80), 45.0, histogram(), lambda seconds: asked.append(seconds) or 0)  # type: ignore[func-returns-value]
+    assert asked == [pytest.approx(6.02 * 1.1)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "gap", "last"),
+    [
+        (alike(80), 12.1, 80),
+        (alike(80, found=6.5), 6.7, 0),
+        (alike(80) + [EndSilence(6.0, 6.02, None)] * 20, 12.1, 100),
+        (alike(80) + [EndSilence(6.0, 6.02, 6.5)] * 20, 12.1, 100 - 20),
+    ],
+)
+def test_the_last_gaps_of_dropped_chats_outlived_nothing(ends: list[EndSilence], gap: float, last: int) -> None:
+    for chance, claimed in ((0, True), (4, True), (6, False)):
+        assert (find(ends, gaps=histogram(*[gap] * (last + chance))) is not None) is claimed
+    assert find(ends, gaps=histogram(gap), outlived=4) is not None or last == 0
+
+
+def test_as_json() -> None:
+    assert CommonSilence(4, 5, 6.0, 6.5, 45.0).to_dict() == {
+        "sessions": 4, "dropped": 5, "lower_s": 6.0, "upper_s": 6.5, "timeout_s": 45.0,
+    }  # fmt: skip
+
+
+def test_a_silence_as_long_as_one_that_outlived_it_counts() -> None:
+    longer = 6.02 * (1 + 0.2 / 2)
+    assert find(alike(80, found=longer), gaps=histogram(*[longer * 1.05] * 5)) is None

@@ -4,8 +4,9 @@ import orjson
 import pytest
 
 from chatload.protocol.reply import MOST_TEXT, Reply, ResponseNames, parse_body, read
-from chatload.protocol.status import Outcome, classify
+from chatload.protocol.status import classify
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
+from chatload.vocabulary import Outcome
 
 NAMES = ResponseNames()
 

@@ -161,7 +161,8 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
     for name, said in [
         ("older", "not a run of chatload"),
         ("missing", "no such file"), ("", "no run.sqlite"), ("text", "cannot be read as a run"),
-        ("empty", "not a run"), ("other", "not a run"), ("newer", "use a newer chatload"),
+        ("empty", "not a run"), ("other", "cannot be read as a run"),
+        ("newer", f"run format {SCHEMA_VERSION + 1}, but this chatload reads {SCHEMA_VERSION}; use the"),
     ]:  # fmt: skip
         with pytest.raises(UsageError, match=said) as caught:
             RunReader.open(tmp_path / name)
@@ -216,3 +217,27 @@ def test_what_was_refused_leaves_no_file_open(tmp_path: Path, wrong: str) -> Non
         with pytest.raises(UsageError):
             RunReader.open(tmp_path / wrong)
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_room_is_made_on_a_full_disk_by_emptying_the_log(tmp_path):
+    writer = RunWriter.create(tmp_path / "run", {})
+    writer.add_sessions([SessionRecord(chat_id="c", verdict="completed")])
+    log = tmp_path / "run" / "run.sqlite-wal"
+    assert log.stat().st_size > 0
+    writer.make_room()
+    assert log.stat().st_size == 0
+    writer.close()
+    writer.make_room()  # whatever comes of it
+
+
+def test_a_written_file_is_readable_by_all_and_a_failed_one_leaves_nothing(tmp_path):
+    file = tmp_path / "out.txt"
+    with replacing(file) as stream:
+        stream.write("whole")
+    assert file.stat().st_mode & 0o777 == 0o644
+    with pytest.raises(RuntimeError), replacing(file) as stream:
+        stream.write("half")
+        raise RuntimeError
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.txt", "whole")]
+    with pytest.raises(UsageError, match="cannot be written"), replacing(tmp_path / "none" / "out.txt"):
+        pass

@@ -13,16 +13,16 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame, SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, schema, write_summary
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 Change = Callable[[RunWriter, Books], None]
 

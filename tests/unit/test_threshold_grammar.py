@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.chat.record import Blame, Verdict
 from chatload.errors import UsageError
-from chatload.protocol.status import Outcome
 from chatload.thresholds.grammar import parse, parse_abort
 from chatload.thresholds.metrics import METRICS, OPERATIONS, metric_named
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 NAMES = [doc.name for doc in METRICS]
 KINDS = {doc.name: doc.kind for doc in METRICS}

@@ -1,5 +1,7 @@
 """Bounds, proof and blame, on contacts placed by hand."""
 
+from collections import Counter
+from dataclasses import asdict, replace
 from itertools import pairwise, product
 
 import pytest
@@ -7,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import Blame
-from chatload.chat.trail import Attempt, Trail, blame
+from chatload.chat.trail import Attempt, Shares, Trail, blame, stalled_since
 from chatload.protocol.reply import Reply
 from chatload.protocol.status import Outcome
+from chatload.protocol.wire import Detail
+from chatload.vocabulary import Blame
 
 
 def exchange(sent, received, outcome=Outcome.FINE, begun=None, answered=True, **more):
@@ -176,3 +179,189 @@ def test_a_stall_longer_than_connecting_went_on_after_it():
     assert trail.shares.generator == pytest.approx(4.9)
     assert trail.shares.server == pytest.approx(0.1)
     assert trail.shares.network == 0.0
+
+
+#: Around this instant, where a wrong sign does not hide; all durations below are exact in binary.
+T = 1024.0
+
+
+@pytest.mark.parametrize(
+    ("planned", "generator", "server", "retries", "network", "answering", "since_answer", "blamed"),
+    [
+        (2.0, 0, 0, 0, 0.5, 0.0, 2.5, Blame.PLAN),
+        (1.875, 0, 0, 0, 0, 0.125, 1.9375, Blame.PLAN),
+        # The plan allows for answers of a tenth of the timeout.
+        (1.875, 0, 0, 0, 0, 1.0, 1.9375, Blame.PLAN),
+        (1.75, 0, 0, 0, 0, 1.0, 1.9375, Blame.SERVER),
+        # Late without the last answer's time: that is not counted.
+        (1.875, 0, 0, 0, 0.1875, 0.125, 2.0625, Blame.NETWORK),
+        (0.5, 0, 1.0, 0, 1.25, 0.75, 2.75, Blame.NETWORK),
+        (0.5, 0, 1.0, 0, 1.25, 0.75, 2.0, Blame.SERVER),
+        # The generator first, where it was enough.
+        (1.0, 0.5, 0, 0, 1.0, 0.0, 2.5, Blame.GENERATOR),
+        (1.0, 0.25, 0, 0.625, 0.5, 0.0, 2.5, Blame.RETRIES),
+        (0.5, 0.75, 0.5, 0, 1.0, 0.0, 3.0, Blame.NETWORK),
+        # Nobody's part alone: the largest.
+        (0.0, 1.0, 1.0, 1.5, 1.25, 0.0, 5.0, Blame.RETRIES),
+        (0.0, 2.0, 1.0, 1.5, 1.25, 0.0, 6.0, Blame.GENERATOR),
+        # The server said that it was late, though by our bounds it was not.
+        (1.0, 0, 0.5, 0, 0, 0.0, 1.5, Blame.SERVER),
+        (1.0, 0, 0, 0, 0.5, 0.0, 2.0, Blame.NETWORK),
+    ],
+)
+def test_blame_by_what_the_silence_went_into(
+    planned, generator, server, retries, network, answering, since_answer, blamed
+):
+    trail = Trail(T, T + answering, shares=Shares(planned, generator, server, retries, network))
+    assert blame(trail, 2.0, T + answering + since_answer) is blamed
+
+
+FAILED = {
+    "timeout": (exchange(1.0, 3.0, Outcome.TIMEOUT, answered=False), "server", 2.0, 61.0, True),
+    "timeout longer than a request may linger": (
+        exchange(1.0, 71.0, Outcome.TIMEOUT, answered=False), "server", 70.0, 71.0, True),
+    "timeout before it left": (
+        exchange(None, 3.0, Outcome.TIMEOUT, begun=1.0, answered=False), "network", 2.0, None, True),
+    "broken connection": (exchange(1.0, 3.0, Outcome.CONNECTION, answered=False), "network", 2.0, 61.0, True),
+    "no connection": (exchange(None, 3.0, Outcome.CONNECTION, begun=1.0, answered=False), "network", 2.0, None, True),
+    "unsuccessful": (exchange(1.0, 3.0, Outcome.UNSUCCESSFUL), "retries", 2.0, 3.0, False),
+    "a gateway's error": (exchange(1.0, 3.0, Outcome.HTTP_ERROR, gateway=True), "retries", 2.0, 61.0, True),
+    **{
+        f"{detail.name} {outcome}": (
+            replace(exchange(None, 3.0, outcome, begun=1.0, answered=False),
+                    reply=Reply(outcome, False, detail=detail)), "generator", 2.0, None, True)
+        for detail in (Detail.EXHAUSTED, Detail.NO_TURN) for outcome in (Outcome.CONNECTION, Outcome.TIMEOUT)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ex", "share", "seconds", "latest", "lost"), FAILED.values(), ids=FAILED)
+def test_a_failed_request_is_an_attempt_and_its_time_is_somebody_s(ex, share, seconds, latest, lost):
+    moved = replace(ex, begun_at=T + ex.begun_at, sent_at=ex.sent_at and T + ex.sent_at, received_at=T + ex.received_at)
+    trail = Trail(T, T + 0.25)
+    trail.leaving(T + 1.0, T + 0.25, moved)
+    trail.failed(moved, 5.0)
+    assert {name: s for name, s in asdict(trail.shares).items() if s} == {"planned": 0.75, share: seconds}
+    expected = [Attempt(T + 1.0, T + latest, lost, moved.received_at, 5.0 if lost else 0.0)] if latest else []
+    assert trail.attempts == expected
+    assert trail.lost() == [attempt for attempt in expected if lost]
+    assert trail.broken is (share == "network")
+    # The wait for the next one is of the same kind, until a contact is sure.
+    ready = moved.received_at
+    again = exchange(ready + 1.5, ready + 1.625)
+    trail.leaving(ready + 1.0, ready, again)
+    after = Counter({"planned": 0.75, "generator": 0.5})
+    after[share] += seconds + 1.0
+    assert {name: s for name, s in asdict(trail.shares).items() if s} == after
+    trail.sure(again)
+    assert not any(asdict(trail.shares).values()) and not trail.broken
+    trail.leaving(ready + 2.0, ready + 1.625, exchange(ready + 2.0, ready + 2.125))
+    assert trail.shares == Shares(planned=0.375)
+
+
+@pytest.mark.parametrize(
+    ("begun", "connect_s", "stalled_s", "lateness", "generator", "network"),
+    [
+        (2.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        (1.5, 0.0, 0.0, 0.0, 0.0, 0.0),
+        (2.5, 0.0, 0.0, 0.5, 0.5, 0.0),
+        (2.0, 1.0, 0.25, 0.0, 0.25, 0.75),
+        (2.0, 1.0, 3.0, 0.0, 1.0, 0.0),
+        (2.5, 1.0, 0.25, 0.5, 0.75, 0.75),
+        (2.0, 0.0, 3.0, 0.0, 0.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("ready", [0.25, 2.0])
+def test_the_time_up_to_a_first_byte(begun, connect_s, stalled_s, lateness, generator, network, ready):
+    trail = Trail(T, T + 0.25)
+    due = 2.0 if ready < 2.0 else 1.0  # ready later than due: it could not leave before
+    left = exchange(T + begun + connect_s, T + 9, begun=T + begun, connect_s=connect_s, stalled_s=stalled_s)
+    assert trail.leaving(T + due, T + ready, left) == lateness
+    assert trail.shares == Shares(2.0 - ready, generator, 0.0, 0.0, network)
+
+
+def test_a_connection_opened_since_the_last_contact_is_remembered():
+    trail = Trail(T, T + 0.25)
+    for connected, broken in ((T - 1, False), (T, False), (T + 0.125, True)):
+        trail.leaving(T + 2, T + 1, exchange(T + 2, T + 2.5, connected_at=connected))
+        assert trail.broken is broken
+
+
+def test_a_request_sent_twice_may_be_seen_for_a_minute():
+    trail = Trail(T, T)
+    trail.resent(exchange(T + 1, T + 1.5), 2.0)
+    trail.resent(exchange(T + 2, T + 70), 2.0)
+    assert trail.attempts == [
+        Attempt(T + 1, T + 61, True, T + 1.5, 2.0), Attempt(T + 2, T + 70, True, T + 70, 2.0)
+    ]  # fmt: skip
+
+
+def test_after_a_sure_contact_only_what_may_still_arrive_matters():
+    kept = [
+        Attempt(T, T + 60.5, True, T + 1), Attempt(T, T + 58, True, T + 1, 2.5), Attempt(T, T + 60, True, T + 1),
+        Attempt(T, T + 58, True, T + 1, 2.0), Attempt(T, T + 90, False, T + 1),
+    ]  # fmt: skip
+    trail = Trail(T, T, attempts=list(kept))
+    trail.sure(exchange(T + 60, T + 60.25, stalled_s=0.5))
+    assert trail.attempts == kept[:2]
+    assert (trail.sent, trail.received, trail.stalled_s, trail.refreshed) == (T + 60, T + 60.25, 0.5, True)
+
+
+def test_the_widest_gap_is_that_with_the_greatest_upper_bound():
+    trail = Trail(T, T + 0.5)
+    for sent, received, widest in [(2.0, 2.5, (1.5, 2.5)), (4.0, 4.25, (1.5, 2.5)), (6.0, 7.0, (1.75, 3.0))]:
+        trail.sure(exchange(T + sent, T + received))
+        assert trail.widest == widest
+
+
+def test_a_held_poll_ends_a_gap_when_it_comes_and_begins_the_next_when_it_is_released():
+    trail = Trail(T, T + 0.5)
+    assert trail.sure(exchange(T + 2.0, T + 5.0), T + 4.0) == 2.0
+    assert (trail.sent, trail.received) == (T + 4.0, T + 5.0)
+    assert trail.widest == (1.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "gap", "sent", "feasible"),
+    [
+        # Each is used where it helps most, and one that helps no more is passed over.
+        ([Attempt(1.0, 1.5, True), Attempt(1.0, 60.0, True)], 3.0, 7.5, True),
+        ([Attempt(1.0, 1.5, True), Attempt(1.0, 60.0, True)], 3.0, 8.0, False),
+        ([Attempt(1.0, 1.5, True), Attempt(2.5, 2.5, False), Attempt(1.0, 60.0, True)], 3.0, 8.5, True),
+        ([Attempt(1.0, 1.5, True), Attempt(2.5, 2.5, False), Attempt(1.0, 60.0, True)], 3.0, 9.0, False),
+        ([Attempt(1.0, 60.0, True), Attempt(1.0, 1.5, True)], 3.0, 7.5, True),
+        # Held after it came, it is a contact all the while.
+        ([Attempt(1.0, 1.5, True, 2.0, 2.0)], 3.0, 6.5, True),
+        ([Attempt(1.0, 1.5, True, 2.0, 2.0)], 3.0, 7.0, False),
+        ([Attempt(1.0, 60.0, True, 2.0, 2.0)], 3.0, 8.0, True),
+        ([Attempt(1.0, 60.0, True, 2.0, 2.0)], 3.0, 8.5, False),
+        # It left only after the silence was too long.
+        ([Attempt(3.0, 60.0, True)], 3.0, 6.0, True),
+        ([Attempt(3.5, 60.0, True)], 3.0, 5.0, False),
+        ([Attempt(2.0, 4.0, False)], 3.0, 6.0, True),
+        ([Attempt(2.0, 4.0, False)], 3.0, 6.5, False),
+        ([Attempt(2.0, 2.5, False)], 3.0, 5.5, True),
+        ([Attempt(2.0, 2.5, False)], 3.0, 6.0, False),
+        ([Attempt(3.5, 4.0, False)], 3.0, 6.0, False),
+    ],
+)
+def test_whether_no_silence_need_have_been_longer(attempts, gap, sent, feasible):
+    moved = [replace(a, sent=T + a.sent, latest=T + a.latest, over=T + a.over) for a in attempts]
+    trail = Trail(T - 1, T, attempts=moved)
+    assert trail.feasible(gap, T + sent) is feasible
+    lower, upper = trail.bounds(T + sent, T + sent + 0.5)
+    assert upper == sent + 1.5
+    assert (lower <= gap + 1e-9) is feasible
+
+
+def test_a_request_that_left_before_the_last_answer_was_in_closes_no_gap():
+    assert Trail(T, T + 2).bounds(T + 1.0, T + 2.5) == (0.0, 2.5)
+    assert Trail(T, T + 2, attempts=[Attempt(T, T + 60, True)]).bounds(T + 1.0, T + 2.5) == (0.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "connect_s", "stalled_s", "since"),
+    [(None, 0.0, 2.0, 2.0), (None, 1.0, 2.0, 2.0), (3.0, 1.0, 2.5, 1.5), (3.0, 1.0, 0.5, 0.0)],
+)
+def test_a_stall_that_was_not_booked_while_connecting(sent, connect_s, stalled_s, since):
+    assert stalled_since(exchange(sent, 5.0, begun=1.0, connect_s=connect_s, stalled_s=stalled_s)) == since

@@ -223,3 +223,9 @@ def test_the_level_is_the_lines_at_the_first_block():
 def test_too_few_blocks_are_refused():
     with pytest.raises(ValueError, match="too few"):
         find_trend(TIMES[:5], TIMES[:5], 0.95, 0.01)
+
+
+@pytest.mark.parametrize("bend", [0.2, -0.2, 1.0])
+def test_a_bend_is_no_jump(bend):
+    trend = find_trend(TIMES, bend * (TIMES - 8.0) ** 2 + np.resize(ZIGZAG, 20), 0.95, 0.05)
+    assert trend.jumps == ()

@@ -1,7 +1,6 @@
 """`chatload tune --run`: exit codes, outputs, and what is refused."""
 
 import json
-import sqlite3
 
 import jsonschema
 import pytest
@@ -12,7 +11,6 @@ from chatload.features.tune.command import limit_of
 from chatload.features.tune.locust_run import LOCUSTFILE, command
 from chatload.features.tune.view import schema
 from chatload.run.books import Books
-from chatload.run.reader import RunReader
 from tests.unit.test_tuning import sessions
 from tests.virtual.sweeps import sweep, write_run
 
@@ -112,18 +110,6 @@ def test_the_models_curve_stands_beside_the_runs(tmp_path, capsys):
     jsonschema.validate(data, schema())
     assert [arm["sessions"] for arm in data["model"]] == [50, 50]
     assert "model, " in (run / "tune.html").read_text()
-
-
-def test_a_run_of_format_2_has_sessions_without_a_group(tmp_path):
-    run = make(tmp_path / "run", GOOD)
-    with sqlite3.connect(run / "run.sqlite") as database:
-        database.executescript(
-            'ALTER TABLE sessions DROP COLUMN "group"; ALTER TABLE sessions DROP COLUMN polls; PRAGMA user_version = 2'
-        )
-    with RunReader.open(run) as reader:
-        records = list(reader.sessions())
-    assert len(records) == 300
-    assert {(record.group, record.polls, record.gap_upper_s) for record in records} == {("", 0, 6.0)}
 
 
 def test_the_command_line_of_the_sweep():

@@ -6,13 +6,12 @@ import pytest
 
 from chatload.chat.effects import Exchange
 from chatload.chat.observed_server import ObservedServer, ServerClock
-from chatload.chat.record import Blame, Verdict
 from chatload.chat.trail import Attempt, Trail
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Goodbye, judge
 from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Blame, Outcome, Verdict
 
 #: Cases are placed around this instant: a wrong sign hides near 0.
 T = 31_536_000.0
@@ -156,9 +155,57 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("case", "verdict"), CASES.values(), ids=CASES)
-def test_the_verdict(case, verdict):
+CONFIRMED = {"our Disconnect, dated after it left", "which a stamp after it settles"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict(name):
+    case, verdict = CASES[name]
+    finding = judge(case)
+    assert finding.verdict == verdict
+    assert finding.confirmed is (name in CONFIRMED)
+
+
+def both_left(silence=2.6, stamp=None, attempts=(), goodbye=None):
+    """The agent and we have left, of a server that writes our leaving too where an agent ends a chat."""
+    transcript = told(AGENT_JOINED, left("Agent", "2"), left(position=6), agent_end_removes=True)
+    return evidence(silence, stamp, transcript=transcript, attempts=attempts, goodbye=goodbye)
+
+
+AGENT = "ended_by_agent"
+
+
+@pytest.mark.parametrize(
+    ("case", "verdict"),
+    [
+        (both_left(1.9), AGENT),
+        (both_left(1.9, (1.0, 1.002)), AGENT),
+        (both_left(), OPEN),
+        (both_left(stamp=(1.2, 1.202)), AGENT),
+        (both_left(stamp=(1.9, 1.999)), AGENT),
+        (both_left(stamp=(1.9, 2.001)), OPEN),
+        (both_left(stamp=(2.005, 2.2)), OPEN),
+        (both_left(stamp=(2.015, 2.2)), AGENT),
+        # A request in vain may have put the deadline off.
+        (both_left(stamp=(2.45, 2.5), attempts=[lost(0.3, 0.5, latest=0.2)]), OPEN),
+        (both_left(stamp=(2.55, 2.6), attempts=[lost(0.3, 0.5, latest=0.2)]), AGENT),
+        (both_left(stamp=(2.45, 2.5), attempts=[lost(0.1, 0.2, latest=0.1), lost(0.3, 0.5, latest=0.2)]), OPEN),
+        # Or our own Disconnect is behind our leaving.
+        (both_left(1.9, (1.505, 1.507), goodbye=GOODBYE), OPEN),
+        (both_left(1.9, (1.45, 1.51), goodbye=GOODBYE), OPEN),
+        (both_left(1.9, (1.45, 1.46), goodbye=GOODBYE), AGENT),
+        (both_left(1.9, goodbye=GOODBYE), OPEN),
+    ],
+)
+def test_whether_the_agent_s_leaving_explains_ours(case, verdict):
     assert judge(case).verdict == verdict
+
+
+def test_the_silence_reaches_up_to_the_first_goodbye():
+    finding = judge(evidence(1.8, None, goodbye=GOODBYE))
+    assert (finding.lower_s, finding.upper_s) == pytest.approx((1.49, 1.81), abs=1e-6)
+    later = judge(evidence(1.2, None, goodbye=GOODBYE))
+    assert (later.lower_s, later.upper_s) == pytest.approx((1.19, 1.21), abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.timeline import KEPT, Contact, Timeline, Worst, severity
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.run.reader import RunReader
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, MASTER, Usage, WindowCutter
 from chatload.run.writer import RunWriter
+from chatload.vocabulary import Verdict
 
 
 def line(severity_s, verdict="dropped_late", blame="server", chat_id="c"):

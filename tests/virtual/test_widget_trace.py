@@ -11,13 +11,13 @@ from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.chat.widget import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, WidgetSession
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
+from chatload.vocabulary import Outcome
 from tests.virtual.truth import check_run
 
 FINE, ENDED, NOT_NOW, LOST = Outcome.FINE, Outcome.ENDED, Outcome.UNSUCCESSFUL, Outcome.UNRECOVERABLE

@@ -21,7 +21,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from chatload.chat.record import Verdict
 from chatload.features.capacity.step import (
     FACTS,
     LATENCY,
@@ -34,9 +33,9 @@ from chatload.features.capacity.step import (
     Trouble,
     facts_of,
 )
-from chatload.protocol.status import Outcome
 from chatload.thresholds.grammar import Threshold, parse
 from chatload.thresholds.judgement import COMPARE, judge
+from chatload.vocabulary import Outcome, Verdict
 
 Kind = Literal["limit", "knee", "generator", "undecided", "stopped"]
 

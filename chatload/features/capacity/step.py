@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from chatload.chat.record import Verdict
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.thresholds.grammar import Op, Threshold, parse
 from chatload.thresholds.judgement import COMPARE, Judgement, judge
 from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import Outcome, SessionState, Verdict
 
 StepOutcome = Literal["held", "not held", "undecided", "spoilt"]
 #: Whose doing it is that a load was not held.
@@ -94,12 +93,12 @@ class Look:
     def open(self) -> int:
         """Sessions open: accepted, and not known to have ended."""
         states = self.books.states
-        return states["held"] + states["retrying"] + states["leaving"]
+        return states[SessionState.HELD] + states[SessionState.RETRYING] + states[SessionState.LEAVING]
 
     @property
     def opening(self) -> int:
         """Sessions whose RequestChat is under way."""
-        return self.books.states["opening"]
+        return self.books.states[SessionState.OPENING]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from chatload.chat.record import Blame, Verdict
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
-_SUCCESSFUL = (Outcome.FINE.value, Outcome.ENDED.value)
 _GAPS = ("p50", "p99")
 #: Of a margin, the quantile of the gap that it is what is left of.
 _MARGINS = {"p1": 0.99, "p50": 0.5, "min": 1.0}
@@ -66,8 +64,6 @@ FAMILY_TERMS = (
     "unsuccessful: requests with any outcome but 0/false and 0/true",
 )
 _JUDGED = {metric.key: metric for metric in FAMILY}
-_GOOD = frozenset({Verdict.COMPLETED, Verdict.ENDED_BY_AGENT})
-_NEUTRAL = frozenset({Verdict.CUT_OFF, Verdict.CLOSED_IDLE})
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def _figures(books: Books, timeout_s: float | None, known: int) -> Iterator[tupl
     verdicts, fates = books.verdicts, books.fates
     outcomes = [item for by in books.outcomes.values() for item in by.items()]
     requests = sum(n for _, n in outcomes)
-    unsuccessful = sum(n for outcome, n in outcomes if outcome not in _SUCCESSFUL)
+    unsuccessful = sum(n for outcome, n in outcomes if outcome not in SUCCESSFUL)
     yield _JUDGED["sessions.dropped.rate"], _share(fates.dropped.most, known)
     yield _JUDGED["sessions.unserved.rate"], _share(fates.never_accepted.most, fates.ended)
     yield _JUDGED["requests.unsuccessful.rate"], _share(unsuccessful, requests)
@@ -123,7 +119,7 @@ def _figures(books: Books, timeout_s: float | None, known: int) -> Iterator[tupl
     per_session = books.sent.total() / books.started if books.started else None
     yield Metric("requests.per_session", "requests per session", Kind.COUNT, None), per_session
     for verdict in Verdict:
-        lower = None if verdict in _NEUTRAL else verdict not in _GOOD
+        lower = None if verdict in NEUTRAL_ENDINGS else verdict in BAD_ENDINGS
         refused = verdict is Verdict.REFUSED
         share = (
             _share(verdicts[verdict], fates.ended) if refused else _share(fates.accepted_with(verdict), fates.accepted)

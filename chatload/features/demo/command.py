@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from chatload.errors import ChatloadError
+from chatload.simulator.process import Simulator
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 2.0
@@ -40,23 +38,14 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
     if run_dir is None:
         run_dir = Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-demo"
     users = HEALTHY_USERS if no_faults else USERS
-    server = _start_simulator(no_faults)
-    try:
-        assert server.stdout is not None
-        announced = server.stdout.readline().split()
-        if len(announced) < 3:
-            raise ChatloadError("the simulator did not start", "see its message above")
-        host = announced[-1]
+    with Simulator(*_server_options(no_faults)) as server:
         faults, outage = ("no faults", "") if no_faults else ("faults as in faults.toml", ", an outage comes after 9 s")
-        click.echo(f"simulator: {host}, flex-disconnect-timeout {TIMEOUT_S:g} s, {faults}")
+        click.echo(f"simulator: {server.url}, flex-disconnect-timeout {TIMEOUT_S:g} s, {faults}")
         click.echo(f"locust: {users} users hold chats for {seconds} s{outage}")
         judged = [*(("--gate", gate) if gate else ()), *(part for text in thresholds for part in ("--threshold", text))]
-        code = subprocess.run([*_locust(host, run_dir, users, seconds), *judged], check=False).returncode
+        code = subprocess.run([*_locust(server.url, run_dir, users, seconds), *judged], check=False).returncode
         ledger = run_dir / "ledger.ndjson"
-        with urllib.request.urlopen(f"{host}/simulator/ledger", timeout=30) as answer:
-            ledger.write_bytes(answer.read())
-    finally:
-        _stop(server)
+        ledger.write_bytes(server.ledger())
     click.echo("\nagainst the server's ledger:")
     reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]
     reconciled = subprocess.run(reconcile, check=False).returncode
@@ -69,13 +58,12 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
     sys.exit(code or reconciled)
 
 
-def _start_simulator(no_faults: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chatload", "simulator", "--port", "0"]
-    command += ["--flex-disconnect-timeout", f"{TIMEOUT_S:g}"]
-    command += [] if no_faults else ["--faults", str(HERE / "faults.toml")]
-    command += ["--agent-wait", "0.2", "1.0", "--agent-answer", "0.2", "0.8"]
-    command += ["--agent-leaves-chance", "0.15", "--agent-leaves-after", "1", "5"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _server_options(no_faults: bool) -> list[object]:
+    return [
+        *("--flex-disconnect-timeout", TIMEOUT_S, *(() if no_faults else ("--faults", HERE / "faults.toml"))),
+        *("--agent-wait", 0.2, 1.0, "--agent-answer", 0.2, 0.8),
+        *("--agent-leaves-chance", 0.15, "--agent-leaves-after", 1, 5),
+    ]
 
 
 def _locust(host: str, run_dir: Path, users: int, seconds: int) -> list[str]:
@@ -85,12 +73,3 @@ def _locust(host: str, run_dir: Path, users: int, seconds: int) -> list[str]:
         *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
         *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir)),
     ]
-
-
-def _stop(server: subprocess.Popen[str]) -> None:
-    if server.poll() is None:
-        os.kill(server.pid, signal.SIGTERM)
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()

@@ -15,7 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 from chatload.errors import UsageError
 from chatload.features.doctor.facts import HostFacts
 from chatload.final_answer import FinalAnswer
-from chatload.protocol.dialect import Dialect, Encoder
+from chatload.protocol.dialect import Dialect
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply, read
 from chatload.protocol.secret import basic_authorization
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
@@ -181,7 +182,7 @@ class _Line:
 
 
 def _chat(facts: HostFacts, line: _Line, dialect: Dialect, service: str) -> HostFacts:
-    encoder: Encoder = dialect.encoder(service)
+    encoder: Encoder = Encoder(dialect, service)
     result = line.call(encoder.encode("RequestChat", _INTRODUCTION))
     reply: Reply = read(dialect.response, result)
     facts = replace(

@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from chatload.chat.lifecycle import ChatSession
-from chatload.chat.record import Verdict
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import Conditions, Weather
 from chatload.features.forecast.solo import Solo
 from chatload.run.books import Books
 from chatload.run.fate import may_be_dropped
+from chatload.vocabulary import Verdict
 
 #: Not in an incident.
 CALM = -1

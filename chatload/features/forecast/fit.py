@@ -14,7 +14,7 @@ from math import sqrt
 from typing import Any
 
 from chatload.chat.policy import make_policy
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.errors import FileError, UsageError
@@ -23,10 +23,10 @@ from chatload.features.forecast.crowd import Crowd, Job
 from chatload.features.forecast.crowds import Holder
 from chatload.features.forecast.weather import Incident, find_incidents, read_cells, stretches_of
 from chatload.protocol.dialect import load_dialect
-from chatload.protocol.status import Outcome
 from chatload.run.fate import may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings_keys import not_replayed
+from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
 
 #: A replay while fitting sends about so many requests at most: beyond, a part of the customers stands for all.
 FITTING_REQUESTS = 60_000
@@ -35,7 +35,6 @@ ROUNDS = 6
 _BINS = 12
 _AGAIN = 12
 #: What a chat that was too late may be taken for; what the server answers to such a one is learned from these.
-_LATE = frozenset({Verdict.DROPPED_LATE, Verdict.DROPPED_UNPROVEN})
 _BROKEN = 200
 #: Drops of a replay that differ by so many standard deviations are different.
 _SIGMAS = 1.0
@@ -231,7 +230,7 @@ def _drops(sessions: Iterable[SessionRecord], incident: Incident, began: float, 
 
 
 def _dropped_answer(sessions: Iterable[SessionRecord]) -> str:
-    told = [record.learned_by for record in sessions if record.verdict in _LATE]
+    told = [record.learned_by for record in sessions if record.verdict in PERHAPS_LATE]
     return "2" if told.count(Outcome.UNRECOVERABLE.value) > len(told) / 2 else "0/true"
 
 

@@ -13,7 +13,7 @@ from random import Random
 
 from chatload.features.forecast.conditions import Agents
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome
 
 #: 2023-11-14, as the simulator's virtual runs (seconds since the Unix epoch).
 _EPOCH = 1_700_000_000.0

@@ -18,8 +18,8 @@ from chatload.features.forecast.conditions import UNANSWERED, Ready, Weather
 from chatload.features.forecast.lean_server import LeanChat
 from chatload.features.forecast.quiet import QUIET, Ledger
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import Outcome
 
 _REPLIES = {
     "status_1": Reply(Outcome.UNSUCCESSFUL, False, detail="statusCode 1/false"),

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from scipy.special import betainc
 
 from chatload.features.forecast.conditions import Odds, Stretch
-from chatload.protocol.status import Outcome
 from chatload.run.histogram import Histogram
 from chatload.run.windows import Window
+from chatload.vocabulary import Outcome
 
 _KINDS = {
     Outcome.UNSUCCESSFUL: "status_1", Outcome.VIOLATION: "status_1_violation", Outcome.HTTP_ERROR: "http_error",

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.features.plan.drops import Drops
 from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Capacity, Constraint, Origin
-from chatload.run.fate import DROPPED, is_unserved, may_be_dropped
+from chatload.run.fate import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
 from chatload.stats.bursts import find_bursts
+from chatload.vocabulary import DROPPED_SURELY, Verdict
 
 _POLL = "GetMessages"
 #: The end of these was not the end of the chat.
@@ -146,6 +147,6 @@ def _totals(sessions: Iterable[SessionRecord]) -> tuple[float, int, int, int, in
             continue
         open_s += max(session.ended_at - session.started_at, 0.0)
         ended += session.verdict not in _UNENDED
-        drops += session.verdict in DROPPED
+        drops += session.verdict in DROPPED_SURELY
         possible += may_be_dropped(session)
     return open_s, ended, drops, possible, refused

@@ -13,7 +13,7 @@ from chatload.chat.effects import Exchange, Send
 from chatload.chat.transcript import Transcript
 from chatload.features.probe.board import Board, Known, Trial
 from chatload.features.probe.evidence import Silence, Span, Watch
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome
 
 T = TypeVar("T")
 Script = Generator["Send | Until", Any, T]

@@ -23,6 +23,7 @@ from chatload.features.probe.settings import (
     make_settings,
 )
 from chatload.protocol.dialect import load_dialect
+from chatload.protocol.encode import Encoder
 from chatload.target import require_agreed
 
 _INTERRUPTED = 130
@@ -139,7 +140,7 @@ def _run(
         if path and not Path(path).is_file():
             raise UsageError(f"{name} {path}: no such file")
     spoken = load_dialect(dialect)
-    encoder = spoken.encoder(service)
+    encoder = Encoder(spoken, service)
     endpoint = Endpoint(host, ca_file=ca_file, client_cert=client_cert)
     endpoint.admits = require_agreed(endpoint.host, agreed)
     open_transport = make_factory("lean", endpoint)

@@ -13,7 +13,7 @@ from gevent.event import Event
 from chatload.chat.effects import Exchange
 from chatload.features.probe.probe import Order, Probe
 from chatload.features.probe.settings import ProbeSettings
-from chatload.protocol.dialect import Encoder
+from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, ResponseNames, read
 from chatload.transport import Transport
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.features.reconcile.ledger import LedgerRow
+from chatload.vocabulary import Verdict
 
 #: Endings of a session by the ledger, then the two for a session it cannot be asked about.
 MISSING, UNMATCHED = "unknown", "no_chat_id"

@@ -17,11 +17,9 @@ from chatload.features.report import sentences
 from chatload.plain_text import all_printable, printable
 from chatload.render import words
 from chatload.render.terminal import paper, print_line
-from chatload.thresholds.gate import RunResult
+from chatload.vocabulary import STATUS_TABLE, RunResult, Verdict, tone
 
-_STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
-_GOOD = ("completed", "ended_by_agent")
-_BAD = ("dropped_late", "dropped_early", "failed", "gave_up", "refused")
+_TONE_STYLES = {"good": "green", "bad": "red", "warn": "yellow"}
 _RESULT_STYLES: Mapping[str, str] = {
     RunResult.PASSED: "bold green",
     RunResult.FAILED: "bold red",
@@ -165,10 +163,10 @@ def _verdicts(console: Console, sessions: Mapping[str, Any], rates: Mapping[str,
     for verdict, count in by_verdict.items():
         share = words.percent(count / total) if count else words.under(rates[verdict])
         name = verdict
-        if verdict == "cut_off" and count:
+        if verdict == Verdict.CUT_OFF and count:
             name = f"cut_off ({words.number(sessions['cut_off_confirmed'])} with goodbye confirmed)"
-        style = "green" if verdict in _GOOD else "red" if verdict in _BAD else "yellow"
-        table.add_row(name, words.number(count), share, style=style if count else "dim")
+        style = _TONE_STYLES[tone(verdict)] if count else "dim"
+        table.add_row(name, words.number(count), share, style=style)
     confidence = f"{100 * rates['dropped']['confidence']:g} %"
     caption = f"under: with {confidence} confidence" if total and 0 in by_verdict.values() else ""
     _print(console, "what became of the sessions", table, caption)
@@ -185,15 +183,15 @@ def _blames(console: Console, sessions: Mapping[str, Any]) -> None:
 
 
 def _outcomes(console: Console, by_operation: Mapping[str, Any]) -> None:
-    table = _table("operation", ("sent", *_STATUS_TABLE, "other"))
+    table = _table("operation", ("sent", *STATUS_TABLE, "other"))
     for operation, row in by_operation.items():
         outcomes = row["by_outcome"]
-        other = sum(n for outcome, n in outcomes.items() if outcome not in _STATUS_TABLE)
-        cells = [outcomes[outcome] for outcome in _STATUS_TABLE]
+        other = sum(n for outcome, n in outcomes.items() if outcome not in STATUS_TABLE)
+        cells = [outcomes[outcome] for outcome in STATUS_TABLE]
         table.add_row(operation, *(words.number(n) for n in (row["sent"], *cells, other)))
     totals: Counter[str] = Counter()
     for row in by_operation.values():
-        totals.update({name: n for name, n in row["by_outcome"].items() if n and name not in _STATUS_TABLE})
+        totals.update({name: n for name, n in row["by_outcome"].items() if n and name not in STATUS_TABLE})
     others = ", ".join(f"{words.number(n)} {name}" for name, n in totals.items())
     _print(console, "requests by status code/chatEnded", table, f"other: {others}" if others else "")
 

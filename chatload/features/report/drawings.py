@@ -13,6 +13,7 @@ from chatload.features.report import stories
 from chatload.features.report.stories import Step
 from chatload.render import words
 from chatload.render.charts import Frame, Spec, draw
+from chatload.vocabulary import SilencePart
 
 #: So many sessions are drawn.
 DRAWN = 10
@@ -20,12 +21,12 @@ _LANE, _LETTER = 22, 6.4
 _LABELS = {"wide": 116, "narrow": 92}
 _KINDS = {"answered": "var(--good)", "failed": "var(--bad)", "found": "var(--ink)"}
 _SHAPES = {"answered": "circle", "failed": "cross", "found": "diamond"}
-_SPENT = {
-    "planned": ("planned wait", "var(--c6)"),
-    "generator": ("generator", "var(--c2)"),
-    "server": ("server", "var(--c4)"),
-    "retries": ("retries", "var(--c5)"),
-    "network": ("network", "var(--bad)"),
+_PARTS = {
+    SilencePart.PLANNED.value: (SilencePart.PLANNED.label, "var(--c6)"),
+    SilencePart.GENERATOR.value: (SilencePart.GENERATOR.label, "var(--c2)"),
+    SilencePart.SERVER.value: (SilencePart.SERVER.label, "var(--c4)"),
+    SilencePart.RETRIES.value: (SilencePart.RETRIES.label, "var(--c5)"),
+    SilencePart.NETWORK.value: (SilencePart.NETWORK.label, "var(--bad)"),
 }
 _SILENCE, _WENT = "silence", "time went to"
 
@@ -189,7 +190,7 @@ def _went(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Sp
         return
     at, texts = 0.0, []
     for cause, seconds in stories.spent(timeline):
-        name, colour = _SPENT.get(cause, (cause, "var(--c6)"))
+        name, colour = _PARTS.get(cause, (cause, "var(--c6)"))
         yield _rect(at, at + seconds, canvas, colour, 0.35, f"{_WENT}#", f"{name}: {words.seconds(seconds)}")
         says = canvas.within(at, at + seconds, (f"{name} {words.seconds(seconds)}", name))
         texts.append({"says": says, "at": at + seconds / 2, "align": "center", "dx": 0, "lane": f"{_WENT}#"})

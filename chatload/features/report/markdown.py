@@ -13,11 +13,10 @@ from chatload.features.report import sentences
 from chatload.render import words
 from chatload.run.writer import replacing
 from chatload.stats.rates import bound_text
-from chatload.thresholds.gate import RunResult
+from chatload.vocabulary import STATUS_TABLE, RunResult
 
 MARKDOWN_FILE = "summary.md"
 
-_STATUS_TABLE = ("0/false", "0/true", "1/false", "1/true", "2")
 #: So much is shown of what a run can have any number of; summary.json and junit.xml have all of it.
 _THRESHOLDS, _NOTES = 12, 5
 _NAME_CHARACTERS, _SENTENCE_CHARACTERS = 80, 300
@@ -180,10 +179,10 @@ def _requests(by_operation: Mapping[str, Any]) -> str:
     rows, others = [], dict[str, int]()
     for operation, row in by_operation.items():
         outcomes, latency = row["by_outcome"], row["latency_s"]
-        other = {name: n for name, n in outcomes.items() if n and name not in _STATUS_TABLE}
+        other = {name: n for name, n in outcomes.items() if n and name not in STATUS_TABLE}
         for name, n in other.items():
             others[name] = others.get(name, 0) + n
-        counts = (row["sent"], *(outcomes[name] for name in _STATUS_TABLE), sum(other.values()))
+        counts = (row["sent"], *(outcomes[name] for name in STATUS_TABLE), sum(other.values()))
         rows.append(
             (
                 _text(operation),
@@ -191,7 +190,7 @@ def _requests(by_operation: Mapping[str, Any]) -> str:
                 *(words.of_tail(latency, key) for key in ("p50", "p99", "max")),
             )
         )
-    heads = ("operation", "sent", *_STATUS_TABLE, "other", "p50", "p99", "max")
+    heads = ("operation", "sent", *STATUS_TABLE, "other", "p50", "p99", "max")
     table = aligned(heads, "l" + "r" * (len(heads) - 1), rows)
     told = ", ".join(f"{words.number(n)} {name}" for name, n in others.items())
     return "requests by status code/chatEnded, and latency" + (f" (other: {told})" if told else "") + f"\n\n{table}"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from math import ceil, exp, log
 from typing import Any
 
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
+from chatload.vocabulary import BAD_ENDINGS, Outcome, SessionState
 
 #: At most so many columns in a chart over time, and fewer in a heat map.
 COLUMNS, HEAT_COLUMNS = 160, 80
@@ -19,7 +19,6 @@ COLUMNS, HEAT_COLUMNS = 160, 80
 _HEAT_STEP = 1.5
 #: Windows are not cut to the millisecond: a column of so many may be this much longer (share, and seconds).
 _SLACK, _JITTER_S = 1.005, 0.6 * FINE_S
-_STATES = ("held", "opening", "retrying", "leaving")
 
 
 @dataclass
@@ -107,8 +106,8 @@ def _most(a: float | None, b: float | None) -> float | None:
 def _add(made: Series, window: Window, started: float, scale: float) -> None:
     books, seconds = window.books, max(window.end - window.start, 1e-9)
     t, t2 = (window.start - started) / scale, (window.end - started) / scale
-    states = books.states if books.states else {"held": window.open}
-    made.states += [{"t": t2, "what": state, "n": states.get(state, 0)} for state in _STATES]
+    states = books.states if books.states else {SessionState.HELD: window.open}
+    made.states += [{"t": t2, "what": state, "n": states.get(state, 0)} for state in SessionState]
     per_second = books.sent.total() / seconds
     refreshes = books.sent["GetMessages"] / seconds
     made.requests += [
@@ -120,7 +119,7 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
         {"t": t, "t2": t2, "what": "chats accepted", "n": accepted / seconds},
         {"t": t, "t2": t2, "what": "arrivals", "n": books.arrivals / seconds},
     ]
-    ended = {verdict: n for verdict, n in books.verdicts.items() if verdict not in ("completed", "cut_off") and n}
+    ended = {verdict: n for verdict, n in books.verdicts.items() if verdict in BAD_ENDINGS and n}
     made.endings += [{"t": t, "t2": t2, "what": verdict, "n": n} for verdict, n in ended.items()]
     if window.cpu is not None:
         made.cpu.append({"t": t, "t2": t2, "what": "busiest process", "n": window.cpu})

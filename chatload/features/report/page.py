@@ -13,7 +13,7 @@ from markupsafe import Markup
 from chatload.features.report import drift_view as drift
 from chatload.features.report import figures, sentences
 from chatload.features.report.drawings import choose, drawing
-from chatload.features.report.glossary import BLAMES, MEANINGS, OUTCOMES, VERDICTS
+from chatload.features.report.glossary import MEANINGS
 from chatload.features.report.over_time import series
 from chatload.features.report.repeat import repeat_command
 from chatload.render import words
@@ -22,11 +22,9 @@ from chatload.run.books import Books
 from chatload.run.censored import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.writer import replacing
+from chatload.vocabulary import Blame, Outcome, Verdict, tone
 
 REPORT_FILE = "report.html"
-#: Verdicts by how they are meant: as planned, bad, and neither.
-_GOOD = ("completed", "ended_by_agent")
-_BAD = ("dropped_late", "dropped_early", "failed", "gave_up", "refused")
 _TABLE_ROWS = 60
 _WITHIN = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")
 #: So many processes are listed, those that stood still longest.
@@ -64,8 +62,8 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
         answer=sentences.answer(summary),
         verdicts=list(_verdicts(summary)),
         verdict_chart=figures.verdict_chart(list(_verdicts(summary))),
-        outcomes=OUTCOMES,
-        outcome_totals={outcome: _all_of(summary, outcome) for outcome in OUTCOMES},
+        outcomes=list(Outcome),
+        outcome_totals={outcome: _all_of(summary, outcome) for outcome in Outcome},
         blames=_blames(summary),
         latencies=_latencies(books),
         drawings=[drawing(timeline) for timeline in choose(timelines)],
@@ -118,17 +116,16 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     total = sum(by_verdict.values())
     for verdict, count in by_verdict.items():
         rate = summary["rates"][verdict]
-        kind = "good" if verdict in _GOOD else "bad" if verdict in _BAD else "warn"
         yield {
             "name": verdict, "count": count, "share": count / total if total else None,
             "low": rate["low"], "high": rate["high"], "bounds": words.bounds(rate),
-            "kind": kind if count else "none", "meaning": VERDICTS.get(verdict, ""),
+            "kind": tone(verdict) if count else "none", "meaning": Verdict(verdict).meaning,
         }  # fmt: skip
 
 
 def _blames(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     by_blame = summary["sessions"]["dropped_late_by_blame"]
-    rows = [{"name": name, "count": n, "meaning": BLAMES.get(name, "")} for name, n in by_blame.items() if n]
+    rows = [{"name": name, "count": n, "meaning": Blame(name).meaning} for name, n in by_blame.items() if n]
     return sorted(rows, key=lambda row: -row["count"])
 
 

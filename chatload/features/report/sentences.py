@@ -8,8 +8,7 @@ from typing import Any
 
 from chatload.render import words
 from chatload.run.books import LATE_START_S
-from chatload.run.run_end import NOTHING_STARTED, EndedBy
-from chatload.thresholds.gate import RunResult
+from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 
 
 def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -98,7 +97,9 @@ def _nothing_tested(summary: Mapping[str, Any]) -> str:
     """That no session was accepted: how many were started, what became of them, and the most frequent reason."""
     sessions = summary["sessions"]
     if not sessions["started"]:
-        whys = [incident["what"] for incident in summary["incidents"] if incident["kind"] == NOTHING_STARTED]
+        whys = [
+            incident["what"] for incident in summary["incidents"] if incident["kind"] == IncidentKind.NOTHING_STARTED
+        ]
         return "nothing was tested: no session was started" + "".join(f" ({why})" for why in whys[:1])
     fates = ", ".join(f"{words.number(n)} {verdict}" for verdict, n in sessions["by_verdict"].items() if n)
     started = f"{words.plural(sessions['started'], 'session')} started, none accepted ({fates or 'none ended'})"

@@ -6,35 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 
 from chatload.chat.timeline import CONTACTS, Contact, Timeline
-from chatload.protocol.status import Outcome
 from chatload.render import words
+from chatload.vocabulary import TELL_THE_END, Outcome, SilencePart
 
 #: Before the last sure contact so many requests are shown: the rhythm that was broken.
 _BEFORE = 3
 #: What reached into the past further than this share of what came after would squeeze the silence.
 _PAST = 0.7
 _SAME_S = 1e-6
-_FOUND = (Outcome.ENDED.value, Outcome.UNRECOVERABLE.value)
-
-SAYS = {
-    "0/false": "ok",
-    "0/true": "chat has ended",
-    "1/false": "unsuccessful (1/false)",
-    "1/true": "unsuccessful (1/true)",
-    "2": "unrecoverable error (2)",
-    "http_error": "HTTP error",
-    "timeout": "no answer",
-    "connection": "connection failed",
-    "malformed": "unreadable answer",
-    "unknown_status": "unknown statusCode",
-}
-CAUSES = {
-    "planned": "the planned wait",
-    "generator": "the generator's own lateness",
-    "server": "waiting for answers that did not come",
-    "retries": "unsuccessful requests and the waits after them",
-    "network": "broken connections and the waits after them",
-}
+_SHORT = {outcome.value: outcome.short for outcome in Outcome}
+_PARTS = {part.value: part.meaning for part in SilencePart}
 
 
 @dataclass(frozen=True)
@@ -54,7 +35,7 @@ class Step:
     @property
     def says(self) -> str:
         """What became of it, in a few words."""
-        what = SAYS.get(self.outcome, self.outcome)
+        what = _SHORT.get(self.outcome, self.outcome)
         if self.never_left:
             return f"{what}, never left"
         took = self.over - self.left
@@ -69,7 +50,7 @@ def steps(timeline: Timeline) -> list[Step]:
     before = [c for c in contacts if _left(c) < timeline.sure_sent - _SAME_S]
     sure = [c for c in contacts if abs(_left(c) - timeline.sure_sent) <= _SAME_S and c.sent is not None][-1:]
     after = [c for c in contacts if _left(c) > timeline.sure_sent - _SAME_S and c not in sure]
-    told = next((i for i, c in enumerate(after) if c.outcome in _FOUND), len(after) - 1)
+    told = next((i for i, c in enumerate(after) if c.outcome in TELL_THE_END), len(after) - 1)
     after = after[: told + 1]
     zero, last = timeline.sure_received, max([timeline.deadline, *(c.received for c in after)])
     past = [c for c in before[-_BEFORE:] if zero - _left(c) <= _PAST * (last - zero)]
@@ -129,7 +110,7 @@ def _failures(timeline: Timeline, failed: list[Step]) -> str:
     start = f"The server forgives {_s(timeline.timeout_s)} of silence after a contact"
     if not failed:
         return f"{start}; no request went wrong."
-    kinds = Counter(SAYS.get(step.outcome, step.outcome) for step in failed)
+    kinds = Counter(_SHORT.get(step.outcome, step.outcome) for step in failed)
     what = next(iter(kinds)) if len(kinds) == 1 else ", ".join(f"{n} × {kind}" for kind, n in kinds.items())
     if len(failed) == 1:
         return f"{start}. {failed[0].operation} at {_plus(failed[0].left)} went wrong ({failed[0].says})."
@@ -148,12 +129,18 @@ def _spent(timeline: Timeline, told: Step | None) -> str:
     shares = spent(timeline)
     if not shares or told is None or told.left <= 0:
         return ""
-    parts = [f"{CAUSES.get(cause, cause)} took {words.seconds(s)}" for cause, s in shares]
+    parts = [f"{_PARTS.get(cause, cause)} took {words.seconds(s)}" for cause, s in shares]
     return f"Of these {words.seconds(told.left)} {', '.join(parts)}."
 
 
 def _step(contact: Contact, zero: float, sure: bool = False) -> Step:
-    kind = "found" if contact.outcome in _FOUND else "answered" if contact.outcome == Outcome.FINE.value else "failed"
+    kind = (
+        "found"
+        if contact.outcome in TELL_THE_END
+        else "answered"
+        if contact.outcome == Outcome.FINE.value
+        else "failed"
+    )
     left = _left(contact)
     operation, due, sent, over, outcome = contact
     return Step(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)

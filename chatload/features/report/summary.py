@@ -10,38 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from chatload import __version__, exit_codes
-from chatload.chat.record import Blame, Verdict
 from chatload.errors import NothingTestedError
 from chatload.features.report import sentences
 from chatload.features.report.drift import Soak, find_drift, steady_part
 from chatload.features.report.silence import CommonSilence, find_common_silence
-from chatload.protocol.status import Outcome
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.censored import CensoredHistogram, Reading
 from chatload.run.histogram import Histogram
 from chatload.run.reader import Incident, RunReader
-from chatload.run.run_end import ABORTED, CEILING, run_end
+from chatload.run.run_end import run_end
 from chatload.run.writer import replacing
 from chatload.stats.bursts import Incidence, find_incidence
 from chatload.stats.rates import CONFIDENCE, lower, upper
-from chatload.thresholds.gate import Gate, RunResult, gate_of
+from chatload.thresholds.gate import Gate, gate_of
 from chatload.thresholds.metrics import Facts, metric_named
+from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
 
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
 #: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
 LATE_SHARE = 0.01
-#: The kind of incident that says a worker could hold no chats: the load was not the one asked for.
-WORKER_UNFIT = "worker_unfit"
-
-#: Kinds of incidents by which facts are missing.
-_HOLES = ("worker_lost", "recording_stopped")
 #: So many reasons are kept for sessions that were not accepted.
 _REASONS = 10
-#: Rates that are of no single verdict.
-_RATES = ("dropped", "unserved")
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
@@ -55,15 +47,15 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books = reader.books()
     incidents = reader.incidents()
     reasons = invalid_reasons(books)
-    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == CEILING]
-    reasons += [incident.what for incident in incidents if incident.kind == WORKER_UNFIT]
+    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
+    reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
     incidence = _incidence(reader)
     cut_off_confirmed = reader.count_cut_off_confirmed()
     facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
     judgements = gate.judge(facts)
-    aborted = next((incident.what for incident in incidents if incident.kind == ABORTED), "")
+    aborted = next((incident.what for incident in incidents if incident.kind == IncidentKind.ABORTED), "")
     accepted = books.fates.accepted
     silence = common_silence(reader, books, timeout_s)
     result = gate.result(judgements, accepted)
@@ -116,7 +108,9 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
 
 def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
     """How often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
-    return {name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), *_RATES)}
+    return {
+        name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), DROPPED, UNSERVED)
+    }
 
 
 def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
@@ -229,7 +223,7 @@ def find_imbalances(
 
     Each process's books must balance alone: a surplus in one does not make up for a lack in another.
     """
-    found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind in _HOLES]
+    found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind in FACTS_MISSING]
     if not finished:
         found.append("the run was never finished: what came after its last write is missing")
     verdicts: Counter[str] = Counter()

@@ -26,8 +26,8 @@ from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect
 from chatload.protocol.operations import UPLOAD
 from chatload.protocol.reply import Reply, parse_body
-from chatload.protocol.status import Outcome
 from chatload.protocol.toml_file import without_mark
+from chatload.vocabulary import Outcome
 
 #: A larger recording is refused (bytes): it is read whole.
 MOST_BYTES = 256 * 2**20

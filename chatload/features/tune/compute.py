@@ -22,13 +22,14 @@ from operator import itemgetter
 from typing import Literal
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
-from chatload.chat.record import SessionRecord, Verdict
+from chatload.chat.record import SessionRecord
 from chatload.chat.sweep import fractions_in
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram
 from chatload.stats.rates import CONFIDENCE, lower, sessions_needed, upper
 from chatload.thresholds.metrics import Facts, metric_named
+from chatload.vocabulary import Verdict
 
 Word = Literal["pass", "fail", "inconclusive", "invalid"]
 #: What a run of a sweep has to have shown.

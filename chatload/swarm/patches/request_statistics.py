@@ -16,8 +16,8 @@ from locust import stats as locust_stats
 from locust.env import Environment
 
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import WireResult
+from chatload.vocabulary import Outcome
 
 #: The request type that Locust shows.
 REQUEST_TYPE = "CHAT"

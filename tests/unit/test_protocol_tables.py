@@ -1,0 +1,70 @@
+"""Small tables of the protocol: which names clash, which addresses are one's own, what a transport need not say."""
+
+import pytest
+
+from chatload.protocol.address import is_private
+from chatload.protocol.dialect import _clash
+from chatload.protocol.names import get_in, put_in
+from chatload.protocol.wire import WireRequest, WireResult
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        (("a",), ("a",), True),
+        (("a",), ("b",), False),
+        (("a", "b"), ("a", "b"), True),
+        (("a", "b"), ("a", "c"), False),
+        # One is to hold text, and the other's object.
+        (("a",), ("a", "b"), True),
+        (("a", "b"), ("a", "b", "c"), True),
+        (("b",), ("a", "b"), False),
+        # A key may be any text.
+        (("u", "{key}"), ("u", "x"), True),
+        (("u", "{key}"), ("v", "x"), False),
+        (("u[{key}]",), ("u[x]",), True),
+        (("u[{key}]",), ("u[x",), False),
+        (("u[{key}]",), ("v[x]",), False),
+        (("u[{key}]",), ("u[{key}]",), True),
+        (("u", "p{key}"), ("u", "px"), True),
+        (("u", "p{key}"), ("u", "qx"), False),
+        (("u", "{key}s"), ("u", "x"), False),
+        (("u", "{key}"), ("u",), True),
+    ],
+)
+def test_names_that_cannot_be_told_apart(one, other, clash):
+    assert _clash(one, other) is _clash(other, one) is clash
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("127.0.0.1", True), ("127.255.255.255", True), ("128.0.0.1", False), ("::1", True), ("::2", False),
+        ("10.1.2.3", True), ("11.0.0.1", False), ("172.16.0.1", True), ("172.31.255.1", True), ("172.32.0.1", False),
+        ("192.168.1.1", True), ("192.169.0.1", False), ("fc00::1", True), ("fdff::1", True), ("fe80::1%eth0", False),
+        ("fd00::1%eth0", True), ("0.0.0.0", True), ("0.0.0.1", False), ("::", True), ("8.8.8.8", False),
+        ("2001:4860:4860::8888", False), ("::ffff:10.0.0.1", True), ("::ffff:8.8.8.8", False), ("100.64.0.1", False),
+        ("169.254.169.254", False), ("localhost", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_one_s_own(address, own):
+    assert is_private(address) is own
+
+
+def test_what_is_not_said_of_a_request_and_its_result():
+    request = WireRequest("POST", "/", (), b"")
+    assert request.repeatable is False
+    result = WireResult(1.0, 2.0)
+    assert (result.connect_s, result.http_status, result.body, result.failure, result.detail) == (0.0, 0, b"", None, "")
+    assert (result.resent, result.waited_s, result.connected_at) == (False, 0.0, float("-inf"))
+
+
+def test_names_lead_into_objects():
+    data: dict = {"a": {"b": 1, "c": None}, "t": "x"}
+    assert [get_in(data, name) for name in (("a", "b"), ("a", "c"), ("a", "d"), ("t", "x"), ("z",))] == [
+        1, None, None, None, None,
+    ]  # fmt: skip
+    put_in(data, ("n", "m"), 2)
+    put_in(data, ("a", "b"), 3)
+    put_in(data, ("t",), 4)
+    assert data == {"a": {"b": 3, "c": None}, "t": 4, "n": {"m": 2}}
