@@ -17,7 +17,7 @@ from chatload.vocabulary import IncidentKind
 BURST_S = 5.0
 
 
-class RunEnd(NamedTuple):
+class StopReason(NamedTuple):
     """Why a run ends. kind, why: of the incident; empty if the load is complete."""
 
     kind: str = ""
@@ -67,7 +67,7 @@ class StopConditions:
         self._plan, self._load = plan, load
         self._ceilings = CeilingMonitor(rules, now) if limited else None
 
-    def check(self, books: Callable[[], Books], now: float) -> RunEnd | None:
+    def check(self, books: Callable[[], Books], now: float) -> StopReason | None:
         """Return why the run has to end, None if it goes on. Called every second.
 
         Args:
@@ -76,10 +76,10 @@ class StopConditions:
         """
         why = "" if self._ceilings is None else self._ceilings.exceeded(books(), now)
         if why:
-            return RunEnd(IncidentKind.CEILING, why)
+            return StopReason(IncidentKind.CEILING, why)
         plan = self._plan
         if plan.gate.abort_on:
             why = plan.gate.abort(GateFacts(books(), plan.settings.timeout_s)) or ""
             if why:
-                return RunEnd(IncidentKind.ABORTED, why)
-        return RunEnd() if self._load.is_complete(books, now) else None
+                return StopReason(IncidentKind.ABORTED, why)
+        return StopReason() if self._load.is_complete(books, now) else None

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from chatload.transport.http_messages import Answer
+from chatload.transport.http_messages import AnswerParser
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from chatload.transport.http_messages import Answer
 )
 def test_an_answer_is_freed_without_the_collector(data):
     def read():
-        answer = Answer()
+        answer = AnswerParser()
         answer.feed(data)
         if not answer.done:
             answer.end()

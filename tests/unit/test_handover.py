@@ -18,7 +18,7 @@ from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.writer import RunWriter
 from chatload.swarm.load import load_of
-from chatload.swarm.stop_conditions import RunEnd, StopConditions
+from chatload.swarm.stop_conditions import StopReason, StopConditions
 from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
 from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts, WorkerReport
 from chatload.thresholds.gate import make_gate
@@ -190,7 +190,7 @@ def test_what_ends_a_run():
     assert ending.check(lambda: books, 1.0) is None, "ten chats are open"
     books.verdicts["completed"] = 10
     looks = [ending.check(lambda: books, second * REPORT_EVERY_S) for second in range(1, 5)]
-    assert looks == [None, None, None, RunEnd()]
+    assert looks == [None, None, None, StopReason()]
 
 
 def test_books_are_json_that_the_run_file_has_always_had():

@@ -22,7 +22,7 @@ from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.swarm.patches.garbage_collection import MAX_GARBAGE, GarbageCollection
 from chatload.transport.connection import LocalPorts
-from chatload.transport.http_messages import Answer, AnswerHeadCache, CallFailed
+from chatload.transport.http_messages import AnswerParser, AnswerHeadCache, CallFailed
 from chatload.vocabulary import Outcome
 
 INSTANTS = st.floats(0, 1e6)
@@ -89,7 +89,7 @@ SURPLUS = st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"x"])
 
 def _read(pieces, known):
     """What a connection makes of these reads, with and without what is known."""
-    quick, answer = known.read(pieces[0]), Answer()
+    quick, answer = known.read(pieces[0]), AnswerParser()
     try:
         for piece in pieces:
             answer.feed(piece)
@@ -124,7 +124,7 @@ def test_the_end_of_an_answer_is_no_answer_however_one_was_cut_before(data):
 
 def test_a_plain_head_is_known_the_second_time():
     data, known = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", AnswerHeadCache()
-    answer = Answer()
+    answer = AnswerParser()
     answer.feed(data)
     known.learn(data, answer, answer.result())
     again = known.read(data.replace(b"ok", b"no"))
