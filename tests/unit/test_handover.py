@@ -18,7 +18,7 @@ from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.writer import RunWriter
 from chatload.swarm.load import load_of
-from chatload.swarm.stop_conditions import StopReason, StopConditions
+from chatload.swarm.stop_conditions import StopConditions, StopReason
 from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
 from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts, WorkerReport
 from chatload.thresholds.gate import make_gate

@@ -22,7 +22,7 @@ from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.swarm.patches.garbage_collection import MAX_GARBAGE, GarbageCollection
 from chatload.transport.connection import LocalPorts
-from chatload.transport.http_messages import AnswerParser, AnswerHeadCache, CallFailed
+from chatload.transport.http_messages import AnswerHeadCache, AnswerParser, CallFailed
 from chatload.vocabulary import Outcome
 
 INSTANTS = st.floats(0, 1e6)
