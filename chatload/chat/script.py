@@ -12,7 +12,7 @@ from chatload.chat.draws import Draws
 from chatload.chat.extras import EXTRA_FIELDS, Extra, plan
 from chatload.errors import FileError
 from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import read_toml
+from chatload.protocol.toml_file import parse_toml, read_toml
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
     "fixed": ("value",),
@@ -184,8 +184,16 @@ _OPENERS = frozenset({"StartTyping", "SendMessage"})
 
 
 def load_script(path: str | Path) -> CustomerScript:
-    """A CustomerScript from TOML; raises FileError naming file, key and what was expected."""
-    data = read_toml(path)
+    """A CustomerScript from a TOML file; raises FileError naming file, key and what was expected."""
+    return _script(read_toml(path), path)
+
+
+def parse_script(text: str, source: str) -> CustomerScript:
+    """A CustomerScript from TOML text; `source` names it in errors."""
+    return _script(parse_toml(text, source), source)
+
+
+def _script(data: dict[str, Any], path: str | Path) -> CustomerScript:
     known = {f.name: f.type for f in fields(CustomerScript)}
     values: dict[str, Any] = {}
     for key, value in data.items():

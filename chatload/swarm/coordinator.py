@@ -22,11 +22,10 @@ from chatload.run.books import Books
 from chatload.run.windows import Usage
 from chatload.swarm.load import LoadController, load_of
 from chatload.swarm.patches.host_login import host_with_login
-from chatload.swarm.plan import Plan, make_plan
+from chatload.swarm.plan import Plan, default_run_dir, make_plan, run_settings
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.run_checks import refuse_above_ceiling
-from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.stop_conditions import StopConditions
 from chatload.swarm.worker_report import WorkerReport
@@ -34,6 +33,8 @@ from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 log = logging.getLogger("chatload")
 
+#: What `make_plan` adds to the options for workers.
+_FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
@@ -59,7 +60,6 @@ class RunCoordinator:
     Attributes:
         figures: of all processes of the run.
         run_dir: folder of the current or last run, None if there was none.
-        settings: what the run records about itself.
         error: the last error that made the run invalid.
         load: controls the load of the current or last run.
         shape_load: of a load shape, for all runs; None: Locust's options decide for each run.
@@ -70,7 +70,7 @@ class RunCoordinator:
     def __init__(self, environment: Environment, figures: Figures) -> None:
         self._environment, self.figures = environment, figures
         self.run_dir: Path | None = None
-        self.settings: dict[str, Any] = {}
+        self._checked: tuple[dict[str, Any], str | None, Plan] | None = None
         self.error: ChatloadError | None = None
         self.load: LoadController | None = None
         self.shape_load: LoadController | None = None
@@ -95,10 +95,19 @@ class RunCoordinator:
         host = host_with_login(self._environment)
         # Locust sends its options to all workers in each spawn message, also to those that connect later.
         options.arrivals_shared = (self._environment.runner.target_user_count, time.time())
-        plan = make_plan(options, host)
+        plan = self.plan_for(options, host)
+        if plan.workload is not None:
+            plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
         options.host_with_login = host
         options.agreed_host = plan.host if plan.owner_agrees else ""
         return plan if self.shape_load is None else self.shape_load.begin(plan)
+
+    def plan_for(self, options: Any, host: str | None) -> Plan:
+        """Return the plan of these options on this host. It is made once for the check of a start and the start."""
+        given = {name: value for name, value in vars(options).items() if name not in _FOR_WORKERS}
+        if self._checked is None or self._checked[:2] != (given, host):
+            self._checked = given, host, make_plan(options, host)
+        return self._checked[2]
 
     def begin(self, plan: Plan, clock: Callable[[], float]) -> None:
         """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
@@ -111,8 +120,8 @@ class RunCoordinator:
         self.load = self.shape_load or load_of(plan)
         self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
         run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
-        self.settings = {**run_settings(self._environment, plan), **self.load.settings()}
-        self._recorder = Recorder(run_dir, self.settings, clock)
+        settings = self.load.settings(run_settings(self._environment, plan))
+        self._recorder = Recorder(run_dir, settings, clock)
         self.run_dir = run_dir
         if options.headless:
             self._progress = ProgressLine(sys.stderr, plan.chats, options.run_time)

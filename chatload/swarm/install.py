@@ -12,7 +12,6 @@ from locust.env import Environment
 from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.swarm import options, outcome, patches, soak
-from chatload.swarm.option_list import declare_sweep
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
 from chatload.swarm.patches.host_login import hide_login, host_with_login
@@ -20,7 +19,7 @@ from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.signals import Signals, exit_on_signal
 from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
-from chatload.swarm.plan import rules_of
+from chatload.swarm.plan import max_sessions_of
 from chatload.swarm.prometheus import open_endpoint
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.web import add_tab, keep_settings, refusal
@@ -54,16 +53,10 @@ def install(workload: str = "") -> None:
     _installed.add("")
 
 
-def add_sweep_option(parser: Any, **_: Any) -> None:
-    """Add the option of the interval sweep, and the refresh policy that it needs by default."""
-    declare_sweep(options.adder(parser))
-    parser.set_defaults(refresh_policy="fraction")
-
-
 _WORKLOADS = {
     "": lambda: None,
     "arrivals": lambda: events.init_command_line_parser.add_listener(options.add_arrival_options),
-    "sweep": lambda: events.init_command_line_parser.add_listener(add_sweep_option),
+    "sweep": lambda: events.init_command_line_parser.add_listener(options.add_sweep_options),
     "soak": soak.install,
 }
 
@@ -101,7 +94,7 @@ def _init(environment: Environment, **_: Any) -> None:
 def _session_ceiling(environment: Environment) -> int | None:
     # Not the plan's rules: before the first start, which a load shape may make, there is no plan.
     try:
-        return rules_of(environment.parsed_options).max_sessions
+        return max_sessions_of(environment.parsed_options)
     except ChatloadError:
         return None
 

@@ -5,12 +5,13 @@ Locust decides how many users there are (--users, --run-time, a load shape). A l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from chatload import exit_codes
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.swarm.plan import Plan
 from chatload.swarm.workload import OpenWorkload
 
@@ -21,14 +22,14 @@ _QUIET_S = 2.0
 class LoadController(Protocol):
     """Controls the load of one run. The master has one, or the only process of a run."""
 
-    def check(self, options: Any, plan: Plan) -> None:
-        """Check Locust's options before a run. Raises UsageError."""
+    def check(self, plan: Plan) -> None:
+        """Check a plan before its run. Raises UsageError."""
 
     def begin(self, plan: Plan) -> Plan:
         """Begin a run; return the plan to use. Raises UsageError."""
 
-    def settings(self) -> Mapping[str, Any]:
-        """Return settings of the run that it replaces."""
+    def settings(self, run: RunSettings) -> RunSettings:
+        """Return the settings of the run, given those of its plan."""
 
     def sessions_ended(self, count: int) -> bool:
         """`count` more sessions ended; return whether the load is complete."""
@@ -58,17 +59,17 @@ class ClosedLoad:
         """chats: number of chats to hold, 0 if that does not end the run."""
         self._chats, self._ended = chats, 0
 
-    def check(self, options: Any, plan: Plan) -> None:
-        """Accept any options."""
+    def check(self, plan: Plan) -> None:
+        """Accept any plan."""
 
     def begin(self, plan: Plan) -> Plan:
         """Begin a run by this plan."""
         self._chats, self._ended = plan.chats, 0
         return plan
 
-    def settings(self) -> Mapping[str, Any]:
-        """Replace no settings."""
-        return {}
+    def settings(self, run: RunSettings) -> RunSettings:
+        """Return the settings of the plan."""
+        return run
 
     def sessions_ended(self, count: int) -> bool:
         """Count ended sessions; return whether all chats have ended."""

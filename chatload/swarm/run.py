@@ -22,10 +22,9 @@ from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
-from chatload.swarm.plan import Plan, make_plan, preflight
+from chatload.swarm.plan import Plan, default_run_dir, preflight
 from chatload.swarm.roles import Role, role_of
 from chatload.swarm.run_checks import refuse_above_ceiling, refuse_beyond_limits
-from chatload.swarm.settings import default_run_dir
 from chatload.swarm.timing import StallMonitor
 from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts
 from chatload.swarm.workload import check_users
@@ -61,10 +60,11 @@ class Run:
 
     def check(self, options: Any, host: str | None) -> None:
         """Check a run with these options on this host before it begins. Raises UsageError."""
-        plan = make_plan(options, host)
         coordinator = self.role.coordinator
-        if coordinator is not None and coordinator.shape_load is not None:
-            coordinator.shape_load.check(options, plan)
+        assert coordinator is not None, "a worker checks nothing"
+        plan = coordinator.plan_for(options, host)
+        if coordinator.shape_load is not None:
+            coordinator.shape_load.check(plan)
         check_users(self.environment.user_classes, plan.workload)
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(options.run_dir or default_run_dir(options))

@@ -21,20 +21,26 @@ from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.features.capacity.console import render
 from chatload.features.capacity.html import write_page
-from chatload.features.capacity.search import CapacitySearch
+from chatload.features.capacity.search import CapacitySearch, rules_of
 from chatload.features.capacity.step import Look, Rules
 from chatload.features.capacity.view import exit_code, facts_of, read_capacity, write_capacity
-from chatload.swarm.capacity_options import declare_capacity, rules_of, start_of
+from chatload.run.options import Group
+from chatload.run.settings import RunSettings, option_of
 from chatload.swarm.install import install
 from chatload.swarm.load import ClosedLoad
-from chatload.swarm.options import adder
+from chatload.swarm.options import add_group
 from chatload.swarm.patches.host_login import host_with_login
-from chatload.swarm.plan import Plan, make_plan
+from chatload.swarm.plan import Plan
 from chatload.swarm.run import Run, run_of
 
 log = logging.getLogger("chatload")
 #: Number of instants of a search that are recorded for its chart.
 _MAX_HISTORY = 1000
+
+
+def _start_of(options: Any) -> int:
+    """Return the sessions of the first step, also before there is a plan. Raises UsageError."""
+    return int(option_of("start_sessions").value(options.start_sessions) or 1)
 
 
 class CapacityLoad(ClosedLoad):
@@ -48,27 +54,33 @@ class CapacityLoad(ClosedLoad):
         self._history: list[tuple[float, int, int]] = []
         self._load, self._rate = 0, 1.0
 
-    def check(self, options: Any, plan: Plan) -> None:
+    def check(self, plan: Plan) -> None:
         """Raise UsageError if the options make no search."""
-        rules_of(options, plan)
+        rules_of(plan)
 
     def begin(self, plan: Plan) -> Plan:
         """Begin a search; return the plan without thresholds. Raises UsageError."""
-        rules = rules_of(self._run.environment.parsed_options, plan)
+        rules = rules_of(plan)
         self._search, self._began, self._history = CapacitySearch(rules), time.monotonic(), []
         self._load = 0
         super().begin(plan)
-        return replace(plan, gate=replace(plan.gate, thresholds=()))
+        return replace(plan, gate=replace(plan.gate, thresholds=()), run=replace(plan.run, thresholds=()))
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, run: RunSettings) -> RunSettings:
         """Return the settings of the search. Locust's number of users and spawn rate do not apply."""
         assert self._search is not None
         rules = self._search.rules
-        return {
-            **{"users": None, "spawn_rate": None, "start_sessions": rules.start, "max_sessions": rules.ceiling},
-            **{"step_hold": rules.hold_s, "step_bound": rules.bound_s, "resolution": 100 * rules.resolution},
-            "step_thresholds": [str(threshold) for threshold in rules.thresholds],
-        }
+        return replace(
+            run,
+            users=None,
+            spawn_rate=None,
+            start_sessions=rules.start,
+            max_sessions=rules.ceiling,
+            step_hold=rules.hold_s,
+            step_bound=rules.bound_s,
+            resolution=100 * rules.resolution,
+            step_thresholds=tuple(str(threshold) for threshold in rules.thresholds),
+        )
 
     def tick(self) -> tuple[int, float] | None:
         """Return users wanted and spawn rate (per second), None when the search or its time is over."""
@@ -76,7 +88,7 @@ class CapacityLoad(ClosedLoad):
         assert coordinator is not None
         if search is None or run.plan is None or search.result is not None:
             # The search has not begun, or not again: Locust starts the run with the first values.
-            return start_of(run.environment.parsed_options), 100.0
+            return _start_of(run.environment.parsed_options), 100.0
         now = time.monotonic()
         figures = coordinator.figures
         look = Look(now, figures.books(), {who: usage.cpu_s for who, usage in figures.usage().items()})
@@ -144,7 +156,7 @@ class CapacityShape(LoadTestShape):
 @cache
 def _install_search() -> None:
     """Register the options and the listener of the search in this process, once."""
-    events.init_command_line_parser.add_listener(lambda parser, **_: declare_capacity(adder(parser)))
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_group(parser, Group.CAPACITY))
     events.init.add_listener(_init)
 
 
@@ -159,7 +171,7 @@ def _init(environment: Environment, **_: Any) -> None:
         log.warning("chatload: --users and --spawn-rate have no effect on a capacity search; see --max-sessions")
     try:
         if options.headless or options.autostart:
-            coordinator.shape_load.check(options, make_plan(options, host_with_login(environment)))
+            coordinator.shape_load.check(coordinator.plan_for(options, host_with_login(environment)))
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
