@@ -15,8 +15,7 @@ from typing import Any, Final
 from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.chat.timeline import Timeline
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.settings import RunSettings
 
 #: No cell of a run file is larger than this (bytes): SQLite refuses to make it.
@@ -118,10 +117,8 @@ def books(text: Any) -> Books:
     _numbers(data, "")
     try:
         made, empty = Books.from_dict(data), Books()
-        for name in empty.to_dict().keys() - {"unanswered", "open_gap"}:  # parts of latency and gap
+        for name in empty.to_dict():
             _like(getattr(made, name), getattr(empty, name), name)
-        if data.get("unanswered", {}).keys() - made.latency.keys():
-            raise ValueError("books: unanswered requests of an operation without latencies")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"books: {type(error).__name__}: {error}") from None
     return made

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chatload
+from chatload.chat.personas import POLL_S
+from chatload.chat.personas import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
-from chatload.chat.widget import POLL_S
-from chatload.chat.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder

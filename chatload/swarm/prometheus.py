@@ -21,8 +21,7 @@ from prometheus_client.registry import Collector
 from chatload import __version__
 from chatload.errors import UsageError
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.vocabulary import Blame, Outcome, RunPhase, SessionState, Verdict
 

@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 from gevent.lock import RLock
 
-from chatload.chat.timeline import Timeline, Worst
+from chatload.chat.timeline import Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
@@ -46,7 +46,7 @@ class Recorder:
         self.error: ChatloadError | None = None
         self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.keep_windows)
         self._clock = clock
-        self._cutter, self._worst = WindowCutter(clock()), Worst()
+        self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
         self._sessions: list[Sequence[Any]] = []
         self._books: dict[str, str] = {}
         self._timelines: list[Timeline] = []

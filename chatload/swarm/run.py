@@ -11,8 +11,8 @@ from gevent.event import Event
 from gevent.lock import RLock
 from locust.env import Environment
 
-from chatload.chat.lifecycle import ChatSession
-from chatload.chat.personas import new_session
+from chatload.chat.engine import ChatEngine
+from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
 from chatload.run.books import LATE_START_S
 from chatload.run.writer import refuse_unwritable
@@ -100,13 +100,13 @@ class Run:
         """Whether a signal has asked this process to end."""
         return self.signals is not None and bool(self.signals.received)
 
-    def new_session(self) -> ChatSession | None:
+    def new_session(self) -> ChatEngine | None:
         """Return the next chat to hold, None if no more chats may begin."""
         plan, books = self.plan, self.facts.books
         if plan is None or not self.wants_more():
             return None
         number = (plan.seed << 48) + (self.role.number << 32) + books.started
-        return new_session(plan.settings, books, number, time.monotonic())
+        return new_chat(plan.settings, books, number, time.monotonic())
 
     def name_source(self) -> str:
         """Return a name for another source of arrivals: unique in the run, and the same when the run is repeated."""
@@ -117,7 +117,7 @@ class Run:
         """Return whether an arrival that was due then (seconds, monotonic) is late by now."""
         return due <= now - LATE_START_S
 
-    def hold(self, plan: Plan, session: ChatSession, leave: Event) -> None:
+    def hold(self, plan: Plan, session: ChatEngine, leave: Event) -> None:
         """Hold one chat, over a transport of its own, until it has ended or the calling greenlet is killed.
 
         Args:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import orjson
 import psutil
 
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
 from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Timeline, Worst
+from chatload.chat.timeline import Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
 from chatload.run.punctuality import Punctuality, Spent
@@ -66,13 +66,13 @@ class ProcessFacts:
         self.books = Books()
         self._ended: list[SessionRecord] = []
         self._timelines: list[Timeline] = []
-        self._worst = Worst()
+        self._worst = WorstTimelines()
         self._process = psutil.Process()
         self._rss = 0
         self._punctuality = Punctuality()
         self._epoch = time.time() - time.monotonic()
 
-    def add(self, session: ChatSession) -> None:
+    def add(self, session: ChatEngine) -> None:
         """Add an ended session. Its times become seconds since the Unix epoch."""
         record = session.record
         timeline = session.timeline()

@@ -9,7 +9,7 @@ from chatload.chat.timeline import Contact, Timeline
 from chatload.features.report.page import write_report
 from chatload.features.report.summary import summarize
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter

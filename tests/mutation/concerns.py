@@ -24,7 +24,7 @@ SLOW = (
 )  # fmt: skip
 
 _ENGINE = (
-    "unit/test_lifecycle", "unit/test_placed_chats", "unit/test_verdict", "unit/test_trail", "unit/test_resending",
+    "unit/test_lifecycle", "unit/test_placed_chats", "unit/test_verdict", "unit/test_resending",
     "unit/test_hot_path", "virtual/test_findings", "virtual/test_habits", "virtual/test_widget_trace",
     "virtual/test_truth",
 )  # fmt: skip

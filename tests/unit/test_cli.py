@@ -25,7 +25,7 @@ def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) ->
     with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=45)) as writer:
         for record in records:
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
         writer.add_sessions(records)
         writer.put_books("w", books)
         if finish:

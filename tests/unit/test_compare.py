@@ -23,7 +23,7 @@ from chatload.features.compare.compute import (
 from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures, measure
 from chatload.features.compare.view import value
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, settings_differences
 from tests.unit.compare_cases import TIMEOUT_S, Service, make_runs
 

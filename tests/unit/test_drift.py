@@ -300,7 +300,7 @@ def run(tmp_path):
         writer.add_windows(rows)
         chat = SessionRecord("c", "completed")
         total.started += 1
-        total.session(chat)
+        total.session_ended(chat)
         writer.add_sessions([chat])
         writer.put_books("local", total)
         if finish:

@@ -24,13 +24,13 @@ METRICS = (
 
 
 def request(books: Books, operation: str, latency_s: float = 0.8, outcome: Outcome = Outcome.FINE) -> None:
-    books.begun(operation)
-    books.request(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
+    books.request_begun(operation)
+    books.request_ended(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
 
 
 def session(books: Books, verdict: str = "completed", chat_id: str = "c") -> None:
     books.started += 1
-    books.session(SessionRecord(chat_id, verdict))
+    books.session_ended(SessionRecord(chat_id, verdict))
 
 
 def healthy(sessions: int) -> Books:
@@ -41,8 +41,8 @@ def healthy(sessions: int) -> Books:
         request(books, "RequestChat")
         for _ in range(3):
             request(books, "GetMessages")
-            books.late(0.003)
-            books.closed(3.8)
+            books.refresh_late(0.003)
+            books.gap_closed(3.8)
     return books
 
 
@@ -81,8 +81,8 @@ def many(count: int, what: Callable[[Books], None]) -> Change:
         ("GetMessages.unsuccessful.rate", many(40, lambda b: request(b, "GetMessages", outcome=Outcome.MALFORMED))),
         ("GetMessages.latency.p99", many(40, lambda b: request(b, "GetMessages", 3.5))),
         ("RequestChat.latency.p99", many(20, lambda b: request(b, "RequestChat", 3.5))),
-        ("margin.p1", many(40, lambda b: b.closed(46.0))),
-        ("lateness.p99", many(40, lambda b: b.late(0.7))),
+        ("margin.p1", many(40, lambda b: b.gap_closed(46.0))),
+        ("lateness.p99", many(40, lambda b: b.refresh_late(0.7))),
     ],
 )
 def test_each_threshold_fails_by_its_own_fault(metric: str, change: Change) -> None:

@@ -24,19 +24,19 @@ def ended(**by_verdict):
     for verdict, n in by_verdict.items():
         for _ in range(n):
             books.started += 1
-            books.session(SessionRecord("c", verdict, "network" if verdict == "dropped_late" else ""))
+            books.session_ended(SessionRecord("c", verdict, "network" if verdict == "dropped_late" else ""))
     return books
 
 
 def busy():
     books = ended(completed=7, dropped_late=2, dropped_unproven=1, cut_off=2)
     books.started += 3
-    books.moved("", "held")
-    books.moved("", "held")
-    books.moved("", "retrying")
+    books.state_changed("", "held")
+    books.state_changed("", "held")
+    books.state_changed("", "retrying")
     for outcome in (Outcome.FINE, Outcome.FINE, Outcome.UNSUCCESSFUL):
         books.sent["GetMessages"] += 1
-        books.request("GetMessages", Exchange(0, 1, 1.25, Reply(outcome, False)))
+        books.request_ended("GetMessages", Exchange(0, 1, 1.25, Reply(outcome, False)))
     books.sent["RequestChat"] += 1
     books.gap.add(20.0)
     books.gap.add(44.0)

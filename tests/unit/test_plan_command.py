@@ -216,7 +216,7 @@ def test_a_files_mistakes_are_named(line: str, said: str, tmp_path: Path, capsys
 def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     books, chat = Books(), SessionRecord("c", "completed")
     books.started = 1
-    books.session(chat)
+    books.session_ended(chat)
     with RunWriter.create(tmp_path / "run", RunSettings(flex_disconnect_timeout=20.0), 1000.0) as writer:
         writer.add_sessions([chat])
         writer.put_books("w", books)

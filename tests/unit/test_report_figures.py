@@ -12,8 +12,7 @@ from chatload.features.report.page import _latencies, render
 from chatload.features.report.summary import summarize
 from chatload.render import charts
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window

@@ -14,7 +14,7 @@ from chatload.features.report.repeat import repeat_command
 from chatload.features.report.summary import summarize
 from chatload.render import words
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window

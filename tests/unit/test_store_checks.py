@@ -181,8 +181,8 @@ def histogram(value: float) -> dict[str, Any]:
 def test_books_are_read_as_they_were_written() -> None:
     parts = {
         "started": 5, "sent": {"GetMessages": 7}, "outcomes": {"GetMessages": {"0/false": 7}}, "stalled_s": 1.5,
-        "states": {"held": -2}, "latency": {"GetMessages": histogram(2.5)}, "gap": histogram(-3.0),
-        "lateness": histogram(LATEST_S),
+        "states": {"held": -2}, "latency": {"GetMessages": {"observed": histogram(2.5)}},
+        "gap": {"observed": histogram(-3.0)}, "lateness": histogram(LATEST_S),
     }  # fmt: skip
     told = read_books(**parts).to_dict()
     assert {name: told[name] for name in parts} == parts
@@ -207,16 +207,19 @@ def test_books_are_read_as_they_were_written() -> None:
         ({"outcomes": {"GetMessages": {"0/false": {"a": 1}}}}, "outcomes is a dict"),
         ({"suspects": {}}, "suspects is a "),
         ({"states": {"held": 0.5}}, "states is no whole number|held is no whole number"),
-        ({"gap": {**histogram(1.0), "count": 3}}, "a histogram does not add up"),
-        ({"gap": {**histogram(1.0), "zeros": 2}}, "a histogram does not add up"),
-        ({"gap": {**histogram(1.0), "min": None}}, "a histogram does not add up"),
-        ({"gap": {**histogram(1.0), "max": None}}, "a histogram does not add up"),
-        ({"gap": {"buckets": {}, "zeros": 0, "count": 0, "total_us": 0, "min": 1.0, "max": 1.0}}, "does not add up"),
-        ({"gap": {**histogram(1.0), "buckets": {"2000": 1}}}, "a bucket out of all proportion"),
-        ({"gap": {**histogram(1.0), "buckets": {"-2000": 1}}}, "a bucket out of all proportion"),
-        ({"gap": {**histogram(1.0), "max": LATEST_S + 1}}, "a duration out of all proportion"),
-        ({"gap": {**histogram(1.0), "max": -LATEST_S - 1}}, "a duration out of all proportion"),
-        ({"gap": {"buckets": {}}}, "books: KeyError"),
+        ({"lateness": {**histogram(1.0), "count": 3}}, "a histogram does not add up"),
+        ({"lateness": {**histogram(1.0), "zeros": 2}}, "a histogram does not add up"),
+        ({"lateness": {**histogram(1.0), "min": None}}, "a histogram does not add up"),
+        ({"lateness": {**histogram(1.0), "max": None}}, "a histogram does not add up"),
+        (
+            {"lateness": {"buckets": {}, "zeros": 0, "count": 0, "total_us": 0, "min": 1.0, "max": 1.0}},
+            "does not add up",
+        ),
+        ({"lateness": {**histogram(1.0), "buckets": {"2000": 1}}}, "a bucket out of all proportion"),
+        ({"lateness": {**histogram(1.0), "buckets": {"-2000": 1}}}, "a bucket out of all proportion"),
+        ({"lateness": {**histogram(1.0), "max": LATEST_S + 1}}, "a duration out of all proportion"),
+        ({"lateness": {**histogram(1.0), "max": -LATEST_S - 1}}, "a duration out of all proportion"),
+        ({"lateness": {"buckets": {}}}, "books: KeyError"),
     ],
 )
 def test_books_that_no_run_has_are_refused(parts: dict[str, Any], says: str) -> None:
@@ -226,7 +229,7 @@ def test_books_that_no_run_has_are_refused(parts: dict[str, Any], says: str) -> 
 
 @pytest.mark.parametrize("key", [1999, -1999])
 def test_a_bucket_at_the_limit_is_read(key: int) -> None:
-    assert read_books(gap={**histogram(1.0), "buckets": {str(key): 1}}).gap.observed.buckets == {key: 1}
+    assert read_books(lateness={**histogram(1.0), "buckets": {str(key): 1}}).lateness.buckets == {key: 1}
 
 
 # -- timelines -------------------------------------------------------------------------------------

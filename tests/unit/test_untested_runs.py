@@ -26,7 +26,7 @@ def make_run(folder: Path, refused: int = 30, completed: int = 0, finish: bool =
         records += [SessionRecord(f"c{i}", "completed", started_at=1000.0, ended_at=1090.0) for i in range(completed)]
         for record in records:
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
         writer.add_sessions(records)
         writer.put_books("local", books)
         if finish:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chatload.chat.timeline import Worst
+from chatload.chat.timeline import WorstTimelines
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
@@ -23,7 +23,7 @@ class RecordingSwarm(VirtualSwarm):
         super().__init__(settings, service, **more)
         run = RunSettings(name="virtual", flex_disconnect_timeout=settings.timeout_s, users=more["users"])
         self._writer = RunWriter.create(run_dir, replace(run, **(named or {})), started_at=EPOCH)
-        self._worst, self._cutter = Worst(), WindowCutter(EPOCH)
+        self._worst, self._cutter = WorstTimelines(), WindowCutter(EPOCH)
         self._rows = []
         self.at(1.0, self._tick)
 

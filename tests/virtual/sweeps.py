@@ -34,7 +34,7 @@ def write_run(folder, records, fractions, *, timeout_s=TIMEOUT_S, finish=True, b
     books = books or Books()
     for record in records:
         books.started += 1
-        books.session(record)
+        books.session_ended(record)
     settings = RunSettings(
         flex_disconnect_timeout=timeout_s, sweep=tuple(fractions), chat_seed=1, users=100,
         request_timeout=timeout_s / 2, chat_length=8.0,

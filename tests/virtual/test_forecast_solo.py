@@ -6,7 +6,7 @@ from random import Random
 import orjson
 import pytest
 
-from chatload.chat.personas import new_session
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
@@ -52,7 +52,7 @@ class EveryStep(Solo):
     """Every refresh is the engine's own."""
 
     def session(self, seed):
-        return new_session(self.settings, self.books, seed, self.now)
+        return new_chat(self.settings, self.books, seed, self.now)
 
 
 def image(make, policy, persona="strict", customers=12, **more):
@@ -98,7 +98,7 @@ class FullServer(Solo):
     """The same customers at the simulator's own model."""
 
     def session(self, seed):
-        return new_session(self.settings, self.books, seed, self.now)
+        return new_chat(self.settings, self.books, seed, self.now)
 
     def _process(self, at, request):
         if request.operation == "RequestChat":

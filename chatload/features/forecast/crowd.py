@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import Conditions, Weather
 from chatload.features.forecast.solo import Solo
-from chatload.run.books import Books
-from chatload.run.fate import may_be_dropped
+from chatload.run.books import Books, may_be_dropped
 from chatload.vocabulary import Verdict
 
 #: Not in an incident.
@@ -83,7 +82,7 @@ def hold(job: Job) -> Crowd:
     crowd = Crowd()
     incidents = _Incidents(job.conditions, job.settings.timeout_s + job.settings.policy.interval_s)
 
-    def over(session: ChatSession) -> None:
+    def over(session: ChatEngine) -> None:
         record = session.record
         crowd.sent += record.messages_sent
         crowd.heard += record.messages_received

@@ -21,7 +21,7 @@ from chatload.features.forecast.conditions import Agents, Conditions
 from chatload.features.forecast.crowd import Crowd, Job
 from chatload.features.forecast.crowds import Holder
 from chatload.features.forecast.weather import Incident, find_incidents, read_cells, stretches_of
-from chatload.run.fate import may_be_dropped
+from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings import not_replayed, session_settings
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict

@@ -1,8 +1,8 @@
 """Refreshes that have nothing to tell, in place: what the engine would make of each, without a step of it.
 
 Nine of ten requests of a forecast are a GetMessages in time, answered 0/false without events, after one like
-it. `QuietSession` books those itself, to the last bit as `ChatSession` does (a test holds the two against each
-other), and hands everything else to it. Only a session alone on its clock can do that: see `Solo`.
+it. `skip_quiet_refreshes` records those itself, to the last bit as `ChatEngine` does (a test compares the two), and
+leaves everything else to it. Only a session alone on its clock can do that: see `Solo`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from math import floor, inf
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from chatload.chat.lifecycle import ChatSession, Steps
+from chatload.chat.contacts import LatenessShares
+from chatload.chat.engine import ChatEngine
 from chatload.chat.policy import EXACT, RTT_WINDOW
 from chatload.chat.timeline import CONTACTS
-from chatload.chat.trail import Shares
-from chatload.chat.widget import WidgetSession
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 
 if TYPE_CHECKING:
     from chatload.features.forecast.conditions import Ready
@@ -70,120 +69,91 @@ class Ledger:
         self.trips, self.gaps = [], []
 
 
-class _Quiet(ChatSession):
-    """A chat whose quiet refreshes are skimmed."""
+def skip_quiet_refreshes(solo: Quietly, chat: ChatEngine) -> None:
+    """Record every refresh that is due next and quiet, up to the first that is not: `skip_ahead` of a ChatEngine."""
+    contacts, served = chat.contacts, solo.chat
+    if contacts is None or served is None or contacts.attempts or solo.peeked or not contacts.refreshed:
+        return
+    if chat.now != chat.ready:
+        return
+    action = chat.customer.next()
+    until = min(chat.customer.end_at, inf if action is None else action.due)
+    quiet_until = served.quiet_until(chat.transcript.position)
+    if chat.refresh_due >= until or quiet_until == -inf:
+        return
+    calls = _polls(solo, chat, until, quiet_until, served)
+    if not calls:
+        return
+    chat.usual_refreshes += len(calls)
+    for call in calls[-CONTACTS:]:
+        chat.recent.add_refresh(*call)
+    contacts.shares, contacts.stalled_s = LatenessShares(), 0.0
+    if solo.ledger.full():
+        solo.ledger.close()
 
-    solo: Quietly
 
-    def _before_refresh(self) -> Steps | None:
-        if self._state == "held" and self._now == self._ready:
-            self._skim()
-        return super()._before_refresh()
-
-    def _skim(self) -> None:
-        """Every refresh that is due next and quiet, up to the first that is not."""
-        solo, trail, chat = self.solo, self._trail, self.solo.chat
-        if trail is None or chat is None or trail.attempts or solo.peeked or not trail.refreshed:
-            return
-        action = self._customer.next()
-        until = min(self._customer.end_at, inf if action is None else action.due)
-        quiet_until = chat.quiet_until(self._transcript.position)
-        if self._refresh_due >= until or quiet_until == -inf:
-            return
-        ledger = solo.ledger
-        done = len(ledger.trips)
-        calls = self._polls(until, quiet_until, chat)
-        done = len(ledger.trips) - done
-        if not done:
-            return
-        record = self.record
-        record.requests += done
-        record.polls += done
-        record.contacts += done
-        for due, sent, over in calls[-CONTACTS:]:
-            self._recent.add(_POLL, due, sent, over, _FINE)
-        trail.shares, trail.stalled_s = Shares(), 0.0
-        if ledger.full():
-            ledger.close()
-
-    def _polls(self, until: float, quiet_until: float, chat: LeanChat) -> list[tuple[float, float, float]]:
-        """The quiet refreshes: when each was due, left and was answered."""
-        solo, trail, clock, policy = self.solo, self._trail, self._clock, self.settings.policy
-        assert trail is not None
-        timeout_s, stop_at, random = self.settings.request_timeout_s, solo.stop_at, solo.random
-        server_timeout_s, kind, interval, anchor = policy.timeout_s, policy.kind, policy.interval_s, clock.anchor
-        trips, gaps, uniform = solo.ledger.trips, solo.ledger.gaps, random.random
-        calls: list[tuple[float, float, float]] = []
-        now, due, last_tick = self._now, self._refresh_due, clock.last_tick
-        tick = floor((due - anchor) / interval + EXACT)
-        trail_sent, trail_received, heard = trail.sent, trail.received, chat.last
-        widest = -inf if trail.widest is None else trail.widest[1]
-        until, odds_until = min(until, stop_at), -inf
-        while due < until:
-            sent = due if due > now else now
-            if sent >= odds_until:
-                odds = solo.odds(_POLL, sent)
-                odds_until, clear = solo.odds_until, odds.clear
-                values, keep, alias, size = odds.round_trips.table
-            drawn = uniform()
-            place = uniform() * size  # as RoundTrips.draw
-            number = int(place)
-            trip = values[number if place - number < keep[number] else alias[number]]
-            at, over = sent + trip / 2, sent + trip
-            if (
-                drawn < clear
-                or at >= quiet_until
-                or over >= stop_at
-                or trip > timeout_s
-                or at > heard + server_timeout_s
-            ):
-                solo.peeked = drawn, trip
-                break
-            if at > heard:
-                heard = at
-            if tick > last_tick:
-                last_tick = tick
-            trips.append(over - sent)
-            gap = over - trail_sent
-            gaps.append(gap)
-            if gap > widest:
-                widest, trail.widest = gap, (max(0.0, sent - trail_received), gap)
-            calls.append((due, sent, over))
-            trail_sent, now = sent, over
-            trail_received = over
-            if kind == "fixed":
-                tick = last_tick + 1
+def _polls(
+    solo: Quietly, chat: ChatEngine, until: float, quiet_until: float, served: LeanChat
+) -> list[tuple[float, float, float]]:
+    """The quiet refreshes: when each was due, left and was answered."""
+    contacts, clock, policy = chat.accepted, chat.clock, chat.settings.policy
+    timeout_s, stop_at, random = chat.settings.request_timeout_s, solo.stop_at, solo.random
+    server_timeout_s, kind, interval, anchor = policy.timeout_s, policy.kind, policy.interval_s, clock.anchor
+    trips, gaps, uniform = solo.ledger.trips, solo.ledger.gaps, random.random
+    calls: list[tuple[float, float, float]] = []
+    now, due, last_tick = chat.now, chat.refresh_due, clock.last_tick
+    tick = floor((due - anchor) / interval + EXACT)
+    contact_sent, contact_received, heard = contacts.sent, contacts.received, served.last
+    widest = -inf if contacts.widest is None else contacts.widest[1]
+    until, odds_until = min(until, stop_at), -inf
+    while due < until:
+        sent = due if due > now else now
+        if sent >= odds_until:
+            odds = solo.odds(_POLL, sent)
+            odds_until, clear = solo.odds_until, odds.clear
+            values, keep, alias, size = odds.round_trips.table
+        drawn = uniform()
+        place = uniform() * size  # as RoundTrips.draw
+        number = int(place)
+        trip = values[number if place - number < keep[number] else alias[number]]
+        at, over = sent + trip / 2, sent + trip
+        if drawn < clear or at >= quiet_until or over >= stop_at or trip > timeout_s or at > heard + server_timeout_s:
+            solo.peeked = drawn, trip
+            break
+        if at > heard:
+            heard = at
+        if tick > last_tick:
+            last_tick = tick
+        trips.append(over - sent)
+        gap = over - contact_sent
+        gaps.append(gap)
+        if gap > widest:
+            widest, contacts.widest = gap, (max(0.0, sent - contact_received), gap)
+        calls.append((due, sent, over))
+        contact_sent, now = sent, over
+        contact_received = over
+        if kind == "fixed":
+            tick = last_tick + 1
+            due = anchor + tick * interval
+            if now > due:
+                passed = floor((now - anchor) / interval)
+                tick = max(tick, passed if anchor + passed * interval >= now else passed + 1)
                 due = anchor + tick * interval
-                if now > due:
-                    passed = floor((now - anchor) / interval)
-                    tick = max(tick, passed if anchor + passed * interval >= now else passed + 1)
-                    due = anchor + tick * interval
+        else:
+            if kind == "fraction":
+                due = sent + interval
             else:
-                if kind == "fraction":
-                    due = sent + interval
-                else:
-                    clock.saw(over - sent)
-                    clock.contact_sent = sent
-                    due = policy.next_refresh(clock, now)
-                tick = floor((due - anchor) / interval + EXACT)
-        if calls:
-            if kind != "deadline":
-                for _, sent, over in calls[-RTT_WINDOW:]:
-                    clock.saw(over - sent)
-            clock.contact_sent, clock.last_tick = trail_sent, last_tick
-            trail.sent, trail.received = trail_sent, trail_received
-            chat.last = heard
-            self._now = self._ready = solo.now = now
-            self._refresh_due = due
-        return calls
-
-
-class QuietSession(_Quiet):
-    """A strict chat, its quiet refreshes skimmed."""
-
-
-class QuietWidgetSession(_Quiet, WidgetSession):
-    """A widget's chat, its quiet refreshes skimmed."""
-
-
-QUIET: dict[str, type[_Quiet]] = {"strict": QuietSession, "widget": QuietWidgetSession}
+                clock.saw(over - sent)
+                clock.contact_sent = sent
+                due = policy.next_refresh(clock, now)
+            tick = floor((due - anchor) / interval + EXACT)
+    if calls:
+        if kind != "deadline":
+            for _, sent, over in calls[-RTT_WINDOW:]:
+                clock.saw(over - sent)
+        clock.contact_sent, clock.last_tick = contact_sent, last_tick
+        contacts.sent, contacts.received = contact_sent, contact_received
+        served.last = heard
+        chat.now = chat.ready = solo.now = now
+        chat.refresh_due = due
+    return calls

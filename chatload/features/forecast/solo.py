@@ -8,15 +8,17 @@ neither on the others nor on which process holds it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from random import Random
 
 from chatload.chat.effects import IN_TIME, Exchange, Send, Wait, Woken
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
+from chatload.chat.personas import new_chat
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.features.forecast.conditions import UNANSWERED, Ready, Weather
 from chatload.features.forecast.lean_server import LeanChat
-from chatload.features.forecast.quiet import QUIET, Ledger
+from chatload.features.forecast.quiet import Ledger, skip_quiet_refreshes
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.vocabulary import Outcome
@@ -33,7 +35,7 @@ _REPLIES = {
     "lost": Reply(Outcome.UNRECOVERABLE, True, detail="statusCode 2"),
 }
 #: Told of every session that is over, and of every failed request: when it was over, its outcome.
-OnSession = Callable[[ChatSession], None]
+OnSession = Callable[[ChatEngine], None]
 OnFailure = Callable[[float, str], None]
 
 
@@ -78,13 +80,11 @@ class Solo:
         """All customers were held: the books are whole."""
         self.ledger.close()
 
-    def session(self, seed: int) -> ChatSession:
+    def session(self, seed: int) -> ChatEngine:
         """A chat that begins now."""
-        made = QUIET[self.settings.persona](self.settings, self.books, seed, self.now)
-        made.solo = self
-        return made
+        return new_chat(self.settings, self.books, seed, self.now, partial(skip_quiet_refreshes, self))
 
-    def _hold(self, session: ChatSession) -> None:
+    def _hold(self, session: ChatEngine) -> None:
         """One chat, to its verdict."""
         stop_at, transmit = self.stop_at, self._transmit
         self.chat = self.peeked = None

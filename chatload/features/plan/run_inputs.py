@@ -11,7 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.features.plan.drops import Drops
 from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Capacity, Constraint, Origin
-from chatload.run.fate import is_unserved, may_be_dropped
+from chatload.run.books import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
 from chatload.stats.bursts import find_bursts

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chatload.chat.contacts import LINGER_S
 from chatload.chat.effects import Exchange
-from chatload.chat.trail import LINGER_S
 
 
 class Span(NamedTuple):

@@ -19,7 +19,7 @@ from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.render import words
 from chatload.render.templating import environment, script_hash
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.writer import replacing
 from chatload.vocabulary import Blame, Outcome, Verdict, tone

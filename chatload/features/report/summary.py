@@ -16,8 +16,7 @@ from chatload.features.report.drift import Soak, find_drift, steady_part
 from chatload.features.report.silence import CommonSilence, find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
-from chatload.run.censored import CensoredHistogram, Reading
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader
 from chatload.run.run_end import run_end
 from chatload.run.writer import replacing
@@ -227,7 +226,7 @@ def find_imbalances(
     verdicts: Counter[str] = Counter()
     for worker, books in by_worker.items():
         where = f"{worker}: " if len(by_worker) > 1 else ""
-        found += [where + line for line in _imbalances_of(books)]
+        found += [where + line for line in books.imbalances()]
         verdicts.update(books.verdicts)
     known = {verdict.value for verdict in Verdict}
     for verdict in sorted(verdicts.keys() | rows_by_verdict.keys()):
@@ -236,22 +235,6 @@ def find_imbalances(
             found.append(f"{max(booked, rows)} sessions have the unknown verdict {verdict!r}")
         if booked != rows:
             found.append(f"{verdict}: {booked} sessions in the books, {rows} session rows")
-    return found
-
-
-def _imbalances_of(books: Books) -> list[str]:
-    found = []
-    ended = books.verdicts.total()
-    if books.started != ended:
-        found.append(f"{books.started} sessions started, {ended} ended")
-    begun = books.start_lateness.count
-    if books.arrivals != begun + books.not_started:
-        found.append(f"{books.arrivals} arrivals, {begun} started and {books.not_started} not")
-    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
-        sent = books.sent[operation]
-        outcomes = books.outcomes.get(operation, Counter()).total()
-        if sent != outcomes:
-            found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
     return found
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import session_settings
 from chatload.simulator.model.config import SimulatorConfig
