@@ -19,7 +19,7 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.chat.timeline import Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
-from chatload.run.punctuality import Punctuality, Spent
+from chatload.run.punctuality import LatenessMonitor, Spent
 from chatload.run.windows import Usage
 from chatload.run.writer import row
 
@@ -69,7 +69,7 @@ class ProcessFacts:
         self._worst = WorstTimelines()
         self._process = psutil.Process()
         self._rss = 0
-        self._punctuality = Punctuality()
+        self._lateness = LatenessMonitor()
         self._epoch = time.time() - time.monotonic()
 
     def add(self, session: ChatEngine) -> None:
@@ -103,7 +103,7 @@ class ProcessFacts:
         timelines, self._timelines = self._timelines, []
         books = orjson.dumps(self.books.to_dict()).decode()
         usage = self.usage()
-        behind = self._punctuality.look(self.books, Spent(usage.cpu_s, _ready_s()), time.monotonic())
+        behind = self._lateness.look(self.books, Spent(usage.cpu_s, _ready_s()), time.monotonic())
         rows = [row(record) for record in ended]
         return WorkerReport(rows, [timeline.to_dict() for timeline in timelines], books, usage, final, behind)
 

@@ -1,13 +1,14 @@
-"""The discrete-event driver: the real engine against the real model, in virtual time.
+"""The discrete-event driver: the real engine against the simulator's model, in virtual time.
 
-Nothing sleeps and nothing is sent: a heap of instants is the clock. The same seed gives the same
-run, byte for byte.
+Nothing sleeps and nothing is sent: the clock is a heap of scheduled calls. The same seed gives the same run, byte for
+byte. Public as a testing tool: `VirtualSwarm(settings, service, users=10, chats=100).run()`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -21,30 +22,42 @@ from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
-from chatload.simulator.model.answer import Answer, Hold, Silence
+from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
-from chatload.virtual.network import NetworkModel, Stalls
+from chatload.virtual.network import Network, NetworkModel, Stalls
 
 _NAMES = ResponseNames()
-#: The number of a request whose answer nobody waits for.
+#: The number of a request whose answer is ignored.
 _UNHEARD = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class VirtualRun:
-    """What a virtual run came to: one record a session, the books, the server's ledger rows, and
-    the virtual instant (seconds) at which it was over."""
+    """The result of a virtual run.
+
+    records: of each session. ended_at: the virtual instant at which the run was over (seconds). service: the server's
+    model as the run left it.
+    """
 
     records: list[SessionRecord]
     books: Books
-    ledger: list[dict[str, Any]]
+    service: ChatService
     ended_at: float
+
+    @cached_property
+    def ledger(self) -> list[dict[str, Any]]:
+        """The server's ledger rows, built at the first access: they need more memory than the run itself."""
+        after = self.ended_at + self.service.config.flex_disconnect_timeout_s + 1.0
+        return list(self.service.ledger_rows(after))
 
 
 class VirtualSwarm:
-    """`users` customers holding `chats` chats in all, one after the other each, in virtual time; or, where there
-    are `arrivals`, so many chats that begin at those instants, whether or not earlier ones are done."""
+    """Holds `chats` chats in virtual time.
+
+    Closed workload: `users` customers, each of whom holds one chat after the other. Open workload: chats that begin at
+    the instants of `arrivals`, whether or not earlier ones have ended.
+    """
 
     def __init__(
         self,
@@ -55,22 +68,33 @@ class VirtualSwarm:
         chats: int,
         arrivals: Iterable[float] | None = None,
         seed: int = 0,
-        network: NetworkModel = NetworkModel(),
+        network: Network = NetworkModel(),
         stalls: Stalls = Stalls(),
         spread_s: float = 1.0,
         stop_at: float | None = None,
         starts_at: float = 0.0,
+        on_ended: Callable[[SessionRecord], None] | None = None,
     ) -> None:
-        """spread_s: the users' first chats start spread over this time. stop_at: the run is stopped
-        then and every chat says goodbye. starts_at: the instant of the virtual clock at which the run starts;
-        arrivals, stalls and stop_at count from it."""
-        # What is seen of the server is seen in this run.
+        """Prepare a run.
+
+        Args:
+            settings: those of all chats; what they know about the server is not taken over.
+            service: the chat service.
+            users, chats, arrivals: the workload.
+            seed: of the customers and the network.
+            network, stalls: the conditions.
+            spread_s: the users' first chats start spread over this time (seconds).
+            stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
+            starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
+            on_ended: is called with the record of each chat that has ended; the run keeps no records then.
+        """
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
         self.stalls = stalls.shifted(starts_at)
         self.random = Random(seed)
         self.books = Books()
         self.records: list[SessionRecord] = []
+        self._on_ended = on_ended or self.records.append
         self.now = self._starts_at = starts_at
         self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
@@ -83,19 +107,19 @@ class VirtualSwarm:
         self._next_arrival()
 
     def at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Call at a virtual instant; calls of one instant keep their order."""
+        """Schedule a call at a virtual instant; calls at the same instant keep their order."""
         self._scheduled += 1
         heappush(self._heap, (instant, self._scheduled, call, arguments))
 
     def next_chat(self) -> None:
-        """A user that is free begins its next chat, while there are chats left to hold."""
+        """Begin the next chat of a user, if there are chats left to hold."""
         if not self._wants_more():
             return
         self._begun += 1
         _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
 
     def freed(self, pause_s: float) -> None:
-        """A chat is over: in a closed workload its user begins another after a pause."""
+        """Begin another chat after a pause, in a closed workload: a chat has ended."""
         if self._arrivals is None:
             self.at(self.now + pause_s, self.next_chat)
 
@@ -117,29 +141,30 @@ class VirtualSwarm:
         return self._begun < self._chats and self.now < self.stop_at
 
     def ended(self, session: ChatEngine) -> None:
-        """A chat is over; a recorder may override this to keep it elsewhere."""
-        self.records.append(session.record)
+        """Keep the record of a chat that has ended; a subclass may override this."""
+        self._on_ended(session.record)
 
     def run(self) -> VirtualRun:
-        """Run until every chat is over."""
+        """Run until every chat has ended."""
         heap = self._heap
         while heap:
             self.now, _, call, arguments = heappop(heap)
             call(*arguments)
-        after = self.now + self.service.config.flex_disconnect_timeout_s + 1.0
-        return VirtualRun(self.records, self.books, list(self.service.ledger_rows(after)), self.now)
+        return VirtualRun(self.records, self.books, self.service, self.now)
 
 
 class _Driven:
-    """One session under way."""
+    """One open session."""
 
-    __slots__ = ("connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "waiting")
+    __slots__ = (
+        "connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "there_s", "waiting",
+    )  # fmt: skip
 
     def __init__(self, swarm: VirtualSwarm, session: ChatEngine) -> None:
         self.swarm, self.session = swarm, session
         self.steps = session.steps()
         self.waiting = 0
-        self.sent = 0.0
+        self.sent = self.there_s = 0.0
         self.send: Send | None = None
         self.held: _Held | None = None
         self.resent = False
@@ -173,9 +198,9 @@ class _Driven:
         self.waiting += 1
         if not swarm.service.is_down(now) and swarm.service.restarted_at > self.connected_at:
             self.connected_at = now
-        if network.refuses(random):
+        if network.refuses(random, now, send.operation):
             failed = WireResult(None, 0.0, failure="connection", detail=Detail.REFUSED)
-            swarm.at(now + network.latency(random), self._receive, self.waiting, failed)
+            swarm.at(now + network.request_latency(random, now, send.operation), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
         if repeatable(send.operation, send.fields) and network.goes_stale(random):
@@ -191,10 +216,11 @@ class _Driven:
             taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
             swarm.at(taken, self._arrive, _UNHEARD, send)
         elif not network.lost(random):
-            swarm.at(now + network.latency(random), self._arrive, self.waiting, send)
+            self.there_s = network.request_latency(random, now, send.operation)
+            swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
-        """The request is at the service, whether or not anyone still waits for the answer."""
+        """The request has reached the service, even if its answer will be ignored."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
         delay_s = 0.0 if swarm.service.is_down(swarm.now) else swarm.service.serve(swarm.now)
@@ -210,7 +236,7 @@ class _Driven:
         fields = send.fields
         if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
             # The connection broke while the request was under way.
-            self.send_back(number, Answer(silence=Silence.CLOSED))
+            self.send_back(number, ServiceAnswer(silence=NoAnswer.CLOSED))
             return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
@@ -218,12 +244,12 @@ class _Driven:
         else:
             self.held = _Held(self, number, answer.held)
 
-    def send_back(self, number: int, answer: Answer) -> None:
-        """The service answers; the answer may get lost."""
+    def send_back(self, number: int, answer: ServiceAnswer) -> None:
+        """Send an answer of the service back; it may get lost."""
         swarm = self.swarm
-        if answer.silence is Silence.LOST or swarm.network.lost(swarm.random):
+        if answer.silence is NoAnswer.LOST or swarm.network.lost(swarm.random):
             return
-        back = swarm.now + answer.delay_s + swarm.network.latency(swarm.random)
+        back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
         swarm.at(back, self._receive, number, answer)
 
     def _give_up(self, number: int) -> None:
@@ -233,15 +259,15 @@ class _Driven:
             if held is not None and held.number == number and not swarm.network.lost(swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
-    def _receive(self, number: int, what: Answer | WireResult) -> None:
-        """An answer or a failure is there; the client takes it when it next runs."""
+    def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
+        """An answer or a failure has come in; a stalled client takes it when it runs again."""
         if number != self.waiting or self.send is None:
             return
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
         reply, answered, gateway = read_answer(what, send)
-        # Of one that was sent again, the first sending may have arrived.
+        # If it was sent again, the first sending may have arrived.
         sent = self.sent if was_sent(what) or self.resent else None
         exchange = Exchange(
             self.sent,
@@ -259,18 +285,18 @@ class _Driven:
 
 
 class _Held:
-    """A request the service holds: resumed when it is due or woken, until it is answered or given up."""
+    """A request that the service holds: resumed when it is due or woken, until it is answered or given up."""
 
     __slots__ = ("driven", "hold", "number", "over")
 
-    def __init__(self, driven: _Driven, number: int, hold: Hold) -> None:
+    def __init__(self, driven: _Driven, number: int, hold: HeldRequest) -> None:
         self.driven, self.number, self.hold = driven, number, hold
         self.over = False
         hold.wake = self._wake
         self._sleep()
 
     def abandon(self) -> None:
-        """The client has hung up, and the service notices."""
+        """The client has closed the connection, and the service notices."""
         if not self.over:
             self.over = True
             self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
@@ -296,13 +322,13 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def was_sent(what: Answer | WireResult) -> bool:
-    """Whether any of the request left, as far as the client knows: a connection that cannot be made carries none."""
+def was_sent(what: ServiceAnswer | WireResult) -> bool:
+    """Return whether any of the request left, as far as the client knows: none does if no connection is made."""
     return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
 
 
-def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
-    """The reply, whether it is an answer at all, and whether only a gateway's."""
+def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+    """Return the reply, whether it is an answer at all, and whether it is a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
     if what.silence is not None:

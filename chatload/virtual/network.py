@@ -5,6 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 from random import Random
+from typing import Protocol
+
+
+class Network(Protocol):
+    """What the virtual driver asks of the network between the generator and the service.
+
+    `random` is the driver's generator. Times in seconds; `now` is virtual time.
+    """
+
+    def request_latency(self, random: Random, now: float, operation: str) -> float:
+        """Return the time a request that leaves now takes to the service."""
+
+    def answer_latency(self, random: Random, request_latency: float) -> float:
+        """Return the time an answer takes back; request_latency: what its request took."""
+
+    def latency(self, random: Random) -> float:
+        """Return one one-way latency of a message that belongs to no request and answer."""
+
+    def lost(self, random: Random) -> bool:
+        """Return whether a message vanishes."""
+
+    def refuses(self, random: Random, now: float, operation: str) -> bool:
+        """Return whether no connection can be made for a request that leaves now."""
+
+    def goes_stale(self, random: Random) -> bool:
+        """Return whether a kept connection closes just as a request leaves."""
+
+    def duplicates(self, random: Random) -> bool:
+        """Return whether a request arrives twice."""
+
+    def delays(self, random: Random) -> bool:
+        """Return whether a request arrives after the client has given it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +59,19 @@ class NetworkModel:
         """One one-way latency, seconds."""
         return self.median_s * exp(random.gauss(0.0, self.sigma)) if self.median_s else 0.0
 
+    def request_latency(self, random: Random, now: float, operation: str) -> float:
+        """The same as any other one-way latency."""
+        return self.latency(random)
+
+    def answer_latency(self, random: Random, request_latency: float) -> float:
+        """The same as any other one-way latency."""
+        return self.latency(random)
+
     def lost(self, random: Random) -> bool:
         """Whether one message vanishes."""
         return self.loss > 0 and random.random() < self.loss
 
-    def refuses(self, random: Random) -> bool:
+    def refuses(self, random: Random, now: float, operation: str) -> bool:
         """Whether one connection is refused."""
         return self.refused > 0 and random.random() < self.refused
 

@@ -17,6 +17,7 @@ from locust.util.load_locustfile import load_locustfile
 from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.run.options import Group
 from chatload.run.settings import RunSettings, options_of, session_settings
+from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.load import ClosedLoad
 from chatload.swarm.plan import make_plan, run_settings
 
@@ -109,6 +110,17 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
     assert plan_again.gate == plan.gate
     # A capacity search that was given no ceiling has one, and the command names it.
     assert plan_again.rules == plan.rules or NAME == "capacity"
+
+
+def test_a_start_that_was_checked_has_the_plan_of_the_check():
+    argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless"]
+    options = argument_parser.get_parser(default_config_files=[]).parse_args(argv)
+    coordinator = RunCoordinator(Environment(parsed_options=options), None)
+    plan = coordinator.plan_for(options, options.host)
+    options.arrivals_shared = (1, 0.0)  # what the start itself adds
+    assert coordinator.plan_for(options, options.host) is plan
+    options.chat_length = "7m"
+    assert coordinator.plan_for(options, options.host).run.chat_length == 420.0
 
 
 def test_locust_has_the_options_of_the_table():

@@ -71,7 +71,7 @@ def test_what_each_kind_answers_and_whether_it_is_a_contact(kind):
     expected, contacts = SEEN[kind]
     answer = chat.ask(4.0)
     assert seen(answer) == expected
-    assert answer.delay_s == (0.25 if kind == "slow" else 0.0)
+    assert answer.delay_s == (0.25 if kind in ("slow", "drop_connection") else 0.0)
     assert chat.row(5.0)["contacts"][1:] == [[at, "GetMessages"] for at in contacts]
 
 

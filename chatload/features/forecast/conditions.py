@@ -1,63 +1,38 @@
-"""What sessions of a measured run met: round trips, failures, agents. Plain values that can be sent to a process."""
+"""What the sessions of a measured run met, as plain values that can be sent to a process; and the network, faults and
+ends that bring the same about in the virtual driver.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import log10
+from dataclasses import dataclass
+from itertools import accumulate
+from math import inf, log, log10
 from random import Random
 
 from chatload.run.histogram import Histogram
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.draws import SeededDraws
+from chatload.simulator.model.faults import Fault
 
-#: What becomes of a request that fails: all but these were answered. refused is a connection never made.
-UNANSWERED = frozenset({"timeout", "connection", "refused"})
-
-
-class RoundTrips:
-    """Draws round trips (seconds) as a histogram has them, tail and all, to its stated error.
-
-    Walker's alias method (M. D. Vose, "A linear algorithm for generating random numbers with a given
-    distribution", IEEE Transactions on Software Engineering 17 (1991)): one uniform number a draw.
-    """
-
-    __slots__ = ("table",)
-
-    def __init__(self, histogram: Histogram, factor: float = 1.0) -> None:
-        """factor: every round trip is this much longer than it was measured."""
-        bins = list(histogram.bins())
-        least, most = histogram.minimum or 0.0, histogram.maximum or 0.0
-        values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
-        #: Values, how much of each place is its own, whose the rest is, and how many there are.
-        self.table = (values, *_aliased([n for _, _, n in bins] or [1]), len(values))
-
-    def draw(self, random: Random) -> float:
-        """One round trip, seconds."""
-        values, keep, alias, size = self.table
-        place = random.random() * size
-        number = int(place)
-        return values[number if place - number < keep[number] else alias[number]]
-
-
-def _aliased(counts: Sequence[int]) -> tuple[list[float], list[int]]:
-    size, total = len(counts), sum(counts)
-    keep, alias = [size * n / total for n in counts], list(range(size))
-    small = [i for i in range(size) if keep[i] < 1.0]
-    large = [i for i in range(size) if keep[i] >= 1.0]
-    while small and large:
-        few, many = small.pop(), large[-1]
-        alias[few] = many
-        keep[many] -= 1.0 - keep[few]
-        if keep[many] < 1.0:
-            small.append(large.pop())
-    for i in (*small, *large):
-        keep[i] = 1.0
-    return keep, alias
+#: Kind of failure (see RequestOdds) -> the simulator's fault that gives it. `refused` is the network's.
+_FAULTS = {
+    "status_1": "status_1", "status_1_violation": "status_1_violation", "http_error": "http_500",
+    "malformed": "malformed", "unknown_status": "unknown_status", "timeout": "lost", "connection": "drop_connection",
+    "lost": "status_2",
+}  # fmt: skip
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
-class Odds:
-    """What may become of one request of an operation. failures: outcome -> chance, in a fixed order."""
+class RequestOdds:
+    """What may become of one request of an operation.
+
+    round_trips: seconds. failures: (kind, chance), in a fixed order. Kinds: status_1, status_1_violation, http_error,
+    malformed, unknown_status, timeout, connection (broken), refused (no connection made, so nothing was sent), lost
+    (statusCode 2 to RequestChat).
+    """
 
     round_trips: Histogram
     failures: tuple[tuple[str, float], ...] = ()
@@ -67,24 +42,25 @@ class Odds:
 class Stretch:
     """A part of the run, from `start` (seconds since its beginning) to the next one's.
 
-    odds: by operation; "" is for those that have none of their own. incident: its number, -1 where it is none.
-    reaches: chance that the server took a request that failed all the same; one that was given up, by then.
+    odds: by operation; "" is for the operations that have none of their own. incident: its number, -1 outside
+    incidents. reaches: chance that the server took a failed request all the same; one that timed out, when it was
+    given up.
     """
 
     start: float
-    odds: dict[str, Odds]
+    odds: dict[str, RequestOdds]
     incident: int = -1
     reaches: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Agents:
+class ServerBehaviour:
     """What agents do, and what ends a chat from the server's side. Times in seconds.
 
-    join_s, answer_s: means, each time uniform from 0.4 to 1.6 of it; None: it does not happen. leaving:
-    (age of the chat, chance per second from there on that the agent ends it). closing: the same for
-    inactivity control. early, lost: chance per second that the server ends the chat by itself, telling
-    0/true or statusCode 2.
+    join_s, answer_s: means; each time is uniform from 0.4 to 1.6 of its mean; None: agents do not join, or do not
+    answer. leaving: (age of the chat, chance per second from that age on that the agent ends it). closing: the same
+    for inactivity control. early, lost: chance per second that the server ends the chat by itself and answers 0/true,
+    or statusCode 2.
     """
 
     join_s: float | None = 1.0
@@ -99,14 +75,14 @@ class Agents:
 class Conditions:
     """What the sessions of one run met.
 
-    stretches: in order of time, the first from 0 on; length_s: of all of them, after which they begin
-    anew where a forecast is longer. dropped_answer: what a dropped chat answers, "0/true" or "2". connection_s: how
-    long broken connections took to show. sessions: the most that were open.
+    stretches: in order of time, the first from 0 on; length_s: of all of them together; a longer forecast repeats
+    them. dropped_answer: what a dropped chat answers, "0/true" or "2". connection_s: how long connections took to
+    break (seconds). sessions: the most that were open.
     """
 
     stretches: tuple[Stretch, ...]
     length_s: float
-    agents: Agents = Agents()
+    server: ServerBehaviour = ServerBehaviour()
     dropped_answer: str = "0/true"
     connection_s: tuple[float, ...] = ()
     sessions: int = 0
@@ -117,60 +93,170 @@ class Conditions:
 
 
 def latency_factor(growth: float, measured: int, sessions: int) -> float:
-    """How much longer round trips are at `sessions` than at `measured`, at `growth` for ten times as many."""
+    """Return by what factor round trips are longer at `sessions` than at `measured`; growth: for ten times as many."""
     return float(growth ** log10(sessions / measured)) if measured and growth != 1.0 else 1.0
 
 
-@dataclass(slots=True)
-class Weather:
-    """The conditions made ready for drawing: where a request meets which odds."""
+class MeasuredServer:
+    """The conditions as the virtual driver needs them: its network, the faults and ends of its service, its settings.
 
-    conditions: Conditions
-    factor: float = 1.0
-    starts: list[float] = field(init=False)
-    reaches: list[float] = field(init=False)
-    ready: list[dict[str, Ready]] = field(init=False)
+    Deterministic in (conditions, factor, seed) and the calls. The time of a round trip is drawn when its request
+    leaves, half for each way; what fails is drawn when the request is at the service.
+    """
 
-    def __post_init__(self) -> None:
-        made: dict[int, Ready] = {}
-        self.starts = [stretch.start for stretch in self.conditions.stretches]
-        self.reaches = [stretch.reaches for stretch in self.conditions.stretches]
-        self.ready = []
-        for stretch in self.conditions.stretches:
+    restarts: tuple[Fault, ...] = ()
+
+    def __init__(self, conditions: Conditions, request_timeout_s: float, factor: float = 1.0, seed: int = 0) -> None:
+        """factor: round trips are this much longer than they were measured."""
+        self._conditions, self._random = conditions, Random(seed)
+        self._starts = [stretch.start for stretch in conditions.stretches]
+        made: dict[int, _ReadyOdds] = {}
+        self._drawn: list[dict[str, _ReadyOdds]] = []
+        for stretch in conditions.stretches:
             by_operation = {}
             for operation, odds in stretch.odds.items():
                 if id(odds) not in made:
-                    made[id(odds)] = Ready(odds, self.factor)
+                    made[id(odds)] = _ReadyOdds(odds, request_timeout_s, factor)
                 by_operation[operation] = made[id(odds)]
-            self.ready.append(by_operation)
+            self._drawn.append(by_operation)
+        self._from = self._until = -inf
+        self._now: dict[str, _ReadyOdds] = {}
+        self._reaches = 0.0
 
-    def span(self, at: float) -> tuple[int, float]:
-        """The stretch an instant is in, and until when it lasts. Past the end everything begins anew."""
-        length = self.conditions.length_s
-        turns, within = divmod(at, length)
-        number = max(bisect_right(self.starts, within) - 1, 0)
-        until = self.starts[number + 1] if number + 1 < len(self.starts) else length
-        return number, turns * length + until
+    def config(self, timeout_s: float, keeps_ended_s: float) -> SimulatorConfig:
+        """Return the settings of a service with this flex-disconnect-timeout that keeps ended chats for so long."""
+        server = self._conditions.server
+        joins = server.join_s is not None
+        # Agents who do not answer answer after the end of any run.
+        return SimulatorConfig(
+            flex_disconnect_timeout_s=timeout_s,
+            keeps_ended_s=keeps_ended_s,
+            idle_alert_s=0.0,
+            agents=joins,
+            agent_wait_s=_around(server.join_s or 0.0),
+            agent_answer_s=_around(_NEVER_S if server.answer_s is None else server.answer_s),
+            dropped_answer=self._conditions.dropped_answer,
+            seed=self._random.getrandbits(62),
+        )
+
+    # -- the network of the virtual driver ---------------------------------------------------------
+
+    def request_latency(self, random: Random, now: float, operation: str) -> float:
+        """Return half a round trip of this operation (seconds)."""
+        return self._at(now, operation).round_trip(random) / 2
+
+    def answer_latency(self, random: Random, request_latency: float) -> float:
+        """Return the other half of the round trip."""
+        return request_latency
+
+    def latency(self, random: Random) -> float:
+        """Never asked for: nothing but requests and their answers is sent."""
+        return 0.0
+
+    def refuses(self, random: Random, now: float, operation: str) -> bool:
+        """Return whether no connection can be made."""
+        chance = self._at(now, operation).refused
+        return chance > 0 and random.random() < chance
+
+    def lost(self, random: Random) -> bool:
+        """No message vanishes on its way: a measured timeout is a fault of the service."""
+        return False
+
+    goes_stale = duplicates = delays = lost
+
+    # -- the faults and ends of the service --------------------------------------------------------
+
+    def draw(self, elapsed: float, operation: str) -> Fault | None:
+        """Return the failure that a request meets which arrives `elapsed` seconds after the start, or None."""
+        drawn = self._at(elapsed, operation)
+        random = self._random
+        place = random.random()
+        if place >= drawn.failing:
+            return None
+        kind, reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
+        fault = reached if self._reaches and random.random() < self._reaches else missed
+        durations = self._conditions.connection_s
+        if kind == "connection" and durations:
+            # The way there and back is added by the network.
+            delay_s = durations[int(random.random() * len(durations))] - drawn.typical_s
+            return Fault(fault.kind, reaches=fault.reaches, delay_s=max(delay_s, 0.0))
+        return fault
+
+    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+        """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
+        server = self._conditions.server
+        ends = [
+            (age_of(hazard, draws), reason)
+            for hazard, reason in (
+                (server.leaving, "agent"), (server.closing, "idle"), (((0.0, server.early),), "early"),
+                (((0.0, server.lost),), "unrecoverable"),
+            )
+        ]  # fmt: skip
+        age, reason = min(ends)
+        return None if age == inf else (age, reason)
+
+    def _at(self, now: float, operation: str) -> _ReadyOdds:
+        if not self._from <= now < self._until:
+            turns, within = divmod(now, self._conditions.length_s)
+            begun = turns * self._conditions.length_s
+            number = max(bisect_right(self._starts, within) - 1, 0)
+            ends = (*self._starts[1:], self._conditions.length_s)[number]
+            self._from, self._until = begun + self._starts[number], begun + ends
+            self._now, self._reaches = self._drawn[number], self._conditions.stretches[number].reaches
+        return self._now.get(operation) or self._now[""]
 
 
-class Ready:
-    """Odds, ready to be drawn from: clear is the chance that nothing fails."""
+_NEVER_S = 1e9
 
-    __slots__ = ("clear", "draw", "kinds", "round_trips")
 
-    def __init__(self, odds: Odds, factor: float) -> None:
-        self.round_trips = RoundTrips(odds.round_trips, factor)
-        self.draw = self.round_trips.draw
-        self.kinds: list[tuple[float, str]] = []
-        reached = 0.0
-        for kind, chance in odds.failures:
-            reached += chance
-            self.kinds.append((reached, kind))
-        self.clear = reached
+def _around(mean_s: float) -> tuple[float, float]:
+    return 0.4 * mean_s, 1.6 * mean_s
 
-    def failure(self, drawn: float) -> str | None:
-        """The failure a uniform number below `clear` stands for."""
-        for reached, kind in self.kinds:
-            if drawn < reached:
-                return kind
-        return None
+
+def age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
+    """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
+    if not any(chance for _, chance in hazard):
+        return inf
+    left = -log(1.0 - draws.within((0.0, 1.0)))
+    for number, (age, chance) in enumerate(hazard):
+        until = hazard[number + 1][0] if number + 1 < len(hazard) else inf
+        if chance > 0:
+            if left <= chance * (until - age):
+                return age + left / chance
+            left -= chance * (until - age)
+    return inf
+
+
+class _ReadyOdds:
+    """RequestOdds, made ready for drawing.
+
+    failing: chance that a request which was sent fails; chances: cumulated, by failure; failures: kind, the fault
+    that reaches the chat, the one that does not.
+    """
+
+    __slots__ = ("_cumulated", "_values", "chances", "failing", "failures", "refused", "typical_s")
+
+    def __init__(self, odds: RequestOdds, request_timeout_s: float, factor: float) -> None:
+        bins = list(odds.round_trips.bins())
+        least, most = odds.round_trips.minimum or 0.0, odds.round_trips.maximum or 0.0
+        self._values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
+        total = sum(count for _, _, count in bins) or 1
+        self._cumulated = list(accumulate(count / total for _, _, count in bins))[:-1]
+        self.typical_s = self._values[bisect_left(self._cumulated, 0.5)]
+        self.refused = sum(chance for kind, chance in odds.failures if kind == REFUSED)
+        sent = max(1.0 - self.refused, 1e-9)
+        failures = [(kind, chance) for kind, chance in odds.failures if kind != REFUSED]
+        self.chances = list(accumulate(chance / sent for _, chance in failures))
+        self.failing = self.chances[-1] if self.chances else 0.0
+        self.failures = [
+            (
+                kind,
+                Fault(_FAULTS[kind], reaches=True, delay_s=request_timeout_s if kind == "timeout" else 0.0),
+                Fault(_FAULTS[kind], reaches=None if kind == "lost" else False),
+            )
+            for kind, _ in failures
+        ]
+
+    def round_trip(self, random: Random) -> float:
+        """Return one round trip (seconds), distributed as the histogram has it, to the histogram's stated error."""
+        return self._values[bisect_right(self._cumulated, random.random())]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields, replace
 from math import exp, log1p
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from chatload.errors import FileError
 from chatload.protocol.toml_file import read_toml
-from chatload.simulator.model.answer import Answer, Silence, error
+from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
 from chatload.simulator.model.ledger import OPERATIONS
 
-#: Kind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
+#: SettingKind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
 KINDS = {
     "status_1": False,
     "status_1_violation": False,
@@ -49,8 +49,9 @@ ENDS = frozenset({"early_end", "failed_restoration"})
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One kind of fault. chance: per request; operations: None is all; from_s, until_s: its window,
-    seconds since the service's start; delay_s: of slow and stall; of duplicate, how long after the first the
-    second arrives; of lost with reaches, how late the request arrives; growth_per_hour: the part by which that
+    seconds since the service's start; delay_s: of slow and stall; of drop_connection, how long after the request the
+    connection closes; of duplicate, how long after the first the second arrives; of lost with reaches, how late the
+    request arrives; growth_per_hour: the part by which that
     grows every hour from from_s on, as a leak has it; reaches: whether the request is processed all the same
     (None: as the kind has it)."""
 
@@ -81,11 +82,25 @@ class Fault:
         return replace(self, delay_s=self.delay_s * grown)
 
 
+class FaultSource(Protocol):
+    """Decides which request fails, and how. `FaultPlan` is the configured one.
+
+    restarts: the faults of kind "restart", by their from_s; they need no request to happen.
+    """
+
+    restarts: tuple[Fault, ...]
+
+    def draw(self, elapsed: float, operation: str) -> Fault | None:
+        """Return the fault that strikes a request, or None; elapsed: seconds since the start of the service."""
+
+
 class FaultPlan:
     """Faults in order, restarts first; the first that is open and whose chance comes up strikes."""
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
+        restarts = [fault for fault in self.faults if fault.kind == "restart"]
+        self.restarts = tuple(sorted(restarts, key=lambda fault: fault.from_s))
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
@@ -110,27 +125,27 @@ class FaultPlan:
         return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(tables, 1)], seed)
 
 
-def disguise(answer: Answer, fault: Fault) -> Answer:
+def disguise(answer: ServiceAnswer, fault: Fault) -> ServiceAnswer:
     """What a fault makes of an answer."""
     kind = fault.kind
     if kind in _CLOSED:
-        return Answer(silence=Silence.CLOSED)
+        return ServiceAnswer(silence=NoAnswer.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)
     if kind == "restart":
-        return Answer(silence=Silence.REFUSED)
+        return ServiceAnswer(silence=NoAnswer.REFUSED)
     if kind == "lost":
-        return Answer(silence=Silence.LOST)
+        return ServiceAnswer(silence=NoAnswer.LOST)
     if kind == "status_2_open":
-        return Answer({**error(2, "Not now"), "chatEnded": False})
+        return ServiceAnswer({**error(2, "Not now"), "chatEnded": False})
     if kind in ("status_1", "status_1_violation"):
-        return Answer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
+        return ServiceAnswer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
     if kind in ("http_500", "http_503"):
-        return Answer(raw=b"Internal error", http_status=int(kind[-3:]))
+        return ServiceAnswer(raw=b"Internal error", http_status=int(kind[-3:]))
     if kind == "malformed":
-        return Answer(raw=b'{"statusCode":0,"chatEnded":fal')
+        return ServiceAnswer(raw=b'{"statusCode":0,"chatEnded":fal')
     if kind == "html":
-        return Answer(raw=b"<html><body>Please log in</body></html>")
+        return ServiceAnswer(raw=b"<html><body>Please log in</body></html>")
     if kind == "unknown_status":
-        return Answer({"statusCode": 7, "chatEnded": False, "messages": []})
+        return ServiceAnswer({"statusCode": 7, "chatEnded": False, "messages": []})
     if kind == "slow":
         answer.delay_s = fault.delay_s
     return answer
