@@ -14,10 +14,10 @@ __version__ = "0.1.0"
 _MODULES = {
     # Locustfiles.
     "ChatUser": "chatload.swarm.user",
-    "ArrivalUser": "chatload.swarm.arrivals",
+    "ArrivalUser": "chatload.swarm.user",
     "CapacityShape": "chatload.features.capacity.load",
-    "SoakUser": "chatload.swarm.soak",
-    "SweepUser": "chatload.swarm.sweep",
+    "SoakUser": "chatload.swarm.user",
+    "SweepUser": "chatload.swarm.user",
     # The simulator as a test server.
     "Simulator": "chatload.simulator.process",
     # Chats in virtual time.

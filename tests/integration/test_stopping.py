@@ -357,9 +357,9 @@ from chatload.swarm.run import Run
 environment = Environment()
 runner = environment.create_master_runner("127.0.0.1", 0)
 run, dealt_by = Run(environment), []
-run._recorder = runner._users_dispatcher = object()
+run.role.coordinator._recorder = runner._users_dispatcher = object()
 runner.send_message = lambda kind: dealt_by.append(runner._users_dispatcher)
-run.drain()
+run.begin_stopping()
 print(dealt_by)
 """
 

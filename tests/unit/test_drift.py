@@ -373,7 +373,7 @@ def test_a_look_during_a_run_lands_in_the_log(run):
     code = (
         "import locust, logging, pathlib, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout);"
         "from chatload.swarm import soak;"
-        f"soak._look(pathlib.Path({str(folder)!r})); print([soak.looks(0, at) for at in (0, 1200, 2400, 7200)])"
+        f"soak._check(pathlib.Path({str(folder)!r})); print([soak.next_check(0, at) for at in (0, 1200, 2400, 7200)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert re.search(r"so far GetMessages.latency.p50 grows by \S+ ms an hour \(.*\); Get", done.stdout), done.stderr

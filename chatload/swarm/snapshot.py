@@ -1,7 +1,6 @@
-"""The figures of a run that is not over: one plain dict, and the same as rows of a table.
+"""A run while it goes on: its snapshot, the figures of it, and the rows of the web UI's table.
 
-Live or after the fact, a figure has one name and one way to be worked out: where summary.json has it,
-it is computed there, and when the run is over the two are equal.
+A figure that summary.json has too is computed by the same function. At the end of a run both are equal.
 """
 
 from __future__ import annotations
@@ -25,13 +24,20 @@ _SHOWN = (Verdict.DROPPED_LATE.value, DROPPED, UNSERVED)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A run as it stands: the phase it is in, and the books of all its processes.
+class RunSnapshot:
+    """The state of a run at one instant.
 
-    timeout_s: its flex-disconnect-timeout (seconds), None before there was a run. elapsed_s: how long
-    it has been going, or went. processes: those whose facts have come in. cut_off_confirmed: of the
-    sessions cut off, those whose goodbye was confirmed. run: the name of its folder. confidence: of bounds. refused:
-    why the last start was refused, empty where it was not. notes: what happened to the run itself, the newest last.
+    Attributes:
+        phase: what the run is doing.
+        books: counters of all processes.
+        timeout_s: flex-disconnect-timeout (seconds), None before the first run.
+        elapsed_s: duration of the run so far (seconds).
+        processes: number of processes that have reported.
+        cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed.
+        run: name of the run's folder.
+        confidence: of one-sided bounds.
+        refused: why the last start was refused, empty if it was not.
+        notes: incidents of the run, the newest last.
     """
 
     phase: RunPhase
@@ -46,17 +52,17 @@ class Moment:
     notes: tuple[str, ...] = ()
 
 
-def figures(moment: Moment) -> dict[str, Any]:
-    """All figures of a moment: plain values, durations in seconds, None where nothing was measured."""
-    books = moment.books
+def figures(snapshot: RunSnapshot) -> dict[str, Any]:
+    """Return all figures of a snapshot as plain values: durations in seconds, None if nothing was measured."""
+    books = snapshot.books
     outcomes = sum(by.total() for by in books.outcomes.values())
     return {
-        "phase": moment.phase,
-        "run": moment.run,
-        "refused": moment.refused,
-        "notes": list(moment.notes),
-        "elapsed_s": round(moment.elapsed_s, 3),
-        "flex_disconnect_timeout_s": moment.timeout_s,
+        "phase": snapshot.phase,
+        "run": snapshot.run,
+        "refused": snapshot.refused,
+        "notes": list(snapshot.notes),
+        "elapsed_s": round(snapshot.elapsed_s, 3),
+        "flex_disconnect_timeout_s": snapshot.timeout_s,
         "sessions": {
             "started": books.started,
             "ended": books.verdicts.total(),
@@ -65,21 +71,21 @@ def figures(moment: Moment) -> dict[str, Any]:
             "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
             "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
             "unserved_by_verdict": unserved(books),
-            "cut_off_confirmed": moment.cut_off_confirmed,
+            "cut_off_confirmed": snapshot.cut_off_confirmed,
         },
-        "rates": rates(Facts(books, moment.timeout_s, moment.cut_off_confirmed), moment.confidence),
+        "rates": rates(Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed), snapshot.confidence),
         "books": {
             "sessions_started": books.started,
             "sessions_ended": books.verdicts.total(),
             "requests_sent": books.sent.total(),
             "requests_with_outcome": outcomes,
         },
-        **measured(books, moment.timeout_s, moment.processes),
+        **measured(books, snapshot.timeout_s, snapshot.processes),
     }
 
 
 def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The figures as a table with COLUMNS; of an area's rows only the first names it."""
+    """Return the figures as table rows with COLUMNS. Only the first row of an area names it."""
     table: list[dict[str, str]] = []
     before = ""
     for area, figure, value, note in _rows(figures):
@@ -89,7 +95,7 @@ def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def to_csv(figures: Mapping[str, Any]) -> str:
-    """Every figure on a line of its own, under its path in the JSON."""
+    """Return the figures as CSV, one line per figure, named by its path in the JSON."""
     stream = StringIO()
     writer = csv.writer(stream)
     writer.writerow(("figure", "value"))
@@ -112,13 +118,13 @@ _Row = tuple[str, str, str, str]
 
 
 def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
-    """What one looks for first comes first: the answer, the state of things, their health, then the counts."""
+    """Yield rows by importance: drop rates, open sessions, health of the run, counts."""
     sessions = figures["sessions"]
     timeout = figures["flex_disconnect_timeout_s"]
     where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
     yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
     if figures["refused"]:
-        # In the second column, which a narrow screen shows too.
+        # In the second column, which is visible on a narrow screen too.
         yield "run", f"start refused: {figures['refused']}", "", ""
     for note in figures["notes"]:
         yield "run", f"note: {note}", "", ""
@@ -148,7 +154,7 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
 
 def _rate_note(entry: Mapping[str, Any]) -> str:
     if entry["low"] is None:
-        return "no session whose fate is known yet"
+        return "no session has ended yet with a known outcome"
     seen = f"{words.number(entry['least'])} proven"
     if entry["most"] > entry["least"]:
         seen += f", {words.number(entry['most'])} possible"
@@ -168,12 +174,12 @@ def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
     if arrivals["count"]:
         tail = _percentiles(arrivals["start_lateness_s"], ("p50", "p99", "p99_9", "max"))
         yield "arrivals", "count", words.number(arrivals["count"]), f"start lateness {tail}" if tail else ""
-        late = f"began more than {words.seconds(LATE_START_S)} after their time"
+        late = f"began more than {words.seconds(LATE_START_S)} late"
         yield "arrivals", "late_starts", words.number(arrivals["late_starts"]), late
-        yield "arrivals", "not_started", words.number(arrivals["not_started"]), "never began"
+        yield "arrivals", "not_started", words.number(arrivals["not_started"]), "did not begin"
     stalls, longest = generator["stalls"], words.seconds(generator["longest_stall_s"])
-    stood = f"stood still for {words.seconds(generator['stalled_s'])} in all, longest {longest}"
-    yield "generator", "stalls", words.number(stalls), stood if stalls else "never stood still"
+    stalled = f"{words.seconds(generator['stalled_s'])} in all, longest {longest}"
+    yield "generator", "stalls", words.number(stalls), stalled if stalls else "no stalls"
     processes = words.plural(generator["processes"], "process", "processes")
     yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
 
