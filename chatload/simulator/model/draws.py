@@ -7,7 +7,7 @@ from hashlib import blake2b
 from chatload.random_numbers import SplitMix64
 
 
-class Draws(SplitMix64):
+class SeededDraws(SplitMix64):
     """SplitMix64, seeded by a text."""
 
     __slots__ = ()
