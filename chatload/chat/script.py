@@ -10,7 +10,7 @@ from typing import Any
 
 from chatload.errors import FileError
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import read_toml
+from chatload.protocol.toml_file import parse_toml, read_toml
 from chatload.random_numbers import SplitMix64
 
 #: Operations that a script may add, and the fields of each that a script gives (the engine knows the others).
@@ -249,7 +249,15 @@ def load_script(path: str | Path) -> CustomerScript:
     Raises:
         FileError: names file, key and what was expected.
     """
-    data = read_toml(path)
+    return _script(read_toml(path), path)
+
+
+def parse_script(text: str, source: str) -> CustomerScript:
+    """Return the CustomerScript in TOML text; `source` names it in errors. Raises FileError."""
+    return _script(parse_toml(text, source), source)
+
+
+def _script(data: dict[str, Any], path: str | Path) -> CustomerScript:
     known = {f.name: f.type for f in fields(CustomerScript)}
     values: dict[str, Any] = {}
     for key, value in data.items():

@@ -16,6 +16,7 @@ from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.chat.timeline import Timeline
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.run.settings import RunSettings
 
 #: No cell of a run file is larger than this (bytes): SQLite refuses to make it.
 MOST_BYTES: Final = 32 * 2**20
@@ -78,18 +79,13 @@ def parsed(text: Any) -> Any:
 
 
 def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """The facts of the whole run, by name."""
-    found = {_text(key): _cut(parsed(value)) for key, value in rows}
-    settings = found.get("settings")
-    if not isinstance(settings, dict):
+    """The facts of the whole run, by name; `settings` are its RunSettings."""
+    stored = {_text(key): parsed(value) for key, value in rows}
+    settings, files = stored.pop("settings", None), stored.pop("files", {})
+    if not isinstance(settings, dict) or not isinstance(files, dict):
         raise ValueError("its settings are missing")
-    for name in ("thresholds", "abort_on"):
-        listed = settings.get(name) or []
-        if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-            raise ValueError(f"settings: {name} is no list of texts")
-    confidence = settings.get("confidence")
-    if confidence is not None and not isinstance(confidence, int | float):
-        raise ValueError("settings: confidence is no number")
+    found = {key: _cut(value) for key, value in stored.items()}
+    found["settings"] = RunSettings.from_dict(_cut(settings), files)
     for name in ("started_at", "ended_at"):
         if found.get(name) is not None:
             _seconds(found[name], name)

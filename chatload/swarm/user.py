@@ -33,7 +33,9 @@ from chatload.swarm.user_count import count_quickly
 #: The users of one spawn start within this time (seconds), not in the same instant.
 PHASE_S = 1.0
 
-__all__ = ["ChatHolder", "ChatUser", "options"]
+__all__ = ["ChatHolder", "ChatUser"]
+
+events.init_command_line_parser.add_listener(options.add_options)
 
 
 class ChatHolder(User):

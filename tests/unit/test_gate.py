@@ -11,6 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.thresholds.gate import Gate, gate_of, make_gate, regate, standard_thresholds
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, RunResult
@@ -113,11 +114,11 @@ def test_a_server_that_holds_a_refresh_is_not_called_slow() -> None:
 
 def test_it_is_kept_in_the_settings_as_it_was_judged() -> None:
     gate = make_gate(["dropped.rate < 2%"], named="standard")
-    assert gate_of(gate.settings()) == gate
+    assert gate_of(RunSettings(**gate.settings())) == gate
 
 
 def test_a_report_can_be_judged_by_it() -> None:
-    settings = {**make_gate(["lateness.p50 < 1s"]).settings(), "long_poll": 20.0}
+    settings = RunSettings(long_poll=20.0, **make_gate(["lateness.p50 < 1s"]).settings())
     assert regate(settings, (), None, False) == make_gate(["lateness.p50 < 1s"])
     assert regate(settings, (), None, False, "standard") == make_gate((), named="standard", long_poll_s=20.0)
     asked = regate(settings, ["dropped.rate < 2%"], 99.0, True, "standard")

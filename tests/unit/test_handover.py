@@ -16,6 +16,7 @@ from chatload.protocol.reply import Reply
 from chatload.rules import Rules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.swarm.crew import SILENT_S, Crew
 from chatload.swarm.endings import Ending, Endings
@@ -113,7 +114,7 @@ def test_rows_and_timelines_are_written_as_they_were_and_once(tmp_path):
     facts.books.session_ended(FULL)
     first, second = sent(facts), sent(facts, final=True)
     assert not second.sessions and not second.timelines and second.final and second.usage.rss > 0
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         writer.keep(first.sessions, {"w1": first.books}, [Timeline.from_dict(data) for data in first.timelines])
     with RunReader.open(tmp_path) as reader:
         assert list(reader.sessions()) == [FULL] and FULL.worker == "w1"

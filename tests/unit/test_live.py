@@ -11,6 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.features.report.summary import rate, write_summary
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.swarm.live_figures import COLUMNS, Moment, figures, rows, to_csv
 from chatload.thresholds.metrics import Facts
@@ -52,7 +53,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
     books = ended(completed=3, dropped_late=2, cut_off=1)
     books.gap.add(44.0)
     books.lateness.add(0.002)
-    with RunWriter.create(tmp_path, {"name": "mine", "flex_disconnect_timeout": 45.0}, 1000.0) as writer:
+    with RunWriter.create(tmp_path, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         writer.add_sessions(
             [SessionRecord(f"c{i}", v) for i, v in enumerate(["completed"] * 3 + ["dropped_late"] * 2)]
             + [SessionRecord("c5", "cut_off", goodbye_confirmed=True)]

@@ -15,6 +15,7 @@ from chatload.chat.timeline import Contact, Timeline
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram
+from chatload.run.settings import RunSettings
 
 LATEST_S, EARLIEST_S = 253_402_300_799.0, -62_000_000_000.0  # the last second of year 9999, and about year 5
 LONG = "x" * 4096
@@ -80,9 +81,10 @@ def facts(**values: Any) -> dict[str, Any]:
 def test_facts_that_a_run_has_are_read() -> None:
     settings = {"thresholds": ["a < 1"], "abort_on": None, "confidence": 0.95, "name": LONG}
     assert facts(settings=settings, started_at=LATEST_S, ended_at=None) == {
-        "settings": settings, "started_at": LATEST_S, "ended_at": None,
+        "settings": RunSettings(thresholds=("a < 1",), name=LONG), "started_at": LATEST_S, "ended_at": None,
     }  # fmt: skip
-    assert facts(settings={"deep": [LONG + "x", {LONG + "x": 1}]})["settings"] == {"deep": [CUT, {CUT: 1}]}
+    found = facts(settings={"deep": 1, "name": LONG + "x"}, files={"script_text": LONG + "x"}, other=[LONG + "x"])
+    assert found == {"settings": RunSettings(name=CUT, script_text=LONG + "x"), "other": [CUT]}
 
 
 @pytest.mark.parametrize(
@@ -90,10 +92,10 @@ def test_facts_that_a_run_has_are_read() -> None:
     [
         ({"settings": []}, "its settings are missing"),
         ({"settings": None}, "its settings are missing"),
-        ({"settings": {"thresholds": "a < 1"}}, "settings: thresholds is no list of texts"),
-        ({"settings": {"thresholds": ["a < 1", 2]}}, "settings: thresholds is no list of texts"),
-        ({"settings": {"abort_on": {"a": 1}}}, "settings: abort_on is no list of texts"),
-        ({"settings": {"confidence": "0.95"}}, "settings: confidence is no number"),
+        ({"settings": {"thresholds": "a < 1"}}, "settings: thresholds is not a list of texts"),
+        ({"settings": {"thresholds": ["a < 1", 2]}}, "settings: thresholds is not a list of texts"),
+        ({"settings": {"abort_on": {"a": 1}}}, "settings: abort_on is not a list of texts"),
+        ({"settings": {"confidence": "0.95"}}, "settings: confidence is not a number"),
         ({"started_at": "now"}, "started_at is no number of seconds"),
         ({"ended_at": True}, "ended_at is no number of seconds"),
         ({"ended_at": LATEST_S + 1}, "ended_at is no number of seconds"),

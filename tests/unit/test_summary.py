@@ -17,6 +17,7 @@ from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, schema, write_summary
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
@@ -33,7 +34,7 @@ def make_run(
     folder: Path, verdicts: list[str], change: Change = nothing, finish: bool = True, timeout: Any = 45.0
 ) -> dict[str, Any]:
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": timeout}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=timeout), 1000.0) as writer:
         for i, verdict in enumerate(verdicts):
             blame = "server" if verdict == "dropped_late" else ""
             record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
@@ -227,7 +228,7 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
     gate = make_gate(thresholds, allow_inconclusive=allow_inconclusive)
     whys = ["RequestChat: no capacity"] * 15 + ["RequestChat: no such service"] * 14
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": 45.0}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         for why in whys:
             record = SessionRecord("", "refused", why=why)
             books.started += 1

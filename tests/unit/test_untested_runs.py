@@ -9,13 +9,14 @@ import pytest
 from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 
 WHY = "nothing was tested: 30 sessions started, none accepted (30 refused); most often: RequestChat: no capacity (30)"
-SETTINGS = {
-    **{"name": "mine", "flex_disconnect_timeout": 2.0, "refresh_interval": 0.6, "request_timeout": 1.0},
-    **{"refresh_policy": "fixed", "chat_length": 10.0, "sweep": [0.3, 0.6]},
-}
+SETTINGS = RunSettings(
+    name="mine", flex_disconnect_timeout=2.0, refresh_interval=0.6, request_timeout=1.0, chat_length=10.0,
+    sweep=(0.3, 0.6),
+)  # fmt: skip
 
 
 def make_run(folder: Path, refused: int = 30, completed: int = 0, finish: bool = True) -> Path:

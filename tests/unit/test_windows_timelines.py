@@ -10,6 +10,7 @@ from chatload.chat.timeline import KEPT, Contact, Timeline, WorstTimelines, seve
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, MASTER, Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.vocabulary import Verdict
@@ -113,7 +114,7 @@ def test_windows_and_timelines_are_kept_in_the_run(tmp_path):
     books = Books()
     books.started = 3
     cutter = WindowCutter(10.0)
-    with RunWriter.create(tmp_path / "run", {}) as writer:
+    with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
         writer.add_windows([cutter.cut(11.0, books, {"a": Usage(1.0, 7)})])
         moved = line(2.0, chat_id="worst")
         moved.shift(1000.0)

@@ -49,7 +49,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
     reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
-    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    timeout_s = reader.settings.flex_disconnect_timeout
     incidence = _incidence(reader)
     cut_off_confirmed = reader.count_cut_off_confirmed()
     facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
@@ -65,15 +65,13 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
-        "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
+        "name": reader.settings.name or reader.run_dir.absolute().name,
         "result": result.value,
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
-        "end": run_end(
-            incidents, reader.started_at, reader.ended_at, _number(reader.settings.get("run_time"))
-        ).to_dict(),
+        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time).to_dict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {
@@ -98,7 +96,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "bursts": incidence.to_dict(),
         "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
-        "settings": reader.settings,
+        "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
@@ -183,7 +181,7 @@ def _incidence(reader: RunReader) -> Incidence:
 def drift_of(reader: RunReader) -> Soak:
     """What drifts in a run, over or not."""
     steady = steady_part(reader.loads())
-    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    timeout_s = reader.settings.flex_disconnect_timeout
     return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
 
 
