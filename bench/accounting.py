@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chatload.chat.record import SessionRecord
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter, row
 
 FILE = "twice.json"
@@ -52,7 +53,7 @@ def cost(found: dict[str, Any], a_row_us: float) -> dict[str, Any] | None:
 
 def row_us(folder: Path) -> float:
     """CPU time for the row of a chat that has ended, microseconds: many in a transaction, synced, as in a run."""
-    writer = RunWriter.create(folder, {})
+    writer = RunWriter.create(folder, RunSettings())
     record = SessionRecord("0" * 32, "completed", why="we disconnected and it was confirmed", worker="local")
     began = time.process_time()
     for _ in range(_TIMES):

@@ -26,10 +26,9 @@ import zmq
 from locust import __version__ as locust_version
 
 from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Contact, Timeline, Worst
+from chatload.chat.timeline import Contact, Timeline, WorstTimelines
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import _GAMMA_LOG, Histogram, _middle
+from chatload.run.histogram import _GAMMA_LOG, CensoredHistogram, Histogram, _middle
 from chatload.run.windows import Usage
 from chatload.run.writer import row as as_row
 from chatload.swarm.wire import Handover
@@ -89,7 +88,7 @@ class FakeWorker:
         self.socket = context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.IDENTITY, self.name.encode())
         self.socket.connect(f"tcp://127.0.0.1:{port}")
-        self.books, self.worst = Books(), Worst()
+        self.books, self.worst = Books(), WorstTimelines()
         self.draw = np.random.default_rng(number)
         self.sessions, self.with_facts = sessions, facts
         self.state, self.users, self.running, self.over = "ready", {}, False, False

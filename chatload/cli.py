@@ -27,7 +27,7 @@ _LAZY = {
     "probe": "chatload.features.probe.command:probe",
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
-    "options": "chatload.swarm.option_list:options",
+    "options": "chatload.swarm.options:options_command",
     "script": "chatload.features.script.command:script",
     "tune": "chatload.features.tune.command:tune",
 }

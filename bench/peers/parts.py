@@ -18,14 +18,14 @@ from gevent.event import Event
 from locust import events, task
 
 from bench.peers import MADE
-from chatload.chat.draws import Draws
 from chatload.chat.effects import IN_TIME, Exchange, Wait
-from chatload.chat.lifecycle import Steps
-from chatload.chat.personas import new_session
+from chatload.chat.engine import Steps
+from chatload.chat.personas import new_chat
 from chatload.chat.script import Customer as ScriptedCustomer
 from chatload.chat.timeline import CONTACTS
 from chatload.protocol.reply import read
 from chatload.protocol.wire import WireResult
+from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
 from chatload.swarm.driver import Driver
 from chatload.swarm.plan import Plan
@@ -60,7 +60,7 @@ def look() -> Look:
 def engine(plan: Plan, number: int, books: Books) -> Steps:
     """A chat that was opened and refreshed so often that it remembers all it ever does, with nothing but itself."""
     now = time.monotonic()
-    steps = new_session(plan.settings, books, number, now).steps()
+    steps = new_chat(plan.settings, books, number, now).steps()
     opened, names = (_OPENED % (number, number, number)).encode(), plan.dialect.response
     replies = [read(names, WireResult(now, now, 0.0, 200, body)) for body in (opened, _NOTHING_NEW)]
     effect = next(steps)
@@ -120,7 +120,7 @@ class Customer(ChatHolder):
         run, plan = self._run, self._run.plan
         assert plan is not None
         _stages.made("user")
-        script = ScriptedCustomer(plan.settings.script, Draws(id(self)))
+        script = ScriptedCustomer(plan.settings.script, SplitMix64(id(self)))
         script.begin(0.0)
         _stages.made("script")
         spare = engine(plan, _spare.started, _spare)

@@ -16,7 +16,7 @@ import gevent
 from locust import events
 
 from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Recent
+from chatload.chat.timeline import RecentContacts
 from chatload.run.books import Books
 from chatload.run.windows import WindowCutter
 from chatload.swarm import recorder
@@ -27,17 +27,17 @@ SLICE_S, WARM_S = 0.1, 4.0
 
 
 class Again:
-    """Books a refresh as `Bookkeeping` does, on books of its own. A chat has a record and its last contacts besides;
+    """Books a refresh as `ChatEngine` does, on books of its own. A chat has a record and its last contacts besides;
     here all have one."""
 
     def __init__(self) -> None:
-        self.books, self.record, self.recent, self.usual = Books(), SessionRecord(), Recent(), 0
+        self.books, self.record, self.recent, self.usual = Books(), SessionRecord(), RecentContacts(), 0
 
     def book(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
         record = self.record
         self.books.polls_begun += 1
         self.usual += 1
-        self.recent.refreshed(latency_s, lateness_s, gap_s)
+        self.recent.add_refresh(latency_s, lateness_s, gap_s)
         if lateness_s > record.lateness_max_s:
             record.lateness_max_s = lateness_s
         _once(self.books, latency_s, lateness_s, gap_s)
@@ -47,7 +47,7 @@ def _nothing(latency_s: float, lateness_s: float, gap_s: float) -> None:
     """As Again, without."""
 
 
-_once = Books.refreshed
+_once = Books.refresh_answered
 _then: Callable[[float, float, float], None] = _nothing
 _stored_s = 0.0
 
@@ -102,7 +102,7 @@ def _init(environment: Any, **_: Any) -> None:
     path = os.environ.get("BENCH_TWICE")
     if not path:
         return
-    Books.refreshed = _refreshed  # type: ignore[method-assign]
+    Books.refresh_answered = _refreshed  # type: ignore[method-assign]
     # All that is done once a second: the facts handed over, the books copied and cut into windows, and every write,
     # which has a thread of its own.
     for owner, name in ((Facts, "hand_over"), (Books, "copy"), (WindowCutter, "cut"), (recorder, "_attempt")):

@@ -1,4 +1,4 @@
-"""What a session asks of its driver, and what it gets back. All instants: seconds, driver's monotonic clock."""
+"""What the engine asks of a driver, and what it gets back. Instants: seconds on the driver's monotonic clock."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from chatload.protocol.reply import Reply
 
 @dataclass(slots=True)
 class Wait:
-    """Sleep until the instant `until`, or until the run stops, whichever is first; answered by Woken."""
+    """Wait until the instant `until`, or until the run stops if that is earlier. Its result is a Woken."""
 
     until: float
 
 
 @dataclass(slots=True)
 class Send:
-    """Send one operation now; answered by Exchange.
+    """Send one operation now. Its result is an Exchange.
 
-    due: the instant it should leave (lateness is measured against it). fields: our field names
-    (see `chatload.protocol.operations`) and values.
-    timeout_s: the total time the call may take.
+    fields: names as in `chatload.protocol.operations`, and values.
+    due: the instant at which it should leave; lateness counts from it.
+    timeout_s: the total time that the call may take.
     content: the bytes of an upload.
     """
 
@@ -34,27 +34,30 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """A Wait is over. stopped_at: the time now, where the run wants this chat to say goodbye."""
+    """A Wait is over. stopped_at: the time now, if the run asks this chat to say goodbye."""
 
     stopped_at: float | None = None
 
 
-#: It is the instant that was waited for, or past it.
+#: The instant that was waited for is reached or past.
 IN_TIME = Woken()
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What became of a Send.
+    """The result of a Send.
 
-    begun_at: the driver took it up, and it had its turn (begun_at - due is the generator's lateness). sent_at: just
-    before the first byte left, None if none did: then the server cannot have seen it.
-    received_at: just after the last byte came in, or the instant of failure. connect_s: spent
-    connecting. stalled_s: how long, between begun_at and received_at, this process itself stood
-    still. answered: an HTTP answer came, whole. gateway: the answer (502, 503, 504) is a gateway's
-    and says nothing of what the request behind it still does. resent: the server closed the kept connection
-    just as the request left at sent_at, and may or may not have seen it then; it was sent once more. connected_at: when
-    the connection was opened that carried it, -infinity where that is not known.
+    begun_at: when the driver took it up; begun_at - due is the generator's lateness.
+    sent_at: just before the first byte left; None if none did: then the server cannot have seen it.
+    received_at: just after the last byte of the answer, or the instant of failure.
+    connect_s: time spent connecting.
+    stalled_s: time between begun_at and received_at in which this process was stalled.
+    answered: a whole HTTP answer came.
+    gateway: the answer (502, 503, 504) is a gateway's: the request behind it may still be in work.
+    stopping: the run asks this chat to say goodbye.
+    resent: the server closed the kept connection just as the request left at sent_at, and may have seen it; it was
+        sent once more.
+    connected_at: when its connection was opened; -infinity if that is not known.
     """
 
     begun_at: float

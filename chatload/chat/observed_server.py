@@ -105,3 +105,4 @@ class ObservedServer:
     outlived_timeout: bool = False
     lost_in_time: bool = False
     hands_chats_on: bool = False
+    replaces_keys: bool = False

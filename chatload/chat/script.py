@@ -1,18 +1,30 @@
-"""The customer's script: what one customer does, as a small value with seeded distributions."""
+"""The customer's script: what one customer does. A small value with seeded distributions, read from TOML."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from math import exp, log
+from math import ceil, exp, log
 from pathlib import Path
 from typing import Any
 
-from chatload.chat.draws import Draws
-from chatload.chat.extras import EXTRA_FIELDS, Extra, plan
 from chatload.errors import FileError
-from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import read_toml
+from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
+from chatload.protocol.toml_file import parse_toml, read_toml
+from chatload.random_numbers import SplitMix64
+
+#: Operations that a script may add, and the fields of each that a script gives (the engine knows the others).
+EXTRA_FIELDS: Mapping[str, tuple[str, ...]] = {
+    operation: tuple(
+        f for f in fields if f in ("nickname", "first_name", "last_name", "url", "message", USER_DATA, *FILE)
+    )
+    for operation, fields in OPERATION_FIELDS.items()
+    if operation not in CORE
+}
+#: Operations that need a file from an upload in the same chat.
+OF_A_FILE = frozenset({"FileDownload", "FileDelete"})
+#: The persona `widget` reports StopTyping after this long without a keystroke (seconds).
+STOP_TYPING_S = 2.0
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
     "fixed": ("value",),
@@ -20,27 +32,27 @@ _SHAPES: Mapping[str, tuple[str, ...]] = {
     "exponential": ("mean",),
     "lognormal": ("median", "sigma"),
 }
-
-
-#: No number in a script is larger (seconds: 30 years), and no sigma: from there on a draw may be no number.
+#: The largest number in a script (seconds: 30 years), and the largest sigma: above it a draw may overflow.
 _MOST, _MOST_SIGMA = 1e9, 10.0
-#: No message is longer, whatever was drawn (bytes).
-_LONGEST_MESSAGE = 2**20
+#: The longest message and the largest upload, whatever was drawn (bytes).
+_LONGEST_MESSAGE, _MOST_UPLOAD = 2**20, 64 * 2**20
+_WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the clock "
+_OPENERS = frozenset({"StartTyping", "SendMessage"})
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """A distribution of non-negative numbers (seconds, or counts after rounding).
 
-    shape: fixed(value), uniform(low, high), exponential(mean), lognormal(median, sigma of the log).
+    shape: fixed(value), uniform(low, high), exponential(mean), lognormal(median, sigma of the logarithm).
     """
 
     shape: str
     a: float
     b: float = 0.0
 
-    def sample(self, random: Draws) -> float:
-        """One draw."""
+    def sample(self, random: SplitMix64) -> float:
+        """Return one random number."""
         if self.shape == "fixed":
             return self.a
         if self.shape == "uniform":
@@ -50,22 +62,44 @@ class Distribution:
         return self.a * exp(random.gauss(0.0, self.b))
 
     def mean(self) -> float:
-        """The expected value."""
+        """Return the expected value."""
         if self.shape == "uniform":
             return (self.a + self.b) / 2
         return exp(log(self.a) + self.b**2 / 2) if self.shape == "lognormal" and self.a else self.a
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """Another operation of the chat service, done once in a chat with probability `chance` (0..1).
+
+    fields: names as in `chatload.protocol.operations`; user data as user_data.KEY. size: bytes of an upload.
+    """
+
+    operation: str
+    chance: float = 1.0
+    fields: Mapping[str, str] = field(default_factory=dict)
+    size: Distribution | None = None
+
+    def content(self, random: SplitMix64) -> bytes | None:
+        """Return the bytes of an upload, which are filler; None for another operation."""
+        if self.operation != UPLOAD:
+            return None
+        return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), _MOST_UPLOAD))
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerScript:
     """What customers do. Times in seconds.
 
-    chat_length: from the accepted RequestChat to Disconnect. messages: how many the customer
-    sends at most. think: from an agent's words to the next typing. typing: how long a message is
-    typed. shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is said
-    before an agent has joined. answer_patience: how long an answer is awaited before speaking on.
-    hesitation: between a message typed and sent, for the persona `widget`. extras: other operations,
-    each once in a chat with a chance of its own.
+    chat_length: from the accepted RequestChat to Disconnect.
+    messages: how many messages the customer sends at most.
+    think: from an agent's message to the next typing.
+    typing: how long a message is typed.
+    answer_patience: how long the customer waits for an answer before going on.
+    shows_typing: StartTyping and StopTyping are sent.
+    waits_for_agent: nothing is sent before an agent has joined.
+    hesitation: between a message typed and sent, for the persona `widget`.
+    extras: other operations.
     """
 
     chat_length: Distribution = Distribution("exponential", 60.0)
@@ -85,21 +119,18 @@ class CustomerScript:
     extras: tuple[Extra, ...] = ()
 
     def introduction(self) -> dict[str, str]:
-        """The fields of RequestChat: nickname or names, e-mail address and subject, where they are given."""
+        """Return the fields of RequestChat that are given: nickname or names, e-mail address and subject."""
         names = ("nickname", "first_name", "last_name", "email", "subject")
         return {name: value for name in names if (value := getattr(self, name))}
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
-        """This script with exponential chat lengths of the given mean (seconds)."""
+        """Return this script with exponential chat lengths of the given mean (seconds)."""
         return replace(self, chat_length=Distribution("exponential", mean_s))
-
-
-_WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the clock "
 
 
 @dataclass(slots=True)
 class Action:
-    """Something the customer is going to do: the operation, due at an instant, with what it carries."""
+    """The customer's next operation, due at an instant (seconds), with its own fields."""
 
     due: float
     operation: str
@@ -110,82 +141,123 @@ class Action:
 
 @dataclass(slots=True)
 class Customer:
-    """One customer following a script. `begin`, then `action` and `done` / `heard` in turn.
+    """One customer, who follows a script. Call `begin`, then `next`, `done` and `heard` as things happen.
 
-    Deterministic in (script, seed, the instants it is told).
+    drafts: the customer types into the widget: the text is known from the first keystroke on, and a pause is reported.
+    text: what is in the input field then.
+    end_at: when the customer has had enough (seconds).
+    left: messages left to send.
+    Deterministic in (script, random, the instants given).
     """
 
     script: CustomerScript
-    random: Draws
+    random: SplitMix64
+    drafts: bool = False
     end_at: float = 0.0
     left: int = 0
     action: Action | None = None
     extras: list[Action] = field(default_factory=list)
-    _waiting_agent: bool = field(default=False)
+    text: str = ""
+    _typing_from: float = 0.0
+    _typing_s: float = 0.0
+    _sends_at: float = 0.0
+    _waiting_agent: bool = False
 
     def begin(self, now: float) -> None:
         """The chat was accepted at `now`."""
-        script = self.script
-        self.end_at = now + script.chat_length.sample(self.random)
-        self.left = round(script.messages.sample(self.random))
-        for due, extra in plan(script.extras, self.random, now, self.end_at) if script.extras else ():
-            self.extras.append(Action(due, extra.operation, "", extra.fields, extra.content(self.random)))
+        script, random = self.script, self.random
+        self.end_at = now + script.chat_length.sample(random)
+        self.left = round(script.messages.sample(random))
+        if script.extras:
+            # In the order of the script, at instants spread over the chat.
+            chosen = [extra for extra in script.extras if random.random() < extra.chance]
+            instants = sorted(random.uniform(now, self.end_at) for _ in chosen)
+            self.extras = [
+                Action(due, extra.operation, "", extra.fields, extra.content(random))
+                for due, extra in zip(instants, chosen, strict=True)
+            ]
         self._waiting_agent = script.waits_for_agent
         if not self._waiting_agent:
             self._think(now)
 
     def next(self) -> Action | None:
-        """What comes first: of the conversation, or an extra."""
+        """Return what is due first: the next step of the conversation, or an extra."""
         extras, action = self.extras, self.action
         if extras and (action is None or extras[0].due < action.due):
             return extras[0]
         return action
 
     def done(self, now: float, action: Action) -> None:
-        """What `next` gave was carried out (well or not) by `now`."""
-        script = self.script
+        """The action that `next` gave was carried out by `now`, with success or without."""
+        script, random, operation = self.script, self.random, action.operation
         if self.extras and action is self.extras[0]:
             del self.extras[0]
-            return
-        if action.operation == "StartTyping":
-            self.action = Action(now + script.typing.sample(self.random), "StopTyping")
-        elif action.operation == "StopTyping":
-            self.action = Action(now, "SendMessage", self._text())
+        elif operation == "StartTyping" and self.drafts:
+            self._typing_from, self._typing_s = now, script.typing.sample(random)
+            stops_at = now + self._typing_s + STOP_TYPING_S
+            self._sends_at = sends_at = now + self._typing_s + script.hesitation.sample(random)
+            stops = stops_at < sends_at
+            self.action = Action(stops_at, "StopTyping") if stops else Action(sends_at, "SendMessage", self.text)
+        elif operation == "StartTyping":
+            self.action = Action(now + script.typing.sample(random), "StopTyping")
+        elif operation == "StopTyping":
+            due = max(now, self._sends_at) if self.drafts else now
+            self.action = Action(due, "SendMessage", self.text or self._new_text())
         else:
+            self.text = ""
             self.left -= 1
-            self._think(now + script.answer_patience.sample(self.random))
+            self._think(now + script.answer_patience.sample(random))
 
     def heard(self, kind: str, now: float) -> None:
-        """An agent did `kind` ("ParticipantJoined" or "Message"), learned at `now`."""
+        """An agent's event of this kind ("ParticipantJoined" or "Message") was received at `now`."""
         if kind == "ParticipantJoined" and self._waiting_agent:
             self._waiting_agent = False
             self._think(now)
         elif kind == "Message" and self.action and self.action.operation in _OPENERS:
             self._think(min(now, self.action.due))
 
+    def draft(self, now: float) -> str:
+        """Return the part of `text` that is typed by `now`."""
+        if not self.text or self.action is None or self.action.operation == "StartTyping":
+            return ""
+        typed = 1.0 if self._typing_s <= 0 else min(1.0, max(0.0, now - self._typing_from) / self._typing_s)
+        return self.text[: max(1, ceil(typed * len(self.text)))]
+
     def _think(self, since: float) -> None:
-        """Plan the next utterance a thinking time after `since`."""
+        """Plan the next message, a thinking time after `since`."""
         if self.left <= 0:
             self.action = None
             return
-        script = self.script
-        due = since + script.think.sample(self.random)
-        if script.shows_typing:
-            self.action = Action(due, "StartTyping")
+        script, random = self.script, self.random
+        due = since + script.think.sample(random)
+        if not script.shows_typing:
+            self.action = Action(due + script.typing.sample(random), "SendMessage", self._new_text())
+        elif self.drafts:
+            self.text = self._new_text()
+            self.action = Action(due, "StartTyping", self.text[:1])
         else:
-            self.action = Action(due + script.typing.sample(self.random), "SendMessage", self._text())
+            self.action = Action(due, "StartTyping")
 
-    def _text(self) -> str:
+    def _new_text(self) -> str:
         length = min(max(1, round(self.script.message_bytes.sample(self.random))), _LONGEST_MESSAGE)
         return (_WORDS * (length // len(_WORDS) + 1))[:length]
 
 
-_OPENERS = frozenset({"StartTyping", "SendMessage"})
-
-
 def load_script(path: str | Path) -> CustomerScript:
-    """A CustomerScript from TOML; raises FileError naming file, key and what was expected."""
-    data = read_toml(path)
+    """Return the CustomerScript in a TOML file.
+
+    Raises:
+        FileError: names file, key and what was expected.
+    """
+    return _script(read_toml(path), path)
+
+
+def parse_script(text: str, source: str) -> CustomerScript:
+    """Return the CustomerScript in TOML text; `source` names it in errors. Raises FileError."""
+    return _script(parse_toml(text, source), source)
+
+
+def _script(data: dict[str, Any], path: str | Path) -> CustomerScript:
     known = {f.name: f.type for f in fields(CustomerScript)}
     values: dict[str, Any] = {}
     for key, value in data.items():

@@ -31,7 +31,7 @@ class Contact(NamedTuple):
     outcome: str
 
 
-class Recent:
+class RecentContacts:
     """A session's last CONTACTS requests, compact: every session there is has one. Nearly all are a GetMessages
     answered 0/false, so only of the others the names are kept."""
 
@@ -43,7 +43,7 @@ class Recent:
         self._instants = bytearray(_END)
         self._others: dict[int, tuple[str, str]] | None = None
 
-    def refreshed(self, due: float, sent: float, received: float) -> None:
+    def add_refresh(self, due: float, sent: float, received: float) -> None:
         """A GetMessages was answered 0/false; arguments as of Contact."""
         at = self._at
         _pack_into(self._instants, at, due, sent, received)
@@ -57,7 +57,7 @@ class Recent:
     def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
         """Any request has ended; arguments as of Contact."""
         at = self._at
-        self.refreshed(due, nan if sent is None else sent, received)
+        self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
             if self._others is None:
                 self._others = {}
@@ -137,7 +137,7 @@ def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None,
     return timeout_s - gap_upper_s if verdict == Verdict.DROPPED_EARLY else 0.0
 
 
-class Worst:
+class WorstTimelines:
     """The KEPT most severe timelines of each verdict and blame."""
 
     def __init__(self) -> None:

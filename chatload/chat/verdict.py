@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from chatload.chat.contacts import ContactLog
 from chatload.chat.observed_server import Interval, ObservedServer
-from chatload.chat.trail import Trail
 from chatload.chat.transcript import Transcript
 from chatload.protocol.causes import EndCause
 from chatload.vocabulary import Outcome, Verdict
@@ -59,21 +59,22 @@ class Goodbye:
 class EndEvidence:
     """What is known when a session has ended. Instants and durations in seconds.
 
-    outcome: of the answer that told of the end, to a request that left at `sent` and was answered at `received`.
-    cause, code: what its `errors` name as the cause, and the code. left: bounds of the instant at which the server
-    wrote our own ParticipantLeft, None where nothing dates it. keeps_ended_s: see Dialect. keys_rotate: the server has
-    been seen to replace keys. ended_told: that answer said chatEnded true. server: what other chats have seen of
-    it. goodbye: our own Disconnect, if one left before the end was learned.
+    outcome: of the answer that told the end. Its request left at `sent`, and was answered at `received`.
+    keeps_ended_s: see Dialect.
+    ended_told: that answer said chatEnded true.
+    server: what all chats of this process have seen of the server.
+    cause, code: the cause that its `errors` name, and the code.
+    left: bounds of the instant at which the server wrote our own ParticipantLeft; None if nothing dates it.
+    goodbye: our own Disconnect, if one left before the end was learned.
     """
 
-    trail: Trail
+    contacts: ContactLog
     transcript: Transcript
     outcome: Outcome
     sent: float
     received: float
     timeout_s: float
     keeps_ended_s: float
-    keys_rotate: bool = False
     ended_told: bool = True
     server: ObservedServer = field(default_factory=ObservedServer)
     cause: EndCause | None = None
@@ -93,7 +94,7 @@ def judge(evidence: EndEvidence) -> Finding:
     Late is proven where every reading of the contacts has a silence above the timeout, refuted where none has. A
     proven silence makes a late drop only where nothing else can have ended the session unseen.
     """
-    lower, upper = evidence.trail.bounds(evidence.silent_until, evidence.received)
+    lower, upper = evidence.contacts.bounds(evidence.silent_until, evidence.received)
     verdict, why, confirmed = (
         _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(evidence, upper)
     )
@@ -120,7 +121,7 @@ def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
     code = (
         f"error {evidence.code}" if evidence.cause is EndCause.INACTIVITY else f"quit reason {transcript.quit_reason}"
     )
-    if upper > timeout_s or evidence.trail.untold_gap:
+    if upper > timeout_s or evidence.contacts.untold_gap:
         return Verdict.DROPPED_LATE, f"the server removed us for inactivity ({code})", False
     why = f"the server removed us for inactivity ({code}) though every refresh was within {timeout_s:g} s"
     return Verdict.DROPPED_EARLY, f"{why}: its timeout is shorter", False
@@ -148,9 +149,10 @@ def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
 
 
 def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
-    trail, timeout_s, unrecoverable = evidence.trail, evidence.timeout_s, evidence.outcome is Outcome.UNRECOVERABLE
+    contacts, timeout_s = evidence.contacts, evidence.timeout_s
+    unrecoverable = evidence.outcome is Outcome.UNRECOVERABLE
     if upper <= timeout_s:
-        if trail.untold_gap:
+        if contacts.untold_gap:
             why = "the server does not tell whether a chat has ended, and a silence was longer than the timeout"
             return Verdict.DROPPED_UNPROVEN, why, False
         if evidence.goodbye is not None:
@@ -164,7 +166,7 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
             return Verdict.DROPPED_UNPROVEN, "an agent was there: the transcript does not say who ended it", False
         return Verdict.DROPPED_EARLY, "ended though every refresh was in time", False
     left = evidence.left
-    if trail.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
+    if contacts.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
         return Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", False
     doubt = _doubt_of_lost(evidence, upper) if unrecoverable else _doubt_of_ended(evidence)
     if doubt:
@@ -174,14 +176,14 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
 
 def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
     """The end was learned after our Disconnect had left, and every contact was in time."""
-    left, trail = evidence.left, evidence.trail
+    left, contacts = evidence.left, evidence.contacts
     taken = goodbye.taken
     if evidence.outcome is Outcome.UNRECOVERABLE and taken is None:
         # The server need not have known the chat any more when the Disconnect came.
         return Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time", False
     if left is not None and left[1] < goodbye.sent:
         return Verdict.DROPPED_UNPROVEN, "the server's timestamp puts the end before our Disconnect", False
-    unanswered = any(attempt.sent < goodbye.sent for attempt in trail.lost())
+    unanswered = any(attempt.sent < goodbye.sent for attempt in contacts.lost())
     if unanswered and left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
         why = "an unanswered request before our Disconnect may have told of another end"
         return Verdict.DROPPED_UNPROVEN, why, False
@@ -191,25 +193,25 @@ def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
 
 def _explained(evidence: EndEvidence, upper: float) -> bool:
     """Whether our own ParticipantLeft may be our Disconnect's doing, or the timeout's."""
-    trail, timeout_s, left = evidence.trail, evidence.timeout_s, evidence.left
+    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
     if evidence.goodbye is not None and (left is None or left[1] >= evidence.goodbye.sent):
         return True
     if upper <= timeout_s or left is None:
         return upper > timeout_s
-    reach = max((attempt.latest for attempt in trail.attempts), default=trail.received)
-    return left[1] >= trail.sent + timeout_s and left[0] <= max(reach, trail.received) + timeout_s
+    reach = max((attempt.latest for attempt in contacts.attempts), default=contacts.received)
+    return left[1] >= contacts.sent + timeout_s and left[0] <= max(reach, contacts.received) + timeout_s
 
 
 def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
     """Why a session that is unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
-    trail = evidence.trail
+    contacts = evidence.contacts
     if not evidence.ended_told:
         return "statusCode 2 came without chatEnded true: the chat may have gone on"
-    if trail.attempts:
+    if contacts.attempts:
         return "a request failed since the last contact, and may have told of another end"
-    if trail.broken:
+    if contacts.broken:
         return "the connection was lost since the last contact: the server may have been restarted"
-    if evidence.keys_rotate:
+    if evidence.server.replaces_keys:
         return "the server replaces keys: it may have taken our key for a wrong one"
     if evidence.server.outlived_timeout:
         return "the server has let a chat go on after such a silence"
@@ -225,38 +227,38 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
 
     The server's timestamp must put the end at the deadline, to within STAMP_TOLERANCE.
     """
-    trail, timeout_s, left = evidence.trail, evidence.timeout_s, evidence.left
+    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
     tolerance = STAMP_TOLERANCE * timeout_s
     if not evidence.transcript.left:
         return "the transcript does not say how it ended"
     if left is None:
         return "nothing dates the end: it may have come before the deadline"
-    if left[1] < trail.sent + timeout_s:
+    if left[1] < contacts.sent + timeout_s:
         return "the server's own timestamp puts the end before the deadline"
-    if trail.sent + timeout_s - left[0] > tolerance:
+    if contacts.sent + timeout_s - left[0] > tolerance:
         return "the server's timestamps are too coarse to tell whether the end came before the deadline"
-    if trail.received - trail.sent > tolerance:
+    if contacts.received - contacts.sent > tolerance:
         return "the last answer took too long to tell where the deadline was"
     if evidence.goodbye is not None and left[1] >= evidence.goodbye.sent:
         return "the server may have let it live on, and our own Disconnect ended it"
-    if not _at_deadline(trail, left, timeout_s):
+    if not _at_deadline(contacts, left, timeout_s):
         return "the server's own timestamp puts the end after the deadline"
-    if _hidden(trail, left, timeout_s):
+    if _hidden(contacts, left, timeout_s):
         return "an unanswered request may have told of another end"
     return _doubt_of_opening(evidence)
 
 
-def _at_deadline(trail: Trail, left: Interval, timeout_s: float) -> bool:
+def _at_deadline(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:
     """Whether an end stamped within `left`, which is not before the deadline, is at it to within STAMP_TOLERANCE.
 
     A failed request may have put the deadline off. Then the end is at that of the sure contact, or of the last failed
     request before it.
     """
     tolerance = STAMP_TOLERANCE * timeout_s
-    latest = trail.received + timeout_s
-    if left[1] <= latest + tolerance and not (trail.attempts and left[0] > latest):
+    latest = contacts.received + timeout_s
+    if left[1] <= latest + tolerance and not (contacts.attempts and left[0] > latest):
         return True
-    before = [attempt.sent + timeout_s for attempt in trail.attempts if attempt.sent + tolerance < left[1]]
+    before = [attempt.sent + timeout_s for attempt in contacts.attempts if attempt.sent + tolerance < left[1]]
     if not before:
         return False
     deadline = max(before)
@@ -264,15 +266,15 @@ def _at_deadline(trail: Trail, left: Interval, timeout_s: float) -> bool:
 
 
 def _doubt_of_opening(evidence: EndEvidence) -> str:
-    if evidence.trail.refreshed or evidence.transcript.outlived(evidence.timeout_s):
+    if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.timeout_s):
         return ""
     return "it may have been ended for never having been refreshed"
 
 
-def _hidden(trail: Trail, left: Interval, timeout_s: float) -> bool:
+def _hidden(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:
     """Whether a request without an answer may have told of the end stamped within `left`: an end while that request
     was under way, or soon after, may have been its doing."""
     return any(
         attempt.sent <= left[1] and left[0] <= min(attempt.over, attempt.sent + timeout_s / 2)
-        for attempt in trail.lost()
+        for attempt in contacts.lost()
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
@@ -57,6 +58,38 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
         raise FileError(source, "", f"not valid TOML ({error})") from None
     except RecursionError:
         raise FileError(source, "", "not valid TOML (nested too deep)") from None
+
+
+def format_toml(data: Mapping[str, Any], path: str = "") -> str:
+    """TOML text of tables, lists, texts, numbers and truths; comments of a file that it came from are not kept."""
+    parts = [f"{_key(name)} = {_value(value)}" for name, value in data.items() if not _is_section(value)]
+    for name, value in data.items():
+        if _is_section(value):
+            own = f"{path}{_key(name)}"
+            tables, brackets = (value, "[[{}]]") if isinstance(value, list) else ([value], "[{}]")
+            parts += [f"\n{brackets.format(own)}\n{format_toml(table, own + '.').rstrip()}" for table in tables]
+    return "\n".join(parts).lstrip("\n") + "\n"
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(x, dict) for x in value)
+    )
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(name)} = {_value(inner)}' for name, inner in value.items())}}}"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for the one character that TOML forbids in the open.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class FromFile(BaseModel):

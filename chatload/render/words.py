@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chatload.run.censored import Reading
+from chatload.run.histogram import Reading
 from chatload.stats.rates import bound_text
 
 

@@ -1,126 +1,283 @@
-"""The run's books: counts and histograms that add, merge, and must balance."""
+"""The books of a run: counts and histograms that can be added, and must balance; and what they say became of the chats.
+
+accepted: the server gave the session a chat id.
+unserved: the session started, and ended without a chat id.
+dropped, surely: dropped late or early, of the accepted sessions.
+dropped, possibly: also those whose end has more than one reading, and those that gave up: their last requests failed,
+    and what became of the chat is not known.
+known: the accepted sessions without those that the end of the run cut off and whose goodbye was not confirmed. The fate
+    of these is not known either: they are censored.
+"""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from operator import add, sub
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.protocol.wire import Detail
-from chatload.run.censored import CensoredHistogram
-from chatload.run.fate import Fates, is_unserved
-from chatload.run.histogram import Histogram
-from chatload.vocabulary import Outcome, Verdict
+from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.vocabulary import DROPPED_PERHAPS, DROPPED_SURELY, PERHAPS_UNSERVED, Outcome, Verdict
 
-#: A chat of an open workload that begins more than this (seconds) after its time has a late start.
+#: A chat of an open workload has a late start if it begins more than this after its time (seconds).
 LATE_START_S = 0.1
+
 _POLL, _FINE = "GetMessages", Outcome.FINE.value
-#: So many numbers of usual refreshes are kept back at most: to count them takes about a millisecond.
-_AT_ONCE = 3 * 4000
+#: How many numbers of usual refreshes are buffered: counting them takes about a millisecond.
+_BUFFERED = 3 * 4000
 _Part = TypeVar("_Part")
 
 
-class _Counted(Generic[_Part]):
-    """A part of the books that usual refreshes add to: those kept back are counted before anybody looks at it."""
+class Range(NamedTuple):
+    """A count that is known within a range: at least, at most."""
+
+    least: int
+    most: int
+
+
+class Fates(NamedTuple):
+    """What became of sessions. verdicts: of all; unserved: of those that were never accepted."""
+
+    verdicts: Counter[str]
+    unserved: Counter[str]
+
+    def accepted_with(self, *verdicts: str) -> int:
+        """Return the number of accepted sessions with one of these verdicts."""
+        return sum(self.verdicts[v] - self.unserved[v] for v in verdicts if v != Verdict.REFUSED)
+
+    @property
+    def ended(self) -> int:
+        """Sessions with a verdict."""
+        return self.verdicts.total()
+
+    @property
+    def accepted(self) -> int:
+        """Sessions with a verdict that had a chat id."""
+        return self.accepted_with(*self.verdicts)
+
+    @property
+    def never_accepted(self) -> Range:
+        """Unserved sessions; one that the run's end cut off might have been accepted."""
+        most = self.ended - self.accepted
+        return Range(most - self.unserved[Verdict.CUT_OFF], most)
+
+    @property
+    def dropped(self) -> Range:
+        """Dropped sessions."""
+        surely = self.accepted_with(*DROPPED_SURELY)
+        return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
+
+    def known(self, cut_off_confirmed: int) -> int:
+        """Return the number of accepted sessions whose fate is known.
+
+        cut_off_confirmed: how many of those cut off had their goodbye confirmed.
+        """
+        return self.accepted - self.accepted_with(Verdict.CUT_OFF) + cut_off_confirmed
+
+
+def is_unserved(record: SessionRecord) -> bool:
+    """Return whether a session that ended was never accepted."""
+    return record.verdict == Verdict.REFUSED or (not record.chat_id and record.verdict in PERHAPS_UNSERVED)
+
+
+def may_be_dropped(record: SessionRecord) -> bool:
+    """Return whether a session that ended was dropped, or may have been."""
+    if record.verdict in DROPPED_SURELY:
+        return True
+    return record.verdict in DROPPED_PERHAPS and not is_unserved(record)
+
+
+class _Kind(NamedTuple):
+    """How fields of the books of one kind begin, are added, subtracted, written and read."""
+
+    empty: Callable[[], Any]
+    add: Callable[[Any, Any], Any]
+    since: Callable[[Any, Any], Any]
+    to_plain: Callable[[Any], Any]
+    from_plain: Callable[[Any], Any]
+
+    def by_operation(self) -> _Kind:
+        """Return the kind of a dict with one such value per operation."""
+
+        def added(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+            for name, value in other.items():
+                mine[name] = self.add(mine[name] if name in mine else self.empty(), value)
+            return mine
+
+        def since(now: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+            return {
+                name: self.since(value, earlier[name] if name in earlier else self.empty())
+                for name, value in now.items()
+            }
+
+        return _Kind(
+            dict,
+            added,
+            since,
+            lambda values: {name: self.to_plain(value) for name, value in values.items()},
+            lambda plain: {name: self.from_plain(value) for name, value in plain.items()},
+        )
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _updated(mine: Counter[str], other: Counter[str]) -> Counter[str]:
+    mine.update(other)
+    return mine
+
+
+def _merged(mine: Any, other: Any) -> Any:
+    mine.merge(other)
+    return mine
+
+
+_COUNT = _Kind(int, add, sub, _as_it_is, _as_it_is)
+_SECONDS = _Kind(float, add, sub, _as_it_is, _as_it_is)
+#: Since an earlier state, the longest is known only if it has grown.
+_LONGEST = _Kind(float, max, lambda now, earlier: now if now > earlier else 0.0, _as_it_is, _as_it_is)
+_COUNTS = _Kind(Counter, _updated, sub, dict, Counter)
+#: Counts of what is there now, not of what has happened.
+_PRESENT = _Kind(Counter, _updated, lambda now, _: Counter(now), lambda c: {k: n for k, n in c.items() if n}, Counter)
+_HISTOGRAM = _Kind(Histogram, _merged, Histogram.since, Histogram.to_dict, Histogram.from_dict)
+_CENSORED = _Kind(
+    CensoredHistogram, _merged, CensoredHistogram.since, CensoredHistogram.to_dict, CensoredHistogram.from_dict
+)
+
+
+def _counted(kind: _Kind) -> Any:
+    """Return a field of the books: everything done with all fields is done by its kind."""
+    return field(default_factory=kind.empty, init=False, metadata={"kind": kind})
+
+
+class _Buffered(Generic[_Part]):
+    """A field that usual refreshes add to: they are flushed before each read."""
 
     def __set_name__(self, owner: type[Books], name: str) -> None:
         self._name = "_" + name
 
     def __get__(self, books: Books, owner: type[Books]) -> _Part:
-        books.settle()
+        books.flush()
         part: _Part = getattr(books, self._name)
         return part
 
     def __set__(self, books: Books, part: _Part) -> None:
-        books.settle()
+        books.flush()
         setattr(books, self._name, part)
 
 
+@dataclass(eq=False)
 class Books:
-    """An accumulator of one process's facts: add / merge / to_dict. Values in `to_dict` are plain.
+    """What happened in one process, or in several together. It is the engine's `ChatObserver`.
 
-    started: sessions begun. sent: requests begun, per operation. outcomes: per operation and
-    outcome. verdicts, blames: sessions ended; unserved: verdicts of those that were never accepted.
+    Nearly all requests are usual refreshes. These are buffered, and counted thousands at a time.
+
+    started: sessions begun.
+    sent: requests begun, by operation. outcomes: requests ended, by operation and outcome.
+    verdicts, blames: of sessions that ended. unserved: verdicts of those that were never accepted.
     suspects: sessions whose lateness the generator itself could have caused.
-    rotations: secure keys that the server replaced. offline: how often a
-    `widget` told its customer that the chat server went offline. resent: requests sent once more by the rule
-    of WireRequest.repeatable. exhausted: requests that never left, this machine having no local port or
-    file descriptor for them. latency: seconds per operation, of every request that is over; one without an answer is
-    known to be longer than we waited. lateness: of every refresh, seconds. gap: seconds, of every refresh its
-    upper bound, and of a chat that was dropped, or may have been, the silence that it was dropped in.
-    arrivals: in an open workload, chats that were to begin; start_lateness: of those that did, how long after
-    their time, seconds; late_starts: of these, more than LATE_START_S; not_started: those that never did.
-    stalled_s: time the process stood still. states: open sessions per state (opening, held, retrying,
-    leaving): as of now, not a sum over time. polls_begun: GetMessages begun that are not counted in `sent` yet.
-
-    Nearly every request is a usual refresh, so those are kept back and counted thousands at a time (`refreshed`).
+    rotations: secure keys that the server replaced.
+    offline: how often a `widget` told its customer that the chat server is offline.
+    resent: requests sent once more by the rule of WireRequest.repeatable.
+    exhausted: requests that never left: this machine had no local port or file descriptor for them.
+    states: open sessions by state (opening, held, retrying, leaving), now.
+    latency: by operation, of every request that ended (seconds); without an answer it is longer than we waited.
+    lateness: of every refresh (seconds).
+    gap: of every refresh the upper bound of the gap, and the silence in which a chat was dropped or may have been
+        (seconds).
+    arrivals: in an open workload, chats that should begin. start_lateness: how long after their time those began that
+        did (seconds). late_starts: those of them later than LATE_START_S. not_started: those that never began.
+    stalls, stalled_s, longest_stall_s: how often and how long the process was stalled.
+    cpu_saturated: how often its CPU was saturated.
     """
 
-    sent = _Counted[Counter[str]]()
-    outcomes = _Counted[dict[str, Counter[str]]]()
-    latency = _Counted[dict[str, CensoredHistogram]]()
-    lateness = _Counted[Histogram]()
-    gap = _Counted[CensoredHistogram]()
+    started: int = _counted(_COUNT)
+    _sent: Counter[str] = _counted(_COUNTS)
+    _outcomes: dict[str, Counter[str]] = _counted(_COUNTS.by_operation())
+    verdicts: Counter[str] = _counted(_COUNTS)
+    unserved: Counter[str] = _counted(_COUNTS)
+    blames: Counter[str] = _counted(_COUNTS)
+    suspects: int = _counted(_COUNT)
+    rotations: int = _counted(_COUNT)
+    offline: int = _counted(_COUNT)
+    resent: int = _counted(_COUNT)
+    exhausted: int = _counted(_COUNT)
+    states: Counter[str] = _counted(_PRESENT)
+    _latency: dict[str, CensoredHistogram] = _counted(_CENSORED.by_operation())
+    _lateness: Histogram = _counted(_HISTOGRAM)
+    _gap: CensoredHistogram = _counted(_CENSORED)
+    arrivals: int = _counted(_COUNT)
+    late_starts: int = _counted(_COUNT)
+    not_started: int = _counted(_COUNT)
+    start_lateness: Histogram = _counted(_HISTOGRAM)
+    stalls: int = _counted(_COUNT)
+    stalled_s: float = _counted(_SECONDS)
+    longest_stall_s: float = _counted(_LONGEST)
+    cpu_saturated: int = _counted(_COUNT)
+    #: GetMessages begun that are not in `sent` yet; and latency, lateness and gap of each buffered refresh.
+    polls_begun: int = field(default=0, init=False)
+    _buffer: list[float] = field(default_factory=list, init=False)
 
-    def __init__(self) -> None:
-        self.polls_begun = 0
-        self._kept: list[float] = []
-        self.started = 0
-        self._sent: Counter[str] = Counter()
-        self._outcomes: dict[str, Counter[str]] = {}
-        self.verdicts: Counter[str] = Counter()
-        self.unserved: Counter[str] = Counter()
-        self.blames: Counter[str] = Counter()
-        self.suspects = 0
-        self.rotations = 0
-        self.offline = 0
-        self.resent = 0
-        self.exhausted = 0
-        self.states: Counter[str] = Counter()
-        self._latency: dict[str, CensoredHistogram] = {}
-        self._lateness = Histogram()
-        self._gap = CensoredHistogram()
-        self.arrivals = 0
-        self.late_starts = 0
-        self.not_started = 0
-        self.start_lateness = Histogram()
-        self.stalls = 0
-        self.stalled_s = 0.0
-        self.longest_stall_s = 0.0
-        self.cpu_saturated = 0
+    sent = _Buffered[Counter[str]]()
+    outcomes = _Buffered[dict[str, Counter[str]]]()
+    latency = _Buffered[dict[str, CensoredHistogram]]()
+    lateness = _Buffered[Histogram]()
+    gap = _Buffered[CensoredHistogram]()
 
-    def begun(self, operation: str) -> None:
-        """Count a request that is begun; of a GetMessages it does to add to `polls_begun`."""
+    # -- what the engine reports (see ChatObserver) ----------------------------------------------
+
+    def session_started(self) -> None:
+        self.started += 1
+
+    def session_ended(self, record: SessionRecord, timeout_s: float = 0.0) -> None:
+        self.verdicts[record.verdict] += 1
+        if is_unserved(record):
+            self.unserved[record.verdict] += 1
+        else:
+            self._count_last_silence(record, timeout_s)
+        if record.blame:
+            self.blames[record.blame] += 1
+        self.suspects += record.generator_suspect
+
+    def _count_last_silence(self, record: SessionRecord, timeout_s: float) -> None:
+        lower, upper = record.gap_lower_s or 0.0, record.gap_upper_s
+        if record.verdict == Verdict.DROPPED_LATE:
+            self._gap.add_longer_than(max(lower, timeout_s))
+        elif record.verdict == Verdict.DROPPED_EARLY and upper is not None:
+            self._gap.add(upper)
+        elif record.verdict == Verdict.DROPPED_UNPROVEN:
+            if upper is not None and upper <= timeout_s:
+                self._gap.add(upper)  # it was in time, whatever ended the chat
+            else:
+                self._gap.add_longer_than(lower)
+        elif record.verdict == Verdict.GAVE_UP:
+            # Its bounds are those of an earlier gap; about the last one nothing is known.
+            self._gap.add_longer_than(0.0)
+
+    def state_changed(self, before: str, after: str) -> None:
+        if before:
+            self.states[before] -= 1
+        if after:
+            self.states[after] += 1
+
+    def request_begun(self, operation: str) -> None:
         self._sent[operation] += 1
 
-    def refreshed(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
-        """Count one GetMessages answered 0/false; seconds, the gap's upper bound."""
-        kept = self._kept
-        kept += (latency_s, lateness_s, gap_s)
-        if len(kept) >= _AT_ONCE:
-            self.settle()
+    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+        buffer = self._buffer
+        buffer += (latency_s, lateness_s, gap_s)
+        if len(buffer) >= _BUFFERED:
+            self.flush()
 
-    def settle(self) -> None:
-        """Count what was kept back."""
-        if self.polls_begun:
-            self._sent[_POLL] += self.polls_begun
-            self.polls_begun = 0
-        if not self._kept:
-            return
-        latencies, latenesses, gaps = np.frombuffer(array("d", self._kept)).reshape(-1, 3).T
-        self._kept = []
-        self._outcomes.setdefault(_POLL, Counter())[_FINE] += len(gaps)
-        self._latency_of(_POLL).observed.extend(latencies)
-        self._lateness.extend(latenesses)
-        self._gap.observed.extend(gaps)
-
-    def request(self, operation: str, exchange: Exchange) -> None:
-        """Count the outcome of any other request."""
+    def request_ended(self, operation: str, exchange: Exchange) -> None:
         by_outcome = self._outcomes.get(operation)
         if by_outcome is None:
             by_outcome = self._outcomes[operation] = Counter()
@@ -135,62 +292,27 @@ class Books:
         else:
             latency.add_longer_than(exchange.received_at - exchange.sent_at)
 
-    def _latency_of(self, operation: str) -> CensoredHistogram:
-        latency = self._latency.get(operation)
-        if latency is None:
-            latency = self._latency[operation] = CensoredHistogram()
-        return latency
-
-    def late(self, lateness_s: float) -> None:
-        """Count how late such a refresh left, seconds."""
+    def refresh_late(self, lateness_s: float) -> None:
         self._lateness.add(lateness_s)
 
-    def closed(self, gap_s: float) -> None:
-        """Count a gap that such a request closed: its upper bound, seconds."""
+    def gap_closed(self, gap_s: float) -> None:
         self._gap.add(gap_s)
 
-    def cut(self, operation: str) -> None:
-        """Count a request whose answer was not waited for: its connection was closed by us.
-
-        Its latency is unknown. When its first byte left is not known here, so its lower bound is 0.
-        """
+    def request_cut(self, operation: str) -> None:
         self._outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
+        # When its first byte left is not known here: its latency is longer than 0.
         self._latency_of(operation).add_longer_than(0.0)
 
-    def session(self, record: SessionRecord, timeout_s: float = 0.0) -> None:
-        """Count the verdict of one session, and the silence in which it was dropped. timeout_s: the
-        flex-disconnect-timeout, which a silence that is proven late was longer than."""
-        self.verdicts[record.verdict] += 1
-        if is_unserved(record):
-            self.unserved[record.verdict] += 1
-        else:
-            self._last_silence(record, timeout_s)
-        if record.blame:
-            self.blames[record.blame] += 1
-        self.suspects += record.generator_suspect
+    def key_replaced(self) -> None:
+        self.rotations += 1
 
-    def _last_silence(self, record: SessionRecord, timeout_s: float) -> None:
-        lower, upper = record.gap_lower_s or 0.0, record.gap_upper_s
-        if record.verdict == Verdict.DROPPED_LATE:
-            self._gap.add_longer_than(max(lower, timeout_s))
-        elif record.verdict == Verdict.DROPPED_EARLY and upper is not None:
-            self._gap.add(upper)
-        elif record.verdict == Verdict.DROPPED_UNPROVEN:
-            if upper is not None and upper <= timeout_s:
-                self._gap.add(upper)  # it was in time, whatever ended the chat
-            else:
-                self._gap.add_longer_than(lower)
-        elif record.verdict == Verdict.GAVE_UP:
-            # Its bounds are those of an earlier gap; of the last one nothing is known.
-            self._gap.add_longer_than(0.0)
+    def went_offline(self) -> None:
+        self.offline += 1
 
-    @property
-    def fates(self) -> Fates:
-        """What became of the sessions: the one definition of accepted, unserved, dropped and known."""
-        return Fates(self.verdicts, self.unserved)
+    # -- what the process reports ----------------------------------------------------------------
 
     def arrived(self, late_s: float | None) -> None:
-        """Count an arrival that began `late_s` after its time, or with None never did."""
+        """Count an arrival that began `late_s` after its time; None: it never began."""
         self.arrivals += 1
         if late_s is None:
             self.not_started += 1
@@ -198,143 +320,103 @@ class Books:
             self.start_lateness.add(late_s)
             self.late_starts += late_s > LATE_START_S
 
-    def moved(self, before: str, after: str) -> None:
-        """A session went from one state to another; "" is none."""
-        if before:
-            self.states[before] -= 1
-        if after:
-            self.states[after] += 1
-
     def stall(self, seconds: float) -> None:
-        """Count one stretch in which this process stood still."""
+        """Count one stall of this process."""
         self.stalls += 1
         self.stalled_s += seconds
         self.longest_stall_s = max(self.longest_stall_s, seconds)
 
+    def flush(self) -> None:
+        """Count the buffered refreshes."""
+        if self.polls_begun:
+            self._sent[_POLL] += self.polls_begun
+            self.polls_begun = 0
+        if not self._buffer:
+            return
+        latencies, latenesses, gaps = np.frombuffer(array("d", self._buffer)).reshape(-1, 3).T
+        self._buffer = []
+        self._outcomes.setdefault(_POLL, Counter())[_FINE] += len(gaps)
+        self._latency_of(_POLL).observed.extend(latencies)
+        self._lateness.extend(latenesses)
+        self._gap.observed.extend(gaps)
+
+    def _latency_of(self, operation: str) -> CensoredHistogram:
+        latency = self._latency.get(operation)
+        if latency is None:
+            latency = self._latency[operation] = CensoredHistogram()
+        return latency
+
+    # -- what they say ---------------------------------------------------------------------------
+
+    @property
+    def fates(self) -> Fates:
+        """What became of the sessions: the one definition of accepted, unserved, dropped and known."""
+        return Fates(self.verdicts, self.unserved)
+
+    def imbalances(self) -> list[str]:
+        """Return every way in which these books disagree with themselves, one sentence each; [] if they balance.
+
+        They balance if: sessions started = sum over verdicts; requests sent = sum over outcomes, for each operation;
+        arrivals = those begun + those not begun.
+        """
+        found = []
+        ended, begun = self.verdicts.total(), self.start_lateness.count
+        if self.started != ended:
+            found.append(f"{self.started} sessions started, {ended} ended")
+        if self.arrivals != begun + self.not_started:
+            found.append(f"{self.arrivals} arrivals, {begun} started and {self.not_started} not")
+        for operation in sorted(self.sent.keys() | self._outcomes.keys()):
+            sent, outcomes = self._sent[operation], self._outcomes.get(operation, Counter()).total()
+            if sent != outcomes:
+                found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
+        return found
+
     def balanced(self) -> bool:
-        """Whether started = sum of verdicts, sent = sum of outcomes, per operation, and arrivals = begun + not."""
-        outcomes = {op: by.total() for op, by in self.outcomes.items() if by.total()}
-        sent = {op: n for op, n in self.sent.items() if n}
-        arrived = self.arrivals == self.start_lateness.count + self.not_started
-        return self.started == self.verdicts.total() and sent == outcomes and arrived
+        """Return whether the books balance (see `imbalances`)."""
+        return not self.imbalances()
+
+    # -- all fields ------------------------------------------------------------------------------
 
     def merge(self, other: Books) -> None:
-        """Add another process's books to these."""
-        self.started += other.started
-        self._sent.update(other.sent)
-        for operation, by_outcome in other.outcomes.items():
-            self._outcomes.setdefault(operation, Counter()).update(by_outcome)
-        self.verdicts.update(other.verdicts)
-        self.unserved.update(other.unserved)
-        self.blames.update(other.blames)
-        self.suspects += other.suspects
-        self.rotations += other.rotations
-        self.offline += other.offline
-        self.resent += other.resent
-        self.exhausted += other.exhausted
-        self.states.update(other.states)
-        for operation, latency in other.latency.items():
-            self._latency_of(operation).merge(latency)
-        self._lateness.merge(other.lateness)
-        self._gap.merge(other.gap)
-        self.arrivals += other.arrivals
-        self.late_starts += other.late_starts
-        self.not_started += other.not_started
-        self.start_lateness.merge(other.start_lateness)
-        self.stalls += other.stalls
-        self.stalled_s += other.stalled_s
-        self.longest_stall_s = max(self.longest_stall_s, other.longest_stall_s)
-        self.cpu_saturated += other.cpu_saturated
+        """Add the books of another process."""
+        self.flush()
+        other.flush()
+        for name, kind in _KINDS.items():
+            setattr(self, name, kind.add(getattr(self, name), getattr(other, name)))
 
     def copy(self) -> Books:
-        """These books as they are now."""
+        """Return these books as they are now."""
         made = Books()
         made.merge(self)
         return made
 
     def since(self, earlier: Books) -> Books:
-        """What was added since `earlier`, a former state of these books; states are those of now. Extremes
-        of its histograms are bounds of them (see `Histogram.since`), and a longest stall is known only if it grew."""
-        made = Books()
-        made.started = self.started - earlier.started
-        made.sent = self.sent - earlier.sent
-        made.outcomes = {op: by - earlier.outcomes.get(op, Counter()) for op, by in self.outcomes.items()}
-        made.verdicts, made.blames = self.verdicts - earlier.verdicts, self.blames - earlier.blames
-        made.unserved = self.unserved - earlier.unserved
-        made.suspects = self.suspects - earlier.suspects
-        made.rotations = self.rotations - earlier.rotations
-        made.offline = self.offline - earlier.offline
-        made.resent = self.resent - earlier.resent
-        made.exhausted = self.exhausted - earlier.exhausted
-        made.states = Counter(self.states)
-        made.latency = {op: h.since(earlier.latency.get(op)) for op, h in self.latency.items()}
-        made.lateness, made.gap = self.lateness.since(earlier.lateness), self.gap.since(earlier.gap)
-        made.arrivals = self.arrivals - earlier.arrivals
-        made.late_starts = self.late_starts - earlier.late_starts
-        made.not_started = self.not_started - earlier.not_started
-        made.start_lateness = self.start_lateness.since(earlier.start_lateness)
-        made.stalls = self.stalls - earlier.stalls
-        made.stalled_s = self.stalled_s - earlier.stalled_s
-        if self.longest_stall_s > earlier.longest_stall_s:
-            made.longest_stall_s = self.longest_stall_s
-        made.cpu_saturated = self.cpu_saturated - earlier.cpu_saturated
-        return made
+        """Return what was added since `earlier`, a former state of these books.
+
+        States are those of now. The extremes of its histograms are bounds (see `Histogram.since`), and the longest
+        stall is known only if it has grown.
+        """
+        self.flush()
+        earlier.flush()
+        return _made({name: kind.since(getattr(self, name), getattr(earlier, name)) for name, kind in _KINDS.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON- and msgpack-safe form; `from_dict` reads it back."""
-        return {
-            "started": self.started,
-            "sent": dict(self.sent),
-            "outcomes": {operation: dict(by) for operation, by in self.outcomes.items()},
-            "verdicts": dict(self.verdicts),
-            "unserved": dict(self.unserved),
-            "blames": dict(self.blames),
-            "suspects": self.suspects,
-            "rotations": self.rotations,
-            "offline": self.offline,
-            "resent": self.resent,
-            "exhausted": self.exhausted,
-            "states": {state: n for state, n in self.states.items() if n},
-            "latency": {operation: h.observed.to_dict() for operation, h in self.latency.items()},
-            "unanswered": {op: h.censored.to_dict() for op, h in self.latency.items() if h.censored.count},
-            "lateness": self.lateness.to_dict(),
-            "gap": self.gap.observed.to_dict(),
-            "open_gap": self.gap.censored.to_dict(),
-            "arrivals": self.arrivals,
-            "late_starts": self.late_starts,
-            "not_started": self.not_started,
-            "start_lateness": self.start_lateness.to_dict(),
-            "stalls": self.stalls,
-            "stalled_s": self.stalled_s,
-            "longest_stall_s": self.longest_stall_s,
-            "cpu_saturated": self.cpu_saturated,
-        }
+        """Return plain values, fit for JSON and msgpack; `from_dict` reads them."""
+        self.flush()
+        return {name.lstrip("_"): kind.to_plain(getattr(self, name)) for name, kind in _KINDS.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Books:
-        """The books that `to_dict` wrote."""
-        made = cls()
-        made.started = data["started"]
-        made.sent = Counter(data["sent"])
-        made.outcomes = {operation: Counter(by) for operation, by in data["outcomes"].items()}
-        made.verdicts, made.blames = Counter(data["verdicts"]), Counter(data["blames"])
-        # Not in run files made before it was kept, as "unanswered" and "open_gap" are not.
-        made.unserved = Counter(data.get("unserved", {}))
-        made.suspects = data["suspects"]
-        made.rotations, made.offline = data.get("rotations", 0), data.get("offline", 0)
-        made.resent, made.exhausted = data.get("resent", 0), data.get("exhausted", 0)
-        made.states = Counter(data.get("states", {}))
-        unanswered = {op: Histogram.from_dict(h) for op, h in data.get("unanswered", {}).items()}
-        made.latency = {
-            op: CensoredHistogram(Histogram.from_dict(h), unanswered.get(op)) for op, h in data["latency"].items()
-        }
-        made.lateness = Histogram.from_dict(data["lateness"])
-        silences = Histogram.from_dict(data["open_gap"]) if "open_gap" in data else None
-        made.gap = CensoredHistogram(Histogram.from_dict(data["gap"]), silences)
-        made.arrivals, made.late_starts = data.get("arrivals", 0), data.get("late_starts", 0)
-        made.not_started = data.get("not_started", 0)
-        made.start_lateness = Histogram.from_dict(data.get("start_lateness", Histogram().to_dict()))
-        made.stalls, made.stalled_s = data["stalls"], data["stalled_s"]
-        made.longest_stall_s = data["longest_stall_s"]
-        made.cpu_saturated = data["cpu_saturated"]
-        return made
+        """Return the books that `to_dict` wrote; raises KeyError if a field is missing."""
+        return _made({name: kind.from_plain(data[name.lstrip("_")]) for name, kind in _KINDS.items()})
+
+
+#: Every field of the books and its kind: the one table behind merge, since, to_dict and from_dict.
+_KINDS: Mapping[str, _Kind] = {f.name: f.metadata["kind"] for f in fields(Books) if f.metadata}
+
+
+def _made(values: Mapping[str, Any]) -> Books:
+    made = Books()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made

@@ -15,8 +15,8 @@ from typing import Any, Final
 from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.chat.timeline import Timeline
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.run.settings import RunSettings
 
 #: No cell of a run file is larger than this (bytes): SQLite refuses to make it.
 MOST_BYTES: Final = 32 * 2**20
@@ -79,18 +79,13 @@ def parsed(text: Any) -> Any:
 
 
 def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """The facts of the whole run, by name."""
-    found = {_text(key): _cut(parsed(value)) for key, value in rows}
-    settings = found.get("settings")
-    if not isinstance(settings, dict):
+    """The facts of the whole run, by name; `settings` are its RunSettings."""
+    stored = {_text(key): parsed(value) for key, value in rows}
+    settings, files = stored.pop("settings", None), stored.pop("files", {})
+    if not isinstance(settings, dict) or not isinstance(files, dict):
         raise ValueError("its settings are missing")
-    for name in ("thresholds", "abort_on"):
-        listed = settings.get(name) or []
-        if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-            raise ValueError(f"settings: {name} is no list of texts")
-    confidence = settings.get("confidence")
-    if confidence is not None and not isinstance(confidence, int | float):
-        raise ValueError("settings: confidence is no number")
+    found = {key: _cut(value) for key, value in stored.items()}
+    found["settings"] = RunSettings.from_dict(_cut(settings), files)
     for name in ("started_at", "ended_at"):
         if found.get(name) is not None:
             _seconds(found[name], name)
@@ -122,10 +117,8 @@ def books(text: Any) -> Books:
     _numbers(data, "")
     try:
         made, empty = Books.from_dict(data), Books()
-        for name in empty.to_dict().keys() - {"unanswered", "open_gap"}:  # parts of latency and gap
+        for name in empty.to_dict():
             _like(getattr(made, name), getattr(empty, name), name)
-        if data.get("unanswered", {}).keys() - made.latency.keys():
-            raise ValueError("books: unanswered requests of an operation without latencies")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"books: {type(error).__name__}: {error}") from None
     return made

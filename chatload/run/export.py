@@ -14,7 +14,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.errors import UsageError
-from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
 from chatload.run.writer import replacing, replacing_bytes

@@ -15,6 +15,7 @@ from chatload.errors import UsageError
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 
 _ROWS_AT_ONCE = 1000
@@ -50,13 +51,14 @@ class EndSilence(NamedTuple):
 class RunReader:
     """One run as it was when it was opened, read only: later writes do not show.
 
-    facts: the run's settings, versions, seed and times.
+    settings: of the run. facts: its versions, seed and times.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
         self.facts: dict[str, Any] = checks.facts(self._rows("SELECT key, value FROM run"))
+        self.settings: RunSettings = self.facts.pop("settings")
 
     @classmethod
     def open(cls, run: str | Path) -> RunReader:
@@ -85,12 +87,6 @@ class RunReader:
     def run_dir(self) -> Path:
         """The folder the run is in."""
         return self.path.parent
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The options the run was made with."""
-        settings = self.facts.get("settings")
-        return settings if isinstance(settings, dict) else {}
 
     @property
     def started_at(self) -> float | None:

@@ -22,6 +22,7 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.run.books import Books
 from chatload.run.retention import Kept, Retention, fold
 from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -51,7 +52,7 @@ class RunWriter:
     def create(
         cls,
         run_dir: str | Path,
-        settings: Mapping[str, Any],
+        settings: RunSettings,
         started_at: float | None = None,
         keep_windows_s: float = 0.0,
     ) -> RunWriter:
@@ -67,9 +68,10 @@ class RunWriter:
             # Claimed by exclusive creation: of two runs started at once, only one gets the folder.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         facts = {
-            "settings": settings,
+            "settings": settings.to_dict(),
+            "files": settings.files(),
             "versions": {"chatload": __version__, "python": platform.python_version()},
-            "seed": settings.get("chat_seed"),
+            "seed": settings.chat_seed,
             "started_at": time.time() if started_at is None else started_at,
         }
         with _told(path):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from gevent.event import Event
 
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
 from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
@@ -59,7 +59,7 @@ class Driver:
         self._body: bytes | None = None
         self._reply: Reply | None = None
 
-    def hold(self, session: ChatSession) -> None:
+    def hold(self, session: ChatEngine) -> None:
         """Hold one chat from RequestChat to its verdict; a kill in between leaves it cut off."""
         steps = session.steps()
         self._leave.rawlink(self._told_to_leave)

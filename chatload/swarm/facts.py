@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 import psutil
 
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
 from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Timeline, Worst
+from chatload.chat.timeline import Timeline, WorstTimelines
 from chatload.run.books import Books
 from chatload.run.punctuality import Punctuality, Spent
 from chatload.run.windows import Usage
@@ -31,13 +31,13 @@ class Facts:
         self.books = Books()
         self._finished: list[SessionRecord] = []
         self._timelines: list[Timeline] = []
-        self._worst = Worst()
+        self._worst = WorstTimelines()
         self._process = psutil.Process()
         self._rss = 0
         self._punctuality = Punctuality()
         self._epoch = time.time() - time.monotonic()
 
-    def ended(self, session: ChatSession) -> None:
+    def ended(self, session: ChatEngine) -> None:
         """A session is over. Its instants become seconds since the Unix epoch."""
         record = session.record
         timeline = session.timeline()

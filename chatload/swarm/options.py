@@ -1,42 +1,179 @@
-"""chatload's settings as Locust options: flag, environment, locust.conf, [tool.locust], web UI."""
+"""chatload's options on Locust's command line, in its configuration files and in its web UI; and `chatload options`.
+
+The options themselves are declared in `chatload.run.settings`. Imports no Locust: importing that patches the process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import os
+import shutil
+import socket
+import sys
+from argparse import Namespace
 from typing import Any
 
-from locust import events
+import click
 
-from chatload.swarm.option_list import OF_ONE_RUN, OF_THE_PROCESS, declare, declare_arrivals, variable
-from chatload.swarm.start_checks import check_when_parsed
+from chatload.errors import UsageError
+from chatload.run.options import FLAG, Group
+from chatload.run.settings import options_of
 
-#: Users are given this long (seconds) to say goodbye where --stop-timeout is not set: without it
-#: Locust kills them in the middle of their chats.
+#: Users have this long (seconds) to end their chats where --stop-timeout is not set: without it Locust kills them in
+#: the middle of their chats.
 DEFAULT_STOP_TIMEOUT = "5"
-#: Where Locust's web UI listens where --web-host is not set.
+#: The address of Locust's web UI where --web-host is not set: Locust's own default is all interfaces, where anybody
+#: could start load.
 WEB_HOST = "127.0.0.1"
+_EXIT_CODES = "0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 invalid run, 4 inconclusive"
+_OWN_GROUPS = (Group.ARRIVALS, Group.SWEEP, Group.CAPACITY)
+_checked = False
 
 
-@events.init_command_line_parser.add_listener
 def add_options(parser: Any, **_: Any) -> None:
-    """Register every option of every chatload locustfile. Times are seconds, floats allowed."""
-    declare(adder(parser))
-    # Locust's web UI, where anybody could start load, listens on all interfaces unless told otherwise.
+    """Declare the options that every locustfile has to Locust's parser, and check what it parses."""
+    add_group(parser, Group.RUN)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
-    check_when_parsed(parser)
+    _check_when_parsed(parser)
+
+
+def add_group(parser: Any, group: Group) -> None:
+    """Declare the options of a group to Locust's parser, with their environment variables and fields of the web UI."""
+    for option in options_of(group):
+        option.add_to(parser, env_var=option.variable or None, include_in_web_ui=option.web_ui)
 
 
 def add_arrival_options(parser: Any, **_: Any) -> None:
-    """Register the options of locustfiles with sources: those of others have nothing to do with them."""
-    declare_arrivals(adder(parser))
+    """Declare the options of the open workload."""
+    add_group(parser, Group.ARRIVALS)
 
 
-def adder(parser: Any) -> Callable[..., None]:
-    """What adds one option to Locust's parser, with its environment variable and its place in the web UI."""
+def add_sweep_options(parser: Any, **_: Any) -> None:
+    """Declare the option of the interval sweep, whose intervals are parts of the timeout."""
+    add_group(parser, Group.SWEEP)
+    parser.set_defaults(refresh_policy="fraction")
 
-    def add(flag: str, default: Any, text: str, **more: Any) -> None:
-        in_ui = flag not in OF_THE_PROCESS
-        env = None if flag in OF_ONE_RUN else variable(flag)
-        parser.add_argument(flag, default=default, env_var=env, include_in_web_ui=in_ui, help=text, **more)
 
-    return add
+# -- checks before Locust starts -------------------------------------------------------------------
+
+
+def _check_when_parsed(parser: Any) -> None:
+    """Check the options that `parser` parses first.
+
+    Locust has no event between reading its command line and forking workers or opening ports, where a mistake makes it
+    print a traceback and exit with 1. So the parser is wrapped. Locust parses again for the web UI, when its ports are
+    open: that is not checked.
+    """
+    if "locust.main" not in sys.modules:  # not the locust command: only the options are wanted
+        return
+    parse = parser.parse_args
+
+    def parse_and_check(*args: Any, **named: Any) -> Any:
+        global _checked
+        options = parse(*args, **named)
+        if not _checked:
+            _checked = True
+            try:
+                check(options)
+            except UsageError as error:
+                print(f"chatload: {error}", file=sys.stderr, flush=True)
+                raise SystemExit(error.exit_code) from None
+        return options
+
+    parser.parse_args = parse_and_check
+
+
+def check(options: Namespace) -> None:
+    """Raise UsageError where Locust cannot start with these of its own options."""
+    _check_exit_code(options.exit_code_on_error)
+    if options.worker:
+        return
+    if options.master or options.processes:
+        hint = "give this run its own: --master-bind-port N, and --master-port N for its workers"
+        _check_port("--master-bind-host", options.master_bind_host, options.master_bind_port, hint)
+    if not options.headless or options.headful:
+        _check_port("--web-host", options.web_host, options.web_port, "give this run its own: --web-port N")
+
+
+def _check_exit_code(code: int) -> None:
+    # 1 is Locust's default. 0 says that failed requests are no error, which is so here.
+    if code not in (0, 1):
+        raise UsageError(
+            f"--exit-code-on-error {code} cannot be obeyed: chatload's exit codes are fixed ({_EXIT_CODES})",
+            "leave it out, and say with --threshold how many requests may fail",
+        )
+
+
+def _check_port(option: str, host: str, port: int, hint: str) -> None:
+    """Raise UsageError where this process cannot listen there. port: 0 is any."""
+    try:
+        rows = socket.getaddrinfo("0.0.0.0" if host in ("*", "") else host, port, type=socket.SOCK_STREAM)
+        family, kind, proto, _, address = rows[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except socket.gaierror:
+        raise UsageError(f"{option} {host}: name not resolved", "give an address of this machine") from None
+    except OSError as error:
+        where = f"{option.replace('host', 'port')} {port}" + ("" if host in ("*", "") else f" of {host}")
+        raise UsageError(f"{where} cannot be listened on: {os.strerror(error.errno or 0).lower()}", hint) from None
+
+
+# -- chatload options ------------------------------------------------------------------------------
+
+
+@click.command(name="options")
+@click.option("--markdown", is_flag=True, help="Print the page docs/options.md.")
+def options_command(markdown: bool) -> None:
+    """List chatload's options of every locustfile.
+
+    Locust prints its --help before it reads the locustfile, so they are not in it.
+
+    \b
+    Example: chatload options
+    """
+    click.echo(_page() if markdown else _help(), nl=False)
+
+
+def _help() -> str:
+    width = shutil.get_terminal_size((80, 24)).columns
+    parser = argparse.ArgumentParser(
+        prog="locust -f locustfiles/chat.py",
+        usage="locust -f locustfiles/chat.py --host URL [-u N -r R -t TIME] [OPTIONS]",
+        description="Beside Locust's own options (locust --help). A duration is in seconds, or has a unit: 250ms, 45s, "
+        "8m, 1h. A share is 0.5 or 50%.",
+        epilog="Each (but --insecure) also from the environment as CHATLOAD_..., such as "
+        "CHATLOAD_REFRESH_POLICY=deadline, from locust.conf, from [tool.locust] of pyproject.toml, and in the web UI.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
+        add_help=False,
+    )
+    for option in options_of(Group.RUN):
+        option.add_to(parser)
+    for group in _OWN_GROUPS:
+        section = parser.add_argument_group(f"of {group}")
+        for option in options_of(group):
+            option.add_to(section)
+    return parser.format_help()
+
+
+def _page() -> str:
+    """docs/options.md: every option with its environment variable and default."""
+    lines = [
+        "# Options",
+        "",
+        "chatload's options of its locustfiles, beside Locust's own (`locust --help`). Each can also be set by its "
+        "environment variable, in `locust.conf`, in `[tool.locust]` of `pyproject.toml`, and in Locust's web UI.",
+        "A duration is in seconds, or has a unit: `250ms`, `45s`, `8m`, `1h`. A share is `0.5` or `50%`.",
+        "",
+        "This page is made by `chatload options --markdown`.",
+    ]
+    for group in (Group.RUN, *_OWN_GROUPS):
+        lines += ["", f"## Of {group}", "", "| option | meaning | environment variable |", "|---|---|---|"]
+        for option in options_of(group):
+            value = "" if option.kind is FLAG else " " + ("\\|".join(filter(None, option.choices)) or option.metavar)
+            web = "" if option.web_ui else " Not in the web UI."
+            text = option.help.replace("%%", "%").replace("|", "\\|")
+            variable = f"`{option.variable}`" if option.variable else "none: for one run only"
+            lines.append(f"| `{option.flag}{value}` | {text}{web} | {variable} |")
+    return "\n".join(lines) + "\n"

@@ -1,31 +1,47 @@
-"""The run's plan: the options' values, checked once, turned into what the users share."""
+"""A run's plan: its options checked once and made into what the users of a process share."""
 
 from __future__ import annotations
 
+import platform
 from argparse import Namespace
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from chatload.chat.policy import RefreshPolicy, make_policy
+import chatload
+from chatload.chat.personas import POLL_S
+from chatload.chat.personas import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
+from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import fractions_in, swept
-from chatload.chat.widget import POLL_S
-from chatload.chat.widget import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import Rules, read_rules
-from chatload.run.retention import KEEP_S, LEAST_KEEP_S
-from chatload.swarm.option_list import listed
-from chatload.swarm.option_values import existing_file, number, whole
+from chatload.run.options import written
+from chatload.run.retention import LEAST_KEEP_S
+from chatload.run.settings import (
+    RunSettings,
+    digest,
+    option_of,
+    session_settings,
+    stored_dialect,
+    stored_script,
+    values_of,
+)
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
 from chatload.thresholds.gate import Gate, make_gate
 from chatload.transport import Endpoint, Transport, make_factory
 
-#: One call may take this long in all by default (seconds); less under a short timeout.
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+#: One request may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
 _PREFLIGHT_TRIES = 3
 _UNREACHABLE = frozenset(
@@ -38,157 +54,167 @@ _UNREACHABLE = frozenset(
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything the users of one process share. host: its URL without user and password. chats: stop
-    once so many have ended, 0 is never. encoder: builds the requests of `dialect` for `service`. gate: the
-    thresholds. workload: how chats arrive, None where each user holds one after another. rules: its ceilings.
-    owner_agrees: to load on this host, wherever its name leads. keep_windows_s: see `store.retention`."""
+    """Everything the users of one process share.
 
+    run: the settings of the run. settings: those of its chats. host: its URL without user and password. encoder:
+    builds the requests of `dialect`. gate: the thresholds. workload: how chats arrive, None where each user holds one
+    after another. rules: the ceilings on the load. owner_agrees: to load on this host, wherever its name leads.
+    """
+
+    run: RunSettings
+    settings: SessionSettings
     host: str
-    service: str
     dialect: Dialect
     encoder: Encoder
-    settings: SessionSettings
-    chats: int
-    seed: int
     open_transport: Callable[[], Transport]
     gate: Gate
     workload: OpenWorkload | None = None
     rules: Rules = Rules()
     owner_agrees: bool = False
-    keep_windows_s: float = KEEP_S
+
+    @property
+    def chats(self) -> int:
+        """The run ends once this many chats have ended; 0 is no limit."""
+        return self.run.chats
+
+    @property
+    def seed(self) -> int:
+        """The seed of what customers do."""
+        return self.run.chat_seed
 
 
 def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> Plan:
-    """The plan in Locust's parsed options; raises UsageError for what cannot be meant. agreed: hosts whose owners
-    agree, beside those in the options."""
+    """Make the plan of Locust's parsed options.
+
+    Args:
+        options: as parsed. host: the URL under test, with its login.
+        agreed: hosts whose owners agree, beside those in the options.
+
+    Raises:
+        UsageError: for options that are wrong or contradict each other. FileError: for a bad file.
+    """
     if not host:
         raise UsageError("no host to test", "give it with --host http://HOST:PORT")
-    dialect = load_dialect(options.dialect)
-    if options.persona == "widget":
+    given = RunSettings(**values_of(options))
+    dialect = load_dialect(given.dialect)
+    if given.persona == "widget":
         dialect = dialect.with_trailing_slash("RequestChat")
-    settings = _settings(options, dialect)
-    rules = rules_of(options)
-    endpoint = _endpoint(options, host, [*listed(options.target_owner_agrees), *agreed], rules)
+    script = load_script(given.script) if given.script else CustomerScript()
+    dialect.require(extra.operation for extra in script.extras)
+    workload = _workload(given, options)
+    run = _resolved(given, dialect, script, workload)
+    rules = read_rules().lowered(run.max_sessions, run.max_requests_per_s)
+    endpoint = _endpoint(run, host, [*run.target_owner_agrees, *agreed], rules)
     if endpoint.tls:
-        _ = endpoint.context  # built before the first chat, and a bad certificate is a user's mistake
-    return Plan(
+        _ = endpoint.context  # built before the first chat: a bad certificate is a mistake of the user
+    gate = make_gate(
+        run.thresholds,
+        run.abort_on,
+        round(100 * run.confidence, 9),
+        run.allow_inconclusive,
+        named=options.gate or "",
+        long_poll_s=run.long_poll or 0.0,
+    )
+    run = replace(
+        run,
         host=endpoint.url,
-        service=options.service,
+        max_sessions=rules.max_sessions,
+        max_requests_per_s=rules.max_requests_per_s,
+        **gate.settings(),
+    )
+    return Plan(
+        run=run,
+        settings=session_settings(run, dialect, script),
+        host=endpoint.url,
         dialect=dialect,
-        encoder=Encoder(dialect, options.service),
-        settings=swept(settings, fractions_in(getattr(options, "sweep", ""))),
-        chats=whole(options, "chats"),
-        seed=whole(options, "chat_seed"),
-        open_transport=make_factory(options.transport, endpoint, connections=_connections(options)),
-        gate=make_gate(
-            listed(options.threshold),
-            listed(options.abort_on),
-            number(options, "confidence") or 95.0,
-            bool(options.allow_inconclusive),
-            named=options.gate or "",
-            long_poll_s=settings.long_poll_s,
-        ),
-        workload=_workload(options),
+        encoder=Encoder(dialect, run.service),
+        open_transport=make_factory(run.transport, endpoint, connections=run.connections),
+        gate=gate,
+        workload=workload,
         rules=rules,
         owner_agrees=endpoint.admits is anywhere,
-        keep_windows_s=_keep_windows(options),
     )
 
 
-def rules_of(options: Namespace) -> Rules:
-    """What holds for a run with these options; raises UsageError, FileError."""
-    return read_rules().lowered(number(options, "max_sessions"), number(options, "max_requests_per_s"))
+def max_sessions_of(options: Namespace) -> int | None:
+    """The ceiling on sessions of a run with these options, None where there is none. Raises UsageError, FileError."""
+    return read_rules().lowered(option_of("max_sessions").value(options.max_sessions), None).max_sessions
 
 
-def _settings(options: Namespace, dialect: Dialect) -> SessionSettings:
-    timeout = number(options, "flex_disconnect_timeout")
-    if timeout is None:
+def _resolved(
+    given: RunSettings, dialect: Dialect, script: CustomerScript, workload: OpenWorkload | None
+) -> RunSettings:
+    """The settings with the defaults that depend on others, and with the files that they name."""
+    _check_contradictions(given)
+    timeout_s = given.flex_disconnect_timeout
+    if timeout_s is None:
         raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
-    policy = _policy(options, timeout)
-    script = load_script(options.script) if options.script else CustomerScript()
-    length = number(options, "chat_length")
-    if length is not None:
-        script = script.with_chat_length(length)
-    dialect.require(extra.operation for extra in script.extras)
-    request_timeout, long_poll = number(options, "request_timeout"), number(options, "long_poll")
-    if request_timeout is None:
-        request_timeout = WIDGET_TIMEOUT_S if options.persona == "widget" else min(REQUEST_TIMEOUT_S, timeout / 2)
-    return SessionSettings(
-        policy,
-        request_timeout,
-        script,
-        dialect.keeps_ended_s,
-        dialect.long_poll_s if long_poll is None else long_poll,
-        options.persona,
-        dialect.agent_end_removes_customer,
+    widget = given.persona == "widget"
+    interval_s = POLL_S if widget and given.refresh_interval is None else given.refresh_interval
+    policy = make_policy(given.refresh_policy, timeout_s, interval_s, given.refresh_fraction, given.allow_late_refresh)
+    usual_s = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout_s / 2)
+    chat_length = script.chat_length.mean() if given.chat_length is None and not given.script else given.chat_length
+    script_text = stored_script(given.script) if given.script else ""
+    dialect_text = stored_dialect(given.dialect) if Path(given.dialect).is_file() else ""
+    profile = Path(given.arrival_profile).read_text(encoding="utf-8-sig") if given.arrival_profile else ""
+    return replace(
+        given,
+        name=run_name(given.locustfile),
+        refresh_interval=policy.interval_s,
+        request_timeout=usual_s if given.request_timeout is None else given.request_timeout,
+        long_poll=dialect.long_poll_s if given.long_poll is None else given.long_poll,
+        chat_length=chat_length,
+        script_text=script_text,
+        script_sha256=digest(script_text),
+        dialect_text=dialect_text,
+        dialect_sha256=digest(dialect_text),
+        workload="" if workload is None else "open",
+        max_open=None if workload is None else workload.max_open,
+        arrival_profile_text=profile,
+        arrival_profile_sha256=digest(profile),
     )
 
 
-#: What says how often, and for which policy alone it means anything.
+#: What says how often to refresh, and the only policy for which it means anything.
 _OF_POLICY = {"refresh_interval": "fixed", "refresh_fraction": "fraction"}
 
 
-def _policy(options: Namespace, timeout: float) -> RefreshPolicy:
+def _check_contradictions(given: RunSettings) -> None:
     for name, kind in _OF_POLICY.items():
-        if number(options, name) is not None and options.refresh_policy != kind:
-            option = f"--{name.replace('_', '-')} {getattr(options, name)}"
+        value = getattr(given, name)
+        if value is not None and given.refresh_policy != kind:
             raise UsageError(
-                f"{option} is for --refresh-policy {kind}, and this run's is {options.refresh_policy}",
+                f"{option_of(name).flag} {written(value)} is for --refresh-policy {kind}, and this run's is "
+                f"{given.refresh_policy}",
                 f"add --refresh-policy {kind}, or leave it out",
             )
-    interval = number(options, "refresh_interval")
-    if options.persona == "widget":
-        if options.refresh_policy != "fixed":
-            raise UsageError(
-                f"--persona widget polls on a fixed clock, not by --refresh-policy {options.refresh_policy}",
-                "leave one of them out",
-            )
-        interval = POLL_S if interval is None else interval
-    return make_policy(
-        options.refresh_policy,
-        timeout,
-        interval,
-        number(options, "refresh_fraction"),
-        bool(options.allow_late_refresh),
-    )
+    if given.persona == "widget" and given.refresh_policy != "fixed":
+        raise UsageError(
+            f"--persona widget polls on a fixed clock, not by --refresh-policy {given.refresh_policy}",
+            "leave one of them out",
+        )
+    if 0 < given.keep_windows < LEAST_KEEP_S:
+        least = f"give {LEAST_KEEP_S:g} or more, or 0 for ever"
+        raise UsageError(f"--keep-windows {given.keep_windows:g} is under an hour", least)
+    if given.connections and given.transport != "lean":
+        raise UsageError(f"--transport {given.transport} shares no connections", "leave --connections out")
 
 
-def _keep_windows(options: Namespace) -> float:
-    keep_s = float(whole(options, "keep_windows"))
-    if 0 < keep_s < LEAST_KEEP_S:
-        raise UsageError(f"--keep-windows {keep_s:g} is under an hour", f"give {LEAST_KEEP_S:g} or more, or 0 for ever")
-    return keep_s
-
-
-def _connections(options: Namespace) -> int:
-    connections = whole(options, "connections")
-    if connections and options.transport != "lean":
-        raise UsageError(f"--transport {options.transport} shares no connections", "leave --connections out")
-    return connections
-
-
-def _workload(options: Namespace) -> OpenWorkload | None:
-    if not hasattr(options, "arrival_rate"):  # known only where a locustfile has sources
-        return None
+def _workload(given: RunSettings, options: Namespace) -> OpenWorkload | None:
     return make_open_workload(
-        number(options, "arrival_rate"),
-        existing_file(options, "arrival_profile"),
-        number(options, "arrival_compress"),
-        whole(options, "max_open"),
+        given.arrival_rate,
+        given.arrival_profile or None,
+        given.arrival_compress,
+        given.max_open or 0,
         getattr(options, "arrivals_shared", None),
     )
 
 
-def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules) -> Endpoint:
+def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: Rules) -> Endpoint:
     """Where to connect to, as far as its owner agrees to that; raises UsageError."""
-    endpoint = Endpoint(
-        host,
-        verify=not options.insecure,
-        ca_file=existing_file(options, "ca_file"),
-        client_cert=existing_file(options, "client_cert"),
-    )
+    endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
     proxied = False
-    if options.transport == "requests":
+    if run.transport == "requests":
         from chatload.transport import requests_transport
 
         proxied = requests_transport.proxied(endpoint.url)
@@ -196,18 +222,53 @@ def _endpoint(options: Namespace, host: str, agreed: Iterable[str], rules: Rules
     return endpoint
 
 
+# -- what a run records ----------------------------------------------------------------------------
+
+
+def run_name(locustfile: str | None) -> str:
+    """The run's short name: that of its locustfile."""
+    return Path((locustfile or "run").split(",")[0]).stem
+
+
+def default_run_dir(options: Any) -> Path:
+    """reports/<UTC time>-<name of the locustfile>."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return Path("reports") / f"{stamp}-{run_name(getattr(options, 'locustfile', None))}"
+
+
+def run_settings(environment: Environment, plan: Plan) -> RunSettings:
+    """The settings of a run that begins now: those of its plan, with its processes, users and versions."""
+    options: Any = environment.parsed_options
+    workers = len(environment.runner.clients) if hasattr(environment.runner, "clients") else 0
+    return replace(
+        plan.run,
+        started_at=datetime.now(UTC).timestamp(),
+        user_classes=tuple(options.user_classes or ()),
+        workers=workers,
+        stop_timeout=environment.stop_timeout,
+        connections_in_all=plan.run.connections * max(1, workers),
+        chatload_version=chatload.__version__,
+        locust_version=version("locust"),
+        python_version=platform.python_version(),
+    )
+
+
+# -- the service --------------------------------------------------------------------------------
+
+
 def preflight(plan: Plan) -> None:
-    """`check_service` for a run."""
-    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.service)
+    """Check the service of a run; see `check_service`."""
+    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.run.service)
 
 
 def check_service(
     encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
 ) -> None:
-    """Ask the service once for a chat that does not exist: no chat is opened, but a host that cannot
-    be reached and a service that is not there are found before the run, not by it.
+    """Ask the service for a chat that does not exist. It opens no chat, and finds a host that cannot be reached and a
+    service that is not there before the run.
 
-    Raises UsageError. Passing faults (a timeout, a 5xx) are the run's to report, not refused here.
+    Raises:
+        UsageError: for these. Passing faults (a timeout, a 5xx) are not refused: the run reports them.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
     request: WireRequest = encoder.encode("GetMessages", keys)

@@ -14,8 +14,7 @@ from prometheus_client.metrics_core import Metric
 
 from chatload import __version__
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
 from chatload.swarm.live_figures import Moment
 from chatload.vocabulary import Blame, Outcome, RunPhase, SessionState, Verdict
 

@@ -17,10 +17,10 @@ from typing import Any
 import gevent
 from gevent.lock import RLock
 
-from chatload.chat.timeline import Timeline, Worst
+from chatload.chat.timeline import Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
-from chatload.run.retention import KEEP_S
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.swarm.wire import Handover
@@ -32,12 +32,12 @@ log = logging.getLogger("chatload")
 class Recorder:
     """The run file of a run that goes on. clock: seconds since the Unix epoch."""
 
-    def __init__(self, run_dir: Path, settings: Mapping[str, Any], clock: Callable[[], float]) -> None:
+    def __init__(self, run_dir: Path, settings: RunSettings, clock: Callable[[], float]) -> None:
         """Raises UsageError where a run is there already or the folder cannot be written."""
         self.error: ChatloadError | None = None
-        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.get("keep_windows", KEEP_S))
+        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.keep_windows)
         self._clock = clock
-        self._cutter, self._worst = WindowCutter(clock()), Worst()
+        self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
         self._sessions: list[Sequence[Any]] = []
         self._books: dict[str, str] = {}
         self._timelines: list[Timeline] = []

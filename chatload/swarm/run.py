@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from gevent.lock import RLock
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from chatload.chat.lifecycle import ChatSession
-from chatload.chat.personas import new_session
+from chatload.chat.engine import ChatEngine
+from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
 from chatload.features.report.outputs import write_outputs
 from chatload.run.books import Books
@@ -41,10 +42,9 @@ from chatload.swarm.locust_options import remember_defaults
 from chatload.swarm.locust_stats import forget_old
 from chatload.swarm.login import host_with_login
 from chatload.swarm.machine import refuse_beyond_limits
-from chatload.swarm.plan import Plan, make_plan, preflight, rules_of
+from chatload.swarm.plan import Plan, default_run_dir, make_plan, max_sessions_of, preflight, run_settings
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
-from chatload.swarm.settings import default_run_dir, run_settings
 from chatload.swarm.signals import Signals
 from chatload.swarm.stalls import StallMonitor
 from chatload.swarm.steering import Steering
@@ -54,6 +54,8 @@ from chatload.swarm.workload import check_users
 from chatload.vocabulary import IncidentKind
 
 log = logging.getLogger("chatload")
+#: What `begin` adds to the options, for the workers: no option that a plan comes from on this side.
+_OF_THE_START = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
 
 
 class Run:
@@ -71,7 +73,7 @@ class Run:
         self.breather = Breather()
         self._collector = Collector()
         self.run_dir: Path | None = None
-        self.settings: dict[str, Any] = {}
+        self._checked: tuple[dict[str, Any], str | None, Plan] | None = None
         self.error: ChatloadError | None = None
         self.course = Course()
         self.steering: Steering | None = None
@@ -102,14 +104,21 @@ class Run:
 
     def check(self, options: Any, host: str | None) -> None:
         """Refuse a run with these options on this host that cannot be meant, before it begins; raises UsageError."""
-        plan = make_plan(options, host)
+        plan = self.plan_for(options, host)
         if self.steering is not None:
-            self.steering.check(options, plan)
+            self.steering.check(plan)
         check_users(self.environment.user_classes, plan.workload)
         refuse_above(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(options.run_dir or default_run_dir(options))
         refuse_beyond_limits(options)
         preflight(plan)
+
+    def plan_for(self, options: Any, host: str | None) -> Plan:
+        """The plan of these options on this host; made once for the check of a start and for the start itself."""
+        given = {name: value for name, value in vars(options).items() if name not in _OF_THE_START}
+        if self._checked is None or self._checked[:2] != (given, host):
+            self._checked = given, host, make_plan(options, host)
+        return self._checked[2]
 
     def begin(self) -> None:
         """test_start: a new plan, empty books, a new run folder; raises UsageError."""
@@ -119,7 +128,9 @@ class Run:
         else:
             # Workers get it with the options, that is with every spawn message, also those that come late.
             options.arrivals_shared = (self.runner.target_user_count, time.time())
-            plan = make_plan(options, host_with_login(self.environment))
+            plan = self.plan_for(options, host_with_login(self.environment))
+            if plan.workload is not None:
+                plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
         self.plan = plan if self.steering is None else self.steering.begin(plan)
         check_users(self.environment.user_classes, self.plan.workload)
         worker = self.runner.client_id if self.is_worker else "local"
@@ -132,10 +143,10 @@ class Run:
             refuse_above(self.plan.rules, options.num_users or 1, self.plan.settings)
             self._endings = Endings(self.plan, time.monotonic())
             run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
-            self.settings = run_settings(self.environment, self.plan)
+            settings = run_settings(self.environment, self.plan)
             if self.steering is not None:
-                self.settings.update(self.steering.settings())
-            self._recorder = Recorder(run_dir, self.settings, self.facts.now)
+                settings = self.steering.settings(settings)
+            self._recorder = Recorder(run_dir, settings, self.facts.now)
             self.run_dir = run_dir
             if options.headless:
                 self._progress = ProgressLine(sys.stderr, self.plan.chats, options.run_time)
@@ -160,7 +171,7 @@ class Run:
             # Not the plan's: before the first start, which may be a load shape's, there is none.
             most = None
             with suppress(ChatloadError):
-                most = rules_of(self.environment.parsed_options).max_sessions
+                most = max_sessions_of(self.environment.parsed_options)
             if most is not None and user_count > most:
                 what = f"{user_count} users asked for, {most} is the ceiling on sessions"
                 log.warning("chatload: %s", what)
@@ -181,13 +192,13 @@ class Run:
         """Whether a signal has asked this process to end."""
         return self.signals is not None and bool(self.signals.received)
 
-    def new_session(self) -> ChatSession | None:
+    def new_session(self) -> ChatEngine | None:
         """The next chat to hold; None where there is none to begin any more."""
         plan, books = self.plan, self.facts.books
         if plan is None or not self.wants_more():
             return None
         number = (plan.seed << 48) + (self._number << 32) + books.started
-        return new_session(plan.settings, books, number, time.monotonic())
+        return new_chat(plan.settings, books, number, time.monotonic())
 
     def name_source(self) -> str:
         """A name for another source of arrivals, its own in all processes of a run, the same when that is repeated."""
@@ -198,7 +209,7 @@ class Run:
     def _number(self) -> int:
         return self.runner.worker_index + 1 if self.is_worker else 0
 
-    def session_ended(self, session: ChatSession) -> None:
+    def session_ended(self, session: ChatEngine) -> None:
         """A chat is over."""
         self.facts.ended(session)
         if self.plan and self.plan.chats and not self.is_worker:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
+from chatload.run.settings import RunSettings
 from chatload.swarm.plan import Plan
 
 
 class Steering(Protocol):
     """What steers the load of a run, and has something of its own to say in the end."""
 
-    def check(self, options: Any, plan: Plan) -> None:
-        """Refuse a run with these Locust options and this plan that cannot be meant; raises UsageError."""
+    def check(self, plan: Plan) -> None:
+        """Refuse a run with this plan that cannot be meant; raises UsageError."""
 
     def begin(self, plan: Plan) -> Plan:
         """A run begins by this plan; what it should go by instead. Raises UsageError."""
 
-    def settings(self) -> dict[str, Any]:
-        """What the run is to write down of it."""
+    def settings(self, run: RunSettings) -> RunSettings:
+        """The settings of a run that this steers, given those of its plan."""
 
     def write(self, run_dir: Path) -> None:
         """The run is over: write what was found into its folder. Raises UsageError."""

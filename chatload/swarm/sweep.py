@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from locust import events
 
 from chatload.swarm import options
-from chatload.swarm.option_list import declare_sweep
 from chatload.swarm.user import ChatUser
 
 __all__ = ["SweepUser"]
@@ -19,7 +16,4 @@ class SweepUser(ChatUser):
     abstract = True
 
 
-@events.init_command_line_parser.add_listener
-def _add_options(parser: Any, **_: Any) -> None:
-    declare_sweep(options.adder(parser))
-    parser.set_defaults(refresh_policy="fraction")
+events.init_command_line_parser.add_listener(options.add_sweep_options)

@@ -17,7 +17,7 @@ from locust import User, constant, events, task
 from locust.env import Environment
 
 from chatload import exit_codes
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.errors import ChatloadError
 from chatload.swarm import options, outcome, signals
@@ -33,7 +33,9 @@ from chatload.swarm.user_count import count_quickly
 #: The users of one spawn start within this time (seconds), not in the same instant.
 PHASE_S = 1.0
 
-__all__ = ["ChatHolder", "ChatUser", "options"]
+__all__ = ["ChatHolder", "ChatUser"]
+
+events.init_command_line_parser.add_listener(options.add_options)
 
 
 class ChatHolder(User):
@@ -63,7 +65,7 @@ class ChatHolder(User):
             self.leave.set()
         return super().stop(force)
 
-    def hold(self, plan: Plan, session: ChatSession) -> None:
+    def hold(self, plan: Plan, session: ChatEngine) -> None:
         """Hold one chat, over a connection of its own, until it is over or this greenlet is killed."""
         run, names = self._run, plan.dialect.response
         transport = plan.open_transport()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatload.errors import UsageError
@@ -22,20 +22,23 @@ class OpenWorkload:
 
     profile: their rate over time, of all sources together. max_open: chats open at once in one process, at
     most. sources: among so many the rate is shared out. began: when the profile began, on this process's
-    monotonic clock. settings: what a run writes down of it.
+    monotonic clock.
     """
 
     profile: RateProfile
     max_open: int
     sources: int = 1
     began: float = field(default_factory=time.monotonic)
-    settings: dict[str, Any] = field(default_factory=dict)
 
     def instants(self, seed: str) -> Iterator[float]:
         """When chats arrive at one source from now on, on the monotonic clock."""
         since = time.monotonic() - self.began
         for instant in arrivals(self.profile, 1 / self.sources, seed, since):
             yield self.began + instant
+
+    def shared_out(self, sources: int, began: float) -> OpenWorkload:
+        """The same among so many sources of a run that began at this instant (Unix seconds)."""
+        return replace(self, sources=max(1, sources), began=time.monotonic() - max(0.0, time.time() - began))
 
     def over(self) -> bool:
         """Whether the last chat has arrived."""
@@ -56,14 +59,7 @@ def make_open_workload(
     if rate is None and file is None:
         return None
     profile = RateProfile.constant(rate) if rate is not None else load_profile(file or "", compress or 1.0)
-    sources, began = shared or (1, time.time())
-    return OpenWorkload(
-        profile,
-        max_open or _room(),
-        max(1, sources),
-        time.monotonic() - max(0.0, time.time() - began),
-        {"arrival_rate": rate, "arrival_profile": file, "arrival_compress": compress, "max_open": max_open or _room()},
-    )
+    return OpenWorkload(profile, max_open or _room()).shared_out(*(shared or (1, time.time())))
 
 
 def check_users(user_classes: Iterable[Any], workload: OpenWorkload | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chatload.errors import UsageError
+from chatload.run.settings import GATES, RunSettings
 from chatload.thresholds.grammar import Threshold, parse, parse_abort
 from chatload.thresholds.judgement import Judgement, judge, overall
 from chatload.thresholds.metrics import Facts
@@ -15,8 +16,6 @@ from chatload.vocabulary import RunResult, ThresholdResult
 
 #: The vendor's browser client gives up a request after this time (seconds): for its customer a slower answer is none.
 PATIENCE_S = 3.0
-#: The names of gates.
-GATES = ("standard",)
 #: What a run must not do to its sessions unseen -> the other subjects of metrics that are about it too.
 _FATES: Mapping[str, frozenset[str]] = {
     "unserved": frozenset({"refused", "gave_up", "completed"}),
@@ -86,10 +85,10 @@ class Gate:
         return ""
 
     def settings(self) -> dict[str, Any]:
-        """What `gate_of` reads back."""
+        """The settings of a run that `gate_of` reads back."""
         return {
-            "thresholds": [str(threshold) for threshold in self.thresholds],
-            "abort_on": [str(threshold) for threshold in self.abort_on],
+            "thresholds": tuple(str(threshold) for threshold in self.thresholds),
+            "abort_on": tuple(str(threshold) for threshold in self.abort_on),
             "confidence": self.confidence,
             "allow_inconclusive": self.allow_inconclusive,
         }
@@ -147,25 +146,20 @@ def make_gate(
     )
 
 
-def gate_of(settings: Mapping[str, Any]) -> Gate:
+def gate_of(run: RunSettings) -> Gate:
     """The gate in a run's settings."""
-    return make_gate(
-        settings.get("thresholds") or (),
-        settings.get("abort_on") or (),
-        100 * float(settings.get("confidence") or 0.95),
-        bool(settings.get("allow_inconclusive")),
-    )
+    return make_gate(run.thresholds, run.abort_on, round(100 * run.confidence, 9), run.allow_inconclusive)
 
 
 def regate(
-    settings: Mapping[str, Any],
+    run: RunSettings,
     thresholds: Iterable[str],
     percent: float | None,
     allow_inconclusive: bool,
     named: str = "",
 ) -> Gate:
     """The gate in a run's settings, with what is given in place of its own; named: see `make_gate`."""
-    own = gate_of(settings)
+    own = gate_of(run)
     given = tuple(thresholds)
     return make_gate(
         given if given or named else map(str, own.thresholds),
@@ -173,5 +167,5 @@ def regate(
         100 * own.confidence if percent is None else percent,
         allow_inconclusive or own.allow_inconclusive,
         named=named,
-        long_poll_s=float(settings.get("long_poll") or 0.0),
+        long_poll_s=run.long_poll or 0.0,
     )

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
 from chatload.thresholds.grammar import Op, Threshold
 from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share

@@ -16,7 +16,7 @@ of it. So of every other verdict only a range is known, and a claim must hold fo
 | refused                              | that verdict         | none: it never began              | all ended |
 | unserved                             | never accepted       | never accepted when it was cut off | all ended |
 
-all ended: sessions with a verdict. accepted, known: see `chatload.run.fate`, which counts them. Rates of the
+all ended: sessions with a verdict. accepted, known: see `chatload.run.books`, which counts them. Rates of the
 accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
 A chat still alive at its confirmed goodbye is evidence, one whose state nobody knows is not.
 
@@ -36,7 +36,7 @@ from typing import Literal, NamedTuple
 from chatload.errors import UsageError
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.stats.bursts import Incidence
 from chatload.vocabulary import (
     DROPPED,

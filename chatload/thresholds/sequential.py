@@ -22,7 +22,7 @@ import math
 
 from scipy.special import betaincc, betaln
 
-from chatload.run.censored import Reading
+from chatload.run.histogram import Reading
 from chatload.thresholds.grammar import Threshold
 from chatload.thresholds.judgement import COMPARE, extreme, percent, question
 from chatload.thresholds.metrics import OF_ALL, Facts

@@ -14,8 +14,8 @@ from random import Random
 from typing import Any
 
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
-from chatload.chat.lifecycle import ChatSession
-from chatload.chat.personas import new_session
+from chatload.chat.engine import ChatEngine
+from chatload.chat.personas import new_chat
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.protocol.operations import repeatable
@@ -102,7 +102,7 @@ class VirtualSwarm:
         if not self._wants_more():
             return
         self._begun += 1
-        _Driven(self, new_session(self.settings, self.books, self._seed + self._begun, self.now))
+        _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
 
     def freed(self, pause_s: float) -> None:
         """A chat is over: in a closed workload its user begins another after a pause."""
@@ -126,7 +126,7 @@ class VirtualSwarm:
     def _wants_more(self) -> bool:
         return self._begun < self._chats and self.now < self.stop_at
 
-    def ended(self, session: ChatSession) -> None:
+    def ended(self, session: ChatEngine) -> None:
         """A chat is over; a recorder may override this to keep it elsewhere."""
         self._on_ended(session.record)
 
@@ -146,7 +146,7 @@ class _Driven:
         "connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "there_s", "waiting",
     )  # fmt: skip
 
-    def __init__(self, swarm: VirtualSwarm, session: ChatSession) -> None:
+    def __init__(self, swarm: VirtualSwarm, session: ChatEngine) -> None:
         self.swarm, self.session = swarm, session
         self.steps = session.steps()
         self.waiting = 0

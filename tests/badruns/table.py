@@ -252,7 +252,7 @@ HTTP = [
         always(to("RequestChat", status(*LOGIN))), **untested("HTTP 302")),
     Row("302 from t on", "the login expires during the run", "from the second second on, 302 to a login page",
         stub(lambda: after(2.0, status(*LOGIN))), **dead_later("http_error"), options=("--chats", "0")),
-    Row("401 always", "the client may not", "every request is answered 401", always(status("401 Unauthorized")),
+    Row("401 always", "the login is refused", "every request is answered 401", always(status("401 Unauthorized")),
         **never_begun("HTTP 401")),
     Row("401 for new chats", "the client may open no chat", "every RequestChat is answered 401",
         always(to("RequestChat", status("401 Unauthorized"))), **untested("HTTP 401")),
@@ -288,7 +288,7 @@ TLS = [
 
 DROPS = [
     Row("timeout shorter than told", "--flex-disconnect-timeout is wrong",
-        "the server's timeout is 1 s, told 45, interval 1.4 s",
+        "the server's timeout is 1 s, --flex-disconnect-timeout 45, interval 1.4 s",
         simulator("--flex-disconnect-timeout", 1),
         **dropped("The timeout of 45 s is probably wrong: run `chatload probe`"), script=LONGER,
         options=("--flex-disconnect-timeout", "45", "--refresh-interval", "1.4")),
@@ -298,7 +298,7 @@ DROPS = [
         "every request reaches it 2.5 s late", simulator(faults=fault("stall", "GetMessages", delay_s=2.5)),
         **hanging(),
         script=LONGER),
-    Row("outage", "nobody gets through for longer than the timeout", "every connection is closed for 2.6 s",
+    Row("outage", "no connection works for longer than the timeout", "every connection is closed for 2.6 s",
         proxied(lambda call: (Call.close if 1.5 <= call.proxy.age_s < 4.1 else Call.answer)(call)),
         **dead_later("connection"),
         script=LONGER, options=("-u", "40", "--chats", "80")),
@@ -314,7 +314,7 @@ DROPS = [
         proxied(to("RequestChat", edited(lambda call, answer: {**answer, "secureKey": "0"})), "--error-8210"), **LOST,
         options=FEWER),
     Row("expired by another timeout", "the server removes chats for silence after a second, and says so",
-        "the server's timeout is 1 s, told 2, interval 1.4 s; it answers with error code 8209",
+        "the server's timeout is 1 s, --flex-disconnect-timeout 2, interval 1.4 s; it answers with error code 8209",
         simulator("--flex-disconnect-timeout", 1, "--error-8209"),
         **dropped("The timeout of 2 s is probably wrong: run `chatload probe`"), script=LONGER,
         options=("--refresh-interval", "1.4")),
@@ -328,7 +328,7 @@ DROPS = [
 
 EARLY = fault("early_end", "GetMessages", chance=0.05)
 CLOCKS = [
-    *(Row(f"early ends, {name}", "the server ends chats early, and its clock is no witness",
+    *(Row(f"early ends, {name}", "the server ends chats early, and its clock is unreliable",
           f"5 % of GetMessages end their chat; {behaves}", simulator(*options, faults=EARLY), **right)
       for name, behaves, options, right in (
           ("whole seconds", "events are stamped in whole seconds", ("--utc-resolution", 1), SURELY_EARLY),
@@ -339,9 +339,9 @@ CLOCKS = [
           ("two nodes", "two nodes, 400 ms apart, stamp the events", ("--nodes", 2, "--node-offset", 0.4),
            SURELY_EARLY),
           ("undated", "events have no utcTime", ("--undated-chance", 1), SURELY_EARLY),
-          ("untold", "the customer's ParticipantLeft is not told", ("--no-customer-left-told",), undecided()),
+          ("untold", "the customer's ParticipantLeft is missing", ("--no-customer-left-told",), undecided()),
       )),
-    *(Row(f"late, {name}", "the interval is longer than the timeout, and the clock is no witness",
+    *(Row(f"late, {name}", "the interval is longer than the timeout, and the clock is unreliable",
           f"the timeout is 2 s, the interval 2.4 s; {behaves}", simulator(*options), **right, script=FOUR_SECONDS,
           options=LATE)
       for name, behaves, options, right in (
@@ -417,7 +417,7 @@ GOOD = [
     Row("agents", "agents end chats", "agents join every chat and end half of them", simulator(*AGENTS), OK),
     Row("whole seconds", "the clock's resolution", "events are stamped in whole seconds",
         simulator(*AGENTS, "--utc-resolution", 1), OK),
-    Row("clock hours away", "a clock hours away", "events are stamped five hours ahead",
+    Row("clock hours away", "a clock that is hours off", "events are stamped five hours ahead",
         simulator(*AGENTS, "--clock-offset", 18000), OK),
     Row("clock that steps", "a clock that steps", "the clock of the events steps by -3 s during the run",
         simulator(*AGENTS, "--clock-step", -3, "--clock-step-at", 5), OK),
@@ -451,7 +451,7 @@ GOOD = [
         simulator(faults=fault("slow", delay_s=0.15)), OK),
     Row("long polling", "long polling", "a GetMessages is held for up to 0.2 s, and --long-poll says so",
         simulator("--long-poll", 0.2), OK, options=("--long-poll", "0.2")),
-    Row("timeout longer than told", "a longer timeout than told", "it is 45 s, told 2 s",
+    Row("timeout longer than told", "a longer timeout than assumed", "it is 45 s, --flex-disconnect-timeout 2",
         simulator("--flex-disconnect-timeout", 45), OK),
     Row("another dialect", "another API", "the server speaks webapi, and --dialect says so",
         simulator("--dialect", "webapi"), OK, options=("--dialect", "webapi")),
@@ -465,7 +465,7 @@ BAD = {
     "HTTP": HTTP,
     "TLS": TLS,
     "Dropped chats": DROPS,
-    "Dropped chats under clocks that are no witnesses": CLOCKS,
+    "Dropped chats with unreliable clocks": CLOCKS,
     "Set-ups and the generator": SETUPS,
 }
 

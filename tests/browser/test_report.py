@@ -9,8 +9,9 @@ from chatload.chat.timeline import Contact, Timeline
 from chatload.features.report.page import write_report
 from chatload.features.report.summary import summarize
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
 from tests.virtual.million import make
@@ -38,7 +39,7 @@ def crowded(tmp_path_factory):
         books.outcomes[operation] = Counter({"0/false": 12_345_678})
         books.latency[operation] = CensoredHistogram()
         books.latency[operation].add(0.01 * i)
-    settings = {"name": "n" * 200, "host": "http://" + "h" * 300, "flex_disconnect_timeout": 2.0, "script": "/p" * 150}
+    settings = RunSettings(name="n" * 200, host="http://" + "h" * 300, flex_disconnect_timeout=2.0, script="/p" * 150)
     contacts = [Contact("FileOperationNWithALongName", float(i), float(i), i + 0.5, "timeout") for i in range(1, 13)]
     line = Timeline(
         "c" * 200, "dropped_unproven", "", "w" * 300, 2.0, 9.0, 0.0, 0.1, {"server": 12.0}, contacts, "v" * 99

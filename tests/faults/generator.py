@@ -27,7 +27,7 @@ import gevent.socket
 from gevent.event import Event
 from gevent.fileobject import FileObjectThread
 
-from chatload.chat.personas import new_session
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
@@ -115,7 +115,7 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
     requests: list[tuple[str, str, str, bool]] = []
 
     def one(number: int) -> dict[str, Any]:
-        session = new_session(settings, books, number, time.monotonic())
+        session = new_chat(settings, books, number, time.monotonic())
         transport = opener()
         done: Counter[str] = Counter()
 
@@ -123,7 +123,7 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
             requests.append((operation, reply.outcome.value, str(reply.detail), result.resent))
             done[operation] += 1
             if done["GetMessages"] >= asked["refreshes"] and done["SendMessage"] >= asked["messages"]:
-                session._customer.end_at = 0.0  # the customer has had enough
+                session.customer.end_at = 0.0  # the customer has had enough
 
         Driver(Encoder(dialect, "default"), dialect.response, transport, monitor, Event(), note).hold(session)
         transport.close()

@@ -76,35 +76,33 @@ def page(tables: Mapping[str, list[Row]]) -> str:
     return "\n".join(parts)
 
 
-_HEAD = """# What chatload says of each fault
+_HEAD = """# What chatload reports for each fault
 
-{count} faults of the target, of the network and of the generator itself; each row is a test that does what
-the second column says to real chats, over both transports unless the row says otherwise, and demands what
-the third and fourth columns say. Every row also demands that the books balance and that no verdict is
-contradicted by the ledger of the simulator behind the fault. A row whose name is a link has a test of its own
-there, of whole runs. This page is made from the tests' own table
-(`python -m tests.faults.table > docs/faults.md`), and a test keeps it so.
+The table has {count} faults of the target, of the network and of the generator itself. Each row is a test. The test
+injects the fault of the second column into real chats, over both transports unless the row says otherwise. It checks
+what the third and fourth columns say, that the books balance, and that the ledger of the simulator behind the fault
+contradicts no verdict. A row whose name is a link has a test of its own there, with whole runs. This page is printed
+from the table of the tests (`python -m tests.faults.table > docs/faults.md`), and a test checks that it is current.
 
-Three rules that many rows rest on:
+Many rows rest on three rules:
 
-- **One total deadline a call.** `--request-timeout` holds from asking for the name to the last byte. A body
-  that trickles cannot outlast it, and a failure wins over the HTTP status that came before it: an answer cut
-  short is `connection: answer cut short`, never a 200.
-- **A transport sends a request once.** The one exception: the server closed a kept connection just as a
-  request left on it, and no byte of an answer came. That is not a fault of the server's, so a request that is
-  safe to take twice (GetMessages without a message, typing, Disconnect, reading) is sent once more, on a new
-  connection, and counted (`requests.resent` in summary.json, a line on the console). The first sending counts
-  as a contact the server *may* have seen. RequestChat and SendMessage are never sent twice: a second chat, or
-  a sentence said twice, is worse than a failure. They fail as `kept connection closed just as the request
-  left`.
-- **Redirects are not followed.** A chat lives where it was opened; a redirect in front of it is a gateway or
-  a login page, and following it would load, and time, another server than the one under test. It is an
-  `http_error` that names the status; before a run, the first probe refuses it with one line.
+- **One total deadline per request.** `--request-timeout` covers everything from resolving the name to the last byte. A
+  body that arrives byte by byte cannot exceed it. A failure takes precedence over the HTTP status before it: an answer
+  that is cut short is `connection: answer cut short`, never a 200.
+- **A transport sends a request once.** There is one exception: the server closed a kept connection just as a request
+  left on it, and no byte of an answer came. This is not a fault of the server. A request that is safe to repeat
+  (GetMessages without a message, typing, Disconnect, reading) is then sent once more on a new connection, and counted
+  (`requests.resent` in summary.json, a line on the console). The first attempt counts as a contact that the server
+  *may* have seen. RequestChat and SendMessage are never sent twice, because a second chat or a repeated message is
+  worse than a failure. They fail as `kept connection closed just as the request left`.
+- **Redirects are not followed.** A chat lives on the server where it was opened. A redirect comes from a gateway or a
+  login page, and following it would load and measure another server. It is an `http_error` that names the status.
+  A headless run that meets one in its first request is refused with one line.
 
-Details are a few constant texts (`chatload/protocol/wire.py`), fit as keys of statistics: no URL, no id, no
-number in them but an HTTP status.
+Details are a few constant texts (`chatload/protocol/wire.py`) that statistics can use as keys. They contain no URL,
+no id and no number except an HTTP status.
 """
-_COLUMNS = "| fault | what is injected | what becomes of requests | and of the chats | rule |\n|---|---|---|---|---|\n"
+_COLUMNS = "| fault | what is injected | failures of requests | verdicts of the chats | rule |\n|---|---|---|---|---|\n"
 
 
 def _line(row: Row) -> str:

@@ -33,7 +33,7 @@ from chatload.protocol.wire import WireResult
 from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.simulator.command import _take_file
 from chatload.simulator.model.faults import FaultPlan
 from chatload.target import host_name, matches, require_agreed

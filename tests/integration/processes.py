@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from chatload import cli
-from chatload.swarm.option_list import declare
+from chatload.run.options import Group
+from chatload.run.settings import options_of
 from chatload.swarm.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,8 @@ def locust(host, run_dir, *options, timeout=110, **more):
 def plan_for(url, *options):
     """What a locustfile's options come to for this host, without a process."""
     parser = argparse.ArgumentParser()
-    declare(lambda flag, default, text, **more: parser.add_argument(flag, default=default, help=text, **more))
+    for option in options_of(Group.RUN):
+        option.add_to(parser)
     return make_plan(parser.parse_args(options), url)
 
 

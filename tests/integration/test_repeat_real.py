@@ -1,10 +1,12 @@
 """The report's command, run as it is: the run that it makes has the same settings, and `compare` takes both."""
 
 import shlex
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from chatload.features.report.repeat import repeat_command
+from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.run.reader import RunReader
 from tests.integration.processes import HASTY, chatload_here, locust, simulator
 from tests.integration.test_stopping import ports
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def settings_of(run_dir):
     with RunReader.open(run_dir) as reader:
-        return {name: value for name, value in reader.settings.items() if name != "started_at"}
+        return replace(reader.settings, started_at=None)
 
 
 def test_a_run_with_a_script_in_two_processes_is_repeated(tmp_path):
@@ -26,6 +28,9 @@ def test_a_run_with_a_script_in_two_processes_is_repeated(tmp_path):
         first = locust(host, tmp_path / "first", *given, *ports())
         assert first.returncode == 0, first.stdout + first.stderr
         settings = settings_of(tmp_path / "first")
+        script.unlink()
+        for name, text in repeat_files(settings).items():
+            Path(name).write_text(text)
         command = shlex.split(repeat_command(settings).replace("\\\n", " "))
         assert command[0] == "locust" and "--chat-length" not in command
         again = locust(host, tmp_path / "again", *command[1:], *ports())

@@ -33,15 +33,15 @@ def test_options(host, tmp_path, options, says):
     ("options", "says"),
     [
         (("--flex-disconnect-timeout", "1728001"), "outside 1..1728000"),
-        (("--flex-disconnect-timeout", "soon"), "--flex-disconnect-timeout soon is not a number"),
+        (("--flex-disconnect-timeout", "soon"), "--flex-disconnect-timeout soon: expected a duration"),
         (("--refresh-interval", "45"), "not within --flex-disconnect-timeout 45 s"),
         (("--refresh-policy", "fraction", "--refresh-fraction", "1.5"), "--allow-late-refresh"),
         (("--refresh-fraction", "0.5"), "add --refresh-policy fraction"),
         (("--refresh-policy", "deadline", "--refresh-interval", "3"), "add --refresh-policy fixed"),
         (("--dialect", "klingon"), "no dialect named 'klingon'"),
-        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: no such file"),
-        (("--chats", "many"), "--chats many is not a whole number"),
-        (("--chats", "-1"), "--chats -1 is not a whole number"),
+        (("--client-cert", "/nowhere.pem"), "--client-cert /nowhere.pem: expected a file that exists"),
+        (("--chats", "many"), "--chats many: expected a whole number"),
+        (("--chats", "-1"), "--chats -1: expected a whole number"),
     ],
 )
 def test_options_are_refused_by_the_plan(options, says):

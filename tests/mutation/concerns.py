@@ -71,7 +71,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ),
         ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing"),
     ),
-    (("features/compare/compute", "run/settings_keys", "features/compare/run_figures"), ("unit/test_compare_command",)),
+    (("features/compare/compute", "run/settings", "features/compare/run_figures"), ("unit/test_compare_command",)),
     (("thresholds/gate", "thresholds/metrics", "thresholds/*", "thresholds/sequential", "stats/rates"), _JUDGING),
     (("features/compare/run_figures", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),

@@ -9,8 +9,7 @@ from random import Random
 from chatload.features.capacity.search import CapacitySearch, Result
 from chatload.features.capacity.step import Look, Rules
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 
 RULES = Rules(start=10, ceiling=5000, interval_s=1.0, timeout_s=4.0, hold_s=3.0, bound_s=15.0)
 #: Of an exponential distribution, 95 % are below so many means.

@@ -9,8 +9,7 @@ import numpy as np
 
 from chatload.features.compare.run_figures import RunFigures, measure
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 
 TIMEOUT_S = 45.0
 

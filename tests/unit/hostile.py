@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 
 from chatload.chat.record import SessionRecord
 from chatload.chat.timeline import Contact, Timeline
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 
@@ -34,12 +36,12 @@ def make(folder, words=WORDS, **settings):
     books.blames["server"] = len(words)
     for histogram in (books.lateness, books.gap):
         histogram.add(0.5)
-    said = {
-        "name": words[0], "host": words[0], "flex_disconnect_timeout": 45.0, "users": 5, "run_time": words[1],
-        "script": words[-1], "dialect": words[0], "service": words[-2], "persona": words[0], "transport": words[-1],
-        "thresholds": ["dropped_late.rate < 0.1%"], words[0]: {"deep": [words[1]]}, **settings,
-    }  # fmt: skip
-    with RunWriter.create(folder, said, 1000.0) as writer:
+    run = RunSettings(
+        name=words[0], host=words[0], flex_disconnect_timeout=45.0, users=5, run_time=60.0, script=words[-1],
+        dialect=words[0], service=words[-2], persona=words[0], transport=words[-1], script_text=words[1],
+        thresholds=("dropped_late.rate < 0.1%",),
+    )  # fmt: skip
+    with RunWriter.create(folder, replace(run, **settings), 1000.0) as writer:
         for i, word in enumerate(words):
             cut, shares = word[: 2**17], {word[:900]: 40.0}
             record = SessionRecord(word, "dropped_late", cut, cut, 1001.0, 1100.0 + i, learned_by=cut, worker=cut)

@@ -1,20 +1,20 @@
 """One chat whose every request is answered by hand: what was sent when, and what was kept of it."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
 from chatload.chat.effects import IN_TIME, Exchange, Send, Wait, Woken
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.engine import ChatEngine
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.chat.widget import WidgetSession
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
 from chatload.run.books import Books
+from chatload.vocabulary import Outcome
 
 FINE, ENDED, LOST, TIMEOUT = Outcome.FINE, Outcome.ENDED, Outcome.UNRECOVERABLE, Outcome.TIMEOUT
 UNSUCCESSFUL, CONNECTION = Outcome.UNSUCCESSFUL, Outcome.CONNECTION
@@ -73,7 +73,7 @@ class Placed:
 
     record: SessionRecord
     books: Books
-    session: ChatSession
+    session: ChatEngine
     asked: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
@@ -102,8 +102,10 @@ def hold(*answers, stop_at=float("inf"), settings=None, script=QUIET, timeout=6.
     """Hold one chat; after the last answer each request is answered 0/false."""
     given = {"request_timeout_s": 1.0, "script": script, **more}
     settings = settings or SessionSettings(make_policy("fixed", timeout, allow_late=True), **given)
+    if widget:
+        settings = replace(settings, persona="widget")
     books, now, left = Books(), T, list(answers)
-    session = (WidgetSession if widget else ChatSession)(settings, books, 1, now)
+    session = new_chat(settings, books, 1, now)
     placed = Placed(session.record, books, session)
     steps = session.steps()
     try:
@@ -170,7 +172,7 @@ def check_books(placed):
         return
     # What is asked after the end is not the chat's any more.
     ends = [e.reply.ended or (not e.reply.told and bool(e.reply.events)) for _, e in exchanges]
-    alive = len(ends) if isinstance(placed.session, WidgetSession) or True not in ends else ends.index(True) + 1
+    alive = len(ends) if placed.session.settings.persona == "widget" or True not in ends else ends.index(True) + 1
     late, ready = [], T
     for send, (operation, exchange) in list(zip(placed.sends, exchanges, strict=False))[:alive]:
         if operation != "RequestChat":

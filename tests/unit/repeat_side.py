@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +13,16 @@ from locust import argument_parser, events
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
-from chatload.features.report.repeat import repeat_command
-from chatload.run.settings_keys import NOT_SETTINGS, SETTINGS
-from chatload.swarm.plan import make_plan
+from chatload.features.report.repeat import repeat_command, repeat_files
+from chatload.run.options import Group
+from chatload.run.settings import RunSettings, options_of, session_settings
+from chatload.swarm.plan import make_plan, run_settings
 from chatload.swarm.run import Run
-from chatload.swarm.settings import run_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = os.environ["CHATLOAD_LOCUSTFILE"]
 FILE = str(ROOT / "locustfiles" / f"{NAME}.py")
 USER_CLASSES, SHAPES = load_locustfile(FILE)
-KNOWN = {setting.name for setting in SETTINGS}
 
 
 def settings_of(argv):
@@ -33,15 +34,14 @@ def settings_of(argv):
     )  # fmt: skip
     run = Run.__new__(Run)  # a runner of its own would listen and spawn
     run.environment, environment.runner = environment, object()
-    plan, more = make_plan(options, options.host), {}
+    plan = make_plan(options, options.host)
     if NAME == "capacity":
         from chatload.features.capacity.load import Steering
 
         run.steering = Steering(run)
         plan = run.steering.begin(plan)
-        more = run.steering.settings()
-    settings = {**run_settings(environment, plan), **more, "started_at": 0.0}
-    return settings, plan
+    settings = replace(run_settings(environment, plan), started_at=0.0)
+    return (settings if NAME != "capacity" else run.steering.settings(settings)), plan
 
 
 SCRIPT = """
@@ -101,7 +101,6 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
     argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless", "--flex-disconnect-timeout", "41.7"]
     argv += [files.get(word, word) for word in given]
     settings, plan = settings_of(argv)
-    assert set(settings) <= KNOWN, "a setting that chatload.run.settings_keys does not know"
     assert "word" not in repeat_command(settings)
     command = shlex.split(repeat_command(settings).replace("\\\n", " "))
     assert command[0] == "locust"
@@ -113,12 +112,29 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
     assert plan_again.rules == plan.rules or NAME == "capacity"
 
 
-def test_every_setting_that_an_option_gives_is_written_down():
-    """So that `compare` can see it, and the report repeat it."""
-    settings, _ = settings_of(["-f", FILE, "--host", "http://127.0.0.1:1", "--headless",
-                               *(["--arrival-rate", "1"] if NAME == "arrivals" else [])])  # fmt: skip
+def test_locust_has_the_options_of_the_table():
+    groups = {"arrivals": Group.ARRIVALS, "capacity": Group.CAPACITY, "interval_sweep": Group.SWEEP}
     parser = argument_parser.get_empty_argument_parser(default_config_files=[])
     events.init_command_line_parser.fire(parser=parser)
-    ours = {action.option_strings[0] for action in parser._actions}
-    absent = {s.name for s in SETTINGS if s.flag in ours - NOT_SETTINGS and s.name not in settings}
-    assert absent - {"locustfile"} <= {"step_thresholds"}
+    ours = {action.option_strings[0]: action for action in parser._actions}
+    for option in (one for group in {Group.RUN, groups.get(NAME, Group.RUN)} for one in options_of(group)):
+        action = ours.pop(option.flag)
+        assert action.env_var == (option.variable or None) and action.include_in_web_ui == option.web_ui
+    assert set(ours) <= {"-h", "-f", "--config"}
+
+
+def test_a_script_and_a_dialect_stored_with_the_run_repeat_it(files, tmp_path):
+    """From the run file alone: the files that the command names are gone, and those stored are put in their place."""
+    more = ["--arrival-profile", files["PROFILE"]] if NAME == "arrivals" else []
+    argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless", "--script", files["SCRIPT"],
+            "--dialect", files["DIALECT"], *more]  # fmt: skip
+    settings, plan = settings_of(argv)
+    stored = RunSettings.from_dict(json.loads(json.dumps(settings.to_dict())), settings.files())
+    assert stored == settings
+    for name, text in repeat_files(stored).items():
+        Path(name).unlink()
+        Path(name).write_text(text)
+    again, plan_again = settings_of(shlex.split(repeat_command(stored).replace("\\\n", " "))[1:])
+    assert again == settings
+    assert replace(plan_again.settings, script=plan.settings.script) == plan.settings
+    assert session_settings(stored) == plan_again.settings

@@ -71,14 +71,14 @@ from chatload.protocol.reply import Reply
 from chatload.vocabulary import Outcome
 from chatload.run.books import Books
 from chatload.chat.effects import IN_TIME, Exchange, Wait
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 
 again, books, now, answered = Again(), Books(), 0.0, 0
 settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))
-session = ChatSession(settings, books, 1, now)
+session = new_chat(settings, books, 1, now)
 steps = session.steps()
 effect = next(steps)
 while answered < 40:
@@ -94,10 +94,11 @@ while answered < 40:
     effect = steps.send(exchange)
 mine, its = books.to_dict(), again.books.to_dict()
 print(json.dumps([
-    [sum(h["count"] for h in (b["latency"]["GetMessages"], b["lateness"], b["gap"])) for b in (mine, its)],
+    [b["latency"]["GetMessages"]["observed"]["count"] + b["lateness"]["count"] + b["gap"]["observed"]["count"]
+     for b in (mine, its)],
     [b["outcomes"]["GetMessages"] for b in (mine, its)], [b["sent"]["GetMessages"] for b in (mine, its)],
-    [session._usual, again.usual],
-    [len(session._recent.contacts()), len(again.recent.contacts())],
+    [session.usual_refreshes, again.usual],
+    [len(session.recent.contacts()), len(again.recent.contacts())],
 ]))
 """
 

@@ -226,8 +226,8 @@ def test_no_soak_without_a_limit():
 
 
 STACKS = """\
-thread (7);run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);steps (/x/chatload/chat/lifecycle.py:3) 40
-thread (7);run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);steps (/x/chatload/chat/lifecycle.py:4) 10
+thread (7);run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);steps (/x/chatload/chat/engine.py:3) 40
+thread (7);run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);steps (/x/chatload/chat/engine.py:4) 10
 thread (7);run (/x/locust/main.py:1);hold (/x/chatload/swarm/driver.py:9);add (/x/chatload/run/histogram.py:3) 20
 thread (7);run (/x/locust/main.py:1);request (/x/chatload/run/books.py:3);copy (/usr/lib/python3.11/copy.py:3) 15
 thread (7);run (/x/locust/main.py:1);flush (/x/chatload/run/writer.py:3) 5
@@ -242,8 +242,8 @@ def test_a_sample_belongs_to_its_innermost_known_frame():
     assert found["samples"] == 100
     shares = {part: share for part, share in found["shares"].items() if share}
     assert shares == {"engine": 0.5, "histograms": 0.2, "books": 0.15, "store": 0.05, "other": 0.1}
-    assert next(iter(found["functions"].items())) == ("steps  chatload/chat/lifecycle.py", 0.5)
-    assert " 50.00 %  steps  chatload/chat/lifecycle.py\n" in profile.text(found)
+    assert next(iter(found["functions"].items())) == ("steps  chatload/chat/engine.py", 0.5)
+    assert " 50.00 %  steps  chatload/chat/engine.py\n" in profile.text(found)
     assert " 10.00 %  sleep  gevent/hub.py\n" in profile.text(found)
     assert " 15.00 %  copy  copy.py\n" in profile.text(found)
     assert profile.count(["nothing"]) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +20,10 @@ from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
 from chatload.features.capacity.console import render
 from chatload.features.capacity.html import html
+from chatload.features.capacity.search import rules_of
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
-from chatload.swarm.capacity_options import rules_of
 from chatload.swarm.ceiling import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.unit.capacity_server import RULES, Server, World
@@ -95,7 +95,7 @@ def test_what_was_written_is_read_back_and_a_spoilt_file_is_one_line(tmp_path: P
 
 
 def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with RunWriter.create(tmp_path, {"name": "capacity", "flex_disconnect_timeout": 4}) as writer:
+    with RunWriter.create(tmp_path, RunSettings(name="capacity", flex_disconnect_timeout=4)) as writer:
         writer.put_books("w", Books())
         writer.finish()
     capacity.write_capacity(tmp_path, found("generator"))
@@ -111,15 +111,21 @@ PLAN = SimpleNamespace(
     rules=ceilings.Rules(),
     gate=make_gate(["refused.rate < 1%"], percent=90.0),
 )
-OPTIONS = {"start_sessions": "10", "step_hold": "", "step_bound": "", "resolution": "5"}
+
+
+def planned(**options: str) -> SimpleNamespace:
+    """The plan with these of the search's options."""
+    given = {"start_sessions": "10", "resolution": "5", **options}
+    run = RunSettings(**{name: option_of(name).value(value) for name, value in given.items()})
+    return SimpleNamespace(**{**vars(PLAN), "run": run})
 
 
 def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
-    rules = rules_of(Namespace(**OPTIONS), PLAN)  # type: ignore[arg-type]
+    rules = rules_of(planned())  # type: ignore[arg-type]
     assert (rules.start, rules.ceiling, rules.hold_s, rules.bound_s) == (10, 1000, 12.0, 72.0)
     assert (rules.interval_s, rules.timeout_s, rules.confirming_s, rules.confidence) == (4.0, 45.0, 49.0, 0.9)
     assert [str(threshold) for threshold in rules.thresholds] == ["refused.rate < 1%"]
-    given = rules_of(Namespace(**{**OPTIONS, "step_hold": "2.5", "resolution": 10}), PLAN)  # type: ignore[arg-type]
+    given = rules_of(planned(step_hold="2500ms", resolution="10%"))  # type: ignore[arg-type]
     assert (given.hold_s, given.bound_s, given.resolution) == (2.5, 15.0, 0.1)
 
 
@@ -127,22 +133,24 @@ def test_the_rules_come_from_the_options_and_the_runs_plan() -> None:
     ("option", "value", "message"),
     [
         ("start_sessions", "1001", "--start-sessions 1001 is above the ceiling of 1000 sessions"),
-        ("step_hold", "soon", "--step-hold soon is not a number above 0"),
-        ("step_bound", "-1", "--step-bound -1 is not a number above 0"),
-        ("start_sessions", "0", "--start-sessions 0 is not a whole number from 1 on"),
-        ("start_sessions", "1.5", "--start-sessions 1.5 is not a whole number from 1 on"),
+        ("step_hold", "soon", "--step-hold soon: expected a duration"),
+        ("step_bound", "-1", "--step-bound -1: expected a duration"),
+        ("start_sessions", "0", "--start-sessions 0: expected a whole number from 1 on"),
+        ("start_sessions", "1.5", "--start-sessions 1.5: expected a whole number from 1 on"),
         ("resolution", "60", "--resolution 60 is above 50 %"),
     ],
 )
 def test_rules_that_cannot_be_meant_are_refused(option: str, value: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        rules_of(Namespace(**{**OPTIONS, option: value}), PLAN)  # type: ignore[arg-type]
+        rules_of(planned(**{option: value}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("sessions", "rate", "ceiling"), [(50, None, 50), (2000, None, 2000), (500, 30.0, 65)])
 def test_the_search_stays_below_the_runs_ceilings(sessions: int, rate: float | None, ceiling: int) -> None:
     # A chat polls each 4 s, and has two requests and its messages beside, in a minute.
-    plan = SimpleNamespace(**{**vars(PLAN), "rules": ceilings.Rules(max_sessions=sessions, max_requests_per_s=rate)})
-    made = rules_of(Namespace(**OPTIONS), plan)  # type: ignore[arg-type]
+    plan = SimpleNamespace(
+        **{**vars(planned()), "rules": ceilings.Rules(max_sessions=sessions, max_requests_per_s=rate)}
+    )
+    made = rules_of(plan)  # type: ignore[arg-type]
     assert made.ceiling == ceiling
     assert rate is None or planned_rate(made.ceiling, PLAN.settings) <= rate < planned_rate(ceiling + 1, PLAN.settings)

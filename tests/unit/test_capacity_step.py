@@ -9,7 +9,7 @@ import pytest
 
 from chatload.features.capacity.step import Look, Rules, Step, StepRecord, latency_limit, lateness_limit
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.thresholds.grammar import Threshold, parse
 
 RULES = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)

@@ -16,15 +16,16 @@ from click.testing import CliRunner
 from chatload import __version__, cli
 from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 
 
 def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) -> Path:
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": 45}) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=45)) as writer:
         for record in records:
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
         writer.add_sessions(records)
         writer.put_books("w", books)
         if finish:

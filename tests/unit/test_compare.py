@@ -23,8 +23,8 @@ from chatload.features.compare.compute import (
 from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures, measure
 from chatload.features.compare.view import value
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.settings_keys import settings_differences
+from chatload.run.histogram import CensoredHistogram
+from chatload.run.settings import RunSettings, settings_differences
 from tests.unit.compare_cases import TIMEOUT_S, Service, make_runs
 
 SERVICE = Service()
@@ -227,9 +227,11 @@ def test_every_tail_of_every_operation_is_shown() -> None:
 
 
 def test_settings_that_differ() -> None:
-    base = [{"users": 5, "name": "a", "started_at": 1, "chat_seed": 1, "host": "x", "script": ""}] * 2
-    new = [{"users": 5, "name": "b", "started_at": 2, "chat_seed": 2, "host": "y", "script": None},
-           {"users": 1234568, "host": "x", "flex_disconnect_timeout": 30.0}]  # fmt: skip
+    base = [RunSettings(users=5, name="a", started_at=1, chat_seed=1, host="x")] * 2
+    new = [
+        RunSettings(users=5, name="b", started_at=2, chat_seed=2, host="y"),
+        RunSettings(users=1234568, host="x", flex_disconnect_timeout=30.0),
+    ]
     found = settings_differences(base, new)
     assert [str(difference) for difference in found] == [
         "flex_disconnect_timeout: base not set; new not set, 30",
@@ -237,10 +239,8 @@ def test_settings_that_differ() -> None:
         "host: base x; new y, x",
     ]
     assert [difference.defines_load for difference in found] == [True, True, False]
-    assert [str(d) for d in settings_differences([{"users": 5}, {"users": 6}], [{"users": 5}, {"users": 6}])] == [
-        "users: base 5, 6; new 5, 6"
-    ]
-    assert settings_differences([{"users": 100}], [{"users": 100.0}]) == []
+    side = [RunSettings(users=5), RunSettings(users=6)]
+    assert [str(difference) for difference in settings_differences(side, side)] == ["users: base 5, 6; new 5, 6"]
 
 
 def test_what_only_one_side_has_is_shown_with_its_value() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from chatload import cli
 from chatload.chat.record import SessionRecord
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from tests.unit.compare_cases import Service, make_books
 
@@ -23,7 +24,7 @@ SETTINGS = {"name": "mine", "flex_disconnect_timeout": 45.0, "users": 10, "chatl
 
 def make_run(folder: Path, service: Service, seed: int, finish: bool = True, **settings: Any) -> Path:
     books = make_books(service, np.random.default_rng(seed))
-    with RunWriter.create(folder, SETTINGS | settings, 1000.0 + seed) as writer:
+    with RunWriter.create(folder, RunSettings(**(SETTINGS | settings)), 1000.0 + seed) as writer:
         writer.add_sessions([SessionRecord(f"c{i}", v) for i, v in enumerate(books.verdicts.elements())])
         writer.put_books("w", books)
         if finish:

@@ -17,6 +17,7 @@ from chatload.features.report.page import render
 from chatload.features.report.summary import schema, summarize
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 
@@ -291,7 +292,7 @@ def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
 @pytest.fixture
 def run(tmp_path):
     def made(rows, finish=True):
-        writer = RunWriter.create(tmp_path / "run", {"name": "soak", "flex_disconnect_timeout": 45.0})
+        writer = RunWriter.create(tmp_path / "run", RunSettings(name="soak", flex_disconnect_timeout=45.0))
         now, total = time.time(), Books()
         for row in rows:
             total.merge(Books.from_dict(row.books.to_dict()))
@@ -299,7 +300,7 @@ def run(tmp_path):
         writer.add_windows(rows)
         chat = SessionRecord("c", "completed")
         total.started += 1
-        total.session(chat)
+        total.session_ended(chat)
         writer.add_sessions([chat])
         writer.put_books("local", total)
         if finish:

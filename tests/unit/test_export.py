@@ -16,6 +16,7 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.run.export import SHEETS, export_file
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.vocabulary import Outcome, Verdict
@@ -34,15 +35,15 @@ def chatload(*arguments):
 @pytest.fixture
 def run(tmp_path):
     books, cutter = Books(), WindowCutter(100.0)
-    with RunWriter.create(tmp_path / "run", {"name": "mine"}) as writer:
+    with RunWriter.create(tmp_path / "run", RunSettings(name="mine")) as writer:
         for second, verdict in enumerate(("completed", "dropped_late"), start=1):
             books.started += 2
-            books.session(SessionRecord(verdict=verdict))
+            books.session_ended(SessionRecord(verdict=verdict))
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.FINE, 0.5), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request("GetMessages", Exchange(0, 1, 1 + latency * second, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency * second, Reply(outcome, False)))
             books.sent["Disconnect"] += 1
-            books.cut("Disconnect")
+            books.request_cut("Disconnect")
             books.lateness.add(0.01 * second)
             books.gap.add(3.0 * second)
             usage = {"w": Usage(second * 0.5, 1000 * second)}
@@ -113,9 +114,9 @@ def test_a_window_adds_up_operations_and_has_its_own_percentiles(tmp_path):
     for i in range(1, 1001):
         for operation, slower in (("GetMessages", 1), ("SendMessage", 5)):
             books.sent[operation] += 1
-            books.request(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE, False)))
+            books.request_ended(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE, False)))
         books.lateness.add(i / 100)
-    with RunWriter.create(tmp_path / "run", {}) as writer:
+    with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
         writer.add_windows([WindowCutter(0.0).cut(1.0, books)])
     export_file(tmp_path / "run", "windows", "jsonl", tmp_path / "w")
     window = json.loads((tmp_path / "w").read_text())
@@ -132,7 +133,7 @@ def test_the_requests_of_an_operation_have_their_percentiles(tmp_path):
     books.sent["GetMessages"] = 1000
     books.latency["GetMessages"] = type(books.gap)()
     books.latency["GetMessages"].observed.extend([0.05] * 600 + [0.1] * 389 + [0.5] * 5 + [1.0] * 5 + [10.0])
-    with RunWriter.create(tmp_path / "run", {}) as writer:
+    with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
         writer.put_books("w", books)
     export_file(tmp_path / "run", "requests", "jsonl", tmp_path / "r")
     row = json.loads((tmp_path / "r").read_text())
@@ -195,7 +196,7 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
             f"chat-{i:08}", ("completed", "dropped_late")[i % 2], "", f"why {i}", i / 3, i / 2, i, gap_lower_s=gap
         )
 
-    with RunWriter.create(tmp_path / "run", {}) as writer:
+    with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
         writer.add_sessions(map(record, range(count)))
     out = tmp_path / "s.parquet"
     with most_memory() as most:

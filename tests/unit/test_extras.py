@@ -1,15 +1,14 @@
 """Other operations in a customer's script: how they are written, and what goes over the wire for them."""
 
 from collections import Counter
-from random import Random
 
 import pytest
 
-from chatload.chat.extras import EXTRA_FIELDS, Extra, plan
 from chatload.chat.policy import make_policy
-from chatload.chat.script import CustomerScript, Distribution, load_script
+from chatload.chat.script import EXTRA_FIELDS, Customer, CustomerScript, Distribution, Extra, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError
+from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
@@ -90,14 +89,18 @@ def test_chances_and_order():
         Extra("FileUpload", 1.0, size=Distribution("fixed", 3.0)),
         Extra("FileDelete", 1.0),
     )
-    drawn = [plan(extras, Random(i), 10.0, 20.0) for i in range(2000)]
+    script = CustomerScript(chat_length=Distribution("fixed", 10.0), extras=extras)
+    customers = [Customer(script, SplitMix64(i)) for i in range(2000)]
+    for customer in customers:
+        customer.begin(10.0)
+    drawn = [[(action.due, action) for action in customer.extras] for customer in customers]
     pushed = sum(extra.operation == "PushUrl" for planned in drawn for _, extra in planned)
     assert 400 < pushed < 600
     for planned in drawn:
         assert [at for at, _ in planned] == sorted(at for at, _ in planned)
         assert [extra.operation for _, extra in planned][-2:] == ["FileUpload", "FileDelete"]
         assert all(10.0 <= at <= 20.0 for at, _ in planned)
-    assert extras[1].content(Random(0)) == b"..." and extras[0].content(Random(0)) is None
+    assert extras[1].content(SplitMix64(0)) == b"..." and extras[0].content(SplitMix64(0)) is None
 
 
 @pytest.mark.parametrize(
@@ -144,4 +147,4 @@ def test_an_operation_carries_what_the_script_says_and_no_more(tmp_path, text, f
 @pytest.mark.parametrize(("size", "length"), [(None, 1), (0.2, 1), (2.6, 3), (70 * 2**20, 64 * 2**20)])
 def test_an_upload_has_from_one_byte_to_64_mib(size, length):
     extra = Extra("FileUpload", size=None if size is None else Distribution("fixed", float(size)))
-    assert len(extra.content(Random(0))) == length
+    assert len(extra.content(SplitMix64(0))) == length

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from chatload.chat.record import SessionRecord
-from chatload.run.fate import Fates, is_unserved, may_be_dropped
+from chatload.run.books import Fates, is_unserved, may_be_dropped
 from chatload.vocabulary import Verdict
 
 

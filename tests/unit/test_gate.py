@@ -11,6 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.thresholds.gate import Gate, gate_of, make_gate, regate, standard_thresholds
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, RunResult
@@ -23,13 +24,13 @@ METRICS = (
 
 
 def request(books: Books, operation: str, latency_s: float = 0.8, outcome: Outcome = Outcome.FINE) -> None:
-    books.begun(operation)
-    books.request(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
+    books.request_begun(operation)
+    books.request_ended(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
 
 
 def session(books: Books, verdict: str = "completed", chat_id: str = "c") -> None:
     books.started += 1
-    books.session(SessionRecord(chat_id, verdict))
+    books.session_ended(SessionRecord(chat_id, verdict))
 
 
 def healthy(sessions: int) -> Books:
@@ -40,8 +41,8 @@ def healthy(sessions: int) -> Books:
         request(books, "RequestChat")
         for _ in range(3):
             request(books, "GetMessages")
-            books.late(0.003)
-            books.closed(3.8)
+            books.refresh_late(0.003)
+            books.gap_closed(3.8)
     return books
 
 
@@ -80,8 +81,8 @@ def many(count: int, what: Callable[[Books], None]) -> Change:
         ("GetMessages.unsuccessful.rate", many(40, lambda b: request(b, "GetMessages", outcome=Outcome.MALFORMED))),
         ("GetMessages.latency.p99", many(40, lambda b: request(b, "GetMessages", 3.5))),
         ("RequestChat.latency.p99", many(20, lambda b: request(b, "RequestChat", 3.5))),
-        ("margin.p1", many(40, lambda b: b.closed(46.0))),
-        ("lateness.p99", many(40, lambda b: b.late(0.7))),
+        ("margin.p1", many(40, lambda b: b.gap_closed(46.0))),
+        ("lateness.p99", many(40, lambda b: b.refresh_late(0.7))),
     ],
 )
 def test_each_threshold_fails_by_its_own_fault(metric: str, change: Change) -> None:
@@ -113,11 +114,11 @@ def test_a_server_that_holds_a_refresh_is_not_called_slow() -> None:
 
 def test_it_is_kept_in_the_settings_as_it_was_judged() -> None:
     gate = make_gate(["dropped.rate < 2%"], named="standard")
-    assert gate_of(gate.settings()) == gate
+    assert gate_of(RunSettings(**gate.settings())) == gate
 
 
 def test_a_report_can_be_judged_by_it() -> None:
-    settings = {**make_gate(["lateness.p50 < 1s"]).settings(), "long_poll": 20.0}
+    settings = RunSettings(long_poll=20.0, **make_gate(["lateness.p50 < 1s"]).settings())
     assert regate(settings, (), None, False) == make_gate(["lateness.p50 < 1s"])
     assert regate(settings, (), None, False, "standard") == make_gate((), named="standard", long_poll_s=20.0)
     asked = regate(settings, ["dropped.rate < 2%"], 99.0, True, "standard")

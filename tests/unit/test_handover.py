@@ -16,6 +16,7 @@ from chatload.protocol.reply import Reply
 from chatload.rules import Rules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.swarm.crew import SILENT_S, Crew
 from chatload.swarm.endings import Ending, Endings
@@ -29,7 +30,7 @@ OPERATIONS = st.sampled_from(("GetMessages", "SendMessage"))
 DEEDS = st.one_of(
     st.tuples(st.just("request"), OPERATIONS, st.sampled_from(list(Outcome)), SECONDS),
     st.tuples(st.just("session"), st.sampled_from(("completed", "dropped_late")), st.sampled_from(("", "network"))),
-    st.tuples(st.just("moved"), st.sampled_from(("", "held")), st.sampled_from(("", "leaving"))),
+    st.tuples(st.just("state_changed"), st.sampled_from(("", "held")), st.sampled_from(("", "leaving"))),
     st.tuples(st.just("arrived"), st.none() | SECONDS),
     st.tuples(st.just("stall"), SECONDS),
     st.tuples(st.just("refreshed"), SECONDS, SECONDS),
@@ -42,10 +43,10 @@ def done(books, kind, *what):
     if kind == "request":
         operation, outcome, took = what
         books.sent[operation] += 1
-        books.request(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
+        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
     elif kind == "session":
         books.started += 1
-        books.session(SessionRecord(verdict=what[0], blame=what[1]))
+        books.session_ended(SessionRecord(verdict=what[0], blame=what[1]))
     elif kind == "refreshed":
         books.lateness.add(what[0])
         books.gap.add(what[1])
@@ -110,10 +111,10 @@ def test_rows_and_timelines_are_written_as_they_were_and_once(tmp_path):
     facts = Facts("w1")
     facts.ended(ended(FULL, LINE))
     facts.books.started = 1
-    facts.books.session(FULL)
+    facts.books.session_ended(FULL)
     first, second = sent(facts), sent(facts, final=True)
     assert not second.sessions and not second.timelines and second.final and second.usage.rss > 0
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         writer.keep(first.sessions, {"w1": first.books}, [Timeline.from_dict(data) for data in first.timelines])
     with RunReader.open(tmp_path) as reader:
         assert list(reader.sessions()) == [FULL] and FULL.worker == "w1"

@@ -8,8 +8,7 @@ from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import RELATIVE_ERROR, Histogram
+from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
 from chatload.vocabulary import Outcome
 
 DURATIONS = st.lists(st.floats(1e-5, 1e4), min_size=1, max_size=300)
@@ -62,9 +61,9 @@ def kept():
     books = Books()
     books.started += 1
     books.sent["GetMessages"] += 2
-    books.request("GetMessages", exchange())
-    books.request("GetMessages", exchange(Outcome.UNSUCCESSFUL))
-    books.session(SessionRecord(verdict="dropped_late", blame="plan"))
+    books.request_ended("GetMessages", exchange())
+    books.request_ended("GetMessages", exchange(Outcome.UNSUCCESSFUL))
+    books.session_ended(SessionRecord(verdict="dropped_late", blame="plan"))
     return books
 
 
@@ -89,7 +88,7 @@ def test_a_request_cut_off_in_flight_has_an_outcome():
     books = kept()
     books.sent["GetMessages"] += 1
     assert not books.balanced()
-    books.cut("GetMessages")
+    books.request_cut("GetMessages")
     assert books.balanced()
     assert books.outcomes["GetMessages"]["connection"] == 1
 
@@ -109,22 +108,20 @@ LOOKS = st.sampled_from(["", "sent", "outcomes", "latency", "lateness", "gap", "
 def _refreshed(books, numbers):
     """One usual refresh, kept back."""
     books.polls_begun += 1
-    books.refreshed(*numbers)
+    books.refresh_answered(*numbers)
 
 
 def _counted(books, numbers):
     """The same, counted at once."""
     latency, lateness, gap = numbers
-    books.begun("GetMessages")
-    books.request("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE, False)))
-    books.late(lateness)
-    books.closed(gap)
+    books.request_begun("GetMessages")
+    books.request_ended("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE, False)))
+    books.refresh_late(lateness)
+    books.gap_closed(gap)
 
 
 def _as_plain(part):
-    if isinstance(part, CensoredHistogram):
-        return part.observed.to_dict()
-    if isinstance(part, Histogram):
+    if isinstance(part, CensoredHistogram | Histogram):
         return part.to_dict()
     return {name: _as_plain(each) for name, each in part.items()} if isinstance(part, dict) else part
 
@@ -156,5 +153,5 @@ def test_so_much_is_kept_back_and_no_more():
     books = Books()
     for _ in range(5000):
         _refreshed(books, (0.001, 0.0, 5.0))
-    assert len(books._kept) < 3 * 4000
+    assert len(books._buffer) < 3 * 4000
     assert books.sent == {"GetMessages": 5000} and books.lateness.count == books.gap.count == 5000

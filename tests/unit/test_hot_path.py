@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.chat.draws import Draws
 from chatload.chat.effects import IN_TIME, Exchange, Wait
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
-from chatload.chat.script import CustomerScript
+from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.chat.timeline import CONTACTS, Contact, Recent
-from chatload.chat.trail import Trail
+from chatload.chat.timeline import CONTACTS, Contact, RecentContacts
 from chatload.protocol.reply import Reply
+from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
 from chatload.swarm.garbage import MOST_GARBAGE, Collector
 from chatload.transport.connection import LocalPorts
@@ -36,7 +35,7 @@ OPERATIONS, OUTCOMES = st.sampled_from(["GetMessages", "B"]), st.sampled_from(["
 
 @given(st.lists(st.builds(Contact, OPERATIONS, INSTANTS, st.none() | INSTANTS, INSTANTS, OUTCOMES), max_size=40))
 def test_the_last_contacts_are_the_last_in_order(contacts):
-    recent, expected = Recent(), deque(maxlen=CONTACTS)
+    recent, expected = RecentContacts(), deque(maxlen=CONTACTS)
     for contact in contacts:
         recent.add(*contact)
         expected.append(contact)
@@ -48,7 +47,7 @@ def test_the_last_contacts_are_the_last_in_order(contacts):
 
 def test_draws_are_the_published_ones():
     # The first three 64-bit outputs of SplitMix64 for the seed 1234567, of Vigna's reference code.
-    draws = Draws(1234567)
+    draws = SplitMix64(1234567)
     assert [draws.random() for _ in range(3)] == [
         (output >> 11) * 2.0**-53 for output in (6457827717110365317, 3203168211198807973, 9817491932198370423)
     ]
@@ -56,7 +55,7 @@ def test_draws_are_the_published_ones():
 
 @pytest.mark.parametrize("seed", [0, 1, 2**48, (7 << 48) + 5])
 def test_draws_have_their_moments(seed):
-    draws, n = Draws(seed), 20_000
+    draws, n = SplitMix64(seed), 20_000
     exponential = [draws.expovariate(0.5) for _ in range(n)]
     normal = [draws.gauss(1.0, 2.0) for _ in range(n)]
     assert sum(exponential) / n == pytest.approx(2.0, abs=0.08)
@@ -66,7 +65,7 @@ def test_draws_have_their_moments(seed):
 
 
 def test_seeds_that_differ_beyond_64_bits_differ():
-    assert len({Draws(n << 48).random() for n in range(0, 2**20, 2**12)}) == 256
+    assert len({SplitMix64(n << 48).random() for n in range(0, 2**20, 2**12)}) == 256
 
 
 # -- answers -----------------------------------------------------------------------------------------
@@ -148,7 +147,7 @@ def _held(names, replied):
     """A chat that is answered so; every request's fields, its record and the books."""
     books, sent, number = Books(), [], 0
     settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))
-    session = ChatSession(settings, books, 1, 0.0)
+    session = new_chat(settings, books, 1, 0.0)
     steps, now = session.steps(), 0.0
     effect = next(steps)
     opening = Reply(Outcome.FINE, False, "chat", "user", "key", "1", 2)
@@ -171,24 +170,39 @@ def test_the_very_same_reply_and_an_equal_one_have_the_same_effect(names):
     assert _held(names, REPLIES.__getitem__) == _held(names, lambda name: copy(REPLIES[name]))
 
 
+def _asked(replies, script):
+    """The fields of each GetMessages of a chat whose requests are answered so, after RequestChat."""
+    settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, script)
+    steps, now, asked = new_chat(settings, Books(), 1, 0.0).steps(), 0.0, []
+    effect = next(steps)
+    replies = [Reply(Outcome.FINE, False, "chat", "user", "key", "1", 2), *replies]
+    while replies:
+        if isinstance(effect, Wait):
+            now = effect.until
+            effect = steps.send(IN_TIME)
+            continue
+        if effect.operation == "GetMessages":
+            asked.append(effect.fields)
+        effect = steps.send(Exchange(now, now, now + 0.01, replies.pop(0)))
+    return asked
+
+
 def test_a_position_that_was_passed_over_is_taken_when_it_was_asked_for():
-    settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0)
-    for replies in ((FINE, FINE), (FINE, copy(FINE))):
-        session = ChatSession(settings, Books(), 1, 0.0)
-        session._trail = Trail(0.0, 0.1)
-        for asked, reply in zip((False, True), replies, strict=True):
-            session._take(Exchange(1.0, 1.0, 1.1, reply), asked)
-        assert session._cursor() == {"position": "3"}
+    # StartTyping carries no position: the nextPosition of its answer lies behind events that are not read yet.
+    typing = CustomerScript(
+        chat_length=Distribution("fixed", 1e6), messages=Distribution("fixed", 1), think=Distribution("fixed", 1.0),
+        typing=Distribution("fixed", 1e5), waits_for_agent=False,
+    )  # fmt: skip
+    for replies in ((FINE, FINE, FINE), (FINE, copy(FINE), copy(FINE))):
+        asked = _asked([Reply(Outcome.FINE, False), *replies, FINE], typing)
+        assert [fields["position"] for fields in asked] == ["2", "2", "3", "3"]
 
 
 def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
-    settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, CustomerScript().with_chat_length(1e6))
-    session = ChatSession(settings, Books(), 1, 0.0)
-    session._take_keys(Reply(Outcome.FINE, False, secure_key="a"))
-    first = session._ask("GetMessages", session._cursor(), 0.0).fields
-    assert session._ask("GetMessages", session._cursor(), 0.0).fields is first
-    session._take_keys(Reply(Outcome.FINE, False, secure_key="b"))
-    assert session._ask("GetMessages", session._cursor(), 0.0).fields == {**first, "secure_key": "b"}
+    other = Reply(Outcome.FINE, False, secure_key="other")
+    first, second, third, fourth = _asked([FINE, FINE, other, FINE], CustomerScript().with_chat_length(1e6))
+    assert second == third and third is second and first == {**second, "position": "2"}
+    assert fourth == {**third, "secure_key": "other"}
 
 
 # -- the collector, ports ---------------------------------------------------------------------

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chatload.chat.effects import IN_TIME, Exchange, Send, Wait, Woken
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
@@ -22,7 +22,7 @@ class Server:
 
     def __init__(self, replies, script=QUIET, timeout=6.0, stop_at=float("inf")):
         self.books, self.now, self.asked, self.stop_at = Books(), 0.0, [], stop_at
-        self.session = ChatSession(SessionSettings(make_policy("fixed", timeout), 1.0, script), self.books, 1, 0.0)
+        self.session = new_chat(SessionSettings(make_policy("fixed", timeout), 1.0, script), self.books, 1, 0.0)
         self.replies = list(replies)
 
     def run(self):
@@ -109,7 +109,7 @@ def test_both_leaving_at_once_is_the_agents_end_only_where_the_server_is_known_t
     server = Server([opened(), Reply(FINE, False, events=(joined,)), Reply(ENDED, True, events=both)])
     settings = replace(server.session.settings, agent_end_removes_customer=removes)
     server.books = Books()
-    server.session = ChatSession(settings, server.books, 1, 0.0)
+    server.session = new_chat(settings, server.books, 1, 0.0)
     assert server.run().verdict == verdict
 
 
@@ -191,7 +191,7 @@ def held_polls(hold_s, timeout_s=4.0):
     server = Server([opened()], timeout=timeout_s)
     server.books = Books()
     settings = SessionSettings(make_policy("fixed", timeout_s, 1.0), 1.0, QUIET, long_poll_s=hold_s)
-    server.session = ChatSession(settings, server.books, 1, 0.0)
+    server.session = new_chat(settings, server.books, 1, 0.0)
     answer = server.answer
 
     def held(effect):

@@ -11,6 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.features.report.summary import rate, write_summary
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.swarm.live_figures import COLUMNS, Moment, figures, rows, to_csv
 from chatload.thresholds.metrics import Facts
@@ -23,19 +24,19 @@ def ended(**by_verdict):
     for verdict, n in by_verdict.items():
         for _ in range(n):
             books.started += 1
-            books.session(SessionRecord("c", verdict, "network" if verdict == "dropped_late" else ""))
+            books.session_ended(SessionRecord("c", verdict, "network" if verdict == "dropped_late" else ""))
     return books
 
 
 def busy():
     books = ended(completed=7, dropped_late=2, dropped_unproven=1, cut_off=2)
     books.started += 3
-    books.moved("", "held")
-    books.moved("", "held")
-    books.moved("", "retrying")
+    books.state_changed("", "held")
+    books.state_changed("", "held")
+    books.state_changed("", "retrying")
     for outcome in (Outcome.FINE, Outcome.FINE, Outcome.UNSUCCESSFUL):
         books.sent["GetMessages"] += 1
-        books.request("GetMessages", Exchange(0, 1, 1.25, Reply(outcome, False)))
+        books.request_ended("GetMessages", Exchange(0, 1, 1.25, Reply(outcome, False)))
     books.sent["RequestChat"] += 1
     books.gap.add(20.0)
     books.gap.add(44.0)
@@ -52,7 +53,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
     books = ended(completed=3, dropped_late=2, cut_off=1)
     books.gap.add(44.0)
     books.lateness.add(0.002)
-    with RunWriter.create(tmp_path, {"name": "mine", "flex_disconnect_timeout": 45.0}, 1000.0) as writer:
+    with RunWriter.create(tmp_path, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         writer.add_sessions(
             [SessionRecord(f"c{i}", v) for i, v in enumerate(["completed"] * 3 + ["dropped_late"] * 2)]
             + [SessionRecord("c5", "cut_off", goodbye_confirmed=True)]

@@ -7,6 +7,7 @@ from chatload.features.report import sentences
 from chatload.features.report.repeat import repeat_command
 from chatload.features.report.summary import invalid_reasons
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.swarm.live_figures import figures, rows
 from chatload.swarm.workload import check_users, make_open_workload
 from tests.unit.test_live import at
@@ -133,7 +134,7 @@ def test_a_rate_and_a_profile_contradict_and_a_rate_has_no_shape(tmp_path):
 
 
 def test_an_open_run_s_command_repeats_its_arrivals():
-    settings = {"name": "arrivals", "arrival_rate": 20.0, "max_open": 500, "workload": "open"}
+    settings = RunSettings(name="arrivals", arrival_rate=20.0, max_open=500, workload="open")
     assert "--arrival-rate 20 " in repeat_command(settings).replace("\\\n ", "") + " "
     assert "locustfiles/arrivals.py" in repeat_command(settings)
-    assert "--arrival" not in repeat_command({"name": "chat"})
+    assert "--arrival" not in repeat_command(RunSettings(name="chat"))

@@ -16,6 +16,7 @@ from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.features.plan.view import schema
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 
@@ -38,7 +39,7 @@ def make_run(folder: Path, dropped: int = 0, finish: bool = True, refused: int =
     books.started, books.verdicts = len(verdicts), Counter(verdicts)
     books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=200 - refused)
     books.outcomes = {name: Counter({"0/false": n}) for name, n in books.sent.items()}
-    with RunWriter.create(folder, {"name": "r", "flex_disconnect_timeout": 20.0}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="r", flex_disconnect_timeout=20.0), 1000.0) as writer:
         writer.add_sessions(
             [SessionRecord(f"c{i}", v, started_at=1000.0, ended_at=1100.0) for i, v in enumerate(verdicts)]
         )
@@ -215,8 +216,8 @@ def test_a_files_mistakes_are_named(line: str, said: str, tmp_path: Path, capsys
 def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     books, chat = Books(), SessionRecord("c", "completed")
     books.started = 1
-    books.session(chat)
-    with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 20.0}, 1000.0) as writer:
+    books.session_ended(chat)
+    with RunWriter.create(tmp_path / "run", RunSettings(flex_disconnect_timeout=20.0), 1000.0) as writer:
         writer.add_sessions([chat])
         writer.put_books("w", books)
         writer.finish(1001.0)

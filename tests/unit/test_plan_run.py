@@ -14,6 +14,7 @@ from chatload.features.plan.inputs import Constraint
 from chatload.features.plan.run_inputs import Held, Measured, measure_run, most_held
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 
@@ -41,7 +42,7 @@ def measured(
     books = Books()
     books.started = len(sessions)
     books.sent = Counter(RequestChat=len(sessions), GetMessages=50, SendMessage=6)
-    settings = {} if timeout_s is None else {"flex_disconnect_timeout": timeout_s}
+    settings = RunSettings(flex_disconnect_timeout=timeout_s)
     with RunWriter.create(folder / "run", settings, 1000.0) as writer:
         writer.add_windows([window(1000.0 + 2 * i, 1002.0 + 2 * i, 5, 10, 2) for i in range(10)])
         writer.add_sessions(sessions)

@@ -12,9 +12,9 @@ from chatload.features.report.page import _latencies, render
 from chatload.features.report.summary import summarize
 from chatload.render import charts
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 
@@ -123,7 +123,7 @@ def test_the_last_column_is_as_wide_as_it_lasted():
 
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
     total = Books()
-    with RunWriter.create(tmp_path / "run", {"flex_disconnect_timeout": 45.0}, 0.0) as writer:
+    with RunWriter.create(tmp_path / "run", RunSettings(flex_disconnect_timeout=45.0), 0.0) as writer:
         for window in windows():
             total.merge(window.books)
             writer.add_windows([window])

@@ -14,8 +14,9 @@ from chatload.features.report.repeat import repeat_command
 from chatload.features.report.summary import summarize
 from chatload.render import words
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
@@ -120,7 +121,9 @@ def test_it_is_one_file_of_bounded_size_without_addresses(plain):
 def test_nothing_in_a_run_can_inject(tmp_path):
     contacts = [Contact(HOSTILE, 0.0, 0.0, 0.1, "0/false"), Contact(HOSTILE, 1.0, 1.0, 4.0, HOSTILE)]
     timeline = Timeline(HOSTILE, "dropped_late", HOSTILE, HOSTILE, 2.0, 1.0, 0.0, 0.1, {"server": 2.0}, contacts)
-    settings = {"name": HOSTILE, "host": HOSTILE, "service": HOSTILE, "flex_disconnect_timeout": 2.0, HOSTILE: HOSTILE}
+    settings = RunSettings(
+        name=HOSTILE, host=HOSTILE, service=HOSTILE, flex_disconnect_timeout=2.0, script=HOSTILE, script_text=HOSTILE
+    )
     with RunWriter.create(tmp_path / "run", settings) as writer:
         writer.add_timelines([timeline])
         writer.incident(HOSTILE, HOSTILE)
@@ -134,7 +137,7 @@ def test_nothing_in_a_run_can_inject(tmp_path):
 
 
 def test_an_empty_run_an_unfinished_one_and_one_without_windows_have_a_page(tmp_path, run_dir):
-    with RunWriter.create(tmp_path / "empty", {}):
+    with RunWriter.create(tmp_path / "empty", RunSettings()):
         pass
     page, summary = page_of(tmp_path / "empty")
     assert summary["result"] == "invalid" and "never finished" in page
@@ -151,7 +154,7 @@ def test_a_run_killed_between_a_window_and_the_books_of_it_has_a_page(tmp_path):
     for operation in ("RequestChat", "GetMessages"):
         books.latency[operation] = CensoredHistogram()
         books.latency[operation].add(0.25)
-    with RunWriter.create(tmp_path, {"flex_disconnect_timeout": 5.0}, 1000.0) as writer:
+    with RunWriter.create(tmp_path, RunSettings(flex_disconnect_timeout=5.0), 1000.0) as writer:
         writer.add_windows([Window(1000.0, 1001.0, 3, books)])
     page, _ = page_of(tmp_path)
     assert "GetMessages over time" in page and "never finished" in page
@@ -186,11 +189,13 @@ def test_the_worst_are_drawn_and_every_blame_is_there():
 
 
 def test_the_command_repeats_the_run():
-    settings = {"name": "chat", "host": "http://h:1", "users": 5, "spawn_rate": 1.0, "run_time": 600, "chats": "0",
-                "flex_disconnect_timeout": 15.0, "thresholds": ["a.rate < 1%"], "script": "", "confidence": 0.99,
-                "abort_on": ["b.rate < 2%"], "allow_inconclusive": True}  # fmt: skip
-    assert repeat_command(settings).replace(" \\\n  ", " ") == (
+    run = RunSettings(
+        name="chat", host="http://h:1", users=5, spawn_rate=1.0, run_time=600.0, flex_disconnect_timeout=15.0,
+        thresholds=("a.rate < 1%",), confidence=0.99, abort_on=("b.rate < 2%",), allow_inconclusive=True,
+    )  # fmt: skip
+    assert repeat_command(run).replace(" \\\n  ", " ") == (
         "locust -f locustfiles/chat.py --headless --host http://h:1 -u 5 -r 1 -t 600s "
-        "--flex-disconnect-timeout 15 --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
-        "--allow-inconclusive"
+        "--flex-disconnect-timeout 15 --persona strict --refresh-policy fixed --service default --dialect gms-v2 "
+        "--transport lean --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
+        "--allow-inconclusive --keep-windows 86400"
     )

@@ -2,11 +2,11 @@
 
 import pytest
 
+from chatload.chat.contacts import LINGER_S, ContactLog, find_blame
 from chatload.chat.effects import IN_TIME, Exchange, Send
-from chatload.chat.lifecycle import ChatSession
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
-from chatload.chat.trail import LINGER_S, Trail, blame
 from chatload.features.report import sentences
 from chatload.features.report.summary import invalid_reasons
 from chatload.protocol.dialect import load_dialect
@@ -38,27 +38,27 @@ def exchange(sent, received, outcome=Outcome.FINE, detail="", **more):
 
 
 def test_the_first_sending_may_be_seen_long_after_the_second():
-    trail, again = Trail(0.0, 0.1), exchange(1.0, 1.2, resent=True)
-    trail.resent(again)
-    trail.sure(again)
-    assert trail.feasible(2.0, 3.5), "seen once more at 2"
-    assert not trail.feasible(2.0, 5.4), "but only once"
-    once = Trail(0.0, 0.1)
-    once.sure(exchange(1.0, 1.2))
+    contacts, again = ContactLog(0.0, 0.1), exchange(1.0, 1.2, resent=True)
+    contacts.add_resent(again)
+    contacts.add_sure(again)
+    assert contacts.feasible(2.0, 3.5), "seen once more at 2"
+    assert not contacts.feasible(2.0, 5.4), "but only once"
+    once = ContactLog(0.0, 0.1)
+    once.add_sure(exchange(1.0, 1.2))
     assert not once.feasible(2.0, 3.5)
 
 
 def test_the_first_sending_is_forgotten_after_a_while():
-    trail, again = Trail(0.0, 0.1), exchange(1.0, 1.2, resent=True)
-    trail.resent(again)
-    trail.sure(again)
-    trail.sure(exchange(2.0 + LINGER_S, 2.1 + LINGER_S))
-    assert not trail.attempts
+    contacts, again = ContactLog(0.0, 0.1), exchange(1.0, 1.2, resent=True)
+    contacts.add_resent(again)
+    contacts.add_sure(again)
+    contacts.add_sure(exchange(2.0 + LINGER_S, 2.1 + LINGER_S))
+    assert not contacts.attempts
 
 
 def test_a_request_sent_twice_is_one_request_and_two_contacts():
     books = Books()
-    session = ChatSession(SessionSettings(make_policy("fixed", 5.0), 1.0), books, 1, 0.0)
+    session = new_chat(SessionSettings(make_policy("fixed", 5.0), 1.0), books, 1, 0.0)
     steps = session.steps()
     opening = next(steps)
     assert isinstance(opening, Send)
@@ -73,31 +73,28 @@ def test_a_request_sent_twice_is_one_request_and_two_contacts():
 
 
 def test_a_shortage_of_the_generators_is_its_own_fault():
-    trail = Trail(0.0, 0.1)
+    contacts = ContactLog(0.0, 0.1)
     for n in range(5):
         due = 0.5 + 0.5 * n
         short = Exchange(
             due, None, due + 0.4, Reply(Outcome.CONNECTION, False, detail=Detail.EXHAUSTED), answered=False
         )
-        trail.leaving(due, due - 0.1, short)
-        trail.failed(short)
-    assert trail.shares.generator > 1.9 and trail.shares.network == 0
-    assert blame(trail, 2.0, 3.1) is Blame.GENERATOR
+        contacts.add_departure(due, due - 0.1, short)
+        contacts.add_failed(short)
+    assert contacts.shares.generator > 1.9 and contacts.shares.network == 0
+    assert find_blame(contacts, 2.0, 3.1) is Blame.GENERATOR
 
 
 def test_the_books_keep_both_and_say_so():
     books = Books()
-    books.request("GetMessages", exchange(1.0, 1.1, resent=True))
-    books.request("GetMessages", exchange(None, 1.1, Outcome.CONNECTION, Detail.EXHAUSTED))
+    books.request_ended("GetMessages", exchange(1.0, 1.1, resent=True))
+    books.request_ended("GetMessages", exchange(None, 1.1, Outcome.CONNECTION, Detail.EXHAUSTED))
     twice = Books.from_dict(books.to_dict())
     twice.merge(books)
     added = twice.since(books)
     assert [(b.resent, b.exhausted) for b in (books, twice, added)] == [(1, 1), (2, 2), (1, 1)]
-    old = books.to_dict()
-    del old["resent"], old["exhausted"]
-    assert (Books.from_dict(old).resent, Books.from_dict(old).exhausted) == (0, 0)
     assert invalid_reasons(twice) == ["the generator ran out of local ports or file descriptors: 2 requests never left"]
-    assert not invalid_reasons(Books.from_dict(old))
+    assert not invalid_reasons(Books())
 
 
 def test_sentences():

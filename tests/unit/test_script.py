@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chatload.chat.draws import Draws
-from chatload.chat.extras import Extra
-from chatload.chat.script import Action, Customer, CustomerScript, Distribution, load_script
+from chatload.chat.script import Action, Customer, CustomerScript, Distribution, Extra, load_script
 from chatload.errors import FileError
+from chatload.random_numbers import SplitMix64
 
 FIXED = CustomerScript(
     chat_length=Distribution("fixed", 50.0), messages=Distribution("fixed", 3.0), think=Distribution("fixed", 4.0),
@@ -31,7 +30,7 @@ FIXED = CustomerScript(
     ],
 )
 def test_the_mean_of_a_distribution_is_that_of_its_draws(distribution: Distribution, mean: float) -> None:
-    draws = Draws(1)
+    draws = SplitMix64(1)
     drawn = [distribution.sample(draws) for _ in range(20_000)]
     assert distribution.mean() == pytest.approx(mean)
     assert sum(drawn) / len(drawn) == pytest.approx(mean, rel=0.03)
@@ -43,7 +42,7 @@ def test_the_mean_of_a_distribution_is_that_of_its_draws(distribution: Distribut
 
 
 def customer(script: CustomerScript, now: float = 100.0) -> Customer:
-    made = Customer(script, Draws(1))
+    made = Customer(script, SplitMix64(1))
     made.begin(now)
     return made
 

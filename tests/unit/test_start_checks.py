@@ -6,7 +6,7 @@ from argparse import Namespace
 import pytest
 
 from chatload.errors import UsageError
-from chatload.swarm.start_checks import check
+from chatload.swarm.options import check
 
 QUIET = {
     "exit_code_on_error": 1, "worker": False, "master": False, "processes": None, "headless": True, "headful": False,

@@ -16,12 +16,15 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.schema import SCHEMA_VERSION
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter, replacing
 
 FULL = SessionRecord(
     "c1", "dropped_late", "server", "silent", 1.5, 9.5, 4, 5, 1, 45.25, 46.0, "0/true",
     True, 0.25, True, 0.5, 2, 3, "w1",
 )  # fmt: skip
+
+SETTINGS = RunSettings(chat_seed=7, flex_disconnect_timeout=45.0, script="s.toml", script_text="x" * 9000)
 
 
 def books(**verdicts: int) -> Books:
@@ -32,14 +35,14 @@ def books(**verdicts: int) -> Books:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path / "deep" / "run", {"chat_seed": 7, "at": tmp_path}, 12.5) as writer:
+    with RunWriter.create(tmp_path / "deep" / "run", SETTINGS, 12.5) as writer:
         writer.add_sessions([FULL, FULL.to_dict(), SessionRecord(verdict="refused")])
         writer.incident("worker_lost", "w2")
         writer.finish(20.0)
     with RunReader.open(tmp_path / "deep" / "run") as reader:
         assert list(reader.sessions()) == [FULL, FULL, SessionRecord(verdict="refused")]
         assert next(reader.sessions()).generator_suspect is True
-        assert reader.settings == {"chat_seed": 7, "at": str(tmp_path)}
+        assert reader.settings == SETTINGS
         assert (reader.started_at, reader.ended_at, reader.facts["seed"]) == (12.5, 20.0, 7)
         assert [(i.kind, i.what) for i in reader.incidents()] == [("worker_lost", "w2")]
         assert reader.count_by_verdict() == {"dropped_late": 2, "refused": 1}
@@ -47,7 +50,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_columns_are_the_record(tmp_path: Path) -> None:
-    RunWriter.create(tmp_path, {}).close()
+    RunWriter.create(tmp_path, RunSettings()).close()
     with sqlite3.connect(tmp_path / "run.sqlite") as database:
         info = list(database.execute("PRAGMA table_info(sessions)"))
         assert tuple(row[1] for row in info) == COLUMNS
@@ -56,7 +59,7 @@ def test_columns_are_the_record(tmp_path: Path) -> None:
 
 
 def test_a_process_has_one_row_of_books_its_last(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         writer.put_books("w1", books(completed=1))
         writer.put_books("w1", books(completed=5))
         writer.put_books("w2", books(failed=2))
@@ -66,11 +69,11 @@ def test_a_process_has_one_row_of_books_its_last(tmp_path: Path) -> None:
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         writer.add_sessions([FULL])
     before = (tmp_path / "run.sqlite").read_bytes()
     with pytest.raises(UsageError, match="a run is already there; choose another --run-dir"):
-        RunWriter.create(tmp_path, {})
+        RunWriter.create(tmp_path, RunSettings())
     assert (tmp_path / "run.sqlite").read_bytes() == before
 
 
@@ -78,11 +81,11 @@ def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for where in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UsageError, match="--run-dir"):
-            RunWriter.create(where, {})
+            RunWriter.create(where, RunSettings())
 
 
 def test_a_failed_write_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         broken = SessionRecord("c2", "completed")
         broken.contacts = None  # type: ignore[assignment]
         with pytest.raises(ChatloadError, match=r"run\.sqlite: cannot be written"):
@@ -97,8 +100,9 @@ def test_a_failed_write_is_told_and_leaves_nothing_half_written(tmp_path: Path) 
 KILLED = """
 import os, sys
 from chatload.chat.record import SessionRecord
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
-writer = RunWriter.create(sys.argv[1], {"name": "killed"})
+writer = RunWriter.create(sys.argv[1], RunSettings(name="killed"))
 for i in range(50):
     writer.add_sessions([SessionRecord(f"c{i}", "completed")])
 print("ready", flush=True)
@@ -122,7 +126,7 @@ def test_a_run_whose_writer_was_killed_is_read(tmp_path: Path) -> None:
 
 
 def test_a_reader_sees_the_run_as_it_was_when_opened(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         writer.add_sessions([FULL])
         with RunReader.open(tmp_path) as reader:
             writer.add_sessions([FULL])
@@ -130,13 +134,13 @@ def test_a_reader_sees_the_run_as_it_was_when_opened(tmp_path: Path) -> None:
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    RunWriter.create(tmp_path, {}).close()
+    RunWriter.create(tmp_path, RunSettings()).close()
     with RunReader.open(tmp_path) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader._database.execute("DELETE FROM run")
 
 
 def test_a_closed_run_is_one_file(tmp_path: Path) -> None:
-    RunWriter.create(tmp_path, {}).close()
+    RunWriter.create(tmp_path, RunSettings()).close()
     RunReader.open(tmp_path).close()
     assert [path.name for path in tmp_path.iterdir()] == ["run.sqlite"]
 
@@ -154,7 +158,7 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     _empty_database(tmp_path / "other", SCHEMA_VERSION)
     _empty_database(tmp_path / "newer", SCHEMA_VERSION + 1)
-    RunWriter.create(tmp_path / "older", {}).close()
+    RunWriter.create(tmp_path / "older", RunSettings()).close()
     with sqlite3.connect(tmp_path / "older" / "run.sqlite") as database:
         database.execute("PRAGMA user_version = 0")
     database.close()
@@ -170,7 +174,7 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_damaged_run_is_wrong_usage(tmp_path: Path) -> None:
-    with RunWriter.create(tmp_path, {}) as writer:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
         writer.add_sessions([FULL] * 5000)
     path = tmp_path / "run.sqlite"
     size = path.stat().st_size
@@ -198,10 +202,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_was_written_leaves_no_file_open(tmp_path: Path) -> None:
-    RunWriter.create(tmp_path / "first", {}).close()
+    RunWriter.create(tmp_path / "first", RunSettings()).close()
     before = len(os.listdir("/dev/fd"))
     for i in range(5):
-        with RunWriter.create(tmp_path / f"run{i}", {}), replacing(tmp_path / f"out{i}") as stream:
+        with RunWriter.create(tmp_path / f"run{i}", RunSettings()), replacing(tmp_path / f"out{i}") as stream:
             stream.write("new")
         RunReader.open(tmp_path / f"run{i}").close()
     assert len(os.listdir("/dev/fd")) == before
@@ -220,7 +224,7 @@ def test_what_was_refused_leaves_no_file_open(tmp_path: Path, wrong: str) -> Non
 
 
 def test_room_is_made_on_a_full_disk_by_emptying_the_log(tmp_path):
-    writer = RunWriter.create(tmp_path / "run", {})
+    writer = RunWriter.create(tmp_path / "run", RunSettings())
     writer.add_sessions([SessionRecord(chat_id="c", verdict="completed")])
     log = tmp_path / "run" / "run.sqlite-wal"
     assert log.stat().st_size > 0

@@ -15,6 +15,7 @@ from chatload.chat.timeline import Contact, Timeline
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram
+from chatload.run.settings import RunSettings
 
 LATEST_S, EARLIEST_S = 253_402_300_799.0, -62_000_000_000.0  # the last second of year 9999, and about year 5
 LONG = "x" * 4096
@@ -80,9 +81,10 @@ def facts(**values: Any) -> dict[str, Any]:
 def test_facts_that_a_run_has_are_read() -> None:
     settings = {"thresholds": ["a < 1"], "abort_on": None, "confidence": 0.95, "name": LONG}
     assert facts(settings=settings, started_at=LATEST_S, ended_at=None) == {
-        "settings": settings, "started_at": LATEST_S, "ended_at": None,
+        "settings": RunSettings(thresholds=("a < 1",), name=LONG), "started_at": LATEST_S, "ended_at": None,
     }  # fmt: skip
-    assert facts(settings={"deep": [LONG + "x", {LONG + "x": 1}]})["settings"] == {"deep": [CUT, {CUT: 1}]}
+    found = facts(settings={"deep": 1, "name": LONG + "x"}, files={"script_text": LONG + "x"}, other=[LONG + "x"])
+    assert found == {"settings": RunSettings(name=CUT, script_text=LONG + "x"), "other": [CUT]}
 
 
 @pytest.mark.parametrize(
@@ -90,10 +92,10 @@ def test_facts_that_a_run_has_are_read() -> None:
     [
         ({"settings": []}, "its settings are missing"),
         ({"settings": None}, "its settings are missing"),
-        ({"settings": {"thresholds": "a < 1"}}, "settings: thresholds is no list of texts"),
-        ({"settings": {"thresholds": ["a < 1", 2]}}, "settings: thresholds is no list of texts"),
-        ({"settings": {"abort_on": {"a": 1}}}, "settings: abort_on is no list of texts"),
-        ({"settings": {"confidence": "0.95"}}, "settings: confidence is no number"),
+        ({"settings": {"thresholds": "a < 1"}}, "settings: thresholds is not a list of texts"),
+        ({"settings": {"thresholds": ["a < 1", 2]}}, "settings: thresholds is not a list of texts"),
+        ({"settings": {"abort_on": {"a": 1}}}, "settings: abort_on is not a list of texts"),
+        ({"settings": {"confidence": "0.95"}}, "settings: confidence is not a number"),
         ({"started_at": "now"}, "started_at is no number of seconds"),
         ({"ended_at": True}, "ended_at is no number of seconds"),
         ({"ended_at": LATEST_S + 1}, "ended_at is no number of seconds"),
@@ -179,8 +181,8 @@ def histogram(value: float) -> dict[str, Any]:
 def test_books_are_read_as_they_were_written() -> None:
     parts = {
         "started": 5, "sent": {"GetMessages": 7}, "outcomes": {"GetMessages": {"0/false": 7}}, "stalled_s": 1.5,
-        "states": {"held": -2}, "latency": {"GetMessages": histogram(2.5)}, "gap": histogram(-3.0),
-        "lateness": histogram(LATEST_S),
+        "states": {"held": -2}, "latency": {"GetMessages": {"observed": histogram(2.5)}},
+        "gap": {"observed": histogram(-3.0)}, "lateness": histogram(LATEST_S),
     }  # fmt: skip
     told = read_books(**parts).to_dict()
     assert {name: told[name] for name in parts} == parts
@@ -205,16 +207,19 @@ def test_books_are_read_as_they_were_written() -> None:
         ({"outcomes": {"GetMessages": {"0/false": {"a": 1}}}}, "outcomes is a dict"),
         ({"suspects": {}}, "suspects is a "),
         ({"states": {"held": 0.5}}, "states is no whole number|held is no whole number"),
-        ({"gap": {**histogram(1.0), "count": 3}}, "a histogram does not add up"),
-        ({"gap": {**histogram(1.0), "zeros": 2}}, "a histogram does not add up"),
-        ({"gap": {**histogram(1.0), "min": None}}, "a histogram does not add up"),
-        ({"gap": {**histogram(1.0), "max": None}}, "a histogram does not add up"),
-        ({"gap": {"buckets": {}, "zeros": 0, "count": 0, "total_us": 0, "min": 1.0, "max": 1.0}}, "does not add up"),
-        ({"gap": {**histogram(1.0), "buckets": {"2000": 1}}}, "a bucket out of all proportion"),
-        ({"gap": {**histogram(1.0), "buckets": {"-2000": 1}}}, "a bucket out of all proportion"),
-        ({"gap": {**histogram(1.0), "max": LATEST_S + 1}}, "a duration out of all proportion"),
-        ({"gap": {**histogram(1.0), "max": -LATEST_S - 1}}, "a duration out of all proportion"),
-        ({"gap": {"buckets": {}}}, "books: KeyError"),
+        ({"lateness": {**histogram(1.0), "count": 3}}, "a histogram does not add up"),
+        ({"lateness": {**histogram(1.0), "zeros": 2}}, "a histogram does not add up"),
+        ({"lateness": {**histogram(1.0), "min": None}}, "a histogram does not add up"),
+        ({"lateness": {**histogram(1.0), "max": None}}, "a histogram does not add up"),
+        (
+            {"lateness": {"buckets": {}, "zeros": 0, "count": 0, "total_us": 0, "min": 1.0, "max": 1.0}},
+            "does not add up",
+        ),
+        ({"lateness": {**histogram(1.0), "buckets": {"2000": 1}}}, "a bucket out of all proportion"),
+        ({"lateness": {**histogram(1.0), "buckets": {"-2000": 1}}}, "a bucket out of all proportion"),
+        ({"lateness": {**histogram(1.0), "max": LATEST_S + 1}}, "a duration out of all proportion"),
+        ({"lateness": {**histogram(1.0), "max": -LATEST_S - 1}}, "a duration out of all proportion"),
+        ({"lateness": {"buckets": {}}}, "books: KeyError"),
     ],
 )
 def test_books_that_no_run_has_are_refused(parts: dict[str, Any], says: str) -> None:
@@ -224,7 +229,7 @@ def test_books_that_no_run_has_are_refused(parts: dict[str, Any], says: str) -> 
 
 @pytest.mark.parametrize("key", [1999, -1999])
 def test_a_bucket_at_the_limit_is_read(key: int) -> None:
-    assert read_books(gap={**histogram(1.0), "buckets": {str(key): 1}}).gap.observed.buckets == {key: 1}
+    assert read_books(lateness={**histogram(1.0), "buckets": {str(key): 1}}).lateness.buckets == {key: 1}
 
 
 # -- timelines -------------------------------------------------------------------------------------

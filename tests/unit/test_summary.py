@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, schema, write_summary
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
-from chatload.run.reader import RunReader
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
@@ -35,16 +34,16 @@ def make_run(
     folder: Path, verdicts: list[str], change: Change = nothing, finish: bool = True, timeout: Any = 45.0
 ) -> dict[str, Any]:
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": timeout}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=timeout), 1000.0) as writer:
         for i, verdict in enumerate(verdicts):
             blame = "server" if verdict == "dropped_late" else ""
             record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
         books.gap.add(20.0)
         books.gap.add(44.0)
         books.lateness.add(0.002)
@@ -229,11 +228,11 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
     gate = make_gate(thresholds, allow_inconclusive=allow_inconclusive)
     whys = ["RequestChat: no capacity"] * 15 + ["RequestChat: no such service"] * 14
     books = Books()
-    with RunWriter.create(folder, {"name": "mine", "flex_disconnect_timeout": 45.0}, 1000.0) as writer:
+    with RunWriter.create(folder, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
         for why in whys:
             record = SessionRecord("", "refused", why=why)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
         writer.put_books("w1", books)
         writer.finish(1300.0)
@@ -283,7 +282,7 @@ def test_sessions_that_the_end_of_the_run_cut_off_are_no_reason_while_there_is_a
         ):
             record = SessionRecord("", verdict, why=why)
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     summary = make_run(tmp_path / "run", [], unanswered)
@@ -295,7 +294,7 @@ def test_a_session_that_gave_up_before_it_had_a_chat_id_is_not_accepted(tmp_path
         for verdict in ("gave_up", "cut_off"):
             record = SessionRecord("", verdict, why="RequestChat: no answer")
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     summary = make_run(tmp_path / "a", [], unanswered)
@@ -349,7 +348,7 @@ def dropped_after(lower: float | None, upper: float | None, found: float, n: int
             record = SessionRecord(f"d{i}", "dropped_early", gap_lower_s=found, gap_upper_s=found + 0.1)
             record.end_silence_lower_s, record.end_silence_upper_s = lower, upper
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
             writer.add_sessions([record])
 
     return change
@@ -366,13 +365,3 @@ def test_one_common_silence_is_said_and_accuses_the_timeout(tmp_path: Path) -> N
         "The timeout of 45 s is probably wrong: run `chatload probe`"
     )
     assert " ".join(shown(summary).split()).startswith(said)
-
-
-def test_old_runs_have_no_silences_and_are_read(tmp_path: Path) -> None:
-    make_run(tmp_path, ["dropped_early"] * 10)
-    with sqlite3.connect(tmp_path / "run.sqlite") as database:
-        for column in ("end_evidence", "end_silence_lower_s", "end_silence_upper_s", "goodbye_at"):
-            database.execute(f"ALTER TABLE sessions DROP COLUMN {column}")
-    with RunReader.open(tmp_path) as reader:
-        assert {(r.end_evidence, r.end_silence_lower_s, r.goodbye_at) for r in reader.sessions()} == {("", None, None)}
-    assert write_summary(tmp_path)["sessions"]["common_silence"] is None

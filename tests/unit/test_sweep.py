@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.chat.personas import new_session
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.chat.sweep import DEFAULT_SWEEP, arm_of, fractions_in, swept
@@ -68,10 +68,10 @@ def test_an_arm_is_refreshed_at_its_part_of_the_timeout_also_beyond_it():
 
 def test_a_session_knows_its_arm_and_one_without_a_sweep_has_none():
     settings = swept(SETTINGS, (0.5, 0.9))
-    made = [new_session(settings, Books(), number, 0.0) for number in range(10)]
+    made = [new_chat(settings, Books(), number, 0.0) for number in range(10)]
     assert {session.record.group for session in made} == {"0.5", "0.9"}
     assert all(session.settings.policy.interval_s == 40 * float(session.record.group) for session in made)
-    assert new_session(SETTINGS, Books(), 1, 0.0).record.group == ""
+    assert new_chat(SETTINGS, Books(), 1, 0.0).record.group == ""
 
 
 def test_the_widget_cannot_be_swept():

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from chatload.chat.record import SessionRecord
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.stats.bursts import find_incidence
 from chatload.stats.rates import lower, upper
 from chatload.thresholds.grammar import parse
@@ -362,9 +361,9 @@ def ended(timeout_s: float, *records: SessionRecord, refreshes: int = 0) -> Fact
     books = Books()
     for record in records:
         books.started += 1
-        books.session(record, timeout_s)
+        books.session_ended(record, timeout_s)
     for _ in range(refreshes):
-        books.closed(3.0)
+        books.gap_closed(3.0)
     return Facts(books, timeout_s)
 
 

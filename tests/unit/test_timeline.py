@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from chatload.chat.timeline import CONTACTS, KEPT, Contact, Recent, Timeline, Worst, severity
+from chatload.chat.timeline import CONTACTS, KEPT, Contact, RecentContacts, Timeline, WorstTimelines, severity
 
 KINDS = [
     ("GetMessages", "0/false"),
@@ -25,12 +25,12 @@ def timeline(severity_s: float = 1.0, verdict: str = "dropped_late", blame: str 
 @pytest.mark.parametrize("requests", [0, 1, CONTACTS - 1, CONTACTS, CONTACTS + 1, 2 * CONTACTS, 100])
 @pytest.mark.parametrize("usual", [0.0, 0.5, 1.0])
 def test_the_last_twelve_contacts_are_kept_in_order_with_what_each_was(requests: int, usual: float) -> None:
-    random, recent, all_of_them = Random(f"{requests} {usual}"), Recent(), []
+    random, recent, all_of_them = Random(f"{requests} {usual}"), RecentContacts(), []
     for i in range(requests):
         operation, outcome = KINDS[0] if random.random() < usual else random.choice(KINDS)
         sent = None if outcome == "timeout" else i + 0.25
         if (operation, outcome) == KINDS[0] and random.random() < 0.5:
-            recent.refreshed(float(i), i + 0.25, i + 0.5)
+            recent.add_refresh(float(i), i + 0.25, i + 0.5)
         else:
             recent.add(operation, float(i), sent, i + 0.5, outcome)
         all_of_them.append(Contact(operation, float(i), sent, i + 0.5, outcome))
@@ -75,7 +75,7 @@ def test_severity_is_by_how_much_the_timeout_of_2_s_was_missed(
 
 def test_of_each_verdict_and_blame_the_ten_worst_are_admitted() -> None:
     assert KEPT == 10
-    worst = Worst()
+    worst = WorstTimelines()
     assert all(worst.admits(timeline(severity_s)) for severity_s in (5, 1, 9, 2, 8, 3, 7, 4, 6, 10))
     assert not worst.admits(timeline(1)), "no worse than the least of ten"
     assert worst.admits(timeline(1.5)), "1 goes"

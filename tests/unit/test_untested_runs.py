@@ -9,13 +9,14 @@ import pytest
 from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 
 WHY = "nothing was tested: 30 sessions started, none accepted (30 refused); most often: RequestChat: no capacity (30)"
-SETTINGS = {
-    **{"name": "mine", "flex_disconnect_timeout": 2.0, "refresh_interval": 0.6, "request_timeout": 1.0},
-    **{"refresh_policy": "fixed", "chat_length": 10.0, "sweep": [0.3, 0.6]},
-}
+SETTINGS = RunSettings(
+    name="mine", flex_disconnect_timeout=2.0, refresh_interval=0.6, request_timeout=1.0, chat_length=10.0,
+    sweep=(0.3, 0.6),
+)  # fmt: skip
 
 
 def make_run(folder: Path, refused: int = 30, completed: int = 0, finish: bool = True) -> Path:
@@ -25,7 +26,7 @@ def make_run(folder: Path, refused: int = 30, completed: int = 0, finish: bool =
         records += [SessionRecord(f"c{i}", "completed", started_at=1000.0, ended_at=1090.0) for i in range(completed)]
         for record in records:
             books.started += 1
-            books.session(record)
+            books.session_ended(record)
         writer.add_sessions(records)
         writer.put_books("local", books)
         if finish:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from chatload.chat.contacts import Attempt, ContactLog
 from chatload.chat.effects import Exchange
 from chatload.chat.observed_server import ObservedServer, ServerClock
-from chatload.chat.trail import Attempt, Trail
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Goodbye, judge
 from chatload.protocol.causes import EndCause
@@ -39,7 +39,7 @@ GOODBYE = Goodbye(Verdict.COMPLETED, "we disconnected and it was confirmed", T +
 def evidence(silence=2.6, stamp=(2.0, 2.002), outcome=ENDED, transcript=WE_LEFT, attempts=(), trail=None, **more):
     """A contact in [T, T + 10 ms], then a request after `silence` seconds that found the end; `stamp`: bounds of the
     server's own end, seconds after T."""
-    contacts = Trail(T, T + 0.01, attempts=list(attempts), refreshed=True)
+    contacts = ContactLog(T, T + 0.01, attempts=list(attempts), refreshed=True)
     for name, value in (trail or {}).items():
         setattr(contacts, name, value)
     bounds = None if stamp is None else (T + stamp[0], T + stamp[1])
@@ -82,7 +82,8 @@ CASES = {
     "2 though in time": (evidence(1.0, None, LOST), "failed"),
     "2 after a failed request": (evidence(outcome=LOST, stamp=None, attempts=[lost(1.0, 1.3)]), OPEN),
     "2 over a new connection": (evidence(outcome=LOST, stamp=None, trail={"broken": True}), OPEN),
-    "2 of a server that replaces keys": (evidence(outcome=LOST, stamp=None, keys_rotate=True), OPEN),
+    "2 of a server that replaces keys": (
+        evidence(outcome=LOST, stamp=None, server=ObservedServer(replaces_keys=True)), OPEN),
     "2 without chatEnded true": (evidence(outcome=LOST, stamp=None, ended_told=False), OPEN),
     "2 of a server that let such a silence pass": (
         evidence(outcome=LOST, stamp=None, server=ObservedServer(outlived_timeout=True)), OPEN),

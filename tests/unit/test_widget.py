@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from chatload.chat.draws import Draws
-from chatload.chat.extras import Extra
-from chatload.chat.script import Action, CustomerScript, Distribution
-from chatload.chat.widget import WidgetCustomer
+from chatload.chat.script import Action, Customer, CustomerScript, Distribution, Extra
+from chatload.random_numbers import SplitMix64
 from tests.unit.placed_chat import ENDED, FINE, LOST, OK, QUIET, TIMEOUT, UNSUCCESSFUL, T, event, hold, opened, says
 
 
@@ -21,7 +19,7 @@ def customer(typing=4.0, hesitation=0.0, size=8.0):
         chat_length=fixed(50.0), messages=fixed(2), think=fixed(1.0), typing=fixed(typing),
         hesitation=fixed(hesitation), message_bytes=fixed(size), waits_for_agent=False, answer_patience=fixed(20.0),
     )  # fmt: skip
-    made = WidgetCustomer(script, Draws(1))
+    made = Customer(script, SplitMix64(1), drafts=True)
     made.begin(100.0)
     return made
 
@@ -218,9 +216,9 @@ def test_only_a_success_takes_a_statuscode_2_back(goodbye, verdict):
 
 
 def test_by_default_a_customer_does_not_hesitate():
-    script = CustomerScript(waits_for_agent=False, messages=fixed(1))
-    made = WidgetCustomer(script, Draws(1))
+    script = CustomerScript(waits_for_agent=False, messages=fixed(1), typing=fixed(4.0))
+    made = Customer(script, SplitMix64(1), drafts=True)
     made.begin(100.0)
     do(made, 105.0)
     sending = made.next()
-    assert sending.operation == "SendMessage" and sending.due == 105.0 + made.typing_s
+    assert sending.operation == "SendMessage" and sending.due == 109.0

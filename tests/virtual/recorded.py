@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from chatload.chat.timeline import Worst
+from dataclasses import replace
+
+from chatload.chat.timeline import WorstTimelines
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.virtual.driver import VirtualSwarm
@@ -18,9 +21,9 @@ class RecordingSwarm(VirtualSwarm):
 
     def __init__(self, run_dir, settings, service, *, named=None, **more):
         super().__init__(settings, service, **more)
-        facts = {"name": "virtual", "flex_disconnect_timeout": settings.timeout_s, "users": more["users"]}
-        self._writer = RunWriter.create(run_dir, {**facts, **(named or {})}, started_at=EPOCH)
-        self._worst, self._cutter = Worst(), WindowCutter(EPOCH)
+        run = RunSettings(name="virtual", flex_disconnect_timeout=settings.timeout_s, users=more["users"])
+        self._writer = RunWriter.create(run_dir, replace(run, **(named or {})), started_at=EPOCH)
+        self._worst, self._cutter = WorstTimelines(), WindowCutter(EPOCH)
         self._rows = []
         self.at(1.0, self._tick)
 

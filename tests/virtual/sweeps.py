@@ -6,6 +6,7 @@ from chatload.chat.settings import SessionSettings
 from chatload.chat.sweep import swept
 from chatload.features.tune.model import model_sweep
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.virtual.network import NetworkModel
@@ -33,9 +34,11 @@ def write_run(folder, records, fractions, *, timeout_s=TIMEOUT_S, finish=True, b
     books = books or Books()
     for record in records:
         books.started += 1
-        books.session(record)
-    settings = {"flex_disconnect_timeout": timeout_s, "sweep": list(fractions), "chat_seed": 1, "users": 100,
-                "request_timeout": timeout_s / 2, "chat_length": 8.0}  # fmt: skip
+        books.session_ended(record)
+    settings = RunSettings(
+        flex_disconnect_timeout=timeout_s, sweep=tuple(fractions), chat_seed=1, users=100,
+        request_timeout=timeout_s / 2, chat_length=8.0,
+    )  # fmt: skip
     with RunWriter.create(folder, settings, started_at=0.0) as writer:
         writer.add_sessions(records)
         writer.put_books("local", books)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatload.chat.personas import new_session
+from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.run.books import Books
@@ -31,7 +31,7 @@ def recorded(monkeypatch, settings):
     advance = driver._Driven._advance
 
     def made(settings, books, seed, started_at):
-        session = new_session(settings, books, seed, started_at)
+        session = new_chat(settings, books, seed, started_at)
         begun[session] = seed, started_at
         return session
 
@@ -39,7 +39,7 @@ def recorded(monkeypatch, settings):
         told.setdefault(driven.session, []).append(result)
         advance(driven, result)
 
-    monkeypatch.setattr(driver, "new_session", made)
+    monkeypatch.setattr(driver, "new_chat", made)
     monkeypatch.setattr(driver._Driven, "_advance", advanced)
     server = SimulatorConfig(flex_disconnect_timeout_s=2.0, agent_wait_s=(0.1, 1.0), agent_leaves_chance=0.3)
     service = ChatService(server, FaultPlan(FAULTS, 1))
@@ -54,7 +54,7 @@ def test_wherever_a_chat_is_cut_off_the_books_balance(monkeypatch, persona):
     for seed, started_at, results in recorded(monkeypatch, settings):
         for number in range(len(results) + 1):
             books = Books()
-            session = new_session(settings, books, seed, started_at)
+            session = new_chat(settings, books, seed, started_at)
             steps = session.steps()
             for result in results[:number]:
                 if next_of(steps, result):

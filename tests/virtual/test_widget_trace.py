@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.personas import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.chat.widget import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, WidgetSession
 from chatload.protocol.reply import Event, Reply
 from chatload.run.books import Books
 from chatload.simulator.model.config import SimulatorConfig
@@ -35,7 +35,7 @@ class Service:
     def __init__(self, answer, script=QUIET, timeout=45.0):
         self.books, self.now, self.answer, self.asked, self.sends = Books(), 0.0, answer, [], []
         settings = SessionSettings(make_policy("fixed", timeout, POLL_S), REQUEST_TIMEOUT_S, script, persona="widget")
-        self.session = WidgetSession(settings, self.books, 1, 0.0)
+        self.session = new_chat(settings, self.books, 1, 0.0)
 
     def run(self):
         steps = self.session.steps()

@@ -20,18 +20,24 @@ from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.features.capacity.console import render
 from chatload.features.capacity.html import write_page
-from chatload.features.capacity.search import CapacitySearch
+from chatload.features.capacity.search import CapacitySearch, rules_of
 from chatload.features.capacity.step import Look, Rules
 from chatload.features.capacity.view import exit_code, facts_of, read_capacity, write_capacity
-from chatload.swarm.capacity_options import declare_capacity, rules_of, start_of
+from chatload.run.options import Group
+from chatload.run.settings import RunSettings, option_of
 from chatload.swarm.login import host_with_login
-from chatload.swarm.options import adder
-from chatload.swarm.plan import Plan, make_plan
+from chatload.swarm.options import add_group
+from chatload.swarm.plan import Plan
 from chatload.swarm.run import Run, run_of
 
 log = logging.getLogger("chatload")
 #: The course of a search is kept at so many instants at most.
 _COURSE = 1000
+
+
+def _start_of(options: Any) -> int:
+    """Sessions of the first step, also before there is a plan; raises UsageError."""
+    return int(option_of("start_sessions").value(options.start_sessions) or 1)
 
 
 class Steering:
@@ -44,33 +50,39 @@ class Steering:
         self._course: list[tuple[float, int, int]] = []
         self._load, self._rate = 0, 1.0
 
-    def check(self, options: Any, plan: Plan) -> None:
+    def check(self, plan: Plan) -> None:
         """Refuse options that make no search; raises UsageError."""
-        rules_of(options, plan)
+        rules_of(plan)
 
     def begin(self, plan: Plan) -> Plan:
         """A run begins by this plan; what it should go by instead. Raises UsageError."""
-        rules = rules_of(self._run.environment.parsed_options, plan)
+        rules = rules_of(plan)
         self._search, self._began, self._course = CapacitySearch(rules), time.monotonic(), []
         self._load = 0
-        return replace(plan, gate=replace(plan.gate, thresholds=()))
+        return replace(plan, gate=replace(plan.gate, thresholds=()), run=replace(plan.run, thresholds=()))
 
-    def settings(self) -> dict[str, Any]:
-        """What the run is to write down of it; no Locust user count or rate was asked for."""
+    def settings(self, run: RunSettings) -> RunSettings:
+        """The settings of a run that this steers: those of the search, without a number and a rate of users."""
         assert self._search is not None
         rules = self._search.rules
-        return {
-            **{"users": None, "spawn_rate": None, "start_sessions": rules.start, "max_sessions": rules.ceiling},
-            **{"step_hold": rules.hold_s, "step_bound": rules.bound_s, "resolution": 100 * rules.resolution},
-            "step_thresholds": [str(threshold) for threshold in rules.thresholds],
-        }
+        return replace(
+            run,
+            users=None,
+            spawn_rate=None,
+            start_sessions=rules.start,
+            max_sessions=rules.ceiling,
+            step_hold=rules.hold_s,
+            step_bound=rules.bound_s,
+            resolution=100 * rules.resolution,
+            step_thresholds=tuple(str(threshold) for threshold in rules.thresholds),
+        )
 
     def tick(self) -> tuple[int, float] | None:
         """Users wanted, and how fast they come; None once the search or its time is over."""
         run, search = self._run, self._search
         if search is None or run.plan is None or search.result is not None:
             # Not begun, or not begun anew: Locust begins the run by the first answer.
-            return start_of(run.environment.parsed_options), 100.0
+            return _start_of(run.environment.parsed_options), 100.0
         now = time.monotonic()
         look = Look(now, run.books(), {who: usage.cpu_s for who, usage in run.usage().items()})
         limit_s = run.environment.parsed_options.run_time
@@ -130,7 +142,7 @@ class CapacityShape(LoadTestShape):
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any, **_: Any) -> None:
-    declare_capacity(adder(parser))
+    add_group(parser, Group.CAPACITY)
 
 
 @events.init.add_listener
@@ -144,7 +156,7 @@ def _init(environment: Environment, **_: Any) -> None:
         log.warning("chatload: --users and --spawn-rate mean nothing to a capacity search; see --max-sessions")
     try:
         if options.headless or options.autostart:
-            run.steering.check(options, make_plan(options, host_with_login(environment)))
+            run.steering.check(run.plan_for(options, host_with_login(environment)))
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from chatload.errors import UsageError
 from chatload.features.capacity.step import (
     FACTS,
     LATENCY,
@@ -33,9 +34,13 @@ from chatload.features.capacity.step import (
     Trouble,
     facts_of,
 )
+from chatload.swarm.ceiling import planned_rate
 from chatload.thresholds.grammar import Threshold, parse
 from chatload.thresholds.judgement import COMPARE, judge
 from chatload.vocabulary import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from chatload.swarm.plan import Plan
 
 Kind = Literal["limit", "knee", "generator", "undecided", "stopped"]
 
@@ -45,6 +50,43 @@ RECOVER_TO = 0.5
 REPEATS, CONFIRMATIONS = 3, 3
 #: No search takes more steps.
 MOST_STEPS = 60
+
+_LEAST_HOLD_S = 10.0
+#: The most sessions to open where neither --max-sessions nor chatload.toml says.
+MOST_SESSIONS = 1000
+
+
+def rules_of(plan: Plan) -> Rules:
+    """The rules of the search that a plan asks for; raises UsageError."""
+    policy, run = plan.settings.policy, plan.run
+    start, ceiling = run.start_sessions or 1, _ceiling(plan)
+    if ceiling < start:
+        message = f"--start-sessions {start} is above the ceiling of {ceiling} sessions"
+        raise UsageError(message, plan.rules.origin("max_sessions"))
+    hold = run.step_hold or max(_LEAST_HOLD_S, 3 * policy.interval_s)
+    percent = run.resolution or 5.0
+    if percent > 50:
+        raise UsageError(f"--resolution {percent:g} is above 50 %")
+    return Rules(
+        start=start,
+        ceiling=ceiling,
+        interval_s=policy.interval_s,
+        timeout_s=policy.timeout_s,
+        hold_s=hold,
+        bound_s=run.step_bound or 6 * hold,
+        resolution=percent / 100,
+        thresholds=plan.gate.thresholds,
+        confidence=plan.gate.confidence,
+    )
+
+
+def _ceiling(plan: Plan) -> int:
+    """The most sessions that the search may open, by the run's ceilings on sessions and on requests per second."""
+    rules = plan.rules
+    most = MOST_SESSIONS if rules.max_sessions is None else rules.max_sessions
+    if rules.max_requests_per_s is not None:
+        most = min(most, int(rules.max_requests_per_s / planned_rate(1, plan.settings)))
+    return most
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from chatload.features.compare.view import render_comparison, write_markdown
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.render.share import Share
 from chatload.run.reader import RunReader
-from chatload.run.settings_keys import settings_differences
+from chatload.run.settings import settings_differences
 
 #: Stands in the arguments where the user wrote --, which click would swallow. Nobody names a run so.
 _DIVIDER = "\x1f--"
@@ -104,16 +104,15 @@ def _read(name: str, allow_invalid: bool) -> RunFigures:
         if not allow_invalid and not summary["invalid_reasons"] and summary["books"]["balanced"]:
             refuse_untested(summary, name, "leave it out, or say --allow-invalid")
         books = reader.books()
-        timeout = reader.settings.get("flex_disconnect_timeout")
-        versions = reader.facts.get("versions") or {}
-        told = json.dumps([reader.facts, books.to_dict()], sort_keys=True)
-    timeout_s = float(timeout) if isinstance(timeout, int | float) else None
+        settings = reader.settings
+        told = json.dumps([settings.to_dict(), reader.facts, books.to_dict()], sort_keys=True)
+    timeout_s = settings.flex_disconnect_timeout
     return RunFigures(
         run=name,
         figures=measure(books, timeout_s, summary["sessions"]["cut_off_confirmed"]),
         bounds=bounds(books),
         timeout_s=timeout_s,
-        settings={**{f"{what}_version": version for what, version in versions.items()}, **summary["settings"]},
+        settings=settings,
         started_at=summary["started_at"],
         sessions=summary["sessions"]["started"],
         identity=hashlib.sha256(told.encode()).hexdigest(),

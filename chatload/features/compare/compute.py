@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata, t
 
 from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures
-from chatload.run.settings_keys import SettingDifference, settings_differences
+from chatload.run.settings import SettingDifference, settings_differences
 
 #: Runs a side from which on there is a word: 4 against 4 can be dealt in 70 ways, 3 against 3 in 20.
 ENOUGH_RUNS = 4

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
 _GAPS = ("p50", "p99")
@@ -79,7 +79,7 @@ class RunFigures:
     run: str
     figures: Mapping[Metric, float]
     timeout_s: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: RunSettings = RunSettings()
     started_at: float | None = None
     sessions: int = 0
     identity: str = ""

@@ -13,7 +13,6 @@ from heapq import heappop, heappush
 from math import sqrt
 from typing import Any
 
-from chatload.chat.policy import make_policy
 from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
@@ -21,10 +20,9 @@ from chatload.errors import FileError, UsageError
 from chatload.features.forecast.conditions import Conditions, ServerBehaviour
 from chatload.features.forecast.incidents import FailureIncident, find_incidents, read_cells, stretches_of
 from chatload.features.forecast.replay import CohortResult, Replayer, ReplayJob
-from chatload.protocol.dialect import load_dialect
-from chatload.run.fate import may_be_dropped
+from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
-from chatload.run.settings_keys import not_replayed
+from chatload.run.settings import not_replayed, session_settings
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
 
 #: A replay for fitting sends about this many requests at most; a sample of the customers stands for larger runs.
@@ -133,30 +131,15 @@ def fit(
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
     """The run's settings, as its sessions had them; raises UsageError."""
-    settings = reader.settings
-    try:
-        timeout_s = float(settings["flex_disconnect_timeout"])
-        interval_s, request_timeout_s = float(settings["refresh_interval"]), float(settings["request_timeout"])
-        kind = str(settings["refresh_policy"])
-    except (KeyError, TypeError, ValueError):
-        raise UsageError(f"{reader.path}: its settings are not all there", "give a run of chatload's own") from None
-    if what := not_replayed(settings):
+    run = reader.settings
+    if what := not_replayed(run):
         raise UsageError(f"{reader.path}: a run with {what} cannot be forecast: it is not modelled", "give one without")
-    policy = make_policy(kind, timeout_s, interval_s, interval_s / timeout_s, allow_late=True)
-    dialect = load_dialect(str(settings.get("dialect") or "gms-v2"))
-    customers = _script(settings, script)
-    persona = str(settings.get("persona") or "strict")
-    return SessionSettings(policy, request_timeout_s, customers, dialect.keeps_ended_s, persona=persona)
-
-
-def _script(settings: Mapping[str, Any], given: str | None) -> CustomerScript:
-    name = given or settings.get("script") or ""
     try:
-        script = load_script(str(name)) if name else CustomerScript()
+        return session_settings(run, script=None if script is None else load_script(script))
     except FileError as error:
         raise UsageError(f"the run's script cannot be read: {error}", "name it with --script FILE") from None
-    length = settings.get("chat_length")
-    return script.with_chat_length(float(length)) if isinstance(length, int | float) else script
+    except UsageError as error:
+        raise UsageError(f"{reader.path}: {error}") from None
 
 
 # -- what can be read off --------------------------------------------------------------------------
@@ -258,7 +241,7 @@ def _measured(
     incidents: int,
 ) -> MeasuredRun:
     books = reader.books()
-    timeout_s = float(reader.settings["flex_disconnect_timeout"])
+    timeout_s = reader.settings.flex_disconnect_timeout or 0.0
     return MeasuredRun(
         sessions=len(sessions),
         accepted=books.fates.accepted,

@@ -22,8 +22,7 @@ from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import Conditions, MeasuredServer
 from chatload.features.forecast.incidents import count_failures
-from chatload.run.books import Books
-from chatload.run.fate import may_be_dropped
+from chatload.run.books import Books, may_be_dropped
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.vocabulary import Verdict

@@ -11,7 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.features.plan.drops import Drops
 from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, Capacity, Constraint, Origin
-from chatload.run.fate import is_unserved, may_be_dropped
+from chatload.run.books import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
 from chatload.stats.bursts import find_bursts
@@ -70,8 +70,7 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
     """
     if servers < 1:
         raise UsageError(f"--run-servers {servers} is not a whole number from 1")
-    timeout = reader.settings.get("flex_disconnect_timeout")
-    timeout_s = float(timeout) if isinstance(timeout, int | float) else None
+    timeout_s = reader.settings.flex_disconnect_timeout
     stretch = timeout_s or DEFAULT_TIMEOUT_S
     held = most_held(list(reader.windows()), stretch)
     if held is None or held.sessions == 0:

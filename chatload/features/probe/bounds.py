@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chatload.chat.contacts import LINGER_S
 from chatload.chat.effects import Exchange
-from chatload.chat.trail import LINGER_S
 
 
 class TimeSpan(NamedTuple):

@@ -9,7 +9,7 @@ from math import ceil, exp, log
 from typing import Any
 
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 from chatload.vocabulary import BAD_ENDINGS, Outcome, SessionState
 

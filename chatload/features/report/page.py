@@ -15,11 +15,11 @@ from chatload.features.report import figures, sentences
 from chatload.features.report.drawings import choose, drawing
 from chatload.features.report.glossary import MEANINGS
 from chatload.features.report.over_time import series
-from chatload.features.report.repeat import repeat_command
+from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.render import words
 from chatload.render.templating import environment, script_hash
 from chatload.run.books import Books
-from chatload.run.censored import CensoredHistogram, Reading
+from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.writer import replacing
 from chatload.vocabulary import Blame, Outcome, Verdict, tone
@@ -49,7 +49,7 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
     windows = reader.windows()
     over_time = series(windows, started, max(ended, started))
     timelines = reader.timelines()
-    timeout_s = _seconds(summary["settings"].get("flex_disconnect_timeout"))
+    timeout_s = reader.settings.flex_disconnect_timeout
     result, why = sentences.result_and_why(summary)
     templates = environment()
     templates.filters.update(kept=_kept, breakable=_breakable)
@@ -78,7 +78,8 @@ def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
         table=over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))],
         unit=over_time.unit,
         settings={name: _setting(name, value) for name, value in summary["settings"].items()},
-        command=repeat_command(summary["settings"]),
+        command=repeat_command(reader.settings),
+        files=repeat_files(reader.settings),
         meanings=MEANINGS,
         made=_moment(datetime.now(UTC).timestamp()),
     )

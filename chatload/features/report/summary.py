@@ -16,8 +16,7 @@ from chatload.features.report.drift import Soak, find_drift, steady_part
 from chatload.features.report.silence import CommonSilence, find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
-from chatload.run.censored import CensoredHistogram, Reading
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader
 from chatload.run.run_end import run_end
 from chatload.run.writer import replacing
@@ -50,7 +49,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
     reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
     imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
-    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    timeout_s = reader.settings.flex_disconnect_timeout
     incidence = _incidence(reader)
     cut_off_confirmed = reader.count_cut_off_confirmed()
     facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
@@ -66,15 +65,13 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
-        "name": str(reader.settings.get("name") or reader.run_dir.absolute().name),
+        "name": reader.settings.name or reader.run_dir.absolute().name,
         "result": result.value,
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
-        "end": run_end(
-            incidents, reader.started_at, reader.ended_at, _number(reader.settings.get("run_time"))
-        ).to_dict(),
+        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time).to_dict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {
@@ -99,7 +96,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "bursts": incidence.to_dict(),
         "drift": drift_of(reader).to_dict(),
         **measured(books, timeout_s, len(by_worker)),
-        "settings": reader.settings,
+        "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
@@ -184,7 +181,7 @@ def _incidence(reader: RunReader) -> Incidence:
 def drift_of(reader: RunReader) -> Soak:
     """What drifts in a run, over or not."""
     steady = steady_part(reader.loads())
-    timeout_s = _number(reader.settings.get("flex_disconnect_timeout"))
+    timeout_s = reader.settings.flex_disconnect_timeout
     return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
 
 
@@ -229,7 +226,7 @@ def find_imbalances(
     verdicts: Counter[str] = Counter()
     for worker, books in by_worker.items():
         where = f"{worker}: " if len(by_worker) > 1 else ""
-        found += [where + line for line in _imbalances_of(books)]
+        found += [where + line for line in books.imbalances()]
         verdicts.update(books.verdicts)
     known = {verdict.value for verdict in Verdict}
     for verdict in sorted(verdicts.keys() | rows_by_verdict.keys()):
@@ -238,22 +235,6 @@ def find_imbalances(
             found.append(f"{max(booked, rows)} sessions have the unknown verdict {verdict!r}")
         if booked != rows:
             found.append(f"{verdict}: {booked} sessions in the books, {rows} session rows")
-    return found
-
-
-def _imbalances_of(books: Books) -> list[str]:
-    found = []
-    ended = books.verdicts.total()
-    if books.started != ended:
-        found.append(f"{books.started} sessions started, {ended} ended")
-    begun = books.start_lateness.count
-    if books.arrivals != begun + books.not_started:
-        found.append(f"{books.arrivals} arrivals, {begun} started and {books.not_started} not")
-    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
-        sent = books.sent[operation]
-        outcomes = books.outcomes.get(operation, Counter()).total()
-        if sent != outcomes:
-            found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
     return found
 
 

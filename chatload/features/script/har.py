@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from chatload.chat.extras import EXTRA_FIELDS
+from chatload.chat.script import EXTRA_FIELDS
 from chatload.errors import FileError, UsageError
 from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from chatload.features.tune.html import html
 from chatload.features.tune.locust_run import hold
 from chatload.features.tune.view import TuneReport
 from chatload.run.reader import RunReader
+from chatload.run.settings import option_of
 from chatload.run.writer import replacing
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.grammar import parse
@@ -45,6 +47,18 @@ _HANDED_ON = (
 )
 
 
+def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
+    """An option of the run that the sweep makes, as chatload's locustfiles have it; more: to say about it here."""
+    option = option_of(setting)
+
+    def checked(ctx: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+        option.value(text)
+        return text
+
+    text = option.help.replace("%%", "%")
+    return click.option(option.flag, setting, metavar=option.metavar, help=text + more, callback=checked)
+
+
 @click.command(short_help="Find the longest refresh interval that does.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="Only read this sweep.")
 @click.option("--host", metavar="URL", help="The service to run a sweep on.")
@@ -53,16 +67,16 @@ _HANDED_ON = (
     "-r", "--spawn-rate", type=click.FloatRange(0, min_open=True), metavar="R", help="Started per second. Default: 10."
 )
 @click.option("-t", "--run-time", metavar="TIME", help="End after this long at the latest, such as 30m.")
-@click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
-@click.option("--sweep", metavar="X,X,...", help=f"Intervals, parts of the timeout. Default: {DEFAULT_SWEEP}.")
+@_locusts("flex_disconnect_timeout")
+@_locusts("sweep", f" Default: {DEFAULT_SWEEP}.")
 @click.option("--sessions", type=click.IntRange(1), metavar="N", help="Sessions an arm. Default: 3 times what shows "
               "the target if none is dropped (897 for 1 %).")  # fmt: skip
 @click.option("--target", default=TARGET, show_default=True, metavar="SHARE",
               help="Drop rate to stay below: 1%, 0.01 or 'dropped.rate < 1%'.")  # fmt: skip
 @click.option("--confidence", type=float, default=95.0, show_default=True, metavar="PERCENT", help="Of the bound.")
-@click.option("--chat-length", type=float, metavar="S", help="Mean length of a chat. Default: the script's (60).")
-@click.option("--script", type=click.Path(path_type=Path), metavar="FILE", help="What customers do, a .toml file.")
-@click.option("--chat-seed", type=click.IntRange(0), metavar="N", help="Seed of customers and of arms. Default: 0.")
+@_locusts("chat_length")
+@_locusts("script")
+@_locusts("chat_seed")
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-tune.")
 @click.option("--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
               help="A simulator's faults: shows the model's curve beside, in virtual time.")  # fmt: skip
@@ -98,9 +112,8 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
 def read(run: Path, limit: float, confidence: float, faults: Path | None = None) -> TuneReport:
     """Judge the sweep in `run`. Raises UsageError where it is none, or cannot be read."""
     with RunReader.open(run) as reader:
-        settings = reader.settings
-        timeout, sweep = settings.get("flex_disconnect_timeout"), settings.get("sweep")
-        if not isinstance(timeout, int | float) or timeout <= 0 or not isinstance(sweep, list) or not sweep:
+        timeout, sweep = reader.settings.flex_disconnect_timeout, reader.settings.sweep
+        if not timeout or timeout <= 0 or not sweep:
             raise UsageError(f"{run}: not a sweep", "make one with chatload tune --host URL")
         summary = summarize(reader)
         refuse_untested(summary, str(run), "make another sweep")

@@ -57,7 +57,7 @@ class Tally:
     def add(self, record: SessionRecord) -> None:
         """Count one session that ended."""
         self.books.started += 1
-        self.books.session(record)
+        self.books.session_ended(record)
         self.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
         if record.generator_suspect:
             self.suspects += record.verdict == Verdict.DROPPED_LATE

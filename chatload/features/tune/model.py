@@ -5,14 +5,11 @@ from __future__ import annotations
 from math import log
 from pathlib import Path
 
-from chatload.chat.policy import make_policy
 from chatload.chat.record import SessionRecord
-from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import swept
-from chatload.run.censored import CensoredHistogram
-from chatload.run.histogram import Histogram
+from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.reader import RunReader
+from chatload.run.settings import session_settings
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import FaultPlan
 from chatload.simulator.model.service import ChatService
@@ -48,21 +45,14 @@ def model_sweep(
 def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
     """The sweep in a run once more, in the model: same timeout, script, customers and number of sessions; the
     network by the run's own round trips. faults: of the simulated service. Raises FileError."""
-    given, books = reader.settings, reader.books()
-    timeout_s = float(given["flex_disconnect_timeout"])
-    script = load_script(given["script"]) if given.get("script") else CustomerScript()
-    settings = SessionSettings(
-        make_policy("fraction", timeout_s),
-        float(given["request_timeout"]),
-        script if given.get("chat_length") is None else script.with_chat_length(float(given["chat_length"])),
-    )
+    run, books = reader.settings, reader.books()
     return model_sweep(
-        swept(settings, tuple(given["sweep"])),
+        session_settings(run),
         books.started,
         FaultPlan.load(faults),
         network=_network(books.latency.get("GetMessages", CensoredHistogram()).observed),
-        users=int(given.get("users") or 100),
-        seed=int(given.get("chat_seed") or 0),
+        users=run.users or 100,
+        seed=run.chat_seed,
     )
 
 

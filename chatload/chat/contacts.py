@@ -1,12 +1,12 @@
-"""What the client can prove of the server's view: contacts as intervals, gaps as bounds, blame.
+"""The contacts of a chat: what the client can prove of the silences that the server saw, and the blame for them.
 
-A request the server answered was seen somewhere between the instant it left (s) and the instant
-its answer was in (r), so the gap between contacts i and j lies in [s_j - r_i, r_j - s_i]. A failed
-request may or may not have been a contact: proof holds against the least favourable reading.
+A request that was answered was seen by the server between the instant it left (s) and the instant its answer was in
+(r). So the gap between the contacts i and j lies in [s_j - r_i, r_j - s_i]. A failed request may or may not have been a
+contact: a proof must hold for both.
 
-Under long polling a server holds a GetMessages, and the clock runs from its release. The release of an
-answered one lies in [s, r] too, and after the timestamps of the events it tells. One that got no answer may
-have been held from whenever it came: then it is a contact for all of that time.
+Under long polling the server holds a GetMessages, and its timeout runs from the release. The release of an answered
+one lies in [s, r] too, and after the timestamps of its events. One without an answer may have been held since it came:
+then it is a contact for all that time.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from chatload.chat.effects import Exchange
 from chatload.protocol.wire import Detail
 from chatload.vocabulary import Blame, Outcome
 
-#: A request that got no answer may still be acted on by the server for this long (seconds).
+#: The server may act on a request without an answer for this long (seconds).
 LINGER_S = 60.0
 _BISECTIONS = 40
-#: A plan has to allow for answers that take this part of the timeout; for slower ones the server is blamed.
+#: A plan must allow for answers that take this part of the timeout; the blame for slower ones is the server's.
 _USUAL_ANSWER = 0.1
 _OWN_SHORTAGES = frozenset({Detail.EXHAUSTED, Detail.NO_TURN})
 
 
 @dataclass(slots=True)
 class Attempt:
-    """A request that may have been a contact, anywhere in [sent, latest].
+    """A request that may have been a contact, at any instant in [sent, latest].
 
-    lost: it got no answer, and was given up at `over`. held_s: for so long after it came the server may
-    have held it, and a request that is held is a contact all the while.
+    lost: it got no answer, and was given up at `over`. held_s: the server may have held it for so long after it came;
+    a held request is a contact all that time.
     """
 
     sent: float
@@ -41,12 +41,12 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Shares:
-    """What the silence since the last sure contact went into, in seconds.
+class LatenessShares:
+    """What the silence since the last sure contact was spent on, in seconds.
 
-    planned: the wait the schedule asked for. generator: our own lateness, stalls and shortages. server:
-    waiting in vain for answers. retries: answered failures and their back-off. network: connecting
-    and broken connections.
+    planned: the wait that the schedule asked for. generator: our own lateness, stalls and shortages. server: waiting
+    for answers that did not come. retries: answered failures and their back-off. network: connecting, and broken
+    connections.
     """
 
     planned: float = 0.0
@@ -57,32 +57,32 @@ class Shares:
 
 
 @dataclass(slots=True)
-class Trail:
-    """The contacts that matter for the next verdict; constant in size but for failures in a row.
+class ContactLog:
+    """The contacts that matter for the next verdict. Its size is constant, but for failures in a row.
 
-    sent, received: the last sure contact's bounds. stalled_s: how long this process stood still
-    during it. attempts: possible contacts since. widest: bounds of the widest gap between sure
-    contacts so far. refreshed: there was a sure contact after the first. broken: since the last sure contact a
-    connection could not be made, or broke, or had to be opened anew. untold_gap: after a silence that may have been
-    longer than the timeout the server answered 0 without chatEnded: the blame for that silence.
+    sent, received: the bounds of the last sure contact. stalled_s: how long this process was stalled during it.
+    attempts: possible contacts since then. widest: the bounds of the widest gap between sure contacts so far.
+    refreshed: there was a sure contact after the first. broken: since the last sure contact a connection failed, broke,
+    or was opened anew. untold_gap: the blame for a silence that may have been longer than the timeout, after which the
+    server answered 0 without chatEnded.
     """
 
     sent: float
     received: float
     stalled_s: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
-    shares: Shares = field(default_factory=Shares)
+    shares: LatenessShares = field(default_factory=LatenessShares)
     widest: tuple[float, float] | None = None
     refreshed: bool = False
     broken: bool = False
     untold_gap: Blame | None = None
     _failed_with: str = ""
 
-    def sure(self, exchange: Exchange, since: float | None = None) -> float:
-        """A contact that surely was one; returns the upper bound of the gap it closed (seconds).
+    def add_sure(self, exchange: Exchange, since: float | None = None) -> float:
+        """Add a sure contact; returns the upper bound of the gap that it closed (seconds).
 
-        since: of one that may have been held, the earliest instant of its release. A gap ends when it
-        comes, which then is not near its answer: it is counted up to its leaving, one latency short.
+        since: the earliest instant at which the server released it, if it may have held it. Such a request came long
+        before its answer. So its gap is counted up to the instant it left, which is one latency short.
         """
         assert exchange.sent_at is not None
         sent = exchange.sent_at
@@ -101,10 +101,10 @@ class Trail:
         self._failed_with = ""
         return upper
 
-    def leaving(self, due: float, ready: float, exchange: Exchange) -> float:
-        """Book the time up to a request's first byte; returns the generator's lateness (seconds).
+    def add_departure(self, due: float, ready: float, exchange: Exchange) -> float:
+        """Add the time up to a request's first byte to the shares; returns the generator's lateness (seconds).
 
-        due: when it was to leave; ready: when the request before it was over.
+        due: when the request should leave. ready: when the request before it was over.
         """
         shares, start = self.shares, due if due > ready else ready
         waited = start - ready
@@ -119,20 +119,20 @@ class Trail:
         if exchange.connected_at > self.sent:
             self.broken = True
         if exchange.sent_at is not None and exchange.connect_s:
-            # When it stood still is not told: as much of it as can be was while connecting, so not the network's.
+            # When the process was stalled is not known: assume as much as possible while connecting.
             stalled = min(exchange.stalled_s, exchange.connect_s)
             shares.generator += stalled
             shares.network += exchange.connect_s - stalled
         return lateness
 
-    def resent(self, exchange: Exchange, held_s: float = 0.0) -> None:
-        """The first sending of a request that was sent again: the server may have acted on it all the same."""
+    def add_resent(self, exchange: Exchange, held_s: float = 0.0) -> None:
+        """Add the first sending of a request that was sent again: the server may have acted on it."""
         assert exchange.sent_at is not None
         latest = max(exchange.sent_at + LINGER_S, exchange.received_at)
         self.attempts.append(Attempt(exchange.sent_at, latest, True, exchange.received_at, held_s))
 
-    def failed(self, exchange: Exchange, held_s: float = 0.0) -> None:
-        """A request that did not surely reach the server, after `leaving`; held_s: see Attempt."""
+    def add_failed(self, exchange: Exchange, held_s: float = 0.0) -> None:
+        """Add a request that did not surely reach the server, after `add_departure`. held_s: see Attempt."""
         outcome = exchange.reply.outcome
         sent = exchange.sent_at
         if sent is not None:
@@ -157,18 +157,18 @@ class Trail:
         self._failed_with = kind
 
     def lost(self) -> list[Attempt]:
-        """Attempts without an answer that the server may have acted on since the last sure contact."""
+        """Return the attempts without an answer that the server may have acted on since the last sure contact."""
         return [attempt for attempt in self.attempts if attempt.lost]
 
     def bounds(self, sent: float, received: float) -> tuple[float, float]:
-        """Bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
+        """Return the bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
         return self._least_gap(sent), received - self.sent
 
     def feasible(self, gap: float, sent: float) -> bool:
-        """Whether the server may have seen no silence longer than `gap` up to the instant `sent`.
+        """Return whether the server may have seen no silence longer than `gap` up to the instant `sent`.
 
-        The reading most favourable to the session: the last sure contact as late as it can have
-        been, and every possible contact just where it helps most.
+        This is the reading most favourable to the session: the last sure contact was as late as possible, and each
+        possible contact came where it helps most.
         """
         reach = self.received + gap
         spare = [attempt for attempt in self.attempts if attempt.lost]
@@ -185,7 +185,7 @@ class Trail:
         return sent <= reach
 
     def _least_gap(self, sent: float) -> float:
-        """The longest silence there must have been before `sent`, by the most favourable reading."""
+        """Return the longest silence that there must have been before `sent`, by the most favourable reading."""
         silence = sent - self.received
         if not self.attempts or silence <= 0:
             return max(0.0, silence)
@@ -200,21 +200,20 @@ class Trail:
 
 
 def stalled_since(exchange: Exchange) -> float:
-    """How long this process stood still during a request, beside what `leaving` has booked (seconds)."""
+    """Return how long this process was stalled during a request, without what `add_departure` has added (seconds)."""
     return exchange.stalled_s if exchange.sent_at is None else max(0.0, exchange.stalled_s - exchange.connect_s)
 
 
-def blame(trail: Trail, timeout_s: float, sent: float) -> Blame:
-    """Whose fault a proven lateness was, for an end learned by a request that left at `sent`.
+def find_blame(contacts: ContactLog, timeout_s: float, sent: float) -> Blame:
+    """Return the blame for a proven lateness, if the end was learned by a request that left at `sent`.
 
-    The plan's, where the planned silence alone was too long; else of what, taken away, would have
-    brought the session in under the timeout: the generator first, then the largest. Where no one
-    share would have, the largest.
+    It is the plan's if the planned silence alone was too long. Otherwise it is that of a share without which the
+    session would have been in time: the generator's first, then the largest. If there is none, it is the largest share.
     """
-    shares = trail.shares
-    since_answer = sent - trail.received
-    # Where only the server's word proves it, the silence counts from the leaving of the last sure contact.
-    answering = 0.0 if since_answer > timeout_s else trail.received - trail.sent
+    shares = contacts.shares
+    since_answer = sent - contacts.received
+    # If only the server's word proves it, the silence counts from the instant the last sure contact left.
+    answering = 0.0 if since_answer > timeout_s else contacts.received - contacts.sent
     silence = since_answer + answering
     if shares.planned + min(answering, _USUAL_ANSWER * timeout_s) >= timeout_s:
         return Blame.PLAN

@@ -1,0 +1,693 @@
+"""One chat as a sans-IO engine: a generator that yields effects and receives their results.
+
+The life cycle: RequestChat; then GetMessages on schedule, while the customer waits for an agent and talks; then
+Disconnect and the check that the chat has ended. Source: the Web API Developer Guide, "Life Cycle of a Chat Session"
+and its status table. What differs between clients is in a `Persona` (see `chatload.chat.personas`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict
+from typing import Protocol
+
+from chatload.chat.contacts import ContactLog, find_blame, stalled_since
+from chatload.chat.effects import IN_TIME, Effect, Exchange, Result, Send, Wait, Woken
+from chatload.chat.policy import RefreshClock
+from chatload.chat.record import SessionRecord
+from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
+from chatload.chat.settings import SessionSettings
+from chatload.chat.timeline import RecentContacts, Timeline, severity
+from chatload.chat.transcript import Transcript
+from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
+from chatload.protocol.causes import EndCause
+from chatload.protocol.reply import Event, Reply
+from chatload.random_numbers import SplitMix64
+from chatload.vocabulary import Blame, Outcome, Verdict
+
+Steps = Generator[Effect, Result, None]
+
+_FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an attribute of an enum costs more than a global
+_UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
+_RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
+
+
+class ChatObserver(Protocol):
+    """Receives what happens in the chats of a process, to count it. Durations in seconds.
+
+    polls_begun: the engine adds 1 for each GetMessages that it begins.
+    """
+
+    polls_begun: int
+
+    def session_started(self) -> None:
+        """A chat begins."""
+
+    def session_ended(self, record: SessionRecord, timeout_s: float) -> None:
+        """A chat has got its verdict. timeout_s: the flex-disconnect-timeout."""
+
+    def state_changed(self, before: str, after: str) -> None:
+        """A chat went from one state to another: opening, held, retrying, leaving; "" is none."""
+
+    def request_begun(self, operation: str) -> None:
+        """A request other than GetMessages begins."""
+
+    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+        """A usual refresh has ended: GetMessages answered 0/false. gap_s: the upper bound of the gap it closed."""
+
+    def request_ended(self, operation: str, exchange: Exchange) -> None:
+        """Any other request has ended."""
+
+    def refresh_late(self, lateness_s: float) -> None:
+        """Such a request was a GetMessages, and left this late."""
+
+    def gap_closed(self, gap_s: float) -> None:
+        """Such a request was a contact, and closed a gap of at most this length."""
+
+    def request_cut(self, operation: str) -> None:
+        """A request was abandoned: the chat was cut off before its answer came."""
+
+    def key_replaced(self) -> None:
+        """The server replaced the secure key of a chat."""
+
+    def went_offline(self) -> None:
+        """A client told its customer that the chat server is offline."""
+
+
+class Persona(Protocol):
+    """How a client behaves where clients differ. Each chat has a persona object of its own.
+
+    Hot path: the engine handles a usual refresh alone. It asks the persona when a chat opens and leaves, after a
+    request that was not a success, and after the first success that follows.
+
+    drafts: the message that the customer is typing is sent with StartTyping and with each GetMessages.
+    reads_next_position: the cursor follows nextPosition as well as the events' own positions.
+    retries: a request that failed is retried before the customer acts again, and an action that was answered
+        statusCode 1 is sent again.
+    """
+
+    drafts: bool
+    reads_next_position: bool
+    retries: bool
+
+    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]:
+        """Return the fields of RequestChat."""
+
+    def next_poll(self, chat: ChatEngine, now: float) -> float:
+        """Return the instant of the next GetMessages, after a request that failed."""
+
+    def gives_up(self, chat: ChatEngine) -> bool:
+        """Return whether the client leaves because too many requests have failed."""
+
+    def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool:
+        """Return whether the client takes this answer as the end of the chat."""
+
+    def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps:
+        """Send what the client asks after the end, which `exchange` told."""
+
+    def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps:
+        """Say goodbye and end the chat. `verdict` and `why` hold if no evidence contradicts them.
+
+        due: when the first request should leave; None: now.
+        """
+
+
+class ChatEngine:
+    """One chat. A driver runs `steps()` and answers each effect; afterwards `record` says what became of the chat.
+
+    `record.verdict` is set exactly once, when `steps()` has returned or `cut` was called. By then the observer has
+    received the session and every request. Deterministic in (settings, seed, results).
+
+    For personas, and for `skip_ahead` (instants on the driver's clock, seconds):
+        contacts: None until the chat is accepted.
+        refresh_due: when the next GetMessages should leave.
+        ready: when the last request was over. now: the instant that the engine has reached.
+        failures: unsuccessful requests in a row; late_failures: those of them that ended after the deadline.
+        stopping: the run asks this chat to say goodbye.
+        state: opening, held, retrying, leaving, or "" when the chat is over.
+        goodbye_sent_at: when the first Disconnect left.
+        usual_refreshes: refreshes not yet counted in `record`.
+    """
+
+    __slots__ = (
+        "_cause", "_code", "_fields", "_file_id", "_opening", "_over", "_persona", "_sending", "_skip_ahead", "_taken",
+        "clock", "contacts", "customer", "failures", "goodbye_sent_at", "late_failures", "now", "observer", "ready",
+        "recent", "record", "refresh_due", "settings", "state", "stopping", "transcript", "usual_refreshes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        persona: Persona,
+        observer: ChatObserver,
+        seed: int,
+        started_at: float,
+        skip_ahead: Callable[[ChatEngine], None] | None = None,
+    ) -> None:
+        """Begin a chat.
+
+        Args:
+            settings: those of the run.
+            persona: a new one.
+            observer: receives what happens.
+            seed: of the customer's random numbers.
+            started_at: now, on the driver's clock (seconds).
+            skip_ahead: is called before each refresh of a chat in the state `held`, and may record refreshes itself.
+        """
+        self.settings = settings
+        self.record = SessionRecord(started_at=started_at, group=settings.group)
+        self.observer = observer
+        self.customer = Customer(settings.script, SplitMix64(seed), persona.drafts)
+        self.transcript = Transcript(settings.server.clock, settings.agent_end_removes_customer)
+        self.contacts: ContactLog | None = None
+        self.recent = RecentContacts()
+        self.clock = RefreshClock(started_at, started_at)
+        self.refresh_due = self.ready = self.now = started_at
+        self.failures = self.late_failures = self.usual_refreshes = 0
+        self.stopping = False
+        self.state = ""
+        self.goodbye_sent_at: float | None = None
+        self._persona = persona
+        self._skip_ahead = skip_ahead
+        self._fields = _RequestFields()
+        self._file_id: str | None = None
+        #: The answer taken last, if taking it again would change nothing.
+        self._taken: Reply | None = None
+        self._sending: Send | None = None
+        #: The end is known: what is requested now says nothing about the chat's contacts.
+        self._over = False
+        #: The RequestChat that opened the chat, until our own ParticipantJoined has been looked for.
+        self._opening: Exchange | None = None
+        #: The cause of an end, and its code, that the last answer with one named since the last success.
+        self._cause: EndCause | None = None
+        self._code = ""
+        observer.session_started()
+        self.enter("opening")
+
+    # -- the life cycle --------------------------------------------------------------------------
+
+    def steps(self) -> Steps:
+        """Yield the chat's effects; expects the result of each to be sent back."""
+        opening = yield from self._open()
+        if opening is None:
+            return
+        record, customer, clock, persona, policy = (
+            self.record, self.customer, self.clock, self._persona, self.settings.policy,
+        )  # fmt: skip
+        customer.begin(opening.received_at)
+        clock.anchor = opening.received_at
+        self.refresh_due = policy.next_refresh(clock, opening.received_at)
+        while not record.verdict:
+            failing = self.failures
+            if self.stopping:
+                yield from persona.leave(self, Verdict.CUT_OFF, "the run was stopped")
+                continue
+            if failing and persona.gives_up(self):
+                yield from persona.leave(self, Verdict.GAVE_UP, "the retry budget was spent")
+                continue
+            if self._skip_ahead is not None and self.state == "held":
+                self._skip_ahead(self)
+            due, action = self.refresh_due, customer.next()
+            if customer.end_at <= due and (action is None or customer.end_at <= action.due):
+                yield from self.wait(customer.end_at)
+                if not self.stopping:
+                    why = "we disconnected and it was confirmed"
+                    yield from persona.leave(self, Verdict.COMPLETED, why, customer.end_at)
+            elif action is not None and action.due <= due and not (failing and persona.retries):
+                yield from self._act(action)
+            else:
+                # Hot path: inlined, because nearly all of a chat is this.
+                woken = yield Wait(due)
+                if woken is IN_TIME:
+                    self.now = due
+                else:
+                    self._wake(woken, due)
+                    if self.stopping:
+                        continue
+                policy.ticked(clock, due)
+                fields = self._fields.of_refresh(self.transcript.position)
+                if customer.text and (draft := customer.draft(due)):
+                    fields = {**fields, "message": draft}
+                exchange = self._answered((yield self._ask("GetMessages", fields, due)))
+                if not self.failures:
+                    self.refresh_due = policy.next_refresh(clock, exchange.received_at)
+                reply = exchange.reply
+                if failing or reply.outcome is not _FINE or not reply.told:
+                    yield from self._follow_up(exchange)
+
+    def cut(self, now: float) -> None:
+        """End this chat at once, without a goodbye; a chat that is over stays as it is."""
+        if self.record.verdict:
+            return
+        if self._sending is not None:
+            self.observer.request_cut(self._sending.operation)
+            self._count_request(self._sending.operation, 1)
+            self._sending = None
+        self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
+
+    def timeline(self) -> Timeline | None:
+        """Return the last contacts of a session that ended badly; None if it did not, or was never accepted."""
+        record, contacts, timeout_s = self.record, self.contacts, self.settings.timeout_s
+        severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout_s)
+        if severe is None or contacts is None:
+            return None
+        return Timeline(
+            record.chat_id,
+            record.verdict,
+            record.blame,
+            record.why,
+            timeout_s,
+            severe,
+            contacts.sent,
+            contacts.received,
+            asdict(contacts.shares),
+            self.recent.contacts(),
+        )
+
+    def _open(self) -> Generator[Effect, Result, Exchange | None]:
+        """Send RequestChat until it is accepted; returns None if it never was, and the chat is over."""
+        policy = self.settings.policy
+        fields = self._persona.opening_fields(self.settings.script)
+        due = self.ready
+        while True:
+            exchange = yield from self.request("RequestChat", fields, due)
+            reply = exchange.reply
+            if reply.outcome is _FINE and reply.chat_id and exchange.sent_at is not None:
+                self.record.chat_id = reply.chat_id
+                self.contacts = ContactLog(exchange.sent_at, exchange.received_at, exchange.stalled_s)
+                self.clock.contact_sent = exchange.sent_at
+                self._opening = exchange
+                self._take(exchange)
+                return exchange
+            self.failures += 1
+            self.record.failures += 1
+            safe = reply.outcome in _RETRIABLE or exchange.sent_at is None
+            # A RequestChat that the server may have taken is never sent again: that could open a second chat.
+            if self.stopping or not safe or self.failures > policy.retries:
+                self._not_accepted(exchange)
+                return None
+            due = exchange.received_at + policy.backoff_s * 2.0 ** (self.failures - 1)
+            yield from self.wait(due)
+
+    def _not_accepted(self, exchange: Exchange) -> None:
+        reply = exchange.reply
+        if self.stopping:
+            verdict, why = Verdict.CUT_OFF, "the run was stopped before the chat was accepted"
+        elif reply.outcome in _UNANSWERED:
+            verdict, why = Verdict.GAVE_UP, f"RequestChat: {reply.detail}"
+        else:
+            verdict, why = Verdict.REFUSED, f"RequestChat: {reply.detail or 'no chatId'}"
+        self._close(verdict, why, exchange.received_at)
+
+    def _act(self, action: Action) -> Steps:
+        """Carry out an action of the customer."""
+        yield from self.wait(action.due)
+        if self.stopping:
+            return
+        fields = self._action_fields(action)
+        if fields is None:
+            self.customer.done(self.now, action)
+            return
+        exchange = yield from self.request(action.operation, fields, action.due, action.content)
+        outcome = exchange.reply.outcome
+        if outcome is _FINE:
+            self.record.messages_sent += action.operation == "SendMessage"
+            self._file_id = exchange.reply.file_id or self._file_id
+            if self.settings.policy.kind != "fixed":
+                self.refresh_due = self.settings.policy.next_refresh(self.clock, exchange.received_at)
+        if not (self._persona.retries and outcome in _RETRIABLE):
+            self.customer.done(exchange.received_at, action)
+        yield from self._follow_up(exchange)
+
+    def _action_fields(self, action: Action) -> dict[str, str] | None:
+        """Return an action's own fields; None if the file that it needs was never uploaded."""
+        fields = dict(action.fields)
+        if action.message:
+            fields["message"] = action.message
+        if action.operation in ("SendMessage", "ReadReceipt"):
+            fields["position"] = str(self.transcript.position)
+        if action.operation in OF_A_FILE:
+            if self._file_id is None:
+                return None
+            fields["file_id"] = self._file_id
+        return fields
+
+    def _follow_up(self, exchange: Exchange) -> Steps:
+        """Do what the persona does after an answer that may be the end, or a failure."""
+        if self._persona.takes_as_end(self, exchange):
+            yield from self.learn_end(exchange)
+        elif self.failures:
+            self.refresh_due = self._persona.next_poll(self, exchange.received_at)
+
+    # -- for personas: requests ------------------------------------------------------------------
+
+    def request(
+        self, operation: str, fields: Mapping[str, str], due: float, content: bytes | None = None
+    ) -> Generator[Effect, Result, Exchange]:
+        """Send one operation with the chat's keys and these fields, and record its result.
+
+        due: when it should leave (seconds). content: the bytes of an upload.
+        """
+        return self._answered((yield self._ask(operation, self._fields.with_keys(fields), due, content)))
+
+    def wait(self, until: float) -> Steps:
+        """Wait until an instant, or until the run stops (see `stopping`)."""
+        self._wake((yield Wait(until)), until)
+
+    def cursor(self) -> Mapping[str, str]:
+        """Return the field that says from which position on events are asked for."""
+        return {"position": str(self.transcript.position)}
+
+    def enter(self, state: str) -> None:
+        """Report the change to another state: opening, held, retrying, leaving, and "" at the end."""
+        if state != self.state:
+            self.observer.state_changed(self.state, state)
+            self.state = state
+
+    # -- for personas: the end -------------------------------------------------------------------
+
+    def learn_end(self, exchange: Exchange) -> Steps:
+        """End the chat, which `exchange` told has ended, with the verdict that the evidence gives."""
+        self._over = True
+        yield from self._persona.ask_cause(self, exchange)
+        finding = self.judge(exchange)
+        if exchange.reply.still_open:
+            # By the status table a statusCode 2 is the end for the client; the chat may still be open on the server.
+            self.enter("leaving")
+            yield from self.request("Disconnect", self.cursor(), self.now)
+        self.end(finding, exchange)
+
+    def judge(self, exchange: Exchange, goodbye: Goodbye | None = None) -> Finding:
+        """Return the verdict on a chat that this answer says has ended.
+
+        goodbye: our own Disconnect, if one had left before.
+        """
+        contacts, transcript, settings, record = self.accepted, self.transcript, self.settings, self.record
+        received, sent, reply = exchange.received_at, exchange.sent_at, exchange.reply
+        if reply.alias is not None and reply.alias != self._fields.alias:
+            transcript.moved()
+        left = transcript.left_at(contacts.sent, received) if transcript.left else None
+        if transcript.left and transcript.quit_reason:
+            reason = f"quit reason {transcript.quit_reason}"
+            record.end_evidence = f"{record.end_evidence}, {reason}".lstrip(", ")
+        if left is not None:
+            record.end_silence_lower_s = max(0.0, left[0] - contacts.received)
+            record.end_silence_upper_s = left[1] - contacts.sent
+        return judge(
+            EndEvidence(
+                contacts,
+                transcript,
+                reply.outcome,
+                received if sent is None else sent,
+                received,
+                settings.timeout_s,
+                settings.keeps_ended_s,
+                reply.told and not reply.still_open,
+                settings.server,
+                self._cause,
+                self._code,
+                left,
+                goodbye,
+            )
+        )
+
+    def judge_goodbye(self, exchange: Exchange, taken: Exchange | None, verdict: Verdict, why: str) -> Finding:
+        """Return the verdict on a chat that had ended by this answer, which came after our Disconnect had left.
+
+        taken: the Disconnect that the server surely processed, None if there is none. verdict, why: what holds if the
+        chat went on until then.
+        """
+        assert self.goodbye_sent_at is not None
+        alive = taken is not None and taken.reply.told and taken.reply.outcome is _FINE
+        taken_at = None if taken is None else taken.sent_at
+        finding = self.judge(exchange, Goodbye(verdict, why, self.goodbye_sent_at, taken_at, alive))
+        if finding.verdict is verdict:
+            self.record.goodbye_at = taken_at
+            self.record.goodbye_confirmed = finding.confirmed or verdict is not Verdict.COMPLETED
+        return finding
+
+    def end(self, finding: Finding, exchange: Exchange) -> None:
+        """End the chat with a finding: its bounds, its blame and the generator's own part go into the record."""
+        record, contacts, timeout_s = self.record, self.accepted, self.settings.timeout_s
+        record.gap_lower_s, record.gap_upper_s = finding.lower_s, finding.upper_s
+        record.learned_by = exchange.reply.outcome.value
+        own = contacts.shares.generator + stalled_since(exchange)
+        record.generator_s = own
+        if finding.verdict is Verdict.FAILED:
+            self.settings.server.lost_in_time = True
+        if finding.verdict is Verdict.DROPPED_LATE:
+            sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
+            before = contacts.untold_gap if finding.upper_s <= timeout_s else None
+            blame = before or find_blame(contacts, timeout_s, sent)
+            record.blame = blame.value
+            record.generator_suspect = blame is Blame.GENERATOR
+        elif finding.verdict is Verdict.DROPPED_UNPROVEN:
+            record.generator_suspect = finding.upper_s - own - contacts.stalled_s <= timeout_s < finding.upper_s
+        self._close(finding.verdict, finding.why, exchange.received_at)
+
+    def end_unconfirmed(self, verdict: Verdict, why: str, exchange: Exchange) -> None:
+        """End the chat after a goodbye that was never confirmed. It may have been dropped before: then say so."""
+        contacts = self.accepted
+        if verdict is Verdict.COMPLETED:
+            verdict, why = Verdict.GAVE_UP, "Disconnect was never confirmed"
+        deadline = contacts.sent + self.settings.timeout_s
+        cut_off = verdict is Verdict.CUT_OFF
+        late = any((a.sent if cut_off else a.latest) > deadline for a in contacts.attempts)
+        if late or contacts.untold_gap:
+            lower, upper = contacts.bounds(self.ready, exchange.received_at)
+            doubt = f"{why}; it may have been dropped by then"
+            self.end(Finding(Verdict.DROPPED_UNPROVEN, doubt, lower, upper), exchange)
+        else:
+            self._close(verdict, why, exchange.received_at)
+
+    @property
+    def accepted(self) -> ContactLog:
+        """The contacts of a chat that was accepted."""
+        assert self.contacts is not None
+        return self.contacts
+
+    def _close(self, verdict: Verdict, why: str, now: float) -> None:
+        record, contacts, usual = self.record, self.contacts, self.usual_refreshes
+        record.requests += usual
+        record.polls += usual
+        record.contacts += usual
+        record.verdict, record.why, record.ended_at = verdict.value, why, now
+        if record.gap_upper_s is None and contacts is not None and contacts.widest is not None:
+            record.gap_lower_s, record.gap_upper_s = contacts.widest
+        self.enter("")
+        self.observer.session_ended(record, self.settings.timeout_s)
+
+    # -- requests and answers --------------------------------------------------------------------
+
+    def _wake(self, woken: Result, until: float) -> None:
+        """Take the result of a Wait until `until`."""
+        assert isinstance(woken, Woken)
+        if woken.stopped_at is None:
+            self.now = until  # waking later than that is the generator's lateness
+        else:
+            self.now, self.stopping = min(woken.stopped_at, until), True  # what follows is due now
+
+    def _ask(self, operation: str, fields: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
+        """Return the effect that sends one operation; its result is for `_answered`."""
+        settings = self.settings
+        timeout_s = settings.request_timeout_s
+        if operation == "GetMessages":
+            self.observer.polls_begun += 1
+            timeout_s += settings.long_poll_s
+        else:
+            self.observer.request_begun(operation)
+        self._sending = send = Send(operation, fields, due, timeout_s, content)
+        return send
+
+    def _answered(self, exchange: Result) -> Exchange:
+        """Record the result of the request under way."""
+        send = self._sending
+        assert isinstance(exchange, Exchange) and send is not None
+        self._sending = None
+        if exchange.stopping:
+            self.stopping = True
+        operation, due, sent, received = send.operation, send.due, exchange.sent_at, exchange.received_at
+        held_s = self.settings.long_poll_s if operation == "GetMessages" else 0.0
+        contacts = None if self._over else self.contacts
+        reply = exchange.reply
+        unusual = (
+            operation != "GetMessages" or reply.outcome is not _FINE or held_s or exchange.resent or not reply.told
+        )
+        if unusual or contacts is None or sent is None:
+            self._count_request(operation, 0 if sent is None else 1 + exchange.resent)
+            self.recent.add(operation, due, sent, received, reply.outcome._value_)
+            self.observer.request_ended(operation, exchange)
+            if contacts is not None:
+                self._record_contact(contacts, operation, due, exchange, held_s)
+        else:
+            self.usual_refreshes += 1
+            self.recent.add_refresh(due, sent, received)
+            lateness = self._record_departure(contacts, due, exchange)
+            if received - contacts.sent > self.settings.timeout_s:
+                self._note_outlived(contacts, sent)
+            self.observer.refresh_answered(received - sent, lateness, contacts.add_sure(exchange))
+        self.ready = self.now = received
+        if operation != "RequestChat":
+            self._take(exchange, "position" in send.fields)
+        return exchange
+
+    def _count_request(self, operation: str, contacts: int) -> None:
+        record = self.record
+        record.requests += 1
+        record.polls += operation == "GetMessages"
+        record.contacts += contacts
+
+    def _record_departure(self, contacts: ContactLog, due: float, exchange: Exchange) -> float:
+        """Record the time up to a request's first byte; returns its lateness (seconds)."""
+        lateness = contacts.add_departure(due, self.ready, exchange)
+        if lateness > self.record.lateness_max_s:
+            self.record.lateness_max_s = lateness
+        return lateness
+
+    def _record_contact(
+        self, contacts: ContactLog, operation: str, due: float, exchange: Exchange, held_s: float
+    ) -> None:
+        """Record what a request that was no usual refresh says about contacts and gaps."""
+        lateness = self._record_departure(contacts, due, exchange)
+        if operation == "GetMessages":
+            self.observer.refresh_late(lateness)
+        if exchange.resent:
+            contacts.add_resent(exchange, held_s)
+        if exchange.reply.outcome is _FINE:
+            since = self._contact_from(exchange, held_s) if held_s else None
+            untold = None
+            if exchange.reply.told:
+                self._note_outlived(contacts, exchange.sent_at or exchange.received_at)
+            else:
+                untold = self._untold_gap(contacts, exchange)
+            self.observer.gap_closed(contacts.add_sure(exchange, since))
+            contacts.untold_gap = untold
+        elif not exchange.reply.ended:
+            contacts.add_failed(exchange, held_s)
+
+    def _note_outlived(self, contacts: ContactLog, sent: float) -> None:
+        """Note if the chat outlived a silence longer than the timeout: a request that left at `sent` was answered."""
+        if not contacts.attempts and sent - contacts.received > self.settings.timeout_s:
+            self.settings.server.outlived_timeout = True
+
+    def _untold_gap(self, contacts: ContactLog, exchange: Exchange) -> Blame | None:
+        """Return the blame for a silence after which the chat may have been over, if a success without chatEnded does
+        not tell whether it was; None if there was no such silence."""
+        timeout_s, sent = self.settings.timeout_s, exchange.sent_at
+        assert sent is not None
+        if contacts.untold_gap is None and exchange.received_at - contacts.sent > timeout_s:
+            return find_blame(contacts, timeout_s, sent)
+        return contacts.untold_gap
+
+    def _contact_from(self, exchange: Exchange, held_s: float) -> float:
+        """Return the earliest instant at which the server released a success that it may have held."""
+        assert exchange.sent_at is not None
+        # An answer without events after the longest hold proves no hold: the answer may have been slow.
+        released = self.transcript.released_after(exchange.reply)
+        return min(max(exchange.sent_at, released), exchange.received_at)
+
+    def _take(self, exchange: Exchange, asked: bool = True) -> None:
+        """Take what an answer gives: keys, position, events; count failures in a row.
+
+        asked: the request carried our position.
+        """
+        reply, outcome, contacts = exchange.reply, exchange.reply.outcome, self.contacts
+        assert contacts is not None
+        if exchange.answered and exchange.sent_at is not None:
+            self.clock.saw(exchange.received_at - exchange.sent_at)
+        if outcome is _FINE or outcome is _ENDED:
+            self.failures = self.late_failures = 0
+        else:
+            self.failures += 1
+            self.late_failures += exchange.received_at > self.clock.contact_sent + self.settings.timeout_s
+            self.record.failures += 1
+        if outcome is not _FINE and (reply.errors or reply.still_open or reply.monitored is not None):
+            self._note_causes(reply)
+        state = "retrying" if self.failures else "held"
+        if state != self.state and self.state != "leaving":
+            self.enter(state)
+        if outcome is _FINE:
+            self.clock.contact_sent = contacts.sent
+            if reply is self._taken:
+                return  # the very object taken last: it has nothing new
+            self._take_keys(reply)
+            self._taken = reply if asked and not reply.events else None
+            self._cause, self._code = None, ""
+            if not self._over:
+                self.record.end_evidence = ""
+        if reply.events or reply.next_position is not None:
+            fresh = self._take_events(exchange, asked)
+            opening = self._opening
+            # A Client whose joining only a later answer tells is not the one who opened the chat.
+            if opening is not None and (self.transcript.synchronise(fresh, opening) or exchange is not opening):
+                self._opening = None
+
+    def _note_causes(self, reply: Reply) -> None:
+        """Keep the cause of an end that an answer names, for the verdict and for the session's row."""
+        if reply.cause is not None:
+            self._cause, self._code = reply.cause, reply.code
+        told = [f"error {code}" for code in reply.errors]
+        if reply.still_open:
+            told.append("chatEnded false")
+        if reply.monitored is not None:
+            told.append(f"monitored {str(reply.monitored).lower()}")
+        self.record.end_evidence = ", ".join(told)
+        self._taken = None  # The next success clears this, even if it is the very object that was taken last.
+
+    def _take_keys(self, reply: Reply) -> None:
+        for name in self._fields.replace_keys(reply):
+            if name == "secure_key":
+                self.observer.key_replaced()
+                self.settings.server.replaces_keys = True
+            elif name == "alias":
+                self.transcript.moved()
+
+    def _take_events(self, exchange: Exchange, asked: bool) -> list[Event]:
+        asked = asked and self._persona.reads_next_position
+        fresh = self.transcript.read(exchange.reply, exchange.received_at, asked)
+        for event in fresh:
+            if event.who == "Agent":
+                self.customer.heard(event.kind, exchange.received_at)
+        self.record.messages_received = self.transcript.agent_messages
+        if self.transcript.handed_on:
+            self.settings.server.hands_chats_on = True
+        return fresh
+
+
+class _RequestFields:
+    """The fields that each request of a chat carries: the newest keys, and the position of a refresh."""
+
+    __slots__ = ("_keys", "_position", "_refresh")
+
+    def __init__(self) -> None:
+        self._keys: dict[str, str] = {}
+        self._position = -1
+        self._refresh: Mapping[str, str] = {}
+
+    @property
+    def alias(self) -> str | None:
+        """The newest alias."""
+        return self._keys.get("alias")
+
+    def of_refresh(self, position: int) -> Mapping[str, str]:
+        """Return the fields of a GetMessages: the same object as long as position and keys are the same."""
+        if position != self._position:
+            self._position, self._refresh = position, {**self._keys, "position": str(position)}
+        return self._refresh
+
+    def with_keys(self, fields: Mapping[str, str]) -> Mapping[str, str]:
+        """Return these fields and the keys."""
+        return {**self._keys, **fields}
+
+    def replace_keys(self, reply: Reply) -> list[str]:
+        """Keep the keys of an answer; returns the names of those that had another value before."""
+        keys = self._keys
+        replaced: list[str] = []
+        for name in ("chat_id", "user_id", "secure_key", "alias"):
+            value = getattr(reply, name)
+            if value is not None and keys.get(name) != value:
+                if name in keys:
+                    replaced.append(name)
+                keys[name] = value
+                self._position = -1
+        return replaced

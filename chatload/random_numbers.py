@@ -1,0 +1,44 @@
+"""Pseudorandom numbers with a small state: there is one generator for each chat."""
+
+from __future__ import annotations
+
+from math import cos, log, pi, sqrt
+
+_MASK = 2**64 - 1
+_STEP = 0x9E3779B97F4A7C15
+
+
+class SplitMix64:
+    """The generator SplitMix64: 8 bytes of state, where `random.Random` has 2.5 kB. Methods as of `random.Random`.
+
+    Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, seed: int) -> None:
+        self._state = (seed + (seed >> 64) * _STEP) & _MASK
+
+    def bits(self) -> int:
+        """Return 64 random bits."""
+        self._state = z = (self._state + _STEP) & _MASK
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        return z ^ (z >> 31)
+
+    def random(self) -> float:
+        """Return a number uniform in [0, 1)."""
+        return (self.bits() >> 11) * 2.0**-53
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return a number uniform between a and b."""
+        return a + (b - a) * self.random()
+
+    def expovariate(self, rate: float) -> float:
+        """Return an exponential number with mean 1 / rate."""
+        return -log(1.0 - self.random()) / rate
+
+    def gauss(self, mean: float, sigma: float) -> float:
+        """Return a normal number, by the transform of Box and Muller."""
+        radius = sqrt(-2.0 * log(1.0 - self.random()))
+        return mean + sigma * radius * cos(2.0 * pi * self.random())

@@ -1,0 +1,560 @@
+"""The settings of a run: one typed value, and the one table of the options that give them.
+
+`RunSettings` is built once from the parsed options, written to the run file, and read back. Each field says which
+option fills it and what it means to the load. From these fields come Locust's parser, `chatload options`,
+docs/options.md, the report's command that repeats a run, and what must be equal in runs that are compared.
+
+To add an option, add a field here and use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from chatload.chat.policy import make_policy
+from chatload.chat.script import CustomerScript, load_script, parse_script
+from chatload.chat.settings import SessionSettings
+from chatload.chat.sweep import DEFAULT_SWEEP, swept
+from chatload.errors import UsageError
+from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
+from chatload.protocol.toml_file import format_toml, read_toml
+from chatload.run.options import (
+    CONFIDENCE,
+    COUNT,
+    DURATION,
+    DURATION_OR_0,
+    EXPRESSIONS,
+    FILE,
+    FLAG,
+    HOSTS,
+    NUMBER,
+    PARTS,
+    PERCENT,
+    RUN_TIME,
+    SHARE,
+    TEXT,
+    WHOLE,
+    WORDS,
+    Group,
+    Kind,
+    Option,
+)
+from chatload.run.retention import KEEP_S
+
+#: The names of gates; `chatload.thresholds.gate` has their thresholds.
+GATES: Final = ("standard",)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a field of RunSettings is.
+
+    option: gives it, None where none does. changes_load: runs that differ in it did not put on the same load.
+    replayed: `forecast` can replay a run that has it. zero: 0 is a value, and not the default. apart: stored beside
+    the settings, for it is a whole file. digest: the setting that stands for it in comparisons, where that is set: a
+    file is known by its content, not by its name.
+    """
+
+    kind: Kind
+    option: Option | None = None
+    changes_load: bool = False
+    replayed: bool = True
+    zero: bool = False
+    apart: bool = False
+    digest: str = ""
+
+    def is_set(self, value: Any) -> bool:
+        """Whether a value is anything but the default."""
+        return bool(value) or (self.zero and value == 0 and value is not None)
+
+
+def _fact(unset: Any, kind: Kind = TEXT, **meaning: Any) -> Any:
+    """A setting that no option gives."""
+    return field(default=unset, metadata={"setting": Setting(kind, **meaning)})
+
+
+def _option(unset: Any, flag: str, kind: Kind = TEXT, help: str = "", default: str = "", **more: Any) -> Any:
+    """A setting that an option gives; more: of the option (metavar, choices, group, ...) or of the setting."""
+    names = ("metavar", "choices", "group", "environment", "web_ui", "attribute")
+    of_option = {name: more.pop(name) for name in names if name in more}
+    return field(
+        default=unset, metadata={"setting": Setting(kind, Option(flag, help, default, kind, **of_option), **more)}
+    )
+
+
+def _locust(unset: Any, flag: str, kind: Kind, attribute: str = "", **meaning: Any) -> Any:
+    """A setting that one of Locust's own options gives."""
+    return _option(unset, flag, kind, group=Group.LOCUST, attribute=attribute, **meaning)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All settings of one run. Durations are seconds, shares 0 to 1; None is not set.
+
+    Each is what the run came to: `refresh_interval`, `request_timeout` and `long_poll` are set also where the default
+    was left to chatload. `chat_length` is None where the script has its own. No field holds a secret: the texts of the
+    script and of the dialect are stored without names, texts and keys (see `stored_script`, `stored_dialect`).
+    """
+
+    name: str = _fact("")
+    started_at: float | None = _fact(None, NUMBER)
+    locustfile: str = _locust("", "-f", TEXT, "locustfile")
+    user_classes: tuple[str, ...] = _fact((), WORDS, changes_load=True)
+    host: str = _locust("", "--host", TEXT)
+    users: int | None = _locust(None, "-u", COUNT, "num_users", changes_load=True)
+    spawn_rate: float | None = _locust(None, "-r", NUMBER, "spawn_rate", changes_load=True)
+    run_time: float | None = _locust(None, "-t", RUN_TIME, "run_time")
+    stop_timeout: float | None = _locust(None, "-s", NUMBER, "stop_timeout", zero=True)
+    workers: int = _locust(0, "--processes", WHOLE)
+    tags: tuple[str, ...] = _locust((), "--tags", WORDS, changes_load=True)
+    exclude_tags: tuple[str, ...] = _locust((), "--exclude-tags", WORDS, changes_load=True)
+    equal_weights: bool = _locust(False, "--equal-weights", FLAG, changes_load=True)
+
+    flex_disconnect_timeout: float | None = _option(
+        None, "--flex-disconnect-timeout", DURATION,
+        "The server's flex-disconnect-timeout, from 1 s to 20 days: it ends a chat from which no request came for "
+        "longer than this. Default: 45, the server's own default.",
+        "45", metavar="DURATION", changes_load=True,
+    )  # fmt: skip
+    persona: str = _option(
+        "strict", "--persona", TEXT,
+        "The wire behaviour of customers: strict (by the status table) or widget (as the vendor's browser client: "
+        "polls every 3 s, gives up a request after 3 s).",
+        "strict", choices=("strict", "widget"), changes_load=True,
+    )  # fmt: skip
+    refresh_policy: str = _option(
+        "fixed", "--refresh-policy", TEXT,
+        "When GetMessages is sent: fixed (every --refresh-interval), fraction (after a part of the timeout), deadline "
+        "(as late as is safe).",
+        "fixed", choices=("fixed", "fraction", "deadline"), changes_load=True,
+    )  # fmt: skip
+    refresh_interval: float | None = _option(
+        None, "--refresh-interval", DURATION,
+        "Time between two GetMessages of a chat, for --refresh-policy fixed. Default: 3s, or a third of "
+        "--flex-disconnect-timeout where that is less.",
+        metavar="DURATION", changes_load=True,
+    )  # fmt: skip
+    refresh_fraction: float | None = _option(
+        None, "--refresh-fraction", SHARE,
+        "The same as a part of the timeout, for --refresh-policy fraction. Default: 0.5.", metavar="SHARE",
+    )  # fmt: skip
+    allow_late_refresh: bool = _option(
+        False, "--allow-late-refresh", FLAG,
+        "Allow an interval as long as the timeout or longer, to drop chats on purpose.",
+    )  # fmt: skip
+    sweep: tuple[float, ...] = _option(
+        (), "--sweep", PARTS,
+        "Refresh intervals to sweep, as parts of the timeout; above 1 drops chats on purpose. All run at once, in "
+        "permuted blocks.",
+        DEFAULT_SWEEP, metavar="X,X,...", group=Group.SWEEP, changes_load=True, replayed=False,
+    )  # fmt: skip
+    service: str = _option("default", "--service", TEXT, "Name of the chat service in the URL.", "default",
+                           metavar="NAME")  # fmt: skip
+    dialect: str = _option(
+        "gms-v2", "--dialect", TEXT,
+        "How the service names operations and fields: a built-in dialect, or a .toml file.",
+        "gms-v2", metavar="NAME_OR_FILE", changes_load=True, digest="dialect_sha256",
+    )  # fmt: skip
+    dialect_sha256: str = _fact("", changes_load=True)
+    dialect_text: str = _fact("", apart=True)
+    script: str = _option(
+        "", "--script", TEXT, "What customers do: a .toml file. Default: a short conversation.",
+        metavar="FILE", changes_load=True, digest="script_sha256",
+    )  # fmt: skip
+    script_sha256: str = _fact("", changes_load=True)
+    script_text: str = _fact("", apart=True)
+    chat_length: float | None = _option(
+        None, "--chat-length", DURATION,
+        "Mean length of a chat; lengths are exponential. Default: that of the script (60s without one).",
+        metavar="DURATION", changes_load=True,
+    )  # fmt: skip
+    chats: int = _option(0, "--chats", WHOLE, "End the run once this many chats have ended. 0: no limit.", "0",
+                         metavar="N")  # fmt: skip
+    chat_seed: int = _option(0, "--chat-seed", WHOLE, "Seed of what customers do.", "0", metavar="N")
+    request_timeout: float | None = _option(
+        None, "--request-timeout", DURATION,
+        "Total time that one request may take. Default: 10s, or half the timeout where that is less.",
+        metavar="DURATION", changes_load=True,
+    )  # fmt: skip
+    long_poll: float | None = _option(
+        None, "--long-poll", DURATION,
+        "How long the server may hold a GetMessages. Default: what the dialect says, 0 for gms-v2.",
+        metavar="DURATION", changes_load=True, replayed=False,
+    )  # fmt: skip
+    transport: str = _option(
+        "lean", "--transport", TEXT, "HTTP client: lean (fast, exact instants) or requests (for proxies).",
+        "lean", choices=("lean", "requests"), changes_load=True,
+    )  # fmt: skip
+    connections: int = _option(
+        0, "--connections", WHOLE,
+        "The chats of a process share this many connections, as behind a reverse proxy; a chat that waits for one is "
+        "late by that. 0: each chat has its own.",
+        "0", metavar="N", changes_load=True, replayed=False,
+    )  # fmt: skip
+    # --connections is per process.
+    connections_in_all: int = _fact(0, WHOLE, changes_load=True)
+    ca_file: str = _option(
+        "", "--ca-file", FILE, "Certificate authorities to trust instead of the system's, PEM.", metavar="FILE"
+    )
+    client_cert: str = _option(
+        "", "--client-cert", FILE, "Client certificate and its key in one file, PEM.", metavar="FILE"
+    )
+    # No environment variable: it would apply to every run.
+    insecure: bool = _option(
+        False, "--insecure", FLAG, "Do not verify the server's certificate, for this run; its reports say so.",
+        environment=False,
+    )  # fmt: skip
+    target_owner_agrees: tuple[str, ...] = _option(
+        (), "--target-owner-agrees", HOSTS,
+        "The owner of this host agrees to load on it. Needed for every --host that is not loopback or private; "
+        "repeatable, or ';' between.",
+        metavar="HOST",
+    )  # fmt: skip
+    # A load shape that asks for more is limited to it, and a capacity search goes no higher.
+    max_sessions: int | None = _option(
+        None, "--max-sessions", COUNT, "Never have more sessions open than this. chatload.toml may lock it.",
+        metavar="N", changes_load=True,
+    )  # fmt: skip
+    max_requests_per_s: float | None = _option(
+        None, "--max-requests-per-s", NUMBER,
+        "Refuse a run that plans for more requests per second, and stop one that makes more. chatload.toml may lock "
+        "it.",
+        metavar="R",
+    )  # fmt: skip
+
+    workload: str = _fact("", changes_load=True, replayed=False)
+    arrival_rate: float | None = _option(
+        None, "--arrival-rate", NUMBER, "Chats arrive at this rate per second, of all users together.",
+        metavar="PER_S", group=Group.ARRIVALS, changes_load=True,
+    )  # fmt: skip
+    arrival_profile: str = _option(
+        "", "--arrival-profile", FILE,
+        "Chats arrive at a rate that changes over time: a .csv file (docs/workloads.md). The run ends with its last "
+        "chat.",
+        metavar="FILE", group=Group.ARRIVALS, changes_load=True, digest="arrival_profile_sha256",
+    )  # fmt: skip
+    arrival_profile_sha256: str = _fact("", changes_load=True)
+    arrival_profile_text: str = _fact("", apart=True)
+    arrival_compress: float | None = _option(
+        None, "--arrival-compress", NUMBER,
+        "Run the profile's time this many times as fast, at the same rates: 24 makes an hour of a day.",
+        metavar="X", group=Group.ARRIVALS, changes_load=True,
+    )  # fmt: skip
+    max_open: int | None = _option(
+        None, "--max-open", WHOLE,
+        "Chats that may be open in one process; what arrives beyond is counted as not started. Default: what the limit "
+        "of open files leaves room for.",
+        metavar="N", group=Group.ARRIVALS, changes_load=True,
+    )  # fmt: skip
+
+    start_sessions: int | None = _option(
+        None, "--start-sessions", COUNT, "Sessions of the first step, well below what the server can hold.",
+        "10", metavar="N", group=Group.CAPACITY, changes_load=True, replayed=False,
+    )  # fmt: skip
+    step_hold: float | None = _option(
+        None, "--step-hold", DURATION,
+        "How long a step is held once it has settled; up to four times that where a threshold is undecided. Default: "
+        "the larger of 10s and three refresh intervals.",
+        metavar="DURATION", group=Group.CAPACITY, changes_load=True,
+    )  # fmt: skip
+    step_bound: float | None = _option(
+        None, "--step-bound", DURATION,
+        "How long a step may take to rise, and then to settle. Default: six times --step-hold.",
+        metavar="DURATION", group=Group.CAPACITY, changes_load=True,
+    )  # fmt: skip
+    resolution: float | None = _option(
+        None, "--resolution", PERCENT,
+        "How near the highest load held and the lowest not held must come to each other; a limit that refuses chats is "
+        "always found to the unit.",
+        "5", metavar="PERCENT", group=Group.CAPACITY, changes_load=True,
+    )  # fmt: skip
+    step_thresholds: tuple[str, ...] = _fact((), EXPRESSIONS, changes_load=True)
+
+    thresholds: tuple[str, ...] = _option(
+        (), "--threshold", EXPRESSIONS,
+        "What must hold, such as 'dropped_late.rate < 0.1%%' or 'GetMessages.latency.p99 < 300ms'; repeatable, or ';' "
+        "between. See chatload thresholds.",
+        metavar="EXPR",
+    )  # fmt: skip
+    abort_on: tuple[str, ...] = _option(
+        (), "--abort-on", EXPRESSIONS,
+        "End the run early once this threshold is lost, such as 'dropped.rate < 5%%'; repeatable. A run that meets it "
+        "is ended with a chance of 5 %% at most.",
+        metavar="EXPR",
+    )  # fmt: skip
+    confidence: float = _option(
+        0.95, "--confidence", CONFIDENCE, "Confidence that thresholds demand, in percent.", "95", metavar="PERCENT"
+    )
+    allow_inconclusive: bool = _option(
+        False, "--allow-inconclusive", FLAG,
+        "A threshold that too few sessions leave undecided does not fail the run. A run in which no session was "
+        "accepted tested nothing all the same.",
+    )  # fmt: skip
+    keep_windows: float = _option(
+        KEEP_S, "--keep-windows", DURATION_OR_0,
+        "Fold windows together that are older than this, the older the more; 0 keeps each. Default: "
+        "86400, a day.",
+        "86400", metavar="DURATION", zero=True,
+    )  # fmt: skip
+    chatload_version: str = _fact("")
+    locust_version: str = _fact("")
+    python_version: str = _fact("")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON, without whole files; those of other workloads are left out."""
+        return {
+            name: setting.kind.dump(getattr(self, name))
+            for name, setting in SETTINGS.items()
+            if not setting.apart and self._has(name)
+        }
+
+    def files(self) -> dict[str, str]:
+        """The texts of the files that the run used, by setting: what `from_dict` takes beside the settings."""
+        return {name: getattr(self, name) for name, setting in SETTINGS.items() if setting.apart and self._has(name)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], files: Mapping[str, Any] | None = None) -> RunSettings:
+        """The settings that `to_dict` and `files` gave. Names that are no setting are ignored.
+
+        Raises:
+            ValueError: for a value that is not of its setting's type.
+        """
+        found: dict[str, Any] = {}
+        for name, setting in SETTINGS.items():
+            value = ((files or {}) if setting.apart else data).get(name)
+            if value is None:
+                continue
+            try:
+                found[name] = setting.kind.load(value)
+            except TypeError as error:
+                raise ValueError(f"settings: {name} is not {error}") from None
+        return cls(**found)
+
+    def _has(self, name: str) -> bool:
+        """Whether a run of this workload has a setting at all."""
+        option, setting = SETTINGS[name].option, SETTINGS[name]
+        if setting.is_set(getattr(self, name)):
+            return True
+        group = Group.RUN if option is None else option.group
+        optional = setting.apart or name in _OF_SOME_WORKLOADS
+        return not optional and group in (Group.RUN, Group.LOCUST)
+
+
+#: What each field of RunSettings is, in order: that of the repeat command's options.
+SETTINGS: Final[Mapping[str, Setting]] = {f.name: f.metadata["setting"] for f in fields(RunSettings)}
+_OF_SOME_WORKLOADS = frozenset({"workload", "arrival_profile_sha256", "step_thresholds"})
+#: Options that say only where a run is watched and where its files go, or give other settings: no settings themselves.
+OTHER_OPTIONS: Final = (
+    Option(
+        "--gate",
+        "standard: thresholds that any chat service should meet (docs/ci.md). A --threshold about the same metric "
+        "takes the place of one.",
+        choices=("", *GATES),
+    ),
+    Option(
+        "--prometheus-port", "Serve metrics for Prometheus at this port. 0: do not.", "0", WHOLE, "PORT", web_ui=False
+    ),
+    Option(
+        "--prometheus-host", "Address that --prometheus-port is opened on.", "127.0.0.1", metavar="ADDRESS",
+        web_ui=False,
+    ),
+    Option("--run-dir", "Folder for the run's files. Default: reports/<UTC time>-<name>.", metavar="DIR"),
+)  # fmt: skip
+
+
+def options_of(group: Group) -> Iterator[Option]:
+    """The options of a group, in the order in which they are listed."""
+    for setting in SETTINGS.values():
+        if setting.option is not None and setting.option.group is group:
+            yield setting.option
+    if group is Group.RUN:
+        yield from OTHER_OPTIONS
+
+
+def option_of(setting: str) -> Option:
+    """The option that gives a setting."""
+    option = SETTINGS[setting].option
+    assert option is not None
+    return option
+
+
+def values_of(options: Any) -> dict[str, Any]:
+    """The values of all settings that parsed options give, by setting; those that are not set are left out.
+
+    Raises:
+        UsageError: for a text that is no value of its option.
+    """
+    found = {
+        name: setting.option.value(getattr(options, setting.option.dest, None))
+        for name, setting in SETTINGS.items()
+        if setting.option is not None
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+# -- a chat's settings -----------------------------------------------------------------------------
+
+
+def dialect_of(run: RunSettings) -> Dialect:
+    """The dialect that a stored run spoke, without its keys. Raises UsageError, FileError."""
+    if run.dialect_text:
+        return parse_dialect(run.dialect_text, f"the run's {run.dialect}", None)
+    return load_dialect(run.dialect, None)
+
+
+def script_of(run: RunSettings) -> CustomerScript:
+    """The script of a stored run's customers, without their names and texts. Raises FileError."""
+    return parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
+
+
+def session_settings(
+    run: RunSettings, dialect: Dialect | None = None, script: CustomerScript | None = None
+) -> SessionSettings:
+    """What the chats of a run share: for the swarm, for `tune` and for `forecast`.
+
+    Args:
+        run: its settings. dialect, script: as they were loaded for the run; by default those stored with it.
+
+    Raises:
+        UsageError: for settings that contradict each other or are not all there.
+    """
+    dialect = dialect_of(run) if dialect is None else dialect
+    script = script_of(run) if script is None else script
+    timeout_s, request_timeout_s = run.flex_disconnect_timeout, run.request_timeout
+    if timeout_s is None or request_timeout_s is None:
+        raise UsageError("its settings are not all there", "give a run of chatload's own")
+    interval_s, fraction = run.refresh_interval, run.refresh_fraction
+    if fraction is None and interval_s is not None:
+        fraction = interval_s / timeout_s
+    # Whether it may be late was asked when the run began.
+    policy = make_policy(run.refresh_policy, timeout_s, interval_s, fraction, allow_late=True)
+    settings = SessionSettings(
+        policy,
+        request_timeout_s,
+        script if run.chat_length is None else script.with_chat_length(run.chat_length),
+        dialect.keeps_ended_s,
+        dialect.long_poll_s if run.long_poll is None else run.long_poll,
+        run.persona,
+        dialect.agent_end_removes_customer,
+    )
+    return swept(settings, run.sweep)
+
+
+# -- files that a run stores -----------------------------------------------------------------------
+
+#: Keys of a script that hold names and texts of people.
+_PERSONAL = frozenset({"nickname", "first_name", "last_name", "email", "subject"})
+#: Headers whose values are no secrets.
+_OPEN_HEADERS = frozenset(
+    {"accept", "accept-encoding", "accept-language", "cache-control", "content-type", "origin", "pragma", "referer",
+     "user-agent", "x-requested-with"}
+)  # fmt: skip
+_SECRET_NAME = re.compile("key|token|auth|secret|passw|cookie|session|credential", re.IGNORECASE)
+
+
+def stored_script(path: str | Path) -> str:
+    """The TOML of a script as a run stores it: names and texts are replaced by as many "x". Raises FileError."""
+    load_script(path)
+    data = read_toml(path)
+    hidden = {name: _crossed(value) if name in _PERSONAL else value for name, value in data.items()}
+    if "extras" in data:
+        kept = ("operation", "file_type")
+        hidden["extras"] = [
+            {name: value if name in kept else _crossed(value) for name, value in extra.items()}
+            for extra in data["extras"]
+        ]
+    return format_toml(hidden)
+
+
+def stored_dialect(path: str | Path) -> str:
+    """The TOML of a dialect's file as a run stores it: values that may be keys are read from the environment instead.
+    Raises FileError."""
+    data = read_toml(path)
+    request = data.get("request", {})
+    hidden = {
+        part: {
+            name: {"env": f"CHATLOAD_{re.sub('[^A-Z0-9]', '_', name.upper())}"}
+            if isinstance(value, str) and (_SECRET_NAME.search(name) or (closed and name.lower() not in _OPEN_HEADERS))
+            else value
+            for name, value in request[part].items()
+        }
+        for part, closed in (("headers", True), ("fixed", False))
+        if part in request
+    }
+    return format_toml({**data, "request": {**request, **hidden}})
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a stored file: under one name there may be another file tomorrow. Empty for an empty text."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def _crossed(value: Any) -> Any:
+    """The value with an "x" for each character of its texts."""
+    if isinstance(value, dict):
+        return value if "shape" in value else {name: _crossed(inner) for name, inner in value.items()}
+    return "x" * len(value) if isinstance(value, str) else value
+
+
+# -- runs beside each other ------------------------------------------------------------------------
+
+#: What differs between any two runs and says nothing about them.
+_OWN = frozenset({"name", "started_at", "chat_seed"})
+_ABSENT = "not set"
+
+
+def not_replayed(run: RunSettings) -> str:
+    """The first of a run's settings that `forecast` cannot replay, as its option; empty where there is none."""
+    for name, setting in SETTINGS.items():
+        value = getattr(run, name)
+        if not setting.replayed and setting.is_set(value):
+            return f"{setting.option.flag if setting.option else name} {setting.kind.write(value)}"
+    return ""
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """A setting that is not equal in all runs: its values on each side, in order of appearance."""
+
+    name: str
+    base: tuple[str, ...]
+    new: tuple[str, ...]
+    defines_load: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: base {', '.join(self.base)}; new {', '.join(self.new)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-safe form."""
+        return asdict(self)
+
+
+def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]) -> list[SettingDifference]:
+    """The settings that are not equal in all runs, those that define the load first.
+
+    Settings that differ within a side too: such runs do not repeat one another.
+    """
+    found = []
+    for name, setting in SETTINGS.items():
+        if name in _OWN or setting.apart:
+            continue
+        before, after = ([_compared(name, setting, run) for run in side] for side in (base, new))
+        if len({*before, *after}) > 1:
+            base_values, new_values = (tuple(dict.fromkeys(side)) for side in (before, after))
+            found.append(SettingDifference(name, base_values, new_values, setting.changes_load))
+    return sorted(found, key=lambda difference: (not difference.defines_load, difference.name))
+
+
+def _compared(name: str, setting: Setting, run: RunSettings) -> str:
+    value = getattr(run, name)
+    if not setting.is_set(value) or (setting.digest and getattr(run, setting.digest)):
+        return _ABSENT
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:.12g}"
+    return value if isinstance(value, str) else json.dumps(setting.kind.dump(value))

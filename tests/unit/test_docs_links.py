@@ -1,0 +1,66 @@
+"""Every link between pages leads somewhere, every file that a page names exists, and the glossary is complete."""
+
+import re
+import unicodedata
+
+import pytest
+
+from chatload.vocabulary import Blame, Outcome, RunResult, Verdict
+from tests.integration.processes import ROOT
+
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "reports/README.md", "reports/sample/README.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "CHANGELOG.md"
+)
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+FOLDERS = "chatload|tests|bench|docs|examples|locustfiles|reports"
+
+
+def text_of(page):
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+
+
+def anchor(heading):
+    """The anchor of a heading, as GitHub makes it."""
+    words = re.sub(r"[`*]|\[(.*?)\]\(.*?\)", r"\1", heading.strip().lower())
+    kept = "".join(c for c in words if c in " -_" or unicodedata.category(c)[0] in "LN")
+    return kept.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_link_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if fragment:
+            assert fragment in map(anchor, re.findall(r"^#+ (.+)$", target.read_text(), re.M)), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_file_named_exists(page):
+    for name in re.findall(rf"`((?:{FOLDERS})/[\w./*-]+?)(?:::\w+)?`", page.read_text()):
+        # What a run or a build leaves is not committed.
+        if name.startswith(("reports/", "bench/.venv", "bench/node_modules")):
+            continue
+        assert list(ROOT.glob(name.rstrip("/"))), name
+
+
+def test_the_glossary_has_every_word_of_the_vocabulary():
+    glossary = (ROOT / "docs" / "glossary.md").read_text()
+    words = [word.value for kind in (Verdict, Blame, Outcome, RunResult) for word in kind]
+    assert [word for word in words if f"`{word}`" not in glossary] == []
+
+
+def test_every_page_is_linked_from_the_readme_or_another_page():
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    }
+    assert [page.name for page in PAGES if page.resolve() not in linked and page.name != "README.md"] == []
