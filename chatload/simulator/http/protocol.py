@@ -265,7 +265,7 @@ KEEP_ALIVE_S = 600.0
 _MUCH_BYTES = 64 * 1024
 
 
-class ConnectionPool:
+class ServerConnections:
     """The connections of a server, and what they share."""
 
     def __init__(self, handler: HttpHandler, guard: SlowClientGuard) -> None:
@@ -341,7 +341,7 @@ class ClientConnection(asyncio.Protocol):
         "_transport", "_unsent", "_url", "ending", "idle_since", "shared",
     )  # fmt: skip
 
-    def __init__(self, shared: ConnectionPool) -> None:
+    def __init__(self, shared: ServerConnections) -> None:
         self.shared = shared
         self.ending = self._full = False
         self.idle_since = shared.now

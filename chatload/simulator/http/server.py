@@ -24,7 +24,7 @@ from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
-from chatload.simulator.http.protocol import ConnectionPool, HttpExchange, SlowClientGuard, lines, raise_file_limit
+from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard, lines, raise_file_limit
 from chatload.simulator.model.answers import ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
@@ -320,7 +320,7 @@ def run(
     try:
         shell = ChatHandler(config, faults, dialect, apikey)
         # A quarter of the files may be used by incomplete requests; the rest are for chats.
-        shared = ConnectionPool(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit() // 4)))
+        shared = ServerConnections(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit() // 4)))
         # What exists now stays for the life of this process, and chats make few reference cycles. Garbage collection
         # over all of them every few thousand requests would cause long pauses.
         gc.collect()
@@ -388,7 +388,7 @@ def _bind(address: tuple[Any, ...]) -> socket.socket:
 
 
 async def _serve(
-    shell: ChatHandler, shared: ConnectionPool, listener: socket.socket, tls: ssl.SSLContext | None
+    shell: ChatHandler, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None
 ) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -407,7 +407,7 @@ async def _serve(
 class _Listener:
     """The listening socket; closed while a restart (a fault) has the service down."""
 
-    def __init__(self, shared: ConnectionPool, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._shared, self._listener, self._tls = shared, listener, tls
         self._address = listener.getsockname()
         self._server: asyncio.Server | None = None
@@ -444,7 +444,7 @@ class _Listener:
         return _bind(self._address)
 
 
-async def _sweep_for_ever(shell: ChatHandler, shared: ConnectionPool, front: _Listener) -> None:
+async def _sweep_for_ever(shell: ChatHandler, shared: ServerConnections, front: _Listener) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         shell.sweep()
