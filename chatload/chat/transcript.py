@@ -30,7 +30,8 @@ class Transcript:
     idle_closed: inactivity control closed the chat.
     left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why, by
         that event.
-    joined_ms, left_ms: the server's time of our own ParticipantJoined and ParticipantLeft.
+    joined: there was our own ParticipantJoined. joined_ms, left_ms: the server's time of it, and of our own
+        ParticipantLeft.
     opening: when the request that opened the chat was under way (seconds). None if there was no ParticipantJoined of
         ours, if it has no date, or if another server than the one that answers now has stamped it.
     failed_over: another server than at the opening has answered.
@@ -49,6 +50,7 @@ class Transcript:
     idle_closed: bool = False
     left: bool = False
     surely_ours: bool = False
+    joined: bool = False
     cause: EndCause | None = None
     quit_reason: str = ""
     joined_ms: int | None = None
@@ -91,7 +93,7 @@ class Transcript:
         """
         for event in fresh:
             if event.kind == "ParticipantJoined" and event.who == "Client":
-                self.own_id = event.participant
+                self.own_id, self.joined = event.participant, True
                 if event.utc_ms is not None and opening.sent_at is not None and not self.failed_over:
                     self.joined_ms, self.opening = event.utc_ms, (opening.sent_at, opening.received_at)
                     self.clock.saw(event.utc_ms, *self.opening)
@@ -206,4 +208,6 @@ class Transcript:
         self.left, self.left_ms = True, event.utc_ms
         self.cause, self.quit_reason = event.cause, event.quit_reason
         same = bool(self.own_id) and event.participant == self.own_id
-        self.surely_ours = same or (not event.participant and not self.own_id and self.clients <= 1)
+        # If our own ParticipantJoined was not told, the one Client who was seen to join is another one.
+        only_we = self.clients <= self.joined
+        self.surely_ours = same or (not event.participant and not self.own_id and only_we)

@@ -353,3 +353,19 @@ def test_what_a_chat_found_counts_as_one_contradiction():
     assert clock.is_witness(T + 999)
     agree(clock, 400, 30)
     assert not clock.is_witness(T + 999)
+
+
+@pytest.mark.parametrize(
+    ("told", "surely_ours"),
+    [((), True), (("ours",), True), (("other",), False), (("ours", "other"), False)],
+)
+def test_without_ids_a_clients_leaving_is_ours_only_if_no_other_client_has_joined(told, surely_ours):
+    transcript = Transcript(ServerClock())
+    opening = Exchange(1.0, 1.0, 1.1, Reply(Outcome.FINE, False))
+    for position, who in enumerate((*told, "left"), 1):
+        kind = "ParticipantLeft" if who == "left" else "ParticipantJoined"
+        told_now = Event(position, kind, "Client", "chatload", None)
+        fresh = transcript.read(Reply(Outcome.FINE, who == "left", events=(told_now,)), 2.0)
+        if who == "ours":
+            transcript.synchronise(fresh, opening)
+    assert transcript.surely_ours is surely_ours
