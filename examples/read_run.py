@@ -14,7 +14,7 @@ from collections import Counter
 from chatload import RunReader
 
 with RunReader.open(sys.argv[1]) as run:
-    print("timeout:", run.settings["flex_disconnect_timeout"])
+    print("timeout:", run.settings.flex_disconnect_timeout)
     print("books balance:", run.books().balanced)
     print("verdicts:", dict(Counter(session.verdict for session in run.sessions())))
     for session in run.sessions():
