@@ -22,7 +22,7 @@ from chatload.protocol.operations import repeatable
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
-from chatload.simulator.model.answer import Answer, Hold, Silence
+from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import Network, NetworkModel, Stalls
@@ -222,7 +222,7 @@ class _Driven:
         fields = send.fields
         if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
             # The connection broke while the request was under way.
-            self.send_back(number, Answer(silence=Silence.CLOSED))
+            self.send_back(number, ServiceAnswer(silence=NoAnswer.CLOSED))
             return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
         if answer.held is None:
@@ -230,10 +230,10 @@ class _Driven:
         else:
             self.held = _Held(self, number, answer.held)
 
-    def send_back(self, number: int, answer: Answer) -> None:
+    def send_back(self, number: int, answer: ServiceAnswer) -> None:
         """The service answers; the answer may get lost."""
         swarm = self.swarm
-        if answer.silence is Silence.LOST or swarm.network.lost(swarm.random):
+        if answer.silence is NoAnswer.LOST or swarm.network.lost(swarm.random):
             return
         back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
         swarm.at(back, self._receive, number, answer)
@@ -245,7 +245,7 @@ class _Driven:
             if held is not None and held.number == number and not swarm.network.lost(swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
-    def _receive(self, number: int, what: Answer | WireResult) -> None:
+    def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
         """An answer or a failure is there; the client takes it when it next runs."""
         if number != self.waiting or self.send is None:
             return
@@ -275,7 +275,7 @@ class _Held:
 
     __slots__ = ("driven", "hold", "number", "over")
 
-    def __init__(self, driven: _Driven, number: int, hold: Hold) -> None:
+    def __init__(self, driven: _Driven, number: int, hold: HeldRequest) -> None:
         self.driven, self.number, self.hold = driven, number, hold
         self.over = False
         hold.wake = self._wake
@@ -308,12 +308,12 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def was_sent(what: Answer | WireResult) -> bool:
+def was_sent(what: ServiceAnswer | WireResult) -> bool:
     """Whether any of the request left, as far as the client knows: a connection that cannot be made carries none."""
     return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
 
 
-def read_answer(what: Answer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
+def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
     """The reply, whether it is an answer at all, and whether only a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False

@@ -33,9 +33,12 @@ from chatload.protocol.wire import WireResult
 from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
+<<<<<<< HEAD
 from chatload.run.histogram import CensoredHistogram
+=======
+from chatload.simulator.command import _take_file
+>>>>>>> refs/heads/model
 from chatload.simulator.model.faults import FaultPlan
-from chatload.simulator.options import _take_file
 from chatload.target import host_name, matches, require_agreed
 from chatload.thresholds.grammar import parse, parse_abort
 from chatload.thresholds.judgement import judge

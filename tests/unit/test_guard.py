@@ -1,6 +1,6 @@
 """Who is cut off: whoever has been in the middle of a request for too long, or longest where too many are."""
 
-from chatload.simulator.http.guard import Guard
+from chatload.simulator.http.protocol import SlowClientGuard
 
 IDLE, HEAD, BODY = 0, 1, 2
 
@@ -18,7 +18,7 @@ def cuts(*connections):
 
 
 def test_each_stage_has_its_time_and_a_finished_request_has_none():
-    guard, slow, body, done = Guard(10.0, 100), Connection(), Connection(), Connection()
+    guard, slow, body, done = SlowClientGuard(10.0, 100), Connection(), Connection(), Connection()
     for connection in (slow, body, done):
         guard.note(connection, HEAD, 0.0)
     guard.note(body, BODY, 9.0)
@@ -33,7 +33,7 @@ def test_each_stage_has_its_time_and_a_finished_request_has_none():
 
 
 def test_above_the_limit_the_one_longest_at_it_goes():
-    guard, connections = Guard(10.0, 3), [Connection() for _ in range(6)]
+    guard, connections = SlowClientGuard(10.0, 3), [Connection() for _ in range(6)]
     for at, connection in enumerate(connections[:4]):
         guard.note(connection, HEAD, float(at))
     assert cuts(*connections) == [1, 0, 0, 0, 0, 0]

@@ -10,9 +10,9 @@ import pytest
 
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
+from chatload.simulator.model.capacity import ServiceWorkers, mean_service_s
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.service import ChatService
-from chatload.simulator.model.service_time import Workers, mean_service_s
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 
@@ -21,7 +21,7 @@ SERVICE_S = 0.01
 
 def waiting(load: float, servers: int, requests: int = 300_000) -> float:
     """The mean time in the system, of requests that come as a Poisson stream."""
-    workers, random = Workers(SimulatorConfig(service_time_s=SERVICE_S, servers=servers)), Random(5)
+    workers, random = ServiceWorkers(SimulatorConfig(service_time_s=SERVICE_S, servers=servers)), Random(5)
     now = total = 0.0
     for _ in range(requests):
         now += random.expovariate(load * servers / SERVICE_S)
@@ -44,7 +44,7 @@ def test_no_service_time_is_no_delay() -> None:
 
 
 def test_a_request_waits_for_those_before_it_and_not_longer() -> None:
-    workers = Workers(SimulatorConfig(service_time_s=1.0))
+    workers = ServiceWorkers(SimulatorConfig(service_time_s=1.0))
     first, second = workers.take(0.0, 1), workers.take(0.0, 1)
     assert second > first > 0
     later = workers.take(first + second + 100.0, 1)

@@ -43,7 +43,7 @@ WRONG = [
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
 def test_mistakes_are_usage_errors_in_one_line(monkeypatch, arguments):
-    monkeypatch.setattr("chatload.simulator.http.serve.run", lambda *_: pytest.fail("it went on to listen"))
+    monkeypatch.setattr("chatload.simulator.http.server.run", lambda *_: pytest.fail("it went on to listen"))
     with pytest.raises(UsageError) as caught:
         simulator.main(["--port", "0", *arguments], standalone_mode=False)
     assert arguments[0] in str(caught.value) or arguments[-1] in str(caught.value)
@@ -52,7 +52,7 @@ def test_mistakes_are_usage_errors_in_one_line(monkeypatch, arguments):
 
 def test_options_reach_the_model(monkeypatch):
     seen = []
-    monkeypatch.setattr("chatload.simulator.http.serve.run", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("chatload.simulator.http.server.run", lambda config, *_: seen.append(config))
     options = [
         "--flex-disconnect-timeout",
         "1.5",
@@ -72,7 +72,7 @@ def test_options_reach_the_model(monkeypatch):
 
 def configured(monkeypatch, *options):
     seen = []
-    monkeypatch.setattr("chatload.simulator.http.serve.run", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("chatload.simulator.http.server.run", lambda config, *_: seen.append(config))
     simulator.main([str(option) for option in options], standalone_mode=False)
     (config,) = seen
     return config
@@ -146,7 +146,7 @@ def test_every_setting_has_an_option_with_help_and_stands_in_its_group():
     ],
 )
 def test_mistakes_about_the_wire(monkeypatch, arguments, says):
-    monkeypatch.setattr("chatload.simulator.http.serve.run", lambda *_: pytest.fail("it went on to listen"))
+    monkeypatch.setattr("chatload.simulator.http.server.run", lambda *_: pytest.fail("it went on to listen"))
     with pytest.raises(UsageError) as caught:
         simulator.main(["--port", "0", *arguments], standalone_mode=False)
     assert str(caught.value).startswith(says)

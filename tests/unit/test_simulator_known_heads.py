@@ -6,16 +6,13 @@ from itertools import product
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatload.simulator.http.exchange import Exchange
-from chatload.simulator.http.guard import Guard
-from chatload.simulator.http.known_heads import KnownHeads
-from chatload.simulator.http.protocol import Shared
+from chatload.simulator.http.protocol import ConnectionPool, HttpExchange, KnownHeaders, SlowClientGuard
 
 FORM = b"POST /chat/%d/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\na=%d"
 LIMIT = 40
 
 
-class ParserOnly(KnownHeads):
+class ParserOnly(KnownHeaders):
     """Knows nothing, and learns nothing."""
 
     def read(self, connection, data):
@@ -28,18 +25,18 @@ class Seen:
     def __init__(self):
         self.asked = []
 
-    def head(self, exchange: Exchange) -> None:
+    def head(self, exchange: HttpExchange) -> None:
         exchange.limit = LIMIT
         if exchange.path == "/no":
             exchange.reply(404, b"", b"no")
 
-    def whole(self, exchange: Exchange) -> None:
+    def whole(self, exchange: HttpExchange) -> None:
         asked = (exchange.method, exchange.path, exchange.keep_alive, dict(exchange.headers), exchange.body)
         self.asked.append(asked)
         if exchange.path != "/wait":
             exchange.reply(200, b"", exchange.path.encode())
 
-    def too_long(self, exchange: Exchange) -> None:
+    def too_long(self, exchange: HttpExchange) -> None:
         exchange.reply(413, b"", b"")
 
 
@@ -70,7 +67,7 @@ def told(pieces, heads):
     """What a handler was asked, and what a client got, of bytes that came in these pieces."""
 
     async def run():
-        shared, transport = Shared(Seen(), Guard(10.0, 100)), Transport()
+        shared, transport = ConnectionPool(Seen(), SlowClientGuard(10.0, 100)), Transport()
         shared.heads, shared.starts = heads, {status: b"%d\r\n" % status for status in (200, 404, 413)}
         connection = shared.connection()
         connection.connection_made(transport)
@@ -117,7 +114,7 @@ good = st.builds(lambda chat, a: FORM % (chat, a), st.integers(1, 9), st.integer
 
 
 def check(pieces):
-    known = KnownHeads()
+    known = KnownHeaders()
     for piece in pieces:
         told([FORM % (1, 11), piece], known)  # what can be known is
     assert told(pieces, known) == told(pieces, ParserOnly())
@@ -158,7 +155,7 @@ def test_nobody_sees_that_headers_were_known(pieces):
 
 
 def test_a_request_like_the_last_is_read_without_the_parser():
-    heads, connection = KnownHeads(), object()
+    heads, connection = KnownHeaders(), object()
     assert heads.read(connection, FORM % (1, 11)) is None
     found = heads.read(connection, FORM % (2, 22))
     assert (found.path, found.body, found.whole, found.keep_alive) == ("/chat/2/refresh", b"a=22", True, True)
@@ -167,7 +164,7 @@ def test_a_request_like_the_last_is_read_without_the_parser():
 
 
 def test_what_is_known_is_bounded():
-    heads, connection = KnownHeads(), object()
+    heads, connection = KnownHeaders(), object()
     for number in range(2000):
         heads.read(connection, b"POST /a HTTP/1.1\r\nX: %d\r\nContent-Length: 0\r\n\r\n" % number)
     assert len(heads._known) <= 512

@@ -3,9 +3,7 @@
 import asyncio
 import time
 
-from chatload.simulator.http.exchange import Exchange
-from chatload.simulator.http.guard import Guard
-from chatload.simulator.http.protocol import KEEP_ALIVE_S, Shared
+from chatload.simulator.http.protocol import KEEP_ALIVE_S, ConnectionPool, HttpExchange, SlowClientGuard
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 PARTS, PART = 1000, b"x" * 65536
@@ -14,11 +12,11 @@ PARTS, PART = 1000, b"x" * 65536
 class Handler:
     """Answers by path."""
 
-    def head(self, exchange: Exchange) -> None:
+    def head(self, exchange: HttpExchange) -> None:
         if exchange.path == "/fails-early":
             raise RuntimeError("early")
 
-    def whole(self, exchange: Exchange) -> None:
+    def whole(self, exchange: HttpExchange) -> None:
         if exchange.path == "/fails":
             raise RuntimeError("whole")
         if exchange.path == "/later":
@@ -34,10 +32,10 @@ class Handler:
         for self.taken in range(PARTS):
             yield PART
 
-    def too_long(self, exchange: Exchange) -> None:
+    def too_long(self, exchange: HttpExchange) -> None:
         raise AssertionError
 
-    async def later(self, exchange: Exchange) -> None:
+    async def later(self, exchange: HttpExchange) -> None:
         await asyncio.sleep(0.2)
         exchange.reply(200, b"", b"later")
 
@@ -52,7 +50,7 @@ def played(play):
         failures = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(str(context["exception"])))
-        shared = Shared(Handler(), Guard(10.0, 100))
+        shared = ConnectionPool(Handler(), SlowClientGuard(10.0, 100))
         server = await loop.create_server(shared.connection, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         kept = []  # a writer nobody holds is closed

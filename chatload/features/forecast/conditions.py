@@ -13,7 +13,7 @@ from random import Random
 
 from chatload.run.histogram import Histogram
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import Draws
+from chatload.simulator.model.draws import SeededDraws
 from chatload.simulator.model.faults import Fault
 
 #: Kind of failure (see RequestOdds) -> the simulator's fault that gives it. `refused` is the network's.
@@ -182,7 +182,7 @@ class MeasuredServer:
             return Fault(fault.kind, reaches=fault.reaches, delay_s=max(delay_s, 0.0))
         return fault
 
-    def draw_end(self, draws: Draws) -> tuple[float, str] | None:
+    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
         """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
         server = self._conditions.server
         ends = [
@@ -213,7 +213,7 @@ def _around(mean_s: float) -> tuple[float, float]:
     return 0.4 * mean_s, 1.6 * mean_s
 
 
-def age_of(hazard: Sequence[tuple[float, float]], draws: Draws) -> float:
+def age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
     """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
     if not any(chance for _, chance in hazard):
         return inf

@@ -11,7 +11,7 @@ from chatload.chat.effects import Exchange
 from chatload.features.probe.probe import Order, Probe
 from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.wire import WireResult
-from chatload.simulator.model.answer import Answer
+from chatload.simulator.model.answers import ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import read_answer, was_sent
@@ -106,7 +106,7 @@ class _Call:
         if not answer.lost and not driver.network.lost(driver.random):
             driver.later(answer.delay_s + driver.network.latency(driver.random), self.receive, answer)
 
-    def receive(self, what: Answer | WireResult) -> None:
+    def receive(self, what: ServiceAnswer | WireResult) -> None:
         """An answer, or a failure, is there."""
         if not self.open:
             return

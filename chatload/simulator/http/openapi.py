@@ -10,7 +10,7 @@ from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import USER_DATA
-from chatload.simulator.model.reasons import QUIT_REASON
+from chatload.simulator.model.session import QUIT_REASON
 
 Schema = dict[str, Any]
 

@@ -1,28 +1,263 @@
-"""HTTP/1.1 for the simulator's shell: one connection, parsed by httptools, answered in order.
+"""HTTP/1.1 for the simulator: one connection, parsed by httptools, answered in order.
 
 A request that can be answered at once is answered before `data_received` returns: no task, no future, no queue.
-A task is made only where an answer has to wait. Requests that come in behind one that waits (pipelining), or while
-the client does not read, stand in line, and nothing more is read meanwhile.
+A task is made only if an answer has to wait. Requests that arrive behind one that waits (pipelining), or while
+the client does not read, are queued, and nothing more is read meanwhile.
 
-Answers leave together, after all that had come was read. Sent one by one, each would wake a client, whose next
-request would then be read before anything else has its turn: with more than a thousand connections under full load
-the loop's timers would stand still for seconds.
+Answers are sent together, after everything received was read. If each was sent at once, it would wake a client, whose
+next request would be read before anything else runs: with more than a thousand connections under full load the
+timers of the event loop would be delayed by seconds.
+
+Requests with known headers skip the parser, which makes one call per header. Requests of one client differ in path and
+body; their headers are the same but for the body's length. So what httptools made of a block of headers is kept. Of a
+whole request that arrives in one piece with a known block, only the first line and the length are read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import re
+import resource
+from collections.abc import Coroutine, Iterable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
-from typing import Any
+from typing import Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
-from chatload.simulator.http.exchange import Exchange, Handler
-from chatload.simulator.http.guard import BODY, HEAD, IDLE, MAX_HEAD_BYTES, Guard
-from chatload.simulator.http.known_heads import KnownHeads
+_NO_BODY_LIMIT = 1 << 62
+
+
+class HttpHandler(Protocol):
+    """What answers requests. What raises is answered with 500."""
+
+    def head(self, exchange: HttpExchange) -> None:
+        """A request's headers are there: answer it already, or set how much body it may bring."""
+
+    def whole(self, exchange: HttpExchange) -> None:
+        """All of it is there, in as many bytes as it may have: answer it, now or `later`."""
+
+    def too_long(self, exchange: HttpExchange) -> None:
+        """Its body is longer than it may be: answer it."""
+
+
+class HttpExchange:
+    """One request and the answer to it.
+
+    method, path (as it came, percent-encoded), headers (names in lower case; of several of one name the last).
+    limit: how many bytes its body may have. more: headers that go with whatever it is answered. place: what the
+    handler notes of it. answered: nothing more may be sent. chunks: whether the client knows what chunks are. gone:
+    set where someone waits for it to hang up.
+    """
+
+    # What most requests leave as it is stands here, once.
+    body: bytes | bytearray = b""
+    limit = _NO_BODY_LIMIT
+    answered = whole = False
+    chunks = True
+    gone: asyncio.Future[None] | None = None
+    more = b""
+    place: Any = None
+
+    method: bytes
+    path: str
+    keep_alive: bool
+
+    def __init__(self, connection: ClientConnection, headers: dict[bytes, bytes]) -> None:
+        self.connection, self.headers = connection, headers
+
+    def reply(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer it; headers: whole lines. Goes nowhere where the client is gone or has an answer already."""
+        connection = self.connection
+        if self.answered or connection.ending:
+            return
+        self.answered, shared = True, connection.shared
+        connection.write(
+            b"%b%b%bcontent-length: %d\r\n%b%b"
+            % (
+                shared.starts.get(status) or shared.start_of(status),
+                headers,
+                self.more,
+                len(body),
+                b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
+                body if self.method != b"HEAD" else b"",
+            )
+        )
+        connection.answered(self)
+
+    async def stream(self, headers: bytes, parts: Iterator[bytes]) -> None:
+        """Answer it with 200 and a body in parts, each taken once the client has read what came before."""
+        connection = self.connection
+        head = connection.shared.start_of(200) + headers + self.more
+        if self.chunks:
+            head += b"transfer-encoding: chunked\r\n"
+        connection.write(head + (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"))
+        if self.method != b"HEAD":
+            for part in parts:
+                connection.write(b"%x\r\n%b\r\n" % (len(part), part) if self.chunks else part)
+                await connection.room()
+                if connection.ending:
+                    return
+            if self.chunks:
+                connection.write(b"0\r\n\r\n")
+        self.answered = True
+        connection.answered(self)
+
+    def drop(self) -> None:
+        """Close the connection without an answer."""
+        self.answered = True
+        self.connection.abort()
+
+    def later(self, answer: Coroutine[Any, Any, None]) -> None:
+        """Answer it in a task."""
+        self.connection.shared.start(self.connection.in_task(self, answer))
+
+    def hangs_up(self) -> asyncio.Future[None]:
+        """Done once the client is gone."""
+        if self.gone is None:
+            self.gone = asyncio.get_running_loop().create_future()
+            if self.connection.ending:
+                self.gone.set_result(None)
+        return self.gone
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they are sent. Values come from here, or from the parser, which lets no end of line through."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+# -- slow clients ----------------------------------------------------------------------------------
+
+
+MAX_HEAD_BYTES = 64 * 1024
+#: Where a connection is: between requests, in a request's headers, in its body.
+IDLE, HEAD, BODY = 0, 1, 2
+
+
+class GuardedConnection(Protocol):
+    """A connection, as the guard knows it."""
+
+    def cut(self) -> None:
+        """End it: its time is up."""
+
+
+class SlowClientGuard:
+    """Knows the connections that are in the middle of sending a request, the longest at it first.
+
+    read_timeout_s: from connecting, or a request's first byte, until its headers are whole; and from
+    there until its body is. max_waiting: above this many such connections, the one longest at it goes.
+    """
+
+    def __init__(self, read_timeout_s: float, max_waiting: int) -> None:
+        self.read_timeout_s, self.max_waiting = read_timeout_s, max_waiting
+        self._waiting: dict[GuardedConnection, float] = {}
+
+    def note(self, connection: GuardedConnection, stage: int, now: float) -> None:
+        """A connection has come to a stage."""
+        self._waiting.pop(connection, None)
+        if stage != IDLE:
+            self._waiting[connection] = now
+            if len(self._waiting) > self.max_waiting:
+                self._cut_oldest()
+
+    def sweep(self, now: float) -> None:
+        """Cut off every connection whose time is up; costs what is due."""
+        while self._waiting and now - next(iter(self._waiting.values())) > self.read_timeout_s:
+            self._cut_oldest()
+
+    def _cut_oldest(self) -> None:
+        connection = next(iter(self._waiting))
+        del self._waiting[connection]
+        connection.cut()
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may; gives how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard and hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft
+
+
+# -- known headers ---------------------------------------------------------------------------------
+
+
+#: So many header blocks are known at most, of so many bytes each at most.
+_MOST, _MOST_BYTES = 512, 1024
+_LINE = b"POST / HTTP/1.1\r\n"
+_first_line = re.compile(rb"POST (/[!-\"$->@-~]*) HTTP/1\.1\r\n").match
+#: Headers after which the bytes that follow may be something else than a body of content-length.
+_OTHERWISE = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"upgrade", b"expect"})
+
+
+class KnownHeaders:
+    """What header blocks mean: each one's headers, and how long the body behind it is (bytes)."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[dict[bytes, bytes], int]] = {}
+
+    def read(self, connection: ClientConnection, data: bytes) -> HttpExchange | None:
+        """The request that `data` is, where it is exactly one, and its headers are known."""
+        line = _first_line(data)
+        if line is None:
+            return None
+        start = line.end()
+        end = data.find(b"\r\n\r\n", start)
+        if end < 0:
+            return None
+        known = self._known.get(data[start:end])
+        if known is None:
+            self._learn(data[start:end])
+            return None
+        headers, length = known
+        if len(data) != end + 4 + length:
+            return None
+        exchange = HttpExchange(connection, headers)
+        exchange.method, exchange.path, exchange.keep_alive = b"POST", line[1].decode(), True
+        exchange.body, exchange.whole = data[end + 4 :], True
+        return exchange
+
+    def _learn(self, block: bytes) -> None:
+        if len(block) > _MOST_BYTES or len(self._known) >= _MOST:
+            return
+        headers = _Headers().of(block)
+        length = headers.get(b"content-length", b"") if headers is not None else b""
+        if headers is not None and length.isdigit() and not _OTHERWISE & headers.keys():
+            self._known[block] = headers, int(length)
+
+
+class _Headers:
+    """What httptools makes of a header block."""
+
+    def __init__(self) -> None:
+        self._headers: dict[bytes, bytes] = {}
+        self._complete = False
+
+    def of(self, block: bytes) -> dict[bytes, bytes] | None:
+        """Names in lower case; None where it is no such block, or is over before its end."""
+        parser = HttpRequestParser(self)
+        try:
+            parser.feed_data(_LINE + block + b"\r\n")
+            if self._complete:
+                return None
+            parser.feed_data(b"\r\n")
+        except (HttpParserError, HttpParserUpgrade):
+            return None
+        return self._headers if self._complete else None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """That was the last one."""
+        self._complete = True
+
+
+# -- connections -----------------------------------------------------------------------------------
+
 
 #: A connection that sends no request for so long is closed (seconds).
 KEEP_ALIVE_S = 600.0
@@ -30,22 +265,22 @@ KEEP_ALIVE_S = 600.0
 _MUCH_BYTES = 64 * 1024
 
 
-class Shared:
+class ConnectionPool:
     """What all connections of a server have in common."""
 
-    def __init__(self, handler: Handler, guard: Guard) -> None:
+    def __init__(self, handler: HttpHandler, guard: SlowClientGuard) -> None:
         self.handler, self.guard = handler, guard
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self.now = monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unsent: list[Connection] = []
+        self._unsent: list[ClientConnection] = []
         self._second = 0
         self.starts: dict[int, bytes] = {}
-        self.heads = KnownHeads()
+        self.heads = KnownHeaders()
 
-    def connection(self) -> Connection:
+    def connection(self) -> ClientConnection:
         """A protocol for one more connection."""
-        return Connection(self)
+        return ClientConnection(self)
 
     def start_of(self, status: int) -> bytes:
         """An answer's status line and date; `starts` has those already made this second."""
@@ -54,7 +289,7 @@ class Shared:
         start = self.starts[status] = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, phrase, date)
         return start
 
-    def has_unsent(self, connection: Connection) -> None:
+    def has_unsent(self, connection: ClientConnection) -> None:
         """Have a connection `send` once what has come is read."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
@@ -98,7 +333,7 @@ class Shared:
             connection.send()
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One client's connection. ending: it is closed, or about to be: nothing more is taken from it."""
 
     __slots__ = (
@@ -106,14 +341,14 @@ class Connection(asyncio.Protocol):
         "_transport", "_unsent", "_url", "ending", "idle_since", "shared",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ConnectionPool) -> None:
         self.shared = shared
         self.ending = self._full = False
         self.idle_since = shared.now
         #: The request whose answer is next, once its headers are there; those behind it; the one coming in.
-        self._current: Exchange | None = None
-        self._in_line: list[Exchange] = []
-        self._incoming: Exchange = None  # type: ignore[assignment]  # the parser begins a message first
+        self._current: HttpExchange | None = None
+        self._in_line: list[HttpExchange] = []
+        self._incoming: HttpExchange = None  # type: ignore[assignment]  # the parser begins a message first
         self._room: asyncio.Future[None] | None = None
         self._stage = self._noted = HEAD
         self._head_bytes = 0
@@ -188,7 +423,7 @@ class Connection(asyncio.Protocol):
         self._stage = HEAD
         self._head_bytes = 0
         self._url = b""
-        self._incoming = Exchange(self, {})
+        self._incoming = HttpExchange(self, {})
 
     def on_url(self, url: bytes) -> None:
         """Its address, or a piece of it."""
@@ -247,14 +482,14 @@ class Connection(asyncio.Protocol):
 
     # -- one request after the other ---------------------------------------------------------------
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: HttpExchange) -> None:
         """A request has its whole answer."""
         self._current = None
         self.idle_since = self.shared.now
         if not exchange.keep_alive:
             self._close()
 
-    async def in_task(self, exchange: Exchange, answer: Coroutine[Any, Any, None]) -> None:
+    async def in_task(self, exchange: HttpExchange, answer: Coroutine[Any, Any, None]) -> None:
         """Let a request have its answer; then those behind it."""
         try:
             await answer
@@ -262,7 +497,7 @@ class Connection(asyncio.Protocol):
             self._failed(exchange, error)
         self._go_on()
 
-    def _begin(self, exchange: Exchange) -> None:
+    def _begin(self, exchange: HttpExchange) -> None:
         self._current = exchange
         handler = self.shared.handler
         try:
@@ -284,7 +519,7 @@ class Connection(asyncio.Protocol):
         if not self._in_line and not self._full and not self.ending:
             self._transport.resume_reading()
 
-    def _failed(self, exchange: Exchange, error: Exception) -> None:
+    def _failed(self, exchange: HttpExchange, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": "the simulator failed", "exception": error})
         exchange.keep_alive = False
         exchange.reply(500, b"content-type: text/plain; charset=utf-8\r\n", b"Internal Server Error")

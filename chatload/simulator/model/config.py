@@ -15,7 +15,7 @@ MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
 _INF = float("inf")
 
 
-class Kind(NamedTuple):
+class SettingKind(NamedTuple):
     """What values a setting takes. expected: the words for a message. low, high: bounds of numbers."""
 
     name: str
@@ -25,26 +25,26 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-SECONDS = Kind("seconds", "expected seconds, not below 0")
-SHIFT = Kind("seconds", "expected seconds, of either sign", -_INF)
-RESOLUTION = Kind("seconds", "expected 0.001 s or more", 0.001)
-RATE = Kind("rate", "expected a number, of either sign", -_INF)
-TIMEOUT = Kind("timeout", "expected 1..1728000 s, or 0", MIN_TIMEOUT_S, MAX_TIMEOUT_S)
-SPAN = Kind("span", "expected LOW HIGH, seconds, LOW first")
-CHANCE = Kind("chance", "expected 0 to 1", 0.0, 1.0)
-COUNT = Kind("count", "expected a whole number, not below 0")
-LIMIT = Kind("limit", "expected 1 or more", 1.0)
-NUMBER = Kind("count", "expected a whole number", -_INF)
-SWITCH = Kind("switch", "expected true or false")
-TEXT = Kind("text", "expected text")
+SECONDS = SettingKind("seconds", "expected seconds, not below 0")
+SHIFT = SettingKind("seconds", "expected seconds, of either sign", -_INF)
+RESOLUTION = SettingKind("seconds", "expected 0.001 s or more", 0.001)
+RATE = SettingKind("rate", "expected a number, of either sign", -_INF)
+TIMEOUT = SettingKind("timeout", "expected 1..1728000 s, or 0", MIN_TIMEOUT_S, MAX_TIMEOUT_S)
+SPAN = SettingKind("span", "expected LOW HIGH, seconds, LOW first")
+CHANCE = SettingKind("chance", "expected 0 to 1", 0.0, 1.0)
+COUNT = SettingKind("count", "expected a whole number, not below 0")
+LIMIT = SettingKind("limit", "expected 1 or more", 1.0)
+NUMBER = SettingKind("count", "expected a whole number", -_INF)
+SWITCH = SettingKind("switch", "expected true or false")
+TEXT = SettingKind("text", "expected text")
 
 
-def one_of(*choices: str) -> Kind:
+def one_of(*choices: str) -> SettingKind:
     """A setting that is one of a few words."""
-    return Kind("choice", f"expected one of {', '.join(choices)}", choices=choices)
+    return SettingKind("choice", f"expected one of {', '.join(choices)}", choices=choices)
 
 
-def _setting(default: Any, kind: Kind, group: str, text: str) -> Any:
+def _setting(default: Any, kind: SettingKind, group: str, text: str) -> Any:
     return field(default=default, metadata={"kind": kind, "group": group, "help": text})
 
 
@@ -279,11 +279,11 @@ def changed(config: SimulatorConfig, group: str) -> bool:
 
 def wrong(key: str, value: Any) -> str | None:
     """What was expected, where `value` cannot be meant for the setting `key`."""
-    kind: Kind = SETTINGS[key].metadata["kind"]
+    kind: SettingKind = SETTINGS[key].metadata["kind"]
     return None if _fits(kind, value) else kind.expected
 
 
-def _fits(kind: Kind, value: Any) -> bool:
+def _fits(kind: SettingKind, value: Any) -> bool:
     if kind.name == "switch":
         return isinstance(value, bool)
     if kind.name == "text":

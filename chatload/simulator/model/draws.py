@@ -7,7 +7,7 @@ from hashlib import blake2b
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
-class Draws:
+class SeededDraws:
     """SplitMix64 (Steele, Lea, Flood 2014), seeded by a text."""
 
     __slots__ = ("_state",)

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from chatload.errors import FileError
 from chatload.protocol.toml_file import read_toml
-from chatload.simulator.model.answer import Answer, Silence, error
+from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
 from chatload.simulator.model.ledger import OPERATIONS
 
-#: Kind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
+#: SettingKind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
 KINDS = {
     "status_1": False,
     "status_1_violation": False,
@@ -125,27 +125,27 @@ class FaultPlan:
         return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(tables, 1)], seed)
 
 
-def disguise(answer: Answer, fault: Fault) -> Answer:
+def disguise(answer: ServiceAnswer, fault: Fault) -> ServiceAnswer:
     """What a fault makes of an answer."""
     kind = fault.kind
     if kind in _CLOSED:
-        return Answer(silence=Silence.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)
+        return ServiceAnswer(silence=NoAnswer.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)
     if kind == "restart":
-        return Answer(silence=Silence.REFUSED)
+        return ServiceAnswer(silence=NoAnswer.REFUSED)
     if kind == "lost":
-        return Answer(silence=Silence.LOST)
+        return ServiceAnswer(silence=NoAnswer.LOST)
     if kind == "status_2_open":
-        return Answer({**error(2, "Not now"), "chatEnded": False})
+        return ServiceAnswer({**error(2, "Not now"), "chatEnded": False})
     if kind in ("status_1", "status_1_violation"):
-        return Answer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
+        return ServiceAnswer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
     if kind in ("http_500", "http_503"):
-        return Answer(raw=b"Internal error", http_status=int(kind[-3:]))
+        return ServiceAnswer(raw=b"Internal error", http_status=int(kind[-3:]))
     if kind == "malformed":
-        return Answer(raw=b'{"statusCode":0,"chatEnded":fal')
+        return ServiceAnswer(raw=b'{"statusCode":0,"chatEnded":fal')
     if kind == "html":
-        return Answer(raw=b"<html><body>Please log in</body></html>")
+        return ServiceAnswer(raw=b"<html><body>Please log in</body></html>")
     if kind == "unknown_status":
-        return Answer({"statusCode": 7, "chatEnded": False, "messages": []})
+        return ServiceAnswer({"statusCode": 7, "chatEnded": False, "messages": []})
     if kind == "slow":
         answer.delay_s = fault.delay_s
     return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chatload.simulator.model.answer import RefusedError
+from chatload.simulator.model.answers import OperationRefusedError
 from chatload.simulator.model.config import SimulatorConfig
 
 
@@ -27,7 +27,7 @@ class StoredFile:
         }
 
 
-class Memory:
+class FileMemory:
     """How many bytes all chats' files take, and may."""
 
     __slots__ = ("limit", "used")
@@ -36,12 +36,12 @@ class Memory:
         self.limit, self.used = limit, 0
 
 
-class Files:
-    """The files of one chat. Its methods raise RefusedError where a limit is met."""
+class ChatFiles:
+    """The files of one chat. Its methods raise OperationRefusedError where a limit is met."""
 
     __slots__ = ("_downloads", "_kept", "_memory", "_size", "_taken")
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: FileMemory) -> None:
         self._memory = memory
         self._kept: dict[str, StoredFile] = {}
         self._size = self._taken = self._downloads = 0
@@ -65,15 +65,15 @@ class Files:
         """Take a file in; its id."""
         size, ending = len(file.content), file.name.rpartition(".")[2].lower()
         if config.file_types != "*" and ("." not in file.name or ending not in config.file_types.split(":")):
-            raise RefusedError(f"file type not allowed; allowed are {config.file_types}")
+            raise OperationRefusedError(f"file type not allowed; allowed are {config.file_types}")
         if size > config.file_max_bytes:
-            raise RefusedError(f"file too large; at most {config.file_max_bytes} bytes")
+            raise OperationRefusedError(f"file too large; at most {config.file_max_bytes} bytes")
         if len(self._kept) >= config.file_max_count:
-            raise RefusedError(f"too many files; at most {config.file_max_count}")
+            raise OperationRefusedError(f"too many files; at most {config.file_max_count}")
         if self._size + size > config.file_max_total_bytes:
-            raise RefusedError(f"files too large together; at most {config.file_max_total_bytes} bytes")
+            raise OperationRefusedError(f"files too large together; at most {config.file_max_total_bytes} bytes")
         if self._memory.used + size > self._memory.limit:
-            raise RefusedError("the server has no room for files now")
+            raise OperationRefusedError("the server has no room for files now")
         self._taken += 1
         file_id = f"{self._taken:08X}FILE"
         self._kept[file_id] = file
@@ -84,7 +84,7 @@ class Files:
         """A file, which counts as one download."""
         file = self._find(file_id)
         if self._downloads >= config.file_downloads:
-            raise RefusedError(f"too many downloads; at most {config.file_downloads}")
+            raise OperationRefusedError(f"too many downloads; at most {config.file_downloads}")
         self._downloads += 1
         return file
 
@@ -92,7 +92,7 @@ class Files:
         """Forget a file."""
         file = self._find(file_id)
         if not config.file_deletes:
-            raise RefusedError("files may not be deleted")
+            raise OperationRefusedError("files may not be deleted")
         del self._kept[file_id]
         self._count(-len(file.content))
         return file
@@ -105,7 +105,7 @@ class Files:
     def _find(self, file_id: str) -> StoredFile:
         file = self._kept.get(file_id)
         if file is None:
-            raise RefusedError("no such file")
+            raise OperationRefusedError("no such file")
         return file
 
     def _count(self, size: int) -> None:
@@ -117,5 +117,5 @@ def of_request(fields: Mapping[str, str], content: bytes | None) -> StoredFile:
     """The file a request brings."""
     name = fields.get("file_name", "")
     if content is None or not name:
-        raise RefusedError("file is required")
+        raise OperationRefusedError("file is required")
     return StoredFile(name, fields.get("file_type") or "application/octet-stream", content)

@@ -1,8 +1,8 @@
-"""What each operation does to a chat that goes on: table of handlers.
+"""What each operation does to a chat that goes on: a table of handlers.
 
-A handler gets the request of a customer who is who they say, in a chat that is alive. It returns
-members to add to the usual answer, or an Answer of its own, or None; RefusedError is answered 1/false,
-for the chat goes on and a 2 would tell the client that it has ended.
+A handler gets a request of the customer of a chat that is alive; the secureKey was checked. It returns members to add
+to the usual answer, or an answer of its own, or None. OperationRefusedError is answered 1/false: the chat goes on, and
+a 2 would tell the client that it has ended.
 """
 
 from __future__ import annotations
@@ -11,28 +11,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatload.simulator.model import participants
-from chatload.simulator.model.answer import Answer, RefusedError
+from chatload.simulator.model.answers import OperationRefusedError, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.files import Files, Memory, of_request
-from chatload.simulator.model.participants import Participant
-from chatload.simulator.model.session import SimulatedChat
+from chatload.simulator.model.files import ChatFiles, FileMemory, of_request
+from chatload.simulator.model.session import Participant, SimulatedChat, agent_is_there
 
 USER_DATA = "user_data."
 
 
 @dataclass(slots=True)
-class Request:
+class ChatRequest:
     """One request for a chat; memory is where its files would go."""
 
     now: float
     fields: Mapping[str, str]
     content: bytes | None
-    memory: Memory
+    memory: FileMemory
 
 
-Handled = dict[str, Any] | Answer | None
-Handler = Callable[[SimulatedChat, Request], Handled]
+Handled = dict[str, Any] | ServiceAnswer | None
+Handler = Callable[[SimulatedChat, ChatRequest], Handled]
 
 
 def nickname_of(fields: Mapping[str, str]) -> str:
@@ -58,7 +56,7 @@ def attach(chat: SimulatedChat, fields: Mapping[str, str]) -> None:
         len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace")) for name, value in kept.items()
     )
     if size > chat.config.message_max_bytes:
-        raise RefusedError(f"too much user data; at most {chat.config.message_max_bytes} bytes")
+        raise OperationRefusedError(f"too much user data; at most {chat.config.message_max_bytes} bytes")
     chat.user_data = kept
 
 
@@ -66,7 +64,7 @@ def text_of(chat: SimulatedChat, fields: Mapping[str, str], name: str = "message
     """A text the request brings."""
     text = fields.get(name, "")
     if required and not text:
-        raise RefusedError(f"{name} is required")
+        raise OperationRefusedError(f"{name} is required")
     return bounded(chat.config, name, text)
 
 
@@ -74,11 +72,11 @@ def bounded(config: SimulatorConfig, name: str, text: str) -> str:
     """The text, where it is not too long."""
     limit = config.message_max_bytes
     if len(text) > limit or len(text.encode("utf-8", "replace")) > limit:
-        raise RefusedError(f"{name} too long; at most {limit} bytes")
+        raise OperationRefusedError(f"{name} too long; at most {limit} bytes")
     return text
 
 
-def _get_messages(chat: SimulatedChat, request: Request) -> Handled:
+def _get_messages(chat: SimulatedChat, request: ChatRequest) -> Handled:
     text = text_of(chat, request.fields, required=False)
     if not text:
         return None
@@ -90,19 +88,19 @@ def _get_messages(chat: SimulatedChat, request: Request) -> Handled:
     return None
 
 
-def _send_message(chat: SimulatedChat, request: Request) -> Handled:
+def _send_message(chat: SimulatedChat, request: ChatRequest) -> Handled:
     text, kind = text_of(chat, request.fields), request.fields.get("message_type")
     chat.said(request.now, text, {"messageType": kind} if kind else None)
     return None
 
 
-def _start_typing(chat: SimulatedChat, request: Request) -> Handled:
+def _start_typing(chat: SimulatedChat, request: ChatRequest) -> Handled:
     chat.draft, chat.typing = text_of(chat, request.fields, required=False), True
     _show_typing(chat, request.now, "TypingStarted")
     return None
 
 
-def _stop_typing(chat: SimulatedChat, request: Request) -> Handled:
+def _stop_typing(chat: SimulatedChat, request: ChatRequest) -> Handled:
     chat.draft, chat.typing = text_of(chat, request.fields, required=False), False
     _show_typing(chat, request.now, "TypingStopped")
     return None
@@ -113,55 +111,55 @@ def _show_typing(chat: SimulatedChat, now: float, kind: str) -> None:
         chat.event(now, kind, chat.customer, chat.draft or None)
 
 
-def _disconnect(chat: SimulatedChat, request: Request) -> Handled:
+def _disconnect(chat: SimulatedChat, request: ChatRequest) -> Handled:
     chat.end(request.now, "disconnected")
     return None
 
 
-def _update_nickname(chat: SimulatedChat, request: Request) -> Handled:
+def _update_nickname(chat: SimulatedChat, request: ChatRequest) -> Handled:
     nickname = nickname_of(request.fields)
     if not nickname:
-        raise RefusedError("nickname is required")
+        raise OperationRefusedError("nickname is required")
     bounded(chat.config, "nickname", nickname)
     chat.customer = Participant(nickname, chat.customer.number, chat.customer.kind)
     chat.event(request.now, "NicknameUpdated", chat.customer)
     return None
 
 
-def _update_data(chat: SimulatedChat, request: Request) -> Handled:
+def _update_data(chat: SimulatedChat, request: ChatRequest) -> Handled:
     attach(chat, request.fields)
     return {"userData": dict(chat.user_data or {})}
 
 
-def _push_url(chat: SimulatedChat, request: Request) -> Handled:
+def _push_url(chat: SimulatedChat, request: ChatRequest) -> Handled:
     chat.speak(request.now, chat.customer, "PushUrl", text_of(chat, request.fields, "url"))
     return None
 
 
-def _custom_notice(chat: SimulatedChat, request: Request) -> Handled:
+def _custom_notice(chat: SimulatedChat, request: ChatRequest) -> Handled:
     chat.event(request.now, "CustomNotice", chat.customer, text_of(chat, request.fields))
     return None
 
 
-def _read_receipt(chat: SimulatedChat, request: Request) -> Handled:
+def _read_receipt(chat: SimulatedChat, request: ChatRequest) -> Handled:
     """Noted; the event types known have none for it."""
     position = position_of(request.fields)
     if not 0 < position <= chat.events + 1:
-        raise RefusedError("position is required, one of an event there is")
+        raise OperationRefusedError("position is required, one of an event there is")
     chat.read_position = max(chat.read_position, position)
     return None
 
 
-def _file_limits(chat: SimulatedChat, request: Request) -> Handled:
+def _file_limits(chat: SimulatedChat, request: ChatRequest) -> Handled:
     """A Notice outside the transcript, so without an index, carries the limits [client]."""
     notice = chat.notice(request.now, "file-client-cfg-get", _files(chat, request).limits(chat.config))
     return {"messages": [notice]}
 
 
-def _file_upload(chat: SimulatedChat, request: Request) -> Handled:
+def _file_upload(chat: SimulatedChat, request: ChatRequest) -> Handled:
     file = of_request(request.fields, request.content)
-    if chat.config.file_needs_agent and not participants.agent_is_there(chat):
-        raise RefusedError("files are taken only while an agent is there")
+    if chat.config.file_needs_agent and not agent_is_there(chat):
+        raise OperationRefusedError("files are taken only while an agent is there")
     bounded(chat.config, "file_name", file.name)
     file_id = _files(chat, request).upload(chat.config, file)
     described = {"userData": file.user_data(file_id)}
@@ -169,21 +167,21 @@ def _file_upload(chat: SimulatedChat, request: Request) -> Handled:
     return described
 
 
-def _file_download(chat: SimulatedChat, request: Request) -> Handled:
+def _file_download(chat: SimulatedChat, request: ChatRequest) -> Handled:
     file = _files(chat, request).download(chat.config, request.fields.get("file_id", ""))
-    return Answer(raw=file.content, content_type=file.media_type, file_name=file.name)
+    return ServiceAnswer(raw=file.content, content_type=file.media_type, file_name=file.name)
 
 
-def _file_delete(chat: SimulatedChat, request: Request) -> Handled:
+def _file_delete(chat: SimulatedChat, request: ChatRequest) -> Handled:
     file_id = request.fields.get("file_id", "")
     file = _files(chat, request).delete(chat.config, file_id)
     chat.event(request.now, "FileDeleted", chat.customer, file.name, {"userData": file.user_data(file_id)})
     return None
 
 
-def _files(chat: SimulatedChat, request: Request) -> Files:
+def _files(chat: SimulatedChat, request: ChatRequest) -> ChatFiles:
     if chat.files is None:
-        chat.files = Files(request.memory)
+        chat.files = ChatFiles(request.memory)
     return chat.files
 
 

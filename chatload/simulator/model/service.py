@@ -6,23 +6,31 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
-from chatload.simulator.model import participants
-from chatload.simulator.model.answer import Answer, Hold, RefusedError, Silence, error
+from chatload.simulator.model.answers import (
+    FIRST_ALIAS,
+    HeldRequest,
+    NoAnswer,
+    OperationRefusedError,
+    ServiceAnswer,
+    error,
+    shape_of,
+    stamps_of,
+)
+from chatload.simulator.model.capacity import ChatLimits, ServiceWorkers
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import Draws
+from chatload.simulator.model.draws import SeededDraws
 from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource, disguise
-from chatload.simulator.model.files import Memory
-from chatload.simulator.model.keys import KeyState
+from chatload.simulator.model.files import FileMemory
 from chatload.simulator.model.ledger import LedgerEntry
-from chatload.simulator.model.limits import Limits
-from chatload.simulator.model.operations import HANDLERS, Request, attach, bounded, nickname_of, position_of
-from chatload.simulator.model.reasons import RESTORATION
-from chatload.simulator.model.service_time import Workers
-from chatload.simulator.model.session import NEVER, SimulatedChat
-from chatload.simulator.model.shapes import shape_of
-from chatload.simulator.model.stamps import FIRST_ALIAS, stamps_of
-
-__all__ = ["VIRTUAL_EPOCH", "Answer", "ChatService", "Hold"]
+from chatload.simulator.model.operations import (
+    HANDLERS,
+    ChatRequest,
+    attach,
+    bounded,
+    nickname_of,
+    position_of,
+)
+from chatload.simulator.model.session import NEVER, RESTORATION, KeyState, SimulatedChat, open_conversation, plan_end
 
 #: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
 VIRTUAL_EPOCH = 1_700_000_000.0
@@ -45,7 +53,7 @@ class _Arrival(NamedTuple):
 class PlannedEnds(Protocol):
     """Decides when the server's side ends a chat, besides what the settings say."""
 
-    def draw_end(self, draws: Draws) -> tuple[float, str] | None:
+    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
         """Return the age of a new chat (seconds) at which it ends and the end reason: agent, idle, early or
         unrecoverable; None if only the client, or a silence, ends it."""
 
@@ -85,9 +93,9 @@ class ChatService:
         self._ledger: list[LedgerEntry] = []
         #: The latest so far that a silent chat's end was booked after its instant (seconds).
         self.latest_expiry_s = 0.0
-        self._limits = Limits(config)
-        self._workers = Workers(config)
-        self._memory = Memory(config.files_memory_bytes)
+        self._limits = ChatLimits(config)
+        self._workers = ServiceWorkers(config)
+        self._memory = FileMemory(config.files_memory_bytes)
         self._holds = config.long_poll_s > 0
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
@@ -123,25 +131,25 @@ class ChatService:
         fields: Mapping[str, str],
         fault: Fault | None = None,
         content: bytes | None = None,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...), user data
         flattened as `user_data.<key>`; `content` is an upload's. A request that a fault strikes is never held."""
         if now >= self._attends_at:
             self._attend(now)
             if now < self._down_until:
                 refused = fault is not None and fault.kind == "restart"
-                return Answer(silence=Silence.REFUSED if refused else Silence.CLOSED)
+                return ServiceAnswer(silence=NoAnswer.REFUSED if refused else NoAnswer.CLOSED)
         if fault is not None:
             answer = self._struck(now, operation, chat_id, fields, fault, content)
         elif operation == "RequestChat":
-            answer = Answer(self._open(now, fields, None))
+            answer = ServiceAnswer(self._open(now, fields, None))
         else:
             answer = self._handle(now, operation, chat_id, fields, content, None)
         return self._as_told(now, operation, chat_id, fields, answer) if self._has_habits else answer
 
     def _as_told(
-        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], answer: Answer
-    ) -> Answer:
+        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], answer: ServiceAnswer
+    ) -> ServiceAnswer:
         """The answer in the shape, and with the alias, that this server gives it."""
         payload = answer.payload
         if payload is None:
@@ -162,9 +170,9 @@ class ChatService:
         fields: Mapping[str, str],
         fault: Fault | None,
         content: bytes | None,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         if operation == "RequestChat":
-            return Answer(self._open(now, fields, fault))
+            return ServiceAnswer(self._open(now, fields, fault))
         return self._handle(now, operation, chat_id, fields, content, fault)
 
     def _struck(
@@ -175,7 +183,7 @@ class ChatService:
         fields: Mapping[str, str],
         fault: Fault,
         content: bytes | None,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         """What becomes of a request that a fault strikes."""
         kind = fault.kind
         if kind == "duplicate" or (kind == "lost" and fault.processed()):
@@ -184,10 +192,10 @@ class ChatService:
             heappush(self._arrivals, arrival)
             self._attends_at = min(self._attends_at, arrival.at)
         if kind == "lost":
-            return disguise(Answer({}), fault)
+            return disguise(ServiceAnswer({}), fault)
         if not fault.processed():
             self._came_for(now, chat_id)
-            return disguise(Answer({}), fault)
+            return disguise(ServiceAnswer({}), fault)
         return disguise(self._carry_out(now, operation, chat_id, fields, fault, content), fault)
 
     # -- what no request asks for ------------------------------------------------------------------
@@ -236,14 +244,14 @@ class ChatService:
 
     # -- long polling ------------------------------------------------------------------------------
 
-    def hold_due(self, hold: Hold) -> float:
+    def hold_due(self, hold: HeldRequest) -> float:
         """When to `resume` a held request; may be past. Not after its `until`."""
         chat = self._chats.get(hold.chat_id)
         if chat is None or chat.ended or chat.hold is not hold:
             return -NEVER
         return min(hold.until, chat.next_act(), self._attends_at)
 
-    def resume(self, now: float, hold: Hold) -> Answer:
+    def resume(self, now: float, hold: HeldRequest) -> ServiceAnswer:
         """The answer to a held request, or one held still: then wait again. Ask no more once it is answered."""
         if now >= self._attends_at:
             self._attend(now)
@@ -251,20 +259,20 @@ class ChatService:
         if chat is None:
             entry = self._entry_of(hold.chat_id)
             if entry is not None and entry.end_reason == "restarted":
-                return Answer(silence=Silence.CLOSED)
-            return Answer(self._not_found())
+                return ServiceAnswer(silence=NoAnswer.CLOSED)
+            return ServiceAnswer(self._not_found())
         chat.advance(now)
         waits = chat.hold is hold and not chat.ended and now < hold.until
         if waits and chat.events < hold.position:
             self._settle(chat, hold)
-            return Answer(held=hold)
+            return ServiceAnswer(held=hold)
         if chat.hold is hold:
             chat.release(now)
         self._settle(chat)
-        answer = Answer(self._answer(now, chat, hold.position))
+        answer = ServiceAnswer(self._answer(now, chat, hold.position))
         return self._as_told(now, "GetMessages", hold.chat_id, hold.fields, answer)
 
-    def abandon(self, now: float, hold: Hold) -> None:
+    def abandon(self, now: float, hold: HeldRequest) -> None:
         """The connection of a held request is gone: the silence counts from here."""
         chat = self._chats.get(hold.chat_id)
         if chat is not None and chat.hold is hold:
@@ -310,7 +318,7 @@ class ChatService:
         for entry in list(self._ledger):
             yield entry.row()
 
-    def _settle(self, chat: SimulatedChat, own: Hold | None = None) -> None:
+    def _settle(self, chat: SimulatedChat, own: HeldRequest | None = None) -> None:
         """After anything happened in a chat: count its end, note when it is due, wake who waits for it."""
         if not chat.ended:
             due = chat.next_due()
@@ -353,17 +361,17 @@ class ChatService:
             bounded(config, "nickname", nickname)
             text = bounded(config, "text", fields.get("text", ""))
             attach(chat, fields)
-        except RefusedError as refused:
+        except OperationRefusedError as refused:
             return error(2, str(refused))
         chat.user, chat.email = limits.user_of(email) or chat.user, email
         self._ledger.append(entry)
         self._chats[entry.chat_id] = chat
         limits.opened(chat.user, email)
         chat.contact(now, "RequestChat")
-        participants.begin(chat, now)
-        planned = None if self._ends is None else self._ends.draw_end(chat)
+        open_conversation(chat, now)
+        planned = None if self._ends is None else self._ends.draw_end(chat.draws)
         if planned is not None:
-            participants.plan_end(chat, now + planned[0], planned[1])
+            plan_end(chat, now + planned[0], planned[1])
         if text:
             chat.said(now, text)
         self._settle(chat)
@@ -382,31 +390,31 @@ class ChatService:
         fields: Mapping[str, str],
         content: bytes | None,
         fault: Fault | None,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         chat = self._chats.get(chat_id or "")
         if chat is None:
             self._came_for(now, chat_id)
-            return Answer(self._not_found())
+            return ServiceAnswer(self._not_found())
         key = chat.check_key(fields.get("secure_key"), now)
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
-            return Answer(self._denied(now, chat, key))
+            return ServiceAnswer(self._denied(now, chat, key))
         if operation not in HANDLERS:
-            return Answer(error(1, "Unknown operation"))
+            return ServiceAnswer(error(1, "Unknown operation"))
         if now >= chat.due:
             chat.advance(now)
         if chat.entry.ended_at is not None:
             self._settle(chat)
-            return Answer(self._after_the_end(now, chat, fields, key))
+            return ServiceAnswer(self._after_the_end(now, chat, fields, key))
         if key is KeyState.STALE:
             # The client is told 2, by which it must take the session for ended: so it is.
-            return Answer(self._bad_key(now, chat, "stale secureKey"))
+            return ServiceAnswer(self._bad_key(now, chat, "stale secureKey"))
         if operation == "GetMessages" and fault is None and chat.hold is None and not fields.get("message"):
             position = position_of(fields)
             if not self._may_hold(chat, position):
                 # It only puts the deadline off, so there is nothing to settle.
                 chat.contact(now, operation)
-                return Answer(self._answer(now, chat, position))
-        answer = self._act(chat, operation, Request(now, fields, content, self._memory), fault)
+                return ServiceAnswer(self._answer(now, chat, position))
+        answer = self._act(chat, operation, ChatRequest(now, fields, content, self._memory), fault)
         self._settle(chat, answer.held)
         return answer
 
@@ -426,34 +434,34 @@ class ChatService:
     def _not_found(self) -> dict[str, Any]:
         return error(2, "Chat session not found", _NO_SUCH_USER if self.config.error_8201 else None)
 
-    def _act(self, chat: SimulatedChat, operation: str, request: Request, fault: Fault | None) -> Answer:
+    def _act(self, chat: SimulatedChat, operation: str, request: ChatRequest, fault: Fault | None) -> ServiceAnswer:
         """A request is there for a living chat."""
         now, position = request.now, position_of(request.fields)
         handled, refused, struck = None, None, fault.kind if fault is not None else ""
         if struck != "status_2" and (struck not in ENDS or operation == "Disconnect"):
             try:
                 handled = HANDLERS[operation](chat, request)
-            except RefusedError as why:
+            except OperationRefusedError as why:
                 refused = why
         if operation not in self._no_contacts and (refused is None or self.config.failed_keeps_alive):
             chat.contact(now, operation)
         if refused is not None:
-            return Answer(error(1, str(refused)))
+            return ServiceAnswer(error(1, str(refused)))
         if struck == "status_2":
             chat.end(now, "unrecoverable")
-            return Answer(error(2, "Session lost"))
+            return ServiceAnswer(error(2, "Session lost"))
         if struck in ENDS and operation != "Disconnect":
             chat.end(now, "early", RESTORATION if struck == "failed_restoration" else "")
-        if isinstance(handled, Answer):
+        if isinstance(handled, ServiceAnswer):
             return handled
         if operation == "GetMessages" and fault is None and self._may_hold(chat, position):
-            hold = Hold(chat.entry.chat_id, position, now + self.config.long_poll_s, request.fields)
+            hold = HeldRequest(chat.entry.chat_id, position, now + self.config.long_poll_s, request.fields)
             before = chat.hold
             chat.keep_waiting(now, hold)
             if before is not None and before.wake is not None:
                 before.wake()
-            return Answer(held=hold)
-        return Answer({**self._answer(now, chat, position), **(handled or {})})
+            return ServiceAnswer(held=hold)
+        return ServiceAnswer({**self._answer(now, chat, position), **(handled or {})})
 
     def _may_hold(self, chat: SimulatedChat, position: int) -> bool:
         return self._holds and position > 0 and chat.events < position and not chat.ended

@@ -1,21 +1,20 @@
-"""One simulated chat: its transcript, its clocks, what is planned in it. Advanced to an instant on demand."""
+"""One chat on the server: its transcript, clocks, secureKeys and participants. It is advanced on demand."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import lru_cache
 from heapq import heappop, heappush
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
-from chatload.simulator.model import inactivity, keys, participants
-from chatload.simulator.model.answer import Hold
+from chatload.protocol.names import put_in
+from chatload.simulator.model.answers import EventStamps, HeldRequest
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import Draws
-from chatload.simulator.model.files import Files
-from chatload.simulator.model.keys import KeyRing, KeyState
+from chatload.simulator.model.draws import SeededDraws
+from chatload.simulator.model.files import ChatFiles
 from chatload.simulator.model.ledger import LedgerEntry
-from chatload.simulator.model.participants import Participant, Plan
-from chatload.simulator.model.reasons import attributes, removes
-from chatload.simulator.model.stamps import Stamps
 
 NEVER = float("inf")
 #: Ends after which the transcript says that the customer left.
@@ -31,9 +30,8 @@ _EVENT = 4
 _Words = str | tuple[str | None, dict[str, Any]] | None
 
 
-class SimulatedChat(Draws):
-    """A chat on the server. `advance` first, then act; everything happens in order of time. It draws what is random
-    in it itself: a Draws beside each would be one object more of many.
+class SimulatedChat:
+    """A chat on the server. `advance` first, then act; everything happens in order of time.
 
     others: who is there besides the customer. awaited: the customer spoke and no agent was there.
     hold: the GetMessages that is held, if one is. user: the flex user's id; email: set where it names
@@ -43,8 +41,8 @@ class SimulatedChat(Draws):
 
     __slots__ = (
         "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
-        "_stamps", "_transcript", "_utc_offset", "awaited", "config", "customer", "draft", "due", "email", "entry",
-        "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
+        "_stamps", "_transcript", "_utc_offset", "awaited", "config", "customer", "draft", "draws", "due", "email",
+        "entry", "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(
@@ -54,26 +52,26 @@ class SimulatedChat(Draws):
         seed: str,
         utc_offset: float,
         nickname: str,
-        stamps: Stamps | None = None,
+        stamps: EventStamps | None = None,
     ) -> None:
         self.config, self.entry = config, entry
-        super().__init__(seed)
-        self.user = f"{self.bits():016X}"
-        self._key = keys.new_key(self)
-        self._keys = KeyRing(self._key, entry.started_at) if keys.rotate(config) else None
-        self.customer = participants.customer(nickname)
+        self.draws = SeededDraws(seed)
+        self.user = f"{self.draws.bits():016X}"
+        self._key = new_key(self.draws)
+        self._keys = KeyRing(self._key, entry.started_at) if keys_rotate(config) else None
+        self.customer = customer_named(nickname)
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
         self.awaited = self.typing = self.settled = False
         self.draft = self.email = ""
         self.user_data: dict[str, str] | None = None
-        self.files: Files | None = None
+        self.files: ChatFiles | None = None
         self.read_position = 0
-        self.hold: Hold | None = None
+        self.hold: HeldRequest | None = None
         self.due = NEVER
         self._held_contact = 0
         self._utc_offset, self._stamps = utc_offset, stamps
-        self._agenda: list[tuple[float, int, Plan, Participant | None]] | None = None
+        self._agenda: list[tuple[float, int, PlannedAct, Participant | None]] | None = None
         self._planned = 0
         self._last_contact = entry.started_at
         self.stir(entry.started_at)
@@ -85,7 +83,7 @@ class SimulatedChat(Draws):
         self._last_contact = now
         self.entry.contact(now, operation, self.hold is not None)
 
-    def keep_waiting(self, now: float, hold: Hold) -> None:
+    def keep_waiting(self, now: float, hold: HeldRequest) -> None:
         """Hold the request that just made contact; one that was held before is let go."""
         self.release(now)
         self.hold, self._held_contact = hold, self.entry.contacts - 1
@@ -103,22 +101,22 @@ class SimulatedChat(Draws):
         """The customer sent a message; whoever is there will answer, or the first agent to come."""
         self.typing, self.draft = False, ""
         self.speak(now, self.customer, "Message", text, more)
-        participants.heard(self, now)
+        answer_customer(self, now)
 
     def end(self, now: float, reason: str, detail: str = "") -> None:
         """The chat is over."""
         if self.hold is not None:
             self.entry.released(self._held_contact, now)
         self.entry.ended_at, self.entry.end_reason, self.entry.detail = now, reason, detail
-        leaves = reason in _CUSTOMER_LEAVES or (reason in _CUSTOMER_IS_REMOVED and removes(self.config))
+        leaves = reason in _CUSTOMER_LEAVES or (reason in _CUSTOMER_IS_REMOVED and customer_is_removed(self.config))
         if leaves and self.config.customer_left_told:
-            self.event(now, "ParticipantLeft", self.customer, more=attributes(self.config, reason, detail))
+            self.event(now, "ParticipantLeft", self.customer, more=quit_attributes(self.config, reason, detail))
         self._agenda = None
 
     def close_idle(self, at: float) -> None:
         """Inactivity control closes the chat."""
         if self.config.idle_close_told:
-            self.event(at, "IdleClose", participants.SYSTEM, "IDLE_CONTROL_CLOSE")
+            self.event(at, "IdleClose", SYSTEM, "IDLE_CONTROL_CLOSE")
         self.end(at, "idle")
 
     @property
@@ -148,7 +146,7 @@ class SimulatedChat(Draws):
                 at, _, plan, who = heappop(agenda)
                 if not agenda:
                     self._agenda = None
-                participants.act(self, at, plan, who)
+                carry_out(self, at, plan, who)
             elif due == idle:
                 self._idle(idle)
             else:
@@ -165,7 +163,7 @@ class SimulatedChat(Draws):
         """When something happens in it next without any request."""
         return NEVER if self.ended else min(self._deadline(), self.next_act())
 
-    def plan(self, at: float, what: Plan, who: Participant | None = None) -> None:
+    def plan(self, at: float, what: PlannedAct, who: Participant | None = None) -> None:
         """`who` does `what` at an instant, unless the chat is over by then."""
         self._planned += 1
         if self._agenda is None:
@@ -228,7 +226,7 @@ class SimulatedChat(Draws):
 
     def give_key(self, now: float) -> str:
         """The secureKey to put into an answer."""
-        return self._key if self._keys is None else self._keys.give(self.config, now, self)
+        return self._key if self._keys is None else self._keys.give(self.config, now, self.draws)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -248,7 +246,7 @@ class SimulatedChat(Draws):
 
     @property
     def _idle_at(self) -> float:
-        return inactivity.due(self.config, self._last_words, self._alerts)
+        return idle_due(self.config, self._last_words, self._alerts)
 
     def _payload(self, index: int, kind: str, who: Participant, at: float, words: _Words) -> dict[str, Any]:
         """An event's JSON, with the names of gms-v2."""
@@ -273,8 +271,384 @@ class SimulatedChat(Draws):
             self.end(at, "expired")
 
     def _idle(self, at: float) -> None:
-        if inactivity.closes(self.config, self._alerts):
+        if idle_closes(self.config, self._alerts):
             self.close_idle(at)
         else:
             self._alerts += 1
-            self.event(at, "IdleAlert", participants.SYSTEM, "IDLE_CONTROL_ALERT")
+            self.event(at, "IdleAlert", SYSTEM, "IDLE_CONTROL_ALERT")
+
+
+# -- participants: agents, bots, supervisors, notices ----------------------------------------------
+
+
+_HELP_URL = "https://example.com/help"
+
+
+class Participant(NamedTuple):
+    """One of those in a chat. kind: Client, Agent, Supervisor, Bot or External."""
+
+    nickname: str
+    number: int
+    kind: str
+
+
+class PlannedAct(Enum):
+    """What can be planned in a chat."""
+
+    JOIN = 1
+    ANSWER = 2
+    LEAVE = 3
+    HAND_ON = 4
+    TAKE_OVER = 5
+    GO = 6
+    SUPERVISE = 7
+    BOT_ANSWER = 8
+    NOTICE = 9
+    TYPE = 10
+    VISIT = 11
+    REMOVE = 12
+    AGENT_ENDS = 13
+    IDLE_CLOSES = 14
+    LOSE = 15
+
+
+SYSTEM = Participant("system", 0, "External")
+_BOT = Participant("bot", 100, "Bot")
+_SUPERVISOR = Participant("supervisor", 101, "Supervisor")
+_OTHER_CLIENT = Participant("visitor", 102, "Client")
+
+
+# One value for all chats, which have the same few agents, and under load the same few nicknames.
+
+
+@lru_cache(maxsize=1000)
+def customer_named(nickname: str) -> Participant:
+    """The customer of a chat."""
+    return Participant(nickname, 1, "Client")
+
+
+@lru_cache(maxsize=1000)
+def _agent(nickname: str, number: int) -> Participant:
+    return Participant(nickname, number, "Agent")
+
+
+@lru_cache(maxsize=1000)
+def _with(others: tuple[Participant, ...], who: Participant) -> tuple[Participant, ...]:
+    return (*others, who)
+
+
+def open_conversation(chat: SimulatedChat, now: float) -> None:
+    """A chat was opened: the customer is in, and who comes is planned."""
+    config = chat.config
+    if config.customer_join_told:
+        chat.event(now, "ParticipantJoined", chat.customer)
+    if config.agents:
+        chat.plan(now + chat.draws.within(config.agent_wait_s), PlannedAct.JOIN)
+    if chat.draws.happens(config.bot_chance):
+        chat.event(now, "ParticipantJoined", _BOT)
+        chat.speak(now, _BOT, "Message", "Hello, an agent will be with you soon.")
+        chat.others = _with(chat.others, _BOT)
+    if config.notice_every_s:
+        chat.plan(now + config.notice_every_s, PlannedAct.NOTICE)
+    if chat.draws.happens(config.removed_chance):
+        chat.plan(now + chat.draws.within(config.removed_after_s), PlannedAct.REMOVE)
+    if chat.draws.happens(config.other_client_chance):
+        chat.plan(now + chat.draws.within(config.other_client_after_s), PlannedAct.VISIT)
+
+
+def plan_end(chat: SimulatedChat, at: float, reason: str) -> None:
+    """Plan that the server's side ends the chat at an instant; reason: agent, idle, early or unrecoverable."""
+    chat.plan(at, _ENDS[reason])
+
+
+def answer_customer(chat: SimulatedChat, now: float) -> None:
+    """The customer spoke: an agent answers, a bot while there is none, or the first agent to come."""
+    config = chat.config
+    if agent_is_there(chat):
+        _plan_answer(chat, now)
+        return
+    chat.awaited = config.agents
+    if _BOT in chat.others:
+        chat.plan(now + chat.draws.within(config.bot_answer_s), PlannedAct.BOT_ANSWER)
+
+
+def carry_out(chat: SimulatedChat, at: float, plan: PlannedAct, who: Participant | None) -> None:
+    """Carry out what was planned; what someone planned who has left since is dropped."""
+    if who is None or who in chat.others:
+        _ACTS[plan](chat, at, who or SYSTEM)
+
+
+def agent_is_there(chat: SimulatedChat) -> bool:
+    """Whether an agent is in the chat now."""
+    return any(who.kind == "Agent" for who in chat.others)
+
+
+def _plan_answer(chat: SimulatedChat, now: float) -> None:
+    wait = chat.draws.within(chat.config.agent_answer_s)
+    if chat.config.agent_types:
+        chat.plan(now + wait / 2, PlannedAct.TYPE)
+    chat.plan(now + wait, PlannedAct.ANSWER)
+
+
+def _join(chat: SimulatedChat, at: float, number: int) -> None:
+    config = chat.config
+    name = "agent" if number == 2 or config.agents_share_name else f"agent-{number - 1}"
+    agent = _agent(name, number)
+    chat.event(at, "ParticipantJoined", agent)
+    chat.others = _with(chat.others, agent)
+    chat.stir(at)
+    if _BOT in chat.others:
+        _go(chat, at, _BOT)
+    if chat.draws.happens(config.agent_leaves_chance):
+        chat.plan(at + chat.draws.within(config.agent_leaves_after_s), PlannedAct.LEAVE, agent)
+    if chat.draws.happens(config.transfer_chance):
+        chat.plan(at + chat.draws.within(config.transfer_after_s), PlannedAct.HAND_ON, agent)
+    if chat.draws.happens(config.supervisor_chance):
+        chat.plan(at + chat.draws.within(config.supervisor_after_s), PlannedAct.SUPERVISE)
+    if chat.awaited:
+        chat.awaited = False
+        _plan_answer(chat, at)
+
+
+def _first_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
+    _join(chat, at, 2)
+
+
+def _take_over(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """The agent to whom the chat was handed on joins; its number tells it from those before."""
+    _join(chat, at, max(chat.agents(), default=1) + 1)
+
+
+def _who_answers(chat: SimulatedChat) -> Participant | None:
+    return next((who for who in chat.others if who.kind == "Agent"), None)
+
+
+def _type(chat: SimulatedChat, at: float, _: Participant) -> None:
+    agent = _who_answers(chat)
+    if agent is not None:
+        chat.event(at, "TypingStarted", agent)
+
+
+def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """Whichever agent is there answers; in the middle of a transfer the next one will."""
+    agent = _who_answers(chat)
+    if agent is None:
+        chat.awaited = True
+        return
+    config = chat.config
+    if config.agent_types:
+        chat.event(at, "TypingStopped", agent)
+    chat.speak(at, agent, "Message", "I see.")
+    if chat.draws.happens(config.agent_pushes_chance):
+        chat.speak(at, agent, "PushUrl", _HELP_URL)
+
+
+def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
+    """The agent ends the chat, or only leaves it where a colleague is there already."""
+    told = chat.config.agent_left_told
+    if told == "before" or any(who.kind == "Agent" and who != agent for who in chat.others):
+        _go(chat, at, agent)
+    else:
+        _without(chat, agent)
+    if not agent_is_there(chat):
+        chat.end(at, "agent")
+        if told == "after":
+            chat.event(at, "ParticipantLeft", agent)
+
+
+def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
+    gap = chat.draws.within(chat.config.transfer_gap_s)
+    if chat.config.transfer_overlaps:
+        _take_over(chat, at, agent)
+        chat.plan(at + gap, PlannedAct.GO, agent)
+    else:
+        _go(chat, at, agent)
+        chat.plan(at + gap, PlannedAct.TAKE_OVER)
+
+
+def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
+    """Someone leaves without ending the chat."""
+    chat.event(at, "ParticipantLeft", who)
+    _without(chat, who)
+
+
+def _without(chat: SimulatedChat, who: Participant) -> None:
+    chat.others = tuple(other for other in chat.others if other != who)
+
+
+def _supervise(chat: SimulatedChat, at: float, _: Participant) -> None:
+    if _SUPERVISOR in chat.others:
+        return
+    chat.event(at, "ParticipantJoined", _SUPERVISOR)
+    chat.others = _with(chat.others, _SUPERVISOR)
+    chat.speak(at, _SUPERVISOR, "Message", "Let me help.")
+    chat.plan(at + chat.draws.within(chat.config.supervisor_stays_s), PlannedAct.GO, _SUPERVISOR)
+
+
+def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """A second Client joins, who is not the customer whatever it is called."""
+    config = chat.config
+    name = chat.customer.nickname if config.other_client_shares_name else _OTHER_CLIENT.nickname
+    other = _OTHER_CLIENT._replace(nickname=name)
+    chat.event(at, "ParticipantJoined", other)
+    chat.others = _with(chat.others, other)
+    chat.plan(at + chat.draws.within(config.other_client_stays_s), PlannedAct.GO, other)
+
+
+def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
+    if _BOT in chat.others:
+        chat.speak(at, _BOT, "Message", "An agent will be with you soon.")
+
+
+def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
+    chat.event(at, "Notice", SYSTEM, "All conversations are recorded.")
+    chat.plan(at + chat.config.notice_every_s, PlannedAct.NOTICE)
+
+
+def _remove(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """The server ends the chat itself."""
+    chat.end(at, "early")
+
+
+def _agent_ends(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """An agent ends the chat, whether or not one has joined it yet."""
+    chat.event(at, "ParticipantLeft", _who_answers(chat) or _agent("agent", 2))
+    chat.end(at, "agent")
+
+
+def _idle_closes(chat: SimulatedChat, at: float, _: Participant) -> None:
+    chat.close_idle(at)
+
+
+def _lose(chat: SimulatedChat, at: float, _: Participant) -> None:
+    chat.end(at, "unrecoverable")
+
+
+_ENDS = {
+    "agent": PlannedAct.AGENT_ENDS,
+    "idle": PlannedAct.IDLE_CLOSES,
+    "early": PlannedAct.REMOVE,
+    "unrecoverable": PlannedAct.LOSE,
+}  # fmt: skip
+_ACTS: Mapping[PlannedAct, Callable[[SimulatedChat, float, Participant], None]] = {
+    PlannedAct.JOIN: _first_joins,
+    PlannedAct.ANSWER: _agent_answers,
+    PlannedAct.LEAVE: _agent_leaves,
+    PlannedAct.HAND_ON: _hand_on,
+    PlannedAct.TAKE_OVER: _take_over,
+    PlannedAct.GO: _go,
+    PlannedAct.SUPERVISE: _supervise,
+    PlannedAct.BOT_ANSWER: _bot_answers,
+    PlannedAct.NOTICE: _notice,
+    PlannedAct.TYPE: _type,
+    PlannedAct.VISIT: _visit,
+    PlannedAct.REMOVE: _remove,
+    PlannedAct.AGENT_ENDS: _agent_ends,
+    PlannedAct.IDLE_CLOSES: _idle_closes,
+    PlannedAct.LOSE: _lose,
+}
+
+
+# -- inactivity control ----------------------------------------------------------------------------
+
+
+def idle_due(config: SimulatorConfig, last_words: float, alerts: int) -> float:
+    """When it next acts, having given so many alerts since the last words."""
+    if not config.idle_alert_s:
+        return float("inf")
+    waits = [config.idle_alert_s]
+    if config.idle_alert2_s:
+        waits.append(config.idle_alert2_s)
+    waits.append(config.idle_close_s or float("inf"))
+    return last_words + sum(waits[: alerts + 1])
+
+
+def idle_closes(config: SimulatorConfig, alerts: int) -> bool:
+    """Whether its next act, after so many alerts, is to close the chat."""
+    return alerts >= (2 if config.idle_alert2_s else 1)
+
+
+# -- reasons of an end -----------------------------------------------------------------------------
+
+
+#: Where an event has the code.
+QUIT_REASON = ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code")
+#: Detail of an early end: the session could not be restored on another node.
+RESTORATION = "restoration failed"
+_RESTORATION_CODE = 8
+#: End reason of the ledger -> code.
+_QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 7}
+#: The codes that answers to clients carry, as documented.
+_DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
+
+
+def quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, Any] | None:
+    """The members that the customer's ParticipantLeft has beside; None where it carries no code."""
+    code = _RESTORATION_CODE if detail == RESTORATION else _QUIT_CODES[reason]
+    if config.quit_reasons == "none" or (config.quit_reasons == "documented" and code not in _DOCUMENTED_CODES):
+        return None
+    more: dict[str, Any] = {}
+    put_in(more, QUIT_REASON, code if config.quit_reason_number else str(code))
+    return more
+
+
+def customer_is_removed(config: SimulatorConfig) -> bool:
+    """Whether the customer's ParticipantLeft is written too when an agent or inactivity control ends a chat."""
+    return config.removed_customer_leaves or config.quit_reasons != "none"
+
+
+# -- secureKeys ------------------------------------------------------------------------------------
+
+
+#: Replaced keys that are told from keys which never were good.
+_REMEMBERED = 16
+
+
+class KeyState(Enum):
+    """What a key that was shown is worth. STALE: it was good once, and its grace is over."""
+
+    GOOD = 1
+    STALE = 2
+    WRONG = 3
+
+
+class KeyRing:
+    """One chat's secureKeys where they change from time to time. The current one changes only in `give`, which an
+    answer calls."""
+
+    __slots__ = ("_answers", "_current", "_old", "_since")
+
+    def __init__(self, current: str, now: float) -> None:
+        self._current = current
+        self._since = now
+        self._answers = 0
+        self._old: list[tuple[str, float]] = []
+
+    def check(self, shown: str | None, now: float) -> KeyState:
+        """What the key a request shows is worth."""
+        if shown == self._current:
+            return KeyState.GOOD
+        for key, good_until in self._old:
+            if shown == key:
+                return KeyState.GOOD if now <= good_until else KeyState.STALE
+        return KeyState.WRONG
+
+    def give(self, config: SimulatorConfig, now: float, draws: SeededDraws) -> str:
+        """The key to put into an answer, a new one where it is time for one."""
+        rotates, after = config.key_rotates_answers, config.key_rotates_s
+        if (rotates and self._answers >= rotates) or (after and now - self._since >= after):
+            old = self._old = self._old[1 - _REMEMBERED :]
+            old.append((self._current, now + config.old_key_grace_s))
+            self._current, self._since, self._answers = new_key(draws), now, 0
+        self._answers += 1
+        return self._current
+
+
+def keys_rotate(config: SimulatorConfig) -> bool:
+    """Whether keys change at all."""
+    return bool(config.key_rotates_answers or config.key_rotates_s)
+
+
+def new_key(draws: SeededDraws) -> str:
+    """A key like none before."""
+    return f"{draws.bits():016x}"

@@ -1,11 +1,15 @@
-"""How many chats and customers the service takes at a time [opt]."""
+"""Capacity of the service: limits on chats and customers [opt], and workers that take time for each request."""
 
 from __future__ import annotations
 
+import math
+from heapq import heapreplace
+
 from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.draws import SeededDraws
 
 
-class Limits:
+class ChatLimits:
     """Counts live chats and flex users, and says who is refused.
 
     A limit that has refused someone goes on refusing until its count is below
@@ -69,3 +73,32 @@ class Limits:
         elif count < self._config.limits_restore_threshold * limit:
             self._refusing.discard(name)
         return name in self._refusing
+
+
+# -- service time ----------------------------------------------------------------------------------
+
+
+class ServiceWorkers:
+    """The workers of one service, each known by when it is free next (the caller's clock, seconds)."""
+
+    __slots__ = ("_config", "_draws", "_free")
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._config = config
+        self._free = [-math.inf] * config.servers
+        self._draws = SeededDraws(f"{config.seed}/service time")
+
+    def take(self, now: float, sessions: int) -> float:
+        """A request has come, `sessions` chats being open: it was served so many seconds from now."""
+        mean = mean_service_s(self._config, sessions)
+        if mean <= 0:
+            return 0.0
+        done = max(now, self._free[0]) - mean * math.log1p(-self._draws.within((0.0, 1.0)))
+        heapreplace(self._free, done)
+        return done - now
+
+
+def mean_service_s(config: SimulatorConfig, sessions: int) -> float:
+    """How long a request is served on average while so many chats are open (seconds)."""
+    n = max(sessions, 1)
+    return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))

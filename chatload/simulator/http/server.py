@@ -1,0 +1,448 @@
+"""The HTTP server around the model: what a request asks of it, its answer as bytes, and serving until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import hmac
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import uvloop
+
+from chatload.errors import UsageError
+from chatload.protocol.decode import Decoder, RefusedError, Request
+from chatload.protocol.dialect import Dialect, load_dialect
+from chatload.protocol.secret import Secret
+from chatload.simulator.http.openapi import document
+from chatload.simulator.http.protocol import ConnectionPool, HttpExchange, SlowClientGuard, lines, raise_file_limit
+from chatload.simulator.model.answers import ServiceAnswer
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault, FaultPlan
+from chatload.simulator.model.service import ChatService
+
+#: The largest body that brings no file, and what one with a file may have beside it (bytes).
+MAX_BODY_BYTES = 1024 * 1024
+#: About how much of the ledger is made at a time (bytes).
+_LEDGER_PART_BYTES = 64 * 1024
+_JSON = b"content-type: application/json\r\n"
+_NDJSON = b"content-type: application/x-ndjson\r\n"
+_TEXT = b"content-type: text/plain; charset=utf-8\r\n"
+_HTML = b"content-type: text/html\r\n"
+_OWN = "/simulator/"
+_now = time.monotonic
+
+
+class ChatHandler:
+    """Answers requests (an exchange.Handler). Instants given to the model are this process's monotonic clock.
+
+    apikey: what requests must bring in their `apikey` header; None is nothing.
+    """
+
+    def __init__(
+        self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect | None = None, apikey: Secret | None = None
+    ) -> None:
+        self.service = ChatService(config, faults, time.time() - _now())
+        dialect = dialect or load_dialect("gms-v2", None)
+        self._decoder = Decoder(dialect)
+        self._names = dialect.response
+        self._apikey = None if apikey is None else apikey.reveal().encode()
+        self._name = config.service
+        self._max_upload = config.file_max_bytes * 4 // 3 + MAX_BODY_BYTES
+        self._openapi = orjson.dumps(document(dialect, config.service or "default", apikey is not None))
+
+    def head(self, exchange: HttpExchange) -> None:
+        """See HttpHandler: find out where a request goes, and refuse what can be refused without its body."""
+        if b"origin" in exchange.headers:
+            exchange.more = lines(for_origin(exchange.headers[b"origin"]))
+        exchange.limit, path = MAX_BODY_BYTES, exchange.path
+        if path.startswith(_OWN):
+            return
+        place = self._decoder.find(path)
+        if place is None or not self._is_ours(place[1].get("service")):
+            _refuse(exchange, 404, "no such chat service")
+            return
+        methods, in_path = place
+        group = methods.get(exchange.method.decode())
+        if group is None:
+            _other_method(exchange, tuple(methods))
+        elif self._apikey is None or self._has_key(exchange):
+            exchange.place = group, in_path
+            if group.takes_files:
+                exchange.limit = self._max_upload
+
+    def whole(self, exchange: HttpExchange) -> None:
+        """See HttpHandler: answer a request."""
+        if exchange.place is None:
+            self._own_page(exchange)
+            return
+        group, in_path = exchange.place
+        content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
+        try:
+            request = group.read(in_path, content_type, exchange.body)
+        except RefusedError as refused:
+            _refuse(exchange, refused.http_status, refused.text)
+            return
+        operation, chat_id, fields, content, name = request
+        if name is not None and not self._is_ours(name):
+            _refuse(exchange, 404, "no such chat service")
+            return
+        now, service = _now(), self.service
+        fault = service.draw(now, operation)
+        delay_s = service.serve(now)
+        if fault is not None and fault.kind == "stall":
+            delay_s += fault.delay_s
+        if delay_s:
+            exchange.later(self._process_later(exchange, request, fault, delay_s))
+            return
+        answer = service.process(now, operation, chat_id, fields, fault, content)
+        if answer.held is not None or answer.delay_s:
+            exchange.later(self._give_later(exchange, answer))
+        else:
+            self._give(exchange, answer)
+
+    def too_long(self, exchange: HttpExchange) -> None:
+        """See HttpHandler."""
+        _refuse(exchange, 413, f"at most {exchange.limit} bytes")
+
+    def sweep(self) -> None:
+        """Book expiries of chats nobody asks for."""
+        self.service.sweep(_now())
+
+    def is_down(self) -> bool:
+        """Whether a restart has the service refuse connections now."""
+        return self.service.is_down(_now())
+
+    def _is_ours(self, service: str | None) -> bool:
+        return service == self._name or service is None or self._name is None
+
+    def _has_key(self, exchange: HttpExchange) -> bool:
+        apikey = exchange.headers.get(b"apikey")
+        if not apikey:
+            _refuse(exchange, 401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+        elif not hmac.compare_digest(apikey, self._apikey or b""):
+            _refuse(exchange, 403, "not the right apikey")
+        else:
+            return True
+        return False
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    async def _process_later(
+        self, exchange: HttpExchange, request: Request, fault: Fault | None, delay_s: float
+    ) -> None:
+        """The request reaches the chat service only after a time, whether its client is still there or not."""
+        await _sleep(delay_s)
+        operation, chat_id, fields, content, _ = request
+        answer = self.service.process(_now(), operation, chat_id, fields, fault, content)
+        await self._give_later(exchange, answer)
+
+    async def _give_later(self, exchange: HttpExchange, answer: ServiceAnswer) -> None:
+        if answer.held is not None:
+            held = await self._hold(exchange, answer)
+            if held is None:
+                return
+            answer = held
+        if answer.delay_s:
+            await _sleep(answer.delay_s)
+        self._give(exchange, answer)
+
+    async def _hold(self, exchange: HttpExchange, answer: ServiceAnswer) -> ServiceAnswer | None:
+        """Long polling: wait until the model has an answer; None where the client is gone before."""
+        service, gone = self.service, exchange.hangs_up()
+        while (hold := answer.held) is not None:
+            woken = asyncio.get_running_loop().create_future()
+            hold.wake = lambda woken=woken: woken.done() or woken.set_result(None)
+            left_s = max(0.0, service.hold_due(hold) - _now())
+            await asyncio.wait((gone, woken), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                service.abandon(_now(), hold)
+                return None
+            answer = service.resume(_now(), hold)
+        return answer
+
+    def _give(self, exchange: HttpExchange, answer: ServiceAnswer) -> None:
+        if answer.payload is not None:
+            names = self._names
+            payload = answer.payload if names.plain else names.to_wire(answer.payload)
+            exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
+        elif answer.drop:
+            exchange.drop()
+        elif answer.lost:
+            exchange.later(_say_nothing(exchange))
+        else:
+            exchange.reply(
+                answer.http_status, _file_headers(answer) if answer.content_type else _HTML, answer.raw or b""
+            )
+
+    def _own_page(self, exchange: HttpExchange) -> None:
+        pages = ledger, status_page, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
+        path = exchange.path
+        if path not in pages:
+            _refuse(exchange, 404, f"no such page; there are {', '.join(pages)}")
+        elif exchange.method not in (b"GET", b"HEAD"):
+            _other_method(exchange, ("GET", "HEAD"))
+        elif path == ledger:
+            exchange.later(exchange.stream(_NDJSON, self._ledger()))
+        elif path == status_page:
+            service = self.service
+            status = {"live_sessions": service.live_sessions, "latest_expiry_s": service.latest_expiry_s}
+            exchange.reply(200, _JSON, orjson.dumps(status))
+        else:
+            exchange.reply(200, _JSON, self._openapi)
+
+    def _ledger(self) -> Iterator[bytes]:
+        part: list[bytes] = []
+        size = 0
+        for row in self.service.ledger_rows(_now()):
+            part.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            size += len(part[-1])
+            if size > _LEDGER_PART_BYTES:
+                yield b"".join(part)
+                part, size = [], 0
+        if part:
+            yield b"".join(part)
+
+
+async def _say_nothing(exchange: HttpExchange) -> None:
+    """Keep the connection open, and the request unanswered, until its client gives up."""
+    await exchange.hangs_up()
+
+
+def _refuse(exchange: HttpExchange, status: int, text: str, more: bytes = b"") -> None:
+    exchange.reply(status, _TEXT + more, text.encode())
+
+
+def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
+    """Answer a method that is not to be had at a path: a preflight, or a refusal."""
+    if exchange.method == b"OPTIONS":
+        exchange.reply(204, lines(preflight(exchange.headers, methods)), b"")
+    else:
+        allow = ", ".join((*methods, "OPTIONS")).encode()
+        _refuse(exchange, 405, f"{' or '.join(methods)} only", lines([(b"allow", allow)]))
+
+
+async def _sleep(seconds: float) -> None:
+    """Not less than this: the loop's own timers may be a millisecond early."""
+    until = _now() + seconds
+    while (left := until - _now()) > 0:
+        await asyncio.sleep(left)
+
+
+def _file_headers(answer: ServiceAnswer) -> bytes:
+    """A download's; what the client said of the file goes back only where it is fit for a header."""
+    media_type = answer.content_type
+    if not media_type.isascii() or not media_type.isprintable():
+        media_type = "application/octet-stream"
+    disposition = f"attachment; filename*=UTF-8''{quote(answer.file_name, safe='')}"
+    return lines(
+        [
+            (b"content-type", media_type.encode()),
+            (b"content-disposition", disposition.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+    )
+
+
+# -- other origins (CORS) --------------------------------------------------------------------------
+
+
+Headers = list[tuple[bytes, bytes]]
+
+#: For how long a browser may remember a preflight (seconds).
+MAX_AGE_S = 600
+
+
+def for_origin(origin: bytes) -> Headers:
+    """What every answer to a page of that origin carries."""
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-credentials", b"true"),
+        (b"access-control-expose-headers", b"content-disposition"),
+        (b"vary", b"origin"),
+    ]
+
+
+def preflight(asked: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
+    """What an answer to OPTIONS carries beside; asked: its headers; methods: those of the path asked for."""
+    allowed = ", ".join((*methods, "OPTIONS")).encode()
+    answer = [(b"allow", allowed)]
+    if b"access-control-request-method" in asked:
+        answer += [(b"access-control-allow-methods", allowed), (b"access-control-max-age", b"%d" % MAX_AGE_S)]
+    wanted = asked.get(b"access-control-request-headers")
+    if wanted:
+        answer.append((b"access-control-allow-headers", wanted))
+    if asked.get(b"access-control-request-private-network") == b"true":
+        answer.append((b"access-control-allow-private-network", b"true"))
+    return answer
+
+
+# -- serving ---------------------------------------------------------------------------------------
+
+
+#: How often expiries are booked that nobody asks for (seconds).
+SWEEP_S = 0.05
+#: How long a request's headers, and then its body, may take to come in (seconds).
+READ_TIMEOUT_S = 10.0
+#: How long answers may still take once it is told to stop (seconds).
+STOP_S = 1.0
+_BACKLOG = 4096
+#: How often, and how many seconds apart, the port is tried again after the listening socket was closed.
+_BIND_TRIES, _BIND_AGAIN_S = 100, 0.005
+
+
+def run(
+    config: SimulatorConfig,
+    faults: FaultPlan,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    announce: Callable[[str], None] = print,
+    dialect: Dialect | None = None,
+    apikey: Secret | None = None,
+    read_timeout_s: float = READ_TIMEOUT_S,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; dialect: gms-v2 where None. read_timeout_s: see SlowClientGuard. tls: speak it
+    (see tls_context). Raises UsageError where the address cannot be had."""
+    listener = _listen(host, port)
+    try:
+        shell = ChatHandler(config, faults, dialect, apikey)
+        # A quarter of the files may be open for requests that do not come; the rest are for chats.
+        shared = ConnectionPool(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit() // 4)))
+        # A process of its own: what is there now stays, and chats make few cycles. Looking for some among all
+        # of them every few thousand requests would be long pauses.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
+        shown = f"[{host}]" if ":" in host else host
+        with contextlib.suppress(KeyboardInterrupt):
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                scheme = "http" if tls is None else "https"
+                announce(f"listening on {scheme}://{shown}:{listener.getsockname()[1]}")
+                runner.run(_serve(shell, shared, listener, tls))
+    finally:
+        listener.close()
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext:
+    """What a server needs for TLS, from PEM files: its certificate (and those between it and the authority), and
+    the key to it, without a password. Raises UsageError naming what is wrong."""
+    for option, name in (("--tls-cert", certificate), ("--tls-key", key)):
+        try:
+            with Path(name).open("rb"):
+                pass
+        except OSError as error:
+            raise UsageError(f"{option} {name} cannot be read ({error.strerror})", "expected a PEM file") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UsageError(
+            f"--tls-cert {certificate} and --tls-key {key} are no certificate and its key ({reason})",
+            "expected PEM, the key without a password",
+        ) from None
+    return context
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        listener = _bind((host, port))
+        try:
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as error:
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        raise UsageError(
+            f"port {port} is in use" if in_use else f"cannot listen on {host}:{port} ({error})",
+            "choose another with --port, or 0 for any free one",
+        ) from None
+    return listener
+
+
+def _bind(address: tuple[Any, ...]) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError):
+        listener.close()
+        raise
+    return listener
+
+
+async def _serve(
+    shell: ChatHandler, shared: ConnectionPool, listener: socket.socket, tls: ssl.SSLContext | None
+) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    front = _Listener(shared, listener, tls)
+    await front.open()
+    sweeper, stopped = asyncio.create_task(_sweep_for_ever(shell, shared, front)), asyncio.create_task(told.wait())
+    await asyncio.wait((sweeper, stopped), return_when=asyncio.FIRST_COMPLETED)
+    sweeper.cancel()
+    front.stop_listening()
+    await shared.stop(STOP_S)
+    if sweeper.done() and not sweeper.cancelled():
+        sweeper.result()
+
+
+class _Listener:
+    """The listening socket, which is closed while a restart (a fault) has the service down."""
+
+    def __init__(self, shared: ConnectionPool, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self._shared, self._listener, self._tls = shared, listener, tls
+        self._address = listener.getsockname()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Take connections."""
+        loop, shared = asyncio.get_running_loop(), self._shared
+        self._server = await loop.create_server(shared.connection, sock=self._listener, backlog=_BACKLOG, ssl=self._tls)
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def follow(self, down: bool) -> None:
+        """Be closed, without a connection left, while the service is down, and open else."""
+        if not down:
+            if self._server is None:
+                await self.open()
+        elif self._server is not None:
+            self.stop_listening()
+            for connection in list(self._shared.connections):
+                connection.abort()
+            # Bound but not listening, it refuses connections, and nobody else gets the port meanwhile.
+            self._listener = await self._bound()
+
+    async def _bound(self) -> socket.socket:
+        for _ in range(_BIND_TRIES):
+            # The closed socket is let go of in a later turn of the loop.
+            await asyncio.sleep(_BIND_AGAIN_S)
+            with contextlib.suppress(OSError):
+                return _bind(self._address)
+        return _bind(self._address)
+
+
+async def _sweep_for_ever(shell: ChatHandler, shared: ConnectionPool, front: _Listener) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        shell.sweep()
+        shared.tick(time.monotonic())
+        await front.follow(shell.is_down())

@@ -1,0 +1,198 @@
+"""What goes back for a request: an answer, a held request, or nothing; and the habits of a server in its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from math import floor
+from typing import Any
+
+from chatload.simulator.model.config import CLOCKS, FIELDS, SimulatorConfig, changed
+from chatload.simulator.model.draws import SeededDraws
+from chatload.simulator.model.ledger import LedgerEntry
+
+
+@dataclass(slots=True, eq=False)
+class HeldRequest:
+    """A GetMessages that is held: answered when an event past its cursor comes, or at `until`.
+
+    position: its transcriptPosition. fields: all it brought. until: the instant at which it is answered at the latest.
+    wake: set by whoever holds the connection; called when there is cause to `resume` before the instant
+    `ChatService.hold_due` gave last. It must only note that: calling the model from within is not allowed.
+    """
+
+    chat_id: str
+    position: int
+    until: float
+    fields: Mapping[str, str]
+    wake: Callable[[], None] | None = None
+
+
+class NoAnswer(Enum):
+    """How a request goes without an answer: the connection is closed, or not made, or nothing ever comes back."""
+
+    CLOSED = 1
+    REFUSED = 2
+    LOST = 3
+
+
+@dataclass(slots=True)
+class ServiceAnswer:
+    """What goes back: payload (JSON to be, names as in gms-v2) or raw bytes under http_status, held for
+    delay_s seconds; or nothing (silence).
+
+    raw: of content_type where that is given (else a page of HTML, as a fault has it), and with
+    file_name a download. held: there is no answer yet; wait until `ChatService.hold_due(held)` or its
+    `wake`, then ask `ChatService.resume`, whose answer may be held again.
+    """
+
+    payload: dict[str, Any] | None = None
+    raw: bytes | None = None
+    http_status: int = 200
+    delay_s: float = 0.0
+    silence: NoAnswer | None = None
+    content_type: str = ""
+    file_name: str = ""
+    held: HeldRequest | None = None
+
+    @property
+    def drop(self) -> bool:
+        """Whether there is no connection any more, or none is made."""
+        return self.silence is NoAnswer.CLOSED or self.silence is NoAnswer.REFUSED
+
+    @property
+    def refused(self) -> bool:
+        """Whether no connection is made."""
+        return self.silence is NoAnswer.REFUSED
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing ever comes back."""
+        return self.silence is NoAnswer.LOST
+
+
+class OperationRefusedError(Exception):
+    """A request that is understood and not carried out; the chat goes on."""
+
+
+def error(status_code: int, advice: str, code: int | None = None) -> dict[str, Any]:
+    """The payload of an unsuccessful answer: 1, try again or do without; 2, the session has ended.
+
+    code: of errors[]; 200 + status_code where it is None.
+    """
+    errors = [{"code": code or 200 + status_code, "advice": advice}]
+    return {"statusCode": status_code, "chatEnded": status_code == 2, "errors": errors, "messages": []}
+
+
+# -- fields of answers -----------------------------------------------------------------------------
+
+
+Payload = dict[str, Any]
+
+#: Field of a request -> the field of an answer that has the same where nothing changed.
+_SHOWN = {"user_id": "userId", "secure_key": "secureKey", "alias": "alias"}
+_NULLS = ("chatEnded", "alias", "secureKey", "userId", "messages")
+
+
+class AnswerShape:
+    """Turns whole answers into those of a server with less to say."""
+
+    __slots__ = ("_config",)
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._config = config
+
+    def apply(self, operation: str, fields: Mapping[str, str], payload: Payload) -> Payload:
+        """The answer to a request that brought these fields (our names)."""
+        config, ended = self._config, bool(payload["chatEnded"])
+        if operation == "Disconnect" and payload["statusCode"] == 0 and config.disconnect_answer != "full":
+            return {"statusCode": 0, **(dict.fromkeys(_NULLS) if config.disconnect_answer == "null" else {})}
+        if ended and not config.end_transcript:
+            payload = {**payload, "messages": []}
+        untold = set() if config.answer_fields == "full" else _nothing_new(operation, fields, payload)
+        if config.chat_ended_told == "never" or (config.chat_ended_told == "true" and not ended):
+            untold.add("chatEnded")
+        if config.answer_fields == "null":
+            return {name: None if name in untold else value for name, value in payload.items()}
+        return {name: value for name, value in payload.items() if name not in untold}
+
+
+def shape_of(config: SimulatorConfig) -> AnswerShape | None:
+    """The shape of a service's answers; None where they are whole."""
+    return AnswerShape(config) if changed(config, FIELDS) else None
+
+
+def _nothing_new(operation: str, fields: Mapping[str, str], payload: Payload) -> set[str]:
+    untold = set()
+    if not payload["messages"]:
+        untold.add("messages")
+        if operation != "RequestChat":
+            untold.add("nextPosition")
+    for ours, name in _SHOWN.items():
+        if name in payload and fields.get(ours) == payload[name]:
+            untold.add(name)
+    return untold
+
+
+# -- timestamps and nodes --------------------------------------------------------------------------
+
+
+#: `alias` of the first node; the others follow.
+FIRST_ALIAS = 117
+
+
+class EventStamps:
+    """The clocks of one service. started: its start (the caller's clock, seconds), from which steps and drift count."""
+
+    __slots__ = ("_config", "_utc_offset", "started")
+
+    def __init__(self, config: SimulatorConfig, utc_offset: float) -> None:
+        """utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock."""
+        self._config, self._utc_offset = config, utc_offset
+        self.started = 0.0
+
+    def apply(self, item: dict[str, Any], at: float, entry: LedgerEntry) -> None:
+        """Change the JSON of an event of a chat that happened at an instant. The same event is always told alike."""
+        config = self._config
+        draws = SeededDraws(f"{config.seed}/{entry.chat_id}/event {item['index']}")
+        if draws.happens(config.undated_chance):
+            del item["utcTime"]
+        else:
+            item["utcTime"] = self._utc_ms(at, self._node(at, entry, draws))
+        if not config.participant_ids:
+            del item["from"]["participantId"]
+
+    def alias(self, now: float, entry: LedgerEntry) -> str:
+        """The name of the node that answers a request of a chat now."""
+        draws = SeededDraws(f"{self._config.seed}/{entry.chat_id}/answer {entry.contacts}")
+        return str(FIRST_ALIAS + self._node(now, entry, draws))
+
+    def _node(self, at: float, entry: LedgerEntry, draws: SeededDraws) -> int:
+        config = self._config
+        if config.nodes == 1:
+            return 0
+        if config.node_changes == "event":
+            return draws.bits() % config.nodes
+        own = SeededDraws(f"{config.seed}/{entry.chat_id}/nodes")
+        first, onward = own.bits() % config.nodes, 1 + own.bits() % (config.nodes - 1)
+        moved = at >= entry.started_at + own.within(config.node_moves_after_s)
+        return (first + onward) % config.nodes if moved else first
+
+    def _utc_ms(self, at: float, node: int) -> int:
+        config, elapsed = self._config, at - self.started
+        shown = self._utc_offset + at + config.clock_offset_s + config.clock_drift_ppm * 1e-6 * elapsed
+        if config.clock_step_s and elapsed >= config.clock_step_at_s:
+            shown += config.clock_step_s
+        if node:
+            shown += config.node_offset_s * node / (config.nodes - 1)
+        if config.utc_resolution_s == 0.001 and config.utc_rounds == "down":
+            return int(shown * 1000)
+        half = 0.5 if config.utc_rounds == "nearest" else 0.0
+        return int(floor(shown / config.utc_resolution_s + half) * config.utc_resolution_s * 1000 + 0.5)
+
+
+def stamps_of(config: SimulatorConfig, utc_offset: float) -> EventStamps | None:
+    """The clocks of a service; None where all its stamps are true, to the millisecond."""
+    habits = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
+    return EventStamps(config, utc_offset) if habits else None
