@@ -33,11 +33,8 @@ from chatload.protocol.wire import WireResult
 from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
-<<<<<<< HEAD
 from chatload.run.histogram import CensoredHistogram
-=======
 from chatload.simulator.command import _take_file
->>>>>>> refs/heads/model
 from chatload.simulator.model.faults import FaultPlan
 from chatload.target import host_name, matches, require_agreed
 from chatload.thresholds.grammar import parse, parse_abort
