@@ -7,7 +7,7 @@ and its status table. What differs between clients is in a `Persona` (see `chatl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from typing import Protocol
 
@@ -118,21 +118,21 @@ class ChatEngine:
     `record.verdict` is set exactly once, when `steps()` has returned or `cut` was called. By then the observer has
     received the session and every request. Deterministic in (settings, seed, results).
 
-    For personas, and for `skip_ahead` (instants on the driver's clock, seconds):
-        contacts: None until the chat is accepted.
-        refresh_due: when the next GetMessages should leave.
-        ready: when the last request was over. now: the instant that the engine has reached.
-        failures: unsuccessful requests in a row; late_failures: those of them that ended after the deadline.
+    What personas may use, beside the methods (instants on the driver's clock, seconds):
+        settings, record, observer, customer, transcript: the chat's own.
+        contacts: None until the chat is accepted; `accepted`: the same, of an accepted chat.
+        recent: the last requests. clock: what the refresh policy knows.
+        now: the instant that the engine has reached. ready: when the last request was over.
+        failures: unsuccessful requests in a row. late_failures: those of them that ended after the deadline.
         stopping: the run asks this chat to say goodbye.
-        state: opening, held, retrying, leaving, or "" when the chat is over.
-        goodbye_sent_at: when the first Disconnect left.
-        usual_refreshes: refreshes not yet counted in `record`.
+        goodbye_sent_at: when the first Disconnect left; the persona sets it.
+        usual_refreshes: refreshes that `record` does not count yet.
     """
 
     __slots__ = (
-        "_cause", "_code", "_fields", "_file_id", "_opening", "_over", "_persona", "_sending", "_skip_ahead", "_taken",
-        "clock", "contacts", "customer", "failures", "goodbye_sent_at", "late_failures", "now", "observer", "ready",
-        "recent", "record", "refresh_due", "settings", "state", "stopping", "transcript", "usual_refreshes",
+        "_cause", "_code", "_fields", "_file_id", "_opening", "_over", "_persona", "_refresh_due", "_sending", "_state",
+        "_taken", "clock", "contacts", "customer", "failures", "goodbye_sent_at", "late_failures", "now", "observer",
+        "ready", "recent", "record", "settings", "stopping", "transcript", "usual_refreshes",
     )  # fmt: skip
 
     def __init__(
@@ -142,7 +142,6 @@ class ChatEngine:
         observer: ChatObserver,
         seed: int,
         started_at: float,
-        skip_ahead: Callable[[ChatEngine], None] | None = None,
     ) -> None:
         """Begin a chat.
 
@@ -152,7 +151,6 @@ class ChatEngine:
             observer: receives what happens.
             seed: of the customer's random numbers.
             started_at: now, on the driver's clock (seconds).
-            skip_ahead: is called before each refresh of a chat in the state `held`, and may record refreshes itself.
         """
         self.settings = settings
         self.record = SessionRecord(started_at=started_at, group=settings.group)
@@ -162,13 +160,12 @@ class ChatEngine:
         self.contacts: ContactLog | None = None
         self.recent = RecentContacts()
         self.clock = RefreshClock(started_at, started_at)
-        self.refresh_due = self.ready = self.now = started_at
+        self._refresh_due = self.ready = self.now = started_at
         self.failures = self.late_failures = self.usual_refreshes = 0
         self.stopping = False
-        self.state = ""
+        self._state = ""
         self.goodbye_sent_at: float | None = None
         self._persona = persona
-        self._skip_ahead = skip_ahead
         self._fields = _RequestFields()
         self._file_id: str | None = None
         #: The answer taken last, if taking it again would change nothing.
@@ -196,7 +193,7 @@ class ChatEngine:
         )  # fmt: skip
         customer.begin(opening.received_at)
         clock.anchor = opening.received_at
-        self.refresh_due = policy.next_refresh(clock, opening.received_at)
+        self._refresh_due = policy.next_refresh(clock, opening.received_at)
         while not record.verdict:
             failing = self.failures
             if self.stopping:
@@ -205,9 +202,7 @@ class ChatEngine:
             if failing and persona.gives_up(self):
                 yield from persona.leave(self, Verdict.GAVE_UP, "the retry budget was spent")
                 continue
-            if self._skip_ahead is not None and self.state == "held":
-                self._skip_ahead(self)
-            due, action = self.refresh_due, customer.next()
+            due, action = self._refresh_due, customer.next()
             if customer.end_at <= due and (action is None or customer.end_at <= action.due):
                 yield from self.wait(customer.end_at)
                 if not self.stopping:
@@ -230,7 +225,7 @@ class ChatEngine:
                     fields = {**fields, "message": draft}
                 exchange = self._answered((yield self._ask("GetMessages", fields, due)))
                 if not self.failures:
-                    self.refresh_due = policy.next_refresh(clock, exchange.received_at)
+                    self._refresh_due = policy.next_refresh(clock, exchange.received_at)
                 reply = exchange.reply
                 if failing or reply.outcome is not _FINE or not reply.told:
                     yield from self._follow_up(exchange)
@@ -242,7 +237,6 @@ class ChatEngine:
         if self._sending is not None:
             self.observer.request_cut(self._sending.operation)
             self._count_request(self._sending.operation, 1)
-            self._sending = None
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
     def timeline(self) -> Timeline | None:
@@ -314,7 +308,7 @@ class ChatEngine:
             self.record.messages_sent += action.operation == "SendMessage"
             self._file_id = exchange.reply.file_id or self._file_id
             if self.settings.policy.kind != "fixed":
-                self.refresh_due = self.settings.policy.next_refresh(self.clock, exchange.received_at)
+                self._refresh_due = self.settings.policy.next_refresh(self.clock, exchange.received_at)
         if not (self._persona.retries and outcome in _RETRIABLE):
             self.customer.done(exchange.received_at, action)
         yield from self._follow_up(exchange)
@@ -337,7 +331,7 @@ class ChatEngine:
         if self._persona.takes_as_end(self, exchange):
             yield from self.learn_end(exchange)
         elif self.failures:
-            self.refresh_due = self._persona.next_poll(self, exchange.received_at)
+            self._refresh_due = self._persona.next_poll(self, exchange.received_at)
 
     # -- for personas: requests ------------------------------------------------------------------
 
@@ -360,9 +354,9 @@ class ChatEngine:
 
     def enter(self, state: str) -> None:
         """Report the change to another state: opening, held, retrying, leaving, and "" at the end."""
-        if state != self.state:
-            self.observer.state_changed(self.state, state)
-            self.state = state
+        if state != self._state:
+            self.observer.state_changed(self._state, state)
+            self._state = state
 
     # -- for personas: the end -------------------------------------------------------------------
 
@@ -604,7 +598,7 @@ class ChatEngine:
         if outcome is not _FINE and (reply.errors or reply.still_open or reply.monitored is not None):
             self._note_causes(reply)
         state = "retrying" if self.failures else "held"
-        if state != self.state and self.state != "leaving":
+        if state != self._state and self._state != "leaving":
             self.enter(state)
         if outcome is _FINE:
             self.clock.contact_sent = contacts.sent

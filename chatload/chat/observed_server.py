@@ -1,7 +1,7 @@
-"""What this process has learned of the server: of its clock, and of what a statusCode 2 of it proves.
+"""What this process has learned about the server: its clock, and habits that limit what an answer proves.
 
-A timestamp is an interval: the clock's resolution wide, and known in our time only as well as the offset between the
-clocks is known. A clock that contradicts itself (it was set, or several nodes stamp the events) is no witness.
+A timestamp is an interval. It is as wide as the clock's resolution, and in our time it is known only as well as the
+offset between the clocks. A clock that contradicts itself is no witness: it was set, or several nodes stamp the events.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from math import gcd
 
 _MS = 0.001
-#: Two clocks drift apart by at most this (seconds per second): a crystal by 1e-4, a clock being slewed by 5e-4.
+#: The largest drift between two clocks (seconds per second): a crystal drifts by 1e-4, a slewed clock by 5e-4.
 _DRIFT = 1e-3
-#: So many chats in a row must agree before a clock is a witness again after a contradiction, and before what they
-#: agree on narrows the bounds of one chat.
+#: How many chats in a row must agree before a clock is a witness again after a contradiction, and before their common
+#: bounds narrow those of one chat.
 _AGREE_AGAIN = 20
-#: After so many contradictions it is never a witness again.
+#: After this many contradictions a clock is never a witness again.
 _MOST_CONTRADICTIONS = 3
 
 Interval = tuple[float, float]
@@ -24,8 +24,8 @@ Interval = tuple[float, float]
 class ServerClock:
     """The clock that stamps the events of all chats of this process.
 
-    Each chat's opening bounds the offset (server's clock minus ours, seconds) by an interval. All intervals must have
-    a common point; where they have none, the clock was set, or there is more than one.
+    The opening of each chat bounds the offset (server's clock minus ours, seconds) by an interval. All intervals must
+    have a common point. If they have none, the clock was set, or there is more than one clock.
     """
 
     __slots__ = ("_agreed", "_contradictions", "_moved_at", "_offset", "_resolution_ms", "_seen_at")
@@ -39,7 +39,7 @@ class ServerClock:
         self._moved_at = float("-inf")
 
     def saw(self, utc_ms: int, sent: float, received: float) -> None:
-        """An event stamped `utc_ms` was written between these instants on our clock (seconds)."""
+        """Add an event stamped `utc_ms` that was written between these instants on our clock (seconds)."""
         self._resolution_ms = gcd(self._resolution_ms, utc_ms)
         low, high = self.offset(utc_ms, sent, received)
         if self._offset is not None:
@@ -55,23 +55,23 @@ class ServerClock:
         self._offset, self._seen_at = (low, high), received
 
     def contradicted(self, received: float) -> None:
-        """A chat found at this instant (seconds) that a timestamp contradicts what the server had told before."""
+        """Note that a timestamp in an answer received at this instant (seconds) contradicts what is known."""
         self._contradictions = max(self._contradictions, 1)
         self._agreed = 0
         self._moved_at = received
 
     def is_witness(self, since: float) -> bool:
-        """Whether its timestamps tell anything of a chat that was opened at the instant `since`."""
+        """Return whether its timestamps are evidence for a chat that was opened at the instant `since`."""
         if not self._contradictions:
             return True
         steady = self._contradictions < _MOST_CONTRADICTIONS and self._agreed >= _AGREE_AGAIN
         return steady and since > self._moved_at
 
     def narrowed(self, offset: Interval) -> Interval:
-        """A chat's own bounds of the offset, narrowed by those that all chats of this process agree on.
+        """Return a chat's own bounds of the offset, narrowed by the common bounds of all chats of this process.
 
-        They are used only of a clock that has never contradicted itself and that enough chats have seen: the stamps of
-        two nodes, or of a clock that was set, would have contradicted each other by then.
+        The common bounds are used only if the clock has never contradicted itself and enough chats have seen it. By
+        then, the stamps of two nodes, or of a clock that was set, would have contradicted each other.
         """
         if self._offset is None or self._contradictions or self._agreed < _AGREE_AGAIN:
             return offset
@@ -79,11 +79,11 @@ class ServerClock:
         return (low, high) if low <= high else offset
 
     def resolution_s(self, *utc_ms: int) -> float:
-        """The clock's resolution (seconds) as all timestamps seen, and these, show it: never finer than it is."""
+        """Return the clock's resolution (seconds) by all timestamps so far and these; it is never finer than true."""
         return max(1, gcd(self._resolution_ms, *utc_ms)) * _MS
 
     def offset(self, utc_ms: int, sent: float, received: float, *others_ms: int) -> Interval:
-        """The server's clock minus ours by one event that was written in [sent, received], seconds.
+        """Return bounds of the server's clock minus ours (seconds), by an event written in [sent, received].
 
         others_ms: further timestamps that show the resolution.
         """
@@ -93,12 +93,17 @@ class ServerClock:
 
 @dataclass(slots=True)
 class ObservedServer:
-    """What the chats of this process have seen of the server in common.
+    """What the chats of this process together have learned about the server.
 
-    clock: the clock that stamps events. outlived_timeout: a chat went on after a silence that was surely longer than
-    the timeout. lost_in_time: a chat whose every refresh was in time was answered statusCode 2. After either, a
-    statusCode 2 after a silence does not show that the silence was the cause. hands_chats_on: a chat went on after its
-    only agent had left. After that, an agent's ParticipantLeft alone does not show that the agent ended the chat.
+    clock: the clock that stamps events.
+    outlived_timeout: a chat went on after a silence that was surely longer than the timeout.
+    lost_in_time: a chat whose every refresh was in time was answered statusCode 2.
+    hands_chats_on: a chat went on after its only agent had left. Then an agent's ParticipantLeft alone does not show
+        that the agent ended the chat.
+    replaces_keys: the server has replaced a secure key.
+
+    After outlived_timeout, lost_in_time or replaces_keys, a statusCode 2 after a silence does not show that the silence
+    was the cause.
     """
 
     clock: ServerClock = field(default_factory=ServerClock)

@@ -183,14 +183,7 @@ class WidgetPersona:
 PERSONAS: Mapping[str, Callable[[], Persona]] = {"strict": StrictPersona, "widget": WidgetPersona}
 
 
-def new_chat(
-    settings: SessionSettings,
-    observer: ChatObserver,
-    seed: int,
-    started_at: float,
-    skip_ahead: Callable[[ChatEngine], None] | None = None,
-) -> ChatEngine:
+def new_chat(settings: SessionSettings, observer: ChatObserver, seed: int, started_at: float) -> ChatEngine:
     """Return a new chat with the settings' persona, in the arm of a sweep that its seed gives; arguments as for
     `ChatEngine`."""
-    persona = PERSONAS[settings.persona]()
-    return ChatEngine(arm_of(settings, seed), persona, observer, seed, started_at, skip_ahead)
+    return ChatEngine(arm_of(settings, seed), PERSONAS[settings.persona](), observer, seed, started_at)

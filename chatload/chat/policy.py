@@ -1,4 +1,4 @@
-"""Refresh policies: when the next GetMessages is due, against the server's deadline."""
+"""Refresh policies: when the next GetMessages is due, given the server's deadline."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from chatload.errors import UsageError
 MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
 #: How the vendor's browser client polls (seconds).
 WIDGET_INTERVAL_S = 3.0
-#: So many round trips are remembered.
+#: The number of round trips that are remembered.
 RTT_WINDOW = 16
-#: A tick's instant, computed back from floating point, is this near a whole number of intervals.
+#: The tolerance, in intervals, with which a tick's number is computed back from its instant.
 EXACT = 1e-6
 
 
 @dataclass(slots=True)
 class RefreshClock:
-    """What a policy may know of one session. Instants: driver's clock; durations: seconds.
+    """What a policy knows about one session. Instants: the driver's clock; durations: seconds.
 
-    anchor: the session's first instant, from which a fixed clock counts. contact_sent: when the
-    last contact the server surely had was sent: it saw it then or later. last_tick: number of
-    the last fixed tick used. round_trips: the last few seen.
+    anchor: the instant from which a fixed clock counts its ticks.
+    contact_sent: when the last sure contact left; the server saw it then or later.
+    last_tick: the number of the last fixed tick that was used.
+    round_trips: the last few round trips.
     """
 
     anchor: float
@@ -32,14 +33,14 @@ class RefreshClock:
     round_trips: array[float] = field(default_factory=lambda: array("d"))
 
     def saw(self, round_trip: float) -> None:
-        """Note a round trip (seconds)."""
+        """Add a round trip (seconds)."""
         trips = self.round_trips
         trips.append(round_trip)
         if len(trips) > RTT_WINDOW:
             del trips[0]
 
     def tail(self) -> float:
-        """The slowest round trip remembered, seconds."""
+        """Return the slowest of the remembered round trips (seconds)."""
         return max(self.round_trips, default=0.0)
 
 
@@ -47,7 +48,7 @@ class RefreshClock:
 class RefreshPolicy:
     """When to refresh: `fixed` every interval_s, `fraction` of the timeout, or `deadline`.
 
-    retries, backoff_s: the room the deadline policy leaves, and how failed requests are retried.
+    retries, backoff_s: how failed requests are retried; the deadline policy leaves room for them.
     """
 
     kind: str
@@ -57,12 +58,12 @@ class RefreshPolicy:
     backoff_s: float = 0.25
 
     def next_refresh(self, clock: RefreshClock, now: float) -> float:
-        """The instant the next GetMessages should leave; may be past, then it should leave at once."""
+        """Return the instant at which the next GetMessages should leave; at once if that is past."""
         if self.kind == "fixed":
             anchor, interval = clock.anchor, self.interval_s
             due = anchor + (clock.last_tick + 1) * interval
             if now > due and clock.last_tick >= 0:
-                # Ticks that passed while a request was unanswered are skipped, as the widget skips them.
+                # Ticks that passed during a slow request are skipped, as the widget skips them.
                 passed = floor((now - anchor) / interval)
                 on_tick = anchor + passed * interval >= now
                 due = anchor + (passed if on_tick else passed + 1) * interval
@@ -74,14 +75,16 @@ class RefreshPolicy:
         return clock.contact_sent + max(self.timeout_s - room, 0.1 * self.timeout_s)
 
     def ticked(self, clock: RefreshClock, due: float) -> None:
-        """The refresh that was due at `due` was sent; a retry between two ticks uses neither up."""
+        """Note that the refresh due at `due` is being sent; a retry between two ticks uses up neither tick."""
         tick = floor((due - clock.anchor) / self.interval_s + EXACT)
         if tick > clock.last_tick:
             clock.last_tick = tick
 
     def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
-        """When to retry after `failures` unsuccessful requests in a row: backing off, but never
-        past the deadline while there is one to be met."""
+        """Return the instant of the next retry after `failures` unsuccessful requests in a row.
+
+        The back-off doubles each time, but no retry is put off past the deadline as long as that can be met.
+        """
         backoff = min(self.backoff_s * 2.0 ** min(failures - 1, 16), max(self.interval_s, self.backoff_s))
         latest = clock.contact_sent + self.timeout_s - clock.tail() - 0.05 * self.timeout_s
         if now < latest < now + backoff:
@@ -97,9 +100,12 @@ def make_policy(
     allow_late: bool = False,
     retries: int = 3,
 ) -> RefreshPolicy:
-    """A policy from the options' values; raises UsageError for what cannot be meant.
+    """Return the policy that the options' values describe.
 
-    The default of `fixed` is the smaller of 3 s and a third of the timeout; of `fraction`, 0.5.
+    The default interval of `fixed` is 3 s or a third of the timeout, whichever is less; of `fraction`, 0.5 of it.
+
+    Raises:
+        UsageError: a value is out of range, or the interval is not below the timeout and allow_late is false.
     """
     if not MIN_TIMEOUT_S <= timeout_s <= MAX_TIMEOUT_S:
         raise UsageError(

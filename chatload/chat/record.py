@@ -1,4 +1,4 @@
-"""What is known of one session when it is over: its verdict, with the bounds it stands on."""
+"""What is known about one session when it has ended: its verdict, and the bounds that it is based on."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 @dataclass(slots=True)
 class SessionRecord:
-    """One session's facts; also one row of the run file and of `chatload export RUN sessions`.
+    """The facts about one session: one row of the run file and of `chatload export RUN sessions`.
 
-    chat_id: the server's, empty where it gave none. blame: set where verdict is dropped_late.
-    why: the verdict's reason in a few words. started_at, ended_at: seconds since the Unix epoch, as
-    the driver's clock has it. contacts: requests the server may have seen; requests: all attempts.
-    gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict where the server ended the
-    session, else of the widest gap between two answered contacts; None where there was none.
-    learned_by: the outcome that told of the end. end_evidence: what else the server told with it (codes, as they were
-    sent). end_silence_lower_s, end_silence_upper_s: bounds of the time from the last sure contact to the server's own
-    end of the chat, by its ParticipantLeft for us; None where nothing dates that. goodbye_at: when the Disconnect left
-    that the server surely took (seconds since the Unix epoch), None where none was. goodbye_confirmed: of a cut_off or
-    gave_up session, whether its Disconnect was confirmed; of a completed one, whether the chat surely went on until
-    that Disconnect left. generator_s: the generator's own part of the deciding gap.
-    generator_suspect: taking that part away would have refuted lateness. polls: GetMessages among the requests.
-    group: the arm of a sweep it belongs to, empty where there is none.
+    chat_id: the server's; "" if it gave none.
+    blame: set if the verdict is dropped_late. why: the reason of the verdict in a few words.
+    started_at, ended_at: seconds since the Unix epoch, or on the driver's clock while the chat is open.
+    requests: all attempts. polls: the GetMessages among them. contacts: those that the server may have seen.
+    gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict if the server ended the session; otherwise of
+        the widest gap between two answered contacts; None if there is none.
+    learned_by: the outcome of the answer that told the end. end_evidence: what else the server told with it: codes.
+    end_silence_lower_s, end_silence_upper_s: bounds of the time from the last sure contact to the server's own end of
+        the chat, by its ParticipantLeft for us; None if nothing dates that.
+    goodbye_at: when the Disconnect left that the server surely took (seconds since the Unix epoch); None if none.
+    goodbye_confirmed: of a cut_off or gave_up session, its Disconnect was confirmed; of a completed one, the chat
+        surely went on until that Disconnect left.
+    generator_s: the generator's own part of the deciding gap. generator_suspect: without it, lateness is refuted.
+    group: the arm of a sweep that the session belongs to; "" if there is none.
     """
 
     chat_id: str = ""
@@ -54,7 +55,7 @@ class SessionRecord:
     goodbye_at: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Column name to value, in the order of COLUMNS."""
+        """Return column name to value, in the order of COLUMNS."""
         return asdict(self)
 
 

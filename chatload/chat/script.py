@@ -144,7 +144,7 @@ class Customer:
     """One customer, who follows a script. Call `begin`, then `next`, `done` and `heard` as things happen.
 
     drafts: the customer types into the widget: the text is known from the first keystroke on, and a pause is reported.
-    text: what is in the input field then.
+    text: what is in the input field then, typed within typing_s from typing_from on, and sent at sends_at (seconds).
     end_at: when the customer has had enough (seconds).
     left: messages left to send.
     Deterministic in (script, random, the instants given).
@@ -158,9 +158,9 @@ class Customer:
     action: Action | None = None
     extras: list[Action] = field(default_factory=list)
     text: str = ""
-    _typing_from: float = 0.0
-    _typing_s: float = 0.0
-    _sends_at: float = 0.0
+    typing_from: float = 0.0
+    typing_s: float = 0.0
+    sends_at: float = 0.0
     _waiting_agent: bool = False
 
     def begin(self, now: float) -> None:
@@ -193,15 +193,15 @@ class Customer:
         if self.extras and action is self.extras[0]:
             del self.extras[0]
         elif operation == "StartTyping" and self.drafts:
-            self._typing_from, self._typing_s = now, script.typing.sample(random)
-            stops_at = now + self._typing_s + STOP_TYPING_S
-            self._sends_at = sends_at = now + self._typing_s + script.hesitation.sample(random)
+            self.typing_from, self.typing_s = now, script.typing.sample(random)
+            stops_at = now + self.typing_s + STOP_TYPING_S
+            self.sends_at = sends_at = now + self.typing_s + script.hesitation.sample(random)
             stops = stops_at < sends_at
             self.action = Action(stops_at, "StopTyping") if stops else Action(sends_at, "SendMessage", self.text)
         elif operation == "StartTyping":
             self.action = Action(now + script.typing.sample(random), "StopTyping")
         elif operation == "StopTyping":
-            due = max(now, self._sends_at) if self.drafts else now
+            due = max(now, self.sends_at) if self.drafts else now
             self.action = Action(due, "SendMessage", self.text or self._new_text())
         else:
             self.text = ""
@@ -220,7 +220,7 @@ class Customer:
         """Return the part of `text` that is typed by `now`."""
         if not self.text or self.action is None or self.action.operation == "StartTyping":
             return ""
-        typed = 1.0 if self._typing_s <= 0 else min(1.0, max(0.0, now - self._typing_from) / self._typing_s)
+        typed = 1.0 if self.typing_s <= 0 else min(1.0, max(0.0, now - self.typing_from) / self.typing_s)
         return self.text[: max(1, ceil(typed * len(self.text)))]
 
     def _think(self, since: float) -> None:

@@ -1,4 +1,4 @@
-"""What all sessions of a run share."""
+"""The settings that all sessions of a run share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from chatload.chat.observed_server import ObservedServer
 from chatload.chat.policy import RefreshPolicy
 from chatload.chat.script import CustomerScript
 
-#: A customer whose chat was not accepted waits this long before trying anew (seconds).
+#: A customer whose chat was not accepted waits this long before the next one (seconds).
 PAUSE_AFTER_REFUSAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """What all sessions of a run share.
+    """The settings that all sessions of a run share.
 
-    request_timeout_s: total time of one call, of GetMessages beside the time it may be held. keeps_ended_s,
-    long_poll_s, agent_end_removes_customer: the dialect's (see Dialect). persona: whose wire behaviour,
-    "strict" or "widget". group, arms: of a sweep (see `chatload.chat.sweep`). server: what the sessions of this
-    process learn of the server in common.
+    request_timeout_s: the total time of one call; a GetMessages may be held for long_poll_s in addition.
+    keeps_ended_s, long_poll_s, agent_end_removes_customer: the dialect's (see Dialect).
+    persona: a name in `chatload.chat.personas.PERSONAS`.
+    group, arms: of a sweep (see `chatload.chat.sweep`).
+    server: what the sessions of this process together learn about the server.
     """
 
     policy: RefreshPolicy
@@ -39,5 +40,6 @@ class SessionSettings:
         return self.policy.timeout_s
 
     def for_a_run(self) -> SessionSettings:
-        """The same settings for a new run, in which nothing has been seen of the server yet."""
-        return replace(self, server=ObservedServer(), arms=tuple(arm.for_a_run() for arm in self.arms))
+        """Return the same settings for a new run, in which nothing is known about the server yet."""
+        server = ObservedServer()
+        return replace(self, server=server, arms=tuple(replace(arm, server=server) for arm in self.arms))

@@ -1,8 +1,8 @@
-"""A sweep of refresh intervals: which arm a session belongs to, and what is different in it.
+"""A sweep of refresh intervals: which arm a session belongs to, and the settings of each arm.
 
-All arms run at once and so meet the same load: permuted blocks, in which every arm comes once, in a random
-order (R. A. Fisher, "The Design of Experiments", 1935, on randomised blocks). No arm gets the better minutes,
-and no user always the same arm.
+All arms run at the same time, and so under the same load: sessions are assigned in permuted blocks, in which each arm
+comes once, in a random order. So no arm gets the better minutes, and no user always gets the same arm.
+Source: R. A. Fisher, "The Design of Experiments", 1935, on randomised blocks.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 
-#: What is swept where nothing is said, parts of the timeout.
+#: The default sweep: parts of the timeout.
 DEFAULT_SWEEP = "0.5,0.7,0.8,0.9,0.95,0.98,1.02"
-#: A process numbers its sessions from a multiple of this on.
+#: Each process numbers its sessions from another multiple of this.
 _A_PROCESS = 1 << 32
 _HINT = "write parts of the timeout with commas between, such as 0.5,0.9,1.02"
 
 
 def fractions_in(text: str | None) -> tuple[float, ...]:
-    """The fractions of the timeout in "0.5,0.9,1.02", ascending; none where it is empty. Raises UsageError."""
+    """Return the fractions of the timeout in a text such as "0.5,0.9,1.02", ascending.
+
+    Raises:
+        UsageError: a part is no number, not above 0, or there twice.
+    """
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     try:
         found = sorted(float(word) for word in words)
@@ -35,9 +39,10 @@ def fractions_in(text: str | None) -> tuple[float, ...]:
 
 
 def swept(settings: SessionSettings, fractions: tuple[float, ...]) -> SessionSettings:
-    """The settings with an arm for each fraction of the timeout, also beyond it; unchanged where there is none.
+    """Return the settings with an arm for each fraction of the timeout; a fraction may be above 1.
 
-    Raises UsageError for the widget, which polls on its own clock.
+    Raises:
+        UsageError: the persona is `widget`, which polls on its own clock.
     """
     if fractions and settings.persona == "widget":
         raise UsageError("--persona widget polls on its own clock and cannot be swept", "leave --persona out")
@@ -50,7 +55,7 @@ def swept(settings: SessionSettings, fractions: tuple[float, ...]) -> SessionSet
 
 
 def arm_of(settings: SessionSettings, number: int) -> SessionSettings:
-    """The settings of the session of this number: those of its arm, or the same where there are no arms."""
+    """Return the settings of the session of this number: those of its arm, or the same if there are no arms."""
     arms = settings.arms
     if not arms:
         return settings
@@ -62,5 +67,5 @@ def arm_of(settings: SessionSettings, number: int) -> SessionSettings:
 
 
 def _name(fraction: float) -> str:
-    """What the arm is called in a session's `group`."""
+    """Return the arm's name, as in a session's `group`."""
     return f"{fraction:g}"

@@ -1,4 +1,4 @@
-"""The last contacts of sessions that ended badly: kept to be drawn, the worst of each kind only."""
+"""The last requests of sessions that ended badly, for the report: only the worst of each kind are kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from chatload.vocabulary import DRAWN_ENDINGS, Outcome, Verdict
 
-#: A session remembers its last so many requests.
+#: The number of requests that a session remembers.
 CONTACTS = 12
-#: So many timelines are kept of each verdict and blame.
+#: The number of timelines kept for each verdict and blame.
 KEPT = 10
-#: Of one request: due, sent, received.
+#: One request: due, sent, received.
 _INSTANTS = Struct("ddd")
 _BYTES, _pack_into = _INSTANTS.size, _INSTANTS.pack_into
 _END = CONTACTS * _BYTES
@@ -32,19 +32,21 @@ class Contact(NamedTuple):
 
 
 class RecentContacts:
-    """A session's last CONTACTS requests, compact: every session there is has one. Nearly all are a GetMessages
-    answered 0/false, so only of the others the names are kept."""
+    """A session's last CONTACTS requests, in a ring buffer that is small, because each open session has one.
+
+    Nearly all requests are a GetMessages answered 0/false: operation and outcome are kept only for the others.
+    """
 
     __slots__ = ("_at", "_full", "_instants", "_others")
 
     def __init__(self) -> None:
-        #: Where the next goes, and the earliest is once all have been written.
+        #: The place of the next request; it holds the earliest one if the buffer is full.
         self._at, self._full = 0, False
         self._instants = bytearray(_END)
         self._others: dict[int, tuple[str, str]] | None = None
 
     def add_refresh(self, due: float, sent: float, received: float) -> None:
-        """A GetMessages was answered 0/false; arguments as of Contact."""
+        """Add a GetMessages answered 0/false; arguments as for Contact."""
         at = self._at
         _pack_into(self._instants, at, due, sent, received)
         if self._others:
@@ -55,7 +57,7 @@ class RecentContacts:
         self._at = at
 
     def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
-        """Any request has ended; arguments as of Contact."""
+        """Add any request; arguments as for Contact."""
         at = self._at
         self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
@@ -64,7 +66,7 @@ class RecentContacts:
             self._others[at] = operation, outcome
 
     def contacts(self) -> list[Contact]:
-        """From the earliest on."""
+        """Return the requests, the earliest first."""
         found, others = [], self._others or {}
         for at in (*range(self._at, _END if self._full else 0, _BYTES), *range(0, self._at, _BYTES)):
             due, sent, received = _INSTANTS.unpack_from(self._instants, at)
@@ -75,11 +77,12 @@ class RecentContacts:
 
 @dataclass(slots=True)
 class Timeline:
-    """How one session came to its bad end. Instants: seconds, as in its record.
+    """The last requests of one session that ended badly. Instants: seconds, as in its record.
 
-    sure_sent, sure_received: the last contact that surely was one. deadline: the latest instant by
-    which the next had to arrive, sure_received + timeout_s. shares: what the silence went into,
-    seconds (see Shares). severity_s: by how much the deciding gap missed the timeout.
+    sure_sent, sure_received: the bounds of the last sure contact.
+    deadline: the latest instant by which the next contact had to arrive: sure_received + timeout_s.
+    shares: what the silence was spent on (seconds; see LatenessShares).
+    severity_s: by how much the deciding gap missed the timeout.
     """
 
     chat_id: str
@@ -96,11 +99,11 @@ class Timeline:
 
     @property
     def deadline(self) -> float:
-        """The latest instant by which the next contact had to arrive."""
+        """The latest instant by which the next contact had to arrive (seconds)."""
         return self.sure_received + self.timeout_s
 
     def shift(self, seconds: float) -> None:
-        """Move all instants, from the driver's clock to the Unix epoch."""
+        """Move all instants by this much: from the driver's clock to the Unix epoch."""
         self.sure_sent += seconds
         self.sure_received += seconds
         self.contacts = [
@@ -113,19 +116,22 @@ class Timeline:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON- and msgpack-safe form; `from_dict` reads it back."""
+        """Return plain values, fit for JSON and msgpack; `from_dict` reads them."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "contacts": [list(contact) for contact in self.contacts]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
-        """The timeline that `to_dict` wrote."""
+        """Return the timeline that `to_dict` wrote."""
         return cls(**{**data, "contacts": [Contact(*contact) for contact in data["contacts"]]})
 
 
 def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None, timeout_s: float) -> float | None:
-    """By how much the deciding gap missed the timeout (seconds), 0 where that means nothing; None where
-    the verdict is not a bad one."""
+    """Return by how much the deciding gap missed the timeout (seconds).
+
+    Returns:
+        0 if the gap says nothing for this verdict; None if sessions with this verdict are not drawn.
+    """
     if verdict not in DRAWN_ENDINGS:
         return None
     if gap_lower_s is None or gap_upper_s is None:
@@ -138,13 +144,13 @@ def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None,
 
 
 class WorstTimelines:
-    """The KEPT most severe timelines of each verdict and blame."""
+    """Chooses the KEPT most severe timelines of each verdict and blame."""
 
     def __init__(self) -> None:
         self._severities: dict[tuple[str, str], list[float]] = {}
 
     def admits(self, timeline: Timeline) -> bool:
-        """Whether this one is among the worst so far; counts it where it is."""
+        """Return whether this timeline is among the worst so far; if so, it is counted as kept."""
         kept = self._severities.setdefault((timeline.verdict, timeline.blame), [])
         if len(kept) >= KEPT:
             if timeline.severity_s <= kept[0]:

@@ -1,4 +1,4 @@
-"""What the transcript has told: who is there, who ended the chat and why, and when by the server's clock."""
+"""The transcript of a chat: who is there, who ended it and why, and when by the server's clock."""
 
 from __future__ import annotations
 
@@ -10,24 +10,30 @@ from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
 
 _MS = 0.001
-#: Two ParticipantLeft this near to each other may belong to one ending where the server is known to write both.
-#: Those up to the second bound apart may too, where nothing else explains the customer's (seconds).
+#: Two ParticipantLeft this near to each other may belong to one ending if the server is known to write both. Up to the
+#: second distance they may too, if nothing else explains the customer's (seconds).
 _AT_ONCE_S, _TOGETHER_S = 0.05, 1.0
 
 
 @dataclass(slots=True)
 class Transcript:
-    """The client's reading of a transcript.
+    """What the client has read in the transcript of a chat.
 
-    clock: what the process knows of the server's clock. agent_end_removes: the server writes the customer's
-    ParticipantLeft too where an agent ends the chat. position: the cursor to ask from. own_id: our participantId, ""
-    until it is known. left: our own ParticipantLeft was told; surely_ours: it was told apart from another Client's.
-    cause, quit_reason: why we left, by that event. joined_ms, left_ms: the server's time of our own ParticipantJoined
-    and ParticipantLeft. opening: when the request that opened the chat was under way (seconds); None where our own
-    ParticipantJoined has not been told, has no date, or was stamped by another server than the one that answers now.
-    failed_over: another server than at the opening has answered. agent_left: an agent has left and none is there, told
-    by the last answer with events. was_left_alone: the last agent there has left, at any time. handed_on: another agent
-    joined after that, or a later answer told that the chat went on.
+    clock: what this process knows about the server's clock.
+    agent_end_removes: if an agent ends the chat, the server also writes the customer's ParticipantLeft.
+    position: the cursor: events from here on are asked for.
+    own_id: our participantId, "" until it is known. clients: how many Clients have joined.
+    agents: the agents who are there. agent_messages: how many messages they have sent.
+    agent_left, agent_left_ms: by the last answer with events an agent has left and none is there; the server's time.
+    was_left_alone: the last agent has left, at some time. handed_on: another agent joined after that, or a later answer
+        told that the chat went on.
+    idle_closed: inactivity control closed the chat.
+    left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why, by
+        that event.
+    joined_ms, left_ms: the server's time of our own ParticipantJoined and ParticipantLeft.
+    opening: when the request that opened the chat was under way (seconds). None if there was no ParticipantJoined of
+        ours, if it has no date, or if another server than the one that answers now has stamped it.
+    failed_over: another server than at the opening has answered.
     """
 
     clock: ServerClock
@@ -52,10 +58,10 @@ class Transcript:
     agent_messages: int = 0
 
     def read(self, reply: Reply, received: float, asked: bool = True) -> list[Event]:
-        """Take in an answer's events; returns the new ones (a server may repeat them).
+        """Read an answer's events; returns the new ones (a server may repeat them).
 
-        received: when the answer was in. asked: the request carried our position. The answer to one that did not has
-        no events, and its nextPosition lies behind those not read yet.
+        received: when the answer was in. asked: the request carried our position, and the answer's nextPosition counts.
+        The answer to a request without a position has no events, and its nextPosition lies behind those not read yet.
         """
         fresh = []
         cursor, was_left_alone = self.position, self.was_left_alone
@@ -67,7 +73,7 @@ class Transcript:
             fresh.append(event)
             self._check(event.utc_ms, received)
         if not reply.ended and (reply.told or not self.left):
-            # The chat goes on after whoever has left so far: an agent who handed it on, or another Client.
+            # The chat goes on: who has left so far was an agent who handed it on, or another Client.
             self.agent_left = self.left = False
         if was_left_alone and reply.told and not reply.ended:
             self.handed_on = True
@@ -76,10 +82,12 @@ class Transcript:
         return fresh
 
     def synchronise(self, fresh: list[Event], opening: Exchange) -> bool:
-        """Learn from our own ParticipantJoined who we are, and bound the server's clock: it was stamped while
-        RequestChat was under way. Returns whether it was among these events.
+        """Learn our participantId and bound the server's clock by our own ParticipantJoined.
 
-        Participants are told apart by their id: the first Client to join is the one who opened the chat.
+        It was stamped while RequestChat was under way. The first Client to join is the one who opened the chat.
+
+        Returns:
+            Whether it was among these events.
         """
         for event in fresh:
             if event.kind == "ParticipantJoined" and event.who == "Client":
@@ -91,20 +99,22 @@ class Transcript:
         return False
 
     def moved(self) -> None:
-        """Another server answers now (another alias): its clock need not be the one that stamped our opening."""
+        """Note that another server answers now (another alias); our opening may have been stamped by another clock."""
         self.opening, self.failed_over = None, True
 
     def released_after(self, reply: Reply) -> float:
-        """The earliest instant, on our clock, at which an answer with these events can have left the server."""
+        """Return the earliest instant, on our clock, at which an answer with these events can have left the server."""
         stamps = [event.utc_ms for event in reply.events if event.utc_ms is not None]
         offset = self._offset(*stamps)
         return max(stamps) * _MS - offset[1] if stamps and offset is not None else float("-inf")
 
     def left_at(self, alive: float, received: float) -> Interval | None:
-        """Bounds, on our clock, of the instant the server wrote our own ParticipantLeft; None where nothing dates it.
+        """Return bounds of the instant, on our clock, at which the server wrote our own ParticipantLeft.
 
-        alive: an instant from which on the chat surely went on for a while. received: when the answer that told of
-        it was in. A timestamp that contradicts them is of a clock that was set, or of another one.
+        None if nothing dates it.
+
+        alive: an instant at which the chat surely went on. received: when the answer with that event was in. A
+        timestamp that contradicts these is of a clock that was set, or of another clock.
         """
         if self.left_ms is None or not self.surely_ours:
             return None
@@ -119,17 +129,20 @@ class Transcript:
         return low, high
 
     def outlived(self, seconds: float) -> bool:
-        """Whether, by the server's own clock, the chat surely was so old when we left it."""
+        """Return whether, by the server's own clock, the chat surely was older than this when we left it."""
         if self.joined_ms is None or self.left_ms is None or self._offset() is None:
             return False
         coarse = self._resolution_s(self.left_ms) - _MS
         return (self.left_ms - self.joined_ms) * _MS - coarse > seconds - _MS
 
     def ended_by(self, doubtful: bool = False) -> str:
-        """Who or what ended the chat, as far as the events tell: "agent", "idle", "self" (our own
-        ParticipantLeft), "" (not told), or "either": the agent, or what is behind our ParticipantLeft.
+        """Return what ended the chat, as far as the events tell.
 
         doubtful: something else than the agent may explain our own ParticipantLeft.
+
+        Returns:
+            "agent", "idle", "self" (our own ParticipantLeft), "either" (the agent, or the cause of our own
+            ParticipantLeft), or "" (not told).
         """
         if self.idle_closed:
             return "idle"
@@ -150,7 +163,7 @@ class Transcript:
         return "either" if apart - coarse <= _TOGETHER_S and not doubtful else "self"
 
     def _offset(self, *stamps_ms: int) -> Interval | None:
-        """The server's clock minus ours (seconds); None where it is not known, or the clock is no witness."""
+        """Return bounds of the server's clock minus ours (seconds); None if unknown, or if the clock is no witness."""
         if self.opening is None or self.joined_ms is None or not self.clock.is_witness(self.opening[0]):
             return None
         return self.clock.narrowed(self.clock.offset(self.joined_ms, *self.opening, *stamps_ms))
@@ -159,7 +172,7 @@ class Transcript:
         return self.clock.resolution_s(self.joined_ms or 0, *stamps_ms)
 
     def _check(self, utc_ms: int | None, received: float) -> None:
-        """An event that was told by the instant `received` was not written later."""
+        """Check a timestamp: an event that was received by the instant `received` was not written later."""
         offset = None if utc_ms is None else self._offset(utc_ms)
         if utc_ms is not None and offset is not None and utc_ms * _MS - offset[1] > received:
             self._distrust(received)
@@ -187,7 +200,7 @@ class Transcript:
             self._note_client_left(event)
 
     def _note_client_left(self, event: Event) -> None:
-        """A Client has left: we, unless the id is another's. Without an id only the role is known."""
+        """A Client has left. It was our customer, unless the id is another's. Without an id only the role is known."""
         if self.own_id and event.participant and event.participant != self.own_id:
             return
         self.left, self.left_ms = True, event.utc_ms

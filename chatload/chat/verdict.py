@@ -1,7 +1,7 @@
 """The verdict on a session that the server says has ended: a pure function of the evidence.
 
-The order of the evidence: the server's own word (reason and error codes), then the transcript, then the bounds of the
-silence and the server's clock. Where two readings are possible, the weaker claim is made.
+The evidence is taken in this order: the server's own word (reason and error codes); the transcript; the bounds of the
+silence, and the server's clock. If two readings are possible, the weaker claim is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chatload.chat.transcript import Transcript
 from chatload.protocol.causes import EndCause
 from chatload.vocabulary import Outcome, Verdict
 
-#: A timestamp shows that an end was the timeout's only where it is known this well (part of the timeout).
+#: A timestamp shows that the timeout ended a session only if it is known this well (part of the timeout).
 STAMP_TOLERANCE = 0.1
 
 _BY_REASON = {
@@ -28,9 +28,9 @@ _BY_REASON = {
 
 
 class Finding(NamedTuple):
-    """A verdict, why, and the bounds (seconds) of the silence it stands on.
+    """A verdict, why, and the bounds (seconds) of the silence that it is based on.
 
-    confirmed: of a goodbye: the chat surely went on until our Disconnect left.
+    confirmed: the chat surely went on until our Disconnect left.
     """
 
     verdict: Verdict
@@ -44,8 +44,10 @@ class Finding(NamedTuple):
 class Goodbye:
     """Our own Disconnect, sent before the end was learned.
 
-    verdict, why: what is said where nothing contradicts it. sent: when the first one left. taken: when the one left
-    that was surely processed, None where none was; alive: the answer to it said that the chat went on until then.
+    verdict, why: what holds if no evidence contradicts it.
+    sent: when the first Disconnect left.
+    taken: when the one left that the server surely processed; None if there is none.
+    alive: its answer said that the chat had gone on until then.
     """
 
     verdict: Verdict
@@ -84,15 +86,15 @@ class EndEvidence:
 
     @property
     def silent_until(self) -> float:
-        """When the request left that found the end, or the first goodbye before it."""
+        """When the request left that learned the end, or the first goodbye before it."""
         return self.sent if self.goodbye is None else min(self.sent, self.goodbye.sent)
 
 
 def judge(evidence: EndEvidence) -> Finding:
-    """What became of a session that the server says has ended.
+    """Return what became of a session that the server says has ended.
 
-    Late is proven where every reading of the contacts has a silence above the timeout, refuted where none has. A
-    proven silence makes a late drop only where nothing else can have ended the session unseen.
+    Lateness is proven if every reading of the contacts has a silence above the timeout, and refuted if none has. A
+    proven silence makes a late drop only if nothing else can have ended the session unseen.
     """
     lower, upper = evidence.contacts.bounds(evidence.silent_until, evidence.received)
     verdict, why, confirmed = (
@@ -105,7 +107,7 @@ _Said = tuple[Verdict, str, bool]
 
 
 def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
-    """What the codes say that the server gave with the end; None where they decide nothing."""
+    """Return what the server's codes say about the end; None if they decide nothing."""
     transcript, timeout_s = evidence.transcript, evidence.timeout_s
     reason = transcript.cause if transcript.left else None
     if reason in _BY_REASON:
@@ -128,14 +130,14 @@ def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
 
 
 def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
-    """Who ended the chat by the events; None where that is open, or was our own ParticipantLeft."""
+    """Return who ended the chat by the events; None if that is open, or if it was our own ParticipantLeft."""
     transcript = evidence.transcript
     told = transcript.ended_by(_explained(evidence, upper))
     if told == "idle":
         return Verdict.CLOSED_IDLE, "the transcript has an IdleClose", False
     if told == "agent":
         if not transcript.left and evidence.goodbye is not None:
-            return None  # the agent may only have handed the chat on before our Disconnect
+            return None  # the agent may have handed the chat on before our Disconnect
         if not transcript.left and upper > evidence.timeout_s:
             return Verdict.DROPPED_UNPROVEN, "an agent had left, and the silence may have been too long", False
         if not transcript.left and evidence.server.hands_chats_on:
@@ -162,7 +164,7 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
         if not evidence.transcript.ended_by():
             return Verdict.DROPPED_UNPROVEN, "the transcript does not say how it ended", False
         if evidence.transcript.agents:
-            # An agent who ends a chat need not have an event of their own.
+            # A server need not write an event of the agent who ends a chat.
             return Verdict.DROPPED_UNPROVEN, "an agent was there: the transcript does not say who ended it", False
         return Verdict.DROPPED_EARLY, "ended though every refresh was in time", False
     left = evidence.left
@@ -175,11 +177,11 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
 
 
 def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
-    """The end was learned after our Disconnect had left, and every contact was in time."""
+    """Return what an end means that was learned after our Disconnect had left, if every contact was in time."""
     left, contacts = evidence.left, evidence.contacts
     taken = goodbye.taken
     if evidence.outcome is Outcome.UNRECOVERABLE and taken is None:
-        # The server need not have known the chat any more when the Disconnect came.
+        # The server may no longer have known the chat when the Disconnect came.
         return Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time", False
     if left is not None and left[1] < goodbye.sent:
         return Verdict.DROPPED_UNPROVEN, "the server's timestamp puts the end before our Disconnect", False
@@ -192,7 +194,7 @@ def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
 
 
 def _explained(evidence: EndEvidence, upper: float) -> bool:
-    """Whether our own ParticipantLeft may be our Disconnect's doing, or the timeout's."""
+    """Return whether our Disconnect or the timeout may be the cause of our own ParticipantLeft."""
     contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
     if evidence.goodbye is not None and (left is None or left[1] >= evidence.goodbye.sent):
         return True
@@ -203,7 +205,7 @@ def _explained(evidence: EndEvidence, upper: float) -> bool:
 
 
 def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
-    """Why a session that is unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
+    """Return why a session unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
     contacts = evidence.contacts
     if not evidence.ended_told:
         return "statusCode 2 came without chatEnded true: the chat may have gone on"
@@ -223,7 +225,7 @@ def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
 
 
 def _doubt_of_ended(evidence: EndEvidence) -> str:
-    """Why a session that had ended by 0/true may have ended otherwise than by silence; "" if it cannot.
+    """Return why a session that had ended by 0/true may not have ended by silence; "" if silence is the only cause.
 
     The server's timestamp must put the end at the deadline, to within STAMP_TOLERANCE.
     """
@@ -249,10 +251,10 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
 
 
 def _at_deadline(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:
-    """Whether an end stamped within `left`, which is not before the deadline, is at it to within STAMP_TOLERANCE.
+    """Return whether an end stamped within `left`, not before the deadline, is at the deadline to STAMP_TOLERANCE.
 
-    A failed request may have put the deadline off. Then the end is at that of the sure contact, or of the last failed
-    request before it.
+    A failed request may have put the deadline off. Then the deadline counts from the sure contact, or from the last
+    failed request before the end.
     """
     tolerance = STAMP_TOLERANCE * timeout_s
     latest = contacts.received + timeout_s
@@ -272,8 +274,8 @@ def _doubt_of_opening(evidence: EndEvidence) -> str:
 
 
 def _hidden(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:
-    """Whether a request without an answer may have told of the end stamped within `left`: an end while that request
-    was under way, or soon after, may have been its doing."""
+    """Return whether a request without an answer may be the cause of the end stamped within `left`: the end came while
+    it was under way, or soon after."""
     return any(
         attempt.sent <= left[1] and left[0] <= min(attempt.over, attempt.sent + timeout_s / 2)
         for attempt in contacts.lost()

@@ -1,4 +1,10 @@
-"""A mergeable histogram of durations with a stated relative error."""
+"""Histograms of durations that can be merged, with a stated relative error; also of durations known only to be longer.
+
+A request without an answer has a latency too: longer than we waited. A silence that no answered request ended has a
+length: longer than its lower bound. Both are counted, as right-censored samples, so that the worst are not missing. The
+true value may be anything above the bound: a count or an order statistic that depends on it is given as a range. Source
+of that: set identification; C. F. Manski, "Partial Identification of Probability Distributions", 2003.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,7 @@ from numpy.typing import NDArray
 RELATIVE_ERROR = 0.01
 _GAMMA_LOG = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 _SMALLEST_S = 1e-6
-#: So many samples are kept back at most: counted together, each costs a tenth.
+#: The number of samples that are buffered: counted together, each costs a tenth.
 _AT_ONCE = 1000
 
 
@@ -25,9 +31,8 @@ def _keys(values: NDArray[np.float64]) -> NDArray[np.int64]:
 class Histogram:
     """Counts of durations (seconds) in buckets growing by 2 %; below 1 us counts as 0.
 
-    The bucketing is DDSketch's (Masson, Rim and Lee, VLDB 2019): value v falls into bucket
-    ceil(log_gamma v), and a quantile is off by at most RELATIVE_ERROR. min and max are exact.
-    total_us: the sum in whole microseconds, each sample rounded: so that merging in any order gives the same.
+    The value v falls into bucket ceil(log_gamma v), and a quantile is off by at most RELATIVE_ERROR. Minimum and
+    maximum are exact. Source: DDSketch (Masson, Rim and Lee, VLDB 2019).
     """
 
     __slots__ = ("_buckets", "_count", "_fresh", "_maximum", "_minimum", "_total_us", "_zeros")
@@ -55,41 +60,41 @@ class Histogram:
 
     @property
     def buckets(self) -> dict[int, int]:
-        """Count by key; key k holds what is above gamma^(k-1) and up to gamma^k seconds."""
+        """The count of each bucket: bucket k holds durations above gamma^(k-1) and up to gamma^k seconds."""
         self._settle()
         return self._buckets
 
     @property
     def zeros(self) -> int:
-        """How many counted as 0."""
+        """How many durations counted as 0."""
         self._settle()
         return self._zeros
 
     @property
     def count(self) -> int:
-        """How many were counted."""
+        """How many durations were counted."""
         return self._count + len(self._fresh)
 
     @property
     def total_us(self) -> int:
-        """Their sum, microseconds."""
+        """The sum of all durations, each rounded to microseconds: merging in any order gives the same."""
         self._settle()
         return self._total_us
 
     @property
     def minimum(self) -> float | None:
-        """The least, seconds; None where nothing was counted."""
+        """The shortest duration (seconds); None if nothing was counted."""
         self._settle()
         return self._minimum
 
     @property
     def maximum(self) -> float | None:
-        """The greatest, seconds; None where nothing was counted."""
+        """The longest duration (seconds); None if nothing was counted."""
         self._settle()
         return self._maximum
 
     def _settle(self) -> None:
-        """Put what was kept back into its buckets."""
+        """Count the buffered samples."""
         if not self._fresh:
             return
         values, self._fresh = np.frombuffer(self._fresh), array("d")
@@ -110,7 +115,7 @@ class Histogram:
         self._maximum = most if self._maximum is None else max(self._maximum, most)
 
     def merge(self, other: Histogram) -> None:
-        """Add another histogram's counts to this one."""
+        """Add the counts of another histogram."""
         self._settle()
         other._settle()
         if self._buckets:
@@ -125,13 +130,12 @@ class Histogram:
         if other._minimum is not None and other._maximum is not None:
             self._widen(other._minimum, other._maximum)
 
-    def since(self, earlier: Histogram | None) -> Histogram:
-        """What was counted since `earlier`, a former state of this one.
+    def since(self, earlier: Histogram) -> Histogram:
+        """Return what was counted since `earlier`, a former state of this one.
 
-        Its minimum and maximum are not known: they are the outer edges of its lowest and highest bucket, or the
-        extremes of this histogram where these are nearer. So no sample lies outside them.
+        Its true minimum and maximum are not known. They are the outer edges of its lowest and highest bucket, or the
+        extremes of this histogram if these are nearer. So no sample lies outside them.
         """
-        earlier = Histogram() if earlier is None else earlier
         made = Histogram()
         before, now = earlier.buckets, self.buckets
         made._count, made._zeros = self._count - earlier._count, self._zeros - earlier._zeros
@@ -144,11 +148,11 @@ class Histogram:
         return made
 
     def quantile(self, q: float) -> float | None:
-        """The q-quantile (0..1) in seconds, None where nothing was counted."""
+        """Return the q-quantile (0..1) in seconds; None if nothing was counted."""
         return self.value_at(q * (self.count - 1)) if self.count else None
 
     def value_at(self, rank: float) -> float:
-        """The sample (seconds, within RELATIVE_ERROR) that has `rank` smaller ones before it, rounded down."""
+        """Return the sample (seconds, within RELATIVE_ERROR) with `rank` smaller ones; `rank` is rounded down."""
         buckets = self.buckets
         if not 0 <= rank < self._count or self._minimum is None or self._maximum is None:
             raise IndexError(rank)
@@ -162,9 +166,9 @@ class Histogram:
         return self._maximum
 
     def count_above(self, value: float) -> tuple[int, int]:
-        """How many samples are above `value` (seconds): surely, and at most (or equal to it).
+        """Return how many samples are above `value` (seconds): at least, and at most.
 
-        The two differ by the bucket `value` falls into, whose samples lie on either side of it.
+        The two differ by the bucket that `value` falls into: its samples may lie on either side.
         """
         buckets = self.buckets
         if self._minimum is None or self._maximum is None or value > self._maximum:
@@ -178,7 +182,7 @@ class Histogram:
         return surely, surely + buckets.get(own, 0)
 
     def bracket(self, rank: int) -> tuple[float, float]:
-        """Between which durations (seconds) the sample lies that has `rank` smaller ones before it."""
+        """Return bounds (seconds) of the sample with `rank` smaller ones."""
         buckets = self.buckets
         if not 0 <= rank < self._count or self._minimum is None or self._maximum is None:
             raise IndexError(rank)
@@ -191,7 +195,7 @@ class Histogram:
         return max(low, self._minimum), min(high, self._maximum)
 
     def bins(self) -> Iterator[tuple[float, float, int]]:
-        """Its buckets, from the shortest on: from, to (seconds), count."""
+        """Yield the buckets, the shortest first: from, to (seconds), count."""
         buckets = self.buckets
         if self._zeros:
             yield 0.0, _SMALLEST_S, self._zeros
@@ -199,7 +203,7 @@ class Histogram:
             yield _edge(key - 1), _edge(key), buckets[key]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON- and msgpack-safe form; `from_dict` reads it back."""
+        """Return plain values, fit for JSON and msgpack; `from_dict` reads them."""
         return {
             "buckets": {str(key): count for key, count in sorted(self.buckets.items())},
             "zeros": self._zeros,
@@ -211,34 +215,34 @@ class Histogram:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Histogram:
-        """The histogram that `to_dict` wrote."""
+        """Return the histogram that `to_dict` wrote."""
         made = cls()
         made._buckets = dict(zip(map(int, data["buckets"]), data["buckets"].values(), strict=True))
         made._zeros, made._count = data["zeros"], data["count"]
         made._minimum, made._maximum = data["min"], data["max"]
-        made._total_us = data.get("total_us", 0)  # not in run files made before it was kept
+        made._total_us = data["total_us"]
         return made
 
 
 def _edge(key: int) -> float:
-    """The greatest value (seconds) that falls into a bucket; the samples of the next bucket are above it."""
+    """Return the largest value (seconds) that falls into a bucket."""
     return exp(key * _GAMMA_LOG)
 
 
 def _middle(key: int) -> float:
-    """The value (seconds) that is within RELATIVE_ERROR of all that fall into a bucket."""
+    """Return the value (seconds) that is within RELATIVE_ERROR of all that fall into a bucket."""
     return 2 * exp(key * _GAMMA_LOG) / (1 + exp(_GAMMA_LOG))
 
 
 class Reading(NamedTuple):
-    """A duration in seconds; with `over`, a lower bound of it: the true one is longer."""
+    """A duration in seconds; with `over`, a lower bound: the true duration is longer."""
 
     seconds: float
     over: bool = False
 
 
 class CensoredHistogram:
-    """observed: the durations that are known. censored: the lower bounds of those that are not, both seconds."""
+    """Two histograms (seconds). observed: the known durations; censored: the lower bounds of the others."""
 
     __slots__ = ("censored", "observed")
 
@@ -247,11 +251,11 @@ class CensoredHistogram:
         self.censored = Histogram() if censored is None else censored
 
     def add(self, seconds: float) -> None:
-        """Count a duration that is known."""
+        """Count a known duration."""
         self.observed.add(seconds)
 
     def add_longer_than(self, seconds: float) -> None:
-        """Count a duration of which only a lower bound is known."""
+        """Count a duration that is longer than this."""
         self.censored.add(max(seconds, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
@@ -267,28 +271,28 @@ class CensoredHistogram:
 
     @property
     def count(self) -> int:
-        """How many were counted, known or not."""
+        """How many durations were counted, known or not."""
         return self.observed.count + self.censored.count
 
     @property
     def total_us(self) -> int:
-        """The sum of the known ones and of the bounds, microseconds: at least so much."""
+        """The sum of the known durations and of the bounds (microseconds): the true sum is at least this."""
         return self.observed.total_us + self.censored.total_us
 
     def merge(self, other: CensoredHistogram) -> None:
-        """Add another one's counts to this one."""
+        """Add the counts of another histogram."""
         self.observed.merge(other.observed)
         self.censored.merge(other.censored)
 
-    def since(self, earlier: CensoredHistogram | None) -> CensoredHistogram:
-        """What was counted since `earlier`, a former state of this one (see `Histogram.since`)."""
-        earlier = CensoredHistogram() if earlier is None else earlier
+    def since(self, earlier: CensoredHistogram) -> CensoredHistogram:
+        """Return what was counted since `earlier`, a former state of this one (see `Histogram.since`)."""
         return CensoredHistogram(self.observed.since(earlier.observed), self.censored.since(earlier.censored))
 
     def quantile(self, q: float) -> Reading | None:
-        """The q-quantile (0..1), the censored ranked behind all that are known; None where nothing was counted.
+        """Return the q-quantile (0..1); None if nothing was counted.
 
-        Where it falls among the censored, it is a lower bound that holds for every rank they may have.
+        The censored samples are ranked above all known ones. If the quantile is one of them, it is a lower bound that
+        holds for every rank that they may have.
         """
         if not self.count:
             return None
@@ -300,10 +304,9 @@ class CensoredHistogram:
         return Reading(self._least(int(rank)), over=True)
 
     def figure(self, q: float) -> float | None:
-        """The q-quantile as one number to compare with others of its kind.
+        """Return the q-quantile as one number, for comparison with another such number.
 
-        Where it falls among the censored it is not below the longest that is known, so that what never came is not
-        taken for fast.
+        If it is a censored sample, it is at least the longest known duration: an answer that never came is not fast.
         """
         reading = self.quantile(q)
         if reading is None:
@@ -312,33 +315,33 @@ class CensoredHistogram:
 
     @property
     def minimum(self) -> Reading | None:
-        """The least; None where nothing was counted."""
+        """The shortest duration; None if nothing was counted."""
         bounds = [h.minimum for h in (self.observed, self.censored) if h.minimum is not None]
         return Reading(min(bounds), over=not self.observed.count) if bounds else None
 
     @property
     def maximum(self) -> Reading | None:
-        """The greatest, a lower bound of it where any is censored; None where nothing was counted."""
+        """The longest duration, as a lower bound if any is censored; None if nothing was counted."""
         bounds = [h.maximum for h in (self.observed, self.censored) if h.maximum is not None]
         return Reading(max(bounds), over=self.censored.count > 0) if bounds else None
 
     def count_above(self, value: float) -> tuple[int, int]:
-        """How many samples are at or above `value` (seconds): surely, and at most."""
+        """Return how many samples are at or above `value` (seconds): at least, and at most."""
         surely, at_most = self.observed.count_above(value)
         least = self.censored.minimum
-        # One that is longer than its bound is longer than what equals the bound.
+        # A sample is longer than its bound, and so longer than a value equal to the bound.
         bounds = self.censored.count if least is not None and value <= least else self.censored.count_above(value)[0]
         return surely + bounds, at_most + self.censored.count
 
     def bracket(self, rank: int) -> tuple[float, float]:
-        """Between which durations (seconds) the sample lies that has `rank` smaller ones before it; the upper one
-        is infinite where it may be a censored one."""
+        """Return bounds (seconds) of the sample with `rank` smaller ones; the upper one is infinite if it may be
+        censored."""
         if not 0 <= rank < self.count:
             raise IndexError(rank)
         return self._least(rank), self.observed.bracket(rank)[1] if rank < self.observed.count else inf
 
     def _least(self, rank: int) -> float:
-        """A lower bound of the sample that has `rank` smaller ones before it: each censored one taken as its bound."""
+        """Return a lower bound of the sample with `rank` smaller ones: each censored one counts as its bound."""
         if not self.censored.count:
             return self.observed.bracket(rank)[0]
         together = Histogram()
@@ -346,5 +349,5 @@ class CensoredHistogram:
         together.merge(self.censored)
         least = together.bracket(rank)[0]
         known = self.observed.count
-        # At least rank - known of the censored have a smaller bound. Often their own minimum is the sharper one.
+        # At least rank - known of the censored have a smaller bound. Often their own minimum is the better bound.
         return least if rank < known else max(least, self.censored.bracket(rank - known)[0])

@@ -1,4 +1,4 @@
-"""Whether a process is behind with its refreshes, and what keeps it: pure, looked at once a second."""
+"""Finds out once a second whether the refreshes of a process leave late, and why."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from dataclasses import dataclass
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram
 
-#: Behind is a 99th percentile of lateness above this (seconds).
+#: A process is behind if the 99th percentile of lateness is above this (seconds).
 BEHIND_S = 0.05
-#: It is said again only after so long (seconds).
+#: The least time between two messages (seconds).
 AGAIN_S = 10.0
-#: What takes less of the time than this is not what kept it.
-_MATTERS = 0.1
-_FULL = 0.85
+#: Shares of the time: below the first, a cause does not matter; from the second on, a core is full.
+_MATTERS, _FULL = 0.1, 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a process has spent so far, seconds: CPU time; and time in which it was ready, and others had its core
-    (None where the system does not say)."""
+    """What a process has spent so far (seconds).
+
+    cpu_s: CPU time. waited_s: time in which it was ready to run but others had its core; None if the system does not
+    tell it.
+    """
 
     cpu_s: float
     waited_s: float | None = None
 
 
-class Punctuality:
-    """Says when a process falls behind, and which part was late."""
+class LatenessMonitor:
+    """Tells when a process falls behind, and the cause."""
 
     def __init__(self) -> None:
         self._lateness = Histogram()
@@ -36,10 +38,14 @@ class Punctuality:
         self._said_at = float("-inf")
 
     def look(self, books: Books, spent: Spent, now: float) -> str:
-        """What is to be said, "" where nothing is. books: the process's so far; now: seconds, monotonic."""
+        """Return a message if the process is behind, else "".
+
+        books, spent: those of the process so far. now: monotonic seconds.
+        """
         late, length = books.lateness.since(self._lateness), now - self._at
         stalled_s, before = books.stalled_s - self._stalled_s, self._spent
-        self._lateness, self._spent, self._stalled_s, self._at = _copy(books.lateness), spent, books.stalled_s, now
+        self._lateness, self._spent, self._stalled_s, self._at = Histogram(), spent, books.stalled_s, now
+        self._lateness.merge(books.lateness)
         p99 = late.quantile(0.99)
         if p99 is None or p99 <= BEHIND_S or length <= 0 or now - self._said_at < AGAIN_S:
             return ""
@@ -50,7 +56,7 @@ class Punctuality:
 
 
 def _why(stalled: float, cpu: float, waited: float) -> str:
-    """Which part was late, by parts of the time."""
+    """Return the cause, given shares of the time."""
     if waited >= _MATTERS:
         return f"others had its core for {100 * waited:.0f} % of the time"
     if cpu >= _FULL:
@@ -58,9 +64,3 @@ def _why(stalled: float, cpu: float, waited: float) -> str:
     if stalled >= _MATTERS:
         return f"it stood still for {100 * stalled:.0f} % of the time in one go or a few"
     return "many were due at once"
-
-
-def _copy(histogram: Histogram) -> Histogram:
-    made = Histogram()
-    made.merge(histogram)
-    return made

@@ -476,18 +476,31 @@ def stored_dialect(path: str | Path) -> str:
     """The TOML of a dialect's file as a run stores it: values that may be keys are read from the environment instead.
     Raises FileError."""
     data = read_toml(path)
-    request = data.get("request", {})
+    request, operations = data.get("request", {}), data.get("operations", {})
     hidden = {
-        part: {
-            name: {"env": f"CHATLOAD_{re.sub('[^A-Z0-9]', '_', name.upper())}"}
-            if isinstance(value, str) and (_SECRET_NAME.search(name) or (closed and name.lower() not in _OPEN_HEADERS))
-            else value
-            for name, value in request[part].items()
-        }
-        for part, closed in (("headers", True), ("fixed", False))
-        if part in request
+        **request,
+        "headers": _without_keys(request.get("headers", {}), "", closed=True),
+        "fixed": _without_keys(request.get("fixed", {}), ""),
     }
-    return format_toml({**data, "request": {**request, **hidden}})
+    stored = {
+        name: {**table, "fixed": _without_keys(table["fixed"], f"{name}_")} if "fixed" in table else table
+        for name, table in operations.items()
+    }
+    return format_toml({**data, "request": {name: part for name, part in hidden.items() if part}, "operations": stored})
+
+
+def _without_keys(table: Mapping[str, Any], prefix: str, closed: bool = False) -> dict[str, Any]:
+    """The values of a table, those of secret names by environment variables; closed: of all names but open ones."""
+    hidden: dict[str, Any] = {}
+    for name, value in table.items():
+        secret = bool(_SECRET_NAME.search(name)) or (closed and name.lower() not in _OPEN_HEADERS)
+        if isinstance(value, dict) and set(value) != {"env"}:
+            hidden[name] = _without_keys(value, f"{prefix}{name}_", secret)
+        elif isinstance(value, str) and secret:
+            hidden[name] = {"env": f"CHATLOAD_{re.sub('[^A-Z0-9]', '_', f'{prefix}{name}'.upper())}"}
+        else:
+            hidden[name] = value
+    return hidden
 
 
 def digest(text: str) -> str:

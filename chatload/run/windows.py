@@ -1,4 +1,4 @@
-"""A run over time: what was added to its books in each stretch of time."""
+"""A run over time: what was added to its books in each window."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from chatload.run.books import Books
 
-#: Windows are this long (seconds) in a run's first FINE_FOR_S, and COARSE_S after that.
+#: Windows last FINE_S in the first FINE_FOR_S of a run, and COARSE_S after that (seconds).
 FINE_S, FINE_FOR_S, COARSE_S = 1.0, 300.0, 10.0
-#: What the master is called among the processes of a run; it holds no chats.
+#: The name of the master among the processes of a run; it holds no chats.
 MASTER = "master"
 
 
 class Usage(NamedTuple):
-    """What one generator process has used so far: CPU seconds; and what it holds: memory, bytes."""
+    """The CPU time that one generator process has used so far (seconds), and the memory that it holds (bytes)."""
 
     cpu_s: float
     rss: int
@@ -23,12 +23,12 @@ class Usage(NamedTuple):
 
 @dataclass(slots=True)
 class Window:
-    """One stretch of a run, start and end in Unix seconds.
+    """One window of a run. start, end: Unix seconds, by the master's clock.
 
-    books: what all processes added to theirs in it, by the master's clock: a worker's facts arrive
-    up to a second after they were made. open: sessions open at its end. cpu: of the busiest
-    process that holds chats, % of a core; rss: bytes, all processes of the run; None where not known.
-    memory: bytes of each process, by its name, as far as known.
+    open: sessions open at its end.
+    books: what all processes added in it; a worker's facts arrive up to a second late.
+    cpu: of the busiest process that holds chats, % of a core; None if not known.
+    rss: memory of all processes of the run (bytes); None if not known. memory: of each process, by name.
     """
 
     start: float
@@ -50,13 +50,15 @@ class WindowCutter:
         self._usage: Mapping[str, Usage] = {}
 
     def due(self, now: float) -> bool:
-        """Whether a window is over."""
+        """Return whether the window is over."""
         fine = self._start - self._began < FINE_FOR_S
         return now - self._start >= (FINE_S if fine else COARSE_S) - FINE_S / 10
 
     def cut(self, now: float, books: Books, usage: Mapping[str, Usage] = {}) -> Window:
-        """The window that ends now, given all books and each process's usage so far; `books` must not
-        change afterwards."""
+        """Return the window that ends now.
+
+        books, usage: those of all processes so far; `books` must not change afterwards.
+        """
         added, length = books.since(self._before), now - self._start
         before = self._usage
         busy = [used.cpu_s - before[who].cpu_s for who, used in usage.items() if who in before and who != MASTER]

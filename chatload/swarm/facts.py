@@ -13,7 +13,7 @@ from chatload.chat.engine import ChatEngine
 from chatload.chat.record import SessionRecord
 from chatload.chat.timeline import Timeline, WorstTimelines
 from chatload.run.books import Books
-from chatload.run.punctuality import Punctuality, Spent
+from chatload.run.punctuality import LatenessMonitor, Spent
 from chatload.run.windows import Usage
 from chatload.run.writer import row
 from chatload.swarm.wire import Handover
@@ -34,7 +34,7 @@ class Facts:
         self._worst = WorstTimelines()
         self._process = psutil.Process()
         self._rss = 0
-        self._punctuality = Punctuality()
+        self._punctuality = LatenessMonitor()
         self._epoch = time.time() - time.monotonic()
 
     def ended(self, session: ChatEngine) -> None:

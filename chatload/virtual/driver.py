@@ -1,7 +1,7 @@
-"""The discrete-event driver: the real engine against the real model, in virtual time.
+"""The discrete-event driver: the real engine against the simulator's model, in virtual time.
 
-Nothing sleeps and nothing is sent: a heap of instants is the clock. The same seed gives the same
-run, byte for byte.
+Nothing sleeps and nothing is sent: the clock is a heap of scheduled calls. The same seed gives the same run, byte for
+byte. Public as a testing tool: `VirtualSwarm(settings, service, users=10, chats=100).run()`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import Network, NetworkModel, Stalls
 
 _NAMES = ResponseNames()
-#: The number of a request whose answer nobody waits for.
+#: The number of a request whose answer is ignored.
 _UNHEARD = 0
 
 
 @dataclass
 class VirtualRun:
-    """What a virtual run came to: one record a session, the books, and the virtual instant (seconds) at which it was
-    over. service: the server's model as the run left it."""
+    """The result of a virtual run.
+
+    records: of each session. ended_at: the virtual instant at which the run was over (seconds). service: the server's
+    model as the run left it.
+    """
 
     records: list[SessionRecord]
     books: Books
@@ -44,14 +47,17 @@ class VirtualRun:
 
     @cached_property
     def ledger(self) -> list[dict[str, Any]]:
-        """The server's ledger rows, made when they are first asked for: they cost more memory than the run."""
+        """The server's ledger rows, built at the first access: they need more memory than the run itself."""
         after = self.ended_at + self.service.config.flex_disconnect_timeout_s + 1.0
         return list(self.service.ledger_rows(after))
 
 
 class VirtualSwarm:
-    """`users` customers holding `chats` chats in all, one after the other each, in virtual time; or, where there
-    are `arrivals`, so many chats that begin at those instants, whether or not earlier ones are done."""
+    """Holds `chats` chats in virtual time.
+
+    Closed workload: `users` customers, each of whom holds one chat after the other. Open workload: chats that begin at
+    the instants of `arrivals`, whether or not earlier ones have ended.
+    """
 
     def __init__(
         self,
@@ -69,11 +75,19 @@ class VirtualSwarm:
         starts_at: float = 0.0,
         on_ended: Callable[[SessionRecord], None] | None = None,
     ) -> None:
-        """spread_s: the users' first chats start spread over this time. stop_at: the run is stopped
-        then and every chat says goodbye. starts_at: the instant of the virtual clock at which the run starts;
-        arrivals, stalls and stop_at count from it. on_ended: called with the record of each chat that is over; the
-        run keeps no records then."""
-        # What is seen of the server is seen in this run.
+        """Prepare a run.
+
+        Args:
+            settings: those of all chats; what they know about the server is not taken over.
+            service: the chat service.
+            users, chats, arrivals: the workload.
+            seed: of the customers and the network.
+            network, stalls: the conditions.
+            spread_s: the users' first chats start spread over this time (seconds).
+            stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
+            starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
+            on_ended: is called with the record of each chat that has ended; the run keeps no records then.
+        """
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
         self.stalls = stalls.shifted(starts_at)
@@ -93,19 +107,19 @@ class VirtualSwarm:
         self._next_arrival()
 
     def at(self, instant: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Call at a virtual instant; calls of one instant keep their order."""
+        """Schedule a call at a virtual instant; calls at the same instant keep their order."""
         self._scheduled += 1
         heappush(self._heap, (instant, self._scheduled, call, arguments))
 
     def next_chat(self) -> None:
-        """A user that is free begins its next chat, while there are chats left to hold."""
+        """Begin the next chat of a user, if there are chats left to hold."""
         if not self._wants_more():
             return
         self._begun += 1
         _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
 
     def freed(self, pause_s: float) -> None:
-        """A chat is over: in a closed workload its user begins another after a pause."""
+        """Begin another chat after a pause, in a closed workload: a chat has ended."""
         if self._arrivals is None:
             self.at(self.now + pause_s, self.next_chat)
 
@@ -127,11 +141,11 @@ class VirtualSwarm:
         return self._begun < self._chats and self.now < self.stop_at
 
     def ended(self, session: ChatEngine) -> None:
-        """A chat is over; a recorder may override this to keep it elsewhere."""
+        """Keep the record of a chat that has ended; a subclass may override this."""
         self._on_ended(session.record)
 
     def run(self) -> VirtualRun:
-        """Run until every chat is over."""
+        """Run until every chat has ended."""
         heap = self._heap
         while heap:
             self.now, _, call, arguments = heappop(heap)
@@ -140,7 +154,7 @@ class VirtualSwarm:
 
 
 class _Driven:
-    """One session under way."""
+    """One open session."""
 
     __slots__ = (
         "connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "there_s", "waiting",
@@ -206,7 +220,7 @@ class _Driven:
             swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
-        """The request is at the service, whether or not anyone still waits for the answer."""
+        """The request has reached the service, even if its answer will be ignored."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
         delay_s = 0.0 if swarm.service.is_down(swarm.now) else swarm.service.serve(swarm.now)
@@ -231,7 +245,7 @@ class _Driven:
             self.held = _Held(self, number, answer.held)
 
     def send_back(self, number: int, answer: ServiceAnswer) -> None:
-        """The service answers; the answer may get lost."""
+        """Send an answer of the service back; it may get lost."""
         swarm = self.swarm
         if answer.silence is NoAnswer.LOST or swarm.network.lost(swarm.random):
             return
@@ -246,14 +260,14 @@ class _Driven:
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
-        """An answer or a failure is there; the client takes it when it next runs."""
+        """An answer or a failure has come in; a stalled client takes it when it runs again."""
         if number != self.waiting or self.send is None:
             return
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
         reply, answered, gateway = read_answer(what, send)
-        # Of one that was sent again, the first sending may have arrived.
+        # If it was sent again, the first sending may have arrived.
         sent = self.sent if was_sent(what) or self.resent else None
         exchange = Exchange(
             self.sent,
@@ -271,7 +285,7 @@ class _Driven:
 
 
 class _Held:
-    """A request the service holds: resumed when it is due or woken, until it is answered or given up."""
+    """A request that the service holds: resumed when it is due or woken, until it is answered or given up."""
 
     __slots__ = ("driven", "hold", "number", "over")
 
@@ -282,7 +296,7 @@ class _Held:
         self._sleep()
 
     def abandon(self) -> None:
-        """The client has hung up, and the service notices."""
+        """The client has closed the connection, and the service notices."""
         if not self.over:
             self.over = True
             self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
@@ -309,12 +323,12 @@ class _Held:
 
 
 def was_sent(what: ServiceAnswer | WireResult) -> bool:
-    """Whether any of the request left, as far as the client knows: a connection that cannot be made carries none."""
+    """Return whether any of the request left, as far as the client knows: none does if no connection is made."""
     return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
 
 
 def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
-    """The reply, whether it is an answer at all, and whether only a gateway's."""
+    """Return the reply, whether it is an answer at all, and whether it is a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
     if what.silence is not None:

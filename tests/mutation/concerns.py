@@ -24,7 +24,7 @@ SLOW = (
 )  # fmt: skip
 
 _ENGINE = (
-    "unit/test_lifecycle", "unit/test_placed_chats", "unit/test_verdict", "unit/test_trail", "unit/test_resending",
+    "unit/test_lifecycle", "unit/test_placed_chats", "unit/test_verdict", "unit/test_contacts", "unit/test_resending",
     "unit/test_hot_path", "virtual/test_findings", "virtual/test_habits", "virtual/test_widget_trace",
     "virtual/test_truth",
 )  # fmt: skip
@@ -52,7 +52,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         _ENGINE,
     ),
     (("chat/settings", "chat/sweep"), ("unit/test_ceiling", "unit/test_policy_script", "unit/test_sweep")),
-    (("chat/draws", "chat/timeline", "chat/script", "chat/policy"), ("virtual/test_widget_trace",)),
+    (("chat/timeline", "chat/script", "chat/policy"), ("virtual/test_widget_trace",)),
     (("run/arrivals", "run/punctuality"), ("unit/test_open_workload",)),
     (("protocol/*",), _PROTOCOL),
     (("protocol/toml_file",), _TOML),

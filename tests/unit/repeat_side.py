@@ -112,6 +112,18 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
     assert plan_again.rules == plan.rules or NAME == "capacity"
 
 
+def test_a_start_that_was_checked_has_the_plan_of_the_check():
+    argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless"]
+    options = argument_parser.get_parser(default_config_files=[]).parse_args(argv)
+    run = Run.__new__(Run)
+    run._checked = None
+    plan = run.plan_for(options, options.host)
+    options.arrivals_shared = (1, 0.0)  # what the start itself adds
+    assert run.plan_for(options, options.host) is plan
+    options.chat_length = "7m"
+    assert run.plan_for(options, options.host).run.chat_length == 420.0
+
+
 def test_locust_has_the_options_of_the_table():
     groups = {"arrivals": Group.ARRIVALS, "capacity": Group.CAPACITY, "interval_sweep": Group.SWEEP}
     parser = argument_parser.get_empty_argument_parser(default_config_files=[])

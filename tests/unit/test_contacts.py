@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from chatload.chat.contacts import Attempt, ContactLog, LatenessShares, find_blame, stalled_since
 from chatload.chat.effects import Exchange
 from chatload.protocol.reply import Reply
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
-from chatload.vocabulary import Blame
+from chatload.vocabulary import Blame, Outcome
 
 
 def exchange(sent, received, outcome=Outcome.FINE, begun=None, answered=True, **more):

@@ -127,7 +127,7 @@ def test_what_was_added_since_has_extremes_at_the_edges_of_its_buckets():
     assert (added.count, added.zeros, added.total_us) == (3, 0, 6_500_000)
     assert added.minimum == pytest.approx(edge(34)) and added.maximum == pytest.approx(edge(46))
     assert edge(34) < 2.0 < edge(35) and edge(45) < 2.5 < edge(46)
-    assert now.since(None).minimum == 1.0 and now.since(None).maximum == 4.0
+    assert now.since(filled()).minimum == 1.0 and now.since(filled()).maximum == 4.0
     assert now.since(now).count == 0 and now.since(now).minimum is None and now.since(now).buckets == {}
     zeros = filled(1.0, 0.0).since(filled(1.0))
     assert (zeros.minimum, zeros.maximum, zeros.zeros) == (0.0, 0.0, 1)

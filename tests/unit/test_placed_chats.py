@@ -13,8 +13,8 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.protocol.causes import EndCause
-from chatload.protocol.status import Outcome
 from chatload.protocol.wire import Detail
+from chatload.vocabulary import Outcome
 from tests.unit.placed_chat import (
     CONNECTION,
     ENDED,

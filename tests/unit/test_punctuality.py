@@ -3,7 +3,7 @@
 import pytest
 
 from chatload.run.books import Books
-from chatload.run.punctuality import AGAIN_S, Punctuality, Spent
+from chatload.run.punctuality import AGAIN_S, LatenessMonitor, Spent
 
 
 def _second(books, lateness, n=200, stalled=0.0):
@@ -23,7 +23,7 @@ def _second(books, lateness, n=200, stalled=0.0):
     ],
 )
 def test_the_part_that_was_late_is_named(cpu, waited, stalled, said):
-    books, punctuality = Books(), Punctuality()
+    books, punctuality = Books(), LatenessMonitor()
     assert punctuality.look(books, Spent(5.0, None if waited is None else 2.0), 100.0) == ""
     _second(books, 0.2, stalled=stalled)
     told = punctuality.look(books, Spent(5.0 + cpu, None if waited is None else 2.0 + waited), 101.0)
@@ -31,7 +31,7 @@ def test_the_part_that_was_late_is_named(cpu, waited, stalled, said):
 
 
 def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
-    books, punctuality = Books(), Punctuality()
+    books, punctuality = Books(), LatenessMonitor()
     told = []
     for second in range(1, 31):
         _second(books, 0.2 if 5 <= second < 25 else 0.02)
@@ -51,7 +51,7 @@ def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
     ],
 )
 def test_parts_are_of_the_time_since_the_last_look(cpu, waited, stalled, said):
-    books, punctuality = Books(), Punctuality()
+    books, punctuality = Books(), LatenessMonitor()
     punctuality.look(books, Spent(5.0, 2.0), 100.0)
     _second(books, 0.2, stalled=stalled)
     assert said in punctuality.look(books, Spent(5.0 + cpu, 2.0 + waited), 102.0)
@@ -61,13 +61,13 @@ def test_parts_are_of_the_time_since_the_last_look(cpu, waited, stalled, said):
 def test_behind_is_more_than_50_ms(late_s, says):
     books = Books()
     _second(books, late_s)
-    assert bool(Punctuality().look(books, Spent(0.0), 1.0)) is says
+    assert bool(LatenessMonitor().look(books, Spent(0.0), 1.0)) is says
 
 
 def test_the_first_look_counts_from_nothing():
     books = Books()
     _second(books, 0.2, stalled=0.5)
-    assert "stood still for 50 %" in Punctuality().look(books, Spent(0.1, 0.0), 1.0)
+    assert "stood still for 50 %" in LatenessMonitor().look(books, Spent(0.1, 0.0), 1.0)
     books = Books()
     _second(books, 0.2)
-    assert "its core is full (90 %)" in Punctuality().look(books, Spent(0.9, 0.0), 1.0)
+    assert "its core is full (90 %)" in LatenessMonitor().look(books, Spent(0.9, 0.0), 1.0)

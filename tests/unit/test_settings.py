@@ -182,14 +182,17 @@ def test_a_stored_script_has_no_names_and_puts_on_the_same_load(tmp_path):
 def test_a_stored_dialect_reads_its_keys_from_the_environment(tmp_path):
     text = (resources.files("chatload.protocol") / "dialects" / "gms-v2.toml").read_text()
     given, again = tmp_path / "given.toml", tmp_path / "again.toml"
-    given.write_text(text.replace("[request.headers]\n", '[request.headers]\napikey = "k-5b21"\nX-Gate = "g-77"\n'))
+    text = text.replace("[request.headers]\n", '[request.headers]\napikey = "k-5b21"\nX-Gate = "g-77"\n')
+    text = text.replace("[operations.GetMessages]\n", "[operations.GetMessages]\nfixed = { token = 'k-9' }\n")
+    given.write_text(text)
     stored = stored_dialect(given)
-    assert "k-5b21" not in stored and "g-77" not in stored
+    assert "k-5b21" not in stored and "g-77" not in stored and "k-9" not in stored
     again.write_text(stored)
     assert stored_dialect(again) == stored
-    environment = {"CHATLOAD_APIKEY": "k-5b21", "CHATLOAD_X_GATE": "g-77"}
+    environment = {"CHATLOAD_APIKEY": "k-5b21", "CHATLOAD_X_GATE": "g-77", "CHATLOAD_GETMESSAGES_TOKEN": "k-9"}
     before, after = load_dialect(str(given)), load_dialect(str(again), environment)
-    assert set(before.headers) == set(after.headers) and before.operations == after.operations
+    assert set(before.headers) == set(after.headers) and set(before.operations) == set(after.operations)
+    assert str(after.operations["GetMessages"].fixed["token"]) == "***"
     with pytest.raises(UsageError, match="CHATLOAD_APIKEY is not set"):
         load_dialect(str(again), {})
 

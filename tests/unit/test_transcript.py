@@ -6,7 +6,7 @@ from chatload.chat.effects import Exchange
 from chatload.chat.observed_server import ServerClock
 from chatload.chat.transcript import Transcript
 from chatload.protocol.reply import Event, Reply
-from chatload.protocol.status import Outcome
+from chatload.vocabulary import Outcome
 
 T = 31_536_000.0
 FINE, ENDED = Outcome.FINE, Outcome.ENDED
