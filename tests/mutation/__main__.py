@@ -85,6 +85,7 @@ def measure(given: argparse.Namespace) -> Measurement:
     paths = modules(_TREE, given.only)
     if not paths:
         raise RuntimeError(f"no core module matches {given.only!r}")
+    revision = _revision()
     mutants, sites = draw(_TREE, paths, given.n, given.seed)
     chosen = [(i, m) for i, m in enumerate(mutants, 1) if not given.pick or i in given.pick]
     concerns = concerning(_TREE, {mutant.path for _, mutant in chosen})
@@ -97,7 +98,7 @@ def measure(given: argparse.Namespace) -> Measurement:
     outcomes.sort(key=lambda outcome: outcome.number)
     for reason in reasons.stale(_TREE):
         print(f"reasons.toml: no longer in {reason.module}: {reason.before!r}")
-    return Measurement(_command(given), _revision(), sites, len(paths), outcomes, left_out)
+    return Measurement(_command(given), revision, sites, len(paths), outcomes, left_out)
 
 
 def _try_all(

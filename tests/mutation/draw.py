@@ -74,7 +74,7 @@ def _sites(path: str, source: str) -> Iterator[_Site]:
 
 
 def _changed(tree: Path, path: str, operator: str, occurrence: int) -> Mutant | None:
-    """The mutant; None where it is no Python, or differs only in annotations or in what is _UNSEEN."""
+    """The mutant; None where it is no Python, or differs only in annotations, assertions or what is _UNSEEN."""
     source = (tree / path).read_text()
     try:
         code = MutationVisitor.mutate_code(source, operators()[operator], occurrence)
@@ -88,7 +88,13 @@ def _changed(tree: Path, path: str, operator: str, occurrence: int) -> Mutant | 
     return Mutant(path, line, operator, before, after, code)
 
 
-class _WithoutAnnotations(ast.NodeTransformer):
+class _Behaviour(ast.NodeTransformer):
+    """Leaves out what no user sees: annotations, which are not evaluated, and `assert`, which tells the type checker
+    what is so anyway."""
+
+    def visit_Assert(self, node: ast.Assert) -> ast.Pass:
+        return ast.Pass()
+
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
@@ -105,8 +111,8 @@ class _WithoutAnnotations(ast.NodeTransformer):
 
 
 def _meaning(source: str) -> str:
-    """The syntax tree without annotations, which are not evaluated."""
-    return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
+    """The syntax tree of what a user can see."""
+    return ast.dump(_Behaviour().visit(ast.parse(source)))
 
 
 def _difference(source: str, code: str) -> tuple[int, str, str]:

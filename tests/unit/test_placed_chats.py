@@ -135,6 +135,28 @@ CASES = {
          "ended_at": 9.02, "gap_lower_s": 8.99, "gap_upper_s": 9.01, "learned_by": "2", "generator_s": 7.0,
          "generator_suspect": True},
     ),
+    "another Client who joins later and leaves is not we": (
+        [opened(JOINED), says(FINE, event(2, "ParticipantJoined", "Client", "7", 5_001_003)),
+         says(ENDED, event(4, "ParticipantLeft", "Client", "7", 5_001_013)), END, END, END], {},
+        "R 0 G 0.01 G 2.01 G 2.02 G 2.03 G 2.04",
+        {"verdict": "dropped_unproven", "why": "the transcript does not say how it ended", "ended_at": 2.02,
+         "gap_lower_s": 1.99, "gap_upper_s": 2.01, "learned_by": "0/true"},
+    ),
+    "we are told of first in the answer to the first refresh": (
+        [opened(next_position=1), says(FINE, JOINED), says(ENDED, weleft(5_001_013))], {},
+        "R 0 G 0.01 G 2.01",
+        {"verdict": "dropped_early", "why": "ended though every refresh was in time", "ended_at": 2.02,
+         "gap_lower_s": 1.99, "gap_upper_s": 2.01, "learned_by": "0/true", "end_silence_lower_s": 0.989,
+         "end_silence_upper_s": 1.011},
+    ),
+    "a Client who is told of first in the second answer is not we": (
+        [opened(next_position=1), says(FINE, event(1, "Notice", "External")),
+         says(FINE, event(2, "ParticipantJoined", "Client", "7", 5_001_003)),
+         says(ENDED, event(4, "ParticipantLeft", "Client", "7", 5_003_013)), END, END, END], {},
+        "R 0 G 0.01 G 2.01 G 4.01 G 4.02 G 4.03 G 4.04",
+        {"verdict": "dropped_unproven", "why": "the transcript does not say how it ended", "ended_at": 4.02,
+         "gap_lower_s": 1.99, "gap_upper_s": 2.01, "learned_by": "0/true"},
+    ),
     "an end told by another server than the opening's": (
         [opened(JOINED), OK, says(ENDED, weleft(5_001_013), alias="a2")], {},
         "R 0 G 0.01 G 2.01",

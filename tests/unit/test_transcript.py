@@ -206,6 +206,16 @@ def test_an_event_told_before_it_was_written_is_of_a_clock_that_moved():
         assert clock.is_witness(T) is usable
 
 
+def test_a_clock_that_is_no_witness_dates_nothing():
+    clock = ServerClock()
+    transcript = end(opened(clock=clock), event(2, "ParticipantLeft", ms=5_009_007))
+    assert transcript.left_at(T, T + 99) is not None and transcript.outlived(2.0)
+    clock.contradicted(T + 50)
+    assert transcript.left_at(T, T + 99) is None and not transcript.outlived(2.0)
+    message = Reply(FINE, False, events=(event(3, "Message", ms=5_001_004),))
+    assert transcript.released_after(message) == float("-inf")
+
+
 def test_another_client_s_end_is_not_dated_as_ours():
     transcript = end(opened(), event(2, "ParticipantLeft", number="", ms=5_002_007))
     assert transcript.left and transcript.left_at(T, T + 99) is None
@@ -328,3 +338,18 @@ def test_a_clock_that_moved_three_times_is_never_a_witness_again(steps, again):
     for step in range(steps + 1):
         agree(clock, 100 * step, 30, -3000 * step)
     assert clock.is_witness(T + 999) is again
+
+
+def test_what_a_chat_found_counts_as_one_contradiction():
+    clock = ServerClock()
+    agree(clock, 0, 30)
+    clock.contradicted(T + 40)
+    agree(clock, 100, 30)
+    assert clock.is_witness(T + 999)
+    agree(clock, 200, 30, -3000)
+    assert clock.is_witness(T + 999)
+    clock.contradicted(T + 240)
+    agree(clock, 300, 30, -3000)
+    assert clock.is_witness(T + 999)
+    agree(clock, 400, 30)
+    assert not clock.is_witness(T + 999)

@@ -326,3 +326,47 @@ def test_what_many_openings_agree_on_narrows_one_chat_s_offset(openings, bounds)
         clock.saw(stamp_ms, at, at)
     low, high = clock.narrowed((offset_s - 0.5, offset_s + 0.5))
     assert (low - offset_s, high - offset_s) == pytest.approx(bounds, abs=0.02)
+
+
+LATE_GOODBYE = replace(GOODBYE, sent=T + 2.6, taken=T + 2.6)
+
+
+@pytest.mark.parametrize(
+    ("case", "verdict", "why"),
+    [
+        (evidence(2.6, (2.0, 2.002), goodbye=LATE_GOODBYE), LATE, "the silence was longer than the timeout"),
+        (evidence(2.6, (2.0, 2.15), goodbye=LATE_GOODBYE), LATE, "the silence was longer than the timeout"),
+        (evidence(2.6, (2.0, 2.6), goodbye=LATE_GOODBYE), OPEN, "and our own Disconnect ended it"),
+        (evidence(2.6, (1.9, 2.7), goodbye=LATE_GOODBYE), OPEN, "and our own Disconnect ended it"),
+        (evidence(1.5, (1.0, 1.5), goodbye=GOODBYE), "completed", "we disconnected and it was confirmed"),
+        (evidence(1.5, (1.0, 1.499), goodbye=GOODBYE), OPEN, "puts the end before our Disconnect"),
+        (evidence(stamp=None, transcript=told()), OPEN, "the transcript does not say how it ended"),
+        (evidence(stamp=None), OPEN, "nothing dates the end"),
+        (evidence(stamp=(1.5, 1.999)), OPEN, "puts the end before the deadline"),
+        (evidence(stamp=(1.79, 2.1)), OPEN, "too coarse"),
+        (evidence(3.0, (2.25, 2.26), trail={"received": T + 0.3}), OPEN, "took too long to tell"),
+        (evidence(stamp=(2.25, 2.3)), OPEN, "puts the end after the deadline"),
+        (evidence(attempts=[lost(1.9, 2.2)]), OPEN, "an unanswered request may have told of another end"),
+        (evidence(trail={"refreshed": False}), OPEN, "never having been refreshed"),
+        (evidence(2.005, (2.001, 2.012)), OPEN, "the bounds straddle the timeout"),
+        (evidence(1.0, (0.5, 0.502), transcript=told(AGENT_JOINED, left())), OPEN, "an agent was there"),
+        # An end at the timeout to within a tenth of it.
+        (evidence(stamp=(2.1, 2.205)), LATE, "longer than the timeout"),
+        (evidence(stamp=(2.1, 2.215)), OPEN, "after the deadline"),
+        (evidence(trail={"received": T + 0.19}), LATE, "longer than the timeout"),
+        (evidence(trail={"received": T + 0.21}), OPEN, "took too long"),
+        # An unanswered request may have ended it while it was under way, and for half of the timeout after it left.
+        (evidence(attempts=[lost(0.999, 1.1)]), LATE, "longer than the timeout"),
+        (evidence(attempts=[lost(1.001, 1.9)]), LATE, "longer than the timeout"),
+        (evidence(attempts=[lost(1.001, 2.1)]), OPEN, "another end"),
+        (evidence(attempts=[lost(0.9, 2.1)]), LATE, "longer than the timeout"),
+        # After a failed request the end may be one timeout after that.
+        (evidence(2.9, (2.3, 2.5), attempts=[lost(0.4, 0.5)]), LATE, "longer than the timeout"),
+        (evidence(2.9, (2.3, 2.61), attempts=[lost(0.4, 0.5)]), OPEN, "after the deadline"),
+        (evidence(2.9, (2.19, 2.5), attempts=[lost(0.4, 0.5)]), OPEN, "after the deadline"),
+        (evidence(2.9, (2.3, 2.5), attempts=[lost(0.1, 0.2), lost(0.4, 0.5)]), LATE, "longer than the timeout"),
+    ],
+)
+def test_the_reason(case, verdict, why):
+    finding = judge(case)
+    assert finding.verdict == verdict and why in finding.why
