@@ -7,8 +7,7 @@ import os
 from argparse import Namespace
 
 from chatload.errors import UsageError
-from chatload.features.doctor.checks import files, ports
-from chatload.features.doctor.facts import Machine, Wish
+from chatload.features.doctor.checks import MachineFacts, PlannedLoad, files, ports
 from chatload.features.doctor.reading import local_ports, raise_file_limit
 
 log = logging.getLogger("chatload")
@@ -22,9 +21,11 @@ def refuse_beyond_limits(options: Namespace) -> None:
     if options.master and not options.processes:
         return  # its workers are elsewhere, with limits of their own
     low, high = local_ports()
-    machine = Machine(files_soft=soft, files_hard=hard, ports_low=low, ports_high=high)
+    machine = MachineFacts(files_soft=soft, files_hard=hard, ports_low=low, ports_high=high)
     users = options.num_users or 1
-    wish = Wish(min(users, int(options.connections or 0) or users), processes if processes > 0 else os.cpu_count() or 1)
+    wish = PlannedLoad(
+        min(users, int(options.connections or 0) or users), processes if processes > 0 else os.cpu_count() or 1
+    )
     for row in files(machine, wish):
         if row.state == "bad":
             raise UsageError(f"too few open files: {row.found}", row.change)

@@ -8,10 +8,17 @@ import pytest
 
 from chatload import cli
 from chatload.features.doctor import reach, reading
-from chatload.features.doctor.checks import Row, check_host, check_machine, worst
+from chatload.features.doctor.checks import (
+    CheckResult,
+    HostFacts,
+    MachineFacts,
+    PlannedLoad,
+    check_host,
+    check_machine,
+    worst,
+)
 from chatload.features.doctor.command import schema, to_dict
 from chatload.features.doctor.console import render_doctor
-from chatload.features.doctor.facts import HostFacts, Machine, Wish
 from chatload.features.doctor.reading import read_machine
 from chatload.protocol.dialect import load_dialect
 
@@ -25,8 +32,8 @@ FINE = {
 
 
 def rows(users=1000, processes=1, **facts):
-    wish = Wish(users, processes)
-    return {row.name: row for row in check_machine(Machine(**{**FINE, **facts}), wish)}
+    wish = PlannedLoad(users, processes)
+    return {row.name: row for row in check_machine(MachineFacts(**{**FINE, **facts}), wish)}
 
 
 def test_a_fine_machine():
@@ -35,7 +42,7 @@ def test_a_fine_machine():
 
 
 def test_what_is_not_known_is_not_said():
-    assert {row.name for row in check_machine(Machine(), Wish())} == {"cores", "versions", "Locust's ports"}
+    assert {row.name for row in check_machine(MachineFacts(), PlannedLoad())} == {"cores", "versions", "Locust's ports"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +152,10 @@ def test_nothing_is_sent_to_a_host_that_the_guard_refuses(monkeypatch):
 
 
 def test_the_console_and_json(capsys):
-    found = [*rows(files_soft=300, files_hard=300, load=9.0).values(), Row("x", "warn", "\x1b[2Jevil", "\x1b[2J")]
+    found = [
+        *rows(files_soft=300, files_hard=300, load=9.0).values(),
+        CheckResult("x", "warn", "\x1b[2Jevil", "\x1b[2J"),
+    ]
     stream = io.StringIO()
     render_doctor(found, stream)
     assert "bad   open files: 300 open files" in stream.getvalue()

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.features.probe.bounds import bounds, longest_survived, sweep
-from chatload.features.probe.evidence import Silence, Span, Watch
+from chatload.features.probe.bounds import ObservedSilence, SilenceWatch, TimeSpan, bounds, longest_survived, sweep
 from chatload.protocol.reply import Reply
 from chatload.vocabulary import Outcome
 
@@ -24,7 +23,7 @@ EXAMPLES = 4000 if os.environ.get("CHATLOAD_EVERY_WAY") else 200
 def silence(chat, since, survived_to, ended_by=NO_END, blur=0.0):
     """A contact at `since`, known to `blur`."""
     asked = survived_to if ended_by is None else ended_by
-    return Silence(chat, Span(since - blur, since + blur), survived_to, ended_by, Span(asked, asked))
+    return ObservedSilence(chat, TimeSpan(since - blur, since + blur), survived_to, ended_by, TimeSpan(asked, asked))
 
 
 def lived(chat, since, for_s):
@@ -112,19 +111,19 @@ def evidence(draw, glitches=0):
     found = []
     for chat in range(draw(st.integers(2, 60))):
         contact = random.uniform(0, spread)
-        since = Span(contact - random.uniform(0, blur), contact + random.uniform(0, blur))
+        since = TimeSpan(contact - random.uniform(0, blur), contact + random.uniform(0, blur))
         asked = max(contact, contact + timeout * (1 + random.uniform(-near, near)) + random.random() * every)
         sent, received = asked - random.uniform(0, blur), asked + random.uniform(0, blur)
         end = server.end(contact)
         if chat < glitches:
             end = random.uniform(contact, min(asked, end))
         if asked <= end:
-            found.append(Silence(chat, since, sent, None, Span(sent, received)))
+            found.append(ObservedSilence(chat, since, sent, None, TimeSpan(sent, received)))
         elif stamps and end + blur < sent:
             early, late = end - random.uniform(0, blur), end + random.uniform(0, blur)
-            found.append(Silence(chat, since, max(early, since.earliest), late, Span(sent, received)))
+            found.append(ObservedSilence(chat, since, max(early, since.earliest), late, TimeSpan(sent, received)))
         else:
-            found.append(Silence(chat, since, since.earliest, received, Span(sent, received)))
+            found.append(ObservedSilence(chat, since, since.earliest, received, TimeSpan(sent, received)))
     random.shuffle(found)
     return server, found
 
@@ -157,8 +156,8 @@ def test_a_fine_server_that_stamps_is_known_to_the_blur():
     for chat in range(30):
         contact = chat * 0.03
         end = server.end(contact)
-        since = Span(contact - 0.001, contact + 0.001)
-        found.append(Silence(chat, since, end - 0.002, end + 0.002, Span(60.0 + random.random(), 62.0)))
+        since = TimeSpan(contact - 0.001, contact + 0.001)
+        found.append(ObservedSilence(chat, since, end - 0.002, end + 0.002, TimeSpan(60.0 + random.random(), 62.0)))
     timeout = bounds(found)
     assert timeout.lower_s <= 45.0 <= timeout.upper_s and timeout.width_s < 0.05
 
@@ -171,7 +170,7 @@ def exchange(sent, received, outcome=Outcome.FINE, answered=True):
 
 
 def test_an_unsuccessful_request_may_have_been_a_contact_and_counts_for_neither_side():
-    watch = Watch(1, exchange(0.0, 0.1))
+    watch = SilenceWatch(1, exchange(0.0, 0.1))
     watch.unclear(exchange(5.0, 5.1, Outcome.UNSUCCESSFUL))
     over = watch.alive(exchange(9.0, 9.1))
     assert over.survived_s == pytest.approx(4.9)  # up to the one that may have been a contact
@@ -181,7 +180,7 @@ def test_an_unsuccessful_request_may_have_been_a_contact_and_counts_for_neither_
 
 
 def test_a_request_without_an_answer_may_be_a_contact_for_a_minute():
-    watch = Watch(1, exchange(0.0, 0.1))
+    watch = SilenceWatch(1, exchange(0.0, 0.1))
     watch.unclear(exchange(1.0, 2.0, Outcome.TIMEOUT, answered=False))
     watch.alive(exchange(3.0, 3.1))
     assert watch.alive(exchange(40.0, 40.1)).survived_s < 0
@@ -190,10 +189,10 @@ def test_a_request_without_an_answer_may_be_a_contact_for_a_minute():
 
 
 @pytest.mark.parametrize(
-    "left, believed", [(Span(7.0, 7.1), True), (Span(9.95, 10.05), False), (Span(-2.0, -1.0), False)]
+    "left, believed", [(TimeSpan(7.0, 7.1), True), (TimeSpan(9.95, 10.05), False), (TimeSpan(-2.0, -1.0), False)]
 )
 def test_a_timestamp_is_believed_of_an_instant_before_anything_that_may_have_made_it(left, believed):
-    watch = Watch(1, exchange(0.0, 0.1))
+    watch = SilenceWatch(1, exchange(0.0, 0.1))
     ended = watch.ended(exchange(10.0, 10.1), left)
     assert ended.ended_by == (7.1 if believed else 10.1)
     assert ended.survived_to == (7.0 if believed else 0.0)

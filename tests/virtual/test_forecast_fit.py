@@ -6,7 +6,7 @@ from chatload.chat.policy import make_policy
 from chatload.features.forecast import fit as fitting
 from chatload.features.forecast import predict as predicting
 from chatload.features.forecast.fit import fit
-from chatload.features.forecast.predict import Question, job_of, predict, reproduce
+from chatload.features.forecast.predict import ForecastQuestion, job_of, predict, reproduce
 from chatload.features.forecast.replay import remembering, replayers
 from chatload.run.reader import RunReader
 from chatload.simulator.model.faults import Fault
@@ -91,7 +91,7 @@ def test_a_forecast_of_another_interval_is_what_running_it_gives(fitted, hold, t
     verdicts = run.books.verdicts
     dropped = verdicts["dropped_late"] + verdicts["dropped_unproven"]
     low, high = interval(dropped, verdicts.total() - verdicts["refused"], 0.99)
-    question = Question(60, make_policy(*policy), 160.0, 60)
+    question = ForecastQuestion(60, make_policy(*policy), 160.0, 60)
     predictions = [predict(fitted, question, hold, seed) for seed in range(2)]
     drop_rate = sum(prediction.drop_rate for prediction in predictions) / 2
     assert low - 0.01 <= drop_rate <= high + 0.01, (drop_rate, low, high)
@@ -102,8 +102,8 @@ def test_a_forecast_of_another_interval_is_what_running_it_gives(fitted, hold, t
 
 def test_a_sample_says_what_all_sessions_say(fitted, hold):
     policy = make_policy("fixed", TIMEOUT, 4.5)
-    some = predict(fitted, Question(1000, policy, 40.0, 200), hold)
-    everyone = predict(fitted, Question(1000, policy, 40.0, 1000), hold)
+    some = predict(fitted, ForecastQuestion(1000, policy, 40.0, 200), hold)
+    everyone = predict(fitted, ForecastQuestion(1000, policy, 40.0, 1000), hold)
     assert some.customers == 200 and everyone.customers == 1000
     assert some.requests_per_s == pytest.approx(everyone.requests_per_s, rel=0.03)
     # Both 95 % intervals hold the truth with some room: they overlap.
@@ -111,7 +111,7 @@ def test_a_sample_says_what_all_sessions_say(fitted, hold):
 
 
 def test_the_result_does_not_depend_on_how_many_processes_hold_them(fitted, hold):
-    job = job_of(fitted, Question(1100, make_policy("fixed", TIMEOUT, 4.0), 20.0, 1100), seed=4)
+    job = job_of(fitted, ForecastQuestion(1100, make_policy("fixed", TIMEOUT, 4.0), 20.0, 1100), seed=4)
     alone = hold(job)
     with replayers(2) as together:
         shared = together(job)
@@ -123,7 +123,7 @@ def test_a_sample_that_stands_for_several_loads_is_held_once(fitted, hold):
     held = []
     once = remembering(lambda job: held.append(job) or hold(job))
     questions = [
-        Question(sessions, make_policy("fixed", TIMEOUT, interval), 20.0, 20, growth)
+        ForecastQuestion(sessions, make_policy("fixed", TIMEOUT, interval), 20.0, 20, growth)
         for sessions, interval, growth in ((1000, 2.0, 1.0), (5000, 2.0, 1.0), (5000, 3.0, 1.0), (5000, 2.0, 2.0))
     ]
     first, second, *_ = [predict(fitted, question, once) for question in questions]
@@ -133,7 +133,7 @@ def test_a_sample_that_stands_for_several_loads_is_held_once(fitted, hold):
 
 def test_longer_round_trips_are_felt(fitted, hold):
     policy = make_policy("fixed", TIMEOUT, 2.0)
-    asked = [Question(n, policy, 60.0, 100, growth) for n, growth in ((18000, 1.0), (18000, 10.0))]
+    asked = [ForecastQuestion(n, policy, 60.0, 100, growth) for n, growth in ((18000, 1.0), (18000, 10.0))]
     as_measured, grown = (predict(fitted, question, hold) for question in asked)
     assert as_measured.latency_factor == 1.0 and grown.latency_factor == pytest.approx(100.0)
     assert grown.margins_s["p50"] < as_measured.margins_s["p50"] - 0.5

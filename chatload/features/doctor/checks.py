@@ -1,18 +1,101 @@
-"""The checks of `chatload doctor`: facts in, rows out. Pure; each limit with where it comes from."""
+"""The checks of `chatload doctor`: facts of the machine and the host, and a result for each check. Pure.
+
+Each limit names its source.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil
 from typing import Any, Final, Literal
 
-from chatload.features.doctor.facts import HostFacts, Machine, Wish
+
+@dataclass(frozen=True)
+class PlannedLoad:
+    """The load that is to be run.
+
+    users: chats at a time. processes: of the generator. interval_s: between two GetMessages of a chat. chat_length_s:
+    mean.
+    """
+
+    users: int = 100
+    processes: int = 1
+    interval_s: float = 3.0
+    chat_length_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """The machine, and limits of this process. None: not known (not Linux, or not readable).
+
+    files_soft, files_hard: RLIMIT_NOFILE. ports_low, ports_high: the range of local ports, both inclusive;
+    ports_reserved: not available of these; time_wait: ports that closed connections still hold; tw_reuse:
+    net.ipv4.tcp_tw_reuse. cores: usable ones; load: mean number of runnable processes, 1 min; steal: share of the
+    CPU's time that the hypervisor gave to others; pressure: share of the time in which some process waited for a CPU,
+    10 s. clock_resolution_s: of the monotonic clock; clock_synchronised: by NTP; clock_drift: by how much the wall
+    clock moved against the monotonic, seconds a second. memory_available, swap_used, disk_free: bytes; disk: where.
+    entropy: bits. versions: of packages, and "python". busy_ports: of Locust's own, those that are taken.
+    """
+
+    files_soft: int | None = None
+    files_hard: int | None = None
+    ports_low: int | None = None
+    ports_high: int | None = None
+    ports_reserved: int = 0
+    time_wait: int = 0
+    tw_reuse: int | None = None
+    cores: float = 1.0
+    load: float | None = None
+    steal: float | None = None
+    pressure: float | None = None
+    clock_resolution_s: float | None = None
+    clock_synchronised: bool | None = None
+    clock_drift: float | None = None
+    memory_available: int | None = None
+    swap_used: int | None = None
+    disk_free: int | None = None
+    disk: str = "reports"
+    entropy: int | None = None
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    busy_ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What was found on the way to a host.
+
+    refused: why nothing was sent to it, in the words of the target guard. addresses: of its name; resolve_s, connect_s,
+    tls_s: duration of each step, None if it was not reached; trouble: the failure on the way, as a transport says it.
+    tls: whether it is https; verified: whether its certificate was; expires_in_s: until that certificate ends. outcome:
+    of RequestChat, and detail; chat_s: how long its answer took; goodbye: the outcome of its Disconnect, empty where no
+    chat was opened. clock_gap_s: the server's Date minus our clock, within a second.
+    """
+
+    url: str
+    refused: str = ""
+    addresses: tuple[str, ...] = ()
+    resolve_s: float | None = None
+    connect_s: float | None = None
+    trouble: str = ""
+    tls: bool = False
+    verified: bool = True
+    tls_s: float | None = None
+    expires_in_s: float | None = None
+    outcome: str = ""
+    detail: str = ""
+    chat_s: float | None = None
+    goodbye: str = ""
+    clock_gap_s: float | None = None
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
 
 State = Literal["ok", "warn", "bad"]
 
-#: Files a process needs beside its chats' sockets: code, run file, log, other listeners.
+#: Files that a process needs besides the sockets of its chats: code, run file, log, listeners.
 SPARE_FILES: Final = 200
 #: A chat's memory (bytes), and what a process has before its first one: measured with 1 000 to 19 000 chats held by
 #: one process; 18 kB with bare sockets, 46 kB with the requests library. The larger, for safety.
@@ -37,8 +120,8 @@ _DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
-class Row:
-    """One check. found: what there is; change: what to do, with the command; empty where nothing is."""
+class CheckResult:
+    """The result of one check. found: the facts; change: what to do, with the command; empty if nothing."""
 
     name: str
     state: State
@@ -50,24 +133,24 @@ class Row:
         return asdict(self)
 
 
-def check_machine(machine: Machine, wish: Wish) -> list[Row]:
-    """A row for everything known of the machine."""
+def check_machine(machine: MachineFacts, wish: PlannedLoad) -> list[CheckResult]:
+    """Return a result for everything known of the machine."""
     return [row for check in _MACHINE for row in check(machine, wish)]
 
 
-def check_host(host: HostFacts) -> list[Row]:
-    """A row for every step on the way to a chat, as far as it went."""
+def check_host(host: HostFacts) -> list[CheckResult]:
+    """Return a result for every step on the way to a chat, as far as it went."""
     return list(_host(host))
 
 
-def worst(rows: list[Row]) -> State:
-    """The worst state among them."""
+def worst(rows: list[CheckResult]) -> State:
+    """Return the worst state."""
     states = {row.state for row in rows}
     return "bad" if "bad" in states else "warn" if "warn" in states else "ok"
 
 
-def files(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """A chat is a socket, and a socket a file. A process may raise its soft limit to the hard one itself."""
+def files(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check open files: a chat needs one. A process can raise its soft limit to the hard one itself."""
     if machine.files_soft is None or machine.files_hard is None:
         return
     need = ceil(wish.users / wish.processes) + SPARE_FILES
@@ -77,15 +160,15 @@ def files(machine: Machine, wish: Wish) -> Iterator[Row]:
     if hard < need:
         processes = ceil(wish.users / max(hard - SPARE_FILES, 1))
         more = f", or spread them: --processes {processes}" if hard > SPARE_FILES else ""
-        yield Row("open files", "bad", found, f"as root: ulimit -n {need}, and run from there{more}")
+        yield CheckResult("open files", "bad", found, f"as root: ulimit -n {need}, and run from there{more}")
     elif soft < need:
-        yield Row("open files", "warn", f"{found}; a run raises it by itself", f"ulimit -n {need}")
+        yield CheckResult("open files", "warn", f"{found}; a run raises it by itself", f"ulimit -n {need}")
     else:
-        yield Row("open files", "ok", found)
+        yield CheckResult("open files", "ok", found)
 
 
-def ports(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """A connection to one address and port of the host takes a local port, and keeps it for a minute after us."""
+def ports(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check local ports: a connection to one address and port needs one, and holds it for a minute after its close."""
     if machine.ports_low is None or machine.ports_high is None:
         return
     there = machine.ports_high - machine.ports_low + 1 - machine.ports_reserved
@@ -99,70 +182,72 @@ def ports(machine: Machine, wish: Wish) -> Iterator[Row]:
     widen = 'sudo sysctl -w net.ipv4.ip_local_port_range="10240 65535"'
     reuse = "" if machine.tw_reuse == 1 else " net.ipv4.tcp_tw_reuse=1"
     if free < wish.users:
-        yield Row("local ports", "bad", found, f"{widen}{reuse}, or more addresses on either side")
+        yield CheckResult("local ports", "bad", found, f"{widen}{reuse}, or more addresses on either side")
     elif free < need:
-        yield Row("local ports", "warn", found, f"{widen}{reuse}")
+        yield CheckResult("local ports", "warn", found, f"{widen}{reuse}")
     else:
-        yield Row("local ports", "ok", found)
+        yield CheckResult("local ports", "ok", found)
 
 
-def cpu(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """Chats held by a busy process are refreshed late, and the run is invalid. What is so only now is a warning."""
+def cpu(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check the CPU: a busy process refreshes its chats late, and the run is invalid. Temporary load is a warning."""
     need = wish.users / wish.interval_s * REQUEST_CPU_S
     each = need / wish.processes
     found = f"{machine.cores:g} cores; {wish.users} chats, a refresh every {wish.interval_s:g} s, need about {need:.2g}"
     processes = ceil(need / MOST_BUSY)
     if need > MOST_BUSY * machine.cores:
-        yield Row(
+        yield CheckResult(
             "cores", "bad", found, f"more machines: --master here, --worker there; about {processes} processes in all"
         )
     elif each > MOST_BUSY:
-        yield Row("cores", "bad", f"{found}, in {wish.processes} process(es)", f"--processes {processes}")
+        yield CheckResult("cores", "bad", f"{found}, in {wish.processes} process(es)", f"--processes {processes}")
     else:
-        yield Row("cores", "ok", found)
+        yield CheckResult("cores", "ok", found)
     if machine.load is not None:
         busy = machine.load / machine.cores
         state: State = "warn" if busy > MOST_BUSY else "ok"
         change = "" if state == "ok" else "end what else runs here: ps -eo pid,pcpu,comm --sort=-pcpu | head"
-        yield Row("load", state, f"{machine.load:.2f} processes want to run on {machine.cores:g} cores", change)
+        yield CheckResult("load", state, f"{machine.load:.2f} processes want to run on {machine.cores:g} cores", change)
     if machine.steal is not None:
         state = "warn" if machine.steal > 0.02 else "ok"
         change = (
             "" if state == "ok" else "a machine of its own, or one with guaranteed CPU: what is stolen makes chats late"
         )
-        yield Row(
+        yield CheckResult(
             "steal", state, f"{100 * machine.steal:.1f} % of the CPU's time went to other virtual machines", change
         )
     if machine.pressure is not None:
         state = "warn" if machine.pressure > 0.2 else "ok"
         change = "" if state == "ok" else "end what else runs here, or give it less: nice, taskset"
-        yield Row(
+        yield CheckResult(
             "run queue", state, f"some process waited for a CPU in {100 * machine.pressure:.0f} % of the time", change
         )
 
 
-def clock(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """Bounds of gaps rest on the monotonic clock, comparison with a server's ledger on the wall clock."""
+def clock(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check the clocks: bounds of gaps use the monotonic clock, comparison with a server's ledger the wall clock."""
     if machine.clock_resolution_s is not None:
         fine = machine.clock_resolution_s <= 1e-3
         found = f"monotonic, resolution {machine.clock_resolution_s:.2g} s"
-        yield Row("clock", "ok" if fine else "bad", found, "" if fine else "another clock source: "
+        yield CheckResult("clock", "ok" if fine else "bad", found, "" if fine else "another clock source: "
                   "cat /sys/devices/system/clocksource/clocksource0/available_clocksource")  # fmt: skip
     if machine.clock_drift is not None:
         steady = abs(machine.clock_drift) < 2e-3
         found = f"wall clock moves {1000 * machine.clock_drift:+.3f} ms a second against the monotonic one"
-        yield Row("clock drift", "ok" if steady else "warn", found, "" if steady else "wait until NTP has settled")
+        yield CheckResult(
+            "clock drift", "ok" if steady else "warn", found, "" if steady else "wait until NTP has settled"
+        )
     if machine.clock_synchronised is not None:
         state: State = "ok" if machine.clock_synchronised else "warn"
         found = "synchronised" if machine.clock_synchronised else "the kernel says that nobody keeps the clock"
         change = (
             "" if state == "ok" else "timedatectl set-ntp true; else compare with a server's ledger by chat id only"
         )
-        yield Row("clock sync", state, found, change)
+        yield CheckResult("clock sync", state, found, change)
 
 
-def memory(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """Memory of chats and processes; what is swapped out answers late."""
+def memory(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check memory and swap: a process that is swapped out refreshes late."""
     if machine.memory_available is not None:
         need = wish.users * CHAT_BYTES + wish.processes * PROCESS_BYTES
         found = f"{_size(machine.memory_available)} available; {wish.users} chats need {_size(need)} at most"
@@ -170,78 +255,80 @@ def memory(machine: Machine, wish: Wish) -> Iterator[Row]:
             "bad" if machine.memory_available < need else "warn" if machine.memory_available < 1.5 * need else "ok"
         )
         change = "" if state == "ok" else "fewer chats here: more machines, --master and --worker"
-        yield Row("memory", state, found, change)
+        yield CheckResult("memory", state, found, change)
     if machine.swap_used is not None:
         used = machine.swap_used > 64 * 2**20
         change = "sudo swapoff -a, where memory is enough" if used else ""
-        yield Row("swap", "warn" if used else "ok", f"{_size(machine.swap_used)} in use", change)
+        yield CheckResult("swap", "warn" if used else "ok", f"{_size(machine.swap_used)} in use", change)
 
 
-def disk(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """A run that cannot be written down is invalid."""
+def disk(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check the disk: a run that cannot be written is invalid."""
     if machine.disk_free is not None:
         state: State = "bad" if machine.disk_free < DISK_BAD else "warn" if machine.disk_free < DISK_WARN else "ok"
         change = "" if state == "ok" else "--run-dir on another disk"
-        yield Row("disk", state, f"{_size(machine.disk_free)} free for {machine.disk}", change)
+        yield CheckResult("disk", state, f"{_size(machine.disk_free)} free for {machine.disk}", change)
     if machine.entropy is not None:
         low = machine.entropy < 128
-        yield Row(
+        yield CheckResult(
             "entropy", "warn" if low else "ok", f"{machine.entropy} bits", "install rng-tools or haveged" if low else ""
         )
 
 
-def versions(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """What is installed, and what of it is known to be bad."""
+def versions(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check the installed versions against those known to be bad."""
     found = ", ".join(f"{name} {version or 'not installed'}" for name, version in machine.versions.items())
     for name, low, high, why in KNOWN_BAD:
         version = machine.versions.get(name)
         if name in machine.versions and (version is None or _version(low) <= _version(version) < _version(high)):
             change = "pip install -c constraints.txt chatload" if name != "python" else "install Python 3.11 or newer"
-            yield Row("versions", "bad", f"{name} {version or 'is not installed'}: {why}", change)
+            yield CheckResult("versions", "bad", f"{name} {version or 'is not installed'}: {why}", change)
             return
-    yield Row("versions", "ok", found)
+    yield CheckResult("versions", "ok", found)
 
 
-def own_ports(machine: Machine, wish: Wish) -> Iterator[Row]:
-    """The ports that Locust itself listens on."""
+def own_ports(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
+    """Check the ports that Locust itself listens on."""
     options = {8089: "--web-port", 5557: "--master-bind-port and --master-port"}
     busy = [f"port {port} is in use: {options.get(port, 'choose another')}" for port in machine.busy_ports]
     state: State = "warn" if busy else "ok"
-    yield Row("Locust's ports", state, "taken" if busy else "8089 (web UI) and 5557 (master) are free", "; ".join(busy))
+    yield CheckResult(
+        "Locust's ports", state, "taken" if busy else "8089 (web UI) and 5557 (master) are free", "; ".join(busy)
+    )
 
 
-_MACHINE: tuple[Callable[[Machine, Wish], Iterator[Row]], ...] = (
+_MACHINE: tuple[Callable[[MachineFacts, PlannedLoad], Iterator[CheckResult]], ...] = (
     files, ports, cpu, clock, memory, disk, versions, own_ports,
 )  # fmt: skip
 
 
-def _host(host: HostFacts) -> Iterator[Row]:
+def _host(host: HostFacts) -> Iterator[CheckResult]:
     if host.refused:
-        yield Row("target", "bad", host.refused.partition("; ")[0], host.refused.partition("; ")[2])
+        yield CheckResult("target", "bad", host.refused.partition("; ")[0], host.refused.partition("; ")[2])
         return
     if host.resolve_s is not None and not host.addresses:
-        yield Row(
+        yield CheckResult(
             "name", "bad", f"{host.url}: name not resolved", "check --host, and this machine's DNS: resolvectl status"
         )
         return
     if host.resolve_s is not None:
         slow = host.resolve_s > 0.5
         found = f"{', '.join(host.addresses)} in {_ms(host.resolve_s)}"
-        yield Row(
+        yield CheckResult(
             "name",
             "warn" if slow else "ok",
             found,
             "a resolver nearer by: names are asked for every 30 s" if slow else "",
         )
     if host.connect_s is None:
-        yield Row(
+        yield CheckResult(
             "connection",
             "bad",
             host.trouble or "cannot be opened",
             "check --host, and that it is up and not behind a firewall",
         )
         return
-    yield Row("connection", "warn" if host.connect_s > 0.25 else "ok", f"TCP in {_ms(host.connect_s)}",
+    yield CheckResult("connection", "warn" if host.connect_s > 0.25 else "ok", f"TCP in {_ms(host.connect_s)}",
               "a generator nearer to the host" if host.connect_s > 0.25 else "")  # fmt: skip
     if host.tls:
         yield from _tls(host)
@@ -251,7 +338,7 @@ def _host(host: HostFacts) -> Iterator[Row]:
     if host.clock_gap_s is not None:
         far = abs(host.clock_gap_s) > 2
         found = f"the server's is {host.clock_gap_s:+.0f} s off ours" if far else "within 2 s of ours"
-        yield Row(
+        yield CheckResult(
             "server's clock",
             "warn" if far else "ok",
             found,
@@ -259,7 +346,7 @@ def _host(host: HostFacts) -> Iterator[Row]:
         )
 
 
-#: What OpenSSL says (a part of it) -> what mends that. Not to verify is no answer to what is not about trust.
+#: Part of OpenSSL's message -> what to change. --insecure is offered only for messages about trust.
 _TLS_CHANGES: Mapping[str, str] = {
     "has expired": "renew the server's certificate; this machine's date, if it is wrong",
     "not yet valid": "this machine's date, if it is wrong; else the server's certificate",
@@ -270,32 +357,34 @@ _TLS_CHANGES: Mapping[str, str] = {
 _TLS_CHANGE = "--ca-file FILE with its authority; --client-cert FILE if it asks for one; --insecure for one run"
 
 
-def _tls(host: HostFacts) -> Iterator[Row]:
+def _tls(host: HostFacts) -> Iterator[CheckResult]:
     if host.tls_s is None:
         trouble = host.trouble or "TLS failed"
         change = next((change for part, change in _TLS_CHANGES.items() if part in trouble), _TLS_CHANGE)
-        yield Row("TLS", "bad", trouble, change)
+        yield CheckResult("TLS", "bad", trouble, change)
         return
     said = "" if host.verified else ", certificate NOT verified (--insecure)"
     state: State = "ok" if host.verified else "warn"
-    yield Row("TLS", state, f"handshake in {_ms(host.tls_s)}{said}", "" if host.verified else "--ca-file FILE")
+    yield CheckResult("TLS", state, f"handshake in {_ms(host.tls_s)}{said}", "" if host.verified else "--ca-file FILE")
     if host.expires_in_s is not None:
         days = host.expires_in_s / _DAY_S
         state = "bad" if days < 0 else "warn" if days < 14 else "ok"
-        yield Row("certificate", state, f"ends in {days:.0f} days", "" if state == "ok" else "renew it")
+        yield CheckResult("certificate", state, f"ends in {days:.0f} days", "" if state == "ok" else "renew it")
 
 
-def _chat(host: HostFacts) -> Iterator[Row]:
+def _chat(host: HostFacts) -> Iterator[CheckResult]:
     took = f" in {_ms(host.chat_s)}" if host.chat_s is not None else ""
     if host.outcome != "0/false":
         found = f"RequestChat: {host.outcome or 'no answer'}{took}{f' ({host.detail})' if host.detail else ''}"
-        yield Row("chat", "bad", found, "check --service and --dialect, and that agents' service is open")
+        yield CheckResult("chat", "bad", found, "check --service and --dialect, and that agents' service is open")
         return
     if host.goodbye not in ("0/true", "0/false"):
         found = f"RequestChat 0/false{took}, but Disconnect: {host.goodbye or 'no answer'}"
-        yield Row("chat", "warn", found, "check --dialect: a chat that is not said goodbye to stays until its timeout")
+        yield CheckResult(
+            "chat", "warn", found, "check --dialect: a chat that is not disconnected stays open until its timeout"
+        )
         return
-    yield Row("chat", "ok", f"RequestChat 0/false{took}, Disconnect {host.goodbye}")
+    yield CheckResult("chat", "ok", f"RequestChat 0/false{took}, Disconnect {host.goodbye}")
 
 
 def _ms(seconds: float) -> str:

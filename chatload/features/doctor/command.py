@@ -1,4 +1,4 @@
-"""`chatload doctor`: what stands in the way of a run, on this machine and on the way to the host."""
+"""`chatload doctor`: checks whether this machine and the way to the host are ready for a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 from chatload import exit_codes
-from chatload.features.doctor.checks import Row, check_host, check_machine, worst
+from chatload.features.doctor.checks import CheckResult, PlannedLoad, check_host, check_machine, worst
 from chatload.features.doctor.console import render_doctor
-from chatload.features.doctor.facts import Wish
-from chatload.features.doctor.reach import Tls, examine
+from chatload.features.doctor.reach import TlsOptions, examine
 from chatload.features.doctor.reading import read_machine
 from chatload.protocol.dialect import load_dialect
 
@@ -21,29 +20,45 @@ from chatload.protocol.dialect import load_dialect
 SCHEMA_VERSION = 1
 
 
-@click.command(short_help="Say what stands in the way of a run, and what mends it.")
-@click.option("--host", metavar="URL", help="Also look at the way there, and ask it for one chat.")
-@click.option("--users", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Chats at once.")
+@click.command(short_help="Check whether this machine and the host are ready for a run.")
+@click.option("--host", metavar="URL", help="Also examine the way to this host, and open one chat on it.")
+@click.option("--users", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Chats at a time.")
 @click.option(
-    "--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Of the generator, here."
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of the generator on this machine.",
 )
 @click.option(
     "--refresh-interval", type=click.FloatRange(0.01), default=3.0, show_default=True, metavar="S",
-    help="Between two GetMessages of a chat.",
+    help="Time between two GetMessages of a chat.",
 )  # fmt: skip
 @click.option(
-    "--chat-length", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S", help="Mean, of a chat."
+    "--chat-length",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Mean length of a chat.",
 )
 @click.option("--service", default="default", show_default=True, metavar="NAME", help="The chat service's name.")
-@click.option("--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE", help="How it names things.")
+@click.option(
+    "--dialect",
+    default="gms-v2",
+    show_default=True,
+    metavar="NAME_OR_FILE",
+    help="The dialect of the service: a built-in one, or a .toml file.",
+)
 @click.option(
     "--target-owner-agrees", "agreed", multiple=True, metavar="HOST",
     help="Its owner agrees to load on this host: needed where it is not loopback or private.",
 )  # fmt: skip
-@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Authorities to believe, PEM.")
-@click.option("--client-cert", type=click.Path(exists=True, dir_okay=False), help="Our certificate and key, PEM.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificate authorities to trust (PEM).")
+@click.option("--client-cert", type=click.Path(exists=True, dir_okay=False), help="Client certificate and key (PEM).")
 @click.option("--insecure", is_flag=True, help="Do not verify the server's certificate.")
-@click.option("--run-dir", default="reports", show_default=True, metavar="DIR", help="Where runs are to be written.")
+@click.option("--run-dir", default="reports", show_default=True, metavar="DIR", help="Where runs will be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(
     host: str | None,
@@ -60,21 +75,21 @@ def doctor(
     run_dir: str,
     as_json: bool,
 ) -> int:
-    """Say what stands in the way of a run of so many chats, and with which command that is mended.
+    """Check whether this machine is ready for a run of this many chats, and name the command that corrects what is not.
 
-    Looks at limits on files and ports, cores and what else they do, clocks, memory, disk and versions; with --host
-    also at name, connection, certificate, and at one chat: RequestChat, and Disconnect at once.
+    Checks limits on files and ports, cores and their load, clocks, memory, disk and versions. With --host also name,
+    connection and certificate, and one chat: RequestChat, then Disconnect.
 
-    Exit codes: 0 nothing bad, 1 something is, 2 wrong usage.
+    Exit codes: 0 nothing bad, 1 something bad, 2 wrong usage.
 
     \b
     Examples: chatload doctor --users 5000
               chatload doctor --host https://chat.example --users 500
     """
     spoken = load_dialect(dialect)
-    rows = check_machine(read_machine(run_dir), Wish(users, processes, refresh_interval, chat_length))
+    rows = check_machine(read_machine(run_dir), PlannedLoad(users, processes, refresh_interval, chat_length))
     if host:
-        rows += check_host(examine(host, spoken, service, agreed, Tls(ca_file, client_cert, insecure)))
+        rows += check_host(examine(host, spoken, service, agreed, TlsOptions(ca_file, client_cert, insecure)))
     if as_json:
         click.echo(json.dumps(to_dict(rows, users, processes), indent=2))
     else:
@@ -82,7 +97,7 @@ def doctor(
     return exit_codes.THRESHOLD_FAILED if worst(rows) == "bad" else exit_codes.PASSED
 
 
-def to_dict(rows: list[Row], users: int, processes: int) -> dict[str, Any]:
+def to_dict(rows: list[CheckResult], users: int, processes: int) -> dict[str, Any]:
     """What --json prints; see `schema`."""
     return {
         "schema_version": SCHEMA_VERSION,

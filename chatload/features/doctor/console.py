@@ -7,7 +7,7 @@ from typing import IO
 
 from rich.console import Console
 
-from chatload.features.doctor.checks import Row
+from chatload.features.doctor.checks import CheckResult
 from chatload.plain_text import printable
 from chatload.render import words
 from chatload.render.terminal import paper, print_line
@@ -15,14 +15,14 @@ from chatload.render.terminal import paper, print_line
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
 
-def render_doctor(rows: Iterable[Row], stream: IO[str], width: int = 100) -> None:
+def render_doctor(rows: Iterable[CheckResult], stream: IO[str], width: int = 100) -> None:
     """Write the rows: state, what was found, and below what to change; plain text where it is no terminal."""
     rows = list(rows)
     with paper(stream, width) as console:
         _rows(console, rows)
 
 
-def _rows(console: Console, rows: list[Row]) -> None:
+def _rows(console: Console, rows: list[CheckResult]) -> None:
     for row in rows:
         print_line(console, f"{row.state:<5} {row.name}: {row.found}", _STYLES[row.state])
         if row.change:

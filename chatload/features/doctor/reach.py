@@ -1,4 +1,4 @@
-"""The way to a host, step by step, and at its end one polite chat: RequestChat, and Disconnect at once."""
+"""Examines the way to a host step by step: name, connection, TLS, and one chat (RequestChat, then Disconnect)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from chatload.errors import UsageError
-from chatload.features.doctor.facts import HostFacts
+from chatload.features.doctor.checks import HostFacts
 from chatload.final_answer import FinalAnswer
 from chatload.protocol.dialect import Dialect
 from chatload.protocol.encode import Encoder
@@ -29,8 +29,8 @@ TIMEOUT_S = 10.0
 _INTRODUCTION = {"nickname": "chatload doctor", "subject": "chatload doctor"}
 
 
-class Tls(NamedTuple):
-    """As --ca-file, --client-cert and --insecure have it."""
+class TlsOptions(NamedTuple):
+    """The values of --ca-file, --client-cert and --insecure."""
 
     ca_file: str | None = None
     client_cert: str | None = None
@@ -42,12 +42,14 @@ def examine(
     dialect: Dialect,
     service: str,
     agreed: Iterable[str] = (),
-    tls: Tls | None = None,
+    tls: TlsOptions | None = None,
     rules: Rules | None = None,
 ) -> HostFacts:
-    """What comes of asking a host for a chat. Nothing is sent to one that the target guard refuses. Raises UsageError
-    where the URL is none or a certificate file cannot be read."""
-    tls = tls or Tls()
+    """Examine a host and return what was found. Nothing is sent to a host that the target guard refuses.
+
+    Raises UsageError if the URL is not valid or a certificate file cannot be read.
+    """
+    tls = tls or TlsOptions()
     parts = _split(url)
     secure = parts.scheme == "https"
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
@@ -56,7 +58,7 @@ def examine(
     addresses = resolve(parts.hostname or "")
     facts = replace(facts, resolve_s=time.monotonic() - begun, addresses=tuple(addresses))
     try:
-        # Judged and connected to are the same addresses.
+        # The guard judges the same addresses that are connected to.
         require_agreed(shown, agreed, rules, lambda _: addresses)
     except UsageError as refusal:
         return replace(facts, refused=str(refusal))
@@ -71,7 +73,7 @@ def examine(
             sock, facts = _handshake(facts, sock, context, parts.hostname or "")
             if facts.tls_s is None:
                 return facts
-        return _chat(facts, _Line(sock, parts), dialect, service)
+        return _chat(facts, _ChatConnection(sock, parts), dialect, service)
     finally:
         sock.close()
 
@@ -87,7 +89,7 @@ def _split(url: str) -> SplitResult:
     raise UsageError(f"--host: {shown} is not the URL of a host", "expected http://HOST[:PORT][/PREFIX] or https://...")
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def _context(tls: TlsOptions) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.insecure:
@@ -127,14 +129,14 @@ def _handshake(
     return secured, replace(facts, tls_s=took, expires_in_s=left)
 
 
-class _Line:
-    """The open connection, for one request after another."""
+class _ChatConnection:
+    """The open connection; sends one request after another."""
 
     def __init__(self, sock: socket.socket, parts: SplitResult) -> None:
         self._connection = http.client.HTTPConnection(parts.netloc.rpartition("@")[2], timeout=TIMEOUT_S)
         self._connection.response_class = FinalAnswer
         self._connection.sock = self._sock = sock
-        # Never another connection than the one that was examined.
+        # Requests never leave on another connection than the examined one.
         self._connection.auto_open = 0
         self._prefix = parts.path.rstrip("/")
         self._headers: dict[str, str] = {"Accept-Encoding": "identity"}
@@ -143,7 +145,7 @@ class _Line:
         self.date = ""
 
     def call(self, request: WireRequest) -> WireResult:
-        """Send it and read its answer."""
+        """Send a request and read its answer."""
         begun = time.monotonic()
         try:
             answer, body = self._exchange(request)
@@ -181,7 +183,7 @@ class _Line:
         return answer, body
 
 
-def _chat(facts: HostFacts, line: _Line, dialect: Dialect, service: str) -> HostFacts:
+def _chat(facts: HostFacts, line: _ChatConnection, dialect: Dialect, service: str) -> HostFacts:
     encoder: Encoder = Encoder(dialect, service)
     result = line.call(encoder.encode("RequestChat", _INTRODUCTION))
     reply: Reply = read(dialect.response, result)

@@ -1,4 +1,4 @@
-"""Reading the facts of this machine. What cannot be read is not known, and no error."""
+"""Reads the facts of this machine. A fact that cannot be read is None, not an error."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import psutil
 
-from chatload.features.doctor.facts import Machine
+from chatload.features.doctor.checks import MachineFacts
 
-#: Over so long the CPU's time and the clocks are looked at (seconds).
+#: The CPU's time and the clocks are observed for this long (seconds).
 SAMPLE_S = 0.5
 #: Where Locust listens unless told otherwise: its web UI, its master.
 _PORTS = (8089, 5557)
@@ -29,13 +29,13 @@ Value = TypeVar("Value")
 
 
 def file_limits() -> tuple[int, int]:
-    """RLIMIT_NOFILE of this process: soft and hard; without limit is 2**31."""
+    """Return RLIMIT_NOFILE of this process, soft and hard; no limit is 2**31."""
     soft, hard = (2**31 if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
     return soft, hard
 
 
 def raise_file_limit() -> tuple[int, int]:
-    """Let this process open as many files as it may; gives its limits then."""
+    """Raise the soft limit of open files to the hard one; return both limits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard and hard != resource.RLIM_INFINITY:
         with suppress(OSError, ValueError):
@@ -44,19 +44,19 @@ def raise_file_limit() -> tuple[int, int]:
 
 
 def local_ports() -> tuple[int | None, int | None]:
-    """The range of local ports."""
+    """Return the range of local ports, both inclusive."""
     return _pair("/proc/sys/net/ipv4/ip_local_port_range") or (None, None)
 
 
-def read_machine(run_dir: str | Path = "reports", sample_s: float = SAMPLE_S) -> Machine:
-    """All facts of this machine; takes sample_s seconds. run_dir: where runs are to be written."""
+def read_machine(run_dir: str | Path = "reports", sample_s: float = SAMPLE_S) -> MachineFacts:
+    """Return all facts of this machine; takes sample_s seconds. run_dir: where runs will be written."""
     soft, hard = file_limits()
     before, wall, mono = _cpu_times(), time.time(), time.monotonic()
     time.sleep(sample_s)
     after, moved, elapsed = _cpu_times(), time.time() - wall, time.monotonic() - mono
     low, high = local_ports()
     disk = _existing(Path(run_dir))
-    return Machine(
+    return MachineFacts(
         files_soft=soft,
         files_hard=hard,
         ports_low=low,
@@ -109,7 +109,7 @@ def _pair(path: str) -> tuple[int, int] | None:
 
 
 def _reserved(low: int | None, high: int | None) -> int:
-    """Ports within the range that the kernel gives to nobody."""
+    """Return how many ports of the range the kernel reserves."""
     count = 0
     for span in _text("/proc/sys/net/ipv4/ip_local_reserved_ports").strip().split(","):
         first, _, last = span.partition("-")
@@ -119,7 +119,7 @@ def _reserved(low: int | None, high: int | None) -> int:
 
 
 def _time_wait() -> int:
-    """Connections in TIME_WAIT; the kernel's own count, for /proc/net/tcp is slow where there are many."""
+    """Return the number of connections in TIME_WAIT, by the kernel's count: /proc/net/tcp is slow if there are many."""
     for line in _text("/proc/net/sockstat").splitlines():
         words = line.split()
         if words[:1] == ["TCP:"] and "tw" in words:
@@ -128,7 +128,7 @@ def _time_wait() -> int:
 
 
 def _cores() -> float:
-    """Cores that this process may use: its affinity, and the least quota of its control groups."""
+    """Return the cores that this process may use: its affinity, and the least quota of its control groups."""
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     for folder in _control_groups("cpu"):
         quota, _, period = _text(folder / "cpu.max").partition(" ")
@@ -172,7 +172,7 @@ def _pressure() -> float | None:
 
 
 def _synchronised() -> bool | None:
-    """Whether the kernel thinks that its clock is kept: adjtimex(2), asked without changing anything."""
+    """Return whether the kernel regards its clock as synchronised: adjtimex(2), called without changing anything."""
     with suppress(OSError, AttributeError):
         buffer = ctypes.create_string_buffer(512)
         state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
@@ -181,7 +181,7 @@ def _synchronised() -> bool | None:
 
 
 def _memory() -> int | None:
-    """Bytes that can be had without swapping; less where a control group says so."""
+    """Return the bytes available without swapping; less if a control group limits them."""
     available = _or_none(lambda: int(psutil.virtual_memory().available))
     names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
     for folder in _control_groups("memory"):

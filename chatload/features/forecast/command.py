@@ -1,4 +1,4 @@
-"""`chatload forecast`: fits a run, shows how well the fit reproduces it, then says what other loads would bring."""
+"""`chatload forecast`: fits a run, shows how well the fit reproduces it, then forecasts other loads."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.errors import ChatloadError, UsageError
 from chatload.features.forecast import view as text
 from chatload.features.forecast.console import render_forecast, write_markdown
-from chatload.features.forecast.fit import Fitted, fit
-from chatload.features.forecast.predict import Goodness, Question, predict, reproduce
+from chatload.features.forecast.fit import FittedRun, fit
+from chatload.features.forecast.predict import FitQuality, ForecastQuestion, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.render.words import duration
@@ -28,12 +28,12 @@ from chatload.run.reader import RunReader
 from chatload.run.writer import replacing
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-#: What takes longer than this says what it does (seconds); then so often, where it is no terminal.
+#: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
 _PATIENCE_S, _EVERY_S = 2.0, 10.0
 _MOST = 10_000_000
 
 
-class _Numbers(click.ParamType[list[float]]):
+class _NumberList(click.ParamType[list[float]]):
     """Numbers above 0 with commas between."""
 
     name = "numbers"
@@ -67,39 +67,49 @@ class _Duration(click.ParamType[float]):
         return length
 
 
-@click.command(short_help="What RUN's chats would have met at other loads.")
+@click.command(short_help="Forecast drops and request rate at other loads and intervals.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--sessions", type=_Numbers(), default="10000,100000,1000000", metavar="LIST",
+    "--sessions", type=_NumberList(), default="10000,100000,1000000", metavar="LIST",
     help="Concurrent sessions to forecast for. Default: 10000,100000,1000000.",
 )  # fmt: skip
-@click.option("--refresh-interval", type=_Numbers(), metavar="LIST", help="Refresh every so many seconds (fixed).")
-@click.option("--refresh-fraction", type=_Numbers(), metavar="LIST", help="Or: after such a part of the timeout.")
-@click.option("--deadline", is_flag=True, help="Or: as late as is safe. Default of all three: as the run did.")
-@click.option("--for", "for_s", type=_Duration(), default="1h", metavar="TIME", help="Virtual time. Default: 1h.")
+@click.option(
+    "--refresh-interval", type=_NumberList(), metavar="LIST", help="Refresh at this fixed interval (seconds)."
+)
+@click.option(
+    "--refresh-fraction", type=_NumberList(), metavar="LIST", help="Or: refresh after this part of the timeout."
+)
+@click.option("--deadline", is_flag=True, help="Or: refresh as late as is safe. Default of all three: as in the run.")
+@click.option(
+    "--for", "for_s", type=_Duration(), default="1h", metavar="TIME", help="Virtual time to forecast. Default: 1h."
+)
 @click.option(
     "--customers", default="2000", metavar="N|all",
-    help="So many are held and stand for all sessions; all of them with `all`. Default: 2000.",
+    help="Customers to hold; they stand for all sessions. `all` holds every session. Default: 2000.",
 )  # fmt: skip
 @click.option(
     "--latency-growth", type=float, default=1.0, metavar="X",
     help="Round trips become X times as long when sessions become ten times as many. Default: 1, not at all.",
 )  # fmt: skip
-@click.option("--script", metavar="FILE", help="The run's script, where it is no longer where the run had it.")
-@click.option("--processes", type=click.IntRange(1, 256), metavar="N", help="Default: one a core. Same results.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Other random numbers. Default: 0.")
+@click.option("--script", metavar="FILE", help="The run's script, if its file was moved.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes. Default: one per core. The result is the same.",
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of the random numbers. Default: 0.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Write forecast.json and .md there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forecast(run: Path, as_json: bool, output: Path | None, processes: int | None, **given: Any) -> int:
-    """What RUN's chats would have met with other numbers of sessions, and refreshed otherwise.
+    """Forecast drop rate, request rate and margin for other numbers of sessions and other refresh intervals.
 
-    The virtual driver is fitted to RUN: round trips, failures, incidents, agents. First the run is held again,
-    virtually, and what comes out is set against what was measured; only a fit that reproduces the run's
-    request rate within 3 % and its drop rate within its 95 % interval is asked any further. Then drop rate,
-    request rate and margin are forecast for every number of sessions and refresh given.
+    The virtual driver is fitted to RUN: round trips, failures, incidents, agents. First the run is replayed in virtual
+    time and compared with what was measured. Forecasts follow only if the fit reproduces the run's request rate within
+    3 % and its drop rate within its 95 % interval.
 
-    Round trips are taken to stay as they were measured, unless --latency-growth says otherwise: a run shows
-    nothing of loads above its own. docs/forecast.md says what is fitted, assumed, and not known.
+    Round trips are assumed to stay as they were measured, unless --latency-growth is given: a run shows nothing of
+    loads above its own. docs/forecast.md says what is fitted, assumed, and not known.
 
     Exit codes: 0, 4 the fit does not reproduce the run or nothing was tested in it, so nothing is forecast,
     2 wrong usage, 3 the run is invalid or its books do not balance.
@@ -110,7 +120,7 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
       chatload forecast reports/mine --sessions 50000 --refresh-interval 3,10,30
       chatload forecast reports/mine --sessions 100000 --customers all --deadline
     """
-    note = _Notes()
+    note = _ProgressNotes()
     with RunReader.open(run) as reader:
         _sound(reader, run)
         with replayers(processes or os.cpu_count() or 1, note.progress) as replayer:
@@ -155,7 +165,7 @@ def _report(
         for count in sessions:
             for policy in policies:
                 say(f"forecasting {count} sessions")
-                question = Question(count, policy, asked["for_s"], customers or count, growth)
+                question = ForecastQuestion(count, policy, asked["for_s"], customers or count, growth)
                 predictions.append(predict(fitted, question, remembered, asked["seed"] + 1000).to_dict())
     report = {
         "schema_version": text.SCHEMA_VERSION,
@@ -186,7 +196,7 @@ def _whole(number: float) -> int:
 
 
 def _policies(own: RefreshPolicy, asked: dict[str, Any]) -> Iterator[RefreshPolicy]:
-    """Those asked for, else the run's own. One that is late by itself is forecast too."""
+    """Yield the requested policies, else the run's own. An interval above the timeout is allowed."""
     timeout = own.timeout_s
     if not (asked["refresh_interval"] or asked["refresh_fraction"] or asked["deadline"]):
         yield own
@@ -198,7 +208,7 @@ def _policies(own: RefreshPolicy, asked: dict[str, Any]) -> Iterator[RefreshPoli
         yield make_policy("deadline", timeout)
 
 
-def _goodness(goodness: Goodness, fitted: Fitted) -> dict[str, Any]:
+def _goodness(goodness: FitQuality, fitted: FittedRun) -> dict[str, Any]:
     return {
         "reproduces": goodness.reproduces,
         "replays": goodness.replays,
@@ -212,7 +222,7 @@ def _goodness(goodness: Goodness, fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _fitted(fitted: Fitted) -> dict[str, Any]:
+def _fitted(fitted: FittedRun) -> dict[str, Any]:
     conditions, settings = fitted.conditions, fitted.settings
     return {
         "flex_disconnect_timeout_s": settings.timeout_s,
@@ -230,14 +240,14 @@ def _fitted(fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _reaches(fitted: Fitted) -> list[float]:
-    """By incident, the part of its failed requests that the server took all the same."""
+def _reaches(fitted: FittedRun) -> list[float]:
+    """Return for each incident the part of its failed requests that the server took all the same."""
     found = {stretch.incident: stretch.reaches for stretch in fitted.conditions.stretches}
     return [found[number] for number in range(len(fitted.incidents))]
 
 
-def _assumed(fitted: Fitted, growth: float) -> Iterator[str]:
-    """What the forecast stands on beside the run, in words."""
+def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
+    """Yield the assumptions of the forecast as sentences."""
     conditions = fitted.conditions
     measured = f"as they were measured with {conditions.sessions} sessions open"
     if growth == 1.0:
@@ -276,8 +286,8 @@ def _write(report: dict[str, Any], folder: Path) -> None:
     write_markdown(report, folder / "forecast.md")
 
 
-class _Notes:
-    """Says on stderr what is being done, once it takes long."""
+class _ProgressNotes:
+    """Shows progress on stderr once the command takes long."""
 
     def __init__(self) -> None:
         self._began = self._last = time.monotonic()
@@ -285,16 +295,16 @@ class _Notes:
         self._shown = False
 
     def say(self, what: str) -> None:
-        """This is done from now on."""
+        """Set what is done from now on."""
         self._what = what
         self._show("")
 
     def progress(self, done: int, of: int) -> None:
-        """So many customers of so many are done."""
+        """Show how many customers of a replay are done."""
         self._show(f", {done} of {of} customers" if of > done else "")
 
     def clear(self) -> None:
-        """It is all done."""
+        """Remove the progress line."""
         if self._shown and self._terminal:
             click.echo("\r\033[K", nl=False, err=True)
 

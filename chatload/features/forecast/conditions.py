@@ -110,17 +110,17 @@ class MeasuredServer:
         """factor: round trips are this much longer than they were measured."""
         self._conditions, self._random = conditions, Random(seed)
         self._starts = [stretch.start for stretch in conditions.stretches]
-        made: dict[int, _Drawn] = {}
-        self._drawn: list[dict[str, _Drawn]] = []
+        made: dict[int, _ReadyOdds] = {}
+        self._drawn: list[dict[str, _ReadyOdds]] = []
         for stretch in conditions.stretches:
             by_operation = {}
             for operation, odds in stretch.odds.items():
                 if id(odds) not in made:
-                    made[id(odds)] = _Drawn(odds, request_timeout_s, factor)
+                    made[id(odds)] = _ReadyOdds(odds, request_timeout_s, factor)
                 by_operation[operation] = made[id(odds)]
             self._drawn.append(by_operation)
         self._from = self._until = -inf
-        self._now: dict[str, _Drawn] = {}
+        self._now: dict[str, _ReadyOdds] = {}
         self._reaches = 0.0
 
     def config(self, timeout_s: float, keeps_ended_s: float) -> SimulatorConfig:
@@ -195,7 +195,7 @@ class MeasuredServer:
         age, reason = min(ends)
         return None if age == inf else (age, reason)
 
-    def _at(self, now: float, operation: str) -> _Drawn:
+    def _at(self, now: float, operation: str) -> _ReadyOdds:
         if not self._from <= now < self._until:
             turns, within = divmod(now, self._conditions.length_s)
             begun = turns * self._conditions.length_s
@@ -227,7 +227,7 @@ def age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
     return inf
 
 
-class _Drawn:
+class _ReadyOdds:
     """RequestOdds, made ready for drawing.
 
     failing: chance that a request which was sent fails; chances: cumulated, by failure; failures: kind, the fault

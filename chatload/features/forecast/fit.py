@@ -1,8 +1,8 @@
-"""The virtual driver's conditions, fitted to a measured run: from its run file alone.
+"""Fits the conditions of the virtual driver to a measured run, from its run file alone.
 
-What can be read off is read off: round trips, failures, incidents, who ended chats and when. What cannot (how soon
-agents come and answer, where within a window an incident ends) is found by replaying the run until the figures that
-hang on it come out as they were measured.
+Round trips, failures, incidents, and who ended chats and when are read from the file. How soon agents join and answer,
+and where within a window an incident ends, are found by replaying the run until the figures that depend on them are as
+measured.
 """
 
 from __future__ import annotations
@@ -18,32 +18,35 @@ from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.errors import FileError, UsageError
 from chatload.features.forecast.conditions import Conditions, ServerBehaviour
-from chatload.features.forecast.incidents import Incident, find_incidents, read_cells, stretches_of
+from chatload.features.forecast.incidents import FailureIncident, find_incidents, read_cells, stretches_of
 from chatload.features.forecast.replay import CohortResult, Replayer, ReplayJob
 from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings import not_replayed, session_settings
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
 
-#: A replay while fitting sends about so many requests at most: beyond, a part of the customers stands for all.
+#: A replay for fitting sends about this many requests at most; a sample of the customers stands for larger runs.
 FITTING_REQUESTS = 60_000
-#: Replays to find how soon agents come and answer, and when incidents end.
+#: Replays that search how soon agents join and answer, and when incidents end.
 ROUNDS = 6
 _BINS = 12
 _AGAIN = 12
-#: What a chat that was too late may be taken for; what the server answers to such a one is learned from these.
+#: Verdicts of late chats; what the server answers to a dropped chat is learned from these.
 _BROKEN = 200
-#: Drops of a replay that differ by so many standard deviations are different.
+#: Numbers of drops differ if they are this many standard deviations apart.
 _SIGMAS = 1.0
 
-#: Told what is being done.
-Told = Callable[[str], None]
+#: Called with what is done from now on.
+StatusCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the run came to, as far as a replay has to come to the same. Times in seconds. known: sessions whose fate
-    is known; dropped: of these, those that were dropped or may have been; late: those that were, proven late."""
+class MeasuredRun:
+    """Figures of the run that a replay must reproduce. Times in seconds.
+
+    known: sessions whose fate is known; dropped: of these, those that were or may have been dropped; late: of these,
+    those proven late.
+    """
 
     sessions: int
     accepted: int
@@ -66,8 +69,8 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A run as the virtual driver can hold it again. starts: when each of its customers came, seconds.
+class FittedRun:
+    """A run as the virtual driver can replay it. starts: when each of its customers started (seconds).
 
     incidents: from and to; drops: how many sessions each dropped in the run.
     """
@@ -76,7 +79,7 @@ class Fitted:
     conditions: Conditions
     starts: tuple[float, ...]
     stop_at: float
-    measured: Measured
+    measured: MeasuredRun
     incidents: tuple[tuple[float, float], ...] = ()
     drops: tuple[int, ...] = ()
 
@@ -86,14 +89,16 @@ class Fitted:
         return self.starts[::step]
 
     def job(self, starts: Sequence[float], seed: int) -> ReplayJob:
-        """The run again, with these customers of it."""
+        """Return a replay of the run with these of its customers."""
         return ReplayJob(self.settings, self.conditions, tuple(starts), self.stop_at, seed)
 
 
-def fit(reader: RunReader, replayer: Replayer, script: str | None = None, told: Told = lambda _: None) -> Fitted:
-    """Fit a run. script: the customers' script where the run's own is not where it was.
+def fit(
+    reader: RunReader, replayer: Replayer, script: str | None = None, told: StatusCallback = lambda _: None
+) -> FittedRun:
+    """Fit a run. script: the customers' script, if the run's own file was moved.
 
-    Raises UsageError where the run does not hold what that takes.
+    Raises UsageError if the run lacks what a fit needs.
     """
     told("reading the run")
     settings = settings_of(reader, script)
@@ -120,7 +125,7 @@ def fit(reader: RunReader, replayer: Replayer, script: str | None = None, told: 
     measured = _measured(reader, sessions, accepted, conditions.sessions, ended - began, len(incidents))
     lingers_s = settings.timeout_s + settings.policy.interval_s
     drops = tuple(_drops(sessions, incident, began, lingers_s) for incident in incidents)
-    fitted = Fitted(settings, conditions, _starts(sessions, began), stop_at, measured, _spans(incidents), drops)
+    fitted = FittedRun(settings, conditions, _starts(sessions, began), stop_at, measured, _spans(incidents), drops)
     return _calibrated(fitted, incidents, lambda found: stretches_of(cells, flags, found), replayer, told)
 
 
@@ -141,20 +146,20 @@ def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings
 
 
 def _unsent(sessions: Iterable[SessionRecord], outcomes: Mapping[str, Mapping[str, int]]) -> float:
-    """Which part of the broken connections were never made, so that nothing can have been sent."""
+    """Return which part of the failed connections were never made, so that nothing can have been sent."""
     never = sum(max(record.requests - record.contacts, 0) for record in sessions)
     broken = sum(by.get(Outcome.CONNECTION.value, 0) for by in outcomes.values())
     return min(never / broken, 1.0) if broken else 0.0
 
 
 def _stopped(sessions: Sequence[SessionRecord], began: float, ended: float) -> float:
-    """When the customers were told to go (seconds since the run began)."""
+    """Return when the customers were stopped (seconds since the run began)."""
     cut = [record.ended_at for record in sessions if record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed]
     return (min(cut) if cut else ended) - began
 
 
 def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...]:
-    """When each customer came: whoever starts a chat while no known customer is free is a new one."""
+    """Return when each customer started: a chat that starts while no known customer is free is of a new one."""
     free: list[float] = []
     starts = []
     for record in sessions:
@@ -187,7 +192,7 @@ def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[
     for record in accepted:
         age = record.ended_at - record.started_at
         if record.verdict == verdict:
-            # It was over before we learned of it, anywhere in the last gap.
+            # It ended at some instant of the last gap, before we learned of it.
             age = max(age - (record.gap_upper_s or 0.0) / 2, 0.0)
             events.append(age)
         ages.append(age)
@@ -203,7 +208,7 @@ def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[
     return (*found, (events[-1] * 1.001, 0.0))
 
 
-def _drops(sessions: Iterable[SessionRecord], incident: Incident, began: float, lingers_s: float) -> int:
+def _drops(sessions: Iterable[SessionRecord], incident: FailureIncident, began: float, lingers_s: float) -> int:
     """The sessions dropped in an incident, as replays count them (see `chatload.features.forecast.replay`)."""
     return sum(
         may_be_dropped(record) and incident.start <= record.ended_at - began < incident.latest + lingers_s
@@ -217,7 +222,7 @@ def _dropped_answer(sessions: Iterable[SessionRecord]) -> str:
 
 
 def _broken_s(reader: RunReader) -> tuple[float, ...]:
-    """How long broken connections took to show, of those whose instants were kept."""
+    """Return how long connections took to break (seconds), of those in the stored timelines."""
     durations = [
         contact.received - contact.sent
         for timeline in reader.timelines()
@@ -234,10 +239,10 @@ def _measured(
     most_open: int,
     length_s: float,
     incidents: int,
-) -> Measured:
+) -> MeasuredRun:
     books = reader.books()
     timeout_s = reader.settings.flex_disconnect_timeout or 0.0
-    return Measured(
+    return MeasuredRun(
         sessions=len(sessions),
         accepted=books.fates.accepted,
         known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
@@ -257,7 +262,7 @@ def _measured(
     )  # fmt: skip
 
 
-def _spans(incidents: Iterable[Incident]) -> tuple[tuple[float, float], ...]:
+def _spans(incidents: Iterable[FailureIncident]) -> tuple[tuple[float, float], ...]:
     return tuple((incident.start, incident.end) for incident in incidents)
 
 
@@ -265,21 +270,23 @@ def _spans(incidents: Iterable[Incident]) -> tuple[tuple[float, float], ...]:
 
 
 def _calibrated(
-    fitted: Fitted,
-    incidents: list[Incident],
-    stretches: Callable[[list[Incident]], Any],
+    fitted: FittedRun,
+    incidents: list[FailureIncident],
+    stretches: Callable[[list[FailureIncident]], Any],
     replayer: Replayer,
-    told: Told,
-) -> Fitted:
-    """The fit with the ends of incidents, and agents as quick, that give the run's own figures; and then, where an
-    incident drops more than it did, with some of its failed requests taken by the server all the same."""
-    # A small run again and again: by chance alone one replay of it is some percent off.
+    told: StatusCallback,
+) -> FittedRun:
+    """Return the fit with the ends of incidents and the times of agents that reproduce the run's figures.
+
+    Then, for an incident that drops more chats than in the run, some of its failed requests reach the server.
+    """
+    # A small run is repeated: by chance alone one replay of it is some percent off.
     starts = fitted.share(FITTING_REQUESTS) * min(max(FITTING_REQUESTS // fitted.measured.requests, 1), _AGAIN)
     part = len(starts) / len(fitted.starts)
-    search = _Agents(fitted.measured, part, fitted.settings.script)
-    reached = [_Reached(incident, drops * part) for incident, drops in zip(incidents, fitted.drops, strict=True)]
+    search = _AgentSearch(fitted.measured, part, fitted.settings.script)
+    reached = [_ReachSearch(incident, drops * part) for incident, drops in zip(incidents, fitted.drops, strict=True)]
 
-    def made() -> Fitted:
+    def made() -> FittedRun:
         server = replace(fitted.conditions.server, join_s=search.join_s, answer_s=search.answer_s)
         conditions = replace(fitted.conditions, server=server, stretches=stretches(incidents))
         return replace(fitted, conditions=conditions, incidents=_spans(incidents))
@@ -301,25 +308,28 @@ def _calibrated(
     for number in range(ROUNDS if incidents else 0):
         told(f"fitting: replay {ROUNDS + number + 1}")
         cohort = replayed()
-        # All are asked, whether or not one has an answer already.
+        # A list: every search must see the replay, whether or not another one is done.
         asked = [found.saw(cohort.drops[i]) for i, found in enumerate(reached)]
         if not any(asked):
             break
     return made()
 
 
-class _Reached:
-    """How many of an incident's failed requests the server took all the same: unknown to the client, but each
-    that was one contact kept its chat alive. Found where none would drop more chats than were dropped."""
+class _ReachSearch:
+    """Searches the part of an incident's failed requests that the server took all the same.
 
-    def __init__(self, incident: Incident, drops: float) -> None:
+    The client cannot know it, but each such request was a contact and kept its chat alive. Searched only if an incident
+    without them drops more chats than the run did.
+    """
+
+    def __init__(self, incident: FailureIncident, drops: float) -> None:
         self._incident, self._drops = incident, drops
         self._least, self._most = 0.0, 1.0
 
     def saw(self, drops: int) -> bool:
-        """A replay dropped so many in it; whether another is to be made."""
+        """Note how many chats a replay dropped in the incident; return whether another replay is needed."""
         incident = self._incident
-        # Within what chance alone would do there is nothing to be found.
+        # Differences within chance need no search.
         if abs(drops - self._drops) <= _SIGMAS * sqrt(max(self._drops, 1.0)):
             return False
         if drops > self._drops:
@@ -332,10 +342,10 @@ class _Reached:
         return True
 
 
-class _Agents:
-    """How soon agents join and answer: so that customers send, and hear, as many messages as they did."""
+class _AgentSearch:
+    """Searches how soon agents join and answer, so that customers send and receive as many messages as in the run."""
 
-    def __init__(self, measured: Measured, part: float, script: CustomerScript) -> None:
+    def __init__(self, measured: MeasuredRun, part: float, script: CustomerScript) -> None:
         self._sent, self._heard = measured.messages_sent * part, measured.messages_heard * part
         speaks = measured.messages_sent > 0
         self.answer_s: float | None = 1.0 if measured.messages_heard else None
@@ -344,7 +354,7 @@ class _Agents:
         self._low, self._high = 0.0, 20.0 * max(script.think.mean(), 1.0)
 
     def saw(self, cohort: CohortResult) -> None:
-        """A replay came to this."""
+        """Note the result of a replay."""
         if self.answer_s is not None and cohort.sent and self._sent:
             unanswered = max(1 - cohort.heard / cohort.sent, 1e-4)
             wanted = max(1 - self._heard / self._sent, 1e-4)

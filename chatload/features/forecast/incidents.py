@@ -1,8 +1,8 @@
-"""How a run's failures were spread over its time: calm, and incidents in which far more failed than usual.
+"""How the failures of a run are spread over its time: calm, and incidents in which far more failed than usual.
 
-Windows tell how many requests failed in a second (ten seconds from the sixth minute on). An incident begins
-and ends somewhere inside one. Where it begins: by how many successes the window still had, against the windows before
-it. Where it ends is found by replaying the run (see `chatload.features.forecast.fit`).
+The windows of the run file hold how many requests failed per second (per ten seconds from the sixth minute on). An
+incident begins and ends inside a window. Its beginning follows from the successes that its first window still had,
+compared with the windows before it. Its end is found by replaying the run (see `chatload.features.forecast.fit`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _KINDS = {
     Outcome.MALFORMED: "malformed", Outcome.UNKNOWN_STATUS: "unknown_status", Outcome.TIMEOUT: "timeout",
     Outcome.CONNECTION: "connection",
 }  # fmt: skip
-#: A window is part of an incident where calm would bring as many failures with less than this chance.
+#: A window is part of an incident if calm would cause as many failures with less than this chance.
 _CHANCE = 1e-6
 _LEAST = 3
-#: A window in which so much of the worst window's share failed lies wholly inside its incident.
+#: A window whose share of failures is at least this part of the worst window's lies wholly inside its incident.
 _CORE = 0.8
-#: Round trips are kept for stretches of this length (seconds), of an operation with so many samples.
+#: Round trips are kept by stretches of this length (seconds), for operations with this many samples in one.
 _BLOCK_S, _ENOUGH = 10.0, 50
 _ROUNDS = 10
 
 
 @dataclass(slots=True)
-class Cell:
-    """One window: seconds since the run began; failures by operation and kind, timeouts where they were sent."""
+class WindowCounts:
+    """One window, in seconds since the run began: failures by operation and kind, timeouts by when they were sent."""
 
     start: float
     end: float
@@ -61,7 +61,7 @@ class Cell:
 
 
 @dataclass(slots=True)
-class Incident:
+class FailureIncident:
     """One incident, from and to (seconds since the run began), with what its requests met.
 
     earliest, latest: between them it ended. failed: by operation and kind, in all; succeeded_per_s: at its
@@ -80,7 +80,7 @@ class Incident:
     reaches: float = 0.0
 
     def odds(self) -> dict[str, RequestOdds]:
-        """What requests met in it, if it ended at `end`: what failed, beside what succeeded all the same."""
+        """Return what requests met in the incident if it ended at `end`."""
         length = self.end - self.start
         found = {}
         for operation, round_trips in self.round_trips.items():
@@ -91,15 +91,15 @@ class Incident:
         return found
 
 
-def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float, unsent: float) -> list[Cell]:
-    """The run's windows. unsent: which part of the broken connections were never made."""
+def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float, unsent: float) -> list[WindowCounts]:
+    """Return the windows of a run. unsent: the part of the failed connections that were never made."""
     cells, late = [], []
     for window in windows:
         if window.end <= window.start:
             continue
         # Round trips are those of answered requests; one without an answer is a failure, counted by its outcome.
         round_trips = {operation: latency.observed for operation, latency in window.books.latency.items()}
-        cell = Cell(window.start - began, window.end - began, latency=round_trips)
+        cell = WindowCounts(window.start - began, window.end - began, latency=round_trips)
         for operation, outcomes in window.books.outcomes.items():
             for name, count in outcomes.items():
                 kind = _kind(operation, name)
@@ -110,7 +110,7 @@ def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float
         cell.seen = count_failures(window.books.outcomes)
         cells.append(cell)
     for start, end, operation, count in late:
-        # Given up then, sent one request timeout before.
+        # Counted when it was given up; sent one request timeout before.
         for cell in cells:
             part = (min(end, cell.end) - max(start, cell.start)) / (end - start)
             if part > 0:
@@ -129,7 +129,7 @@ def _kind(operation: str, outcome: str) -> str:
     return _KINDS.get(Outcome(outcome), "")
 
 
-def _count(cell: Cell, operation: str, kind: str, count: float, unsent: float) -> None:
+def _count(cell: WindowCounts, operation: str, kind: str, count: float, unsent: float) -> None:
     if not count:
         return
     cell.finished[operation] += count  # type: ignore[assignment]
@@ -141,7 +141,7 @@ def _count(cell: Cell, operation: str, kind: str, count: float, unsent: float) -
             failed["refused"] += refused  # type: ignore[assignment]
 
 
-def find_incidents(cells: Sequence[Cell], timeout_s: float) -> tuple[list[Incident], list[bool]]:
+def find_incidents(cells: Sequence[WindowCounts], timeout_s: float) -> tuple[list[FailureIncident], list[bool]]:
     """The incidents, in order of time, and of every cell whether it is part of one."""
     flags = _flag(cells)
     calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
@@ -159,13 +159,13 @@ def find_incidents(cells: Sequence[Cell], timeout_s: float) -> tuple[list[Incide
     return incidents, flags
 
 
-def _flag(cells: Sequence[Cell]) -> list[bool]:
-    """Which cells have more failures than the others explain."""
+def _flag(cells: Sequence[WindowCounts]) -> list[bool]:
+    """Return which windows have more failures than the others explain."""
     flags = [False] * len(cells)
     for _ in range(_ROUNDS):
         calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
         requests = sum(cell.requests for cell in calm)
-        # One more than there were: that none were seen does not make the first one an incident.
+        # One more than there were: otherwise the first failure of a clean run would be an incident.
         usual = (sum(cell.failures for cell in calm) + 1) / (requests + 1) if calm else 1.0
         found = [_unusual(cell, usual) for cell in cells]
         if found == flags:
@@ -174,14 +174,16 @@ def _flag(cells: Sequence[Cell]) -> list[bool]:
     return flags
 
 
-def _unusual(cell: Cell, usual: float) -> bool:
+def _unusual(cell: WindowCounts, usual: float) -> bool:
     failures, requests = cell.failures, cell.requests
     if failures < _LEAST or failures <= usual * requests:
         return False
     return float(betainc(failures, requests - failures + 1, min(usual, 1.0))) < _CHANCE
 
 
-def _incident(cells: Sequence[Cell], first: int, last: int, calm: Sequence[Cell], timeout_s: float) -> Incident:
+def _incident(
+    cells: Sequence[WindowCounts], first: int, last: int, calm: Sequence[WindowCounts], timeout_s: float
+) -> FailureIncident:
     own = cells[first : last + 1]
     worst = max((cell for cell in own if cell.requests >= _LEAST), key=lambda cell: cell.share)
     core = [cell for cell in own if cell.share >= _CORE * worst.share]
@@ -195,7 +197,7 @@ def _incident(cells: Sequence[Cell], first: int, last: int, calm: Sequence[Cell]
         earliest = max(core[-1].start, earliest)
     # What was sent in it may fail one timeout later.
     watched = [cell for cell in cells[first:] if cell.end <= ends.end + timeout_s]
-    return Incident(
+    return FailureIncident(
         start,
         max(ends.end, earliest) if ends in core and inside else (earliest + max(ends.end, earliest)) / 2,
         earliest,
@@ -208,7 +210,7 @@ def _incident(cells: Sequence[Cell], first: int, last: int, calm: Sequence[Cell]
     )
 
 
-def _failed(cells: Iterable[Cell]) -> dict[str, Counter[str]]:
+def _failed(cells: Iterable[WindowCounts]) -> dict[str, Counter[str]]:
     failed: dict[str, Counter[str]] = {"": Counter()}
     for cell in cells:
         for operation, by in cell.failed.items():
@@ -217,15 +219,15 @@ def _failed(cells: Iterable[Cell]) -> dict[str, Counter[str]]:
     return failed
 
 
-def _succeeded_per_s(cells: Sequence[Cell]) -> dict[str, float]:
+def _succeeded_per_s(cells: Sequence[WindowCounts]) -> dict[str, float]:
     length = sum(cell.end - cell.start for cell in cells)
     operations = {operation for cell in cells for operation in cell.finished}
     found = {operation: sum(_successes(cell, {operation}) for cell in cells) / length for operation in operations}
     return {**found, "": sum(found.values())}
 
 
-def _good_s(cells: Sequence[Cell], number: int, cell: Cell) -> float:
-    """How much of a cell was calm, by the successes it had of what fails in it."""
+def _good_s(cells: Sequence[WindowCounts], number: int, cell: WindowCounts) -> float:
+    """Return how much of a window was calm (seconds), by the successes of the operations that fail in it."""
     failing = {operation for operation, by in cell.failed.items() if by.total() >= 1}
     before = [other for other in cells[max(0, number - 5) : number] if other.share < 0.5 * cell.share][-3:]
     successes = sum(_successes(other, failing) for other in before)
@@ -233,13 +235,15 @@ def _good_s(cells: Sequence[Cell], number: int, cell: Cell) -> float:
     return _successes(cell, failing) * length / successes if successes else 0.0
 
 
-def _successes(cell: Cell, operations: set[str]) -> float:
+def _successes(cell: WindowCounts, operations: set[str]) -> float:
     return sum(cell.finished[op] - cell.failed.get(op, Counter()).total() for op in operations)
 
 
-def odds_of(cells: Iterable[Cell], others: Iterable[Cell] = ()) -> dict[str, RequestOdds]:
-    """What requests met in some cells, by operation; "" is all of them. others: whose round trips stand in
-    where there were none."""
+def odds_of(cells: Iterable[WindowCounts], others: Iterable[WindowCounts] = ()) -> dict[str, RequestOdds]:
+    """Return what requests met in some windows, by operation; "" is all of them.
+
+    others: windows whose round trips are used for operations without any here.
+    """
     finished: Counter[str] = Counter()
     failed: dict[str, Counter[str]] = {}
     latency: dict[str, Histogram] = {"": Histogram()}
@@ -267,7 +271,7 @@ def _chances(failed: Mapping[str, float] | None, requests: float) -> tuple[tuple
 
 
 def _some(latency: Mapping[str, Histogram], usual: Mapping[str, Histogram], operation: str) -> Histogram:
-    """The round trips of an operation, of all of them, or of calmer times: the first there are."""
+    """Return the round trips of an operation, of calmer times, or of all operations: the first that exist."""
     for source in (latency.get(operation), usual.get(operation), latency.get(""), usual.get("")):
         if source is not None and source.count:
             return source
@@ -280,12 +284,14 @@ def _merge(into: dict[str, Histogram], latency: Mapping[str, Histogram]) -> None
         into[""].merge(histogram)
 
 
-def stretches_of(cells: Sequence[Cell], flags: Sequence[bool], incidents: Sequence[Incident]) -> tuple[Stretch, ...]:
-    """The run's time as stretches: calm ones with their own round trips and the calm's chances, and incidents."""
+def stretches_of(
+    cells: Sequence[WindowCounts], flags: Sequence[bool], incidents: Sequence[FailureIncident]
+) -> tuple[Stretch, ...]:
+    """Return the time of the run as stretches: calm ones with their own round trips, and incidents."""
     calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
     usual = odds_of(calm or cells)
     found = []
-    block: list[Cell] = []
+    block: list[WindowCounts] = []
     for cell in calm:
         if block and (cell.start - block[0].start >= _BLOCK_S or cell.start > block[-1].end + 0.5):
             found.append(_calm(block, usual))
@@ -306,7 +312,7 @@ def stretches_of(cells: Sequence[Cell], flags: Sequence[bool], incidents: Sequen
     return tuple(found)
 
 
-def _calm(block: Sequence[Cell], usual: Mapping[str, RequestOdds]) -> Stretch:
+def _calm(block: Sequence[WindowCounts], usual: Mapping[str, RequestOdds]) -> Stretch:
     latency: dict[str, Histogram] = {"": Histogram()}
     for cell in block:
         _merge(latency, cell.latency)

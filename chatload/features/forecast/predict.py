@@ -1,4 +1,4 @@
-"""How well a fit reproduces its run, and what it says of loads and intervals that were never run."""
+"""How well a fit reproduces its run, and predictions for loads and intervals that were not run."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 from chatload.chat.policy import RefreshPolicy
 from chatload.features.forecast.conditions import latency_factor
-from chatload.features.forecast.fit import Fitted, Measured
+from chatload.features.forecast.fit import FittedRun, MeasuredRun
 from chatload.features.forecast.replay import CALM, CohortResult, Replayer, ReplayJob
 from chatload.stats.rates import interval, per_unit
 
-#: The request rate of a fit that reproduces its run is off by no more than this.
+#: The request rate of a good fit differs from the run's by at most this part.
 REQUESTS_TOLERANCE = 0.03
-#: Replays that say how good the fit is; each of so many requests at most.
+#: Replays that judge the fit, each of at most this many requests.
 REPLAYS, REPLAY_REQUESTS = 5, 500_000
-#: A run of fewer requests is held so often: one replay of it is some percent off by chance alone.
+#: A run of fewer requests is replayed this often: by chance alone one replay of it is some percent off.
 SMALL, OFTEN = 20_000, 25
-#: Customers of a forecast come spread over so much of its time, and over no more than a minute (seconds).
+#: Customers of a forecast start over this part of its time, and over at most a minute (seconds).
 _RAMP, _RAMP_S = 0.1, 60.0
 
 
 @dataclass(frozen=True)
-class Compared:
+class FigureComparison:
     """One figure of the run beside that of its replays. low, high: the run's own 95 % interval, or its tolerance."""
 
     name: str
@@ -34,51 +34,51 @@ class Compared:
 
     @property
     def good(self) -> bool:
-        """Whether the replays came to what the run may be."""
+        """Whether the figure of the replays is within the interval."""
         return self.low <= self.reproduced <= self.high
 
 
 @dataclass(frozen=True)
-class Goodness:
-    """Replays of the run against the run. customers: of so many of its customers."""
+class FitQuality:
+    """The replays compared with the run. customers: how many of the run's customers each replay holds."""
 
     replays: int
     customers: int
-    figures: tuple[Compared, ...]
+    figures: tuple[FigureComparison, ...]
     margins_s: dict[str, tuple[float, float]]
 
     @property
     def reproduces(self) -> bool:
-        """Whether everything that is judged came out as measured."""
+        """Whether every judged figure is as measured."""
         return all(figure.good for figure in self.figures if figure.judged)
 
 
-def reproduce(fitted: Fitted, replayer: Replayer, seed: int = 100) -> Goodness:
-    """Hold the run again, with other random numbers than those it was fitted with."""
+def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> FitQuality:
+    """Replay the run, with other random numbers than those of the fit."""
     replays = OFTEN if fitted.measured.requests < SMALL else REPLAYS
     starts = fitted.share(REPLAY_REQUESTS)
     total = CohortResult()
     for number in range(replays):
         total.merge(replayer(fitted.job(starts, seed + number)))
     scale = len(fitted.starts) / (len(starts) * replays)
-    return Goodness(replays, len(starts), _compared(fitted.measured, total, scale), _margins(fitted, total))
+    return FitQuality(replays, len(starts), _compared(fitted.measured, total, scale), _margins(fitted, total))
 
 
-def _compared(measured: Measured, cohort: CohortResult, scale: float) -> tuple[Compared, ...]:
+def _compared(measured: MeasuredRun, cohort: CohortResult, scale: float) -> tuple[FigureComparison, ...]:
     rate = measured.requests_per_s
     reproduced = cohort.books.sent.total() * scale / measured.length_s
     dropped, known = measured.dropped, max(cohort.known, 1)
     return (
-        Compared("requests_per_s", rate, reproduced,
+        FigureComparison("requests_per_s", rate, reproduced,
                  rate * (1 - REQUESTS_TOLERANCE), rate * (1 + REQUESTS_TOLERANCE), True),
-        Compared("dropped.rate", dropped / measured.known, cohort.dropped / known,
+        FigureComparison("dropped.rate", dropped / measured.known, cohort.dropped / known,
                  *interval(dropped, measured.known), True),
-        Compared("dropped_late.rate", measured.late / measured.known, cohort.late / known,
+        FigureComparison("dropped_late.rate", measured.late / measured.known, cohort.late / known,
                  *interval(measured.late, measured.known), False),
     )  # fmt: skip
 
 
-def _margins(fitted: Fitted, cohort: CohortResult) -> dict[str, tuple[float, float]]:
+def _margins(fitted: FittedRun, cohort: CohortResult) -> dict[str, tuple[float, float]]:
     found = margins(cohort, fitted.settings.timeout_s)
     return {name: (value, found[name]) for name, value in fitted.measured.margins_s.items() if name in found}
 
@@ -91,10 +91,10 @@ def margins(cohort: CohortResult, timeout_s: float) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: so many sessions open at once, refreshed by this policy, for so long (seconds).
+class ForecastQuestion:
+    """A load to forecast: sessions open at a time, refreshed by this policy, for this long (seconds).
 
-    customers: so many are held; they stand for all. growth: see `latency_factor`.
+    customers: how many are held; they stand for all. growth: see `latency_factor`.
     """
 
     sessions: int
@@ -106,11 +106,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a question comes to. Rates of sessions whose fate is known; times in seconds.
+    """The forecast for one question. Rates are of sessions whose fate is known; times in seconds.
 
-    drop_rate: as the fit has it, incidents as often as in the run; low, high: 95 % for how few sessions were
-    held. range_low, range_high: with how few incidents the run showed reckoned in too. calm_rate: outside
-    incidents. by_incident: for each incident of the run, the part of the sessions open that one such drops.
+    drop_rate: with incidents as often as in the run; low, high: its 95 % interval for the sessions held. range_low,
+    range_high: an interval that also allows for the few incidents that the run showed. calm_rate: outside incidents.
+    by_incident: for each incident of the run, the part of the open sessions that one such incident drops.
     """
 
     sessions: int
@@ -140,8 +140,8 @@ class Prediction:
         return {**asdict(self), "by_incident": list(self.by_incident)}
 
 
-def job_of(fitted: Fitted, question: Question, seed: int) -> ReplayJob:
-    """A question as customers to hold."""
+def job_of(fitted: FittedRun, question: ForecastQuestion, seed: int) -> ReplayJob:
+    """Return the customers to hold for a question."""
     customers = min(question.customers, question.sessions)
     ramp = min(_RAMP * question.for_s, _RAMP_S)
     factor = latency_factor(question.growth, fitted.conditions.sessions, question.sessions)
@@ -150,8 +150,8 @@ def job_of(fitted: Fitted, question: Question, seed: int) -> ReplayJob:
     return ReplayJob(settings, fitted.conditions, starts, question.for_s, seed, factor)
 
 
-def predict(fitted: Fitted, question: Question, replayer: Replayer, seed: int = 1000) -> Prediction:
-    """Hold a question's customers and reckon up."""
+def predict(fitted: FittedRun, question: ForecastQuestion, replayer: Replayer, seed: int = 1000) -> Prediction:
+    """Hold the customers of a question and compute its figures."""
     job = job_of(fitted, question, seed)
     cohort = replayer(job)
     books, known = cohort.books, max(cohort.known, 1)
@@ -183,13 +183,13 @@ def predict(fitted: Fitted, question: Question, replayer: Replayer, seed: int = 
     )
 
 
-def _range(fitted: Fitted, cohort: CohortResult, known: int) -> tuple[float, float]:
-    """The drop rate with both the calm's and the incidents' number uncertain: a run shows only so many.
+def _range(fitted: FittedRun, cohort: CohortResult, known: int) -> tuple[float, float]:
+    """Return an interval of the drop rate that allows for uncertainty in calm and in the number of incidents.
 
-    Incidents come as a Poisson process as often as it may be, by its exact interval; each drops what it did.
+    Incidents are a Poisson process with a rate from its exact interval; each drops as many as it did in the run.
     """
     calm_low, calm_high = interval(cohort.drops[CALM], known)
-    # What calm did to the run's own sessions may be as much as they let it be, whatever is held here.
+    # The run's own sessions outside incidents bound the calm rate too.
     calm = max(fitted.measured.dropped - sum(fitted.drops), 0)
     calm_high = max(calm_high, interval(min(calm, fitted.measured.known), fitted.measured.known)[1])
     count = fitted.conditions.incidents()
@@ -200,8 +200,8 @@ def _range(fitted: Fitted, cohort: CohortResult, known: int) -> tuple[float, flo
     return calm_low + low * in_incidents, min(calm_high + high * in_incidents, 1.0)
 
 
-def _by_incident(fitted: Fitted, cohort: CohortResult, for_s: float) -> tuple[float, ...]:
-    """What one incident of each kind drops, as a part of the sessions open: by how often it came in the time held."""
+def _by_incident(fitted: FittedRun, cohort: CohortResult, for_s: float) -> tuple[float, ...]:
+    """Return what one incident of each kind drops, as a part of the open sessions."""
     length = fitted.conditions.length_s
     shares = []
     for number, (start, _) in enumerate(fitted.incidents):

@@ -1,16 +1,18 @@
-"""Bounds of the timeout and of the sweep that follow from silences, whatever is not known of them.
+"""Silences of chats, and the bounds of the timeout and of the sweep that follow from them.
 
-The server is taken to look, now and then or all the time, at all of its chats, and at each look to end
-those that have been silent for longer than the timeout T. Nothing is taken of when it looks.
+A request is known only as the interval from when it left to when its answer came. An end is known from the server's
+timestamps, or from the request that found the chat ended.
 
-- A chat that a look ended was silent for at least T: T is not above what `dropped_s` says of it.
-- There was a look within each chat's [contact + T, end]. A chat that lived on past a look had been silent
-  for less than T then, so there was no look within its (contact + T, last sign of life). A T for which some
-  chat's end leaves no instant for its look, because others lived on through all of them, is too low.
+The server is assumed to examine all of its chats, continuously or at intervals (the sweep), and to end at each
+examination those that have been silent for longer than the timeout T. Nothing is assumed of when it examines.
 
-Both are taken by the reading of the intervals that is least favourable to the claim, and each bound rests
-on two chats: one that ended for a reason of its own does not make it false.
-"""
+- A chat that an examination ended was silent for at least T: T is at most its `dropped_s`.
+- There was an examination within each chat's [contact + T, end]. A chat that survived an examination had been silent
+  for less than T then, so there was none within its (contact + T, last sign of life). A T is too low if, for the end
+  of some chat, the survivors leave no instant at which its examination can have been.
+
+Both use the reading of the intervals that is least favourable to the claim, and each bound rests on two chats: one
+chat that ended for another reason does not make it false."""
 
 from __future__ import annotations
 
@@ -18,40 +20,121 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chatload.features.probe.evidence import Silence
+from chatload.chat.contacts import LINGER_S
+from chatload.chat.effects import Exchange
+
+
+class TimeSpan(NamedTuple):
+    """Something happened once, not before `earliest` and not after `latest` (instants, seconds)."""
+
+    earliest: float
+    latest: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSilence:
+    """A chat's silence since one contact, and what became of it.
+
+    chat: its number. since: when the server saw that contact. survived_to: the chat surely lived up to
+    this instant, no request ending the silence before. ended_by: it had surely ended by then, for silence;
+    None where it lived on. found: when it was asked: left, answered.
+    """
+
+    chat: int
+    since: TimeSpan
+    survived_to: float
+    ended_by: float | None
+    found: TimeSpan
+
+    @property
+    def survived_s(self) -> float:
+        """It surely lived through this much silence; not above 0 where nothing is known of it."""
+        return self.survived_to - self.since.latest
+
+    @property
+    def dropped_s(self) -> float:
+        """It surely did not live through more than this; infinite where it lived."""
+        return float("inf") if self.ended_by is None else self.ended_by - self.since.earliest
+
+
+class SilenceWatch:
+    """The contacts of one chat, turned into silences. contact: the last sure one; since: the last there may
+    have been, for a request without an answer may have come after it."""
+
+    __slots__ = ("_chat", "_doubt_from", "_lost_until", "contact", "since")
+
+    def __init__(self, chat: int, opening: Exchange) -> None:
+        assert opening.sent_at is not None
+        self._chat = chat
+        self.since = self.contact = TimeSpan(opening.sent_at, opening.received_at)
+        self._doubt_from: float | None = None
+        self._lost_until = float("-inf")
+
+    def unclear(self, exchange: Exchange) -> None:
+        """A request that may have been a contact, and tells nothing of the chat."""
+        if exchange.sent_at is None:
+            return
+        if self._doubt_from is None:
+            self._doubt_from = exchange.sent_at
+        if not exchange.answered or exchange.gateway:
+            self._lost_until = max(self._lost_until, exchange.sent_at + LINGER_S)
+
+    def alive(self, exchange: Exchange) -> ObservedSilence:
+        """A request was a contact, and found the chat alive: one silence is over, another begins."""
+        sent = exchange.begun_at if exchange.sent_at is None else exchange.sent_at
+        survived_to = sent if self._doubt_from is None else self._doubt_from
+        silence = ObservedSilence(self._chat, self.since, survived_to, None, TimeSpan(sent, exchange.received_at))
+        self.contact = TimeSpan(sent, exchange.received_at)
+        self.since = TimeSpan(sent, max(exchange.received_at, self._lost_until))
+        self._doubt_from = None
+        return silence
+
+    def ended(self, exchange: Exchange, left: TimeSpan | None) -> ObservedSilence:
+        """A request found the chat ended by silence. left: when the server says that it ended, on our clock.
+
+        That is believed only of an instant before any request that may have ended the silence, or the chat:
+        some servers notice, and stamp, an end only when they are asked.
+        """
+        sent = exchange.begun_at if exchange.sent_at is None else exchange.sent_at
+        found = TimeSpan(sent, exchange.received_at)
+        first = sent if self._doubt_from is None else self._doubt_from
+        if left is not None and self.since.earliest <= left.latest < first:
+            survived_to = max(left.earliest, self.since.earliest)
+            return ObservedSilence(self._chat, self.since, survived_to, min(left.latest, found.latest), found)
+        return ObservedSilence(self._chat, self.since, self.since.earliest, found.latest, found)
+
 
 _INF = float("inf")
-#: Floating point is not trusted further than this (seconds).
+#: Rounding errors are smaller than this (seconds).
 EXACT_S = 1e-6
 _BISECTIONS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class TimeoutBounds:
     """The timeout lies within [lower_s, upper_s].
 
-    drops: the silences that ended a chat and agree with that. odd: those that do not, because chats
-    that had been silent for longer lived on. contradicts: what is left leaves no timeout at all; then the
-    bounds span what it says.
+    drops: the silences that ended a chat and agree with that. odd: those that do not, because chats that had been
+    silent for longer survived. contradicts: no timeout agrees with the other silences; the bounds then span them.
     """
 
     lower_s: float
     upper_s: float
-    drops: tuple[Silence, ...]
-    odd: tuple[Silence, ...]
+    drops: tuple[ObservedSilence, ...]
+    odd: tuple[ObservedSilence, ...]
     contradicts: bool = False
 
     @property
     def width_s(self) -> float:
-        """How much they leave open."""
+        """Width of the interval (seconds)."""
         return self.upper_s - self.lower_s
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """How far apart the server's looks are: within [lower_s, upper_s]; upper_s is None where nothing bounds it.
+class SweepBounds:
+    """The interval between the server's examinations lies within [lower_s, upper_s].
 
-    likely_s: the likeliest figure between them.
+    upper_s: None if nothing bounds it. likely_s: the likeliest value between the bounds.
     """
 
     lower_s: float
@@ -59,43 +142,45 @@ class Sweep:
     likely_s: float | None = None
 
 
-def bounds(silences: Sequence[Silence]) -> Bounds:
-    """What the silences say of the timeout. Without a drop upper_s is infinite; lower_s is 0 then, for
-    without one nothing shows that the server looked at all."""
+def bounds(silences: Sequence[ObservedSilence]) -> TimeoutBounds:
+    """Return the bounds of the timeout.
+
+    Without a drop upper_s is infinite and lower_s is 0: nothing shows that the server examined any chat.
+    """
     dropped = [silence for silence in silences if silence.ended_by is not None]
     lived = [silence for silence in silences if silence.survived_s > 0]
     lived.sort(key=lambda silence: silence.since.latest)
     odd = [drop for drop in dropped if _too_low(drop, drop.dropped_s, lived)]
     drops = sorted((drop for drop in dropped if drop not in odd), key=lambda drop: drop.dropped_s)
     if not drops:
-        return Bounds(0.0, _INF, (), tuple(odd))
+        return TimeoutBounds(0.0, _INF, (), tuple(odd))
     upper = drops[min(1, len(drops) - 1)].dropped_s
     lower = _second_highest(drops, lived)
     contradicts = lower > upper + EXACT_S
     if contradicts:
         lower, upper = upper, lower
-    return Bounds(max(0.0, lower - EXACT_S), upper + EXACT_S, tuple(drops), tuple(odd), contradicts)
+    return TimeoutBounds(max(0.0, lower - EXACT_S), upper + EXACT_S, tuple(drops), tuple(odd), contradicts)
 
 
-def longest_survived(silences: Sequence[Silence]) -> float:
-    """A silence that two chats lived through (seconds)."""
+def longest_survived(silences: Sequence[ObservedSilence]) -> float:
+    """Return the longest silence that two chats survived (seconds)."""
     best: dict[int, float] = {}
     for silence in silences:
         best[silence.chat] = max(best.get(silence.chat, 0.0), silence.survived_s)
     return max(0.0, *sorted(best.values())[-2:-1], 0.0)
 
 
-def sweep(silences: Sequence[Silence], timeout: Bounds) -> Sweep:
-    """How far apart its looks are.
+def sweep(silences: Sequence[ObservedSilence], timeout: TimeoutBounds) -> SweepBounds:
+    """Return the bounds of the interval between the server's examinations.
 
-    At least: a chat that lived on through more than T did so between two looks. At most: two ends at
-    provably different instants were the doing of two looks. Those whose distance is less than twice the
-    least were neighbours, and at least so far apart.
+    Lower bound: a chat that survived more than T did so between two examinations. Upper bound: two ends at provably
+    different instants were caused by two examinations. Two examinations less than twice the lower bound apart were
+    consecutive, and at least that far apart.
     """
     lower = max(0.0, longest_survived(silences) - timeout.upper_s)
     pairs = _pairs(timeout)
     if not pairs:
-        return Sweep(lower, None)
+        return SweepBounds(lower, None)
     nearest = _second(sorted(pairs, key=lambda pair: pair.most))
     upper, likely = nearest.most, lower
     neighbours = sorted((pair for pair in pairs if pair.most < 2 * lower), key=lambda pair: -pair.least)
@@ -105,18 +190,18 @@ def sweep(silences: Sequence[Silence], timeout: Bounds) -> Sweep:
     elif lower > EXACT_S:
         likely = (lower + upper) / 2
     lower = min(lower, upper)
-    return Sweep(lower, upper, min(max(likely, lower), upper))
+    return SweepBounds(lower, upper, min(max(likely, lower), upper))
 
 
 class _Pair(NamedTuple):
-    """Two ends that are provably different, and how far apart they are."""
+    """Two ends at provably different instants, and their least and most distance (seconds)."""
 
     least: float
     most: float
     chats: frozenset[int]
 
 
-def _pairs(timeout: Bounds) -> list[_Pair]:
+def _pairs(timeout: TimeoutBounds) -> list[_Pair]:
     ends = [(*_end(drop, timeout.lower_s), drop.chat) for drop in timeout.drops]
     return [
         _Pair(late[0] - early[1], late[1] - early[0], frozenset((early[2], late[2])))
@@ -127,17 +212,17 @@ def _pairs(timeout: Bounds) -> list[_Pair]:
 
 
 def _second(pairs: Sequence[_Pair]) -> _Pair:
-    """The first that has no chat in common with the very first, so that each bound rests on more than one."""
+    """Return the first pair that shares no chat with the very first: each bound rests on more than one chat."""
     return next((pair for pair in pairs if not pair.chats & pairs[0].chats), pairs[0])
 
 
-def _end(drop: Silence, least_s: float) -> tuple[float, float]:
+def _end(drop: ObservedSilence, least_s: float) -> tuple[float, float]:
     assert drop.ended_by is not None
     return max(drop.survived_to, drop.since.earliest + least_s), drop.ended_by
 
 
-def _second_highest(drops: Sequence[Silence], lived: Sequence[Silence]) -> float:
-    """The second highest of the drops' own lower bounds; the only one's where there is but one."""
+def _second_highest(drops: Sequence[ObservedSilence], lived: Sequence[ObservedSilence]) -> float:
+    """Return the second highest lower bound of the drops; of a single drop, its own."""
     best = [0.0, 0.0]
     for drop in drops:
         if _too_low(drop, best[0] + EXACT_S, lived):
@@ -145,8 +230,8 @@ def _second_highest(drops: Sequence[Silence], lived: Sequence[Silence]) -> float
     return best[0] if len(drops) > 1 else best[1]
 
 
-def _least(drop: Silence, low: float, lived: Sequence[Silence]) -> float:
-    """The lowest timeout for which a look can have ended this chat: too low at `low`."""
+def _least(drop: ObservedSilence, low: float, lived: Sequence[ObservedSilence]) -> float:
+    """Return the lowest timeout for which an examination can have ended this chat; `low` is too low."""
     high = drop.dropped_s
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
@@ -157,10 +242,10 @@ def _least(drop: Silence, low: float, lived: Sequence[Silence]) -> float:
     return low
 
 
-def _too_low(drop: Silence, timeout_s: float, lived: Sequence[Silence]) -> bool:
-    """Whether, were this the timeout, other chats lived on through every look that can have ended this one.
+def _too_low(drop: ObservedSilence, timeout_s: float, lived: Sequence[ObservedSilence]) -> bool:
+    """Return whether, with this timeout, other chats survived every examination that can have ended this one.
 
-    lived: in order of their contacts. Monotone: what is too low makes everything lower too low.
+    lived: in order of their contacts. Monotone: below a timeout that is too low, every timeout is too low.
     """
     assert drop.ended_by is not None
     reach = max(drop.since.earliest + timeout_s, drop.survived_to)

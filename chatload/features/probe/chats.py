@@ -1,7 +1,7 @@
-"""What each chat of a probe does: generators that yield Send or Until, as the chats of a run do.
+"""What each chat of a probe does: generators that yield Send or WaitUntil and receive an Exchange or the time.
 
-Every chat is opened, and refreshed once (a server may drop a chat that was never refreshed sooner); GetMessages
-asks for the whole transcript each time, so that no server holds it, and for the server's own timestamps.
+Every chat is opened and refreshed once, because a server may drop a chat earlier that was never refreshed. GetMessages
+asks for the whole transcript each time: a server does not hold such a request, and the transcript has its timestamps.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from chatload.chat.effects import Exchange, Send
 from chatload.chat.transcript import Transcript
-from chatload.features.probe.board import Board, Known, Trial
-from chatload.features.probe.evidence import Silence, Span, Watch
+from chatload.features.probe.bounds import ObservedSilence, SilenceWatch, TimeSpan
+from chatload.features.probe.evidence import KeepAliveTrial, KnownCheck, ProbeEvidence
 from chatload.vocabulary import Outcome
 
 T = TypeVar("T")
-Script = Generator["Send | Until", Any, T]
+Script = Generator["Send | WaitUntil", Any, T]
 
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _OPENING_TRIES, _TRIES, _GOODBYES, _NARROWINGS = 5, 8, 3, 3
@@ -25,35 +25,35 @@ _BACKOFF_S = 0.05
 _LEAST_S = 1.0
 _KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _INTRODUCTION = {"nickname": "chatload probe", "subject": "chatload probe"}
-#: What an operation that may reset the clock is on the wire: operation, fields, what it is answered.
+#: Operations that may reset the clock -> operation on the wire, its fields, the outcome that is expected.
 _OPERATIONS: dict[str, tuple[str, dict[str, str], Outcome]] = {
     "SendMessage": ("SendMessage", {"message": "chatload probe"}, Outcome.FINE),
     "StartTyping": ("StartTyping", {}, Outcome.FINE),
     "failed_request": ("SendMessage", {}, Outcome.UNSUCCESSFUL),
 }
-#: Of the dropped chats so many go on being asked whether they are known, this part of their age apart.
+#: This many dropped chats are asked repeatedly whether they are still known, at intervals of this part of their age.
 _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
 
 
-class Until(NamedTuple):
-    """Sleep until the instant `when` gives: it is asked anew whenever something was learned."""
+class WaitUntil(NamedTuple):
+    """Sleep until the instant that `when` returns; it is called again whenever new evidence arrives."""
 
     when: Callable[[], float]
 
 
-def _at(instant: float) -> Until:
-    return Until(lambda: instant)
+def _at(instant: float) -> WaitUntil:
+    return WaitUntil(lambda: instant)
 
 
 class ProbeChat:
-    """One chat. living: it is open, and answers. ended: the server said so. drop: the silence that ended it."""
+    """One chat. living: it is open and answers. ended: the server said so. drop: the silence that ended it."""
 
-    def __init__(self, number: int, board: Board) -> None:
+    def __init__(self, number: int, board: ProbeEvidence) -> None:
         self.number, self.board = number, board
         self.living = self.asked = self.ended = self.lost = False
-        self.drop: Silence | None = None
-        self._silence: Silence | None = None
-        self.watch: Watch | None = None
+        self.drop: ObservedSilence | None = None
+        self._silence: ObservedSilence | None = None
+        self.watch: SilenceWatch | None = None
         self.rung: float | None = None
         self.verifies = False
         self.refresh_at = float("inf")
@@ -63,35 +63,35 @@ class ProbeChat:
         self._keys: dict[str, str] = {}
 
     @property
-    def since(self) -> Span:
-        """The last contact there may have been."""
+    def since(self) -> TimeSpan:
+        """The last possible contact."""
         assert self.watch is not None
         return self.watch.since
 
     @property
-    def contact(self) -> Span:
+    def contact(self) -> TimeSpan:
         """The last sure contact."""
         assert self.watch is not None
         return self.watch.contact
 
     @property
     def pending(self) -> bool:
-        """Whether it has yet to be asked for the first time."""
+        """Whether it was not yet asked after its first silence."""
         return not (self.asked or self.ended or self.lost)
 
     # -- roles -------------------------------------------------------------------------------------
 
     def keep_silent(self, at: float, rung: float | None, draw: Callable[[], float]) -> Script[None]:
-        """Be silent until asked, over and over, until dropped; then be asked on, whether it is known.
+        """Stay silent, then ask whether the chat lives, repeatedly until it is dropped; then ask whether it is known.
 
-        rung: how long to be silent at first; None: until the others have found the edge.
+        rung: length of the first silence (seconds); None: until other chats have bounded the timeout.
         """
         board, self.rung = self.board, rung
         if not (yield from self._open(at)):
             return
         self._lot = self._draw(draw)
         while self.living:
-            yield Until(self._ask_at)
+            yield WaitUntil(self._ask_at)
             self.rung, self.verifies, self.asked, self._lot = None, False, True, self._draw(draw)
             self.refresh_at = float("inf")
             yield from self._settle()
@@ -100,7 +100,7 @@ class ProbeChat:
             yield from self._stay_known(self.drop, None)
 
     def keep_doing(self, at: float, name: str) -> Script[None]:
-        """Be kept alive by one operation alone, and asked once that has lasted too long without it."""
+        """Send one operation only; after longer than the timeout, ask whether the chat lives."""
         board, self._witness = self.board, False
         if not (yield from self._open(at)):
             return
@@ -131,7 +131,7 @@ class ProbeChat:
                 yield from self._settle()
 
     def leave_early(self, at: float) -> Script[None]:
-        """Be disconnected at once, and asked on, whether it is known."""
+        """Disconnect at once, then ask repeatedly whether the chat is known."""
         self._witness = False
         if not (yield from self._open(at)):
             return
@@ -142,7 +142,7 @@ class ProbeChat:
                 self._keep(exchange)
                 # Sooner after a contact than any timeout it was not dropped but did end by this.
                 if exchange.reply.outcome is Outcome.ENDED and exchange.received_at < self.contact.earliest + _LEAST_S:
-                    yield from self._stay_known(None, Span(exchange.sent_at, exchange.received_at))
+                    yield from self._stay_known(None, TimeSpan(exchange.sent_at, exchange.received_at))
                 return
             self._unclear(exchange)
             yield from self._settle()
@@ -158,15 +158,15 @@ class ProbeChat:
                 return
 
     def _draw(self, draw: Callable[[], float]) -> float:
-        """A lot, 0 to 1, that is low and high by turns, in one chat and from chat to chat."""
+        """Return a random number from 0 to 1, alternately below and above 0.5, within a chat and between chats."""
         self._draws += 1
         return (draw() + (self.number + self._draws) % 2) / 2
 
     def _ask_at(self) -> float:
         return min(self.refresh_at, self.board.ask_at(self.contact, self.rung, self.verifies, self._lot))
 
-    def _next_of(self, since: Span, pause: float) -> Until:
-        return Until(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))
+    def _next_of(self, since: TimeSpan, pause: float) -> WaitUntil:
+        return WaitUntil(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -178,14 +178,14 @@ class ProbeChat:
             if reply.outcome is Outcome.FINE and reply.chat_id and exchange.sent_at is not None:
                 self.living = True
                 self.board.counts["opened"] += 1
-                self.watch, self._opening = Watch(self.number, exchange), exchange
+                self.watch, self._opening = SilenceWatch(self.number, exchange), exchange
                 self._keep(exchange)
                 yield from self._settle()
                 return self.living
-            # One that may have been taken is never sent twice: that would open a second chat.
+            # A RequestChat that the server may have taken is never sent twice: that would open a second chat.
             if reply.outcome not in _RETRIABLE and exchange.sent_at is not None:
                 break
-            # Nor can one answered statusCode 1 be told from one that opened a chat all the same.
+            # An answer of statusCode 1 does not exclude that a chat was opened.
             if not self.board.room:
                 break
             self.board.retried += 1
@@ -196,7 +196,7 @@ class ProbeChat:
         return False
 
     def _settle(self) -> Script[None]:
-        """Ask, and ask once more where the contact is not known narrowly: it begins a silence."""
+        """Ask until the contact is known narrowly enough: it begins a silence."""
         for _ in range(_NARROWINGS):
             yield from self._find()
             if not self.living or self.board.narrow(self.contact):
@@ -220,7 +220,7 @@ class ProbeChat:
             yield _at(exchange.received_at + (_BACKOFF_S * 2.0**attempt if attempt else 0.0))
         self.lost, self.living = True, False
 
-    def _stay_known(self, drop: Silence | None, at: Span | None) -> Script[None]:
+    def _stay_known(self, drop: ObservedSilence | None, at: TimeSpan | None) -> Script[None]:
         limit = self.board.settings.ended_for_s or float("inf")
         begun = at.latest if at is not None else drop.ended_by if drop is not None else None
         assert begun is not None
@@ -231,8 +231,8 @@ class ProbeChat:
             asked, outcome = exchange.received_at, exchange.reply.outcome
             if outcome in (Outcome.ENDED, Outcome.UNRECOVERABLE) and exchange.sent_at is not None:
                 self._keep(exchange)
-                span, known = Span(exchange.sent_at, asked), outcome is Outcome.ENDED
-                self.board.known.append(Known(drop, at, span, known))
+                span, known = TimeSpan(exchange.sent_at, asked), outcome is Outcome.ENDED
+                self.board.known.append(KnownCheck(drop, at, span, known))
                 if not known:
                     return
 
@@ -258,7 +258,7 @@ class ProbeChat:
         self.watch.unclear(exchange)
 
     def _end(self, exchange: Exchange) -> None:
-        """It has ended: for silence, unless the transcript has another reason."""
+        """Record an end: caused by silence, unless the transcript shows another reason."""
         assert self.watch is not None
         self.living, self.ended = False, True
         self._keep(exchange)
@@ -267,20 +267,20 @@ class ProbeChat:
             self.board.counts["idle" if by == "idle" else "agent"] += 1
             return
         left = self._transcript.left_at(self.contact.earliest, exchange.received_at)
-        self.drop = self.watch.ended(exchange, None if left is None else Span(*left))
+        self.drop = self.watch.ended(exchange, None if left is None else TimeSpan(*left))
         if self._witness:
             self.board.add(self.drop)
             self.board.known.append(
-                Known(self.drop, None, self.drop.found, exchange.reply.outcome is not Outcome.UNRECOVERABLE)
+                KnownCheck(self.drop, None, self.drop.found, exchange.reply.outcome is not Outcome.UNRECOVERABLE)
             )
 
-    def _judge_trial(self, name: str, since: Span, before: float) -> None:
-        """What a chat kept alive by one operation shows, after it was asked or found ended.
+    def _judge_trial(self, name: str, since: TimeSpan, before: float) -> None:
+        """Record what a chat shows that was kept alive by one operation, after it was asked or found ended.
 
-        before: when the last operation but one left. The last may have been answered by a passing fault,
-        and have been none; both is unlikely.
+        before: when the last operation but one left. The last one may have met a transient fault and not have been
+        a contact; that both did is unlikely.
         """
         if self.living and self._silence is not None and self._silence.since is since:
-            self.board.tried(name, Trial(silent_s=self._silence.survived_s))
+            self.board.tried(name, KeepAliveTrial(silent_s=self._silence.survived_s))
         elif self.drop is not None:
-            self.board.tried(name, Trial(since_s=self.drop.found.latest - before))
+            self.board.tried(name, KeepAliveTrial(since_s=self.drop.found.latest - before))

@@ -11,7 +11,7 @@ import click
 
 from chatload import exit_codes
 from chatload.errors import UsageError
-from chatload.features.probe.board import Phase
+from chatload.features.probe.evidence import ProbePhase
 from chatload.features.probe.measurement import Measurement, measurement
 from chatload.features.probe.probe import Probe
 from chatload.features.probe.settings import (
@@ -132,7 +132,7 @@ def _run(
     client_cert: str | None,
     agreed: tuple[str, ...],
 ) -> Probe:
-    from chatload.features.probe.load import ProbeDriver
+    from chatload.features.probe.load import ProbeRunner
     from chatload.swarm.plan import check_service
     from chatload.transport import Endpoint, make_factory
 
@@ -146,13 +146,13 @@ def _run(
     open_transport = make_factory("lean", endpoint)
     check_service(encoder, open_transport, settings.request_timeout_s, endpoint.url, service)
     click.echo(settings.announcement(), err=True)
-    driver = ProbeDriver(settings, encoder, spoken.response, open_transport, _tell)
+    driver = ProbeRunner(settings, encoder, spoken.response, open_transport, _tell)
     return driver.run()
 
 
 def _tell(running: Probe, elapsed_s: float) -> None:
     board, open_now = running.board, sum(chat.living for chat in running.chats)
-    if board.phase is Phase.SEARCHING:
+    if board.phase is ProbePhase.SEARCHING:
         known = f"silences of {board.longest_survived_s:.2f} s lived through so far"
     else:
         known = f"the timeout is between {board.bounds.lower_s:.2f} and {board.bounds.upper_s:.2f} s"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import IO, Any
 
-from chatload.features.probe.measurement import Age, Measurement
+from chatload.features.probe.measurement import KnownAge, Measurement
 from chatload.render.terminal import paper, print_line, print_table
 from chatload.render.words import plural, seconds
 
@@ -72,7 +72,7 @@ def _sweep(found: Measurement) -> tuple[str, str]:
     return seconds(found.sweep_s), f"{seconds(lower)} to {seconds(upper)}"
 
 
-def _age(age: Age) -> tuple[str, str]:
+def _age(age: KnownAge) -> tuple[str, str]:
     if age.lower_s is None:
         return ("not asked", "") if age.upper_s is None else ("not at all", f"forgotten within {seconds(age.upper_s)}")
     if age.upper_s is None:

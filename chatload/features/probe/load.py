@@ -1,4 +1,4 @@
-"""The real driver of a probe: a greenlet for each request under way, real sockets, real time."""
+"""Runs a probe in real time: one greenlet for each request under way, real sockets."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import gevent
 from gevent.event import Event
 
 from chatload.chat.effects import Exchange
-from chatload.features.probe.probe import Order, Probe
+from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, ResponseNames, read
 from chatload.transport import Transport
 
-#: How often progress is told (seconds).
+#: How often progress is reported (seconds).
 PROGRESS_S = 5.0
 
 
-class ProbeDriver:
-    """Runs one probe to its end. The first SIGINT or SIGTERM has it say its goodbyes; the second leaves at once."""
+class ProbeRunner:
+    """Runs one probe to its end. The first SIGINT or SIGTERM disconnects its chats; the second stops at once."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ProbeDriver:
         self._error: BaseException | None = None
 
     def run(self) -> Probe:
-        """The probe, over, or left at the second signal."""
+        """Return the probe when it is over, or at the second signal."""
         # Python's own handlers: cancelling gevent's would leave the default action, which kills the process.
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -71,7 +71,7 @@ class ProbeDriver:
                 raise self._error
         return probe
 
-    def _send(self, probe: Probe, order: Order) -> None:
+    def _send(self, probe: Probe, order: ProbeRequest) -> None:
         send = order.send
         transport = self._transports.get(order.chat)
         if transport is None:

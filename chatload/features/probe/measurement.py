@@ -1,4 +1,4 @@
-"""What a probe came to: figures with their bounds, and what is to be said about them."""
+"""The result of a probe: figures with their bounds, and warnings."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatload import __version__
-from chatload.features.probe.board import Board, Known
-from chatload.features.probe.bounds import Sweep
+from chatload.features.probe.bounds import SweepBounds
+from chatload.features.probe.evidence import KnownCheck, ProbeEvidence
 from chatload.features.probe.probe import Probe
 from chatload.features.probe.settings import OPERATIONS, PRECISION
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 1
-#: A configured value this near to a bound (seconds) does not differ from it.
+#: A configured value this close to a bound (seconds) counts as equal.
 _ROUNDING_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
-    """How long an ended chat stays known: at least lower_s, below upper_s (None where it was never forgotten).
-    lower_s is None where none was known even at first."""
+class KnownAge:
+    """How long an ended chat stays known: at least lower_s, less than upper_s (seconds).
+
+    upper_s: None if it was never forgotten. lower_s: None if it was not known at the first question.
+    """
 
     lower_s: float | None
     upper_s: float | None
@@ -30,8 +32,10 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A probe's result; times are seconds. The timeout and its bounds are None where no chat was dropped; the
-    sweep's where its upper bound is not known. See docs/probe.md for what each figure means."""
+    """The result of a probe; times in seconds. docs/probe.md describes each figure.
+
+    The timeout and its bounds are None if no chat was dropped; those of the sweep if its upper bound is not known.
+    """
 
     timeout_s: float | None
     timeout_lower_s: float | None
@@ -44,8 +48,8 @@ class Measurement:
     sweep_upper_s: float | None
     resets_clock: dict[str, bool | None]
     dropped_answer: str | None
-    dropped_known: Age
-    disconnected_known: Age
+    dropped_known: KnownAge
+    disconnected_known: KnownAge
     sessions_opened: int
     sessions_max: int
     duration_s: float
@@ -55,7 +59,7 @@ class Measurement:
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The published JSON (report/probe.schema.json)."""
+        """The published JSON (features/probe/probe.schema.json)."""
         return {
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
@@ -85,9 +89,9 @@ class Measurement:
 
 
 def measurement(probe: Probe) -> Measurement:
-    """What the probe has measured so far, or in the end."""
+    """Return what the probe has measured so far, or at its end."""
     board, found, sweep = probe.board, probe.board.bounds, probe.board.sweep
-    # One drop that no other bears out may have had a reason of its own.
+    # A single drop may have had another reason.
     told = len(found.drops) > 1
     of_drops = [known for known in board.known if told and known.drop in found.drops]
     return Measurement(
@@ -114,16 +118,19 @@ def measurement(probe: Probe) -> Measurement:
     )
 
 
-def _figure(board: Board) -> float:
-    """The likeliest timeout within its bounds: a silence that chats lived through is hardly above it, but for
-    a sweep, of which nothing shows where none that lived was longer than one that did not."""
+def _figure(board: ProbeEvidence) -> float:
+    """Return the likeliest timeout within its bounds.
+
+    A survived silence is longer than the timeout only under a coarse sweep, which shows in survived silences that are
+    longer than fatal ones.
+    """
     found, longest = board.bounds, board.longest_survived_s
     lower = max(found.lower_s, longest) if longest < found.upper_s else found.lower_s
     return (lower + found.upper_s) / 2
 
 
-def _age(asked: Sequence[Known], timeout_lower_s: float) -> Age:
-    """Each answer puts the age at which a chat is forgotten above or below its own; by the least favourable reading."""
+def _age(asked: Sequence[KnownCheck], timeout_lower_s: float) -> KnownAge:
+    """Return bounds of the age at which an ended chat is forgotten, by the least favourable reading of each answer."""
     lower = upper = None
     for known in asked:
         drop, at = known.drop, known.at
@@ -138,11 +145,11 @@ def _age(asked: Sequence[Known], timeout_lower_s: float) -> Age:
         else:
             age = known.asked.latest - first
             upper = age if upper is None else min(upper, age)
-    return Age(lower, upper, lower is not None and upper is not None and lower > upper)
+    return KnownAge(lower, upper, lower is not None and upper is not None and lower > upper)
 
 
-def _sweep(sweep: Sweep) -> float | None:
-    """One figure for the sweep: 0 where nothing shows that it is coarse."""
+def _sweep(sweep: SweepBounds) -> float | None:
+    """Return one figure for the sweep: 0 if nothing shows that it is coarse."""
     if sweep.lower_s <= _ROUNDING_S:
         return 0.0 if sweep.upper_s is not None else None
     return sweep.lower_s if sweep.likely_s is None else sweep.likely_s
@@ -191,7 +198,7 @@ def _warnings(probe: Probe) -> Iterator[str]:
 
 
 def _doubts(probe: Probe, counts: dict[str, int], told: bool) -> Iterator[str]:
-    """What makes the figures less than they could be."""
+    """Yield what makes the figures less certain."""
     board, found = probe.board, probe.board.bounds
     if found.contradicts:
         yield "the evidence contradicts itself; the bounds span what it says"

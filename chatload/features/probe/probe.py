@@ -1,4 +1,4 @@
-"""One probe, sans-IO: `take` what is to be sent now, `receive` what became of it, until it is `over`."""
+"""One probe, sans-IO: `take` the requests to send now, `receive` their results, until it is `over`."""
 
 from __future__ import annotations
 
@@ -6,49 +6,52 @@ from random import Random
 from typing import NamedTuple
 
 from chatload.chat.effects import Exchange, Send
-from chatload.features.probe.board import Board, Phase
-from chatload.features.probe.chats import ProbeChat, Script, Until
+from chatload.features.probe.chats import ProbeChat, Script, WaitUntil
+from chatload.features.probe.evidence import ProbeEvidence, ProbePhase
 from chatload.features.probe.settings import APART_S, OPERATIONS, ProbeSettings
 
 _INF = float("inf")
-#: Chats that look at the edge together, and how far apart they begin, as a part of the timeout: so many of
-#: them, or of those there are, find where it is; then others, close together, bound it from both sides. Under a
-#: coarse sweep that would be one look for all.
+#: Chats that test the timeout together, and how far apart they begin, as a part of the timeout. A first group, wide
+#: apart, finds it; further groups, close together, bound it from both sides. If the sweep is coarse, groups stay wide
+#: apart: otherwise one examination would end them all.
 _COHORT, _ENOUGH, _WIDE, _CLOSE = 16, 8, 0.02, 0.005
-#: Refining may take this many timeouts, the operations after that so many, each this long besides (seconds).
+#: Refining may take this many timeouts, the operations after it this many, and each this long more (seconds).
 _REFINING, _HURRYING, _REFINING_S = 2.6, 1.3, 3.0
-#: Chats that check on a single drop.
+#: Chats that confirm a single drop.
 _VERIFIERS = 3
-#: Who has waited for an answer for so long is not waited for (seconds).
+#: Replies pending longer than this are not waited for (seconds).
 _PATIENCE_S = 1.0
 #: How long the goodbyes may take (seconds).
 GOODBYE_S = 5.0
 
 
-class Order(NamedTuple):
-    """A request to be sent now, for a chat; one at a time for each."""
+class ProbeRequest(NamedTuple):
+    """A request to send now for a chat; one at a time for each chat."""
 
     chat: int
     send: Send
 
 
 class Probe:
-    """Runs its chats' scripts. A driver calls `take` at `due`, sends each order, and hands what became of it to
-    `receive`. All instants are the driver's clock, seconds. Deterministic in (settings, instants, exchanges)."""
+    """Runs the scripts of its chats. A driver calls `take` at `due`, sends each request and passes its result to
+    `receive`.
+
+    All instants are the driver's clock, seconds. Deterministic in (settings, instants, exchanges).
+    """
 
     def __init__(self, settings: ProbeSettings, now: float) -> None:
         self.settings, self.begun_at = settings, now
-        self.board = Board(settings)
+        self.board = ProbeEvidence(settings)
         self.chats: list[ProbeChat] = []
         self.interrupted = self.over = False
         self.ended_at = now
         self._random = Random(settings.seed)
         self._scripts: dict[int, Script[None]] = {}
-        self._waiting: dict[int, Until] = {}
+        self._waiting: dict[int, WaitUntil] = {}
         self._wakes: dict[int, float] = {}
         self._version = 0
         self._flying: dict[int, float] = {}
-        self._orders: list[Order] = []
+        self._orders: list[ProbeRequest] = []
         self._searchers: list[ProbeChat] = []
         self._limit = now + settings.time_allowed_s
         self._edge_at = now
@@ -58,13 +61,13 @@ class Probe:
         self._first_round(now)
 
     def due(self) -> float:
-        """When `take` has something to do next if nothing is received before."""
+        """Return when `take` must be called next if nothing is received before."""
         if self._orders:
             return -_INF
         return min(self._limit, min(self._awake().values(), default=_INF))
 
-    def take(self, now: float) -> list[Order]:
-        """Everything to be sent now."""
+    def take(self, now: float) -> list[ProbeRequest]:
+        """Return everything to send now."""
         moved = True
         while moved:
             ready = [number for number, at in self._awake().items() if at <= now]
@@ -77,13 +80,13 @@ class Probe:
         return orders
 
     def receive(self, number: int, exchange: Exchange) -> None:
-        """What became of a chat's order."""
+        """Pass the result of a chat's request."""
         self._flying.pop(number, None)
         if number in self._scripts:
             self._advance(number, exchange)
 
     def stop(self, now: float) -> None:
-        """It is interrupted: only the goodbyes are left."""
+        """Interrupt the probe: it only says its goodbyes."""
         self.interrupted = True
         if not self._leaving:
             self._leave(now)
@@ -91,8 +94,10 @@ class Probe:
     # -- the chats ---------------------------------------------------------------------------------
 
     def _first_round(self, now: float) -> None:
-        """Those silent until the edge is known first, then the longest silences: a chat that ends too soon
-        is found out by those that have been silent for longer and live."""
+        """Start the chats that stay silent until the timeout is bounded, then those with the longest silences.
+
+        A chat that ends too early is recognised by chats that were silent for longer and live.
+        """
         settings = self.settings
         for place in range(settings.silent):
             chat = self._search(now + len(self.chats) * APART_S, None)
@@ -136,12 +141,12 @@ class Probe:
             self._scripts.pop(number, script).close()
             self._part(chat)
         elif isinstance(step, Send):
-            self._orders.append(Order(number, step))
+            self._orders.append(ProbeRequest(number, step))
         elif step is not None:
             self._waiting[number], self._wakes[number] = step, step.when()
 
     def _awake(self) -> dict[int, float]:
-        """When each chat that waits is to go on: made anew where anything was learned since."""
+        """Return when each waiting chat continues; computed again after new evidence."""
         if self._version != self.board.version:
             self._version = self.board.version
             self._wakes = {number: until.when() for number, until in self._waiting.items()}
@@ -150,7 +155,7 @@ class Probe:
     # -- what the whole does next --------------------------------------------------------------------
 
     def _govern(self, now: float) -> bool:
-        """Go on to the next phase where it is time; whether anything changed."""
+        """Start the next phase when its time has come; return whether anything changed."""
         board = self.board
         if self._leaving:
             if not self.over and (now >= self._limit or not (self._scripts or self._flying)):
@@ -160,9 +165,9 @@ class Probe:
             self._leave(now)
             return True
         drops, searched = len(board.bounds.drops), self._searched
-        if board.phase is Phase.SEARCHING:
+        if board.phase is ProbePhase.SEARCHING:
             if drops >= 2 or (drops and searched):
-                board.phase, self._edge_at = Phase.REFINING, now
+                board.phase, self._edge_at = ProbePhase.REFINING, now
                 board.version += 1
                 return True
             if searched and self._known_long_enough(now):
@@ -184,22 +189,24 @@ class Probe:
         if self._more(now):
             return True
         if now >= self._limit or (self._searched and not any(chat.living for chat in self._searchers)):
-            # What has been learned has to do; the operations get the time of one more timeout.
+            # The bounds stay as they are; the operations get the time of one more timeout.
             board.hurried, self._edge_at = True, now
             board.version += 1
             return True
         return False
 
     def _edge_limit(self) -> float:
-        """Until when the edge, and then the operations, are looked at."""
+        """Return until when the timeout, and then the operations, are tested."""
         board = self.board
         timeouts = _HURRYING if board.hurried else _REFINING
         timeout = min(board.bounds.upper_s + board.sweep.lower_s, self.settings.longest_s)
         return min(self._edge_at + timeouts * timeout + _REFINING_S, self.begun_at + self.settings.time_allowed_s)
 
     def _more(self, now: float) -> bool:
-        """Send chats to look at the edge together, where those that have looked do not suffice: new ones, or,
-        once there are no more to open, those that live; whether there were any."""
+        """Start another group of chats that test the timeout, if needed; return whether any were started.
+
+        New chats first; once no more may be opened, those that live.
+        """
         if any(chat.pending and self._awaited(chat.number, now) for chat in self._searchers):
             return False
         upper = self.board.bounds.upper_s
@@ -218,16 +225,16 @@ class Probe:
         return bool(fresh or living)
 
     def _awaited(self, number: int, now: float) -> bool:
-        """Whether a chat is still going to be asked, or its answer may be here soon."""
+        """Return whether a chat will still be asked, or its answer may arrive soon."""
         return number in self._waiting or now < self._flying.get(number, now) + _PATIENCE_S
 
     @property
     def _searched(self) -> bool:
-        """Whether every chat that looks for the edge was asked once."""
+        """Whether every chat that tests the timeout was asked once."""
         return not any(chat.pending for chat in self._searchers)
 
     def _known_long_enough(self, now: float) -> bool:
-        """Whether ended chats have been asked for as long as was wished."""
+        """Return whether ended chats were asked for as long as requested."""
         wished = self.settings.ended_for_s
         if not wished:
             return True
@@ -237,7 +244,7 @@ class Probe:
     # -- leaving -------------------------------------------------------------------------------------
 
     def _leave(self, now: float) -> None:
-        """Every chat that may be open says goodbye."""
+        """Disconnect every chat that may be open."""
         self._leaving, self._limit = True, now + GOODBYE_S
         self._waiting.clear()
         self._wakes.clear()

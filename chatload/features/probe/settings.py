@@ -1,4 +1,4 @@
-"""What a probe is told, and how many chats it opens for what: said before it opens the first."""
+"""Settings of a probe, and how many chats it opens for which purpose."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from dataclasses import dataclass
 
 from chatload.errors import UsageError
 
-#: The shortest silence that is tried, of a timeout that is 1 s at least [opt] (seconds).
+#: The shortest silence that is tried (seconds); the timeout is at least 1 s [opt].
 SHORTEST_S = 0.7
-#: How long the longest silence is where nothing is known of the timeout, and in timeouts where it is.
+#: The longest silence if no timeout is configured (seconds), and as a multiple of a configured one.
 LONGEST_S, LONGEST_OF_CONFIGURED = 60.0, 1.5
 MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 20, 1000, 96
-#: So far apart chats are opened (seconds): Chat Server is good for rare peaks of 30 a second.
+#: Time between the openings of two chats (seconds): Chat Server accepts rare peaks of 30 per second.
 APART_S = 1 / 30
-#: Chats for each operation that may reset the clock; and those that are disconnected at once.
+#: Chats for each operation that may reset the clock (if there are many chats, or few); chats disconnected at once.
 _EACH_OPERATION, _AT_LEAST, _DISCONNECTED = 3, 2, 2
 OPERATIONS = ("SendMessage", "StartTyping", "failed_request")
-#: Bounds as far apart as this part of the timeout are good.
+#: Bounds are precise enough if they differ by at most this part of the timeout.
 PRECISION = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
-    """longest_s: the longest silence tried. time_allowed_s: for everything but the goodbyes. chats: opened
-    at most. ended_for_s: how long ended chats are asked whether they are still known; what the rest leaves
-    where 0."""
+    """Settings of one probe; times in seconds.
+
+    longest_s: the longest silence tried. time_allowed_s: for everything but the goodbyes. configured_s: the timeout
+    that the server is said to have. chats: opened at most. ended_for_s: how long ended chats are asked whether they are
+    still known; 0: for the time that is left.
+    """
 
     longest_s: float
     time_allowed_s: float
@@ -41,32 +44,32 @@ class ProbeSettings:
 
     @property
     def rungs(self) -> int:
-        """Chats that are each silent for a different time at first."""
+        """Chats whose first silences have different lengths."""
         return max(6, (self.chats - 11) * 3 // 8)
 
     @property
     def silent(self) -> int:
-        """Chats that are silent until the others have found the edge."""
+        """Chats that are silent until the others have bounded the timeout."""
         return max(4, self.chats // 8)
 
     @property
     def disconnected(self) -> int:
-        """Chats that are disconnected at once, and then asked whether they are known."""
+        """Chats that are disconnected at once and then asked whether they are known."""
         return _DISCONNECTED if self.chats >= 64 else 1
 
     @property
     def first(self) -> int:
-        """Chats of the first round; the rest, at most, are opened where the edge needs them."""
+        """Chats of the first round; the others are opened if the bounds need them."""
         return self.rungs + self.silent + self.operation_chats * len(OPERATIONS) + self.disconnected
 
     def silences(self) -> list[float]:
-        """The first round's silences, longest first: each a like part longer than the next."""
+        """Return the silences of the first round (seconds), longest first, in a geometric series."""
         count, shortest = self.rungs, min(SHORTEST_S, self.longest_s / 2)
         ratio = (self.longest_s / shortest) ** (1 / (count - 1))
         return [self.longest_s / ratio**rung for rung in range(count)]
 
     def announcement(self) -> str:
-        """What will be done, before it is."""
+        """Return a sentence that says what the probe will do."""
         first, most = self.first, self.chats
         return (
             f"opening {first} chats, {most} at most, silent for up to {self.longest_s:g} s each. "
@@ -83,7 +86,7 @@ def make_settings(
     request_timeout_s: float = 5.0,
     seed: int = 0,
 ) -> ProbeSettings:
-    """Settings from what was given; raises UsageError for what cannot be meant."""
+    """Return settings from the values of the options; raises UsageError for values outside their range."""
     for name, value in (
         ("--flex-disconnect-timeout", configured_s), ("--longest", longest_s), ("--time-allowed", time_allowed_s),
         ("--request-timeout", request_timeout_s), ("--ended-for", ended_for_s or None),

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from chatload.chat.effects import Exchange
-from chatload.features.probe.probe import Order, Probe
+from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.wire import WireResult
 from chatload.simulator.model.answers import ServiceAnswer
@@ -19,7 +19,7 @@ from chatload.virtual.network import NetworkModel
 
 
 class VirtualProbe:
-    """Runs one probe to its end. Deterministic in its arguments."""
+    """Runs one probe to its end in virtual time. Deterministic in its arguments."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class VirtualProbe:
         service.start_at(begin_at)
 
     def run(self) -> Probe:
-        """The probe, over."""
+        """Run until the probe is over, and return it."""
         probe, heap = self.probe, self._heap
         while not probe.over:
             for order in probe.take(self.now):
@@ -63,10 +63,10 @@ class VirtualProbe:
         self._noted += 1
         heappush(self._heap, (instant, self._noted, call, arguments))
 
-    def _transmit(self, order: Order) -> None:
+    def _transmit(self, order: ProbeRequest) -> None:
         network, random, now = self.network, self.random, self.now
         self.requests += 1
-        call = _Call(self, order)
+        call = _RequestUnderWay(self, order)
         if network.refuses(random, now, order.send.operation):
             failed = WireResult(None, 0.0, failure="connection", detail="connection refused")
             self._at(now + network.latency(random), call.receive, failed)
@@ -80,16 +80,16 @@ class VirtualProbe:
         self._at(self.now + delay_s, call, *arguments)
 
 
-class _Call:
+class _RequestUnderWay:
     """One request on its way through the network and the service."""
 
     __slots__ = ("begun", "driver", "open", "order")
 
-    def __init__(self, driver: VirtualProbe, order: Order) -> None:
+    def __init__(self, driver: VirtualProbe, order: ProbeRequest) -> None:
         self.driver, self.order, self.begun, self.open = driver, order, driver.now, True
 
     def arrive(self) -> None:
-        """It is at the service, whether or not anyone still waits for the answer."""
+        """The request arrives at the service, whether or not the client still waits for the answer."""
         driver = self.driver
         fault = driver.service.draw(driver.now, self.order.send.operation)
         if fault is not None and fault.kind == "stall":
@@ -107,7 +107,7 @@ class _Call:
             driver.later(answer.delay_s + driver.network.latency(driver.random), self.receive, answer)
 
     def receive(self, what: ServiceAnswer | WireResult) -> None:
-        """An answer, or a failure, is there."""
+        """The client receives an answer or a failure."""
         if not self.open:
             return
         self.open = False
