@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from chatload import RunReader
 from chatload.vocabulary import Blame, Outcome, RunResult, Verdict
 from tests.integration.processes import ROOT
 
@@ -64,3 +65,9 @@ def test_every_page_is_linked_from_the_readme_or_another_page():
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     }
     assert [page.name for page in PAGES if page.resolve() not in linked and page.name != "README.md"] == []
+
+
+def test_the_sample_run_can_be_read():
+    with RunReader.open(ROOT / "reports" / "sample") as run:
+        assert run.books().balanced()
+        assert run.settings.flex_disconnect_timeout == 15.0
