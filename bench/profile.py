@@ -27,9 +27,9 @@ _FUNCTIONS = 45
 #: Parts of the generator, each the files its innermost known frame is in. The first that a stack has counts.
 PARTS = {
     "store": ("chatload/run/writer.py", "chatload/run/retention.py", "swarm/recorder.py", "sqlite3"),
-    "books": ("run/books.py", "chat/record.py", "swarm/facts.py"),
+    "books": ("run/books.py", "chat/record.py", "swarm/worker_report.py"),
     "histograms": ("run/histogram.py",),
-    "Locust's statistics": ("swarm/tally.py", "locust/stats.py"),
+    "Locust's statistics": ("swarm/patches/request_statistics.py", "locust/stats.py"),
     "engine": ("chatload/chat/", "swarm/driver.py"),
     "protocol": ("chatload/protocol/",),
     "transport": ("chatload/transport/", "chatload/swarm/"),

@@ -78,8 +78,9 @@ class Meter:
                 gevent.sleep(max(0.0, due - time.monotonic()))
                 flushes, self.flushes = self.flushes, []
                 ages, self.ages = self.ages, []
-                run = run_of(environment)
-                files = [] if run.run_dir is None else list(run.run_dir.glob("run.sqlite*"))
+                coordinator = run_of(environment).role.coordinator
+                run_dir = coordinator.run_dir
+                files = [] if run_dir is None else list(run_dir.glob("run.sqlite*"))
                 line = {
                     "at": time.monotonic(),
                     "late_s": time.monotonic() - due,
@@ -89,7 +90,7 @@ class Meter:
                     "oldest_s": ages,
                     "file": sum(file.stat().st_size for file in files if file.name == "run.sqlite"),
                     "written": process.io_counters().write_bytes,
-                    "workers": run.processes,
+                    "workers": coordinator.figures.processes,
                     "sample": {kind: len(data) for kind, data in self.last.items()},
                     **{name: dict(counter) for name, counter in self.counts.items()},
                 }

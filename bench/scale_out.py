@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 TIMEOUT = ("--flex-disconnect-timeout", "45")
-OURS, LOCUSTS = ("chatload-facts",), ("stats", "heartbeat")
+OURS, LOCUSTS = ("chatload-report",), ("stats", "heartbeat")
 
 
 def free_port() -> int:

@@ -31,7 +31,7 @@ from chatload.run.books import Books
 from chatload.run.histogram import _GAMMA_LOG, CensoredHistogram, Histogram, _middle
 from chatload.run.windows import Usage
 from chatload.run.writer import row as as_row
-from chatload.swarm.wire import Handover
+from chatload.swarm.worker_report import WorkerReport
 
 CHAT_S, REFRESH_S, GOODBYE_S = 300.0, 3.0, 3
 #: Messages a customer sends per second, each with StartTyping and StopTyping.
@@ -172,7 +172,7 @@ class FakeWorker:
     def _hand_over(self, rows: list[SessionRecord], timelines: list[Timeline], final: bool) -> None:
         books = orjson.dumps(self.books.to_dict()).decode()
         usage, ends = Usage(time.process_time(), 300_000_000), [timeline.to_dict() for timeline in timelines]
-        self.say("chatload-facts", Handover([as_row(record) for record in rows], ends, books, usage, final))
+        self.say("chatload-report", WorkerReport([as_row(record) for record in rows], ends, books, usage, final))
 
     # -- what happens to it ----------------------------------------------------------------------
 

@@ -14,16 +14,17 @@ __version__ = "0.1.0"
 _MODULES = {
     # Locustfiles.
     "ChatUser": "chatload.swarm.user",
-    "ArrivalUser": "chatload.swarm.arrivals",
+    "ArrivalUser": "chatload.swarm.user",
     "CapacityShape": "chatload.features.capacity.load",
-    "SoakUser": "chatload.swarm.soak",
-    "SweepUser": "chatload.swarm.sweep",
+    "SoakUser": "chatload.swarm.user",
+    "SweepUser": "chatload.swarm.user",
     # The simulator as a test server.
     "Simulator": "chatload.simulator.process",
     # Chats in virtual time.
     "ChatService": "chatload.simulator.model.service",
     "CustomerScript": "chatload.chat.script",
     "Distribution": "chatload.chat.script",
+    "Fault": "chatload.simulator.model.faults",
     "FaultPlan": "chatload.simulator.model.faults",
     "NetworkModel": "chatload.virtual.network",
     "RefreshPolicy": "chatload.chat.policy",

@@ -8,13 +8,14 @@ from chatload.errors import ChatloadError as ChatloadError
 from chatload.features.capacity.load import CapacityShape as CapacityShape
 from chatload.run.reader import RunReader as RunReader
 from chatload.simulator.model.config import SimulatorConfig as SimulatorConfig
+from chatload.simulator.model.faults import Fault as Fault
 from chatload.simulator.model.faults import FaultPlan as FaultPlan
 from chatload.simulator.model.service import ChatService as ChatService
 from chatload.simulator.process import Simulator as Simulator
-from chatload.swarm.arrivals import ArrivalUser as ArrivalUser
-from chatload.swarm.soak import SoakUser as SoakUser
-from chatload.swarm.sweep import SweepUser as SweepUser
+from chatload.swarm.user import ArrivalUser as ArrivalUser
 from chatload.swarm.user import ChatUser as ChatUser
+from chatload.swarm.user import SoakUser as SoakUser
+from chatload.swarm.user import SweepUser as SweepUser
 from chatload.virtual.driver import VirtualSwarm as VirtualSwarm
 from chatload.virtual.network import NetworkModel as NetworkModel
 from chatload.virtual.network import Stalls as Stalls

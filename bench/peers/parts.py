@@ -27,7 +27,7 @@ from chatload.protocol.reply import read
 from chatload.protocol.wire import WireResult
 from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
-from chatload.swarm.driver import Driver
+from chatload.swarm.driver import SessionDriver
 from chatload.swarm.plan import Plan
 from chatload.swarm.user import ChatHolder
 from chatload.transport.connection import connect
@@ -117,7 +117,7 @@ class Customer(ChatHolder):
     @task
     def chat(self) -> None:
         """One chat."""
-        run, plan = self._run, self._run.plan
+        run, plan = self.chat_run, self.chat_run.plan
         assert plan is not None
         _stages.made("user")
         script = ScriptedCustomer(plan.settings.script, SplitMix64(id(self)))
@@ -127,7 +127,9 @@ class Customer(ChatHolder):
         _stages.made("engine")
         transport: Any = plan.open_transport()
         _stages.made("transport")
-        driver = Driver(plan.encoder, plan.dialect.response, transport, run.monitor, self.leave, run.tally.request)
+        driver = SessionDriver(
+            plan.encoder, plan.dialect.response, transport, run.monitor, self.leave, run.statistics.request
+        )
         _stages.made("driver")
         gevent.sleep(random.uniform(0.0, _CONNECTING_S))
         transport._connection = connect(transport._endpoint, 10.0)
@@ -139,7 +141,8 @@ class Customer(ChatHolder):
             driver.hold(session)
         finally:
             transport.close()
-            run.session_ended(session)
+            run.facts.add(session)
+            run.role.session_ended()
             del script, spare
 
 

@@ -1,4 +1,4 @@
-"""The real driver: one session, one greenlet, real sockets, real time. As thin as can be."""
+"""The real driver: runs a chat in a greenlet, over real sockets, in real time."""
 
 from __future__ import annotations
 
@@ -12,33 +12,29 @@ from chatload.chat.engine import ChatEngine
 from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
-from chatload.swarm.stalls import StallMonitor
+from chatload.swarm.timing import StallMonitor
 from chatload.transport import Transport
 from chatload.transport.connection import GreenletWaiter
 
-#: Told of every finished request: operation, what the wire showed, the reply.
+#: Called with every finished request: operation, result of the transport, reply.
 OnRequest = Callable[[str, WireResult, Reply], None]
 
 
-class Driver:
+class SessionDriver:
     """Runs sessions one after the other over one transport.
 
-    leave: set when the run wants this chat to say goodbye; it ends waits at once.
+    Args:
+        encoder: encodes operations as requests.
+        names: names in the replies.
+        transport: sends the requests.
+        monitor: knows when this process was stalled.
+        leave: set when the chat has to disconnect; ends a wait at once.
+        on_request: called with every finished request.
     """
 
     __slots__ = (
-        "_body",
-        "_encoder",
-        "_fields",
-        "_leave",
-        "_monitor",
-        "_names",
-        "_on_request",
-        "_operation",
-        "_reply",
-        "_request",
-        "_transport",
-        "_waiter",
+        "_body", "_encoder", "_fields", "_leave", "_monitor", "_names", "_on_request", "_operation", "_reply",
+        "_request", "_transport", "_waiter",
     )  # fmt: skip
 
     def __init__(
@@ -60,9 +56,9 @@ class Driver:
         self._reply: Reply | None = None
 
     def hold(self, session: ChatEngine) -> None:
-        """Hold one chat from RequestChat to its verdict; a kill in between leaves it cut off."""
+        """Hold one chat from RequestChat to its verdict. If the greenlet is killed, the chat is cut off."""
         steps = session.steps()
-        self._leave.rawlink(self._told_to_leave)
+        self._leave.rawlink(self._wake)
         try:
             effect = next(steps)
             while True:
@@ -70,10 +66,10 @@ class Driver:
         except StopIteration:
             pass
         finally:
-            self._leave.unlink(self._told_to_leave)
+            self._leave.unlink(self._wake)
             session.cut(time.monotonic())
 
-    def _told_to_leave(self, _: Event) -> None:
+    def _wake(self, _: Event) -> None:
         self._waiter.wake()
 
     def _wait(self, wait: Wait) -> Result:
@@ -86,7 +82,7 @@ class Driver:
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()
-        # One refresh is like the other, so the last request is kept for as long as its fields are the same.
+        # Refreshes are equal, so the last request is reused as long as its fields are the same.
         request = self._request
         if request is None or send.fields is not self._fields or send.operation != self._operation:
             request = self._request = self._encoder.encode(send.operation, send.fields, send.content)
@@ -110,7 +106,7 @@ class Driver:
         )
 
     def _read(self, send: Send, result: WireResult) -> Reply:
-        """The reply; a server with nothing new to tell says it in the same bytes."""
+        """Return the reply. Equal bytes are parsed once: most replies to refreshes say that nothing is new."""
         if send.operation == "FileDownload":
             return read_file(self._names, result)
         if result.failure is not None or result.http_status != 200:

@@ -1,4 +1,4 @@
-"""What came of a run: said when everything else in its process is done."""
+"""The outcome of a run, printed when everything else in the process has ended, and the exit code."""
 
 from __future__ import annotations
 
@@ -10,59 +10,67 @@ from locust import log as locust_log
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, summarize
+from chatload.features.report.view import summary_document
 from chatload.plain_text import drop_output
+from chatload.render.terminal import render
 from chatload.run.reader import RunReader
+from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.run import Run
 
 
 def report(run: Run, code: int) -> int:
-    """quit: write and print what came of it; returns the exit code, given Locust's own `code`."""
-    if run.is_worker:
+    """Write the last outputs and print the summary (`quit`).
+
+    Args:
+        run: a worker's has nothing to print.
+        code: Locust's exit code.
+
+    Returns:
+        The exit code of the process.
+    """
+    coordinator = run.role.coordinator
+    if coordinator is None:
         return code
-    for write in run.last_outputs:
+    for write in coordinator.last_outputs:
         try:
             write()
         except ChatloadError as error:
-            run.spoilt(error)
-    if run.run_dir is None:
-        return code if run.error is None else exit_codes.INVALID
+            coordinator.fail(error)
+    if coordinator.run_dir is None:
+        return code if coordinator.error is None else exit_codes.INVALID
     try:
-        with RunReader.open(run.run_dir) as reader:
+        with RunReader.open(coordinator.run_dir) as reader:
             summary = summarize(reader)
     except ChatloadError as error:
-        run.spoilt(error)
+        coordinator.fail(error)
         return exit_codes.INVALID
     try:
-        own = _say(run, run.run_dir, summary)
+        own = _print(coordinator, coordinator.run_dir, summary)
     except OSError:
-        # Nobody reads it any more (| head, a closed terminal): it is in the run's files, and the exit code is due.
+        # The reader of the output is gone (| head, a closed terminal). The run's files have it all.
         drop_output()
-        own = _say(run, run.run_dir, summary)
-    if run.error is not None:
+        own = _print(coordinator, coordinator.run_dir, summary)
+    if coordinator.error is not None:
         return exit_codes.INVALID
     return exit_code(summary) or own or code
 
 
-def _say(run: Run, run_dir: Path, summary: dict[str, Any]) -> int:
+def _print(coordinator: RunCoordinator, run_dir: Path, summary: dict[str, Any]) -> int:
+    """Print the summary and what the load controller found; return the latter's exit code."""
     print(flush=True)
-    render(summary, sys.stdout)
-    own = _report_steering(run, run_dir)
+    render(summary_document(summary), sys.stdout)
+    own = exit_codes.PASSED
+    if coordinator.load is not None:
+        try:
+            own = coordinator.load.report(run_dir, sys.stdout)
+        except ChatloadError as error:
+            coordinator.fail(error)
+            own = exit_codes.INVALID
     print(f"\nrun: {run_dir}", flush=True)
     return own
 
 
-def _report_steering(run: Run, run_dir: Path) -> int:
-    if run.steering is None:
-        return exit_codes.PASSED
-    try:
-        return run.steering.report(run_dir, sys.stdout)
-    except ChatloadError as error:
-        run.spoilt(error)
-        return exit_codes.INVALID
-
-
-def locusts_code() -> int:
-    """What Locust should exit with, failed requests being facts here and not failures."""
+def exit_code_for_locust() -> int:
+    """Return Locust's exit code. Failed requests are facts of a run here, not errors of it."""
     return exit_codes.WRONG_USAGE if locust_log.unhandled_greenlet_exception else exit_codes.PASSED

@@ -1,4 +1,4 @@
-"""How a headless run is going: a bar with the time left on a terminal, plain lines in a log."""
+"""The progress of a headless run: a bar with the time left on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rich.table import Column
 
 from chatload.features.report.summary import rate
 from chatload.render import words
-from chatload.swarm.live_figures import Moment
+from chatload.swarm.snapshot import RunSnapshot
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import SessionState
 
 _PLAIN_EVERY_S = 5.0
-#: A plain line is not longer than this where it can be helped (columns).
+#: Width of a plain line (columns). Only its first part may be cut.
 _PLAIN_WIDTH = 80
 _BAR_WIDTH = 10
 _ERASE_LINE = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """Keeps one line of a terminal up to date; in a log, writes a line every five seconds.
+    """Updates one line on a terminal; writes a line every five seconds to a log.
 
     chats, run_time_s: what bounds the run, 0 or None where it does not.
     """
@@ -42,33 +42,33 @@ class ProgressLine:
         self._unread = False
 
     def due(self) -> bool:
-        """Whether there is anything new to be seen of `show`."""
+        """Return whether `show` would show anything new."""
         if self._unread:
             return False
         return self._bar is not None or time.monotonic() - self._began >= self._next
 
-    def show(self, moment: Moment) -> None:
-        """Show where the run is; to nobody once its reader is gone (| head, a closed terminal): the run goes on."""
+    def show(self, snapshot: RunSnapshot) -> None:
+        """Show the state of the run. Nothing is shown once the reader is gone (| head, a closed terminal)."""
         try:
-            self._show(moment)
+            self._show(snapshot)
         except OSError:
             self._unread = True
 
-    def _show(self, moment: Moment) -> None:
-        ended = moment.books.verdicts.total()
-        left = time_left(moment.elapsed_s, self._run_time_s, ended, self._chats)
-        parts = _parts(moment, left, self._chats)
+    def _show(self, snapshot: RunSnapshot) -> None:
+        ended = snapshot.books.verdicts.total()
+        left = time_left(snapshot.elapsed_s, self._run_time_s, ended, self._chats)
+        parts = _parts(snapshot, left, self._chats)
         if self._bar is not None:
-            self._bar.show(parts, moment.elapsed_s, left)
+            self._bar.show(parts, snapshot.elapsed_s, left)
             return
         self._unwritten = fit(parts, _PLAIN_WIDTH)
-        if moment.elapsed_s >= self._next:
-            # Asked once a second, not to the millisecond.
-            self._next = moment.elapsed_s + _PLAIN_EVERY_S - 0.5
+        if snapshot.elapsed_s >= self._next:
+            # `show` is called once a second, not exactly.
+            self._next = snapshot.elapsed_s + _PLAIN_EVERY_S - 0.5
             self._write()
 
     def close(self) -> None:
-        """The run is over: what was shown last stays."""
+        """Leave the last line on the terminal."""
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.close()
@@ -83,26 +83,26 @@ class ProgressLine:
 
 
 class _Console(Console):
-    """rich's, which would end the greenlet that records where its reader is gone."""
+    """rich's console exits when the reader is gone, which would end the greenlet that records the run."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 class _Bar:
-    """One line: rewriting several would erase what others log in between."""
+    """A progress bar in one line: rewriting several lines would erase log lines between them."""
 
     def __init__(self, console: Console, stream: TextIO, bounded: bool) -> None:
         columns = [TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))]
         bar = [BarColumn(_BAR_WIDTH)] if bounded else []
         self._console, self._taken = console, _BAR_WIDTH + 2 if bounded else 1
-        # No refresh of its own: that would be a thread, and the run's beat suffices.
+        # rich's automatic refresh is a thread; a refresh per second is enough.
         self._progress = Progress(
             *bar, *columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
         self._task: TaskID = self._progress.add_task("", total=1.0)
         self._progress.start()
-        console.show_cursor(True)  # a process that is killed cannot give it back
+        console.show_cursor(True)  # a killed process could not show it again
         self._logs = list(_logs_to(stream))
         for log in self._logs:
             log.setStream(_Above(stream, self._progress))
@@ -122,7 +122,7 @@ class _Bar:
 
 
 class _Above:
-    """The stream of a log while there is a bar: what is logged comes above it, not behind it on its line."""
+    """The stream of a log while there is a bar: log lines are printed above it, not on its line."""
 
     def __init__(self, stream: TextIO, progress: Progress) -> None:
         self._stream, self._progress = stream, progress
@@ -136,7 +136,7 @@ class _Above:
 
 
 def _logs_to(stream: TextIO) -> Iterator[logging.StreamHandler[Any]]:
-    """Every handler that logs to this very stream, once."""
+    """Yield each log handler that writes to this stream once."""
     loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
     handlers = {id(handler): handler for logger in loggers for handler in logger.handlers}
     for handler in handlers.values():
@@ -145,8 +145,10 @@ def _logs_to(stream: TextIO) -> Iterator[logging.StreamHandler[Any]]:
 
 
 def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int) -> float | None:
-    """Seconds until the run is over, by what comes first: its time, or its chats ending as they did so far.
-    None where nothing bounds it, or no chat has ended yet."""
+    """Return the seconds until the run ends, by its time or by its chats at the rate so far, whichever is sooner.
+
+    None if neither limits the run, or no chat has ended yet.
+    """
     bounds = []
     if run_time_s:
         bounds.append(max(0.0, run_time_s - elapsed_s))
@@ -156,7 +158,7 @@ def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int
 
 
 def fit(parts: Iterable[str], width: int) -> str:
-    """As many of the parts, the most important first, as fit on a line of `width`; the first is cut to it."""
+    """Return as many of the parts as fit into `width` columns. The first, most important one may be cut."""
     line = ""
     for part in parts:
         longer = f"{line}; {part}" if line else part[:width]
@@ -166,22 +168,22 @@ def fit(parts: Iterable[str], width: int) -> str:
     return line
 
 
-def _parts(moment: Moment, left_s: float | None, chats: int) -> list[str]:
-    books = moment.books
+def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]:
+    books = snapshot.books
     states = {state.value: books.states[state] for state in SessionState}
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""
-    dropped = rate("dropped", Facts(books, moment.timeout_s, moment.cut_off_confirmed), moment.confidence)
+    dropped = rate("dropped", Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed), snapshot.confidence)
     between = words.bounds(dropped).replace(" % to ", "-")
     parts = [
-        f"{_clock(moment.elapsed_s)}{left}: {still}",
+        f"{_clock(snapshot.elapsed_s)}{left}: {still}",
         f"{words.number(books.verdicts.total())}{of} ended",
         f"{words.number(dropped['most'])} dropped" + (f" ({between})" if between else ""),
     ]
     widest = books.gap.maximum
-    if moment.timeout_s is not None and widest is not None:
-        left = words.seconds(moment.timeout_s - widest.seconds)
+    if snapshot.timeout_s is not None and widest is not None:
+        left = words.seconds(snapshot.timeout_s - widest.seconds)
         parts.append(f"margin under {left}" if widest.over else f"margin {left}")
     late = books.lateness.quantile(0.99)
     if late is not None:

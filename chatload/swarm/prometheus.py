@@ -1,22 +1,31 @@
-"""A run's figures as Prometheus metrics: names, labels, help. No socket here.
+"""The figures of a run as Prometheus metrics, and the endpoint that serves them.
 
-Conventions: https://prometheus.io/docs/practices/naming/ (base units, `_total` on counters). Counters
-start at 0 again with the next run of the same process, which Prometheus takes as a counter reset.
+Names follow https://prometheus.io/docs/practices/naming/ (base units, `_total` on counters). The next run of the same
+process starts the counters at 0 again, which Prometheus handles as a counter reset.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from argparse import Namespace
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from gevent.pywsgi import WSGIServer
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from chatload import __version__
+from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
-from chatload.swarm.live_figures import Moment
+from chatload.swarm.snapshot import RunSnapshot
 from chatload.vocabulary import Blame, Outcome, RunPhase, SessionState, Verdict
+
+log = logging.getLogger("chatload")
 
 #: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.
 LATENCY_LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -24,17 +33,17 @@ LATENESS_LE = (0.0005, *LATENCY_LE[:-1])
 GAP_LE = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0)
 
 
-def families(moment: Moment) -> Iterator[Metric]:
-    """Every metric of a run as it stands; before the first run all of them are 0 or absent."""
-    books = moment.books
+def families(snapshot: RunSnapshot) -> Iterator[Metric]:
+    """Yield all metrics of a run. Before the first run they are 0 or absent."""
+    books = snapshot.books
     yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
-    running = moment.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
+    running = snapshot.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
     yield GaugeMetricFamily("chatload_run_active", "1 while a run is going on or its chats say goodbye", int(running))
     yield from _sessions(books)
     yield from _requests(books)
-    yield from _refreshes(moment)
+    yield from _refreshes(snapshot)
     yield from _arrivals(books)
-    yield from _generator(moment)
+    yield from _generator(snapshot)
 
 
 def _sessions(books: Books) -> Iterator[Metric]:
@@ -74,8 +83,8 @@ def _requests(books: Books) -> Iterator[Metric]:
     yield latency
 
 
-def _refreshes(moment: Moment) -> Iterator[Metric]:
-    books = moment.books
+def _refreshes(snapshot: RunSnapshot) -> Iterator[Metric]:
+    books = snapshot.books
     lateness = CensoredHistogram(books.lateness)
     last = "the last silence of a dropped chat is in +Inf, and in the sum by its lower bound"
     for name, what, samples, bounds in (
@@ -85,17 +94,17 @@ def _refreshes(moment: Moment) -> Iterator[Metric]:
         yield HistogramMetricFamily(
             f"chatload_refresh_{name}_seconds", what, _buckets(samples, bounds), samples.total_us / 1e6
         )
-    if moment.timeout_s is None:
+    if snapshot.timeout_s is None:
         return
     yield GaugeMetricFamily(
-        "chatload_flex_disconnect_timeout_seconds", "The longest silence the server forgives", moment.timeout_s
+        "chatload_flex_disconnect_timeout_seconds", "The longest silence the server forgives", snapshot.timeout_s
     )
     widest = books.gap.maximum
     if widest is not None:
         yield GaugeMetricFamily(
             "chatload_refresh_margin_min_seconds",
             "What was left of the timeout at the latest refresh of the run so far, at most where a chat was dropped",
-            moment.timeout_s - widest.seconds,
+            snapshot.timeout_s - widest.seconds,
         )
 
 
@@ -115,8 +124,8 @@ def _arrivals(books: Books) -> Iterator[Metric]:
     )
 
 
-def _generator(moment: Moment) -> Iterator[Metric]:
-    books = moment.books
+def _generator(snapshot: RunSnapshot) -> Iterator[Metric]:
+    books = snapshot.books
     for name, what, value in (
         ("generator_stalls", "Stretches in which a generator process stood still", books.stalls),
         ("generator_stalled_seconds", "Time in which generator processes stood still", books.stalled_s),
@@ -128,7 +137,7 @@ def _generator(moment: Moment) -> Iterator[Metric]:
         "chatload_generator_longest_stall_seconds", "The longest time a process stood still", books.longest_stall_s
     )
     yield GaugeMetricFamily(
-        "chatload_generator_processes", "Generator processes whose facts have come in", moment.processes
+        "chatload_generator_processes", "Generator processes whose facts have come in", snapshot.processes
     )
 
 
@@ -140,8 +149,10 @@ def _counter(name: str, what: str, label: str, values: Mapping[str, int]) -> Cou
 
 
 def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
-    """How many samples are at most each of `bounds` (seconds, ascending), each bound moved to the nearest edge of
-    the histogram's own buckets: by at most its RELATIVE_ERROR."""
+    """Return how many samples are at most each of `bounds` (seconds, ascending).
+
+    Each bound is moved to the nearest edge of the histogram's own buckets, by RELATIVE_ERROR at most.
+    """
     counts, seen, bins = [], 0, deque(histogram.bins())
     for bound in bounds:
         while bins and bins[0][1] <= bound * (1 + RELATIVE_ERROR):
@@ -151,6 +162,49 @@ def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
 
 
 def _buckets(samples: CensoredHistogram, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """Cumulative counts; what is known only to be longer than a bound is in the last one."""
+    """Return cumulative counts. Samples known only to be longer than a bound are in the last one."""
     counts = cumulative(samples.observed, bounds)
     return [*((str(le), float(n)) for le, n in zip(bounds, counts, strict=True)), ("+Inf", float(samples.count))]
+
+
+class SwarmCollector(Collector):
+    """Computes all metrics at every scrape."""
+
+    def __init__(self, snapshot: Callable[[], RunSnapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all metrics of the run."""
+        return families(self._snapshot())
+
+
+def open_endpoint(options: Namespace | None, snapshot: Callable[[], RunSnapshot]) -> WSGIServer | None:
+    """Serve http://HOST:PORT/metrics if --prometheus-port is given. Raises UsageError.
+
+    snapshot: returns the state of the run.
+    """
+    port = _port(getattr(options, "prometheus_port", 0))
+    if not port:
+        return None
+    host = str(getattr(options, "prometheus_host", "")) or "127.0.0.1"
+    registry = CollectorRegistry()
+    registry.register(SwarmCollector(snapshot))
+    server = WSGIServer((host, port), make_wsgi_app(registry), log=None, error_log=log)
+    try:
+        server.start()
+    except OSError as error:
+        # gevent puts the address into strerror. A name that cannot be resolved has a negative number.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
+        raise UsageError(f"--prometheus-port {port} cannot be opened on {host}: {why}", "choose another") from error
+    return server
+
+
+def _port(value: str | int | None) -> int:
+    try:
+        port = int(value or 0)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--prometheus-port {value} is not a port number from 0 to 65535")
+    return port

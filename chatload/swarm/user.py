@@ -1,83 +1,81 @@
-"""The Locust user that holds chats, and chatload's place in Locust's events.
+"""The Locust users that hold chats. A locustfile derives a class from one of them.
 
-A locustfile imports ChatUser from here; importing registers the options and listeners.
+Importing this module has no effect on Locust. Defining a class that is not abstract installs chatload in this process,
+so that a locustfile needs no call of its own.
 """
 
 from __future__ import annotations
 
-import inspect
-import os
+import logging
 import random
-import sys
-from typing import Any
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from gevent import GreenletExit
+import gevent
 from gevent.event import Event
-from locust import User, constant, events, task
+from gevent.pool import Group
+from locust import User, constant, task
 from locust.env import Environment
 
-from chatload import exit_codes
-from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
-from chatload.errors import ChatloadError
-from chatload.swarm import options, outcome, signals
-from chatload.swarm.driver import Driver
-from chatload.swarm.garbage import settle
-from chatload.swarm.live import attach
-from chatload.swarm.locust_html import LocustHtml
-from chatload.swarm.login import hide_login, host_with_login
-from chatload.swarm.plan import Plan
-from chatload.swarm.run import Run, run_of
-from chatload.swarm.user_count import count_quickly
+from chatload.swarm.patches.signals import exit_on_signal
+from chatload.swarm.patches.spawning import wait_without_tasks
+from chatload.swarm.timing import PreciseTimer
 
-#: The users of one spawn start within this time (seconds), not in the same instant.
+if TYPE_CHECKING:
+    from chatload.swarm.plan import Plan
+    from chatload.swarm.run import Run
+
+log = logging.getLogger("chatload")
+
+#: The users that Locust starts in one instant begin their first chats within this time (seconds).
 PHASE_S = 1.0
 
-__all__ = ["ChatHolder", "ChatUser"]
-
-events.init_command_line_parser.add_listener(options.add_options)
+__all__ = ["ArrivalUser", "ChatUser", "SoakUser", "SweepUser"]
 
 
 class ChatHolder(User):
-    """A user that holds chats, until it is told to leave."""
+    """A user that holds chats until the run ends.
+
+    workload: which options and listeners are installed beside those of every chatload locustfile: "", "arrivals",
+    "sweep" or "soak" (see `chatload.swarm.install`).
+    """
 
     abstract = True
     wait_time = constant(0)
+    workload = ""
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        if not cls.abstract:
+            # The import of the rest takes a second, in which a signal has to end the process with one line.
+            exit_on_signal()
+            from chatload.swarm.install import install
+
+            install(cls.workload)
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.leave = Event()
-        self._run = run_of(environment)
-        self._run.breather.breathe()
+        self.chat_run: Run = environment.chatload_run
+        self.chat_run.cooperative_yield.yield_if_due()
 
     def on_start(self) -> None:
-        """Wait for the end of the run where --tags left no task: Locust would log an error for each of its endless
-        attempts to find one."""
-        if not self.tasks:
-            self.leave.wait()
-            raise GreenletExit
+        """Called by Locust before the first task."""
+        wait_without_tasks(self, self.leave)
 
     def stop(self, force: bool = False) -> Any:
-        """Locust wants this user gone: its chats say goodbye, or at once with `force`."""
+        """Called by Locust to end this user. force: kill it; else its chats disconnect first."""
         if not force:
             if self.leave.is_set():
                 return False
             self.leave.set()
         return super().stop(force)
 
-    def hold(self, plan: Plan, session: ChatEngine) -> None:
-        """Hold one chat, over a connection of its own, until it is over or this greenlet is killed."""
-        run, names = self._run, plan.dialect.response
-        transport = plan.open_transport()
-        try:
-            Driver(plan.encoder, names, transport, run.monitor, self.leave, run.tally.request).hold(session)
-        finally:
-            transport.close()
-            run.session_ended(session)
-
 
 class ChatUser(ChatHolder):
-    """Holds one complete chat after another: the closed workload."""
+    """Closed workload: holds one complete chat after another."""
 
     abstract = True
 
@@ -87,109 +85,106 @@ class ChatUser(ChatHolder):
 
     @task
     def chat(self) -> None:
-        """One chat, from RequestChat to its verdict."""
-        run = self._run
-        plan = run.plan
+        """Hold one chat, from RequestChat to its verdict."""
+        plan = self.chat_run.plan
         if not self._begun:
             self._begun = True
             if self.leave.wait(random.uniform(0.0, PHASE_S)):
                 return
-        # Locust moves the users of a worker that has left to another one, which may be about to leave too.
-        leaving = self.leave.is_set() or run.asked_to_end
-        session = None if plan is None or leaving else run.new_session()
+        # Locust moves the users of a worker that has left to another worker, which may be about to leave too.
+        leaving = self.leave.is_set() or self.chat_run.asked_to_end
+        session = None if plan is None or leaving else self.chat_run.new_session()
         if plan is None or session is None:
             self.leave.wait()
             return
-        self.hold(plan, session)
+        self.chat_run.hold(plan, session, self.leave)
         if not session.record.chat_id:
             self.leave.wait(PAUSE_AFTER_REFUSAL_S)
 
 
-def _fail(error: ChatloadError) -> None:
-    print(f"chatload: {error}", file=sys.stderr, flush=True)
-    raise SystemExit(error.exit_code)
+class SweepUser(ChatUser):
+    """Closed workload with the interval sweep's option `--sweep`."""
+
+    abstract = True
+    workload = "sweep"
 
 
-count_quickly()
+class SoakUser(ChatUser):
+    """Closed workload that logs from time to time what drifts."""
 
-#: The quit event does not say whose it is.
-_environments: list[Environment] = []
-
-
-@events.init.add_listener
-def _init(environment: Environment, **_: Any) -> None:
-    _environments.append(environment)
-    hide_login(environment)
-    # Locust's runners look with this who stops them, and all its sources are read at the first time: a third of a
-    # second in which the chats would stand still at their end.
-    inspect.stack()
-    settle()
-    html = LocustHtml(environment)
-    run = run_of(environment)
-    run.last_outputs.append(html.write)
-    parsed: Any = environment.parsed_options
-    _take_signals(run, waits_for_workers=run.is_master and bool(parsed and parsed.headless))
-    if run.is_worker or parsed is None:
-        return
-    try:
-        if parsed.headless or parsed.autostart:
-            run.check(parsed, host_with_login(environment))
-        attach(run)
-    except ChatloadError as error:
-        _fail(error)
+    abstract = True
+    workload = "soak"
 
 
-def _take_signals(run: Run, waits_for_workers: bool) -> None:
-    """The listener is added here, after those of Locust's runner, to be the first at the end: theirs wait for the
-    goodbyes."""
-    taken = run.signals = signals.Signals(run.runner, waits_for_workers, lambda: _end_at_once(run))
-    run.environment.events.test_start.add_listener(lambda **_: taken.note_sigterm())
-    run.environment.events.quitting.add_listener(lambda **_: taken.run_ends())
-    run.environment.events.quit.add_listener(lambda **_: taken.all_is_written())
+class ArrivalUser(ChatHolder):
+    """Open workload: begins its share of the arrivals of a run, each chat in a greenlet of its own."""
 
+    abstract = True
+    workload = "arrivals"
+    is_source = True
 
-def _end_at_once(run: Run) -> None:
-    if run.is_worker:
-        os._exit(exit_codes.INVALID)  # the master has what it handed over until the last second
-    if run.end_at_once():
-        os._exit(outcome.report(run, exit_codes.INVALID))
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._chats = Group()
+        self._left_at = float("inf")
 
+    def stop(self, force: bool = False) -> Any:
+        """Called by Locust to end this user: no chat arrives from now on."""
+        self._left_at = min(self._left_at, time.monotonic())
+        return super().stop(force)
 
-@events.test_start.add_listener
-def _test_start(environment: Environment, **_: Any) -> None:
-    run = run_of(environment)
-    try:
-        run.begin()
-    except ChatloadError as error:
-        run.refused(error)
+    @task
+    def arrivals(self) -> None:
+        """Begin chats at their time until the run ends, then wait until the last one has ended."""
+        plan = self.chat_run.plan
+        if plan is None or plan.workload is None:
+            self.leave.wait()
+            return
+        instants = plan.workload.instants(self.chat_run.name_source())
+        try:
+            self._begin_chats(plan, instants)
+            self._chats.join()
+        finally:
+            # Also if this greenlet is killed: a chat whose greenlet never ran would have no verdict.
+            gevent.sleep(0)
+            self._chats.kill()
 
+    def _begin_chats(self, plan: Plan, instants: Iterator[float]) -> None:
+        due, timer = next(instants, None), PreciseTimer()
+        try:
+            while due is not None and self.chat_run.wants_more() and not self._left_before(due, timer):
+                self._chats.spawn(self._arrive, plan, due)
+                due = next(instants, None)
+            self.leave.wait()
+        finally:
+            timer.close()
+            # Arrivals that were due before the end but did not begin, because the generator was late.
+            left_at = min(self._left_at, time.monotonic())
+            while due is not None and self.chat_run.is_overdue(due, left_at) and self.chat_run.wants_more():
+                self.chat_run.facts.books.arrived(None)
+                due = next(instants, None)
 
-@events.test_stopping.add_listener
-def _test_stopping(environment: Environment, **_: Any) -> None:
-    run_of(environment).drain()
+    def _left_before(self, due: float, timer: PreciseTimer) -> bool:
+        """Wait until `due`; return True if the run ends before."""
+        if due <= time.monotonic():
+            gevent.sleep(0)  # behind schedule: other greenlets have to run all the same
+        return timer.wait(due, self.leave)
 
-
-@events.test_stop.add_listener
-def _test_stop(environment: Environment, **_: Any) -> None:
-    run_of(environment).end()
-
-
-@events.cpu_warning.add_listener
-def _cpu_warning(environment: Environment, **_: Any) -> None:
-    run_of(environment).facts.books.cpu_saturated += 1
-
-
-@events.quitting.add_listener
-def _quitting(environment: Environment, **_: Any) -> None:
-    if environment.process_exit_code is None:
-        environment.process_exit_code = outcome.locusts_code()
-
-
-@events.quit.add_listener
-def _quit(exit_code: int, **_: Any) -> None:
-    """Last of all: only now has every goodbye been counted."""
-    code = exit_code
-    for environment in _environments:
-        code = outcome.report(run_of(environment), code)
-    if code != exit_code:
-        raise SystemExit(code)
+    def _arrive(self, plan: Plan, due: float) -> None:
+        """Hold the chat of one arrival, unless too many are open."""
+        late_s, run = time.monotonic() - due, self.chat_run
+        if not run.wants_more():
+            return
+        books = run.facts.books
+        if plan.workload is not None and books.states.total() >= plan.workload.max_open:
+            books.arrived(None)
+            return
+        books.arrived(late_s)
+        session = run.new_session()
+        assert session is not None
+        try:
+            run.hold(plan, session, self.leave)
+        except Exception as error:
+            # As Locust does with an exception in a task: report it and go on.
+            self.environment.events.user_error.fire(user_instance=self, exception=error, tb=error.__traceback__)
+            log.exception("chatload: a chat could not be held")

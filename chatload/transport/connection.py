@@ -135,7 +135,7 @@ def _local_port_range() -> tuple[int, int]:
 _ports = LocalPorts()
 
 
-class Connection:
+class ClientConnection:
     """An open connection. Only one greenlet may use it at a time.
 
     busy: a call is active, so received bytes belong to its answer. opened_at: when it was opened (caller's clock).
@@ -356,7 +356,7 @@ class _Tls:
             parts.append(part)
 
 
-def connect(endpoint: Endpoint, timeout_s: float) -> Connection:
+def connect(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
     """Open a connection, ready to send.
 
     Args:
@@ -385,7 +385,7 @@ def connect(endpoint: Endpoint, timeout_s: float) -> Connection:
         limit.close()
 
 
-def _connect_to_first(endpoint: Endpoint, timeout_s: float) -> Connection:
+def _connect_to_first(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
     addresses = endpoint.addresses()
     problem: OSError = OSError("no address")
     for family, kind, proto, _, address in addresses:
@@ -395,10 +395,10 @@ def _connect_to_first(endpoint: Endpoint, timeout_s: float) -> Connection:
         except OSError as error:
             problem = error
             continue
-        connection: Connection | None = None
+        connection: ClientConnection | None = None
         try:
             _connect(sock, address, deadline)
-            connection = Connection(sock, _Tls(endpoint) if endpoint.tls else None)
+            connection = ClientConnection(sock, _Tls(endpoint) if endpoint.tls else None)
             if endpoint.tls:
                 connection.handshake(deadline)
             return connection

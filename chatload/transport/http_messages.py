@@ -98,7 +98,7 @@ class Head(NamedTuple):
 Whole = tuple[Head, bytes]
 
 
-class Answer:
+class AnswerParser:
     """Parses one answer, piece by piece.
 
     begun: its first byte was read. done: it is complete. plain: it came in one piece and without interim answers.
@@ -222,7 +222,7 @@ class AnswerHeadCache:
             return None
         return known[0], body
 
-    def learn(self, data: bytes, answer: Answer, whole: Whole) -> None:
+    def learn(self, data: bytes, answer: AnswerParser, whole: Whole) -> None:
         """Remember the head of an answer. data: the complete answer as received."""
         text, _, body = data.partition(b"\r\n\r\n")
         if not answer.plain or whole[0].set_cookies or body != whole[1] or len(text) > _LONGEST_CACHED:

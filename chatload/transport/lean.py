@@ -1,4 +1,4 @@
-"""The lean transport: HTTP/1.1 with keep-alive on `Connection`.
+"""The lean transport: HTTP/1.1 with keep-alive on `ClientConnection`.
 
 It follows no redirects, asks for no compression, uses no proxies, and sends a request twice only by the rule of
 WireRequest.repeatable: what it reports is what happened on the wire.
@@ -11,9 +11,9 @@ from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 
 from chatload.protocol.wire import Detail, Failure, WireRequest, WireResult
 from chatload.transport.base import Clock
-from chatload.transport.connection import Connection, NothingSentError, connect
+from chatload.transport.connection import ClientConnection, NothingSentError, connect
 from chatload.transport.endpoint import Endpoint, detail_of
-from chatload.transport.http_messages import Answer, CallFailed, SharedHeads, Whole, keep_cookies
+from chatload.transport.http_messages import AnswerParser, CallFailed, SharedHeads, Whole, keep_cookies
 
 #: How a connection shows that the server closed it.
 _CLOSED = frozenset({Detail.CLOSED, Detail.RESET})
@@ -40,11 +40,11 @@ class HttpClient:
         self._cookies: dict[bytes, bytes] | None = None
         self._cookie_line = b""
         #: An answer that is not complete yet.
-        self._answer: Answer | None = None
+        self._answer: AnswerParser | None = None
 
     def call(
-        self, request: WireRequest, timeout_s: float, connection: Connection | None
-    ) -> tuple[WireResult, Connection | None]:
+        self, request: WireRequest, timeout_s: float, connection: ClientConnection | None
+    ) -> tuple[WireResult, ClientConnection | None]:
         """Send the request on `connection`, or on a new one if it is None or cannot be used any more.
 
         Returns:
@@ -63,8 +63,8 @@ class HttpClient:
         return second, connection
 
     def _exchange(
-        self, begun: float, deadline: float, connection: Connection | None
-    ) -> tuple[WireResult, Connection | None]:
+        self, begun: float, deadline: float, connection: ClientConnection | None
+    ) -> tuple[WireResult, ClientConnection | None]:
         """Send the message once and read its answer."""
         clock = self._clock
         sent_at: float | None = None
@@ -101,14 +101,14 @@ class HttpClient:
         self._abandon(connection)
         return result, None
 
-    def _receive(self, connection: Connection, now: float, deadline: float) -> tuple[Whole, float]:
+    def _receive(self, connection: ClientConnection, now: float, deadline: float) -> tuple[Whole, float]:
         """Read until the answer is complete; return it with the time of the read that completed it.
 
         After the deadline, data that has already arrived is still read: an answer that arrived while this process was
         stalled is an answer, not a timeout.
         """
         clock, cache = self._clock, self._heads.answers
-        answer: Answer | None = None
+        answer: AnswerParser | None = None
         late_reads = 0
         while True:
             if now < deadline:
@@ -124,7 +124,7 @@ class HttpClient:
             if answer is None:
                 if data and (whole := cache.read(data)) is not None:
                     return whole, now
-                answer = self._answer = Answer()
+                answer = self._answer = AnswerParser()
             if data:
                 answer.feed(data)
             else:
@@ -159,7 +159,7 @@ class HttpClient:
             detail = Detail.STALE
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
 
-    def _abandon(self, connection: Connection | None) -> None:
+    def _abandon(self, connection: ClientConnection | None) -> None:
         """Close the connection after a failure and drop the incomplete answer."""
         if connection is not None:
             connection.close()
@@ -175,7 +175,7 @@ class LeanTransport:
 
     def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock = time.monotonic) -> None:
         self._client = HttpClient(endpoint, heads, clock)
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
         """Send the request and read its answer within `timeout_s` seconds (see Transport)."""

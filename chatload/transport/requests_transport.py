@@ -28,7 +28,7 @@ from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest,
 from chatload.target import Admits, NotAgreedError
 from chatload.transport.base import Clock, Headers
 from chatload.transport.endpoint import Endpoint, detail_of, safe_target, unless_out_of_files
-from chatload.transport.http_messages import Answer, BoundedPolicy, CallFailed
+from chatload.transport.http_messages import AnswerParser, BoundedPolicy, CallFailed
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -156,7 +156,7 @@ class _HeadCheckingAnswer(FinalAnswer):
 
 def _begins_an_answer(data: bytes) -> bool:
     try:
-        Answer().feed(data)
+        AnswerParser().feed(data)
     except CallFailed:
         return False
     return True

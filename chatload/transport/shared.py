@@ -10,7 +10,7 @@ from gevent import get_hub
 
 from chatload.protocol.wire import Detail, WireRequest, WireResult
 from chatload.transport.base import Clock
-from chatload.transport.connection import Connection, GreenletWaiter
+from chatload.transport.connection import ClientConnection, GreenletWaiter
 from chatload.transport.endpoint import Endpoint
 from chatload.transport.http_messages import SharedHeads
 from chatload.transport.lean import HttpClient
@@ -35,7 +35,7 @@ class ConnectionPool:
     def __init__(self, size: int) -> None:
         self._free = size
         self._queue: deque[_QueuedCall] = deque()
-        self._idle: list[Connection] = []
+        self._idle: list[ClientConnection] = []
         # The event loop refers to open connections and would keep them alive. At exit the system closes them.
         weakref.finalize(self, _close, self._idle).atexit = False
 
@@ -63,11 +63,11 @@ class ConnectionPool:
             self._queue.remove(call)
         return call.served
 
-    def take_idle(self) -> Connection | None:
+    def take_idle(self) -> ClientConnection | None:
         """Return the most recently used idle connection, None if there is none: the caller then opens one."""
         return self._idle.pop() if self._idle else None
 
-    def release(self, connection: Connection | None) -> None:
+    def release(self, connection: ClientConnection | None) -> None:
         """End the use that `acquire` allowed. connection: one that can be used again."""
         if connection is not None:
             self._idle.append(connection)
@@ -79,7 +79,7 @@ class ConnectionPool:
         get_hub().loop.run_callback(call.wake)
 
 
-def _close(connections: list[Connection]) -> None:
+def _close(connections: list[ClientConnection]) -> None:
     for connection in connections:
         connection.close()
 

@@ -36,8 +36,8 @@ from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
-from chatload.swarm.driver import Driver
-from chatload.swarm.stalls import StallMonitor
+from chatload.swarm.driver import SessionDriver
+from chatload.swarm.timing import StallMonitor
 from chatload.transport import Endpoint, make_factory
 from tests.integration.processes import ENV, ROOT
 
@@ -125,7 +125,7 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
             if done["GetMessages"] >= asked["refreshes"] and done["SendMessage"] >= asked["messages"]:
                 session.customer.end_at = 0.0  # the customer has had enough
 
-        Driver(Encoder(dialect, "default"), dialect.response, transport, monitor, Event(), note).hold(session)
+        SessionDriver(Encoder(dialect, "default"), dialect.response, transport, monitor, Event(), note).hold(session)
         transport.close()
         return session.record.to_dict()
 

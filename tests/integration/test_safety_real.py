@@ -237,7 +237,7 @@ def test_a_load_shape_never_starts_more_sessions_than_may_be(tmp_path):
             host, tmp_path / "run", *TIMEOUT, "--chat-length", "60", "--max-sessions", "5", locustfile=locustfile
         )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "30 users asked for, 5 is the ceiling on sessions" in run.stderr
+    assert "30 users requested; the ceiling on sessions is 5" in run.stderr
     assert summary_of(tmp_path / "run")["sessions"]["started"] == 5
 
 

@@ -321,7 +321,7 @@ def test_a_worker_that_cannot_hold_chats_is_told_of(tmp_path):
     assert_balanced(summary)
     (reason,) = summary["invalid_reasons"]
     assert "holds no chats: mine.toml: cannot be read (No such file or directory)" in reason
-    assert reason in err and f"RUN INVALID: {reason}" in " ".join(out.split())
+    assert reason in err and f"INVALID: {reason}" in " ".join(out.split())
 
 
 def ports():
@@ -357,9 +357,9 @@ from chatload.swarm.run import Run
 environment = Environment()
 runner = environment.create_master_runner("127.0.0.1", 0)
 run, dealt_by = Run(environment), []
-run._recorder = runner._users_dispatcher = object()
+run.role.coordinator._recorder = runner._users_dispatcher = object()
 runner.send_message = lambda kind: dealt_by.append(runner._users_dispatcher)
-run.drain()
+run.begin_stopping()
 print(dealt_by)
 """
 

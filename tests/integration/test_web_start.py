@@ -151,7 +151,7 @@ def test_users_above_the_ceiling_of_a_run_under_way_are_told_of(tmp_path):
         ui.start(2, run_dir=tmp_path / "run")
         wait_for(lambda: ui.figures()["sessions"]["open"] == 2)
         ui.start(9)
-        wait_for(lambda: ui.figures()["notes"] == ["9 users asked for, 4 is the ceiling on sessions"])
+        wait_for(lambda: ui.figures()["notes"] == ["9 users requested; the ceiling on sessions is 4"])
         ui.json("/stop", any="thing")
 
 
@@ -164,7 +164,7 @@ def test_a_form_changes_the_users_of_a_run_under_way_and_nothing_else(tmp_path):
         wait_for(lambda: ui.figures()["sessions"]["open"] == 2)
         ui.start(3, run_dir="", script="", allow_late_refresh="false", host="http://127.0.0.1:9")
         wait_for(lambda: ui.figures()["sessions"]["open"] == 3)
-        said = "not changed, for a run under way keeps its settings: --allow-late-refresh, --host, --run-dir, --script"
+        said = "not changed, an active run keeps its settings: --allow-late-refresh, --host, --run-dir, --script"
         assert ui.figures()["notes"] == [said]
         assert json.loads(ui.text("/").partition("window.templateArgs = ")[2].partition("\n")[0])["host"] == host
         ui.json("/stop", any="thing")

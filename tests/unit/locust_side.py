@@ -12,8 +12,7 @@ from locust.stats import RequestStats
 
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
-from chatload.swarm.tally import Tally
-from chatload.swarm.user_count import _user_classes_count
+from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.vocabulary import Outcome
 
 
@@ -53,13 +52,15 @@ REQUESTS = st.lists(
 def test_many_at_a_time_make_the_same_statistics(requests):
     heard = []
     alone, watched = _environment(), _environment([lambda **named: heard.append(named["name"])])
-    tallies = [Tally(alone), Tally(watched)]
+    reporters = [LocustStatistics(alone), LocustStatistics(watched)]
     for name, took, size, outcome in requests:
-        for tally in tallies:
-            tally.request(name, WireResult(1.0, 1.0 + took, 0.0, 200, b"x" * size), Reply(outcome, False, detail="x"))
-    for tally in tallies:
-        tally.flush()
-        tally.flush()
+        for reporter in reporters:
+            reporter.request(
+                name, WireResult(1.0, 1.0 + took, 0.0, 200, b"x" * size), Reply(outcome, False, detail="x")
+            )
+    for reporter in reporters:
+        reporter.flush()
+        reporter.flush()
     assert heard == [name for name, *_ in requests]
     for entry in ("total", *{("GetMessages", "CHAT"), ("SendMessage", "CHAT")}):
         one, other = (
@@ -72,20 +73,14 @@ def test_many_at_a_time_make_the_same_statistics(requests):
 
 def test_a_listener_that_comes_late_hears_what_comes_after():
     heard, environment = [], _environment()
-    tally, result, reply = Tally(environment), WireResult(1.0, 1.1, 0.0, 200, b"x"), Reply(Outcome.FINE, False)
-    tally.request("GetMessages", result, reply)
+    reporter, result, reply = (
+        LocustStatistics(environment),
+        WireResult(1.0, 1.1, 0.0, 200, b"x"),
+        Reply(Outcome.FINE, False),
+    )
+    reporter.request("GetMessages", result, reply)
     environment.events.request.add_listener(lambda **named: heard.append(named["name"]))
-    tally.request("GetMessages", result, reply)
-    tally.flush()
+    reporter.request("GetMessages", result, reply)
+    reporter.flush()
     assert heard == ["GetMessages"]
     assert environment.stats.total.num_requests == 2
-
-
-@pytest.mark.parametrize("classes", [1, 2])
-def test_users_are_counted_by_class(classes):
-    kinds = [type(f"Kind{n}", (), {}) for n in range(classes)]
-    users = [SimpleNamespace(args=(kinds[n % classes](),)) for n in range(7)]
-    runner = SimpleNamespace(user_classes=kinds, user_greenlets=users)
-    counted = _user_classes_count(runner)
-    assert sum(counted.values()) == 7 and set(counted) == {kind.__name__ for kind in kinds}
-    assert counted["Kind0"] == (7 if classes == 1 else 4)

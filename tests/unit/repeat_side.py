@@ -7,6 +7,7 @@ import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from locust import argument_parser, events
@@ -16,8 +17,9 @@ from locust.util.load_locustfile import load_locustfile
 from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.run.options import Group
 from chatload.run.settings import RunSettings, options_of, session_settings
+from chatload.swarm.coordinator import RunCoordinator
+from chatload.swarm.load import ClosedLoad
 from chatload.swarm.plan import make_plan, run_settings
-from chatload.swarm.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = os.environ["CHATLOAD_LOCUSTFILE"]
@@ -32,16 +34,14 @@ def settings_of(argv):
         user_classes=list(USER_CLASSES.values()), parsed_options=options, host=options.host,
         stop_timeout=float(options.stop_timeout),
     )  # fmt: skip
-    run = Run.__new__(Run)  # a runner of its own would listen and spawn
-    run.environment, environment.runner = environment, object()
-    plan = make_plan(options, options.host)
+    environment.runner = object()  # a real one would listen and spawn
+    plan, load = make_plan(options, options.host), ClosedLoad()
     if NAME == "capacity":
-        from chatload.features.capacity.load import Steering
+        from chatload.features.capacity.load import CapacityLoad
 
-        run.steering = Steering(run)
-        plan = run.steering.begin(plan)
-    settings = replace(run_settings(environment, plan), started_at=0.0)
-    return (settings if NAME != "capacity" else run.steering.settings(settings)), plan
+        load = CapacityLoad(SimpleNamespace(environment=environment))
+    plan = load.begin(plan)
+    return load.settings(replace(run_settings(environment, plan), started_at=0.0)), plan
 
 
 SCRIPT = """
@@ -115,13 +115,12 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
 def test_a_start_that_was_checked_has_the_plan_of_the_check():
     argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless"]
     options = argument_parser.get_parser(default_config_files=[]).parse_args(argv)
-    run = Run.__new__(Run)
-    run._checked = None
-    plan = run.plan_for(options, options.host)
+    coordinator = RunCoordinator(Environment(parsed_options=options), None)
+    plan = coordinator.plan_for(options, options.host)
     options.arrivals_shared = (1, 0.0)  # what the start itself adds
-    assert run.plan_for(options, options.host) is plan
+    assert coordinator.plan_for(options, options.host) is plan
     options.chat_length = "7m"
-    assert run.plan_for(options, options.host).run.chat_length == 420.0
+    assert coordinator.plan_for(options, options.host).run.chat_length == 420.0
 
 
 def test_locust_has_the_options_of_the_table():

@@ -1,7 +1,5 @@
 """Ceilings on sessions and requests per second, and the host's login, without a run."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from chatload.chat.policy import make_policy
@@ -11,8 +9,8 @@ from chatload.errors import UsageError
 from chatload.protocol.secret import without_login
 from chatload.rules import Rules
 from chatload.run.books import Books
-from chatload.swarm.ceiling import Ceiling, planned_rate, refuse_above
-from chatload.swarm.login import hide_login, host_with_login
+from chatload.swarm.run_checks import planned_rate, refuse_above_ceiling
+from chatload.swarm.stop_conditions import CeilingMonitor
 
 SCRIPT = CustomerScript(
     chat_length=Distribution("fixed", 60.0),
@@ -38,13 +36,13 @@ def test_the_planned_rate_is_polls_and_what_a_chat_has_beside_them():
 )
 def test_a_plan_above_a_ceiling_is_refused(rules, users, says):
     with pytest.raises(UsageError) as refused:
-        refuse_above(rules, users, SETTINGS)
+        refuse_above_ceiling(rules, users, SETTINGS)
     assert says in str(refused.value)
 
 
 def test_a_plan_at_the_ceilings_is_not():
-    refuse_above(Rules(), 10**6, SETTINGS)
-    refuse_above(Rules(max_sessions=30, max_requests_per_s=17.1), 30, SETTINGS)
+    refuse_above_ceiling(Rules(), 10**6, SETTINGS)
+    refuse_above_ceiling(Rules(max_sessions=30, max_requests_per_s=17.1), 30, SETTINGS)
 
 
 def books(started=0, ended=0, sent=0):
@@ -56,13 +54,13 @@ def books(started=0, ended=0, sent=0):
 
 
 def test_more_sessions_open_than_may_be():
-    ceiling = Ceiling(Rules(max_sessions=5), 0.0)
+    ceiling = CeilingMonitor(Rules(max_sessions=5), 0.0)
     assert ceiling.exceeded(books(started=15, ended=10), 1.0) == ""
     assert ceiling.exceeded(books(started=16, ended=10), 2.0) == "6 sessions open, above the ceiling of 5"
 
 
 def test_a_rate_at_the_ceiling_goes_on_for_ever_and_one_above_it_does_not():
-    at, above = (Ceiling(Rules(max_requests_per_s=100.0), 0.0) for _ in range(2))
+    at, above = (CeilingMonitor(Rules(max_requests_per_s=100.0), 0.0) for _ in range(2))
     assert all(at.exceeded(books(sent=100 * second), float(second)) == "" for second in range(1, 1000))
     found = [above.exceeded(books(sent=125 * second), float(second)) for second in range(1, 30)]
     # 25 too many a second, 500 may come at once
@@ -70,7 +68,7 @@ def test_a_rate_at_the_ceiling_goes_on_for_ever_and_one_above_it_does_not():
 
 
 def test_a_burst_is_not_a_rate_and_late_reports_are_not_either():
-    ceiling = Ceiling(Rules(max_requests_per_s=100.0), 0.0)
+    ceiling = CeilingMonitor(Rules(max_requests_per_s=100.0), 0.0)
     assert ceiling.exceeded(books(sent=550), 1.0) == ""
     assert ceiling.exceeded(books(sent=560), 5.0) == ""
     assert ceiling.exceeded(books(sent=560), 25.0) == ""
@@ -85,25 +83,3 @@ def test_a_burst_is_not_a_rate_and_late_reports_are_not_either():
 )  # fmt: skip
 def test_without_login(url, shown):
     assert without_login(url) == shown
-
-
-class Environment:
-    """As Locust's has it: a plain attribute."""
-
-    def __init__(self, host, parsed_options):
-        self.host, self.parsed_options = host, parsed_options
-
-
-def test_locust_never_sees_the_login_and_it_is_not_lost():
-    options = SimpleNamespace(host="https://u:p@a.example")
-    environment = Environment(host="https://u:p@a.example", parsed_options=options)
-    hide_login(environment)
-    assert (environment.host, options.host) == ("https://a.example", "https://a.example")
-    assert host_with_login(environment) == "https://u:p@a.example"
-    assert "u:p" not in repr(vars(environment))
-    environment.host = "https://v:q@b.example"  # as the web UI does
-    assert (environment.host, host_with_login(environment)) == ("https://b.example", "https://v:q@b.example")
-    environment.host = "https://c.example"
-    assert host_with_login(environment) == "https://c.example"
-    environment.host = "https://a.example"
-    assert host_with_login(environment) == "https://u:p@a.example"

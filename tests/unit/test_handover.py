@@ -18,10 +18,10 @@ from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
-from chatload.swarm.crew import SILENT_S, Crew
-from chatload.swarm.endings import Ending, Endings
-from chatload.swarm.facts import FLUSH_S, Facts
-from chatload.swarm.wire import Handover
+from chatload.swarm.load import load_of
+from chatload.swarm.stop_conditions import StopConditions, StopReason
+from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
+from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts, WorkerReport
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Outcome
 
@@ -56,36 +56,36 @@ def done(books, kind, *what):
 
 def sent(facts, final=False):
     """Through Locust's own packing (locust/rpc/protocol.py)."""
-    packed = msgpack.dumps(("chatload-facts", facts.hand_over(final), facts.worker))
-    return Handover.read(msgpack.loads(packed, raw=False, strict_map_key=False)[1])
+    packed = msgpack.dumps(("chatload-report", facts.report(final), facts.worker))
+    return WorkerReport.read(msgpack.loads(packed, raw=False, strict_map_key=False)[1])
 
 
 @given(STEPS)
 def test_any_handovers_of_any_workers_make_their_own_books_together(steps):
-    workers, crew, handed = [Facts(name) for name in "abc"], Crew(), {}
+    workers, registry, handed = [ProcessFacts(name) for name in "abc"], WorkerRegistry(), {}
     for number, deed in [*steps, (0, None), (1, None), (2, None), (-1, None)]:
         if number < 0:
             expected = Books()
             for books in handed.values():
                 expected.merge(books)
-            assert crew.total().to_dict() == expected.to_dict()
+            assert registry.total().to_dict() == expected.to_dict()
         elif deed is None:
-            crew.hear(workers[number].worker, sent(workers[number]), 0.0)
+            registry.receive(workers[number].worker, sent(workers[number]), 0.0)
             # In the order in which the master adds up: sums of floats depend on it.
             handed[number] = workers[number].books.copy()
         else:
             done(workers[number].books, *deed)
-    assert len(crew) == 3
+    assert len(registry) == 3
 
 
 def test_a_total_once_given_stays_as_it_was():
-    crew, facts = Crew(), Facts("a")
+    registry, facts = WorkerRegistry(), ProcessFacts("a")
     facts.books.started = 1
-    crew.hear("a", sent(facts), 0.0)
-    first = crew.total()
+    registry.receive("a", sent(facts), 0.0)
+    first = registry.total()
     facts.books.started = 5
-    crew.hear("a", sent(facts), 1.0)
-    assert (first.started, crew.total().started) == (1, 5)
+    registry.receive("a", sent(facts), 1.0)
+    assert (first.started, registry.total().started) == (1, 5)
 
 
 FULL = SessionRecord("c1", "dropped_late", "network", "why", 1.0, 9.5, 5, 6, 1, 1.5, None, "timeout", True, 0.1, True)
@@ -108,8 +108,8 @@ def ended(record, timeline=None):
 
 
 def test_rows_and_timelines_are_written_as_they_were_and_once(tmp_path):
-    facts = Facts("w1")
-    facts.ended(ended(FULL, LINE))
+    facts = ProcessFacts("w1")
+    facts.add(ended(FULL, LINE))
     facts.books.started = 1
     facts.books.session_ended(FULL)
     first, second = sent(facts), sent(facts, final=True)
@@ -133,37 +133,42 @@ def test_rows_and_timelines_are_written_as_they_were_and_once(tmp_path):
 )
 def test_facts_of_another_version_are_told_from_ours(data):
     with pytest.raises(ChatloadError, match="the same chatload"):
-        Handover.read(data)
+        WorkerReport.read(data)
 
 
 def test_a_worker_that_falls_silent_is_named_once_with_its_open_sessions():
-    crew, facts = Crew(), Facts("a")
+    registry, facts = WorkerRegistry(), ProcessFacts("a")
     facts.books.started = 7
     facts.books.verdicts["completed"] = 3
-    crew.hear("a", sent(facts), 100.0)
-    assert not crew.fell_silent(100.0 + SILENT_S)
-    assert crew.fell_silent(100.1 + SILENT_S) == ["a"] and not crew.fell_silent(200.0)
-    assert "with 4 sessions open" in crew.silence_of("a")
-    assert crew.lost() == ["a"] and not crew.awaited(["a"])
-    assert crew.hear("a", sent(facts, final=True), 300.0), "it had been silent"
-    assert not crew.lost()
+    registry.receive("a", sent(facts), 100.0)
+    assert not registry.find_silent(100.0 + SILENT_S)
+    assert registry.find_silent(100.1 + SILENT_S) == ["a"] and not registry.find_silent(200.0)
+    assert "with 4 sessions open" in registry.describe_silence("a")
+    assert registry.lost() == ["a"] and not registry.awaited(["a"])
+    assert registry.receive("a", sent(facts, final=True), 300.0), "it had been silent"
+    assert not registry.lost()
 
 
 def test_progress_is_a_session_that_ended_or_a_worker_that_did():
-    crew, facts = Crew(), Facts("a")
-    crew.hear("a", sent(facts), 1.0)
-    assert crew.progressed == 0.0, "only a sign of life"
-    facts.ended(ended(FULL))
-    crew.hear("a", sent(facts), 2.0)
-    assert crew.progressed == 2.0
-    crew.hear("a", sent(facts, final=True), 3.0)
-    assert crew.progressed == 3.0
+    registry, facts = WorkerRegistry(), ProcessFacts("a")
+    registry.receive("a", sent(facts), 1.0)
+    assert registry.progressed_at == 0.0, "only a sign of life"
+    facts.add(ended(FULL))
+    registry.receive("a", sent(facts), 2.0)
+    assert registry.progressed_at == 2.0
+    registry.receive("a", sent(facts, final=True), 3.0)
+    assert registry.progressed_at == 3.0
 
 
 def plan(rules=Rules(), abort_on=(), over=None):
     workload = None if over is None else SimpleNamespace(over=lambda: over)
     settings = SimpleNamespace(timeout_s=45.0)
-    return SimpleNamespace(rules=rules, gate=make_gate((), abort_on), workload=workload, settings=settings)
+    return SimpleNamespace(rules=rules, gate=make_gate((), abort_on), workload=workload, settings=settings, chats=0)
+
+
+def conditions(**given):
+    made = plan(**given)
+    return StopConditions(made, load_of(made), 0.0)
 
 
 def asked_never():
@@ -171,25 +176,25 @@ def asked_never():
 
 
 def test_a_run_that_nothing_ends_never_adds_its_books_up():
-    assert Endings(plan(), 0.0).look(asked_never, 1.0) is None
-    assert Endings(plan(over=False), 0.0).look(asked_never, 1.0) is None
+    assert conditions().check(asked_never, 1.0) is None
+    assert conditions(over=False).check(asked_never, 1.0) is None
 
 
 def test_what_ends_a_run():
     books = Books()
     books.started, books.verdicts["failed"] = 11, 1
-    assert Endings(plan(Rules(max_sessions=9)), 0.0).look(lambda: books, 1.0).kind == "ceiling"
-    assert Endings(plan(Rules(max_sessions=10)), 0.0).look(lambda: books, 1.0) is None
-    assert Endings(plan(abort_on=("failed.count < 1",)), 0.0).look(lambda: books, 1.0).kind == "aborted"
-    assert Endings(plan(abort_on=("failed.count < 2",)), 0.0).look(lambda: books, 1.0) is None
-    endings = Endings(plan(over=True), 0.0)
-    assert endings.look(lambda: books, 1.0) is None, "ten chats are open"
+    assert conditions(rules=Rules(max_sessions=9)).check(lambda: books, 1.0).kind == "ceiling"
+    assert conditions(rules=Rules(max_sessions=10)).check(lambda: books, 1.0) is None
+    assert conditions(abort_on=("failed.count < 1",)).check(lambda: books, 1.0).kind == "aborted"
+    assert conditions(abort_on=("failed.count < 2",)).check(lambda: books, 1.0) is None
+    ending = conditions(over=True)
+    assert ending.check(lambda: books, 1.0) is None, "ten chats are open"
     books.verdicts["completed"] = 10
-    looks = [endings.look(lambda: books, second * FLUSH_S) for second in range(3)]
-    assert looks == [None, None, Ending()]
+    looks = [ending.check(lambda: books, second * REPORT_EVERY_S) for second in range(1, 5)]
+    assert looks == [None, None, None, StopReason()]
 
 
 def test_books_are_json_that_the_run_file_has_always_had():
-    facts = Facts("a")
+    facts = ProcessFacts("a")
     facts.books.gap.add(0.25)
-    assert json.loads(facts.hand_over(False).books) == json.loads(json.dumps(facts.books.to_dict()))
+    assert json.loads(facts.report(False).books) == json.loads(json.dumps(facts.books.to_dict()))

@@ -19,9 +19,9 @@ from chatload.chat.timeline import CONTACTS, Contact, RecentContacts
 from chatload.protocol.reply import Reply
 from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
-from chatload.swarm.garbage import MOST_GARBAGE, Collector
+from chatload.swarm.patches.garbage_collection import MAX_GARBAGE, GarbageCollection
 from chatload.transport.connection import LocalPorts
-from chatload.transport.http_messages import Answer, AnswerHeadCache, CallFailed
+from chatload.transport.http_messages import AnswerHeadCache, AnswerParser, CallFailed
 from chatload.vocabulary import Outcome
 
 INSTANTS = st.floats(0, 1e6)
@@ -88,7 +88,7 @@ SURPLUS = st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"x"])
 
 def _read(pieces, known):
     """What a connection makes of these reads, with and without what is known."""
-    quick, answer = known.read(pieces[0]), Answer()
+    quick, answer = known.read(pieces[0]), AnswerParser()
     try:
         for piece in pieces:
             answer.feed(piece)
@@ -123,7 +123,7 @@ def test_the_end_of_an_answer_is_no_answer_however_one_was_cut_before(data):
 
 def test_a_plain_head_is_known_the_second_time():
     data, known = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", AnswerHeadCache()
-    answer = Answer()
+    answer = AnswerParser()
     answer.feed(data)
     known.learn(data, answer, answer.result())
     again = known.read(data.replace(b"ok", b"no"))
@@ -209,16 +209,16 @@ def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
 
 
 def test_the_collector_is_off_while_chats_are_held_and_collects_what_is_left_behind():
-    collector = Collector()
+    collector = GarbageCollection()
     collector.begin()
     try:
         assert not gc.isenabled()
-        collector.watch(10)
-        for _ in range(MOST_GARBAGE + 1000):
+        collector.check(10)
+        for _ in range(MAX_GARBAGE + 1000):
             cycle = []
             cycle.append(cycle)
-        collector.watch(10)
-        assert gc.get_count()[0] < MOST_GARBAGE / 2
+        collector.check(10)
+        assert gc.get_count()[0] < MAX_GARBAGE / 2
     finally:
         collector.end()
     assert gc.isenabled() and gc.get_freeze_count() == 0

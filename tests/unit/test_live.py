@@ -13,7 +13,7 @@ from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
-from chatload.swarm.live_figures import COLUMNS, Moment, figures, rows, to_csv
+from chatload.swarm.snapshot import COLUMNS, RunSnapshot, figures, rows, to_csv
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, Verdict
 
@@ -46,7 +46,7 @@ def busy():
 
 
 def at(books, phase="running", confirmed=2):
-    return Moment(phase, books, 45.0, 12.5, 3, confirmed, "mine")
+    return RunSnapshot(phase, books, 45.0, 12.5, 3, confirmed, "mine")
 
 
 def test_what_summary_json_has_too_is_equal(tmp_path):
@@ -61,7 +61,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
         writer.put_books("w1", books)
         writer.finish(1300.0)
     summary = write_summary(tmp_path)
-    found = figures(Moment("ended", books, 45.0, 300.0, 1, 1))
+    found = figures(RunSnapshot("ended", books, 45.0, 300.0, 1, 1))
     for key in ("requests", "refresh", "arrivals", "generator"):
         assert found[key] == summary[key]
     both = found["sessions"].keys() & summary["sessions"].keys()
@@ -102,10 +102,10 @@ def test_drop_rate_and_its_interval(by_verdict, confirmed, of, seen, low, high):
     )
 
 
-def cells(moment):
+def cells(snapshot):
     """(area, figure) -> (value, note), areas filled in."""
     found, area = {}, ""
-    for row in rows(figures(moment)):
+    for row in rows(figures(snapshot)):
         area = row["area"] or area
         found[area, row["figure"]] = (row["value"], row["note"])
     return found
@@ -121,7 +121,7 @@ def test_the_table_says_what_the_figures_say():
     assert found["dropped_late, by blame", "network"][0] == "2"
     assert found["margin", "min"][0] == "under 1.00 s"
     assert found["lateness", "max"][0] == "2 ms"
-    assert found["generator", "stalls"] == ("1", "stood still for 400 ms in all, longest 400 ms")
+    assert found["generator", "stalls"] == ("1", "400 ms in all, longest 400 ms")
     assert found["requests sent", "GetMessages"][0] == "3"
     assert found["books", "sessions"] == ("15", "= 12 ended + 3 open")
     assert found["books", "requests"] == ("4", "= 3 outcomes + 1 under way")
@@ -129,10 +129,10 @@ def test_the_table_says_what_the_figures_say():
 
 
 def test_before_any_run_there_is_a_table_too():
-    moment = Moment("ready", Books())
-    assert cells(moment)["run", "ready"] == ("0.0 s", "no run yet")
-    assert cells(moment)["drop rate", "dropped"] == ("", "no session whose fate is known yet")
-    assert all(set(row) == set(COLUMNS) for row in rows(figures(moment)))
+    snapshot = RunSnapshot("ready", Books())
+    assert cells(snapshot)["run", "ready"] == ("0.0 s", "no run yet")
+    assert cells(snapshot)["drop rate", "dropped"] == ("", "no session has ended yet with a known outcome")
+    assert all(set(row) == set(COLUMNS) for row in rows(figures(snapshot)))
 
 
 def test_figures_are_json_and_csv():

@@ -10,8 +10,9 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_in_a_process_that_imported_locust_first():
-    file = str(Path(__file__).parent / "locust_side.py")
+@pytest.mark.parametrize("name", ["locust_side", "patches_side"])
+def test_in_a_process_that_imported_locust_first(name):
+    file = str(Path(__file__).parent / f"{name}.py")
     code = f"import locust, sys, pytest; sys.exit(pytest.main(['-q', {file!r}]))"
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = subprocess.run(

@@ -8,7 +8,7 @@ from chatload.features.report.repeat import repeat_command
 from chatload.features.report.summary import invalid_reasons
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
-from chatload.swarm.live_figures import figures, rows
+from chatload.swarm.snapshot import figures, rows
 from chatload.swarm.workload import check_users, make_open_workload
 from tests.unit.test_live import at
 from tests.unit.test_prometheus import scraped, value
@@ -112,7 +112,7 @@ RATE = make_open_workload(20.0, None, None, 0, None)
         ([Source, Source], RATE, None),
         ([Source], None, "no arrivals are asked for; give --arrival-rate PER_S or --arrival-profile FILE.csv"),
         ([Customer], RATE, "--arrival-rate and --arrival-profile are for locustfiles/arrivals.py"),
-        ([Source, Customer], RATE, "sources of an open workload share its rate among all users of a run"),
+        ([Source, Customer], RATE, "the sources of an open workload share its rate with all users of a run"),
     ],
 )
 def test_users_are_what_the_options_are_about(users, workload, message):

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from chatload.run.books import Books
-from chatload.swarm.live_figures import Moment
 from chatload.swarm.progress import ProgressLine, fit, time_left
+from chatload.swarm.snapshot import RunSnapshot
 from tests.unit.test_live import busy
 
 
@@ -37,16 +37,16 @@ def test_what_does_not_fit_is_left_out_from_the_end(width, line):
     assert fit(["one", "two", "three"], width) == line
 
 
-def moment(elapsed, books=None):
+def snapshot(elapsed, books=None):
     books = busy() if books is None else books
-    return Moment("running", books, 45.0, elapsed, 1, books.verdicts["cut_off"], "mine")
+    return RunSnapshot("running", books, 45.0, elapsed, 1, books.verdicts["cut_off"], "mine")
 
 
 def logged(elapsed, chats=0, run_time=None, books=None):
     stream = io.StringIO()
     line = ProgressLine(stream, chats, run_time)
     for now in elapsed:
-        line.show(moment(now, books))
+        line.show(snapshot(now, books))
     line.close()
     return stream.getvalue()
 
@@ -92,9 +92,9 @@ def test_what_is_logged_comes_above_the_bar_and_not_on_its_line(monkeypatch):
     log.addHandler(handler)
     try:
         line = ProgressLine(stream, 0, 600)
-        line.show(moment(65))
+        line.show(snapshot(65))
         log.warning("a worker fell silent")
-        line.show(moment(66))
+        line.show(snapshot(66))
         line.close()
         log.warning("after the bar")
     finally:
@@ -111,9 +111,9 @@ def test_a_line_that_nobody_reads_any_more_is_no_reason_to_stop(kind, monkeypatc
     monkeypatch.setenv("TERM", "xterm-256color")
     stream = kind()
     line = ProgressLine(stream, 0, 600)
-    line.show(moment(5))
+    line.show(snapshot(5))
     monkeypatch.setattr(stream, "write", gone)
-    line.show(moment(10))
+    line.show(snapshot(10))
     assert not line.due()
     line.close()
 

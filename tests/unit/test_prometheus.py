@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
-from chatload.swarm.live_figures import Moment
 from chatload.swarm.prometheus import cumulative, families
+from chatload.swarm.snapshot import RunSnapshot
 from chatload.vocabulary import Blame, Verdict
 from tests.unit.test_live import at, busy
 
@@ -25,17 +25,17 @@ FORMATS = [(generate_latest, parse_text), (generate_openmetrics, parse_openmetri
 
 
 class Fixed(Collector):
-    def __init__(self, moment):
-        self.moment = moment
+    def __init__(self, snapshot):
+        self.snapshot = snapshot
 
     def collect(self):
-        return families(self.moment)
+        return families(self.snapshot)
 
 
-def scraped(moment, generate=generate_openmetrics, parse=parse_openmetrics):
+def scraped(snapshot, generate=generate_openmetrics, parse=parse_openmetrics):
     """Every sample of a scrape, through the format's own parser: (name, labels) -> value."""
     registry = CollectorRegistry()
-    registry.register(Fixed(moment))
+    registry.register(Fixed(snapshot))
     found = {}
     for family in parse(generate(registry).decode()):
         for sample in family.samples:
@@ -50,9 +50,9 @@ def value(samples, name, **labels):
 
 
 @pytest.mark.parametrize("generate, parse", FORMATS)
-@pytest.mark.parametrize("moment", [Moment("ready", Books()), at(busy()), at(busy(), "ended")])
-def test_its_own_parsers_read_it(generate, parse, moment):
-    assert scraped(moment, generate, parse)
+@pytest.mark.parametrize("snapshot", [RunSnapshot("ready", Books()), at(busy()), at(busy(), "ended")])
+def test_its_own_parsers_read_it(generate, parse, snapshot):
+    assert scraped(snapshot, generate, parse)
 
 
 def test_the_figures_are_those_of_the_books():

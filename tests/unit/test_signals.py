@@ -11,7 +11,7 @@ HEAD = """
 import os, signal, sys, time
 import gevent
 from locust.env import Environment
-from chatload.swarm.signals import Signals, end_start_up
+from chatload.swarm.patches.signals import Signals
 
 def send(number):
     os.kill(os.getpid(), number)
@@ -49,7 +49,7 @@ gevent.sleep(5)
 WRITTEN = """
 signals = Signals(Environment().create_local_runner(), False, lambda: print("at once", flush=True))
 signals.run_ends()
-signals.all_is_written()
+signals.ignore_all()
 for number in ({first}, {second}, signal.SIGHUP):
     send(number)
 gevent.sleep(0.1)
@@ -89,11 +89,42 @@ def test_once_all_is_written_no_signal_changes_the_exit_code():
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
-@pytest.mark.parametrize("imported", ["chatload.swarm", "chatload.swarm.user"])
+@pytest.mark.parametrize("base", ["ChatUser", "ArrivalUser"])
 @pytest.mark.parametrize(("number", "code"), [(INT, 130), (TERM, 143)])
-def test_a_signal_while_the_locustfile_is_imported_is_one_line(tmp_path, imported, number, code):
+def test_a_signal_before_the_run_is_one_line(tmp_path, base, number, code):
     file = tmp_path / "locustfile.py"
-    file.write_text(f"import os, signal\nimport {imported}\nos.kill(os.getpid(), {number})\nprint('went on')\n")
+    file.write_text(
+        f"import os, signal\nfrom chatload.swarm.user import {base}\nclass Customer({base}):\n    pass\n"
+        f"os.kill(os.getpid(), {number})\nprint('went on')\n"
+    )
+    command = [sys.executable, "-m", "locust", "-f", file, "--headless"]
+    run = subprocess.run(command, capture_output=True, text=True, env=ENV, cwd=ROOT, timeout=60, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (code, "", "chatload: interrupted before the run began\n")
+
+
+IMPORTING = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+
+class KillAtImport:
+    def find_spec(self, name, path, target=None):
+        if name == "chatload.swarm.install":
+            os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, KillAtImport())
+from chatload.swarm.user import ChatUser
+
+class Customer(ChatUser):
+    pass
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(INT, 130), (TERM, 143)])
+def test_a_signal_while_chatload_is_imported_is_one_line(tmp_path, number, code):
+    """The import takes a second."""
+    file = tmp_path / "locustfile.py"
+    file.write_text(IMPORTING.format(root=str(ROOT), number=number))
     command = [sys.executable, "-m", "locust", "-f", file, "--headless"]
     run = subprocess.run(command, capture_output=True, text=True, env=ENV, cwd=ROOT, timeout=60, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (code, "", "chatload: interrupted before the run began\n")

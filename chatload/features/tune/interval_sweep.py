@@ -5,11 +5,10 @@ from typing import Any
 
 from locust import events
 
-import chatload.swarm.sweep  # noqa: F401, its option registers itself
-from chatload.swarm.user import ChatUser
+from chatload.swarm.user import SweepUser
 
 
-class Customer(ChatUser):
+class Customer(SweepUser):
     """A customer in a browser: one chat, one connection, refreshed every so often as its arm has it."""
 
 

@@ -1,0 +1,316 @@
+"""What coordinates a run, in its master or in its only process: records it, watches it, ends it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import gevent
+from flask import has_request_context
+from locust.env import Environment
+
+from chatload.chat.record import COLUMNS
+from chatload.errors import ChatloadError
+from chatload.features.report.view import write_outputs
+from chatload.run.books import Books
+from chatload.run.windows import Usage
+from chatload.swarm.load import LoadController, load_of
+from chatload.swarm.patches.host_login import host_with_login
+from chatload.swarm.plan import Plan, default_run_dir, make_plan, run_settings
+from chatload.swarm.progress import ProgressLine
+from chatload.swarm.recorder import Recorder
+from chatload.swarm.run_checks import refuse_above_ceiling
+from chatload.swarm.snapshot import RunSnapshot
+from chatload.swarm.stop_conditions import StopConditions
+from chatload.swarm.worker_report import WorkerReport
+from chatload.vocabulary import IncidentKind, RunPhase, Verdict
+
+log = logging.getLogger("chatload")
+
+#: What `make_plan` adds to the options for workers.
+_FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
+#: Number of the newest notes in a snapshot.
+_NOTES = 5
+_VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
+
+
+class Figures(Protocol):
+    """The figures of all processes of a run."""
+
+    def books(self) -> Books:
+        """Return the counters of all processes. Not to be changed."""
+
+    def usage(self) -> dict[str, Usage]:
+        """Return CPU time and memory of each process that holds chats."""
+
+    @property
+    def processes(self) -> int:
+        """The number of processes that have reported."""
+
+
+class RunCoordinator:
+    """Coordinates the runs of one master or single process, one after another.
+
+    Attributes:
+        figures: of all processes of the run.
+        run_dir: folder of the current or last run, None if there was none.
+        error: the last error that made the run invalid.
+        load: controls the load of the current or last run.
+        shape_load: of a load shape, for all runs; None: Locust's options decide for each run.
+        refused: why the last start was refused, empty if it was not.
+        last_outputs: called when everything else has been written.
+    """
+
+    def __init__(self, environment: Environment, figures: Figures) -> None:
+        self._environment, self.figures = environment, figures
+        self.run_dir: Path | None = None
+        self._checked: tuple[dict[str, Any], str | None, Plan] | None = None
+        self.error: ChatloadError | None = None
+        self.load: LoadController | None = None
+        self.shape_load: LoadController | None = None
+        self.refused = ""
+        self.last_outputs: list[Callable[[], None]] = []
+        self._plan: Plan | None = None
+        self._recorder: Recorder | None = None
+        self._progress: ProgressLine | None = None
+        self._stop_conditions: StopConditions | None = None
+        self._stop_requested = False
+        self._phase = RunPhase.READY
+        self._began_at = 0.0
+        self._cut_off_confirmed = 0
+        self._notes: deque[str] = deque(maxlen=_NOTES)
+        self._last = RunSnapshot(RunPhase.READY, Books())
+
+    # -- the beginning ---------------------------------------------------------------------------
+
+    def make_plan(self) -> Plan:
+        """Make the plan of the next run, and add to Locust's options what workers need. Raises UsageError."""
+        options: Any = self._environment.parsed_options
+        host = host_with_login(self._environment)
+        # Locust sends its options to all workers in each spawn message, also to those that connect later.
+        options.arrivals_shared = (self._environment.runner.target_user_count, time.time())
+        plan = self.plan_for(options, host)
+        if plan.workload is not None:
+            plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
+        options.host_with_login = host
+        options.agreed_host = plan.host if plan.owner_agrees else ""
+        return plan if self.shape_load is None else self.shape_load.begin(plan)
+
+    def plan_for(self, options: Any, host: str | None) -> Plan:
+        """Return the plan of these options on this host. It is made once for the check of a start and the start."""
+        given = {name: value for name, value in vars(options).items() if name not in _FOR_WORKERS}
+        if self._checked is None or self._checked[:2] != (given, host):
+            self._checked = given, host, make_plan(options, host)
+        return self._checked[2]
+
+    def begin(self, plan: Plan, clock: Callable[[], float]) -> None:
+        """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
+        began_at, options = time.monotonic(), self._environment.parsed_options
+        self.run_dir, self.error, self.refused, self._stop_requested = None, None, "", False
+        self._plan, self._phase, self._cut_off_confirmed = plan, RunPhase.READY, 0
+        self._notes.clear()
+        self._last = RunSnapshot(RunPhase.READY, Books())
+        refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
+        self.load = self.shape_load or load_of(plan)
+        self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
+        run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
+        settings = self.load.settings(run_settings(self._environment, plan))
+        self._recorder = Recorder(run_dir, settings, clock)
+        self.run_dir = run_dir
+        if options.headless:
+            self._progress = ProgressLine(sys.stderr, plan.chats, options.run_time)
+        self._phase, self._began_at = RunPhase.RUNNING, began_at
+
+    def refuse(self, error: ChatloadError) -> None:
+        """The run cannot begin. A headless run ends: otherwise it would idle for its whole time and be called good."""
+        self.refused = str(error)
+        if self._environment.parsed_options.headless:
+            self._environment.process_exit_code = error.exit_code
+        self._stop_runner()
+
+    # -- during the run --------------------------------------------------------------------------
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a run has begun and has not ended."""
+        return self._recorder is not None
+
+    def take(self, worker: str, report: WorkerReport) -> None:
+        """Take the report of a process. It is written by the next `write_reports`."""
+        for row in report.sessions:
+            self._cut_off_confirmed += row[_VERDICT] == Verdict.CUT_OFF and bool(row[_CONFIRMED])
+        if report.behind:
+            whose = "" if worker == "local" else f"worker {worker}: "
+            log.warning("chatload: %s%s", whose, report.behind)
+            self.note(IncidentKind.BEHIND, f"{whose}{report.behind}")
+        if self._recorder is not None:
+            self._recorder.take(worker, report)
+
+    def sessions_ended(self, count: int) -> None:
+        """`count` sessions ended in some process."""
+        if self.load is not None and self.load.sessions_ended(count):
+            self.request_stop()
+
+    def write_reports(self) -> None:
+        """Write the reports that were taken to the run file."""
+        if self._recorder is not None:
+            self._recorder.flush()
+
+    def update(self, usage: Mapping[str, Usage], final: bool) -> None:
+        """Write reports, show progress, check the stop conditions, write the window that ends now.
+
+        Args:
+            usage: CPU time and memory of each process.
+            final: whether this is the end of the run.
+        """
+        self.write_reports()
+        # Nothing else runs from here to the window, so that the counters of all processes are merged once at most.
+        if self._progress is not None and (final or self._progress.due()):
+            self._progress.show(self.snapshot())
+        if not final:
+            self._stop_if_due()
+        if self._recorder is not None:
+            self._recorder.cut_window(self.figures.books, usage, final)
+
+    def note(self, kind: str, what: str) -> None:
+        """Record an incident of the run."""
+        self._notes.append(what)
+        if self._recorder is not None:
+            self._recorder.note(kind, what)
+
+    def add_note(self, what: str) -> None:
+        """Show a note with the run's snapshot, without recording it."""
+        self._notes.append(what)
+
+    def fail(self, error: ChatloadError) -> None:
+        """Facts were lost or could not be written: the run goes on, and is invalid."""
+        self.error = error
+        log.error("chatload: %s", error)
+        self._notes.append(str(error))
+
+    def _stop_if_due(self) -> None:
+        conditions = self._stop_conditions
+        end = None if conditions is None else conditions.check(self.figures.books, time.monotonic())
+        if end is None or self._stop_requested:
+            return
+        if end.kind:
+            what = "the run is stopped" if end.kind == IncidentKind.CEILING else "the run is ended early"
+            log.warning("chatload: %s: %s", what, end.why)
+            self.note(end.kind, end.why)
+        self.request_stop()
+
+    def request_stop(self) -> None:
+        """Stop the run; a headless process ends. May be called again."""
+        if not self._stop_requested:
+            self._stop_requested = True
+            self._stop_runner()
+
+    def _stop_runner(self) -> None:
+        runner: Any = self._environment.runner
+        gevent.spawn(runner.quit if self._environment.parsed_options.headless else runner.stop)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+        """The chats begin to disconnect. Record who ended the run, if it was a user.
+
+        Args:
+            signal_name: returns the signal that asked for the end, empty if there was none.
+        """
+        if self._phase is not RunPhase.RUNNING:
+            return
+        self._phase = RunPhase.STOPPING
+        gevent.sleep(0)  # Locust's handler of SIGTERM may have run before ours
+        if name := signal_name():
+            self.note(IncidentKind.INTERRUPTED, name)
+        elif has_request_context():
+            self.note(IncidentKind.STOPPED, "by a user in the web UI")
+
+    def end(self, usage: Mapping[str, Usage], lost: Iterable[str] = ()) -> None:
+        """All reports are in: write the outputs.
+
+        Args:
+            usage: CPU time and memory of each process.
+            lost: sentences about workers whose final report never came.
+        """
+        if self._recorder is None or self.run_dir is None:
+            return
+        self.update(usage, final=True)
+        self._close_progress()
+        for what in lost:
+            self.note(IncidentKind.WORKER_LOST, what)
+        if not self.figures.books().started:
+            self.note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
+        recorder, self._recorder = self._recorder, None
+        assert self.load is not None
+        self._write([lambda _: recorder.finish(), write_outputs, self.load.write])
+        self._phase = RunPhase.ENDED
+        self._last = self._snapshot_now()
+
+    def end_at_once(self, last: WorkerReport | None) -> bool:
+        """Write the outputs without waiting for chats to disconnect: a second signal.
+
+        Args:
+            last: report of this process, if it holds chats.
+
+        Returns:
+            False if no run is active.
+        """
+        recorder, self._recorder = self._recorder, None
+        if recorder is None or self.run_dir is None:
+            return False
+        if last is not None:
+            recorder.take("local", last)
+        recorder.flush()
+        recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
+        self._close_progress()
+        self._write([write_outputs])
+        return True
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+
+    def _write(self, writes: Sequence[Callable[[Path], Any]]) -> None:
+        assert self.run_dir is not None
+        for write in writes:
+            # If one output cannot be written, the others still are.
+            try:
+                write(self.run_dir)
+            except ChatloadError as error:
+                self.fail(error)
+
+    def _why_nothing_started(self) -> str:
+        environment = self._environment
+        if getattr(environment.runner, "clients", None) is not None and not environment.runner.clients:
+            return "no worker took part"
+        if not any(user_class.tasks for user_class in environment.user_classes):
+            return "--tags and --exclude-tags leave no task"
+        if environment.parsed_options.num_users == 0:
+            return "-u 0 asks for no users"
+        return "no user came to start one"
+
+    # -- snapshots -------------------------------------------------------------------------------
+
+    def snapshot(self) -> RunSnapshot:
+        """Return the state of the run; that of the last run if none is active."""
+        now = self._last if self._phase in (RunPhase.READY, RunPhase.ENDED) else self._snapshot_now()
+        return replace(now, refused=self.refused, notes=tuple(self._notes))
+
+    def _snapshot_now(self) -> RunSnapshot:
+        return RunSnapshot(
+            phase=self._phase,
+            books=self.figures.books(),
+            timeout_s=None if self._plan is None else self._plan.settings.timeout_s,
+            elapsed_s=time.monotonic() - self._began_at,
+            processes=self.figures.processes,
+            cut_off_confirmed=self._cut_off_confirmed,
+            run="" if self.run_dir is None else self.run_dir.absolute().name,
+        )

@@ -1,0 +1,127 @@
+"""SIGINT, SIGTERM and SIGHUP in a Locust process.
+
+| when | first signal | second | third |
+|---|---|---|---|
+| before a run can begin | one line, exit code 128 + number | | |
+| during a run | chats disconnect, outputs are written | no more disconnects, outputs are written | exit at once |
+| after the run | Locust ends | ignored until the outputs are written | exit at once |
+
+SIGHUP of a lost terminal does what SIGTERM does.
+
+Faults: Locust 2.47.0, main.py, has a traceback for a signal during the import of a locustfile, and runs its shutdown
+once more for each further SIGTERM. No upstream issue found. gevent 26.9.0: its signal handlers do not run while outputs
+are rendered, and libev restores the default action when the last watcher of a signal is closed, so that a signal during
+the exit kills the process. https://github.com/gevent/gevent/issues/1815
+
+Therefore the handlers are Python's own. They run in any greenlet, so they only schedule a callback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust import runners
+
+from chatload import exit_codes
+
+_BOTH = (signal.SIGINT, signal.SIGTERM)
+#: The process that read the locustfile. The workers of --processes are forked from it and print nothing.
+_MAIN_PROCESS = os.getpid()
+
+
+def exit_on_signal() -> None:
+    """Until a run begins, let a signal end this process with one line. For the locust command only."""
+    if "locust.main" in sys.modules:
+        for number in _BOTH:
+            signal.signal(number, _exit_before_run)
+
+
+class Signals:
+    """The signals of a process that has a runner. Made in Locust's main greenlet.
+
+    received: the name of the first signal that asked for the end; empty if there was none.
+    """
+
+    def __init__(self, runner: Any, waits_for_workers: bool, end_at_once: Callable[[], None]) -> None:
+        """Install the handlers.
+
+        Args:
+            runner: Locust's runner.
+            waits_for_workers: whether the main greenlet waits for workers before it starts a run.
+            end_at_once: ends the process without disconnects, with outputs. Returns if no chat is left to wait for.
+        """
+        self._main = gevent.getcurrent()
+        self._runner, self._waits, self._end_at_once = runner, waits_for_workers, end_at_once
+        self._asked_twice = False
+        self.received = ""
+        self._sigterm: Any = None
+        for number in _BOTH:
+            signal.signal(number, self._first)
+        # nohup ignores SIGHUP; that stays so.
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, _hung_up)
+
+    def watch_sigterm(self) -> None:
+        """A run has begun: record SIGTERM, which Locust handles now, with a gevent watcher."""
+        if self._sigterm is None:
+            self._sigterm = gevent.signal_handler(signal.SIGTERM, self._record, signal.SIGTERM)
+
+    def run_ends(self) -> None:
+        """The run is ending for any reason: the next signal ends it at once.
+
+        This also replaces Locust's handler of SIGTERM, which would run its shutdown again for each signal.
+        """
+        for number in _BOTH:
+            signal.signal(number, self._next)
+
+    def ignore_all(self) -> None:
+        """All outputs are written: no signal may change the exit code."""
+        for number in (*_BOTH, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _record(self, number: int) -> None:
+        self.received = self.received or signal.Signals(number).name
+
+    def _first(self, number: int, _: Any) -> None:
+        self._record(number)
+        self.run_ends()
+        gevent.get_hub().loop.run_callback(self._end, number)
+
+    def _end(self, number: int) -> None:
+        if self._waits and self._runner.state == runners.STATE_INIT:
+            # Locust would print the traceback of a KeyboardInterrupt.
+            gevent.spawn(self._quit_before_run, number)
+        else:
+            self._main.throw(KeyboardInterrupt)
+
+    def _quit_before_run(self, number: int) -> None:
+        self._runner.quit()  # workers that are connected already would wait for a run
+        gevent.get_hub().loop.run_callback(self._main.throw, _exit_code(number))
+
+    def _next(self, _: int, __: Any) -> None:
+        if self._asked_twice:
+            os._exit(exit_codes.INVALID)
+        self._asked_twice = True
+        gevent.spawn(self._end_at_once)
+
+
+def _exit_before_run(number: int, _: Any) -> None:
+    raise _exit_code(number)
+
+
+def _exit_code(number: int) -> SystemExit:
+    """Return what ends a process in which no run has begun."""
+    if os.getpid() == _MAIN_PROCESS:
+        print("chatload: interrupted before the run began", file=sys.stderr, flush=True)
+    return SystemExit(128 + number)
+
+
+def _hung_up(_: int, __: Any) -> None:
+    # The kernel and the shell each send SIGHUP: the second one must not end the disconnects.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.kill(os.getpid(), signal.SIGTERM)

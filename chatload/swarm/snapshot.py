@@ -1,0 +1,203 @@
+"""A run while it goes on: its snapshot, the figures of it, and the rows of the web UI's table.
+
+A figure that summary.json has too is computed by the same function. At the end of a run both are equal.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from chatload.features.report.summary import measured, rates, unserved
+from chatload.render import words
+from chatload.run.books import LATE_START_S, Books
+from chatload.stats.rates import CONFIDENCE
+from chatload.thresholds.metrics import Facts
+from chatload.vocabulary import DROPPED, UNSERVED, Blame, RunPhase, SessionState, Verdict
+
+#: Columns of `rows`, with their headings.
+COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
+_SHOWN = (Verdict.DROPPED_LATE.value, DROPPED, UNSERVED)
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """The state of a run at one instant.
+
+    Attributes:
+        phase: what the run is doing.
+        books: counters of all processes.
+        timeout_s: flex-disconnect-timeout (seconds), None before the first run.
+        elapsed_s: duration of the run so far (seconds).
+        processes: number of processes that have reported.
+        cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed.
+        run: name of the run's folder.
+        confidence: of one-sided bounds.
+        refused: why the last start was refused, empty if it was not.
+        notes: incidents of the run, the newest last.
+    """
+
+    phase: RunPhase
+    books: Books
+    timeout_s: float | None = None
+    elapsed_s: float = 0.0
+    processes: int = 0
+    cut_off_confirmed: int = 0
+    run: str = ""
+    confidence: float = CONFIDENCE
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def figures(snapshot: RunSnapshot) -> dict[str, Any]:
+    """Return all figures of a snapshot as plain values: durations in seconds, None if nothing was measured."""
+    books = snapshot.books
+    outcomes = sum(by.total() for by in books.outcomes.values())
+    return {
+        "phase": snapshot.phase,
+        "run": snapshot.run,
+        "refused": snapshot.refused,
+        "notes": list(snapshot.notes),
+        "elapsed_s": round(snapshot.elapsed_s, 3),
+        "flex_disconnect_timeout_s": snapshot.timeout_s,
+        "sessions": {
+            "started": books.started,
+            "ended": books.verdicts.total(),
+            "open": books.started - books.verdicts.total(),
+            "by_state": {state.value: books.states[state] for state in SessionState},
+            "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
+            "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+            "unserved_by_verdict": unserved(books),
+            "cut_off_confirmed": snapshot.cut_off_confirmed,
+        },
+        "rates": rates(Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed), snapshot.confidence),
+        "books": {
+            "sessions_started": books.started,
+            "sessions_ended": books.verdicts.total(),
+            "requests_sent": books.sent.total(),
+            "requests_with_outcome": outcomes,
+        },
+        **measured(books, snapshot.timeout_s, snapshot.processes),
+    }
+
+
+def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the figures as table rows with COLUMNS. Only the first row of an area names it."""
+    table: list[dict[str, str]] = []
+    before = ""
+    for area, figure, value, note in _rows(figures):
+        table.append({"area": "" if area == before else area, "figure": figure, "value": value, "note": note})
+        before = area
+    return table
+
+
+def to_csv(figures: Mapping[str, Any]) -> str:
+    """Return the figures as CSV, one line per figure, named by its path in the JSON."""
+    stream = StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(("figure", "value"))
+    writer.writerows(_flat(figures))
+    return stream.getvalue()
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{path}.{number}")
+    else:
+        yield path, "" if value is None else value
+
+
+_Row = tuple[str, str, str, str]
+
+
+def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    """Yield rows by importance: drop rates, open sessions, health of the run, counts."""
+    sessions = figures["sessions"]
+    timeout = figures["flex_disconnect_timeout_s"]
+    where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
+    yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
+    if figures["refused"]:
+        # In the second column, which is visible on a narrow screen too.
+        yield "run", f"start refused: {figures['refused']}", "", ""
+    for note in figures["notes"]:
+        yield "run", f"note: {note}", "", ""
+    for name in _SHOWN:
+        entry = figures["rates"][name]
+        yield (
+            "unserved" if name == UNSERVED else "drop rate",
+            name,
+            "" if entry["rate"] is None else words.percent(entry["rate"]),
+            _rate_note(entry),
+        )
+    yield "sessions", "started", words.number(sessions["started"]), ""
+    yield "sessions", "open", words.number(sessions["open"]), ""
+    for state, n in sessions["by_state"].items():
+        yield "open, by state", state, words.number(n), SessionState(state).meaning
+    yield from _health_rows(figures)
+    ended = sessions["ended"]
+    for verdict, n in sessions["by_verdict"].items():
+        note = words.percent(n / ended) if n else ""
+        if verdict == Verdict.CUT_OFF and n:
+            note += f"; {words.number(sessions['cut_off_confirmed'])} with goodbye confirmed"
+        yield "ended, by verdict", verdict, words.number(n), note
+    for blame, n in sessions["dropped_late_by_blame"].items():
+        yield "dropped_late, by blame", blame, words.number(n), ""
+    yield from _request_rows(figures)
+
+
+def _rate_note(entry: Mapping[str, Any]) -> str:
+    if entry["low"] is None:
+        return "no session has ended yet with a known outcome"
+    seen = f"{words.number(entry['least'])} proven"
+    if entry["most"] > entry["least"]:
+        seen += f", {words.number(entry['most'])} possible"
+    chance = f"one-sided {100 * entry['confidence']:g} % bounds if sessions are independent"
+    return f"{words.bounds(entry)} ({chance}): {seen}, of {words.plural(entry['of'], 'session')}"
+
+
+def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    refresh, generator = figures["refresh"], figures["generator"]
+    margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
+    over = f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
+    left = _percentiles(margin, ("p1", "p50"))
+    yield "margin", "min", words.of_tail(margin, "min"), f"{left}, {over}" if left else over
+    yield "gap", "max", words.of_tail(gap, "max"), _percentiles(gap, ("p50", "p99"))
+    yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
+    arrivals = figures["arrivals"]
+    if arrivals["count"]:
+        tail = _percentiles(arrivals["start_lateness_s"], ("p50", "p99", "p99_9", "max"))
+        yield "arrivals", "count", words.number(arrivals["count"]), f"start lateness {tail}" if tail else ""
+        late = f"began more than {words.seconds(LATE_START_S)} late"
+        yield "arrivals", "late_starts", words.number(arrivals["late_starts"]), late
+        yield "arrivals", "not_started", words.number(arrivals["not_started"]), "did not begin"
+    stalls, longest = generator["stalls"], words.seconds(generator["longest_stall_s"])
+    stalled = f"{words.seconds(generator['stalled_s'])} in all, longest {longest}"
+    yield "generator", "stalls", words.number(stalls), stalled if stalls else "no stalls"
+    processes = words.plural(generator["processes"], "process", "processes")
+    yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
+
+
+def _percentiles(tail: Mapping[str, Any], names: Iterable[str]) -> str:
+    said = ((name.replace("_", "."), words.of_tail(tail, name)) for name in names)
+    return ", ".join(f"{name} {value}" for name, value in said if value)
+
+
+def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+    for operation, entry in figures["requests"]["by_operation"].items():
+        latency = _percentiles(entry["latency_s"], ("p50", "p99", "p99_9", "max"))
+        yield "requests sent", operation, words.number(entry["sent"]), f"latency {latency}" if latency else ""
+    books = figures["books"]
+    yield "books", "sessions", *_balance(books["sessions_started"], books["sessions_ended"], "ended", "open")
+    outcomes = books["requests_with_outcome"]
+    yield "books", "requests", *_balance(books["requests_sent"], outcomes, "outcomes", "under way")
+
+
+def _balance(begun: int, over: int, word: str, rest: str) -> tuple[str, str]:
+    return words.number(begun), f"= {words.number(over)} {word} + {words.number(begun - over)} {rest}"
