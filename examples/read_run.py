@@ -14,8 +14,8 @@ from collections import Counter
 from chatload import RunReader
 
 with RunReader.open(sys.argv[1]) as run:
-    print("timeout:", run.settings["flex_disconnect_timeout"])
-    print("books balance:", run.books().balanced)
+    print("timeout:", run.settings.flex_disconnect_timeout)
+    print("books balance:", run.books().balanced())
     print("verdicts:", dict(Counter(session.verdict for session in run.sessions())))
     for session in run.sessions():
         if session.verdict.startswith("dropped"):

@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from chatload import RunReader
 from chatload.vocabulary import Blame, Outcome, RunResult, Verdict
 from tests.integration.processes import ROOT
 
@@ -51,6 +52,15 @@ def test_every_file_named_exists(page):
         assert list(ROOT.glob(name.rstrip("/"))), name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_test_named_exists(page):
+    files = {file.name: file for file in ROOT.glob("tests/**/test_*.py")}
+    for file, name in re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", page.read_text()):
+        # examples/test_chat_service.py, and tests that a user writes, are not below tests/.
+        assert file in files or (ROOT / "examples" / file).exists(), file
+        assert f"def {name}" in files[file].read_text() if name else True, f"{file}::{name}"
+
+
 def test_the_glossary_has_every_word_of_the_vocabulary():
     glossary = (ROOT / "docs" / "glossary.md").read_text()
     words = [word.value for kind in (Verdict, Blame, Outcome, RunResult) for word in kind]
@@ -64,3 +74,9 @@ def test_every_page_is_linked_from_the_readme_or_another_page():
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     }
     assert [page.name for page in PAGES if page.resolve() not in linked and page.name != "README.md"] == []
+
+
+def test_the_sample_run_can_be_read():
+    with RunReader.open(ROOT / "reports" / "sample") as run:
+        assert run.books().balanced()
+        assert run.settings.flex_disconnect_timeout == 15.0
