@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -129,10 +127,11 @@ def report(
               chatload report reports/mine --gate standard
               chatload report reports/mine --threshold 'dropped.rate < 0.1%'
     """
-    from chatload.features.report.console import render
-    from chatload.features.report.outputs import write_outputs
+    from chatload.features.capacity.view import report_capacity
     from chatload.features.report.page import write_report
     from chatload.features.report.summary import exit_code, summarize
+    from chatload.features.report.view import summary_document, write_outputs
+    from chatload.render.terminal import render
     from chatload.run.reader import RunReader
     from chatload.thresholds.gate import regate
 
@@ -145,27 +144,12 @@ def report(
             written = write_report(reader, summary)
         except UsageError:
             # On a full disk, or from a medium that cannot be written, it can still be read here.
-            render(summarize(reader, gate), sys.stdout, _width())
+            render(summary_document(summarize(reader, gate)), sys.stdout)
             raise
-    render(summary, sys.stdout, _width())
-    own = _capacity(written.parent)
+    render(summary_document(summary), sys.stdout)
+    own = report_capacity(written.parent, sys.stdout)
     click.echo(f"\nreport: {written}")
-    return exit_code(summary) or own
-
-
-def _capacity(run_dir: Path) -> int:
-    """Where the run was a capacity search: its page anew, what it found, and its exit code."""
-    from chatload.features.capacity import view as capacity
-
-    found = capacity.read_capacity(run_dir)
-    if found is None:
-        return exit_codes.PASSED
-    from chatload.features.capacity.console import render
-    from chatload.features.capacity.html import write_page
-
-    write_page(run_dir, found)
-    render(found, sys.stdout, _width())
-    return capacity.exit_code(found)
+    return exit_code(summary) or own or exit_codes.PASSED
 
 
 @main.command(short_help="List what a threshold can be about, and how it is written.")
@@ -176,9 +160,10 @@ def thresholds() -> None:
     Example: locust -f locustfiles/chat.py ... \\
                --threshold 'dropped_late.rate < 0.1%'
     """
-    from chatload.features.report.metric_list import metric_list
+    from chatload.features.report.metric_list import thresholds_document
+    from chatload.render.output import deliver
 
-    click.echo(metric_list(), nl=False)
+    deliver(thresholds_document())
 
 
 @main.command(short_help="Write RUN's facts as a table: CSV, JSON lines or Parquet.")
@@ -259,23 +244,17 @@ def reconcile(run: Path, source: str, column: dict[str, str], reason: dict[str, 
     """
     from chatload.features.reconcile import ledger
     from chatload.features.reconcile.compute import reconcile as compare
-    from chatload.features.report.console import render_reconciliation
+    from chatload.features.reconcile.view import reconciliation_document
+    from chatload.render.output import deliver
     from chatload.run.reader import RunReader
 
     columns = ledger.Columns(column, reason)
     with RunReader.open(run) as reader:
         result = compare(reader.sessions(), ledger.read(source, columns))
-    if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
-    else:
-        render_reconciliation(result, sys.stdout, _width())
+    deliver(reconciliation_document(result), result.to_dict() if as_json else None)
     if not result.agrees:
         return exit_codes.INVALID
     return exit_codes.PASSED if result.compared else exit_codes.INCONCLUSIVE
-
-
-def _width() -> int:
-    return min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if sys.stdout.isatty() else 80
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""What every report is written with: words, tables, charts, templates."""
+"""Reports: one document model, and its writers for a terminal, Markdown and HTML."""

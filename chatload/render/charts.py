@@ -1,4 +1,4 @@
-"""Charts of the report: Vega-Lite specifications drawn as SVG. Colours are the page's CSS variables."""
+"""Charts: Vega-Lite specifications, and how they are drawn as SVG. Colours are the page's CSS variables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import vl_convert
 from markupsafe import Markup
 
 Spec = dict[str, Any]
@@ -35,19 +34,19 @@ _DECIMALS = re.compile(r"(\.\d\d)\d+")
 
 
 class Frame(NamedTuple):
-    """Where a chart is shown (a class of the page's style), its width (px), and about how many ticks fit below it."""
+    """A size in which each chart is drawn: its CSS class, its width in px, and the ticks its x axis has room for."""
 
     name: str
     width: int
     ticks: int
 
 
-#: Every chart is drawn for both, and the page shows the one that fits: scaled down, its words could not be read.
+#: Each chart is drawn for both, and the page shows the one that fits. A picture scaled down could not be read.
 WIDE, NARROW = Frame("wide", 960, 9), Frame("narrow", 350, 4)
 
 
 def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
-    """The chart as SVG elements, one a frame, that tell a screen reader `label`."""
+    """Return the chart as one SVG element for each frame, with `label` for screen readers."""
     return Markup("").join(_draw(spec(frame) if callable(spec) else spec, frame, label) for frame in (WIDE, NARROW))
 
 
@@ -59,28 +58,41 @@ def _draw(spec: Spec, frame: Frame, label: str) -> Markup:
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         **{"config": config, "width": frame.width, "height": 200, "autosize": fit, **spec},
     }
+    # Imported here: the library is large, and a terminal needs no picture.
+    import vl_convert
+
     svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
-    # A hundredth of a pixel will do; the digits after it are half of a heat map.
+    # A hundredth of a pixel is enough. The further digits would be half of the size of a heat map.
     svg = _GEOMETRY.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), svg)
     # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
     head = Markup('<svg role="img" aria-label="{}" ').format(label)
     return head + Markup(svg.removeprefix("<svg ").replace('class="marks"', f'class="marks {frame.name}"', 1))
 
 
+_THOUSANDS = "replace(datum.label, /,/g, ' ')"
+
+
 def x(field: str, title: str, **more: Any) -> Spec:
-    """A quantitative x channel."""
-    scale = {"nice": False, **more.pop("scale", {})}
-    return {"field": field, "type": "quantitative", "title": title, "scale": scale, **more}
+    """Return a quantitative x channel."""
+    scale = {"nice": False, "zero": False, **more.pop("scale", {})}
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "scale": scale,
+        "axis": {"labelExpr": _THOUSANDS},
+        **more,
+    }
 
 
 def y(field: str, title: str, **more: Any) -> Spec:
-    """A quantitative y channel."""
-    axis = {"tickCount": 5, "labelExpr": "replace(datum.label, /,/g, ' ')"}
+    """Return a quantitative y channel."""
+    axis = {"tickCount": 5, "labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "axis": axis, **more}
 
 
 def colour(field: str, colours: Mapping[str, str]) -> Spec:
-    """A colour for each word of a field, in that order."""
+    """Return a colour for each value of a field, in that order."""
     return {
         "field": field,
         "type": "nominal",
@@ -89,17 +101,21 @@ def colour(field: str, colours: Mapping[str, str]) -> Spec:
     }
 
 
+def names(field: str, order: Sequence[str] | None = None) -> Spec:
+    """Return a y channel with a line for each name, in that order; by default in the order of the rows."""
+    axis = {"grid": False, "minExtent": 130, "labelLimit": 260, "labelColor": "var(--ink)"}
+    return {"field": field, "type": "nominal", "sort": order, "title": None, "axis": axis}
+
+
 def decades(low: float, high: float) -> Spec:
-    """An axis for a log scale of durations in ms: a tick a power of ten, with its unit."""
+    """Return an axis for a log scale of durations in ms: a tick for each power of ten, with its unit."""
     first, last = math.floor(math.log10(max(low, 1e-9))), math.ceil(math.log10(max(high, 1e-9)))
     label = "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
     return {"values": [10.0**power for power in range(first, last + 1)], "labelExpr": label}
 
 
 def intervals(rows: Rows) -> Spec:
-    """A dot with its interval for each row: name, share, low, high (percent), colour, tip."""
-    name = {"field": "name", "type": "nominal", "sort": None, "title": None,
-            "axis": {"grid": False, "minExtent": 130, "labelColor": "var(--ink)"}}  # fmt: skip
+    """Return a dot with its interval for each row: name, share, low, high (percent), colour, tip."""
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
     share = {"title": "share of the sessions, % (root scale)",
              "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
@@ -109,7 +125,7 @@ def intervals(rows: Rows) -> Spec:
     return {
         "data": {"values": list(rows)},
         "height": {"step": 24},
-        "encoding": {"y": name, "color": shade, "description": {"field": "tip"}},
+        "encoding": {"y": names("name"), "color": shade, "description": {"field": "tip"}},
         "layer": [
             {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, "encoding": bar},
             {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": dot},
@@ -118,8 +134,10 @@ def intervals(rows: Rows) -> Spec:
 
 
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
-    """A block from `low` to `high`, `count` tall on a root scale so that few still show, with its tip; a line at
-    `limit`."""
+    """Return a histogram: a block from `low` to `high` for each bin, with its tip, and a line at `limit`.
+
+    Its height is `count` on a root scale, so that small counts can be seen.
+    """
     lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
     scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
     across = x("low", x_title, scale=scale)
@@ -136,22 +154,57 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
             "description": {"field": "tip"},
         },
     }
-    return {"layer": [blocks] + ([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))}
+    return {"layer": [blocks, *([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))]}
 
 
-def limit_line(at: float, text: str) -> list[Spec]:
-    """A dashed vertical line with its name."""
+def mark_line(
+    at: float, text: str, colour: str = "var(--soft)", dash: Sequence[int] = (5, 4), top: int = 2
+) -> list[Spec]:
+    """Return a vertical line with its name beside it, `top` pixels below the upper edge."""
     data = {"data": {"values": [{"at": at, "text": text}]}}
     place = {"x": {"field": "at", "type": "quantitative"}}
-    label = {"type": "text", "align": "right", "dx": -6, "baseline": "top", "color": "var(--bad)", "fontSize": 12}
+    rule = {"type": "rule", "strokeDash": [5, 4], "color": colour, "aria": False}
+    label = {"type": "text", "align": "right", "dx": -6, "baseline": "top", "color": colour, "fontSize": 12}
     return [
-        {**data, "mark": {"type": "rule", "strokeDash": [5, 4], "color": "var(--bad)"}, "encoding": place},
-        {**data, "mark": label, "encoding": {**place, "y": {"value": 2}, "text": {"field": "text"}}},
+        {**data, "mark": rule, "encoding": place},
+        {**data, "mark": label, "encoding": {**place, "y": {"value": top}, "text": {"field": "text"}}},
     ]
 
 
+def level_line(at: float, text: str, colour: str = "var(--soft)", dash: Sequence[int] = (5, 4)) -> list[Spec]:
+    """Return a horizontal line with its name above it."""
+    data = {"data": {"values": [{"at": at, "text": text}]}}
+    place = {"y": {"field": "at", "type": "quantitative"}}
+    rule = {"type": "rule", "strokeDash": list(dash), "color": colour, "aria": False}
+    label = {"type": "text", "align": "left", "dx": 4, "dy": -7, "color": colour, "fontSize": 12}
+    return [
+        {**data, "mark": rule, "encoding": place},
+        {**data, "mark": label, "encoding": {**place, "x": {"value": 0}, "text": {"field": "text"}}},
+    ]
+
+
+def limit_line(at: float, text: str) -> list[Spec]:
+    """Return a vertical line at a limit that should not be passed."""
+    return mark_line(at, text, "var(--bad)")
+
+
+def line(rows: Rows, across: Spec, up: Spec, interpolate: str = "linear") -> Spec:
+    """Return one line through the points x, y."""
+    mark = {"type": "line", "aria": False, "color": "var(--good)", "strokeWidth": 2, "interpolate": interpolate}
+    return {"data": {"values": list(rows)}, "mark": mark, "encoding": {"x": across, "y": up}}
+
+
+def points(rows: Rows, across: Spec, up: Spec, colours: Mapping[str, str]) -> Spec:
+    """Return a dot for each row: its tip, and a colour for each `what`."""
+    return {
+        "data": {"values": list(rows)},
+        "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.9},
+        "encoding": {"x": across, "y": up, "color": colour("what", colours), "description": {"field": "tip"}},
+    }
+
+
 def bands(rows: Rows, time: Spec) -> Spec:
-    """Shaded stretches of time, from t to t2, over the whole height."""
+    """Return shaded stretches of time, from t to t2, over the whole height."""
     return {
         "data": {"values": list(rows)},
         "mark": {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18},
@@ -160,7 +213,7 @@ def bands(rows: Rows, time: Spec) -> Spec:
 
 
 def hover(rows: Rows, time: Spec) -> Spec:
-    """What cannot be seen but tells its tip, from t to t2, over the whole height."""
+    """Return invisible stretches of time, from t to t2, that carry a tip."""
     return {
         "data": {"values": list(rows)},
         "mark": {"type": "rect", "opacity": 0},
@@ -169,7 +222,7 @@ def hover(rows: Rows, time: Spec) -> Spec:
 
 
 def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
-    """Stacked areas over time: t, what, n."""
+    """Return stacked areas over time: t, what, n."""
     return {
         "data": {"values": list(rows)},
         "mark": {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85},
@@ -178,7 +231,7 @@ def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> S
 
 
 def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], least: float = 0.0) -> Spec:
-    """Lines over time: t, what, n; the scale reaches from 0 to `least` at least."""
+    """Return lines over time: t, what, n. The scale goes from 0 to at least `least`."""
     most = 1.05 * max([least / 1.05, *(row["n"] for row in rows)])
     return {
         "data": {"values": list(rows)},
@@ -188,7 +241,7 @@ def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], leas
 
 
 def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
-    """Blocks over time, each from t to t2, n high, stacked in the order of the colours: what, n."""
+    """Return blocks over time, each from t to t2 and n high, stacked in the order of the colours: what, n."""
     stacked: list[dict[str, Any]] = []
     tops: dict[float, float] = {}
     for row in sorted(rows, key=lambda row: (row["t"], list(colours).index(row["what"]))):
@@ -209,7 +262,7 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
 
 
 def heat(cells: Rows, time: Spec, y_title: str) -> Spec:
-    """Rectangles from t to t2 and low to high (ms, log), the darker the greater their share."""
+    """Return a heat map: rectangles from t to t2 and from low to high (ms, log scale), darker for a larger share."""
     lowest, highest = min(cell["low"] for cell in cells), max(cell["high"] for cell in cells)
     up = y("low", y_title, scale={"type": "log", "domain": [lowest, highest]})
     return {

@@ -1,26 +1,42 @@
-"""Numbers, shares and durations as every report writes them."""
+"""Numbers, shares and durations as every report writes them, and small pieces of sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from chatload.run.histogram import Reading
 from chatload.stats.rates import bound_text
 
+_WITHIN_NUMBER = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")
+MINUS = "\u2212"
+
+
+def unbroken(text: str) -> str:
+    """Return the text with no-break spaces inside numbers (3 214) and before units (1.5 %, 20 ms)."""
+    return _WITHIN_NUMBER.sub("\u00a0", text)
+
 
 def number(n: int) -> str:
-    """Digits in groups of three."""
+    """Return a count with its digits in groups of three."""
     return f"{n:,}".replace(",", " ")
 
 
 def plural(n: int, one: str, many: str = "") -> str:
-    """A count and its noun; many: the noun's plural where it is not `one` and an s."""
+    """Return a count and its noun. many: the plural, where it is not `one` and an s."""
     return f"{number(n)} {one if n == 1 else many or one + 's'}"
 
 
+def more(n: int, noun: str, file: str) -> str:
+    """Return the line that ends a list that was cut. file: where the `n` items that are left out can be found."""
+    what = f"{'more ' + noun if noun else 'more'}{'s' if noun and n != 1 else ''}"
+    return f"and {number(n)} {what}: {file} has all of them"
+
+
 def percent(share: float) -> str:
-    """Two significant digits, rounded up from below 100 % never to 100 %."""
+    """Return a share in percent with two significant digits. What is below 100 % is never shown as 100 %."""
     percent = 100 * share
     if percent in (0, 100):
         return f"{percent:.0f} %"
@@ -29,20 +45,25 @@ def percent(share: float) -> str:
     return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
+def confidence(share: float) -> str:
+    """Return a confidence: 95 %."""
+    return f"{100 * share:g} %"
+
+
 def bounds(rate: Mapping[str, Any]) -> str:
-    """The bounds of a rate of a summary; empty where it has none."""
+    """Return the bounds of a rate of a summary; empty where it has none."""
     if rate["low"] is None:
         return ""
     return f"{bound_text(rate['low'], up=False)} to {bound_text(rate['high'], up=True)}"
 
 
 def under(rate: Mapping[str, Any]) -> str:
-    """What a rate of a summary is surely under; empty where it has no bound."""
+    """Return the upper bound of a rate of a summary as "under 1.49 %"; empty where it has none."""
     return "" if rate["high"] is None else f"under {bound_text(rate['high'], up=True)}"
 
 
 def seconds(seconds: float | None) -> str:
-    """A duration of a request or gap, in ms below a second; empty where there is none."""
+    """Return a duration of a request or gap, in ms below a second; empty for None."""
     if seconds is None:
         return ""
     if seconds and abs(seconds) < 0.9995:
@@ -51,12 +72,12 @@ def seconds(seconds: float | None) -> str:
 
 
 def reading(reading: Reading | None) -> str:
-    """A duration, or that it is longer than one; empty where there is none."""
+    """Return a duration, or the bound that it exceeds; empty for None."""
     return "" if reading is None else f"over {seconds(reading.seconds)}" if reading.over else seconds(reading.seconds)
 
 
 def of_tail(tail: Mapping[str, Any], name: str) -> str:
-    """A figure of a summary's durations: what it is, or the bound that it is over (of a margin, under)."""
+    """Return a figure of a summary's durations, or the bound that it is over (of a margin: under)."""
     value = tail.get(name)
     for beyond in ("over", "under"):
         if value is None and name in (tail.get(beyond) or {}):
@@ -65,9 +86,19 @@ def of_tail(tail: Mapping[str, Any], name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """How long a run took."""
+    """Return how long a run took."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def instant(at: float | None) -> str:
+    """Return a Unix time as date and time; empty for None."""
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def time_of_day(at: float) -> str:
+    """Return a Unix time without its date."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")

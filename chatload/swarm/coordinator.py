@@ -17,7 +17,7 @@ from locust.env import Environment
 
 from chatload.chat.record import COLUMNS
 from chatload.errors import ChatloadError
-from chatload.features.report.outputs import write_outputs
+from chatload.features.report.view import write_outputs
 from chatload.run.books import Books
 from chatload.run.windows import Usage
 from chatload.swarm.load import LoadController, load_of

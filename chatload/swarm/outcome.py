@@ -10,9 +10,10 @@ from locust import log as locust_log
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.features.report.console import render
 from chatload.features.report.summary import exit_code, summarize
+from chatload.features.report.view import summary_document
 from chatload.plain_text import drop_output
+from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.run import Run
@@ -58,7 +59,7 @@ def report(run: Run, code: int) -> int:
 def _print(coordinator: RunCoordinator, run_dir: Path, summary: dict[str, Any]) -> int:
     """Print the summary and what the load controller found; return the latter's exit code."""
     print(flush=True)
-    render(summary, sys.stdout)
+    render(summary_document(summary), sys.stdout)
     own = exit_codes.PASSED
     if coordinator.load is not None:
         try:

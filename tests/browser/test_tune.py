@@ -4,7 +4,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from chatload.features.tune.command import read
-from chatload.features.tune.html import html
+from chatload.features.tune.view import tune_document
+from chatload.render.html import html
 from tests.unit.test_tuning import sessions
 from tests.virtual.sweeps import write_run
 
@@ -20,7 +21,7 @@ def page_file(tmp_path_factory):
     records = [record for part, arm in arms.items() for record in sessions(f"{part:g}", **arm)]
     report = read(write_run(folder / "run", records, tuple(arms), timeout_s=10.0), 0.01, 0.95)
     file = folder / "tune.html"
-    file.write_text(html(report))
+    file.write_text(html(tune_document(report)))
     return file
 
 

@@ -131,7 +131,7 @@ def test_file_descriptors(tmp_path, transport):
     summary = summary_of(tmp_path / "run")
     assert_balanced(summary)
     assert summary["generator"]["exhausted"] > 0
-    assert "RUN INVALID: the generator ran out of local ports or file descriptors" in run.stdout
+    assert "INVALID: the generator ran out of local ports or file descriptors" in run.stdout
     verdicts = summary["sessions"]["by_verdict"]
     assert verdicts["gave_up"] > 0 and verdicts["cut_off"] > 0 and verdicts["refused"] == verdicts["failed"] == 0
 

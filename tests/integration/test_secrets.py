@@ -13,7 +13,8 @@ import pyarrow.parquet
 import pytest
 
 from chatload.features.report.junit import write_junit
-from chatload.features.report.markdown import write_markdown
+from chatload.features.report.view import summary_document
+from chatload.render.markdown import write_markdown
 from tests.integration.live import web_ui
 from tests.integration.processes import ENV, HASTY, chatload_here, locust, simulator, summary_of
 from tests.integration.recorder import recorder
@@ -133,7 +134,7 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
         for form in ("csv", "jsonl", "parquet"):
             exported = chatload_here("export", run_dir, what, "--output", run_dir / f"{what}.{form}")
             assert exported.returncode == 0, exported.stderr
-    write_markdown(run_dir, summary)
+    write_markdown(summary_document(summary), run_dir / "summary.md")
     write_junit(run_dir, summary)
 
     said = b"\n".join(recording.said)

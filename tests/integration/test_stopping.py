@@ -321,7 +321,7 @@ def test_a_worker_that_cannot_hold_chats_is_told_of(tmp_path):
     assert_balanced(summary)
     (reason,) = summary["invalid_reasons"]
     assert "holds no chats: mine.toml: cannot be read (No such file or directory)" in reason
-    assert reason in err and f"RUN INVALID: {reason}" in " ".join(out.split())
+    assert reason in err and f"INVALID: {reason}" in " ".join(out.split())
 
 
 def ports():

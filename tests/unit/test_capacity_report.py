@@ -18,9 +18,9 @@ from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
-from chatload.features.capacity.console import render
-from chatload.features.capacity.html import html
 from chatload.features.capacity.search import rules_of
+from chatload.render.html import html
+from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
@@ -59,7 +59,7 @@ def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str)
     assert capacity.exit_code(facts) == code
     assert facts["claim"] == (code == 0)
     text = io.StringIO()
-    render(facts, text)
+    render(capacity.capacity_document(facts), text)
     assert answer[:60] in text.getvalue().replace("\n  ", " ")
     assert all(len(line) <= 100 for line in text.getvalue().splitlines())
 
@@ -76,8 +76,8 @@ def test_the_page_has_the_answer_and_the_words_of_an_unnamed_peak() -> None:
     facts = found("limit")
     words = "no peak named: the run did not measure past it"
     text = io.StringIO()
-    render(facts, text)
-    page = html(facts)
+    render(capacity.capacity_document(facts), text)
+    page = html(capacity.capacity_document(facts))
     assert facts["usl"]["peak"] is None
     assert words in page and words in text.getvalue().replace("\n  ", " ")
     assert WORLDS["limit"][3].replace("'", "&#39;") in page

@@ -58,14 +58,14 @@ def test_report_writes_the_summary_and_exits_by_it(
     assert json.loads((run / "summary.json").read_text())["sessions"]["started"] == 2
     unfinished = make_run(tmp_path / "unfinished", [SessionRecord("a", "completed")], finish=False)
     assert chatload("report", unfinished) == 3
-    assert capsys.readouterr().out.startswith("BOOKS DO NOT BALANCE")
+    assert capsys.readouterr().out.startswith("INVALID: the books do not balance")
 
 
 def test_a_report_that_cannot_be_written_is_still_printed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "summary.json").mkdir()
     assert chatload("report", run) == 2
     out, err = capsys.readouterr()
-    assert "what became of the sessions" in out
+    assert "What became of the sessions" in out
     assert len(err.splitlines()) == 1 and "summary.json: cannot be written" in err
 
 

@@ -17,10 +17,10 @@ from chatload.features.doctor.checks import (
     check_machine,
     worst,
 )
-from chatload.features.doctor.command import schema, to_dict
-from chatload.features.doctor.console import render_doctor
 from chatload.features.doctor.reading import read_machine
+from chatload.features.doctor.view import doctor_document, schema, to_dict
 from chatload.protocol.dialect import load_dialect
+from chatload.render.terminal import render
 
 GIB = 2**30
 FINE = {
@@ -157,10 +157,10 @@ def test_the_console_and_json(capsys):
         CheckResult("x", "warn", "\x1b[2Jevil", "\x1b[2J"),
     ]
     stream = io.StringIO()
-    render_doctor(found, stream)
+    render(doctor_document(found), stream)
     assert "bad   open files: 300 open files" in stream.getvalue()
     assert "change: as root: ulimit -n 1200, and run from there" in stream.getvalue()
-    assert stream.getvalue().endswith("1 bad, 2 warnings\n") and "\x1b" not in stream.getvalue()
+    assert stream.getvalue().startswith("1 bad, 2 warnings\n") and "\x1b" not in stream.getvalue()
     jsonschema.validate(to_dict(found, 1000, 1), schema())
     assert worst(found) == "bad" and worst([]) == "ok"
 

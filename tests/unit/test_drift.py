@@ -13,8 +13,9 @@ from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.features.report.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
 from chatload.features.report.drift_view import sentences
-from chatload.features.report.page import render
+from chatload.features.report.page import page_document
 from chatload.features.report.summary import schema, summarize
+from chatload.render.html import html
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
@@ -352,7 +353,7 @@ def test_summary_and_page_have_it(run, capsys):
     folder = run(windows(latency=lambda h: 0.1 if h < 3 else 0.2))
     with RunReader.open(folder) as reader:
         summary = summarize(reader)
-        page = render(reader, summary)
+        page = html(page_document(reader, summary))
     jsonschema.validate(summary, schema())
     row = summary["drift"]["metrics"][0]
     ((at, size),) = row["jumps"]

@@ -42,7 +42,7 @@ def test_it_says_first_how_good_the_fit_is_then_what_it_forecasts(run, capsys):
     assert code == 0, out
     assert all(len(line) <= 80 for line in out.splitlines())
     assert out.startswith("25 replays of")
-    assert out.index("within 3 %") < out.index("2 000 sessions, every 1 s") < out.index("what is assumed")
+    assert out.index("within 3 %") < out.index("2 000 sessions, every 1 s") < out.index("What is assumed")
     assert "round trips stay as they were measured with 10 sessions" in out
     assert "cannot know" in out
 

@@ -9,10 +9,11 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.features.probe.console import render_probe, schema
 from chatload.features.probe.measurement import measurement
 from chatload.features.probe.settings import make_settings
+from chatload.features.probe.view import probe_document, schema
 from chatload.features.probe.virtual_driver import VirtualProbe
+from chatload.render.terminal import render
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.service import ChatService
 
@@ -85,7 +86,7 @@ def measured(server, stop_at=None, **given):
 
 
 CASES = [
-    ({"flex_disconnect_timeout_s": 5.0}, {"configured_s": 5.0}, ["agrees with the 5 s", "none to be seen"]),
+    ({"flex_disconnect_timeout_s": 5.0}, {"configured_s": 5.0}, ["agrees with the 5 s", "none seen"]),
     ({"flex_disconnect_timeout_s": 5.0, "sweep_interval_s": 2.0}, {}, ["lives on after the timeout"]),
     ({"flex_disconnect_timeout_s": 5.0, "typing_keeps_alive": False}, {}, ["does not reset it"]),
     ({"flex_disconnect_timeout_s": 5.0, "keeps_ended_s": 1.0}, {}, ["about"]),
@@ -98,7 +99,7 @@ CASES = [
 def test_what_it_prints_and_the_json_keeps_to_its_schema(server, given, said):
     found, stream = measured(server, **given), io.StringIO()
     jsonschema.validate(found.to_dict(), schema())
-    render_probe(found, stream)
+    render(probe_document(found), stream)
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     for words in said:

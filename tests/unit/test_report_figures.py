@@ -8,9 +8,10 @@ import pytest
 from chatload.chat.record import SessionRecord
 from chatload.features.report import figures
 from chatload.features.report.over_time import COLUMNS, HEAT_COLUMNS, series
-from chatload.features.report.page import _latencies, render
+from chatload.features.report.page import _latencies, page_document
 from chatload.features.report.summary import summarize
 from chatload.render import charts
+from chatload.render.html import html
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.reader import RunReader
@@ -35,7 +36,7 @@ def books(gaps=(), lateness=()):
 
 
 def rows(chart):
-    return [tuple(row) for row in chart.table.rows]
+    return [row.cells for row in chart.figures.rows]
 
 
 @pytest.mark.parametrize("timeout", [2.0, 15.0, None])
@@ -49,7 +50,7 @@ def test_bars_of_gaps_count_every_gap_once_and_the_timeout_parts_two(timeout):
         assert not [bar for bar in bars if bar["low"] < timeout - 1e-9 and bar["high"] > timeout + 1e-9]
         beyond = sum(gap > timeout for gap in gaps)
         assert sum(bar["count"] for bar in bars if bar["low"] >= timeout - 1e-9) == beyond
-        assert f"{beyond} gap" in chart.said
+        assert f"{beyond} gap" in chart.shows
 
 
 def test_gaps_of_which_none_has_an_end_are_not_drawn():
@@ -67,13 +68,13 @@ def test_one_gap_far_beyond_the_timeout_does_not_make_thousands_of_bars():
 def test_the_longest_is_exact_where_percentiles_are_within_a_percent():
     made = Books()
     made.latency["GetMessages"] = CensoredHistogram(histogram(0.0003, 0.8019))
-    ((_, count, unanswered, tail),) = _latencies(made)
-    assert (count, unanswered, tail["max"]) == (2, 0, (0.8019, False))
+    (row,) = _latencies(made).rows
+    assert (*row.cells[1:3], row.cells[-1]) == ("2", "0", "802 ms")
 
 
 def test_lateness_is_the_generators_and_in_words():
     (chart,) = figures.refresh_charts(books(lateness=[0.0005] * 99 + [0.2]), None)
-    assert chart.heading == "The generator's own lateness" and "the latest 200 ms late" in chart.said
+    assert chart.heading == "The generator's own lateness" and "the latest 200 ms late" in chart.shows
     assert sum(int(row[2]) for row in rows(chart)) == 100
 
 
@@ -137,7 +138,7 @@ def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
         summary = summarize(reader)
         tracemalloc.start()
         try:
-            page = render(reader, summary)
+            page = html(page_document(reader, summary))
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -149,8 +150,8 @@ def test_a_burst_is_shaded_and_a_column_tells_its_figures():
     made = series(windows(30, 1.0), 0.0, 30.0)
     sessions = figures.time_charts(made, [(7.0, 9.5)])
     chart = next(chart for chart in sessions if chart.heading == "Drops and other bad endings")
-    assert chart.said.endswith("Shaded: bursts of drops.")
-    wide, narrow = re.findall(r"<svg .*?</svg>", chart.picture, re.S)
+    assert chart.shows.endswith("Shaded: bursts of drops.")
+    wide, narrow = re.findall(r"<svg .*?</svg>", charts.draw(chart.spec, chart.shows), re.S)
     tips = re.findall(r'aria-label="([^"]*requests/s[^"]*)"', wide)
     assert len(tips) == 30 and tips[0].startswith("0.0 to 1.0 s, 40 open, 400 requests/s, 1 dropped")
     assert "requests/s" not in narrow

@@ -9,10 +9,11 @@ import pytest
 
 from chatload.chat.timeline import Contact, Timeline
 from chatload.features.report.drawings import DRAWN, choose
-from chatload.features.report.page import render, write_report
+from chatload.features.report.page import page_document, write_report
 from chatload.features.report.repeat import repeat_command
 from chatload.features.report.summary import summarize
 from chatload.render import words
+from chatload.render.html import html
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
@@ -36,7 +37,7 @@ def run_dir(tmp_path_factory):
 def page_of(run_dir, *thresholds):
     with RunReader.open(run_dir) as reader:
         summary = summarize(reader, make_gate(thresholds))
-        return render(reader, summary), summary
+        return html(page_document(reader, summary)), summary
 
 
 @pytest.fixture(scope="module")

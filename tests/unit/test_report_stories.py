@@ -7,6 +7,8 @@ import pytest
 from chatload.chat.timeline import Contact, Timeline
 from chatload.features.report import stories
 from chatload.features.report.drawings import drawing
+from chatload.render import charts
+from chatload.render.document import Chart
 
 
 def contact(at, outcome="0/false", took=0.01, operation="GetMessages", due=None):
@@ -81,14 +83,19 @@ def test_a_story_without_an_end_found_tells_the_last_word():
 
 def test_a_request_that_never_left_says_so():
     unsent = Contact("GetMessages", 101.01, None, 101.31, "connection")
-    made = drawing(timeline([unsent, contact(103.0, "0/true")]))
-    assert made.steps[-2].never_left and "connection failed, never left" in made.picture
+    assert "connection failed, never left" in drawn(timeline([unsent, contact(103.0, "0/true")]))
+
+
+def drawn(timeline):
+    """The picture of one session."""
+    (chart,) = (block for block in drawing(1, timeline).blocks if isinstance(block, Chart))
+    return charts.draw(chart.spec, chart.label)
 
 
 @pytest.mark.parametrize("width", ["wide", "narrow"])
 def test_the_picture_shows_silence_deadline_requests_and_where_the_time_went(width):
-    made = drawing(timeline(LATE))
-    picture = next(svg for svg in re.findall(r"<svg .*?</svg>", made.picture, re.S) if f'class="marks {width}"' in svg)
+    made = timeline(LATE)
+    picture = next(svg for svg in re.findall(r"<svg .*?</svg>", drawn(made), re.S) if f'class="marks {width}"' in svg)
     texts = re.findall(r"<text [^>]*>([^<]*)</text>", picture)
     for text in ("silence", "2 s allowed", "deadline", "ok: last sure contact", "connection failed",
                  "no answer in 500 ms", "chat has ended", "time went to"):  # fmt: skip
@@ -96,7 +103,7 @@ def test_the_picture_shows_silence_deadline_requests_and_where_the_time_went(wid
     assert texts.count("GetMessages") == 6
     assert "1.25 s too late" in texts or "1.25 s" in texts
     # The silence is drawn as long as it was: the blocks of what is allowed and what was too long meet at the deadline.
-    assert made.title in picture and made.story.replace("'", "&#39;") in picture
+    assert stories.headline(made) in picture and stories.story(made).replace("'", "&#39;") in picture
 
 
 def _extent(path):
@@ -105,7 +112,7 @@ def _extent(path):
 
 
 def test_the_blocks_are_to_scale():
-    picture = drawing(timeline(LATE)).picture.split("</svg>")[0]
+    picture = drawn(timeline(LATE)).split("</svg>")[0]
     allowed = _extent(re.search(r'<path d="([^"]+)"[^>]*fill="var\(--soft\)"', picture)[1])
     late = _extent(re.search(r'<path d="([^"]+)"[^>]*fill="var\(--bad\)"', picture)[1])
     assert allowed[1] == pytest.approx(late[0], abs=0.1)
@@ -113,6 +120,6 @@ def test_the_blocks_are_to_scale():
 
 
 def test_unproven_is_not_drawn_in_the_colour_of_proof():
-    picture = drawing(timeline([contact(104.0, "0/true")], "dropped_unproven", "")).picture
+    picture = drawn(timeline([contact(104.0, "0/true")], "dropped_unproven", ""))
     assert 'fill="var(--warn)"' in picture
-    assert 'fill="var(--warn)"' not in drawing(timeline(LATE)).picture
+    assert 'fill="var(--warn)"' not in drawn(timeline(LATE))

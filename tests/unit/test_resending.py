@@ -99,9 +99,7 @@ def test_the_books_keep_both_and_say_so():
 
 def test_sentences():
     assert sentences.resent({"total": 3}) == sentences.resent({"resent": 0}) == ""
-    assert sentences.resent({"resent": 1}) == (
-        "1 request sent once more: its kept connection was closed just as it left"
-    )
-    assert sentences.resent({"resent": 2000}).startswith("2 000 requests sent once more: their kept")
+    assert sentences.resent({"resent": 1}) == ("1 request sent again: the server had closed the idle connection")
+    assert sentences.resent({"resent": 2000}).startswith("2 000 requests sent again: ")
     generator = {"processes": 1, "stalls": 0, "exhausted": 7}
     assert sentences.generator(generator).endswith("; out of local ports or file descriptors for 7 requests")

@@ -19,11 +19,9 @@ from locust.env import Environment
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.features.capacity.console import render
-from chatload.features.capacity.html import write_page
 from chatload.features.capacity.search import CapacitySearch, rules_of
 from chatload.features.capacity.step import Look, Rules
-from chatload.features.capacity.view import exit_code, facts_of, read_capacity, write_capacity
+from chatload.features.capacity.view import facts_of, report_capacity, write_capacity
 from chatload.run.options import Group
 from chatload.run.settings import RunSettings, option_of
 from chatload.swarm.install import install
@@ -108,13 +106,9 @@ class CapacityLoad(ClosedLoad):
 
     def report(self, run_dir: Path, stream: IO[str]) -> int:
         """Print the results and write their page; return the exit code. Raises UsageError."""
-        facts = read_capacity(run_dir)
-        if facts is None:
-            return exit_codes.INVALID
         # Rendering takes a second, in which the generator is stalled: it waits until all chats have ended.
-        write_page(run_dir, facts)
-        render(facts, stream)
-        return exit_code(facts)
+        code = report_capacity(run_dir, stream)
+        return exit_codes.INVALID if code is None else code
 
     def _rate_for(self, wanted: int, rules: Rules) -> float:
         """Return the spawn rate that spreads new chats over a refresh interval."""

@@ -1,25 +1,46 @@
-"""capacity.json: what a capacity search found, in keys that scripts rely on (see capacity.schema.json)."""
+"""What a capacity search found: capacity.json, in keys that scripts rely on, and the document made of it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
 from chatload.features.capacity.search import CapacitySearch, Result, shifted
 from chatload.features.capacity.step import StepRecord, Trouble
-from chatload.render import words
-from chatload.run.writer import replacing
+from chatload.render import charts, words
+from chatload.render.charts import Spec
+from chatload.render.document import (
+    Badge,
+    Bullets,
+    Chart,
+    Code,
+    Document,
+    Inline,
+    Section,
+    Sentence,
+    Table,
+    TableCell,
+    TableRow,
+    Tone,
+    columns,
+)
+from chatload.render.html import write_html
+from chatload.render.json_output import read_schema, write_json
+from chatload.render.terminal import render
 from chatload.stats.usl import Usl, fit
 
 #: `schema_version` of every capacity.json this code makes.
 SCHEMA_VERSION = 1
-CAPACITY_FILE = "capacity.json"
+CAPACITY_FILE, PAGE_FILE = "capacity.json", "capacity.html"
+_OUTCOMES = {"held": Tone.GOOD, "not held": Tone.BAD, "undecided": Tone.WARN, "spoilt": Tone.SOFT}
+_COLOURS = {"held": "var(--pass)", "not held": "var(--bad)", "undecided": "var(--warn)", "spoilt": "var(--none)"}
+#: Above this length (seconds) the time axis is in minutes.
+_MINUTES_FROM_S = 300.0
 #: What a claim about the server may be about.
 _CLAIMS = ("limit", "knee")
 
@@ -66,9 +87,7 @@ def exit_code(facts: Mapping[str, Any]) -> int:
 
 def write_capacity(run_dir: Path, facts: Mapping[str, Any]) -> None:
     """Write capacity.json, whole or not at all; raises UsageError."""
-    with replacing(run_dir / CAPACITY_FILE) as stream:
-        json.dump(facts, stream, indent=2, allow_nan=False)
-        stream.write("\n")
+    write_json(facts, run_dir / CAPACITY_FILE)
 
 
 def read_capacity(run_dir: Path) -> dict[str, Any] | None:
@@ -86,10 +105,48 @@ def read_capacity(run_dir: Path) -> dict[str, Any] | None:
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of capacity.json."""
-    text = (resources.files("chatload.features.capacity") / "capacity.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    """Return the published JSON Schema of capacity.json."""
+    return read_schema("chatload.features.capacity", "capacity.schema.json")
+
+
+def report_capacity(run_dir: Path, stream: IO[str]) -> int | None:
+    """Write capacity.html of a run, and its text to `stream`.
+
+    Returns:
+        The exit code; None if the run was no capacity search.
+
+    Raises:
+        FileError: capacity.json cannot be read.
+        UsageError: capacity.html cannot be written.
+    """
+    facts = read_capacity(run_dir)
+    if facts is None:
+        return None
+    document = capacity_document(facts)
+    write_html(document, run_dir / PAGE_FILE)
+    stream.write("\n")
+    render(document, stream)
+    return exit_code(facts)
+
+
+def capacity_document(facts: Mapping[str, Any]) -> Document:
+    """Return the search as a document."""
+    claim = facts["claim"]
+    thresholds = [Code(threshold) for threshold in facts["thresholds"]]
+    condition = (
+        f"each step must meet them with {words.confidence(facts['confidence'])} confidence: latencies and shares from "
+        "the moment it has settled, counts from its start"
+    )
+    return Document(
+        answer=Sentence(answer(facts)),
+        badge=Badge(facts["kind"], Tone.GOOD) if claim else Badge("no claim", Tone.WARN),
+        lead=[Sentence(said, Tone.SOFT) for said in sentences(facts)],
+        sections=(
+            Section("Step by step", (_steps(facts["steps"]), Bullets(list(_troubles(facts["steps"]))))),
+            Section("Charts", list(_charts(facts))),
+            Section("What had to hold", (Bullets(thresholds), Sentence(condition, Tone.SOFT))),
+        ),
+    )
 
 
 def answer(facts: Mapping[str, Any]) -> str:
@@ -138,6 +195,41 @@ def usl_words(usl: Mapping[str, Any]) -> str:
 
 def _range(interval: Sequence[float]) -> str:
     return f"{interval[0]:.2g} to {interval[1]:.2g}"
+
+
+def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
+    headings = ("sessions", "step", "outcome", "p50", "p95", "refused", "dropped", "requests/s", "lateness")
+    rows = []
+    for step in steps:
+        rate = step["requests_per_s"]
+        rows.append(
+            TableRow(
+                (
+                    words.number(step["load"]),
+                    step["purpose"],
+                    TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
+                    words.seconds(step["latency_p50_s"]),
+                    words.seconds(step["latency_p95_s"]),
+                    words.number(step["refused"]),
+                    words.number(step["dropped"]),
+                    "" if rate is None else f"{rate:.4g}",
+                    words.seconds(step["lateness_p99_s"]),
+                )
+            )
+        )
+    caption = (
+        "p50 and p95: latency of GetMessages. requests/s: successful requests. lateness: p99 of the generator's own"
+    )
+    return Table("Step by step", columns(headings, "rllrrrrrr"), rows, caption)
+
+
+def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Inline, ...]]:
+    """A line for each step that met trouble."""
+    for step in steps:
+        if trouble := step["trouble"]:
+            metric: tuple[Inline, ...] = (Code(trouble["metric"]), ", ") if trouble["metric"] else ()
+            head = f"{words.plural(step['load'], 'session')} ({step['purpose']}), {step['outcome']}: "
+            yield (head, *metric, trouble["why"])
 
 
 def _step(step: StepRecord) -> dict[str, Any]:
@@ -190,3 +282,110 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
+
+
+def _charts(facts: Mapping[str, Any]) -> Iterator[Chart]:
+    if facts["steps"]:
+        yield _over_time(facts)
+        yield _latency(facts)
+        yield _losses(facts)
+    if facts["usl"] is not None:
+        yield _throughput(facts["usl"])
+
+
+def _over_time(facts: Mapping[str, Any]) -> Chart:
+    """The load each step wanted, coloured by what came of it, and the sessions open."""
+    steps = facts["steps"]
+    scale, unit = (60.0, "minutes") if steps[-1]["ended_s"] > _MINUTES_FROM_S else (1.0, "seconds")
+    time = charts.x("t", f"{unit} into the run")
+    rows = [
+        {"t": s["begun_s"] / scale, "t2": s["ended_s"] / scale, "load": s["load"], "outcome": s["outcome"],
+         "tip": f"{words.plural(s['load'], 'session')}, {s['purpose']}: {s['outcome']}"}
+        for s in steps
+    ]  # fmt: skip
+    course = [{"t": at / scale, "load": still} for at, _, still in facts["course"]]
+    up = charts.y("load", "sessions", scale={"zero": True})
+    there = {step["outcome"] for step in steps}
+    colours = {outcome: colour for outcome, colour in _COLOURS.items() if outcome in there}
+    spec = {
+        "layer": [
+            {
+                "data": {"values": course},
+                "mark": {"type": "area", "aria": False, "color": "var(--c6)", "opacity": 0.3},
+                "encoding": {"x": time, "y": up},
+            },
+            {
+                "data": {"values": rows},
+                "mark": {"type": "rule", "strokeWidth": 5},
+                "encoding": {
+                    "x": time, "x2": {"field": "t2"}, "y": up, "description": {"field": "tip"},
+                    "color": charts.colour("outcome", colours),
+                },
+            },
+        ],
+    }  # fmt: skip
+    said = "A bar for each step: the sessions wanted, and what came of it. Shaded: the sessions that were open."
+    return Chart("Load against time", spec, said)
+
+
+def _latency(facts: Mapping[str, Any]) -> Chart:
+    rows = [
+        {"load": s["load"], "ms": 1000 * s[key], "what": name, "tip": f"{s['load']}: {words.seconds(s[key])} {name}"}
+        for s in facts["steps"]
+        for name, key in (("p50", "latency_p50_s"), ("p95", "latency_p95_s"))
+        if s[key]
+    ]
+    said = "GetMessages at each step once it had settled."
+    if not rows:
+        return Chart("Latency against load", {"mark": "point"}, "Nothing was measured.")
+    low, high = min(row["ms"] for row in rows), max(row["ms"] for row in rows)
+    up = charts.y("ms", "latency", scale={"type": "log", "domain": [0.8 * low, 1.25 * high]})
+    spec = charts.points(
+        rows,
+        charts.x("load", "sessions"),
+        {**up, "axis": charts.decades(low, high)},
+        {"p50": "var(--good)", "p95": "var(--c4)"},
+    )
+    return Chart("Latency against load", spec, said)
+
+
+def _losses(facts: Mapping[str, Any]) -> Chart:
+    rows = [
+        {"load": s["load"], "n": s[what], "what": what, "tip": f"{s['load']}: {s[what]} {what}"}
+        for s in facts["steps"]
+        for what in ("refused", "dropped")
+    ]
+    up = charts.y("n", "sessions", scale={"type": "symlog", "zero": True})
+    spec = charts.points(rows, charts.x("load", "sessions"), up, {"refused": "var(--c2)", "dropped": "var(--bad)"})
+    said = "Chats refused (each try of a customer counts) and dropped at each step, on a scale that shows few and many."
+    return Chart("Refused and dropped against load", spec, said)
+
+
+def _throughput(usl: Mapping[str, Any]) -> Chart:
+    """The fit with its band over what was measured."""
+    across = charts.x("load", "sessions")
+    layers: list[Spec] = [
+        {
+            "data": {"values": usl["curve"]},
+            "mark": {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2},
+            "encoding": {"x": across, "y": charts.y("low", "successful requests/s"), "y2": {"field": "high"}},
+        },
+        {
+            "data": {"values": usl["curve"]},
+            "mark": {"type": "line", "aria": False, "color": "var(--good)", "strokeWidth": 2},
+            "encoding": {"x": across, "y": charts.y("fit", "successful requests/s")},
+        },
+        {
+            "data": {"values": usl["points"]},
+            "mark": {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1},
+            "encoding": {"x": across, "y": charts.y("requests_per_s", "successful requests/s")},
+        },
+    ]
+    if usl["peak"] is not None:
+        layers += charts.limit_line(usl["peak"], "peak")
+    said = (
+        f"Dots: measured. Line and band: the Universal Scalability Law and 95 % of its bootstrap. "
+        f"{usl_words(usl)}. Sessions refresh by a clock, so that until the server is saturated this is a "
+        "straight line, whatever the server."
+    )
+    return Chart("Throughput against load", {"layer": layers}, said)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +11,11 @@ import click
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError, UsageError
-from chatload.features.compare.compute import WORSE, Comparison, Tolerance, compare_runs
+from chatload.features.compare.compute import WORSE, Tolerance, compare_runs
 from chatload.features.compare.run_figures import RunFigures, bounds, measure
-from chatload.features.compare.view import render_comparison, write_markdown
+from chatload.features.compare.view import comparison_document
 from chatload.features.report.summary import refuse_untested, summarize
+from chatload.render.output import deliver
 from chatload.render.share import Share
 from chatload.run.reader import RunReader
 from chatload.run.settings import settings_differences
@@ -94,7 +93,7 @@ def compare(
     _refuse_unsound([*base, *new], allow_invalid)
     _refuse_different(base, new, allow_different)
     comparison = compare_runs(base, new, Tolerance(tolerance, rate_tolerance))
-    _write(comparison, markdown, html, as_json)
+    deliver(comparison_document(comparison), comparison.to_dict() if as_json else None, markdown, html)
     return exit_codes.THRESHOLD_FAILED if comparison.word == WORSE else exit_codes.PASSED
 
 
@@ -133,18 +132,3 @@ def _refuse_different(base: Sequence[RunFigures], new: Sequence[RunFigures], all
     if defining and not allowed:
         message = f"the runs made different load ({' | '.join(defining)})"
         raise UsageError(message, "--allow-different compares them all the same")
-
-
-def _write(comparison: Comparison, markdown: Path | None, html: Path | None, as_json: bool) -> None:
-    if markdown is not None:
-        write_markdown(comparison, markdown)
-    if html is not None:
-        from chatload.features.compare.html import write_html
-
-        write_html(comparison, html)
-    if as_json:
-        click.echo(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
-        return
-    terminal = sys.stdout.isatty()
-    width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
-    render_comparison(comparison, sys.stdout, width)

@@ -1,36 +1,93 @@
-"""A comparison of runs as text: for a terminal or CI log, and as Markdown."""
+"""A comparison of runs as a document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import IO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from chatload.features.compare.compute import BETTER, ENOUGH_RUNS, WORSE, Comparison, Row
 from chatload.features.compare.run_figures import FAMILY_TERMS, Kind, RunFigures
-from chatload.features.report.markdown import aligned, escaped
-from chatload.render import words
-from chatload.render.terminal import paper, print_line
-from chatload.run.writer import replacing
+from chatload.render import charts, words
+from chatload.render.charts import Spec
+from chatload.render.document import (
+    Block,
+    Bullets,
+    Callout,
+    Chart,
+    Document,
+    Section,
+    Sentence,
+    Table,
+    TableCell,
+    TableRow,
+    Tone,
+    columns,
+    table,
+)
+from chatload.render.words import MINUS
 
-_STYLES = {WORSE: "red", BETTER: "green"}
-_MINUS = "\u2212"
+_TONES = {WORSE: Tone.BAD, BETTER: Tone.GOOD}
+_SIDE_COLOURS = {"base": "var(--c6)", "new": "var(--good)"}
 
 
-def render_comparison(comparison: Comparison, stream: IO[str], width: int = 80) -> None:
-    """Write a comparison to `stream`, `width` columns wide; plain text where it is no terminal."""
-    with paper(stream, width) as console:
-        _sections(console, comparison)
+def comparison_document(comparison: Comparison) -> Document:
+    """Return the comparison as a document."""
+    judged = [row for row in comparison.rows if row.metric.judged]
+    others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
+    title = "Judged" if comparison.judged else "The main metrics"
+    sections = [
+        Section(title, (_metrics(title, judged, words=bool(comparison.judged)),)),
+        Section(
+            "One mark per run", [strip(row) for row in judged if any(f is not None for f in (*row.base, *row.new))]
+        ),
+        Section("Runs", (Bullets([f"{side}: {_named(runs)}" for side, runs in _sides(comparison)]),)),
+        Section("How to read this", [Sentence(remark, Tone.SOFT) for remark in remarks(comparison)]),
+    ]
+    if others:
+        sections.insert(2, Section("Not judged", (_metrics("Not judged", others, words=False),), minor=True))
+    if comparison.differences:
+        sections.insert(0, Section("Settings that differ", (_differences(comparison),)))
+    return Document(
+        answer=Sentence(answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN)),
+        lead=[
+            Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
+            for run in (*comparison.base, *comparison.new)
+            if run.problems
+        ],
+        sections=sections,
+    )
 
 
-def write_markdown(comparison: Comparison, path: str | Path) -> None:
-    """Write a comparison as Markdown, whole or not at all; raises UsageError where it cannot be written."""
-    with replacing(path) as stream:
-        stream.writelines(f"{line}\n" for line in _markdown(comparison))
+def _sides(comparison: Comparison) -> tuple[tuple[str, Sequence[RunFigures]], ...]:
+    return ("base", comparison.base), ("new", comparison.new)
+
+
+def _named(runs: Sequence[RunFigures]) -> str:
+    return ", ".join(f"{run.run} ({words.plural(run.sessions, 'session')})" for run in runs)
+
+
+def _differences(comparison: Comparison) -> Block:
+    rows = [
+        (item.name, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
+        for item in comparison.differences
+    ]
+    return table("Settings that differ", ("setting", "base", "new", "changes the load"), rows, sides="lwwl")
+
+
+def _metrics(name: str, rows: Sequence[Row], words: bool) -> Table:
+    """Return a table of metrics. words: with a column for better, worse or no evidence."""
+    intervals = any(row.interval for row in rows)
+    headings = ["metric", "base", "new", "change", *["95 % interval"] * intervals, *["result"] * words]
+    sides = "lrrr" + "r" * intervals + "l" * words
+    lines = []
+    for row in rows:
+        cells: list[TableCell | str] = [row.metric.label, mean(row, "base"), mean(row, "new"), change(row)]
+        cells += [interval(row)] * intervals
+        cells += [
+            TableCell(row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in _TONES)
+        ] * words
+        lines.append(TableRow(cells))
+    return Table(name, columns(headings, sides), lines)
 
 
 def answer(comparison: Comparison) -> str:
@@ -39,8 +96,8 @@ def answer(comparison: Comparison) -> str:
     if comparison.word is None:
         runs = f"{words.plural(base, 'run')} against {words.plural(new, 'run')}"
         if min(base, new) < ENOUGH_RUNS:
-            return f"{runs}: differences only, nothing is significant; a word needs {ENOUGH_RUNS} runs a side"
-        return f"{runs}: differences only, nothing could be judged"
+            return f"{runs}: not judged. A verdict (better, worse) needs at least {ENOUGH_RUNS} runs per side"
+        return f"{runs}: nothing could be judged"
     changes = [f"{row.metric.label} {change(row)}" for row in comparison.worse]
     if changes:
         return f"worse: {', '.join(changes)}"
@@ -56,22 +113,15 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.judged:
         tolerance = comparison.tolerance
         yield (
-            f"A change matters from {_percent(tolerance.relative)} of a duration on, from "
-            f"{_percent(tolerance.relative)} of the timeout for a margin, and from {_percent(tolerance.rate)} plus "
-            f"{_percent(tolerance.relative)} of the lower rate for a rate. At most 5 of 100 comparisons of equal "
-            "things say anything but no evidence; no evidence does not mean equal: see the intervals, which hold "
-            "with 95 % confidence, each for itself."
+            f"A change matters if it is larger than {_percent(tolerance.relative)} of a duration, "
+            f"{_percent(tolerance.relative)} of the timeout for a margin, or {_percent(tolerance.rate)} plus "
+            f"{_percent(tolerance.relative)} of the lower rate for a rate. Of 100 comparisons of equal things, at most "
+            "5 say better or worse. No evidence does not mean equal: see the intervals. Each interval holds with 95 % "
+            "confidence by itself."
         )
     yield f"{'; '.join(FAMILY_TERMS)}."
-    yield "Figures are means over runs, geometric ones for durations; pt is percentage points."
+    yield "Figures are means over runs, geometric means for durations. pt is percentage points."
     yield from comparison.notes
-
-
-def unsound(runs: Sequence[RunFigures]) -> Iterator[str]:
-    """A line for every run that is invalid or whose books do not balance."""
-    for run in runs:
-        if run.problems:
-            yield f"INVALID: {run.run}: {'; '.join(run.problems)}"
 
 
 def value(row: Row, figure: float | None) -> str:
@@ -116,11 +166,11 @@ def _change(row: Row, by: float, unit: bool) -> str:
 
 
 def _signed(by: float, digits: str) -> str:
-    return f"{'+' if by > 0 else _MINUS if by < 0 else ''}{digits}" if float(digits) else digits
+    return f"{'+' if by > 0 else MINUS if by < 0 else ''}{digits}" if float(digits) else digits
 
 
 def _signed_seconds(seconds: float) -> str:
-    return words.seconds(seconds).replace("-", _MINUS)
+    return words.seconds(seconds).replace("-", MINUS)
 
 
 def _percent(share: float) -> str:
@@ -128,88 +178,42 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %" if share < 0.9995 else f"{100 * share:.5g} %"
 
 
-def _sections(console: Console, comparison: Comparison) -> None:
-    for line in unsound((*comparison.base, *comparison.new)):
-        print_line(console, line, "bold red")
-    if comparison.differences:
-        print_line(console, "settings that differ", "bold")
-        for difference in comparison.differences:
-            print_line(console, f"  {difference}", "yellow" if difference.defines_load else "")
-        console.print()
-    print_line(console, answer(comparison), f"bold {_STYLES.get(comparison.word or '', '')}".strip())
-    rows = [row for row in comparison.rows if row.metric.judged]
-    _table(console, rows, "judged" if comparison.judged else "the main metrics", bool(comparison.judged))
-    others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
-    if others:
-        _table(console, others, "for reading, not judged", False)
-    console.print()
-    for remark in remarks(comparison):
-        print_line(console, remark, "dim")
-
-
 def nothing(row: Row) -> bool:
     """A rate that was 0 in every run fills no line."""
     return not any(figure for figure in (*row.base, *row.new))
 
 
-def _table(console: Console, rows: Sequence[Row], title: str, words: bool) -> None:
-    intervals = any(row.interval for row in rows)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    table.add_column("metric", no_wrap=True)
-    headings = ["base", "new", "change", *(["95 % interval"] if intervals else [])]
-    for name in headings:
-        table.add_column(name, justify="right", no_wrap=True)
-    if words:
-        table.add_column("word", no_wrap=True)
-    for row in rows:
-        cells = [mean(row, "base"), mean(row, "new"), change(row)]
-        cells += [interval(row)] if intervals else []
-        word = [row.word or "not judged"] if words else []
-        table.add_row(row.metric.label, *cells, *word, style=_STYLES.get(row.word or "", ""))
-    console.print()
-    print_line(console, title, "bold")
-    console.print(table)
+def strip(row: Row) -> Chart:
+    """Return a mark for each run, a line for each side."""
+    points = [
+        {"side": side, "value": figure * 100 if row.metric.kind is Kind.RATE else figure}
+        for side, figures in (("base", row.base), ("new", row.new))
+        for figure in figures
+        if figure is not None
+    ]
+    listed = {
+        side: ", ".join(value(row, figure) for figure in figures)
+        for side, figures in (("base", row.base), ("new", row.new))
+    }
+    shows = f"base {listed['base']}; new {listed['new']}"
+    return Chart(row.metric.label, _strip(row, points), shows, f"{row.metric.label}, one mark per run: {shows}")
 
 
-def _markdown(comparison: Comparison) -> Iterator[str]:
-    yield f"### {escaped(answer(comparison))}"
-    yield ""
-    problems = list(unsound((*comparison.base, *comparison.new)))
-    if problems:
-        yield from (f"- **{escaped(line)}**" for line in problems)
-        yield ""
-    if comparison.differences:
-        yield "Settings that differ:"
-        yield ""
-        yield from (f"- {escaped(str(difference))}" for difference in comparison.differences)
-        yield ""
-    rows = [row for row in comparison.rows if row.metric.judged]
-    yield _markdown_table(rows, bool(comparison.judged))
-    others = [row for row in comparison.rows if not row.metric.judged and not nothing(row)]
-    if others:
-        yield ""
-        yield "<details><summary>For reading, not judged</summary>"
-        yield ""
-        yield _markdown_table(others, False)
-        yield ""
-        yield "</details>"
-    yield ""
-    for name, runs in (("base", comparison.base), ("new", comparison.new)):
-        sessions = ", ".join(f"{escaped(run.run)} ({words.plural(run.sessions, 'session')})" for run in runs)
-        yield f"- {name}: {sessions}"
-    yield ""
-    for remark in remarks(comparison):
-        yield escaped(remark)
-        yield ""
-
-
-def _markdown_table(rows: Sequence[Row], words: bool) -> str:
-    intervals = any(row.interval for row in rows)
-    headings = ["metric", "base", "new", "change"] + ["95 % interval"] * intervals + ["word"] * words
-    lines = []
-    for row in rows:
-        cells = [row.metric.label, mean(row, "base"), mean(row, "new"), change(row)]
-        cells += [interval(row)] * intervals
-        strong = f"**{row.word}**" if row.word in _STYLES else row.word or "not judged"
-        lines.append([*map(escaped, cells), *[strong] * words])
-    return aligned(headings, "l" + "r" * (len(headings) - 1 - words) + "l" * words, lines)
+def _strip(row: Row, points: list[dict[str, Any]]) -> Spec:
+    unit = {Kind.RATE: "%", Kind.COUNT: ""}.get(row.metric.kind, "s")
+    across = charts.x("value", "", scale={"zero": False, "padding": 12, "nice": True})
+    across["axis"] = {"grid": True, "tickCount": 5, "title": None, "labelExpr": f"datum.label + ' {unit}'"}
+    up = charts.names("side", list(_SIDE_COLOURS))
+    up["axis"]["minExtent"] = 40
+    shapes = {"domain": list(_SIDE_COLOURS), "range": ["circle", "diamond"]}
+    return {
+        "height": {"step": 26},
+        "data": {"values": points},
+        "mark": {"type": "point", "size": 70, "filled": True, "opacity": 0.75},
+        "encoding": {
+            "x": across,
+            "y": up,
+            "color": {**charts.colour("side", _SIDE_COLOURS), "legend": None},
+            "shape": {"field": "side", "type": "nominal", "legend": None, "scale": shapes},
+        },
+    }

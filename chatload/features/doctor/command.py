@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from importlib import resources
-from typing import Any
-
 import click
 
 from chatload import exit_codes
-from chatload.features.doctor.checks import CheckResult, PlannedLoad, check_host, check_machine, worst
-from chatload.features.doctor.console import render_doctor
+from chatload.features.doctor.checks import PlannedLoad, check_host, check_machine, worst
 from chatload.features.doctor.reach import TlsOptions, examine
 from chatload.features.doctor.reading import read_machine
+from chatload.features.doctor.view import doctor_document, to_dict
 from chatload.protocol.dialect import load_dialect
-
-#: `schema_version` of --json.
-SCHEMA_VERSION = 1
+from chatload.render.output import deliver
 
 
 @click.command(short_help="Check whether this machine and the host are ready for a run.")
@@ -90,26 +83,5 @@ def doctor(
     rows = check_machine(read_machine(run_dir), PlannedLoad(users, processes, refresh_interval, chat_length))
     if host:
         rows += check_host(examine(host, spoken, service, agreed, TlsOptions(ca_file, client_cert, insecure)))
-    if as_json:
-        click.echo(json.dumps(to_dict(rows, users, processes), indent=2))
-    else:
-        render_doctor(rows, sys.stdout)
+    deliver(doctor_document(rows), to_dict(rows, users, processes) if as_json else None)
     return exit_codes.THRESHOLD_FAILED if worst(rows) == "bad" else exit_codes.PASSED
-
-
-def to_dict(rows: list[CheckResult], users: int, processes: int) -> dict[str, Any]:
-    """What --json prints; see `schema`."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "state": worst(rows),
-        "users": users,
-        "processes": processes,
-        "checks": [row.to_dict() for row in rows],
-    }
-
-
-def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of --json."""
-    text = (resources.files("chatload.features.doctor") / "doctor.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded

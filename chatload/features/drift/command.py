@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import click
@@ -24,8 +22,9 @@ def drift(run: Path, as_json: bool) -> None:
     Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &
              chatload drift reports/soak
     """
-    from chatload.features.report.console import render_drift
+    from chatload.features.report.drift_view import drift_document
     from chatload.features.report.summary import refuse_untested, summarize
+    from chatload.render.output import deliver
     from chatload.run.reader import RunReader
 
     with RunReader.open(run) as reader:
@@ -33,7 +32,4 @@ def drift(run: Path, as_json: bool) -> None:
         if reader.ended_at is not None:
             refuse_untested(summary, str(run))
     found = summary["drift"]
-    if as_json:
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
-    else:
-        render_drift(found, sys.stdout)
+    deliver(drift_document(found), found if as_json else None)

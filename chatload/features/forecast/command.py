@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +16,14 @@ from chatload import __version__, exit_codes
 from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.errors import ChatloadError, UsageError
 from chatload.features.forecast import view as text
-from chatload.features.forecast.console import render_forecast, write_markdown
 from chatload.features.forecast.fit import FittedRun, fit
 from chatload.features.forecast.predict import FitQuality, ForecastQuestion, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_untested, summarize
+from chatload.render.json_output import write_json
+from chatload.render.output import deliver
 from chatload.render.words import duration
 from chatload.run.reader import RunReader
-from chatload.run.writer import replacing
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 #: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
@@ -126,14 +124,12 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
         with replayers(processes or os.cpu_count() or 1, note.progress) as replayer:
             report = _report(reader, str(run), replayer, given, note.say)
         note.clear()
+    markdown = None
     if output is not None:
-        _write(report, output)
-    if as_json:
-        click.echo(json.dumps(report, indent=2, allow_nan=False))
-    else:
-        terminal = sys.stdout.isatty()
-        width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
-        render_forecast(report, sys.stdout, width)
+        _make_folder(output)
+        write_json(report, output / "forecast.json")
+        markdown = output / "forecast.md"
+    deliver(text.forecast_document(report), report if as_json else None, markdown)
     return exit_codes.PASSED if report["goodness"]["reproduces"] else exit_codes.INCONCLUSIVE
 
 
@@ -275,15 +271,11 @@ def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
     yield "the generator's own lateness is left out, and the time it takes to connect"
 
 
-def _write(report: dict[str, Any], folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made ({error.strerror or error})", "choose another --output") from None
-    with replacing(folder / "forecast.json") as stream:
-        json.dump(report, stream, indent=2, allow_nan=False)
-        stream.write("\n")
-    write_markdown(report, folder / "forecast.md")
 
 
 class _ProgressNotes:

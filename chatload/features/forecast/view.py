@@ -1,20 +1,21 @@
-"""A forecast in words and cells: what the console, Markdown and HTML show alike. Takes the published JSON."""
+"""A forecast as a document. Takes the published JSON."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from typing import Any
 
-from chatload.render.words import duration, number, percent, plural, seconds
+from chatload.render.document import Block, Bullets, Document, Section, Sentence, Tone, table
+from chatload.render.json_output import read_schema
+from chatload.render.words import MINUS, duration, number, percent, plural, seconds
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON.
 SCHEMA_VERSION = 1
-GOODNESS = ("of the run", "measured", "reproduced", "may be", "")
-PREDICTIONS = ("sessions", "refresh", "requests/s", "dropped", "95 % of it", "margin p1")
-INCIDENTS = ("sessions", "refresh", "calm", "each incident", "so short a run")
+_INCIDENTS_CAPTION = (
+    "calm: in % of all chats; each incident of the run: in % of the sessions open; uncertain: what the rate may be, "
+    "given how little a run of that length shows"
+)
 _NAMES = {
     "requests_per_s": "requests per second", "dropped.rate": "dropped", "dropped_late.rate": "of it dropped_late",
 }  # fmt: skip
@@ -27,6 +28,36 @@ UNKNOWN = (
 )
 
 Report = Mapping[str, Any]
+
+
+def schema() -> dict[str, Any]:
+    """Return the published JSON Schema of a forecast."""
+    return read_schema("chatload.features.forecast", "forecast.schema.json")
+
+
+def forecast_document(report: Report) -> Document:
+    """Return the forecast as a document: first how good the fit is, then what is forecast."""
+    tone = Tone.GOOD if report["goodness"]["reproduces"] else Tone.BAD
+    fit = ("figure", "measured", "reproduced", "allowed", "judged")
+    forecast: list[Block] = [Sentence(answer(report), tone, strong=True)]
+    if report["predictions"]:
+        predictions = ("sessions", "refresh", "requests/s", "dropped", "95 % interval", "margin p1")
+        incidents = ("sessions", "refresh", "calm", "each incident", "uncertain")
+        forecast += [
+            table("Forecast", predictions, tuple(prediction_rows(report))),
+            Sentence("where the drops come from"),
+            table("Drops by incident", incidents, tuple(incident_rows(report)), caption=_INCIDENTS_CAPTION),
+        ]
+    forecast.append(Bullets(tuple(held_lines(report))))
+    return Document(
+        answer=Sentence(fit_line(report), tone),
+        sections=(
+            Section("Fit to the run", (table("Fit to the run", fit, tuple(goodness_rows(report)), sides="lrrrl"),)),
+            Section("Forecast", forecast),
+            Section("What is assumed", (Bullets(report["assumed"]),)),
+            Section("What this forecast cannot know", (Bullets(report["unknown"]),)),
+        ),
+    )
 
 
 def answer(report: Report) -> str:
@@ -117,7 +148,7 @@ def share(part: float) -> str:
 
 
 def _between(low: float, high: float) -> str:
-    return f"{bound_text(low, up=False)} to {bound_text(high, up=True)}".replace(" %", "\u00a0%")
+    return f"{bound_text(low, up=False)} to {bound_text(high, up=True)}"
 
 
 def _per_s(rate: float) -> str:
@@ -125,11 +156,4 @@ def _per_s(rate: float) -> str:
 
 
 def _s(value: float | None) -> str:
-    return seconds(value).replace(" ", "\u00a0").replace("-", "\u2212")
-
-
-def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12)."""
-    text = (resources.files("chatload.features.forecast") / "forecast.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return seconds(value).replace("-", MINUS)

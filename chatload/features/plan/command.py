@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -17,14 +14,14 @@ from chatload import exit_codes
 from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError
 from chatload.features.plan import drops as plan_drops
 from chatload.features.plan.compute import make_plan
-from chatload.features.plan.console import render_plan, write_markdown
 from chatload.features.plan.drops import Drops
 from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, Distribution
 from chatload.features.plan.run_inputs import Measured, capacity_of, measure_run
 from chatload.features.plan.sensitivity import influences
-from chatload.features.plan.view import PlanReport
+from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.protocol.toml_file import read_toml
+from chatload.render.output import deliver
 from chatload.render.share import Share
 from chatload.run.reader import RunReader
 
@@ -108,18 +105,7 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
     typed = {name: value for name, value in given.items() if value is not None}
     inputs = {**(_file(source) if source else {}), **typed}
     report = build(inputs, {name: "given" if name in typed else str(source) for name in inputs})
-    if markdown is not None:
-        write_markdown(report, markdown)
-    if html is not None:
-        from chatload.features.plan.html import write_html
-
-        write_html(report, html)
-    if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
-    else:
-        terminal = sys.stdout.isatty()
-        width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
-        render_plan(report, sys.stdout, width)
+    deliver(plan_document(report), report.to_dict() if as_json else None, markdown, html)
     return _EXIT.get(report.plan.drops.result, exit_codes.PASSED)
 
 

@@ -1,30 +1,43 @@
-"""A capacity plan in words and cells: what the console, Markdown and HTML show alike."""
+"""A capacity plan as a document and as JSON."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any
 
 from chatload import __version__
 from chatload.errors import UsageError
-from chatload.features.plan import drops as words
+from chatload.features.plan import drops as drop_claims
 from chatload.features.plan.compute import Plan, peak_of, plan_dict, servers_needed
 from chatload.features.plan.inputs import Constraint, Demand, Origin, Preset, option
 from chatload.features.plan.run_inputs import Measured
 from chatload.features.plan.sensitivity import STEP, Influence
+from chatload.render import charts
+from chatload.render.charts import Spec
+from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
+from chatload.render.json_output import read_schema
+from chatload.render.words import MINUS
 from chatload.render.words import number as _number
 from chatload.render.words import plural as _plural
 from chatload.render.words import seconds as _seconds
-from chatload.stats import queueing as queueing
+from chatload.stats import queueing
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 1
-_MINUS = "\u2212"
 _SHARES = ("peak_hour_share", "growth", "target_drop_rate")
+_STEPS = ("−10 %", "+10 %")
+_INFLUENCE_CAPTION = (
+    "Change of the load in servers when one input is 10 % lower or higher (of the percentile: the share of time above "
+    "it), and the value from which on one more server is needed, within a factor of 10."
+)
+_TONES = {
+    drop_claims.SHOWN: Tone.GOOD, drop_claims.MISSED: Tone.BAD,
+    drop_claims.INCONCLUSIVE: Tone.WARN, drop_claims.NOT_MEASURED: Tone.WARN,
+}  # fmt: skip
+#: Points of a curve, and how far growth is drawn, as a factor on the chats per hour.
+_POINTS, _GROWTH = 120, 2.0
 #: The peakedness that shows what bunched arrivals would do to a plan made for Poisson.
 _WHAT_IF = 2.0
 _LONG_ENOUGH = 0.95
@@ -66,10 +79,55 @@ class PlanReport:
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of a plan."""
-    text = (resources.files("chatload.features.plan") / "plan.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    """Return the published JSON Schema of a plan."""
+    return read_schema("chatload.features.plan", "plan.schema.json")
+
+
+def plan_document(report: PlanReport) -> Document:
+    """Return the plan as a document."""
+    plan = report.plan
+    return Document(
+        answer=Sentence(answer(plan)),
+        lead=(Sentence(binding(plan)), Sentence(drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN))),
+        sections=(
+            _section(
+                "What the peak hour brings",
+                ("the peak hour", "mean", "planned for"),
+                tuple(peak_rows(plan)),
+                chart=chats_chart(plan),
+            ),
+            _section(
+                "What servers carry",
+                ("constraint", "needed", "a server", "servers", "left", "with spare", "from"),
+                tuple(constraint_rows(plan)),
+                "lrrrrrl",
+                growth_chart(plan),
+            ),
+            _section(
+                "What the plan depends on",
+                ("input", "value", *_STEPS, "one more server at"),
+                tuple(influence_rows(report)),
+                chart=influence_chart(report),
+                caption=_INFLUENCE_CAPTION,
+            ),
+            _section("Inputs", ("input", "value", "from"), tuple(input_rows(report)), "lrl", minor=True),
+            Section("What must be known with it", (Bullets(tuple(notes(report))),)),
+            Section("What this plan cannot know", (Bullets(UNKNOWN),)),
+        ),
+    )
+
+
+def _section(
+    heading: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    sides: str = "",
+    chart: Chart | None = None,
+    caption: str = "",
+    minor: bool = False,
+) -> Section:
+    shown = table(heading, headings, rows, sides=sides, caption=caption)
+    return Section(heading, (shown,) if chart is None else (shown, chart), minor=minor)
 
 
 def answer(plan: Plan) -> str:
@@ -89,7 +147,7 @@ def binding(plan: Plan) -> str:
     if plan.demand.spare:
         line += f", {percent(row.margin(plan.servers))} on all {_number(plan.servers)}"
     more = max(plan.headroom - 1, 0.0)
-    return f"{line}; {percent(more)} more chats an hour, and one more server is needed"
+    return f"{line}; one more server is needed from {percent(more)} more chats an hour on"
 
 
 def drops(plan: Plan) -> str:
@@ -101,9 +159,9 @@ def drops(plan: Plan) -> str:
     if claim.target is None:
         return f"no target for the drop rate{f'; {bound}' if bound else ''}"
     target = f"target drop rate {share(claim.target)}: {claim.result}"
-    if claim.result == words.NOT_MEASURED:
+    if claim.result == drop_claims.NOT_MEASURED:
         return f"{target}; give --run, or --drop-rate-bound"
-    if claim.result == words.MISSED and claim.lower is not None:
+    if claim.result == drop_claims.MISSED and claim.lower is not None:
         return f"{target}; at least {share(claim.lower)} of chats dropped, with 95 % confidence"
     more = f"; {_number(claim.chats_needed)} chats without a drop would show it" if claim.chats_needed else ""
     return f"{target}; {bound}{more}"
@@ -284,7 +342,7 @@ def figure(number: float) -> str:
 
 def share(part: float) -> str:
     """A share in percent, three significant digits."""
-    return f"{100 * part:.3g} %".replace("-", _MINUS)
+    return f"{100 * part:.3g} %".replace("-", MINUS)
 
 
 def percent(part: float) -> str:
@@ -297,4 +355,73 @@ def change(by: float | None) -> str:
     if by is None:
         return ""
     digits = f"{abs(100 * by):.1f}"
-    return "0" if digits == "0.0" else f"{'+' if by > 0 else _MINUS}{digits} %"
+    return "0" if digits == "0.0" else f"{'+' if by > 0 else MINUS}{digits} %"
+
+
+def chats_chart(plan: Plan) -> Chart:
+    """Return the share of the hour in which more than so many chats are open."""
+    demand, mean = plan.demand, plan.peak.mean_chats
+    low = max(2 * mean - plan.peak.chats, 0.0)
+    high = plan.peak.chats + 0.1 * (plan.peak.chats - low)
+    levels = sorted({round(low + (high - low) * i / _POINTS) for i in range(_POINTS + 1)})
+    points = [{"x": n, "y": 100 * queueing.above(n, mean, demand.peakedness)} for n in levels]
+    shows = (
+        f"share of the hour with more chats open: 100 % at {_number(round(low))}, about half at the mean of "
+        f"{figure(mean)}, {100 * demand.tail:.3g} % at {_number(plan.peak.chats)}"
+    )
+    line = charts.line(points, _across("chats open at once"), charts.y("y", "more are open, % of the hour"))
+    marks = [*charts.mark_line(mean, "mean"), *charts.mark_line(plan.peak.chats, "planned for")]
+    return Chart("How often more chats are open", {"layer": [line, *marks]}, shows)
+
+
+def growth_chart(plan: Plan) -> Chart:
+    """Return the servers needed for up to _GROWTH times the chats per hour."""
+    demand, arrivals = plan.demand, plan.peak.mean_arrivals
+    factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]
+    demands = [replace(demand, growth=(1 + demand.growth) * factor - 1) for factor in factors]
+    servers = [servers_needed(more, plan.capacity) for more in demands]
+    points = [{"x": arrivals * factor, "y": n} for factor, n in zip(factors, servers, strict=True)]
+    shows = (
+        f"servers that carry the peak, spare ones not counted: {_number(plan.needed)} for "
+        f"{figure(arrivals)} chats an hour, {_number(servers[-1])} for {figure(arrivals * _GROWTH)}"
+    )
+    up = charts.y("y", "servers needed", scale={"zero": True})
+    up["axis"]["tickMinStep"] = 1
+    return Chart(
+        "Servers that carry more chats an hour",
+        charts.line(points, charts.x("x", "chats per hour"), up, "step-after"),
+        shows,
+    )
+
+
+def _across(title: str) -> Spec:
+    return charts.x("x", title, scale={"zero": False})
+
+
+def influence_chart(report: PlanReport) -> Chart:
+    """Return what each input that matters does to the load, 10 % lower and 10 % higher."""
+    bars: list[dict[str, Any]] = [
+        {"input": label(item.name), "step": step, "x": 100 * by}
+        for item in report.influences
+        for step, by in zip(_STEPS, (item.down, item.up), strict=True)
+        if by is not None and round(1000 * item.strength)
+    ]
+    names = list(dict.fromkeys(bar["input"] for bar in bars))
+    said = "; ".join(
+        f"{label(item.name)} {change(item.down) or 'no lower'} and {change(item.up) or 'no higher'}"
+        for item in report.influences
+        if label(item.name) in names
+    )
+    spec: Spec = {
+        "data": {"values": bars},
+        "height": {"step": 13},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "x": {"field": "x", "type": "quantitative", "title": "change of the load, %"},
+            "y": charts.names("input", names),
+            "yOffset": {"field": "step", "type": "nominal", "sort": _STEPS},
+            "color": charts.colour("step", dict(zip(_STEPS, ("var(--c6)", "var(--good)"), strict=True))),
+        },
+    }
+    shows = "change of the load, the strongest input first"
+    return Chart("An input 10 % lower and 10 % higher", spec, shows, f"{shows}: {said}")

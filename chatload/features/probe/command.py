@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
 from pathlib import Path
 
 import click
@@ -22,8 +19,10 @@ from chatload.features.probe.settings import (
     ProbeSettings,
     make_settings,
 )
+from chatload.features.probe.view import probe_document
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.encode import Encoder
+from chatload.render.output import deliver
 from chatload.target import require_agreed
 
 _INTERRUPTED = 130
@@ -107,13 +106,7 @@ def probe(
     if not found.sessions_opened and not found.interrupted:
         why = next((warning for warning in found.warnings if "could not be opened" in warning), "no chat was opened")
         raise UsageError(why, "check that the service takes chats, and --service")
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
-    else:
-        from chatload.features.probe.console import render_probe
-
-        columns = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-        render_probe(found, sys.stdout, min(max(columns, 80), 100))
+    deliver(probe_document(found), found.to_dict() if as_json else None)
     return _exit_code(found)
 
 

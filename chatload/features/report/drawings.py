@@ -1,21 +1,19 @@
-"""The worst sessions drawn: each request, the silence, the deadline, how the end was found, where the time went."""
+"""Drawings of the worst sessions: each request, the silence, the deadline, and what the silence was spent on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
-
-from markupsafe import Markup
 
 from chatload.chat.timeline import Timeline
 from chatload.features.report import stories
-from chatload.features.report.stories import Step
+from chatload.features.report.stories import StoryStep
 from chatload.render import words
-from chatload.render.charts import Frame, Spec, draw
+from chatload.render.charts import Frame, Spec
+from chatload.render.document import Chart, Fold, Section, Sentence, Tone, table
 from chatload.vocabulary import SilencePart
 
-#: So many sessions are drawn.
+#: Sessions that are drawn.
 DRAWN = 10
 _LANE, _LETTER = 22, 6.4
 _LABELS = {"wide": 116, "narrow": 92}
@@ -31,23 +29,10 @@ _PARTS = {
 _SILENCE, _WENT = "silence", "time went to"
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """One session: a heading, whose it is, its story in words, the picture, and the requests in it."""
-
-    title: str
-    chat_id: str
-    worker: str
-    silent_since: float
-    story: str
-    picture: Markup
-    steps: list[Step]
-
-
 def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
-    """The worst ten dropped sessions, the most severe first, at least one of each verdict and blame."""
+    """Return the ten worst dropped sessions, the most severe first, at least one of each verdict and blame."""
     dropped = [timeline for timeline in timelines if timeline.verdict.startswith("dropped")]
-    # Proven lateness first: it is what the report is asked about.
+    # Proven lateness first: it is the main question of a report.
     dropped.sort(key=lambda timeline: (timeline.verdict != "dropped_late", -timeline.severity_s))
     first: dict[tuple[str, str], Timeline] = {}
     for timeline in dropped:
@@ -57,18 +42,40 @@ def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
     return sorted(chosen, key=dropped.index)
 
 
-def drawing(timeline: Timeline) -> Drawing:
-    """One session drawn; instants count from the moment its last sure contact was answered."""
+def drawing(number: int, timeline: Timeline) -> Section:
+    """Return one session drawn. Instants count from the moment its last sure contact was answered."""
     story, shown = stories.story(timeline), stories.steps(timeline)
     title = stories.headline(timeline)
-    picture = draw(lambda frame: _spec(timeline, shown, frame), f"{title}. {story}")
-    return Drawing(title, timeline.chat_id, timeline.worker, timeline.sure_received, story, picture, shown)
+    since = words.instant(timeline.sure_received)
+    picture = Chart("", lambda frame: _spec(timeline, shown, frame), "", f"{title}. {story}")
+    rows = [
+        (step.operation, f"{step.due:+.3f}", "never" if step.never_left else f"{step.left:+.3f}", f"{step.over:+.3f}",
+         step.outcome)
+        for step in shown
+    ]  # fmt: skip
+    worker = f"; worker {timeline.worker}" if timeline.worker else ""
+    figures = table(
+        f"Requests of session {number}",
+        ("operation", "due", "left", "over", "outcome"),
+        rows,
+        sides="lrrrl",
+        caption=f"seconds since the last sure contact was answered{worker}",
+    )
+    return Section(
+        f"{number}. {title}",
+        (
+            Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
+            Sentence(story),
+            picture,
+            Fold("Its requests in figures", (figures,)),
+        ),
+    )
 
 
 class _Canvas:
-    """Where things are: the instants shown, the lanes, and how long a text may be."""
+    """The geometry of a drawing: the time shown, the lanes, and the room for texts."""
 
-    def __init__(self, timeline: Timeline, shown: list[Step], frame: Frame) -> None:
+    def __init__(self, timeline: Timeline, shown: list[StoryStep], frame: Frame) -> None:
         end = max([step.over for step in shown] + [timeline.timeout_s])
         start = min([step.left for step in shown] + [0.0])
         pad = 0.03 * (end - start)
@@ -91,21 +98,21 @@ class _Canvas:
         }  # fmt: skip
 
     def px(self, seconds: float) -> float:
-        """A stretch of time as pixels."""
+        """Return the width of a stretch of time (seconds) in px."""
         return self.width * seconds / (self.end - self.start)
 
     def beside(self, start: float, end: float, text: str) -> dict[str, Any]:
-        """Where a text goes beside what is drawn from start to end: right of it where there is room, else left."""
+        """Return where to put a text beside a mark from start to end: right of it if there is room, else left."""
         if self.px(self.end - end) >= len(text) * _LETTER + 8:
             return {"at": end, "align": "left", "dx": 8}
         return {"at": start, "align": "right", "dx": -8}
 
     def within(self, start: float, end: float, texts: Iterable[str]) -> str:
-        """The first of the texts that has room from start to end; empty where none has."""
+        """Return the first of the texts that fits between start and end; empty where none does."""
         return next((text for text in texts if self.px(end - start) >= len(text) * _LETTER), "")
 
 
-def _spec(timeline: Timeline, shown: list[Step], frame: Frame) -> Spec:
+def _spec(timeline: Timeline, shown: list[StoryStep], frame: Frame) -> Spec:
     canvas = _Canvas(timeline, shown, frame)
     layers = [
         *_silence(timeline, stories.found(shown), canvas),
@@ -116,7 +123,7 @@ def _spec(timeline: Timeline, shown: list[Step], frame: Frame) -> Spec:
     return {"height": {"step": _LANE}, "layer": layers}
 
 
-def _silence(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
+def _silence(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Iterator[Spec]:
     """The silence up to the end found, shaded over all lanes: what is allowed, and what was too long."""
     end = told.left if told else max(canvas.end, timeline.timeout_s)
     allowed = min(end, timeline.timeout_s)
@@ -158,7 +165,7 @@ def _deadline(timeline: Timeline, canvas: _Canvas) -> Iterator[Spec]:
 
 
 def _requests(canvas: _Canvas) -> Iterator[Spec]:
-    """A bar from leaving to answer or failure, a mark where it left, and in words what became of it."""
+    """A bar from the send to the answer or failure, a mark at the send, and the outcome in words."""
     rows: list[dict[str, Any]] = [
         {
             **{"lane": lane, "from": step.left, "to": step.over, "kind": step.kind, "tip": _tip(step)},
@@ -184,8 +191,8 @@ def _requests(canvas: _Canvas) -> Iterator[Spec]:
     yield from _texts(texts, canvas)
 
 
-def _went(timeline: Timeline, told: Step | None, canvas: _Canvas) -> Iterator[Spec]:
-    """What the silence went into: its shares one after the other, as long as it."""
+def _went(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Iterator[Spec]:
+    """The parts of the silence one after the other."""
     if told is None:
         return
     at, texts = 0.0, []
@@ -229,6 +236,6 @@ def _texts(rows: list[dict[str, Any]], canvas: _Canvas, bold: bool = False) -> I
     yield {"data": shown, "mark": {**mark, "color": "var(--ink)"}, "encoding": place}
 
 
-def _tip(step: Step) -> str:
+def _tip(step: StoryStep) -> str:
     left = f"due {step.due:+.3f} s" + ("" if step.never_left else f", left {step.left:+.3f} s")
     return f"{step.operation}: {left}, over {step.over:+.3f} s: {step.says}"

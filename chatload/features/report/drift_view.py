@@ -1,4 +1,4 @@
-"""What drifts in a long run, in sentences, as a table and as charts."""
+"""What drifts in a long run: sentences, a table, charts, and the document of `chatload drift`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chatload.features.report.figures import Chart, Table
 from chatload.render import charts, words
+from chatload.render.document import Block, Chart, Document, Section, Sentence, Table, TableCell, Tone, table
 
 Row = Mapping[str, Any]
 #: Longer names of metrics are cut in a table (characters).
@@ -29,15 +29,33 @@ def sentences(drift: Mapping[str, Any]) -> list[str]:
     return [sentence for row in claims(drift) for sentence in _sentences(row)]
 
 
-def table(drift: Mapping[str, Any]) -> Table:
-    """Every metric that was looked at: its level, slope with interval, and what is claimed."""
-    rows = []
+def drift_document(drift: Mapping[str, Any]) -> Document:
+    """Return what drifts as a document."""
+    answer, *more = sentences(drift) or [f"nothing can be said of drift: {drift['why_not']}"]
+    tone = Tone.WARN if claims(drift) else Tone.PLAIN
+    rows = drift_table(drift)
+    lead: list[Block] = [Sentence(said, tone, strong=True) for said in more]
+    return Document(Sentence(answer, tone), () if rows is None else (Section("All metrics", (rows,)),), lead=lead)
+
+
+def drift_table(drift: Mapping[str, Any]) -> Table | None:
+    """Return every metric that was examined: its level, slope with interval, and what is claimed; None without one."""
+    rows: list[tuple[TableCell | str, ...]] = []
     for row in drift.get("metrics", ()):
         said = [] if not row["drifts"] else ["drifts" if row["worse"] else "gets better"]
         said += [words.plural(len(row["jumps"]), "jump")] if row["jumps"] else []
         slopes = (_signed(row, row[name]) for name in ("slope", "low", "high"))
-        rows.append((_short(row["metric"]), _valued(row, row["level"]), *slopes, ", ".join(said) or "steady"))
-    return Table(("metric", "at the start", "per hour", "at least", "at most", "claimed"), rows)
+        claimed = TableCell(", ".join(said) or "steady", Tone.WARN if said else Tone.PLAIN)
+        rows.append((_short(row["metric"]), _valued(row, row["level"]), *slopes, claimed))
+    if not rows:
+        return None
+    caption = (
+        f"slopes over the steady part of the run, {words.instant(drift['start'])} to {words.instant(drift['end'])}: "
+        "Theil-Sen over 20 blocks. at least, at most: their 95 % intervals, widened for the correlation left between "
+        "blocks. A drift is claimed if it is significant among all these metrics and large enough to matter"
+    )
+    headings = ("metric", "at the start", "per hour", "at least", "at most", "claimed")
+    return table("Drift", headings, rows, sides="lrrrrl", caption=caption)
 
 
 def _short(metric: str) -> str:
@@ -59,9 +77,10 @@ def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
         fit = {"data": {"values": lines}, "mark": {"type": "line", "color": "var(--bad)", "strokeWidth": 2},
                "encoding": {"x": time, "y": up, "detail": {"field": "line"}}}  # fmt: skip
         said = ". ".join(sentence[:1].upper() + sentence[1:] for sentence in _sentences(row)) + "."
-        figures = Table(("into the run", unit), [(words.duration(3600 * p["t"]), f"{p['n']:.4g}") for p in points])
-        picture = charts.draw({"layer": [dots, fit]}, f"{row['metric']} over the run. {said}")
-        yield Chart(f"{row['metric']} drifts" if row["drifts"] else f"{row['metric']} jumps", picture, said, figures)
+        heading = f"{row['metric']} drifts" if row["drifts"] else f"{row['metric']} jumps"
+        cells = [(words.duration(3600 * p["t"]), f"{p['n']:.4g}") for p in points]
+        figures = table(f"{heading} in figures", ("into the run", unit), cells, sides="rr")
+        yield Chart(heading, {"layer": [dots, fit]}, said, f"{row['metric']} over the run. {said}", figures)
 
 
 def _parts(row: Row) -> list[int]:

@@ -1,17 +1,17 @@
-"""The report's charts: from a run's facts to pictures, each with what it shows in words, and as a table."""
+"""The charts of report.html, made from the facts of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
-
-from markupsafe import Markup
+from typing import Any
 
 from chatload.features.report.over_time import Series
 from chatload.render import charts, words
 from chatload.render.charts import Frame, Rows, Spec
+from chatload.render.document import Chart, Table, table
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram
+from chatload.vocabulary import tone
 
 _ENDING_COLOURS = {
     "dropped_late": "var(--v-late)", "dropped_unproven": "var(--v-unproven)", "dropped_early": "var(--v-early)",
@@ -20,41 +20,32 @@ _ENDING_COLOURS = {
 _STATE_COLOURS = {
     "held": "var(--good)", "opening": "var(--v-refused)", "retrying": "var(--v-late)", "leaving": "var(--c6)",
 }  # fmt: skip
+_TONE_COLOURS = {"good": "var(--pass)", "bad": "var(--bad)", "warn": "var(--warn)"}
 #: Heat maps drawn; every operation is in the table of latencies.
 _HEAT_MAPS = 3
 #: Bars of equal width up to the timeout and in all; and how much longer than its start a bar on a log scale is.
 _BARS, _MOST_BARS, _GROWS = 30, 90, 1.25
 
 
-class Table(NamedTuple):
-    """A chart's figures: heads of the columns, and rows of cells."""
-
-    heads: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-
-class Chart(NamedTuple):
-    """A picture, what it shows in words, its heading, and its figures where no other table has them."""
-
-    heading: str
-    picture: Markup
-    said: str
-    table: Table | None = None
-
-
-def verdict_chart(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    """Share and interval of each verdict; rows: name, share, low, high (fractions), kind."""
-    if not any(row["share"] is not None for row in rows):
-        return Markup()
-    rows = [row for row in rows if row["low"] is not None]
-    points = [
-        {"name": row["name"], "share": 100 * row["share"], "low": 100 * row["low"], "high": 100 * row["high"],
-         "tip": f"{row['name']}: {words.percent(row['share'])}, bounds {row['bounds']}",
-         "colour": "var(--soft)" if row["kind"] == "none" else f"var(--{row['kind']})"}
-        for row in rows
-    ]  # fmt: skip
-    said = ", ".join(f"{row['name']} {words.percent(row['share'])}" for row in rows if row["count"])
-    return charts.draw(charts.intervals(points), f"Share of each verdict with its bounds: {said}")
+def verdict_chart(summary: Mapping[str, Any]) -> Chart | None:
+    """Return the share of each verdict with its bounds; None where no session ended."""
+    by_verdict = summary["sessions"]["by_verdict"]
+    total = sum(by_verdict.values())
+    if not total:
+        return None
+    points = []
+    for verdict, count in by_verdict.items():
+        rate, share = summary["rates"][verdict], count / total
+        if rate["low"] is not None:
+            tip = f"{verdict}: {words.percent(share)}, bounds {words.bounds(rate)}"
+            low, high = 100 * rate["low"], 100 * rate["high"]
+            colour = _TONE_COLOURS[tone(verdict)] if count else "var(--soft)"
+            points.append(
+                {"name": verdict, "share": 100 * share, "low": low, "high": high, "tip": tip, "colour": colour}
+            )
+    said = ", ".join(f"{verdict} {words.percent(n / total)}" for verdict, n in by_verdict.items() if n)
+    heading = "Share of each verdict with its bounds"
+    return Chart(heading, charts.intervals(points), "a dot is the share, a line its bounds", f"{heading}: {said}")
 
 
 def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
@@ -72,7 +63,7 @@ def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
             if (books.gap.observed.maximum or 0.0) > timeout_s * (_MOST_BARS + 1) / _BARS:
                 said += f" The last bar has all above {words.seconds(timeout_s * _MOST_BARS / _BARS)}."
         heading = "Gaps between contacts, against the timeout"
-        yield Chart(heading, charts.draw(spec, said), said, _binned(bins, "gaps", 1.0))
+        yield Chart(heading, spec, said, figures=_binned(heading, bins, "gaps", 1.0))
     if books.lateness.count:
         bins = _growing_bins(books.lateness, 1000.0)
         spec = charts.distribution(bins, "lateness (log scale)", "refreshes (root scale)", log=True)
@@ -80,7 +71,7 @@ def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
         most = words.seconds(books.lateness.maximum)
         said = f"Half of the refreshes left within {p50} of their time, 99.9 % within {p999}; the latest {most} late."
         heading = "The generator's own lateness"
-        yield Chart(heading, charts.draw(spec, said), said, _binned(bins, "refreshes", 1000.0))
+        yield Chart(heading, spec, said, figures=_binned(heading, bins, "refreshes", 1000.0))
 
 
 def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
@@ -95,7 +86,7 @@ def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
         if latency and latency.censored.count:
             said += f" The row at the top: {words.plural(latency.censored.count, 'request')} without an answer."
         spec = charts.heat(cells, _time(over_time), "latency (log scale)")
-        yield Chart(f"{operation} over time", charts.draw(spec, f"Latency of {operation} over time. {said}"), said)
+        yield Chart(f"{operation} over time", spec, said, f"Latency of {operation} over time. {said}")
 
 
 def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Iterator[Chart]:
@@ -112,12 +103,12 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
         most = max(row["requests"] for row in table)
         colours = {"all requests": "var(--c6)", "GetMessages": "var(--good)"}
         spec = charts.lines(over_time.requests, time, "requests/s", colours)
-        yield _timed("Request rate", spec, f"Requests a second; at most {most:.4g}.{shaded}", over_time, bands)
+        yield _timed("Request rate", spec, f"Requests per second; at most {most:.4g}.{shaded}", over_time, bands)
     arrivals = [row["n"] for row in over_time.arrivals if row["what"] == "arrivals"]
     if any(arrivals):
         colours = {"chats accepted": "var(--good)", "arrivals": "var(--v-late)"}
         spec = charts.lines(over_time.arrivals, time, "chats/s", colours)
-        said = f"Chats that arrived and chats accepted, a second; at most {max(arrivals):.4g} arrived.{shaded}"
+        said = f"Chats that arrived and chats accepted, per second; at most {max(arrivals):.4g} arrived.{shaded}"
         yield _timed("Arrivals", spec, said, over_time, bands)
     endings = [row for row in over_time.endings if row["what"] in _ENDING_COLOURS]
     if endings:
@@ -142,22 +133,22 @@ def generator_charts(over_time: Series) -> Iterator[Chart]:
             yield _timed(heading, spec, f"{heading}: at most {most:.0f} {unit}.", over_time, [], 120)
     if over_time.stalls:
         most = max(row["n"] for row in over_time.stalls)
-        said = f"Time the generator stood still, a column: at most {most:.0f} ms."
-        spec = charts.blocks(over_time.stalls, time, "ms a column", {"stood still": "var(--v-late)"})
+        said = f"Time the generator was stalled, per column: at most {most:.0f} ms."
+        spec = charts.blocks(over_time.stalls, time, "ms per column", {"stalled": "var(--v-late)"})
         spec["encoding"]["color"] = {"value": "var(--v-late)"}
         yield _timed("Stalls", spec, said, over_time, [], 120)
 
 
 def _timed(heading: str, spec: Spec, said: str, over_time: Series, bands: Rows, height: int = 200) -> Chart:
-    """A chart over time: bursts shaded behind it, and before it a column's figures for whoever points at one."""
+    """Return a chart over time, with bursts shaded behind it and a tip with the figures of each column."""
     tips = [{"t": row["t"], "t2": row["t2"], "tip": _tip(row, over_time.unit)} for row in over_time.table]
 
     def layered(frame: Frame) -> Spec:
         layers = [charts.bands(bands, _time(over_time)), spec, charts.hover(tips, _time(over_time))]
-        # A phone has nothing to point with.
+        # A phone has no pointer.
         return {"height": height, "layer": layers if frame is charts.WIDE else layers[:2]}
 
-    return Chart(heading, charts.draw(layered, said), said)
+    return Chart(heading, layered, said)
 
 
 def _tip(row: Mapping[str, Any], unit: str) -> str:
@@ -185,7 +176,7 @@ def _even_bins(histogram: Histogram, timeout_s: float | None) -> list[dict[str, 
     width = timeout_s / _BARS if timeout_s else max(longest, 1e-6) / _BARS
     counts: dict[int, int] = {}
     for low, high, count in histogram.bins():
-        # What lies on both sides of the timeout is not known better than its bucket.
+        # A bucket that contains the timeout is put on one side by its middle.
         place = min(int(min((low + high) / 2, longest) / width), _MOST_BARS)
         counts[place] = counts.get(place, 0) + count
     bars = [_bar(place * width, (place + 1) * width, counts[place], 1.0) for place in sorted(counts)]
@@ -211,9 +202,9 @@ def _bar(low: float, high: float, count: int, scale: float) -> dict[str, Any]:
     return {"low": low * scale, "high": high * scale, "count": count, "tip": f"{words.number(count)}: {between}"}
 
 
-def _binned(bins: Rows, what: str, scale: float) -> Table:
+def _binned(heading: str, bins: Rows, what: str, scale: float) -> Table:
     rows = [
         (words.seconds(row["low"] / scale), words.seconds(row["high"] / scale), words.number(row["count"]))
         for row in bins
     ]
-    return Table(("above", "up to", what), rows)
+    return table(f"{heading} in figures", ("above", "up to", what), rows, sides="rrr", caption=heading)

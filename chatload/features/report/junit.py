@@ -1,10 +1,10 @@
 """junit.xml: a run as test cases, as Jenkins, GitLab and GitHub's actions read them.
 
-One case a threshold, or a skipped one where there is none, and three for what everything else rests on: that the run
-is valid, that its books balance and that sessions were accepted. One more where --abort-on ended the run, as no
-threshold need say so, and a skipped one where somebody ended it before its time. Elements and attributes are
-those of Jenkins' xunit plugin (its junit-10.xsd). Written with the standard library: junitparser would be one
-more dependency for five elements, and leaves the characters that XML cannot hold to its caller as well.
+There is a case for each threshold (or a skipped case where there is none), and three cases for the run itself: it is
+valid, its books balance, sessions were accepted. A failed case is added if --abort-on ended the run, and a skipped case
+if a person ended it before its planned time. Elements and attributes are those of Jenkins' xunit plugin (its
+junit-10.xsd). The standard library is enough for five elements; junitparser would not remove the characters that XML
+cannot hold either.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 class Case(NamedTuple):
-    """One test case. state: "" (it holds), failure, error or skipped; why: a sentence where it does not."""
+    """One test case. state: "" (passed), failure, error or skipped. why: a sentence where it did not pass."""
 
     group: str
     name: str
@@ -36,10 +36,9 @@ class Case(NamedTuple):
 
 
 def junit(summary: Mapping[str, Any], allow_inconclusive: bool | None = None) -> str:
-    """The summary as JUnit XML.
+    """Return the summary as JUnit XML.
 
-    allow_inconclusive: an inconclusive threshold is skipped, not a failure; where not given, as the summary
-    says.
+    allow_inconclusive: whether an inconclusive threshold is skipped instead of failed; by default as in the summary.
     """
     if allow_inconclusive is None:
         allow_inconclusive = bool(summary.get("allow_inconclusive"))
@@ -100,7 +99,7 @@ def _thresholds(thresholds: Sequence[Mapping[str, Any]], allow_inconclusive: boo
 
 
 def _facts(threshold: Mapping[str, Any]) -> str:
-    """What the judgement rests on, as numbers: shares are fractions of 1, durations seconds."""
+    """The numbers of a judgement: shares are fractions of 1, durations seconds."""
     names = ("value", "lower", "upper", "samples", "needed")
     return "\n".join(f"{name}: {threshold[name]}" for name in names if threshold.get(name) is not None)
 

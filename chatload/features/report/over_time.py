@@ -1,4 +1,7 @@
-"""A run's windows as series for charts: coarsened to so many columns, one window in memory at a time."""
+"""The windows of a run as series for charts, merged into a limited number of columns.
+
+One window is in memory at a time.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from chatload.run.histogram import CensoredHistogram
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
 from chatload.vocabulary import BAD_ENDINGS, Outcome, SessionState
 
-#: At most so many columns in a chart over time, and fewer in a heat map.
+#: The most columns in a chart over time, and in a heat map.
 COLUMNS, HEAT_COLUMNS = 160, 80
-#: Heights of a heat map's cells: each is so much longer than the one below.
+#: How much longer the latency of a heat map's cell is than that of the cell below it.
 _HEAT_STEP = 1.5
-#: Windows are not cut to the millisecond: a column of so many may be this much longer (share, and seconds).
+#: Windows are not cut to the millisecond: a column may be this much longer (share, and seconds).
 _SLACK, _JITTER_S = 1.005, 0.6 * FINE_S
 
 
@@ -25,7 +28,7 @@ _SLACK, _JITTER_S = 1.005, 0.6 * FINE_S
 class Series:
     """Rows for charts; t, t2 and the run's length are in `unit`s (of `scale` seconds) since the start.
 
-    table: a row a column, in words, for those who do not see the charts.
+    table: a row for each column, for the table beside the charts.
     """
 
     unit: str = "s"
@@ -53,7 +56,7 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
     scale = {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
     made = Series(unit, scale, length / scale)
-    # All columns alike: of whole windows, as many in each, though a run's first are finer.
+    # All columns have the same length, in whole windows, although the first windows of a run are finer.
     step = COARSE_S if length > FINE_FOR_S else FINE_S
     width = _whole(length / COLUMNS, step)
     heat_width = _whole(length / HEAT_COLUMNS, width)
@@ -69,7 +72,7 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
         else:
             heat.append((start, end, column.books))
     for rows in (made.requests, made.arrivals, made.cpu, made.memory):
-        # A line's step reaches to its next point: without one at its end the last column would not show.
+        # A step reaches to the next point: without a point at its end the last column would not be drawn.
         rows += [{**row, "t": row["t2"]} for row in {row["what"]: row for row in rows}.values()]
     for operation in sorted({name for _, _, books in heat for name in books.latency}):
         made.heat[operation] = list(_heat(heat, operation, scale))
@@ -82,7 +85,7 @@ def _whole(width: float, step: float) -> float:
 
 
 def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
-    """Neighbours put together until they are `width` seconds long."""
+    """Yield neighbouring windows merged until they are `width` seconds long."""
     held: Window | None = None
     for window in windows:
         if held is None:
@@ -126,7 +129,7 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
     if window.rss:
         made.memory.append({"t": t, "t2": t2, "what": "all processes", "n": window.rss / 2**20})
     if books.stalled_s > 0:
-        made.stalls.append({"t": t, "t2": t2, "what": "stood still", "n": 1000 * books.stalled_s})
+        made.stalls.append({"t": t, "t2": t2, "what": "stalled", "n": 1000 * books.stalled_s})
     refresh = books.latency.get("GetMessages", CensoredHistogram())
     made.table.append(
         {
@@ -146,7 +149,7 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
 
 def _heat(columns: list[tuple[float, float, Books]], operation: str, scale: float) -> Iterator[dict[str, Any]]:
     """Cells of latency (ms) over time; a cell's share is of its column's requests. Requests without an answer are in
-    a row of their own above all others, as nobody knows how long they would have taken."""
+    a row of their own above all others, because their duration is unknown."""
     known = [(start, end, latency) for start, end, books in columns if (latency := books.latency.get(operation))]
     highest = max((_height(low) for _, _, latency in known for low, _, _ in latency.observed.bins()), default=0)
     for start, end, latency in known:

@@ -1,89 +1,222 @@
-"""report.html: one file that says what became of a run, for people to decide by."""
+"""report.html: the summary of a run with its charts, its worst sessions and its settings."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from chatload.features.report import drift_view as drift
-from chatload.features.report import figures, sentences
+from chatload.features.report import drift_view, figures
 from chatload.features.report.drawings import choose, drawing
-from chatload.features.report.glossary import MEANINGS
-from chatload.features.report.over_time import series
+from chatload.features.report.over_time import Series, series
 from chatload.features.report.repeat import repeat_command, repeat_files
+from chatload.features.report.view import PageBlocks, summary_document
 from chatload.render import words
-from chatload.render.templating import environment, script_hash
+from chatload.render.document import (
+    Block,
+    Document,
+    Fold,
+    Section,
+    Sentence,
+    Table,
+    TableCell,
+    TableRow,
+    Terms,
+    Tone,
+    Verbatim,
+    columns,
+    table,
+)
+from chatload.render.html import write_html
 from chatload.run.books import Books
-from chatload.run.histogram import CensoredHistogram, Reading
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
-from chatload.run.writer import replacing
-from chatload.vocabulary import Blame, Outcome, Verdict, tone
+from chatload.vocabulary import Outcome
 
 REPORT_FILE = "report.html"
-_TABLE_ROWS = 60
-_WITHIN = re.compile(r"(?<=\d) (?=\d{3}\b|%|(?:m?s|min|h)\b)")
-#: So many processes are listed, those that stood still longest.
-_PROCESSES = 40
+#: Rows of the table over time, processes listed, and bursts listed.
+_TABLE_ROWS, _PROCESSES, _BURSTS = 60, 40, 20
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+_MEANINGS = {
+    "contact": "a request the server may have seen",
+    "gap": "the time between two contacts; here its upper bound, from one leaving to the next one's answer",
+    "deadline": "the instant by which the next contact must have arrived: last contact plus flex-disconnect-timeout",
+    "margin": "what was left of the timeout when the contact came",
+    "lateness": "how much later than scheduled a refresh left: the generator's own fault",
+    "arrival": "a chat that starts at its own time, whether or not earlier chats have ended: the open workload",
+    "late start": "an arrival whose chat started more than 100 ms after its time: the generator's own fault",
+    "blame": "the cause without which the session would have been in time",
+    "inconclusive": "too few samples to say with the confidence asked for",
+}
 
 
 def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
     """Write report.html of a run into its folder, whole or not at all. Raises UsageError."""
     path = reader.run_dir / REPORT_FILE
-    page = render(reader, summary)
-    with replacing(path) as stream:
-        stream.write(page)
+    write_html(page_document(reader, summary), path)
     return path
 
 
-def render(reader: RunReader, summary: Mapping[str, Any]) -> str:
-    """The page. Everything that comes from a run is escaped."""
-    books = reader.books()
-    started = reader.started_at or 0.0
-    ended = reader.ended_at or started
-    windows = reader.windows()
-    over_time = series(windows, started, max(ended, started))
-    timelines = reader.timelines()
+def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
+    """Return the document of report.html."""
+    books, started = reader.books(), reader.started_at or 0.0
+    over_time = series(reader.windows(), started, max(reader.ended_at or started, started))
     timeout_s = reader.settings.flex_disconnect_timeout
-    result, why = sentences.result_and_why(summary)
-    templates = environment()
-    templates.filters.update(kept=_kept, breakable=_breakable)
-    templates.globals.update(words=words, sentences=sentences, moment=_moment)
-    page: str = templates.get_template("report.html.j2").render(
-        script_hash=script_hash(templates, "tip.js.j2"),
-        summary=summary,
-        result=result,
-        why=why,
-        answer=sentences.answer(summary),
-        verdicts=list(_verdicts(summary)),
-        verdict_chart=figures.verdict_chart(list(_verdicts(summary))),
-        outcomes=list(Outcome),
-        outcome_totals={outcome: _all_of(summary, outcome) for outcome in Outcome},
-        blames=_blames(summary),
-        latencies=_latencies(books),
-        drawings=[drawing(timeline) for timeline in choose(timelines)],
-        refresh_charts=list(figures.refresh_charts(books, timeout_s)),
-        heat_charts=list(figures.heat_charts(over_time, books)),
-        time_charts=list(figures.time_charts(over_time, _bursts(summary, started))),
-        drifting=drift.sentences(summary["drift"]),
-        drift_table=drift.table(summary["drift"]),
-        drift_charts=list(drift.drift_charts(summary["drift"], started)),
-        generator_charts=list(figures.generator_charts(over_time)),
-        processes=_processes(reader),
-        table=over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))],
-        unit=over_time.unit,
-        settings={name: _setting(name, value) for name, value in summary["settings"].items()},
-        command=repeat_command(reader.settings),
-        files=repeat_files(reader.settings),
-        meanings=MEANINGS,
-        made=_moment(datetime.now(UTC).timestamp()),
+    bursts = summary["bursts"]["bursts"]
+    chart = figures.verdict_chart(summary)
+    made = f"Made by chatload {summary['chatload_version']} on {words.instant(datetime.now(UTC).timestamp())}"
+    more = PageBlocks(
+        verdicts=() if chart is None else (chart,),
+        requests=(_outcomes(summary),),
+        drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
+        refresh=tuple(figures.refresh_charts(books, timeout_s)),
+        latency=(_latencies(books), *figures.heat_charts(over_time, books)),
+        over_time=tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
+        drift=tuple(_drift(summary["drift"], started)),
+        generator=(*figures.generator_charts(over_time), *_processes(reader)),
+        sections=(Section("Settings, and how to repeat the run", tuple(_settings(reader, summary)), "settings"),),
+    )  # fmt: skip
+    return summary_document(
+        summary,
+        more,
+        title=f"{summary['name']}: {summary['result']}",
+        footer=f"{made} from {summary['name']}'s run file.",
+        tips=True,
     )
-    return page
+
+
+def _outcomes(summary: Mapping[str, Any]) -> Block:
+    """The status table, then what is not in it: a row for each outcome, a column for each operation."""
+    by_operation = summary["requests"]["by_operation"]
+    shown = columns(
+        ("statusCode / chatEnded", "ended?", "client does", "all", *by_operation), "llwr" + "r" * len(by_operation)
+    )
+    rows = []
+    for outcome in Outcome:
+        counts = [counted["by_outcome"][outcome] for counted in by_operation.values()]
+        numbers = [TableCell(words.number(n), Tone.PLAIN if n else Tone.SOFT) for n in (sum(counts), *counts)]
+        rows.append(TableRow((outcome.label, outcome.ended, outcome.meaning, *numbers)))
+    sent = (summary["requests"]["total"], *(counted["sent"] for counted in by_operation.values()))
+    rows.append(TableRow(("sent", "", "", *(TableCell(words.number(n), strong=True) for n in sent))))
+    caption = "the chat service's status table, then what is not in it; a column for each operation"
+    return Table("Outcomes", shown, rows, caption, dense=True)
+
+
+def _bursts(bursts: list[Mapping[str, Any]], started: float | None) -> Iterator[Block]:
+    if not bursts:
+        return
+    rows = [
+        (
+            words.instant(burst["start"]),
+            "" if started is None else words.duration(burst["start"] - started),
+            words.duration(burst["end"] - burst["start"]),
+            words.number(burst["count"]),
+        )
+        for burst in bursts[:_BURSTS]
+    ]
+    yield table("Bursts of drops", ("from", "after the start", "lasted", "drops"), rows, caption="bursts of drops")
+    if len(bursts) > _BURSTS:
+        yield Sentence(words.more(len(bursts) - _BURSTS, "burst", "summary.json"), Tone.SOFT)
+
+
+def _worst_sessions(reader: RunReader) -> Iterator[Block]:
+    stories = [drawing(number, timeline) for number, timeline in enumerate(choose(reader.timelines()), 1)]
+    if not stories:
+        return
+    count = words.plural(len(stories), "session") if len(stories) > 1 else "session"
+    how = (
+        "each line is one request: a mark where it left, a bar until it was over. Grey is the silence that the server "
+        "allows after the last contact it surely saw. Red (amber, where not proven) is what was too long. The last "
+        "line says what the silence was spent on"
+    )
+    yield Section(f"The worst {count}, request by request", (Sentence(how, Tone.SOFT), *stories))
+
+
+def _latencies(books: Books) -> Block:
+    """Percentiles of each operation, GetMessages first, then of our own lateness."""
+    operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
+    measured = [(name, books.latency[name]) for name in operations]
+    measured.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
+    rows = [
+        (
+            *(name, words.number(samples.count), words.number(samples.censored.count)),
+            *(words.reading(samples.quantile(q)) for q in _PERCENTILES.values()),
+            words.reading(samples.maximum),
+        )
+        for name, samples in measured
+        if samples.count
+    ]
+    if not rows:
+        return Sentence("no request was sent", Tone.SOFT)
+    caption = (
+        "from the first byte of a request to the last byte of its answer, within 1 %. A request without an answer took "
+        "longer than the client waited"
+    )
+    headings = ("operation", "samples", "without an answer", *_PERCENTILES, "max")
+    return table("Latency", headings, rows, caption=caption)
+
+
+def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator[Block]:
+    charts = list(figures.time_charts(over_time, bursts))
+    if not charts:
+        yield Sentence("this run has no windows over time", Tone.SOFT)
+    yield from charts
+    windows = over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))]
+    if not windows:
+        return
+    rows = [
+        (
+            *(f"{row['t']:.1f}", words.number(row["open"]), f"{row['requests']:.0f}"),
+            *(words.number(row["ended"]), words.number(row["dropped"])),
+            *(words.reading(row["p50"]), words.reading(row["p99"]), words.seconds(row["lateness"])),
+        )
+        for row in windows
+    ]
+    headings = (over_time.unit, "open", "requests/s", "ended", "dropped", "GetMessages p50", "p99", "lateness p99")
+    caption = f"a row for each window; where there are more than {_TABLE_ROWS}, only some of them"
+    yield Fold("The same in figures", (table("Figures over time", headings, rows, caption=caption),))
+
+
+def _drift(found: Mapping[str, Any], started: float) -> Iterator[Block]:
+    rows = drift_view.drift_table(found)
+    if rows is not None:
+        yield rows
+        yield from drift_view.drift_charts(found, started)
+
+
+def _processes(reader: RunReader) -> Iterator[Block]:
+    """The generator's processes, those that were blocked longest first."""
+    by_worker = sorted(reader.books_by_worker().items(), key=lambda item: (-item[1].stalled_s, item[0]))
+    rows = [
+        (
+            *(name, words.number(books.started), words.number(books.sent.total())),
+            *(words.seconds(books.lateness.quantile(0.99)), words.plural(books.stalls, "time")),
+            *(words.seconds(books.stalled_s), words.seconds(books.longest_stall_s)),
+            words.plural(books.cpu_saturated, "time") if books.cpu_saturated else "never",
+        )
+        for name, books in by_worker[:_PROCESSES]
+    ]
+    if rows:
+        headings = ("process", "sessions", "requests", "lateness p99", "stalled", "in all", "longest", "CPU saturated")
+        left_out = len(by_worker) - len(rows)
+        caption = "the generator's processes, those that stalled longest first"
+        caption += f"; {words.plural(left_out, 'more process', 'more processes')} left out" if left_out else ""
+        yield table("Generator processes", headings, rows, caption=caption)
+
+
+def _settings(reader: RunReader, summary: Mapping[str, Any]) -> Iterator[Block]:
+    yield Verbatim(repeat_command(reader.settings))
+    for name, text in repeat_files(reader.settings).items():
+        heading = f"{name} as this run had it: save it under this name if the file has changed or is gone"
+        yield Fold(heading, (Verbatim(text),))
+    rows = []
+    for name, value in summary["settings"].items():
+        said = _setting(name, value)
+        rows.append(TableRow((name, TableCell(said, Tone.SOFT if said == "not set" else Tone.PLAIN))))
+    caption = f"settings of the run; chatload {summary['chatload_version']}"
+    yield Table("Settings", columns(("setting", "value"), "lw"), rows, caption)
+    yield Section("Terms", (Terms(tuple(_MEANINGS.items())),))
 
 
 def _setting(name: str, value: Any) -> str:
@@ -92,83 +225,5 @@ def _setting(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name.endswith("_at") and isinstance(value, float):
-        return _moment(value)
+        return words.instant(value)
     return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _kept(text: str) -> str:
-    """The text, never broken between a number and its unit."""
-    return _WITHIN.sub("\u00a0", text)
-
-
-def _breakable(name: str) -> Markup:
-    """An operation's name that may be broken before its capitals."""
-    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
-
-
-def _moment(at: float | None) -> str:
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _verdicts(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row a verdict: name, count, share, bounds (fractions, None where nothing is known; and as text), meaning,
-    kind."""
-    by_verdict = summary["sessions"]["by_verdict"]
-    total = sum(by_verdict.values())
-    for verdict, count in by_verdict.items():
-        rate = summary["rates"][verdict]
-        yield {
-            "name": verdict, "count": count, "share": count / total if total else None,
-            "low": rate["low"], "high": rate["high"], "bounds": words.bounds(rate),
-            "kind": tone(verdict) if count else "none", "meaning": Verdict(verdict).meaning,
-        }  # fmt: skip
-
-
-def _blames(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    by_blame = summary["sessions"]["dropped_late_by_blame"]
-    rows = [{"name": name, "count": n, "meaning": Blame(name).meaning} for name, n in by_blame.items() if n]
-    return sorted(rows, key=lambda row: -row["count"])
-
-
-def _all_of(summary: Mapping[str, Any], outcome: str) -> int:
-    return sum(row["by_outcome"][outcome] for row in summary["requests"]["by_operation"].values())
-
-
-def _latencies(books: Books) -> list[tuple[str, int, int, dict[str, Reading | None]]]:
-    """Name, samples, how many of them without an answer, and percentiles of each operation, GetMessages first, then
-    of our own lateness."""
-    operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
-    rows = [(name, books.latency[name]) for name in operations]
-    rows.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
-    return [
-        (
-            name,
-            samples.count,
-            samples.censored.count,
-            {**{label: samples.quantile(q) for label, q in _PERCENTILES.items()}, "max": samples.maximum},
-        )
-        for name, samples in rows
-        if samples.count
-    ]
-
-
-def _processes(reader: RunReader) -> dict[str, Any]:
-    """How each process fared, those that stood still longest first; more: how many are left out."""
-    by_worker = sorted(reader.books_by_worker().items(), key=lambda item: (-item[1].stalled_s, item[0]))
-    rows = [
-        {
-            **{"name": name, "sessions": books.started, "requests": books.sent.total(), "stalls": books.stalls},
-            **{"stalled": books.stalled_s, "longest": books.longest_stall_s, "saturated": books.cpu_saturated},
-            "lateness": books.lateness.quantile(0.99),
-        }
-        for name, books in by_worker[:_PROCESSES]
-    ]
-    return {"rows": rows, "more": len(by_worker) - len(rows)}
-
-
-def _bursts(summary: Mapping[str, Any], started: float) -> list[tuple[float, float]]:
-    return [(burst["start"] - started, burst["end"] - started) for burst in summary["bursts"]["bursts"]]
-
-
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,18 +1,20 @@
-"""What a summary says, in sentences that every report shares."""
+"""Sentences about a run's summary, used by its reports, by errors and by the log."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from chatload.render import words
+from chatload.render.document import Code, Inline
 from chatload.run.books import LATE_START_S
 from chatload.vocabulary import EndedBy, IncidentKind, RunResult
 
+NOTHING_TESTED = "nothing was tested"
+
 
 def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
-    """The result of the run in its word, and in a sentence why."""
+    """Return the result of the run, and a sentence that says why."""
     result, books = summary["result"], summary["books"]
     thresholds = summary["thresholds"]
     if not summary["valid"]:
@@ -29,11 +31,12 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
         if result == word and count:
             was = f"{'is' if count == 1 else 'are'} inconclusive" if word == RunResult.INCONCLUSIVE else "failed"
             return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
-    return result, answer(summary)
+    said = answer(summary)
+    return result, said.removeprefix(f"{NOTHING_TESTED}: ") if result == RunResult.NOTHING_TESTED else said
 
 
 def judged(summary: Mapping[str, Any]) -> str:
-    """What the result stands on: how many thresholds hold, that there are none, or that nothing was tested."""
+    """Return how many thresholds hold, that there are none, or that nothing was tested."""
     thresholds = summary["thresholds"]
     if summary["result"] == RunResult.NOTHING_TESTED:
         return "no session was accepted"
@@ -44,7 +47,7 @@ def judged(summary: Mapping[str, Any]) -> str:
 
 
 def answer(summary: Mapping[str, Any]) -> str:
-    """What became of the accepted sessions, in one line: how many were dropped, and how."""
+    """Return how many of the accepted sessions were dropped, and how, in one sentence."""
     sessions = summary["sessions"]
     accepted, ended = sessions["accepted"], sum(sessions["by_verdict"].values())
     if not accepted:
@@ -67,7 +70,7 @@ def answer(summary: Mapping[str, Any]) -> str:
 
 
 def _how(by_verdict: Mapping[str, int], share: str) -> str:
-    """Late, early or both, with the share of all of them."""
+    """Late, early or both, with their share of the accepted sessions."""
     late, early = by_verdict["dropped_late"], by_verdict["dropped_early"]
     if not early:
         return f"because a refresh came too late ({share})"
@@ -80,7 +83,7 @@ def _how(by_verdict: Mapping[str, int], share: str) -> str:
 
 
 def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
-    """That the server ended most of the chats it dropped after one and the same silence."""
+    """Return that the server ended most of the dropped chats after the same silence."""
     sessions, dropped = summary["sessions"], summary["rates"]["dropped"]
     silence, most = sessions["common_silence"], dropped["most"]
     were = "were" if most == dropped["least"] else "were or may have been"
@@ -94,22 +97,22 @@ def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
 
 
 def _nothing_tested(summary: Mapping[str, Any]) -> str:
-    """That no session was accepted: how many were started, what became of them, and the most frequent reason."""
+    """Return that no session was accepted, how the sessions ended, and the most frequent reason."""
     sessions = summary["sessions"]
     if not sessions["started"]:
         whys = [
             incident["what"] for incident in summary["incidents"] if incident["kind"] == IncidentKind.NOTHING_STARTED
         ]
-        return "nothing was tested: no session was started" + "".join(f" ({why})" for why in whys[:1])
+        return f"{NOTHING_TESTED}: no session was started" + "".join(f" ({why})" for why in whys[:1])
     fates = ", ".join(f"{words.number(n)} {verdict}" for verdict, n in sessions["by_verdict"].items() if n)
     started = f"{words.plural(sessions['started'], 'session')} started, none accepted ({fates or 'none ended'})"
     reasons = sessions["not_accepted"]
     why = f"; most often: {reasons[0]['why']} ({words.number(reasons[0]['sessions'])})" if reasons else ""
-    return f"nothing was tested: {started}{why}"
+    return f"{NOTHING_TESTED}: {started}{why}"
 
 
 def ended_early(summary: Mapping[str, Any]) -> str:
-    """That somebody ended the run, and after how much of its planned time; empty where nobody did."""
+    """Return who ended the run before its planned time, and when; empty for other ends."""
     end = summary["end"]
     what = {EndedBy.INTERRUPTED: "interrupted", EndedBy.STOPPED: "stopped in the web UI"}.get(end["by"])
     if what is None or end["after_s"] is None:
@@ -122,37 +125,38 @@ def ended_early(summary: Mapping[str, Any]) -> str:
     return f"{what} after {words.duration(after)} of {words.duration(planned)}"
 
 
-def heading(summary: Mapping[str, Any]) -> str:
-    """The run by name, time, length and timeout."""
-    parts = [str(summary["name"])]
+def heading(summary: Mapping[str, Any]) -> tuple[Inline, ...]:
+    """Return the run by name, host, time, length and timeout."""
+    name, settings = str(summary["name"]), summary["settings"]
+    parts: list[Inline] = [Code(name)]
+    if settings.get("host"):
+        parts += [", on ", Code(str(settings["host"]))]
     started, ended = summary["started_at"], summary["ended_at"]
+    said = []
     if started is not None:
-        parts.append(datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
+        said.append(words.instant(started))
     if started is not None and ended is not None:
-        parts.append(f"took {words.duration(ended - started)}")
-    timeout = summary["settings"].get("flex_disconnect_timeout")
-    if timeout is not None:
-        parts.append(f"flex-disconnect-timeout {timeout} s")
+        said.append(f"took {words.duration(ended - started)}")
+    if settings.get("flex_disconnect_timeout") is not None:
+        said.append(f"flex-disconnect-timeout {settings['flex_disconnect_timeout']} s")
     if connections := shared(summary):
-        parts.append(connections)
-    if unverified := insecure(summary):
-        parts.append(unverified)
-    return ", ".join(parts)
+        said.append(connections)
+    return (*parts, "".join(f", {part}" for part in said))
 
 
 def shared(summary: Mapping[str, Any]) -> str:
-    """That chats had no connections of their own, where they had none."""
+    """Return how many connections the chats shared; empty where each chat had its own."""
     most = int(summary["settings"].get("connections") or 0)
     return f"the chats of a process shared {words.number(most)} connections" if most else ""
 
 
 def insecure(summary: Mapping[str, Any]) -> str:
-    """That the server's certificate was not verified, where it was not."""
+    """Return that the server's certificate was not verified; empty where it was."""
     return "TLS certificates not verified (--insecure)" if summary["settings"].get("insecure") else ""
 
 
 def margin(summary: Mapping[str, Any]) -> str:
-    """What was left of the timeout."""
+    """Return what was left of the timeout when refreshes came."""
     refresh, margin = summary["refresh"], summary["refresh"]["margin_s"]
     least, p1, p50 = (words.of_tail(margin, key) for key in ("min", "p1", "p50"))
     if not least:
@@ -165,30 +169,29 @@ def margin(summary: Mapping[str, Any]) -> str:
 
 
 def generator(generator: Mapping[str, Any]) -> str:
-    """How the generator fared."""
+    """Return whether the generator's own processes stalled or ran out of ports."""
     processes = words.plural(generator["processes"], "process", "processes")
     short = ""
     if generator.get("exhausted"):
         never = words.plural(generator["exhausted"], "request")
         short = f"; out of local ports or file descriptors for {never}"
     if not generator["stalls"]:
-        return f"generator: {processes}, never stood still{short}"
-    stalls = words.plural(generator["stalls"], "time")
+        return f"generator: {processes}, no stalls{short}"
+    stalls = words.plural(generator["stalls"], "stall")
     longest, total = words.seconds(generator["longest_stall_s"]), words.seconds(generator["stalled_s"])
-    return f"generator: {processes}, stood still {stalls} ({total} in all, longest {longest}){short}"
+    return f"generator: {processes}, {stalls} ({total} in all, longest {longest}){short}"
 
 
 def resent(requests: Mapping[str, Any]) -> str:
-    """How often a request was sent once more; empty where none was."""
+    """Return how many requests were sent again; empty where none was."""
     count = requests.get("resent")
     if not count:
         return ""
-    whose, they = ("its", "it") if count == 1 else ("their", "they")
-    return f"{words.plural(count, 'request')} sent once more: {whose} kept connection was closed just as {they} left"
+    return f"{words.plural(count, 'request')} sent again: the server had closed the idle connection"
 
 
 def arrivals(summary: Mapping[str, Any]) -> str:
-    """How the chats of an open workload began; empty of a closed one."""
+    """Return how the chats of an open workload started; empty for a closed workload."""
     arrivals = summary.get("arrivals") or {}
     if not arrivals.get("count"):
         return ""
@@ -202,7 +205,7 @@ def arrivals(summary: Mapping[str, Any]) -> str:
 
 
 def books_line(books: Mapping[str, Any], sign: str = "=") -> str:
-    """Both sides of the books."""
+    """Return both sides of the books: sessions started and ended, requests sent and outcomes."""
     sessions = f"{words.plural(books['sessions_started'], 'session')} started"
     requests = f"{words.plural(books['requests_sent'], 'request')} sent"
     ended, outcomes = words.number(books["sessions_ended"]), words.number(books["requests_with_outcome"])

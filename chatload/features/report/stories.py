@@ -1,4 +1,4 @@
-"""How one session came to its bad end, in words."""
+"""The story of one badly ended session, in words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from chatload.chat.timeline import CONTACTS, Contact, Timeline
 from chatload.render import words
 from chatload.vocabulary import TELL_THE_END, Outcome, SilencePart
 
-#: Before the last sure contact so many requests are shown: the rhythm that was broken.
+#: Requests shown before the last sure contact: they show the rhythm before the silence.
 _BEFORE = 3
-#: What reached into the past further than this share of what came after would squeeze the silence.
+#: Requests are shown back to this share of the time after the last sure contact; older ones would squeeze the picture.
 _PAST = 0.7
 _SAME_S = 1e-6
 _SHORT = {outcome.value: outcome.short for outcome in Outcome}
@@ -19,7 +19,7 @@ _PARTS = {part.value: part.meaning for part in SilencePart}
 
 
 @dataclass(frozen=True)
-class Step:
+class StoryStep:
     """One request; left (or was due), over: seconds since the last sure contact was answered. kind: answered, failed,
     or found (it told that the chat has ended). sure: it is the last sure contact."""
 
@@ -34,7 +34,7 @@ class Step:
 
     @property
     def says(self) -> str:
-        """What became of it, in a few words."""
+        """The outcome of the request in a few words."""
         what = _SHORT.get(self.outcome, self.outcome)
         if self.never_left:
             return f"{what}, never left"
@@ -44,8 +44,8 @@ class Step:
         return what if took < 0.1 else f"{what} after {words.seconds(took)}"
 
 
-def steps(timeline: Timeline) -> list[Step]:
-    """The requests around the silence, in order: a few before it, all within, and the one that found the chat ended."""
+def steps(timeline: Timeline) -> list[StoryStep]:
+    """Return the requests around the silence in order: a few before it, all in it, and the one that found the end."""
     contacts = sorted(timeline.contacts, key=_left)
     before = [c for c in contacts if _left(c) < timeline.sure_sent - _SAME_S]
     sure = [c for c in contacts if abs(_left(c) - timeline.sure_sent) <= _SAME_S and c.sent is not None][-1:]
@@ -64,13 +64,13 @@ def steps(timeline: Timeline) -> list[Step]:
     ]
 
 
-def found(shown: list[Step]) -> Step | None:
-    """The request that told that the chat has ended; None where the session came to another end."""
+def found(shown: list[StoryStep]) -> StoryStep | None:
+    """Return the request whose answer said that the chat had ended; None where no answer did."""
     return shown[-1] if shown and shown[-1].kind == "found" else None
 
 
 def headline(timeline: Timeline) -> str:
-    """Verdict, blame, and how late it was."""
+    """Return verdict, blame, and how late the session was."""
     blame = f", blame {timeline.blame}" if timeline.blame else ""
     told = found(steps(timeline))
     if told is None:
@@ -78,8 +78,8 @@ def headline(timeline: Timeline) -> str:
     return f"{timeline.verdict}{blame}: {late(timeline, told)}"
 
 
-def late(timeline: Timeline, told: Step) -> str:
-    """By how much the request that found the end missed the deadline, or made it."""
+def late(timeline: Timeline, told: StoryStep) -> str:
+    """Return how long before or after the deadline the request left that found the chat ended."""
     by = told.left - timeline.timeout_s
     if by <= 0:
         return f"{words.seconds(-by)} before the deadline" if by < 0 else "at the deadline"
@@ -87,7 +87,7 @@ def late(timeline: Timeline, told: Step) -> str:
 
 
 def story(timeline: Timeline) -> str:
-    """How it came, in a few sentences."""
+    """Return how the session ended, in a few sentences."""
     shown = steps(timeline)
     told = found(shown)
     since = shown[next(i for i, step in enumerate(shown) if step.sure) + 1 :]
@@ -100,13 +100,13 @@ def story(timeline: Timeline) -> str:
 
 
 def spent(timeline: Timeline) -> list[tuple[str, float]]:
-    """What the silence went into, the largest first; what is too little to matter is left out."""
+    """Return what the silence was spent on, the largest part first, without parts below 1 %."""
     total = sum(timeline.shares.values())
     shares = [(cause, s) for cause, s in timeline.shares.items() if s >= 0.01 * total and s > 0]
     return sorted(shares, key=lambda share: -share[1])
 
 
-def _failures(timeline: Timeline, failed: list[Step]) -> str:
+def _failures(timeline: Timeline, failed: list[StoryStep]) -> str:
     start = f"The server forgives {_s(timeline.timeout_s)} of silence after a contact"
     if not failed:
         return f"{start}; no request went wrong."
@@ -119,13 +119,13 @@ def _failures(timeline: Timeline, failed: list[Step]) -> str:
     return f"{start}. {kept.capitalize()}{words.plural(len(failed), 'request')} went wrong {between} ({what})."
 
 
-def _end(timeline: Timeline, told: Step | None, since: list[Step]) -> str:
+def _end(timeline: Timeline, told: StoryStep | None, since: list[StoryStep]) -> str:
     if told is None:
         return f"The last word was {since[-1].says}, {_plus(since[-1].over)}." if since else ""
     return f"{told.operation} at {_plus(told.left)} found the chat ended: {late(timeline, told)}."
 
 
-def _spent(timeline: Timeline, told: Step | None) -> str:
+def _spent(timeline: Timeline, told: StoryStep | None) -> str:
     shares = spent(timeline)
     if not shares or told is None or told.left <= 0:
         return ""
@@ -133,7 +133,7 @@ def _spent(timeline: Timeline, told: Step | None) -> str:
     return f"Of these {words.seconds(told.left)} {', '.join(parts)}."
 
 
-def _step(contact: Contact, zero: float, sure: bool = False) -> Step:
+def _step(contact: Contact, zero: float, sure: bool = False) -> StoryStep:
     kind = (
         "found"
         if contact.outcome in TELL_THE_END
@@ -143,7 +143,7 @@ def _step(contact: Contact, zero: float, sure: bool = False) -> Step:
     )
     left = _left(contact)
     operation, due, sent, over, outcome = contact
-    return Step(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)
+    return StoryStep(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)
 
 
 def _left(contact: Contact) -> float:

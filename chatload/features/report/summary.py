@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from chatload.features.report import sentences
 from chatload.features.report.drift import Soak, find_drift, steady_part
 from chatload.features.report.silence import CommonSilence, find_common_silence
 from chatload.render import words
+from chatload.render.json_output import read_schema, write_json
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader
 from chatload.run.run_end import run_end
-from chatload.run.writer import replacing
 from chatload.stats.bursts import Incidence, find_incidence
 from chatload.stats.rates import CONFIDENCE, lower, upper
 from chatload.thresholds.gate import Gate, gate_of
@@ -141,9 +139,7 @@ def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, An
     """Summarize the run in `run_dir` (or a run file) into summary.json beside it; whole or not at all."""
     with RunReader.open(run_dir) as reader:
         summary = summarize(reader, gate)
-        with replacing(reader.run_dir / SUMMARY_FILE) as stream:
-            json.dump(summary, stream, indent=2, allow_nan=False)
-            stream.write("\n")
+        write_json(summary, reader.run_dir / SUMMARY_FILE)
     return summary
 
 
@@ -187,9 +183,7 @@ def drift_of(reader: RunReader) -> Soak:
 
 def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of a summary."""
-    text = (resources.files("chatload.features.report") / "summary.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return read_schema("chatload.features.report", "summary.schema.json")
 
 
 def invalid_reasons(books: Books) -> list[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +15,12 @@ from chatload.errors import UsageError
 from chatload.features.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
 from chatload.features.tune.compute import METRIC, TARGET, Tuning, sessions_an_arm, tally
 from chatload.features.tune.compute import tune as judge
-from chatload.features.tune.console import render_tuning, write_markdown
-from chatload.features.tune.html import html
 from chatload.features.tune.locust_run import hold
-from chatload.features.tune.view import TuneReport
+from chatload.features.tune.view import TuneReport, tune_document
+from chatload.render.json_output import write_json
+from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 from chatload.run.settings import option_of
-from chatload.run.writer import replacing
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.grammar import parse
 
@@ -169,16 +165,8 @@ def _model(reader: RunReader, faults: Path, tuning: Tuning) -> Tuning:
 
 def _write(report: TuneReport, run: Path, as_json: bool) -> None:
     folder = run if run.is_dir() else run.parent
-    data = json.dumps(report.to_dict(), indent=2, allow_nan=False)
-    with replacing(folder / "tune.json") as stream:
-        stream.write(f"{data}\n")
-    write_markdown(report, folder / "tune.md")
-    with replacing(folder / "tune.html") as stream:
-        stream.write(html(report))
-    if as_json:
-        click.echo(data)
-        return
-    terminal = sys.stdout.isatty()
-    width = min(max(shutil.get_terminal_size((80, 24)).columns, 80), 100) if terminal else 80
-    render_tuning(report, sys.stdout, width)
-    click.echo(f"\npage: {folder / 'tune.html'}")
+    data = report.to_dict()
+    write_json(data, folder / "tune.json")
+    deliver(tune_document(report), data if as_json else None, folder / "tune.md", folder / "tune.html")
+    if not as_json:
+        click.echo(f"\npage: {folder / 'tune.html'}")

@@ -1,31 +1,56 @@
-"""What a sweep of refresh intervals says, in sentences and rows, for every form it is shown in."""
+"""What a sweep of refresh intervals says, as a document and as JSON."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import Any
 
 from chatload import __version__
 from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.features.tune.compute import Arm, Tuning, agree, blamed
-from chatload.render import words
+from chatload.render import charts, words
+from chatload.render.charts import Frame, Spec
+from chatload.render.document import (
+    Badge,
+    Bullets,
+    Chart,
+    Code,
+    Document,
+    Section,
+    Sentence,
+    Table,
+    TableCell,
+    TableRow,
+    Tone,
+    columns,
+    table,
+)
+from chatload.render.json_output import read_schema
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
 SCHEMA_VERSION = 1
-HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "word")
-MODEL_HEADINGS = ("interval", "part", "sessions", "dropped", "drop rate", "the run")
 _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "undecided", "invalid": "invalid"}
+_NOT_TESTED = "not tested"
+_TONES = {"passed": Tone.GOOD, "failed": Tone.BAD, "undecided": Tone.WARN, "invalid": Tone.WARN, _NOT_TESTED: Tone.SOFT}
+_RESULTS = {
+    "recommended": Badge("recommended", Tone.GOOD), "none": Badge("none recommended", Tone.BAD),
+    "inconclusive": Badge("inconclusive", Tone.WARN), "invalid": Badge("invalid", Tone.BAD),
+}  # fmt: skip
+_COLOURS = {
+    Tone.GOOD: "var(--pass)", Tone.BAD: "var(--bad)", Tone.WARN: "var(--warn)", Tone.SOFT: "var(--none)",
+}  # fmt: skip
+_MODEL_COLOUR = "var(--c2)"
+#: Ticks of the drop rate (percent), on a root scale, in which 1 % and 80 % can both be read.
+_TICKS = (0, 1, 5, 10, 20, 40, 60, 80, 100)
 _CHATS = 1000
 #: What no sweep can say; reports print it.
 LIMITS = (
-    "The arms shared one load, their mixture: alone, the recommended interval puts fewer requests on the server.",
-    "It holds for this load, server, network and length of chats: longer chats have more refreshes to miss.",
-    "Sessions count as independent; what strikes all at once (an outage) strikes every arm, and is no matter of the "
-    "interval.",
+    "All arms shared one load. If all chats use the recommended interval, the server gets fewer requests than in the "
+    "sweep.",
+    "The result holds for this load, server, network and length of chats. Longer chats have more refreshes to miss.",
+    "Sessions count as independent. An outage hits all arms at once, and says nothing about the interval.",
     "Unproven drops count as drops.",
 )
 
@@ -72,10 +97,57 @@ class TuneReport:
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of `TuneReport.to_dict`."""
-    text = (resources.files("chatload.features.tune") / "tune.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    """Return the published JSON Schema of `TuneReport.to_dict`."""
+    return read_schema("chatload.features.tune", "tune.schema.json")
+
+
+def tune_document(report: TuneReport) -> Document:
+    """Return the sweep as a document."""
+    tuning, best = report.tuning, report.tuning.recommended
+    lead = [Sentence(f"also: {problem}", Tone.BAD) for problem in tuning.problems[1:]]
+    if best is not None:
+        lead += [
+            Sentence(f"no longer interval is recommended: {stopped(tuning)}"),
+            *(Sentence(said) for said in (saved(tuning),) if said),
+            Sentence(("as options: ", Code(settings_for(best)))),
+        ]
+    lead.append(Sentence((Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"), Tone.SOFT))
+    sections = [Section("All intervals", (_arms(tuning), *_charts(report)))]
+    if report.model is not None:
+        sections.append(Section("The same sweep in the model, in virtual time", (_model_arms(report),)))
+    sections.append(Section("What must be known with it", (Bullets((*report.notes, *LIMITS)),)))
+    return Document(Sentence(answer(tuning)), sections, _RESULTS[tuning.result], lead)
+
+
+def _arms(tuning: Tuning) -> Table:
+    headings = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "result")
+    rows = []
+    for arm in tuning.arms:
+        rate = "" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}"
+        came = word(arm, tuning)
+        rows.append(
+            TableRow([*_counted(arm), words.seconds(arm.margin_p1_s), rate, TableCell(came, _TONES[came], strong=True)])
+        )
+    return Table("All intervals", columns(headings, "lrrrrrrl"), rows, _bounds_note(tuning))
+
+
+def _model_arms(report: TuneReport) -> Table:
+    """A row for each arm of the model, and whether the run agrees with it."""
+    seen = {arm.fraction: arm for arm in report.tuning.arms}
+    rows = []
+    for arm in () if report.model is None else report.model.arms:
+        own = seen.get(arm.fraction)
+        agrees = "" if own is None else "agree" if agree(arm, own, report.tuning.confidence) else "differ"
+        rows.append((*_counted(arm), agrees))
+    headings = ("interval", "part", "sessions", "dropped", "drop rate", "the run")
+    return table("The same sweep in the model", headings, rows, sides="lrrrrl")
+
+
+def _counted(arm: Arm) -> tuple[str, ...]:
+    """The cells that the run and the model share. A range is written 3-10: it needs less room."""
+    low, high = bound_text(arm.lower, up=False).removesuffix(" %"), bound_text(arm.upper, up=True)
+    ranges = dropped(arm).replace(" to ", "-"), f"{low}-{high}"
+    return (interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), *ranges)
 
 
 def answer(tuning: Tuning) -> str:
@@ -103,7 +175,8 @@ def stopped(tuning: Tuning) -> str:
     stop = tuning.stopped_by
     if stop is None:
         return "every interval of the sweep passed: a longer one may do too"
-    seen = f"at {interval(stop)} ({stop.fraction:g}) {dropped(stop)} of {words.plural(stop.sessions, 'session')}"
+    sessions = words.plural(stop.sessions, "session")
+    seen = f"at {interval(stop)} ({stop.fraction:g} x timeout), {dropped(stop)} of {sessions}"
     causes = ", ".join(f"{words.number(n)} {name}" for name, n in blamed(stop))
     seen += f" were dropped ({causes})" if causes else " were dropped"
     if stop.word == "fail":
@@ -159,43 +232,129 @@ def dropped(arm: Arm) -> str:
 def word(arm: Arm, tuning: Tuning) -> str:
     """What came of the arm; arms after the one that ended the sequence are not tested."""
     stop = tuning.stopped_by
-    return "not tested" if stop is not None and arm.fraction > stop.fraction else _WORDS[arm.word]
+    return _NOT_TESTED if stop is not None and arm.fraction > stop.fraction else _WORDS[arm.word]
 
 
-def rows(tuning: Tuning) -> Iterator[tuple[str, ...]]:
-    """An arm a row, under HEADINGS."""
-    for arm in tuning.arms:
-        yield (
-            *(interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), dropped(arm)),
-            *(_bounds(arm), words.seconds(arm.margin_p1_s)),
-            *("" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}", word(arm, tuning)),
-        )
-
-
-def model_rows(report: TuneReport) -> Iterator[tuple[str, ...]]:
-    """An arm of the model a row, under MODEL_HEADINGS, and whether the run agrees with it."""
-    seen = {arm.fraction: arm for arm in report.tuning.arms}
-    for arm in () if report.model is None else report.model.arms:
-        own = seen.get(arm.fraction)
-        agrees = "" if own is None else "agree" if agree(arm, own, report.tuning.confidence) else "differ"
-        yield (
-            *(interval(arm), f"{arm.fraction:g}", words.number(arm.sessions), dropped(arm)),
-            *(_bounds(arm), agrees),
-        )
-
-
-def bounds_note(tuning: Tuning) -> str:
+def _bounds_note(tuning: Tuning) -> str:
     """What the columns mean."""
     return (
-        f"drop rate: its exact bounds, each at {100 * tuning.confidence:g} % confidence. margin p1: "
-        "what 99 of 100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. "
-        "Tested from the shortest up, until one does not pass; so no correction for many looks is needed."
+        f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. margin p1: what 99 of "
+        "100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. Intervals "
+        "are tested from the shortest up, until one does not pass. So no correction for repeated tests is needed"
     )
 
 
-def _bounds(arm: Arm) -> str:
-    return f"{bound_text(arm.lower, up=False).removesuffix(' %')} to {bound_text(arm.upper, up=True)}"
-
-
 def _arm(arm: Arm, tuning: Tuning) -> dict[str, Any]:
-    return {**asdict(arm), "tested": word(arm, tuning) != "not tested"}
+    return {**asdict(arm), "tested": word(arm, tuning) != _NOT_TESTED}
+
+
+def _charts(report: TuneReport) -> Iterator[Chart]:
+    tuning = report.tuning
+    arms = [arm for arm in tuning.arms if arm.sessions]
+    if not arms:
+        return
+    said = ", ".join(f"{interval(arm)} {words.percent(arm.rate or 0)}" for arm in arms)
+    note = f"Bars are bounds, each at {100 * tuning.confidence:g} % confidence; a dot is what was counted. "
+    note += "Green: passed; red: failed; yellow: undecided or invalid; hollow: not tested, beyond where the test ended."
+    note += " Violet squares: the model's curve." if report.model is not None else ""
+    heading = "Drop rate against the refresh interval"
+    yield Chart(heading, lambda frame: _drops(report, frame), note, f"{heading}: {said}")
+    measured = [arm for arm in arms if arm.requests_per_s is not None]
+    if measured:
+        said = ", ".join(f"{interval(arm)} {arm.requests_per_s:.3f}" for arm in measured)
+        note = "All requests of an open chat, and its polls alone. Dotted: the polls of the widget, one every "
+        note += f"{WIDGET_INTERVAL_S:g} s. Chats that are dropped make room for new ones, whose opening costs requests."
+        label = f"Requests per second of an open chat: {said}"
+        yield Chart("Requests per second of one open chat", _requests(measured, tuning), note, label)
+
+
+def _drops(report: TuneReport, frame: Frame) -> Spec:
+    tuning = report.tuning
+    arms = [arm for arm in tuning.arms if arm.sessions]
+    most = max(arm.upper for arm in arms)
+    top = min(100.0, 130 * max(most, 2 * tuning.target))
+    axis = {"grid": True, "values": [tick for tick in _ticks(tuning) if tick <= top], "labelExpr": "datum.label + ' %'"}
+    scale = {"type": "sqrt", "domain": [0, top], "nice": False}
+    up = {"type": "quantitative", "title": "sessions dropped (root scale)", "axis": axis, "scale": scale}
+    across = _across(tuning)
+    rows = [_point(arm, tuning) for arm in arms]
+    bar = {"x": {**across, "field": "x"}, "y": {**up, "field": "low"}, "y2": {"field": "high"}, **_shade()}
+    dot = {"x": {**across, "field": "x"}, "y": {**up, "field": "rate"}, **_shade(), "description": {"field": "tip"}}
+    layer: list[Spec] = [
+        {"mark": {"type": "rule", "strokeWidth": 4, "opacity": 0.45, "aria": False}, "encoding": bar},
+        {"mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "aria": False},
+         "encoding": {"x": dot["x"], "y": dot["y"]}},
+        {"mark": {"type": "point", "size": 75, "opacity": 1, "strokeWidth": 2},
+         "encoding": {**dot, "fill": {"field": "fill", "type": "nominal", "scale": None, "legend": None}}},
+        *charts.level_line(100 * tuning.target, f"target {words.percent(tuning.target)}", "var(--ink)"),
+        *charts.limit_line(tuning.timeout_s, "timeout" if frame is charts.NARROW else "flex-disconnect-timeout"),
+    ]  # fmt: skip
+    if report.model is not None:
+        layer += _model(report.model, across, up)
+    if tuning.recommended is not None:
+        best = tuning.recommended
+        layer += charts.mark_line(best.interval_s, f"recommended {interval(best)}", "var(--pass)", top=20)
+    return {"height": 260, "data": {"values": rows}, "layer": layer}
+
+
+def _ticks(tuning: Tuning) -> list[float]:
+    """Ticks in percent; below 1 % where the target is."""
+    fine = [100 * tuning.target * part for part in (1, 10)] if tuning.target < 0.01 else []
+    return sorted({*_TICKS, *fine})
+
+
+def _across(tuning: Tuning) -> Spec:
+    low, high = tuning.arms[0].interval_s, max(tuning.arms[-1].interval_s, tuning.timeout_s)
+    room = 0.06 * (high - low or high)
+    return {"type": "quantitative", "title": "refresh interval, s", "scale": {"domain": [low - room, high + room],
+            "nice": False, "zero": False}}  # fmt: skip
+
+
+def _shade() -> Spec:
+    return {"color": {"field": "colour", "type": "nominal", "scale": None, "legend": None}}
+
+
+def _point(arm: Arm, tuning: Tuning) -> dict[str, Any]:
+    came = word(arm, tuning)
+    colour = _COLOURS[_TONES[came]]
+    rate = 100 * (arm.rate or 0.0)
+    tip = f"{interval(arm)} ({arm.fraction:g}): {dropped(arm)} of {words.number(arm.sessions)} dropped, {came}"
+    return {
+        **{"x": arm.interval_s, "low": 100 * arm.lower, "high": 100 * arm.upper, "rate": rate, "tip": tip},
+        **{"colour": colour, "fill": "var(--ground)" if came == _NOT_TESTED else colour},
+    }
+
+
+def _model(model: Tuning, across: Spec, up: Spec) -> list[Spec]:
+    rows = [{**_point(arm, model), "tip": f"model, {_point(arm, model)['tip']}"} for arm in model.arms if arm.sessions]
+    place = {"x": {**across, "field": "x"}}
+    bar = {"y": {**up, "field": "low"}, "y2": {"field": "high"}}
+    data, shift = {"data": {"values": rows}}, {"xOffset": 7, "color": _MODEL_COLOUR}
+    return [
+        {**data, "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6, "aria": False, **shift},
+         "encoding": {**place, **bar}},
+        {**data, "mark": {"type": "point", "shape": "square", "filled": True, "size": 40, **shift},
+         "encoding": {**place, "y": {**up, "field": "rate"}, "description": {"field": "tip"}}},
+    ]  # fmt: skip
+
+
+def _requests(arms: list[Arm], tuning: Tuning) -> Spec:
+    rows = [
+        {"x": arm.interval_s, "n": value, "what": what, "tip": f"{interval(arm)}: {what} {value:.3f}/s"}
+        for arm in arms
+        for what, value in (("all requests", arm.requests_per_s), ("polls", arm.polls_per_s))
+        if value is not None
+    ]
+    top = 1.1 * max([1 / WIDGET_INTERVAL_S, *(float(row["n"]) for row in rows)])  # type: ignore[arg-type]
+    up = charts.y("n", "requests/s of one chat", scale={"domain": [0, top], "nice": False})
+    place = {"x": {**_across(tuning), "field": "x"}, "y": up,
+             "color": charts.colour("what", {"all requests": "var(--good)", "polls": "var(--c4)"})}  # fmt: skip
+    polls = charts.level_line(1 / WIDGET_INTERVAL_S, f"widget's polls, every {WIDGET_INTERVAL_S:g} s", dash=(2, 3))
+    return {
+        "layer": [
+            {"data": {"values": rows}, "mark": {"type": "line", "strokeWidth": 1.75, "aria": False}, "encoding": place},
+            {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 55},
+             "encoding": {**place, "description": {"field": "tip"}}},
+            *polls,
+        ]
+    }  # fmt: skip

@@ -1,45 +1,48 @@
-"""What a probe measured, for a terminal or a CI log."""
+"""What a probe measured, as a document."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from importlib import resources
-from typing import IO, Any
+from typing import Any
 
 from chatload.features.probe.measurement import KnownAge, Measurement
-from chatload.render.terminal import paper, print_line, print_table
+from chatload.render.document import Document, Section, Sentence, Tone, table
+from chatload.render.json_output import read_schema
 from chatload.render.words import plural, seconds
 
 _NAMES = {"failed_request": "a failed request"}
-_RESETS = {True: "resets the clock", False: "does not reset it", None: "not found out"}
+_RESETS = {True: "resets the clock", False: "does not reset it", None: "unknown"}
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of a measurement."""
-    text = (resources.files("chatload.features.probe") / "probe.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    """Return the published JSON Schema of a measurement."""
+    return read_schema("chatload.features.probe", "probe.schema.json")
 
 
-def render_probe(found: Measurement, stream: IO[str], width: int = 80) -> None:
-    """Write a measurement to `stream`, `width` columns wide; plain text where it is no terminal."""
-    with paper(stream, width) as console:
-        print_line(console, answer(found), "bold" if found.timeout_s is not None else "bold yellow")
-        print_table(console, ("", "measured", "bounds"), _rows(found), last_left=True)
-        console.print()
-        for note in _notes(found):
-            print_line(console, note)
-        for warning in found.warnings:
-            print_line(console, f"warning: {warning}", "yellow")
-        opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
-        print_line(console, f"{opened}; it took {seconds(found.duration_s)}", "dim")
+def probe_document(found: Measurement) -> Document:
+    """Return the measurement as a document."""
+    rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
+    opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
+    return Document(
+        answer=Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN),
+        sections=(
+            Section("Measured", (rows,)),
+            Section(
+                "Remarks",
+                (
+                    *map(Sentence, _notes(found)),
+                    *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
+                    Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
+                ),
+            ),
+        ),
+    )
 
 
 def answer(found: Measurement) -> str:
-    """The one sentence."""
+    """Return what was found, in one sentence."""
     if found.timeout_s is None:
-        tried = f"silences of up to {seconds(found.silence_survived_s)} were lived through"
+        tried = f"chats survived silences of up to {seconds(found.silence_survived_s)}"
         if found.interrupted:
             return f"interrupted before any timeout showed: {tried}"
         return f"no flex-disconnect-timeout within the time allowed: {tried}"
@@ -54,21 +57,21 @@ def _rows(found: Measurement) -> Iterator[tuple[str, str, str]]:
         yield "sweep", *_sweep(found)
         for name, resets in found.resets_clock.items():
             yield _NAMES.get(name, name), _RESETS[resets], ""
-        yield "dropped chats answer", found.dropped_answer or "not found out", ""
-    yield "silence that chats outlived", seconds(found.silence_survived_s), ""
+        yield "dropped chats answer", found.dropped_answer or "unknown", ""
+    yield "longest silence survived", seconds(found.silence_survived_s), ""
     if found.silence_dropped_s is not None:
-        yield "silence that ended one", seconds(found.silence_dropped_s), "at most"
+        yield "shortest silence that dropped a chat", seconds(found.silence_dropped_s), "at most"
     if found.timeout_s is not None:
         yield "dropped chats stay known", *_age(found.dropped_known)
-    yield "disconnected ones stay known", *_age(found.disconnected_known)
+    yield "disconnected chats stay known", *_age(found.disconnected_known)
 
 
 def _sweep(found: Measurement) -> tuple[str, str]:
     lower, upper = found.sweep_lower_s or 0.0, found.sweep_upper_s
     if upper is None:
-        return ("coarse" if lower > 0 else "not found out"), f"at least {seconds(lower)}" if lower > 0 else ""
+        return ("coarse" if lower > 0 else "unknown"), f"at least {seconds(lower)}" if lower > 0 else ""
     if not found.sweep_s:
-        return "none to be seen", f"at most {seconds(upper)}"
+        return "none seen", f"at most {seconds(upper)}"
     return seconds(found.sweep_s), f"{seconds(lower)} to {seconds(upper)}"
 
 
@@ -81,12 +84,12 @@ def _age(age: KnownAge) -> tuple[str, str]:
 
 
 def _notes(found: Measurement) -> Iterator[str]:
-    """What the figures mean for who is to keep chats alive."""
+    """Yield what the figures mean for the choice of a refresh interval."""
     if found.timeout_s is None:
         return
     if found.sweep_s:
         yield (
-            "The server looks for silent chats only so often: one lives on after the timeout until the next look. "
+            "The server checks for silent chats at intervals: a chat lives on after the timeout until the next check. "
             "Refresh within the timeout all the same."
         )
     configured, lower, upper = found.configured_s, found.timeout_lower_s, found.timeout_upper_s

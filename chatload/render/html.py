@@ -1,0 +1,79 @@
+"""Writes a document as one HTML page: no network, light and dark, for a wide window, a phone and paper."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from chatload.render import words
+from chatload.render.charts import draw
+from chatload.render.document import (
+    Code,
+    Document,
+    TableCell,
+    Text,
+    capitalised,
+    finished,
+    parts,
+    plain,
+)
+from chatload.run.writer import replacing
+
+#: Items of a list that names a file with all of them.
+_ITEMS = 50
+
+
+def write_html(document: Document, path: str | Path) -> None:
+    """Write `document` as a page to `path`, whole or not at all. Raises UsageError where it cannot be written."""
+    page = html(document)
+    with replacing(path) as stream:
+        stream.write(page)
+
+
+def html(document: Document) -> str:
+    """Return `document` as a page. All its texts are escaped."""
+    templates = Environment(
+        loader=PackageLoader("chatload.render"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    templates.filters.update(
+        inline=_inline, sentence=lambda text: _inline(finished(text)), head=lambda text: _inline(capitalised(text)),
+        plain=plain, kind=lambda block: type(block).__name__, breakable=_breakable, as_cell=_as_cell,
+    )  # fmt: skip
+    templates.globals.update(draw=draw, more=words.more, items=_ITEMS)
+    anchors = [section for section in document.sections if section.anchor]
+    page: str = templates.get_template("page.html.j2").render(
+        document=document,
+        anchors=anchors,
+        script_hash=_script_hash(templates, "tip.js.j2"),
+    )
+    return page
+
+
+def _script_hash(templates: Environment, name: str) -> str:
+    """Return what lets a page's own script run, and no other (Content Security Policy Level 3, hash-source)."""
+    text = templates.get_template(name).render()
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _inline(text: Text) -> Markup:
+    """Return a text as HTML, never broken between a number and its unit."""
+    marked = (
+        Markup("<code>{}</code>").format(part.text) if isinstance(part, Code) else escape(words.unbroken(part))
+        for part in parts(text)
+    )
+    return Markup("").join(marked)
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that may be broken before its capitals."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
+
+
+def _as_cell(cell: TableCell | str) -> TableCell:
+    return cell if isinstance(cell, TableCell) else TableCell(cell)

@@ -1,0 +1,172 @@
+"""Writes a document as Markdown for a pull-request comment or a CI job summary (GitHub, GitLab)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from chatload.render import words
+from chatload.render.document import (
+    Block,
+    Bullets,
+    Callout,
+    Chart,
+    Code,
+    Document,
+    Fold,
+    Section,
+    Sentence,
+    Side,
+    Table,
+    TableCell,
+    TableRow,
+    Terms,
+    Text,
+    Verbatim,
+    capitalised,
+    finished,
+    parts,
+)
+from chatload.run.writer import replacing
+
+#: Rows of a table and items of a list that name a file with all of them.
+_ROWS, _ITEMS = 12, 5
+#: Characters shown of a text, of a text in a list that may be long, and of a text shown as code.
+_LONGEST, _SHORTER, _CODE = 2000, 300, 80
+#: Invisible; between a sign and a word it keeps @somebody, #12, !12, ~label from being a reference.
+_APART = "\u200b"
+
+
+def write_markdown(document: Document, path: str | Path) -> None:
+    """Write `document` to `path`, whole or not at all. Raises UsageError where it cannot be written."""
+    with replacing(path) as stream:
+        stream.write(markdown(document))
+
+
+def markdown(document: Document) -> str:
+    """Return `document` as Markdown."""
+    answer = _inline(capitalised(document.answer.text))
+    if document.badge is None:
+        head = [f"### {answer}"]
+    else:
+        head = [f"### chatload: {escaped(document.badge.word)}", f"**{answer}**"]
+    paragraphs = [*head, *_blocks(document.blocks)]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _blocks(blocks: Sequence[Block]) -> Iterator[str]:
+    """Yield the paragraphs of blocks."""
+    for block in blocks:
+        match block:
+            case Sentence(text, _, strong):
+                said = _not_a_mark(_inline(finished(text)))
+                yield f"**{said}**" if strong else said
+            case Callout():
+                yield _callout(block)
+            case Bullets(items, _, noun, file):
+                most, longest = (_ITEMS, _SHORTER) if file else (len(items), _LONGEST)
+                lines = [f"- {_inline(item, longest)}" for item in items[:most]]
+                if len(items) > most:
+                    lines.append(f"- {words.more(len(items) - most, noun, file)}")
+                if lines:
+                    yield "\n".join(lines)
+            case Verbatim(text):
+                yield "\n".join(f"    {_clean(line, _LONGEST)}" for line in text.splitlines())
+            case Terms(meanings):
+                yield "\n".join(f"- **{escaped(word)}**: {escaped(meaning)}" for word, meaning in meanings)
+            case Table():
+                yield from _table(block)
+            case Section(heading, inner, _, minor):
+                yield from _section(heading, tuple(_blocks(inner)), minor)
+            case Chart() | Fold():
+                continue
+
+
+def _section(heading: str, paragraphs: Sequence[str], minor: bool) -> Iterator[str]:
+    if not paragraphs:
+        return
+    if minor:
+        yield f"<details><summary>{escaped(heading)}</summary>"
+        yield from paragraphs
+        yield "</details>"
+    else:
+        yield f"#### {escaped(heading)}"
+        yield from paragraphs
+
+
+def _callout(callout: Callout) -> str:
+    lines = [f"**{escaped(callout.label[:1].upper() + callout.label[1:])}: {escaped(callout.text, _SHORTER)}**"]
+    lines += [f"- {escaped(detail, _SHORTER)}" for detail in callout.details[:_ITEMS]]
+    if len(callout.details) > _ITEMS:
+        lines.append(f"- {words.more(len(callout.details) - _ITEMS, '', callout.file)}")
+    return "\n".join(lines[:1] + [""] * (len(lines) > 1) + lines[1:])
+
+
+def _table(table: Table) -> Iterator[str]:
+    notes = any(row.note for row in table.rows)
+    rows = table.rows[:_ROWS] if table.file else table.rows
+    columns = [column for column in table.columns if not column.page_only]
+    heads = [*(escaped(column.heading) for column in columns), *["why"] * notes]
+    sides = [*("--:" if column.side is Side.NUMBER else ":--" for column in columns), *[":--"] * notes]
+    lines = [heads, sides]
+    lines += [[*_cells(table, row), *[escaped(row.note, _SHORTER)] * notes] for row in rows]
+    yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if len(table.rows) > len(rows):
+        yield words.more(len(table.rows) - len(rows), table.noun, table.file)
+    if table.caption:
+        yield _inline(finished(table.caption))
+
+
+def _cells(table: Table, row: TableRow) -> list[str]:
+    return [_cell(cell) for cell, column in zip(row.cells, table.columns, strict=True) if not column.page_only]
+
+
+def _cell(cell: TableCell | str) -> str:
+    if isinstance(cell, str):
+        return escaped(cell)
+    # A | ends a table's cell even in a code span.
+    text = "".join(
+        _code(part.text).replace("|", "\\|") if isinstance(part, Code) else escaped(part) for part in parts(cell.text)
+    )
+    return f"**{text}**" if cell.strong and text else text
+
+
+def _inline(text: Text, longest: int = _LONGEST) -> str:
+    return "".join(_code(part.text) if isinstance(part, Code) else _spaced(part, longest) for part in parts(text))
+
+
+def _not_a_mark(line: str) -> str:
+    """A paragraph that is no heading, list or rule, whatever it starts with."""
+    return re.sub(r"^(\d+)(?=[.)] )", r"\1\\", re.sub(r"^(?=[#+=-])", r"\\", line))
+
+
+def _spaced(part: str, longest: int) -> str:
+    """A part of a sentence as Markdown; the blank that parts it from its neighbour is kept."""
+    before, after = part[:1].isspace() * " ", part[-1:].isspace() * " "
+    return f"{before}{escaped(part, longest)}{after}" if part.strip() else before
+
+
+def _clean(value: str, most: int) -> str:
+    """The text in one line of at most so many characters, without what cannot be seen."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def escaped(value: str, most: int = _LONGEST) -> str:
+    """Return a text as Markdown that shows just this text, at most so many characters of it.
+
+    It is no markup, ends no table cell, refers to nobody and nothing, and links nowhere.
+    """
+    line = _clean(value, most)
+    line = re.sub(r"""(@|[#!~$%^&](?=[\w"])|://|\bwww\.)""", rf"\1{_APART}", line)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line).replace(_APART, "&#8203;")
+
+
+def _code(value: str) -> str:
+    """Return a text as a code span: GitHub and GitLab read no markup and no reference in one."""
+    line = _clean(value, _CODE) or "?"
+    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    space = " " if "`" in line else ""
+    return f"{ticks}{space}{line}{space}{ticks}"
