@@ -24,6 +24,7 @@ _MODULES = {
     "ChatService": "chatload.simulator.model.service",
     "CustomerScript": "chatload.chat.script",
     "Distribution": "chatload.chat.script",
+    "Fault": "chatload.simulator.model.faults",
     "FaultPlan": "chatload.simulator.model.faults",
     "NetworkModel": "chatload.virtual.network",
     "RefreshPolicy": "chatload.chat.policy",

@@ -8,6 +8,7 @@ from chatload.errors import ChatloadError as ChatloadError
 from chatload.features.capacity.load import CapacityShape as CapacityShape
 from chatload.run.reader import RunReader as RunReader
 from chatload.simulator.model.config import SimulatorConfig as SimulatorConfig
+from chatload.simulator.model.faults import Fault as Fault
 from chatload.simulator.model.faults import FaultPlan as FaultPlan
 from chatload.simulator.model.service import ChatService as ChatService
 from chatload.simulator.process import Simulator as Simulator

@@ -18,7 +18,7 @@ from chatload.simulator.model.config import SETTINGS, SettingKind, SimulatorConf
 from chatload.simulator.model.faults import FaultPlan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: What each kind of setting is for click.
+#: Kind of setting -> type of the option.
 _TYPES: dict[str, Any] = {
     "seconds": float,
     "timeout": float,
@@ -32,7 +32,7 @@ _METAVARS = {"seconds": "S", "timeout": "S", "chance": "0..1", "rate": "X", "cou
 
 
 class SettingsCommand(click.Command):
-    """A command whose settings are listed by group in its help, after its other options."""
+    """A command whose help lists its settings by group, after its other options."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, group by group."""
@@ -51,17 +51,17 @@ class _Setting(click.Option):
 
 
 def settings(command: Command) -> Command:
-    """Add --config and an option for every setting; `config_of` makes a SimulatorConfig of them."""
+    """Add --config and an option for every setting to a command; `config_of` reads them."""
     for key, setting in reversed(SETTINGS.items()):
         command = _option(key, setting)(command)
     return click.option(
         "--config", "settings_file", metavar="FILE", is_eager=True, expose_value=False, callback=_take_file,
-        help="Settings as TOML, each by its option's name: long-poll = 25, agent-wait = [1, 2]. Options win over it.",
+        help="Settings as TOML, by option name: long-poll = 25, agent-wait = [1, 2]. Options override the file.",
     )(command)  # fmt: skip
 
 
 def config_of(options: dict[str, Any]) -> SimulatorConfig:
-    """The settings from what click made of the options; takes them out of `options`. Raises UsageError."""
+    """Return the settings from parsed options, and remove them from `options`. Raises UsageError."""
     values = {}
     for key, setting in SETTINGS.items():
         value = options.pop(setting.name)
@@ -97,7 +97,7 @@ def _option(key: str, setting: Field[Any]) -> Callable[[Command], Command]:
 
 
 def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    """Make the settings of a file the defaults of the options that come after."""
+    """Make the settings of a file the defaults of the options."""
     if path is None:
         return
     values = {}
@@ -113,31 +113,31 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
 
 @click.command(cls=SettingsCommand, short_help="A chat service with agents, limits and faults.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, metavar="PORT", help="0 takes any free one.")
-@click.option("--faults", metavar="FILE", help="What goes wrong, as TOML: [[fault]] kind = ..., chance = ...")
+@click.option("--port", default=8080, show_default=True, metavar="PORT", help="Port to listen on; 0: any free one.")
+@click.option("--faults", metavar="FILE", help="Faults as TOML: [[fault]] kind = ..., chance = ...")
 @click.option(
     "--dialect",
     default="gms-v2",
     show_default=True,
     metavar="NAME_OR_FILE",
-    help="How it names things: a built-in dialect, or a .toml file.",
+    help="The dialect it speaks: a built-in one, or a .toml file.",
 )
 @click.option(
     "--apikey",
     metavar="KEY",
     envvar="CHATLOAD_SIMULATOR_APIKEY",
-    help="Answer only requests with this in their apikey header: else 401, or 403 for a wrong one. "
-    "Better in the environment: CHATLOAD_SIMULATOR_APIKEY.",
+    help="Require this value in the apikey header: without it 401, with a wrong one 403. "
+    "Better set in the environment: CHATLOAD_SIMULATOR_APIKEY.",
 )
 @click.option(
     "--read-timeout",
     default=10.0,
     show_default=True,
     metavar="S",
-    help="A request's headers, and then its body, must be in within this; else 408.",
+    help="Seconds in which the headers of a request, and then its body, must arrive; else 408.",
 )
-@click.option("--tls-cert", metavar="FILE", help="Speak TLS, with this certificate (PEM; the chain after it).")
-@click.option("--tls-key", metavar="FILE", help="... and the key to it (PEM, without a password).")
+@click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM; the chain after it).")
+@click.option("--tls-key", metavar="FILE", help="Key of --tls-cert (PEM, without a password).")
 @click.option("--openapi", is_flag=True, help="Print its OpenAPI document instead of serving.")
 @settings
 def simulator(
@@ -152,16 +152,15 @@ def simulator(
     openapi: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    """A chat service with agents, limits and faults, that speaks GMS Chat API Version 2 or any dialect.
+    """A chat service with agents, limits and faults. It speaks GMS Chat API Version 2 or another dialect.
 
     Prints "listening on http://HOST:PORT" (https with --tls-cert) first, then serves until Ctrl-C. GET
-    /simulator/ledger streams what it saw of every chat, as NDJSON: each contact, when and why the chat ended. GET
-    /simulator/openapi.json describes it (OpenAPI 3.1). Pages of any origin may use it (CORS).
+    /simulator/ledger streams every chat as NDJSON: each contact, and when and why the chat ended. GET
+    /simulator/openapi.json describes the service (OpenAPI 3.1). Pages of any origin may use it (CORS).
 
-    A chat ends for silence in two ways: its client sends no request for too long, or nobody in it
-    speaks, however faithfully the client polls (inactivity control). S is seconds; [opt] marks an
-    option of Genesys Chat Server, [gms] what the GMS Chat API says, [client] how the vendor's browser
-    client takes it; the rest are choices.
+    Silence ends a chat in two ways: its client sends no request for too long, or no participant speaks although
+    the client polls (inactivity control). S is seconds. [opt] marks an option of Genesys Chat Server, [gms] a rule of
+    the GMS Chat API, [client] a behaviour of the vendor's browser client; the others are choices.
     """
     config = config_of(options)
     if not 0 < read_timeout < float("inf"):

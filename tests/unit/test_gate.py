@@ -192,16 +192,16 @@ def test_a_few_such_sessions_are_no_ground() -> None:
 
 
 def test_the_confidence_is_95_percent_unless_another_is_given() -> None:
-    assert Gate().confidence == make_gate(()).confidence == gate_of({}).confidence == 0.95
-    assert gate_of({"confidence": 0.9}).confidence == pytest.approx(0.9)
-    settings = make_gate(["failed.rate < 1%"], ["failed.count < 9"], 90.0, True).settings()
+    assert Gate().confidence == make_gate(()).confidence == gate_of(RunSettings()).confidence == 0.95
+    assert gate_of(RunSettings(confidence=0.9)).confidence == pytest.approx(0.9)
+    settings = RunSettings(**make_gate(["failed.rate < 1%"], ["failed.count < 9"], 90.0, True).settings())
     again = regate(settings, (), None, False)
     assert (again.confidence, again.allow_inconclusive) == (pytest.approx(0.9), True)
     assert [str(threshold) for threshold in again.abort_on] == ["failed.count < 9"]
     assert regate(settings, (), 80.0, False).confidence == 0.8
-    assert not Gate().allow_inconclusive and not gate_of({}).allow_inconclusive
-    assert regate({}, ("failed.rate < 1%",), None, True).allow_inconclusive
-    assert not regate({}, ("failed.rate < 1%",), None, False).allow_inconclusive
+    assert not Gate().allow_inconclusive and not gate_of(RunSettings()).allow_inconclusive
+    assert regate(RunSettings(), ("failed.rate < 1%",), None, True).allow_inconclusive
+    assert not regate(RunSettings(), ("failed.rate < 1%",), None, False).allow_inconclusive
 
 
 @pytest.mark.parametrize(("percent", "allowed"), [(49.9, False), (50.0, True), (99.99, True), (100.0, False)])

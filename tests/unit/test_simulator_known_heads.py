@@ -6,7 +6,7 @@ from itertools import product
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatload.simulator.http.protocol import ConnectionPool, HttpExchange, KnownHeaders, SlowClientGuard
+from chatload.simulator.http.protocol import HttpExchange, KnownHeaders, ServerConnections, SlowClientGuard
 
 FORM = b"POST /chat/%d/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\na=%d"
 LIMIT = 40
@@ -67,7 +67,7 @@ def told(pieces, heads):
     """What a handler was asked, and what a client got, of bytes that came in these pieces."""
 
     async def run():
-        shared, transport = ConnectionPool(Seen(), SlowClientGuard(10.0, 100)), Transport()
+        shared, transport = ServerConnections(Seen(), SlowClientGuard(10.0, 100)), Transport()
         shared.heads, shared.starts = heads, {status: b"%d\r\n" % status for status in (200, 404, 413)}
         connection = shared.connection()
         connection.connection_made(transport)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from chatload.simulator.http.protocol import KEEP_ALIVE_S, ConnectionPool, HttpExchange, SlowClientGuard
+from chatload.simulator.http.protocol import KEEP_ALIVE_S, HttpExchange, ServerConnections, SlowClientGuard
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 PARTS, PART = 1000, b"x" * 65536
@@ -50,7 +50,7 @@ def played(play):
         failures = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(str(context["exception"])))
-        shared = ConnectionPool(Handler(), SlowClientGuard(10.0, 100))
+        shared = ServerConnections(Handler(), SlowClientGuard(10.0, 100))
         server = await loop.create_server(shared.connection, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         kept = []  # a writer nobody holds is closed

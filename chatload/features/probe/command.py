@@ -1,4 +1,4 @@
-"""`chatload probe`: measures how long a server really lets a chat be silent."""
+"""`chatload probe`: measures how long a server lets a chat be silent."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from chatload.target import require_agreed
 _INTERRUPTED = 130
 
 
-@click.command(short_help="How long a server really lets a chat be silent.")
-@click.option("--host", required=True, metavar="URL", help="Where the server is: http://HOST[:PORT][/PREFIX].")
+@click.command(short_help="Measure the flex-disconnect-timeout of a server.")
+@click.option("--host", required=True, metavar="URL", help="URL of the server: http://HOST[:PORT][/PREFIX].")
 @click.option("--service", default="default", show_default=True, metavar="NAME", help="The service's name in the URL.")
 @click.option(
     "--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE",
-    help="How the service names things: a built-in dialect, or a .toml file.",
+    help="The dialect of the service: a built-in one, or a .toml file.",
 )  # fmt: skip
 @click.option(
     "--flex-disconnect-timeout", "configured", type=float, metavar="S",
-    help="What the server is configured to. Silences go up to 1.5 times this, and a difference is warned of.",
+    help="The configured timeout. Silences go up to 1.5 times this; a different result is a warning.",
 )  # fmt: skip
 @click.option(
     "--longest", type=float, metavar="S",
-    help=f"The longest silence to try. Default: by the option above, else {LONGEST_S:g} s.",
+    help=f"The longest silence to try. Default: from the option above, else {LONGEST_S:g} s.",
 )  # fmt: skip
 @click.option(
     "--time-allowed", type=float, metavar="S",
-    help="Be done within this, goodbyes aside. Default: three times the longest silence and 15 s.",
+    help="Time limit, without the goodbyes. Default: three times the longest silence plus 15 s.",
 )  # fmt: skip
 @click.option(
     "--sessions", type=int, default=DEFAULT_CHATS, show_default=True, metavar="N",
@@ -53,15 +53,17 @@ _INTERRUPTED = 130
 )  # fmt: skip
 @click.option(
     "--ended-for", type=float, default=0.0, metavar="S",
-    help="Ask ended chats for so long whether they are still known. Default: as long as the rest takes.",
+    help="How long to ask ended chats whether they are still known. Default: as long as the rest takes.",
 )  # fmt: skip
-@click.option("--request-timeout", type=float, default=5.0, show_default=True, metavar="S", help="Of one call, in all.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of what is drawn by lot.")
-@click.option("--ca-file", metavar="FILE", help="Authorities to believe in place of the system's, PEM.")
-@click.option("--client-cert", metavar="FILE", help="Our own certificate and its key in one file, PEM.")
+@click.option(
+    "--request-timeout", type=float, default=5.0, show_default=True, metavar="S", help="Total time of one request."
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the random numbers.")
+@click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust in place of the system's (PEM).")
+@click.option("--client-cert", metavar="FILE", help="Client certificate and its key in one file (PEM).")
 @click.option(
     "--target-owner-agrees", "agreed", multiple=True, metavar="HOST",
-    help="The owner of HOST agrees to this: needed where it is neither loopback nor private. Repeatable.",
+    help="The owner of HOST agrees to this: needed unless it is loopback or private. Repeatable.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(
@@ -80,19 +82,19 @@ def probe(
     agreed: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """How long a server really lets a chat be silent before it drops it.
+    """Measure how long a server lets a chat be silent before it drops it.
 
-    Opens many chats that are silent for different times, all at once, then looks closely at the edge
-    between those that live and those that were dropped. Says
+    Opens many chats at a time that are silent for different times, then tests the timeout between the survivors and the
+    dropped chats closely. Measures
 
     \b
     - the timeout, with bounds that hold whatever the network did meanwhile;
-    - how coarse the server's sweep is: how much longer a chat may live than that;
+    - how coarse the server's sweep is: how much longer than that a chat may live;
     - whether SendMessage, StartTyping and a failed request reset the clock;
     - what a dropped chat answers (0/true or 2), and for how long it stays known.
 
-    It takes one to four timeouts, and says first how many chats it will open. Their messages say
-    "chatload probe". Ctrl-C disconnects them. docs/probe.md has the method and its limits.
+    Takes one to four timeouts, and first prints how many chats it will open. Their messages say "chatload probe".
+    Ctrl-C disconnects them. docs/probe.md describes the method and its limits.
 
     Exit codes: 0 measured, 4 no timeout within the time allowed, 2 wrong usage or no service there,
     130 interrupted.
@@ -146,7 +148,7 @@ def _run(
 def _tell(running: Probe, elapsed_s: float) -> None:
     board, open_now = running.board, sum(chat.living for chat in running.chats)
     if board.phase is ProbePhase.SEARCHING:
-        known = f"silences of {board.longest_survived_s:.2f} s lived through so far"
+        known = f"silences of {board.longest_survived_s:.2f} s survived so far"
     else:
         known = f"the timeout is between {board.bounds.lower_s:.2f} and {board.bounds.upper_s:.2f} s"
     click.echo(f"{elapsed_s:.0f} s: {open_now} chats open; {known}", err=True)

@@ -1,4 +1,4 @@
-"""`chatload script`: customer scripts made from something else."""
+"""`chatload script`: makes customer scripts from browser recordings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from chatload.protocol.dialect import load_dialect
 
 @click.group()
 def script() -> None:
-    """Make a customer's script, for --script."""
+    """Make a customer script for --script."""
 
 
 @script.command("from-har")
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.har...")
-@click.option("--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE", help="What was spoken.")
+@click.option("--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE", help="Dialect of the chats.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) -> None:
     """Make a script from browser recordings of real chats.
 
-    Record chats with the browser's developer tools (Network, "Save all as HAR with content"). How many
-    messages, how long they are, how fast customers think and type, and which operations they use go
-    into the script; texts, names, keys and addresses do not.
+    Record chats with the browser's developer tools (Network, "Save all as HAR with content"). The script holds the
+    number and lengths of messages, how fast customers think and type, and which operations they use. It holds no
+    texts, names, keys or addresses.
 
     \b
     Example: chatload script from-har monday.har --output customers.toml

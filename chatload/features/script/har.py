@@ -1,6 +1,6 @@
-"""A customer's script from browser recordings (HAR 1.2) of real chats: how much and how fast, never what.
+"""Makes a customer script from browser recordings (HAR 1.2) of real chats.
 
-Of a recording only counts, lengths and times are kept. No text, name, key or address of it is in the result.
+Only counts, lengths and times of a recording are kept. No text, name, key or address of it is in the result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chatload.protocol.reply import Reply, parse_body
 from chatload.protocol.toml_file import without_mark
 from chatload.vocabulary import Outcome
 
-#: A larger recording is refused (bytes): it is read whole.
+#: Larger recordings are refused (bytes): a recording is read into memory.
 MOST_BYTES = 256 * 2**20
 _SHORTEST_S = 0.01
 _FILLER: Mapping[str, str] = {
@@ -40,10 +40,10 @@ _FILLER: Mapping[str, str] = {
 
 @dataclass
 class RecordedChat:
-    """What one chat of a recording came to: instants in seconds, lengths in bytes.
+    """One chat of a recording: instants in seconds, lengths in bytes.
 
-    messages: the length of each, None where the recording does not hold its request's body. uploads: of those that it
-    holds.
+    messages: the length of each, None if the recording does not hold the body of its request. uploads: the sizes of
+    those whose body it holds.
     """
 
     opened: float
@@ -58,7 +58,7 @@ class RecordedChat:
     typing_since: float | None = None
 
     def take(self, request: Request, reply: Reply, sent: float, received: float) -> None:
-        """One request of this chat, and its answer."""
+        """Add one request of this chat and its answer."""
         operation = request.operation
         self.operations[operation] += 1
         self.last = max(self.last, received)
@@ -80,14 +80,14 @@ class RecordedChat:
             self.heard_at = received
 
     def _speaks(self, at: float) -> None:
-        """The customer begins to speak: so long it took since an agent was heard."""
+        """Note the thinking time: from the agent's last message to the first act of the customer."""
         if self.heard_at is not None:
             self.thinking.append(max(_SHORTEST_S, at - self.heard_at))
             self.heard_at = None
 
 
 def read_chats(path: str | Path, dialect: Dialect) -> list[RecordedChat]:
-    """The chats in a recording. Raises FileError for a file that is none, or holds none of this dialect."""
+    """Return the chats in a recording. Raises FileError if it is not a recording, or has no chat of this dialect."""
     decoder = Decoder(dialect)
     chats: dict[str, RecordedChat] = {}
     any_body = False
@@ -111,7 +111,7 @@ def read_chats(path: str | Path, dialect: Dialect) -> list[RecordedChat]:
 
 
 def write_script(chats: list[RecordedChat]) -> str:
-    """The script, as TOML, of what those chats did. Raises UsageError where there is none."""
+    """Return a script (TOML) of what these chats did. Raises UsageError if there are none."""
     if not chats:
         raise UsageError("no chat was recorded", "name a recording of one")
     typed = [seconds for chat in chats for seconds in chat.typing]
@@ -131,7 +131,7 @@ def write_script(chats: list[RecordedChat]) -> str:
 
 
 def missing(chats: list[RecordedChat]) -> Iterator[str]:
-    """What the recordings do not hold of those chats, and what stands in the script for it: a sentence each."""
+    """Yield a sentence for each fact that the recordings lack, and what the script has in its place."""
     lengths = [length for chat in chats for length in chat.messages]
     uploads = sum(chat.operations[UPLOAD] for chat in chats)
     for what, key, known, total in (
@@ -164,7 +164,7 @@ def _extras(chats: list[RecordedChat]) -> Iterator[str]:
 
 
 def _spread(seconds: list[float]) -> str:
-    """Durations as a lognormal of their own median and spread; one alone as itself."""
+    """Return durations as a lognormal distribution with their median and spread; equal ones as one number."""
     logs = [log(max(s, _SHORTEST_S)) for s in seconds]
     if len(logs) == 1 or pstdev(logs) < 1e-3:
         return f"{exp(fmean(logs)):.3g}"
@@ -200,7 +200,7 @@ def _entries(path: str | Path) -> Iterable[_Entry]:
 
 
 def _entry(item: Any) -> _Entry | None:
-    """What is needed of one entry; None of one that is not a whole HTTP exchange."""
+    """Return the needed parts of one entry; None if it is not a complete HTTP exchange."""
     method, url = _get(item, "request", "method"), _get(item, "request", "url")
     started, took = _get(item, "startedDateTime"), _get(item, "time")
     if not (isinstance(method, str) and isinstance(url, str) and isinstance(started, str)):
@@ -238,7 +238,7 @@ def _answer(content: Any) -> bytes:
 
 
 def _decode(decoder: Decoder, method: str, url: str, content_type: str, body: bytes) -> Request | None:
-    """The request, whatever a gateway has put before the dialect's path; None of any other request."""
+    """Return the request, with any path prefix of a gateway; None if it is not one of the dialect."""
     try:
         path = urlsplit(url).path
     except ValueError:

@@ -30,28 +30,28 @@ _NO_BODY_LIMIT = 1 << 62
 
 
 class HttpHandler(Protocol):
-    """What answers requests. What raises is answered with 500."""
+    """Answers requests. If a method raises, the request is answered with 500."""
 
     def head(self, exchange: HttpExchange) -> None:
-        """A request's headers are there: answer it already, or set how much body it may bring."""
+        """The headers of a request are complete: answer it, or set the limit of its body."""
 
     def whole(self, exchange: HttpExchange) -> None:
-        """All of it is there, in as many bytes as it may have: answer it, now or `later`."""
+        """The request is complete and within its limit: answer it, now or `later`."""
 
     def too_long(self, exchange: HttpExchange) -> None:
-        """Its body is longer than it may be: answer it."""
+        """The body is longer than the limit: answer the request."""
 
 
 class HttpExchange:
     """One request and the answer to it.
 
-    method, path (as it came, percent-encoded), headers (names in lower case; of several of one name the last).
-    limit: how many bytes its body may have. more: headers that go with whatever it is answered. place: what the
-    handler notes of it. answered: nothing more may be sent. chunks: whether the client knows what chunks are. gone:
-    set where someone waits for it to hang up.
+    method, path (as received, percent-encoded), headers (names in lower case; of several with one name the last).
+    limit: of the body (bytes). more: header lines added to any answer. place: for the handler's use. answered: nothing
+    more may be sent. chunks: whether the client understands chunked bodies. gone: set if the handler waits for the
+    client to hang up.
     """
 
-    # What most requests leave as it is stands here, once.
+    # Class attributes: most requests keep these defaults.
     body: bytes | bytearray = b""
     limit = _NO_BODY_LIMIT
     answered = whole = False
@@ -68,7 +68,7 @@ class HttpExchange:
         self.connection, self.headers = connection, headers
 
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
-        """Answer it; headers: whole lines. Goes nowhere where the client is gone or has an answer already."""
+        """Answer the request; headers: whole lines. Ignored if the client is gone or has an answer already."""
         connection = self.connection
         if self.answered or connection.ending:
             return
@@ -87,7 +87,7 @@ class HttpExchange:
         connection.answered(self)
 
     async def stream(self, headers: bytes, parts: Iterator[bytes]) -> None:
-        """Answer it with 200 and a body in parts, each taken once the client has read what came before."""
+        """Answer with 200 and a body in parts; each is taken once the client has read the ones before."""
         connection = self.connection
         head = connection.shared.start_of(200) + headers + self.more
         if self.chunks:
@@ -110,11 +110,11 @@ class HttpExchange:
         self.connection.abort()
 
     def later(self, answer: Coroutine[Any, Any, None]) -> None:
-        """Answer it in a task."""
+        """Answer the request in a task."""
         self.connection.shared.start(self.connection.in_task(self, answer))
 
     def hangs_up(self) -> asyncio.Future[None]:
-        """Done once the client is gone."""
+        """Return a future that is done once the client is gone."""
         if self.gone is None:
             self.gone = asyncio.get_running_loop().create_future()
             if self.connection.ending:
@@ -123,7 +123,7 @@ class HttpExchange:
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Headers as they are sent. Values come from here, or from the parser, which lets no end of line through."""
+    """Return headers as bytes. Values are ours, or from the parser, which rejects line ends."""
     return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
@@ -131,22 +131,22 @@ def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 MAX_HEAD_BYTES = 64 * 1024
-#: Where a connection is: between requests, in a request's headers, in its body.
+#: Stage of a connection: between requests, in the headers of a request, in its body.
 IDLE, HEAD, BODY = 0, 1, 2
 
 
 class GuardedConnection(Protocol):
-    """A connection, as the guard knows it."""
+    """A connection as the guard sees it."""
 
     def cut(self) -> None:
-        """End it: its time is up."""
+        """End the connection: its time is over."""
 
 
 class SlowClientGuard:
-    """Knows the connections that are in the middle of sending a request, the longest at it first.
+    """Ends connections whose requests do not complete, so that slow clients cannot use up all connections.
 
-    read_timeout_s: from connecting, or a request's first byte, until its headers are whole; and from
-    there until its body is. max_waiting: above this many such connections, the one longest at it goes.
+    read_timeout_s: limit from connecting, or the first byte of a request, until its headers are complete, and from
+    there until its body is. max_waiting: above this many incomplete requests the oldest connection is ended.
     """
 
     def __init__(self, read_timeout_s: float, max_waiting: int) -> None:
@@ -154,7 +154,7 @@ class SlowClientGuard:
         self._waiting: dict[GuardedConnection, float] = {}
 
     def note(self, connection: GuardedConnection, stage: int, now: float) -> None:
-        """A connection has come to a stage."""
+        """Note the stage of a connection."""
         self._waiting.pop(connection, None)
         if stage != IDLE:
             self._waiting[connection] = now
@@ -162,7 +162,7 @@ class SlowClientGuard:
                 self._cut_oldest()
 
     def sweep(self, now: float) -> None:
-        """Cut off every connection whose time is up; costs what is due."""
+        """End every connection whose time is over. The cost grows with what is due only."""
         while self._waiting and now - next(iter(self._waiting.values())) > self.read_timeout_s:
             self._cut_oldest()
 
@@ -173,7 +173,7 @@ class SlowClientGuard:
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as it may; gives how many that is."""
+    """Raise the limit of open files as far as allowed; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard and hard != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -184,22 +184,22 @@ def raise_file_limit() -> int:
 # -- known headers ---------------------------------------------------------------------------------
 
 
-#: So many header blocks are known at most, of so many bytes each at most.
+#: Most header blocks kept, and the most bytes of each.
 _MOST, _MOST_BYTES = 512, 1024
 _LINE = b"POST / HTTP/1.1\r\n"
 _first_line = re.compile(rb"POST (/[!-\"$->@-~]*) HTTP/1\.1\r\n").match
-#: Headers after which the bytes that follow may be something else than a body of content-length.
+#: Headers with which the following bytes may be something else than a body of content-length.
 _OTHERWISE = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"upgrade", b"expect"})
 
 
 class KnownHeaders:
-    """What header blocks mean: each one's headers, and how long the body behind it is (bytes)."""
+    """Keeps parsed header blocks: the headers of each, and the length of the body after it (bytes)."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[dict[bytes, bytes], int]] = {}
 
     def read(self, connection: ClientConnection, data: bytes) -> HttpExchange | None:
-        """The request that `data` is, where it is exactly one, and its headers are known."""
+        """Return the request in `data` if it is exactly one and its headers are known."""
         line = _first_line(data)
         if line is None:
             return None
@@ -229,14 +229,14 @@ class KnownHeaders:
 
 
 class _Headers:
-    """What httptools makes of a header block."""
+    """Parses a header block with httptools."""
 
     def __init__(self) -> None:
         self._headers: dict[bytes, bytes] = {}
         self._complete = False
 
     def of(self, block: bytes) -> dict[bytes, bytes] | None:
-        """Names in lower case; None where it is no such block, or is over before its end."""
+        """Return the headers, names in lower case; None if the block is not valid or ends early."""
         parser = HttpRequestParser(self)
         try:
             parser.feed_data(_LINE + block + b"\r\n")
@@ -259,14 +259,14 @@ class _Headers:
 # -- connections -----------------------------------------------------------------------------------
 
 
-#: A connection that sends no request for so long is closed (seconds).
+#: A connection without a request for this long is closed (seconds).
 KEEP_ALIVE_S = 600.0
-#: What waits to be sent on one connection is sent at once above this (bytes).
+#: Above this, the unsent bytes of a connection are sent at once.
 _MUCH_BYTES = 64 * 1024
 
 
-class ConnectionPool:
-    """What all connections of a server have in common."""
+class ServerConnections:
+    """The connections of a server, and what they share."""
 
     def __init__(self, handler: HttpHandler, guard: SlowClientGuard) -> None:
         self.handler, self.guard = handler, guard
@@ -279,30 +279,30 @@ class ConnectionPool:
         self.heads = KnownHeaders()
 
     def connection(self) -> ClientConnection:
-        """A protocol for one more connection."""
+        """Return a protocol object for a new connection."""
         return ClientConnection(self)
 
     def start_of(self, status: int) -> bytes:
-        """An answer's status line and date; `starts` has those already made this second."""
+        """Return the status line and date of an answer; `starts` caches them for one second."""
         phrase = HTTPStatus(status).phrase.encode()
         date = formatdate(time(), usegmt=True).encode()
         start = self.starts[status] = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, phrase, date)
         return start
 
     def has_unsent(self, connection: ClientConnection) -> None:
-        """Have a connection `send` once what has come is read."""
+        """Schedule `send` of a connection after everything received has been read."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append(connection)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside."""
+        """Run a coroutine in a task."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def tick(self, now: float) -> None:
-        """Time goes on: the guard looks around. To be called several times a second."""
+        """Update the time and run the guard; to be called several times per second."""
         self.now = now
         self.guard.sweep(now)
         second = int(time())
@@ -313,12 +313,12 @@ class ConnectionPool:
                 self.close_idle(now)
 
     def close_idle(self, now: float) -> None:
-        """Close connections on which nothing is asked for too long."""
+        """Close connections without a request for too long."""
         for connection in [one for one in self.connections if one.idle_since < now - KEEP_ALIVE_S]:
             connection.close_if_idle()
 
     async def stop(self, patience_s: float) -> None:
-        """Close every connection, those that wait for an answer once they have it or after `patience_s`."""
+        """Close every connection; those that wait for an answer when it is sent, or after `patience_s`."""
         for connection in list(self.connections):
             connection.stop()
         until = monotonic() + patience_s
@@ -334,18 +334,18 @@ class ConnectionPool:
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client's connection. ending: it is closed, or about to be: nothing more is taken from it."""
+    """The connection of one client. ending: it is closed or closing; no more requests are accepted."""
 
     __slots__ = (
         "_current", "_full", "_head_bytes", "_in_line", "_incoming", "_noted", "_parser", "_room", "_stage",
         "_transport", "_unsent", "_url", "ending", "idle_since", "shared",
     )  # fmt: skip
 
-    def __init__(self, shared: ConnectionPool) -> None:
+    def __init__(self, shared: ServerConnections) -> None:
         self.shared = shared
         self.ending = self._full = False
         self.idle_since = shared.now
-        #: The request whose answer is next, once its headers are there; those behind it; the one coming in.
+        #: The request to answer next, once its headers are complete; those queued behind it; the incoming one.
         self._current: HttpExchange | None = None
         self._in_line: list[HttpExchange] = []
         self._incoming: HttpExchange = None  # type: ignore[assignment]  # the parser begins a message first
@@ -358,26 +358,26 @@ class ClientConnection(asyncio.Protocol):
     # -- the transport -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected; until it sends something, that counts as headers that do not come."""
+        """A client connected; until it sends something, it counts as sending headers."""
         self._transport: Any = transport
         self.shared.connections.add(self)
         self.shared.guard.note(self, HEAD, monotonic())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The connection is gone."""
         self.ending = True
         self.shared.connections.discard(self)
         self.shared.guard.note(self, IDLE, 0.0)
         if self._current is not None and self._current.gone is not None and not self._current.gone.done():
             self._current.gone.set_result(None)
         self._make_room()
-        # The parser, and requests, know this connection: without this they would keep one another.
+        # The parser and the requests refer to this connection: break the reference cycles.
         del self._parser
         self._current, self._in_line = None, []
         self._incoming = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes came."""
+        """Bytes were received."""
         before, rest = self._stage, data
         if before == IDLE and self._current is None and not self._full and not self.ending:
             exchange = self.shared.heads.read(self, data)
@@ -389,7 +389,7 @@ class ClientConnection(asyncio.Protocol):
                 self._parser.feed_data(rest)
                 break
             except HttpParserUpgrade as upgrade:
-                # Nothing is upgraded to: what comes is the next request.
+                # No upgrade is supported: the following bytes are the next request.
                 self._new_parser()
                 rest = rest[upgrade.args[0] :]
             except HttpParserError:
@@ -397,7 +397,7 @@ class ClientConnection(asyncio.Protocol):
                 return
         stage = self._stage
         if stage == HEAD:
-            # What came with the end of another request counts only as a beginning.
+            # Bytes that arrived with the end of another request count as one byte.
             self._head_bytes += len(data) if before == HEAD else 1
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
@@ -411,7 +411,7 @@ class ClientConnection(asyncio.Protocol):
         self._full = True
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The client reads again."""
         self._full = False
         self._make_room()
         self._go_on()
@@ -419,14 +419,14 @@ class ClientConnection(asyncio.Protocol):
     # -- the parser --------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A request's first byte."""
+        """The first byte of a request."""
         self._stage = HEAD
         self._head_bytes = 0
         self._url = b""
         self._incoming = HttpExchange(self, {})
 
     def on_url(self, url: bytes) -> None:
-        """Its address, or a piece of it."""
+        """The path, or a part of it."""
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -434,13 +434,13 @@ class ClientConnection(asyncio.Protocol):
         self._incoming.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Its headers are whole. Raises for an address that is none, which the parser makes an error of its own."""
+        """The headers are complete. Raises for an invalid path; the parser turns that into its own error."""
         self._stage = BODY
         exchange, parser, url = self._incoming, self._parser, self._url
         exchange.method = parser.get_method()
         exchange.keep_alive = parser.should_keep_alive()
         if not exchange.keep_alive or b"connection" in exchange.headers:
-            # A client of HTTP/1.0 that wants the connection kept would have to be told that it is.
+            # A client of HTTP/1.0 needs an answer header to keep the connection; it gets none.
             exchange.chunks = parser.get_http_version() == "1.1"
             exchange.keep_alive = exchange.keep_alive and exchange.chunks
         if not url.startswith(b"/") or b"?" in url or b"#" in url:
@@ -454,7 +454,7 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def on_body(self, body: bytes) -> None:
-        """Some of its body."""
+        """A part of the body."""
         exchange = self._incoming
         if exchange.answered:
             return
@@ -468,7 +468,7 @@ class ClientConnection(asyncio.Protocol):
             self.shared.handler.too_long(exchange)
 
     def on_message_complete(self) -> None:
-        """All of it is there."""
+        """The request is complete."""
         self._stage = IDLE
         exchange = self._incoming
         exchange.whole = True
@@ -483,14 +483,14 @@ class ClientConnection(asyncio.Protocol):
     # -- one request after the other ---------------------------------------------------------------
 
     def answered(self, exchange: HttpExchange) -> None:
-        """A request has its whole answer."""
+        """The answer to a request is complete."""
         self._current = None
         self.idle_since = self.shared.now
         if not exchange.keep_alive:
             self._close()
 
     async def in_task(self, exchange: HttpExchange, answer: Coroutine[Any, Any, None]) -> None:
-        """Let a request have its answer; then those behind it."""
+        """Await the answer to a request, then start the queued ones."""
         try:
             await answer
         except Exception as error:  # noqa: BLE001  # as in _begin
@@ -506,14 +506,14 @@ class ClientConnection(asyncio.Protocol):
                 handler.too_long(exchange)
             if exchange.whole and not exchange.answered:
                 handler.whole(exchange)
-        except Exception as error:  # noqa: BLE001  # a mistake of ours must not look like a bad request
+        except Exception as error:  # noqa: BLE001  # an error in our code must not look like a bad request
             self._failed(exchange, error)
         if b"expect" in exchange.headers and not exchange.whole and not exchange.answered:
-            # What else a client may expect (RFC 9110 names nothing else) is passed over.
+            # Other expectations (RFC 9110 names none) are ignored.
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _go_on(self) -> None:
-        """Start those in line, as far as they can be answered at once."""
+        """Start the queued requests, as far as they can be answered at once."""
         while self._in_line and self._current is None and not self._full and not self.ending:
             self._begin(self._in_line.pop(0))
         if not self._in_line and not self._full and not self.ending:
@@ -527,7 +527,7 @@ class ClientConnection(asyncio.Protocol):
     # -- its end -----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send bytes, soon."""
+        """Queue bytes to be sent soon."""
         if not self._unsent:
             self.shared.has_unsent(self)
             self._unsent = data
@@ -537,13 +537,13 @@ class ClientConnection(asyncio.Protocol):
                 self.send()
 
     def send(self) -> None:
-        """Send what there is now."""
+        """Send all queued bytes now."""
         data, self._unsent = self._unsent, b""
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
     async def room(self) -> None:
-        """Wait until the client has read enough of what was sent; others have their turn."""
+        """Wait until the client has read enough; other connections run meanwhile."""
         self.send()
         await asyncio.sleep(0)
         if self._full and not self.ending:
@@ -551,12 +551,12 @@ class ClientConnection(asyncio.Protocol):
             await self._room
 
     def abort(self) -> None:
-        """Break it off."""
+        """Close the connection at once."""
         self.ending = True
         self._transport.abort()
 
     def cut(self) -> None:
-        """Close it, with an answer where that can only be the unfinished request's."""
+        """Close the connection; answer 408 if the answer can only belong to the incomplete request."""
         if self._stage == HEAD:
             answerable = self._head_bytes > 0 and self._current is None and not self._in_line
         else:
@@ -567,14 +567,14 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
 
     def stop(self) -> None:
-        """Close it, after the answer that is being waited for."""
+        """Close the connection after the pending answer."""
         if self._current is None:
             self._close()
         else:
             self._current.keep_alive = False
 
     def close_if_idle(self) -> None:
-        """Close it where no request is being answered or coming in."""
+        """Close the connection if no request is pending or incoming."""
         if self._current is None and self._stage == IDLE:
             self._close()
 
@@ -584,7 +584,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport.close()
 
     def _refuse(self, status: bytes, text: bytes = b"") -> None:
-        """Answer what is no request; where another is still being answered, that would be taken for its answer."""
+        """Answer an invalid request; not if another answer is pending, which this one would be taken for."""
         if self.ending:
             return
         current = self._current
@@ -602,5 +602,5 @@ class ClientConnection(asyncio.Protocol):
 
     def _new_parser(self) -> None:
         self._parser = HttpRequestParser(self)
-        # What comes behind a request that wants the connection closed is passed over, not an error.
+        # Bytes after a request that closes the connection are ignored, not an error.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)

@@ -24,15 +24,15 @@ from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
-from chatload.simulator.http.protocol import ConnectionPool, HttpExchange, SlowClientGuard, lines, raise_file_limit
+from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard, lines, raise_file_limit
 from chatload.simulator.model.answers import ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
 
-#: The largest body that brings no file, and what one with a file may have beside it (bytes).
+#: The largest body without a file, and the most bytes besides the file in a body with one.
 MAX_BODY_BYTES = 1024 * 1024
-#: About how much of the ledger is made at a time (bytes).
+#: Size of the parts in which the ledger is sent (bytes).
 _LEDGER_PART_BYTES = 64 * 1024
 _JSON = b"content-type: application/json\r\n"
 _NDJSON = b"content-type: application/x-ndjson\r\n"
@@ -43,7 +43,7 @@ _now = time.monotonic
 
 
 class ChatHandler:
-    """Answers requests (an exchange.Handler). Instants given to the model are this process's monotonic clock.
+    """Answers requests (an exchange.Handler). The model's clock is this process's monotonic clock.
 
     apikey: what requests must bring in their `apikey` header; None is nothing.
     """
@@ -61,7 +61,7 @@ class ChatHandler:
         self._openapi = orjson.dumps(document(dialect, config.service or "default", apikey is not None))
 
     def head(self, exchange: HttpExchange) -> None:
-        """See HttpHandler: find out where a request goes, and refuse what can be refused without its body."""
+        """See HttpHandler: route a request, and refuse what can be refused without its body."""
         if b"origin" in exchange.headers:
             exchange.more = lines(for_origin(exchange.headers[b"origin"]))
         exchange.limit, path = MAX_BODY_BYTES, exchange.path
@@ -115,11 +115,11 @@ class ChatHandler:
         _refuse(exchange, 413, f"at most {exchange.limit} bytes")
 
     def sweep(self) -> None:
-        """Book expiries of chats nobody asks for."""
+        """Book the ends of chats without requests."""
         self.service.sweep(_now())
 
     def is_down(self) -> bool:
-        """Whether a restart has the service refuse connections now."""
+        """Return whether the service refuses connections now because of a restart."""
         return self.service.is_down(_now())
 
     def _is_ours(self, service: str | None) -> bool:
@@ -140,7 +140,7 @@ class ChatHandler:
     async def _process_later(
         self, exchange: HttpExchange, request: Request, fault: Fault | None, delay_s: float
     ) -> None:
-        """The request reaches the chat service only after a time, whether its client is still there or not."""
+        """Process a request after a delay, whether or not its client is still connected."""
         await _sleep(delay_s)
         operation, chat_id, fields, content, _ = request
         answer = self.service.process(_now(), operation, chat_id, fields, fault, content)
@@ -157,7 +157,7 @@ class ChatHandler:
         self._give(exchange, answer)
 
     async def _hold(self, exchange: HttpExchange, answer: ServiceAnswer) -> ServiceAnswer | None:
-        """Long polling: wait until the model has an answer; None where the client is gone before."""
+        """Long polling: wait until the model has an answer; None if the client hangs up before."""
         service, gone = self.service, exchange.hangs_up()
         while (hold := answer.held) is not None:
             woken = asyncio.get_running_loop().create_future()
@@ -214,7 +214,7 @@ class ChatHandler:
 
 
 async def _say_nothing(exchange: HttpExchange) -> None:
-    """Keep the connection open, and the request unanswered, until its client gives up."""
+    """Keep the connection open and the request unanswered until the client gives up."""
     await exchange.hangs_up()
 
 
@@ -223,7 +223,7 @@ def _refuse(exchange: HttpExchange, status: int, text: str, more: bytes = b"") -
 
 
 def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
-    """Answer a method that is not to be had at a path: a preflight, or a refusal."""
+    """Answer a method that the path does not support: a preflight, or a refusal."""
     if exchange.method == b"OPTIONS":
         exchange.reply(204, lines(preflight(exchange.headers, methods)), b"")
     else:
@@ -232,14 +232,14 @@ def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
 
 
 async def _sleep(seconds: float) -> None:
-    """Not less than this: the loop's own timers may be a millisecond early."""
+    """Sleep for at least this long: the timers of the loop may be a millisecond early."""
     until = _now() + seconds
     while (left := until - _now()) > 0:
         await asyncio.sleep(left)
 
 
 def _file_headers(answer: ServiceAnswer) -> bytes:
-    """A download's; what the client said of the file goes back only where it is fit for a header."""
+    """Return the headers of a download; the client's media type is used only if it is valid in a header."""
     media_type = answer.content_type
     if not media_type.isascii() or not media_type.isprintable():
         media_type = "application/octet-stream"
@@ -258,12 +258,12 @@ def _file_headers(answer: ServiceAnswer) -> bytes:
 
 Headers = list[tuple[bytes, bytes]]
 
-#: For how long a browser may remember a preflight (seconds).
+#: How long a browser may cache a preflight (seconds).
 MAX_AGE_S = 600
 
 
 def for_origin(origin: bytes) -> Headers:
-    """What every answer to a page of that origin carries."""
+    """Return the headers of every answer to a page of that origin."""
     return [
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
@@ -273,7 +273,7 @@ def for_origin(origin: bytes) -> Headers:
 
 
 def preflight(asked: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
-    """What an answer to OPTIONS carries beside; asked: its headers; methods: those of the path asked for."""
+    """Return the headers of an answer to OPTIONS. asked: headers of the request; methods: those of its path."""
     allowed = ", ".join((*methods, "OPTIONS")).encode()
     answer = [(b"allow", allowed)]
     if b"access-control-request-method" in asked:
@@ -289,14 +289,14 @@ def preflight(asked: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
 # -- serving ---------------------------------------------------------------------------------------
 
 
-#: How often expiries are booked that nobody asks for (seconds).
+#: How often the ends of chats without requests are booked (seconds).
 SWEEP_S = 0.05
-#: How long a request's headers, and then its body, may take to come in (seconds).
+#: How long the headers of a request, and then its body, may take to arrive (seconds).
 READ_TIMEOUT_S = 10.0
-#: How long answers may still take once it is told to stop (seconds).
+#: How long pending answers may take after a request to stop (seconds).
 STOP_S = 1.0
 _BACKLOG = 4096
-#: How often, and how many seconds apart, the port is tried again after the listening socket was closed.
+#: How often, and at which interval (seconds), the port is bound again after the listening socket was closed.
 _BIND_TRIES, _BIND_AGAIN_S = 100, 0.005
 
 
@@ -311,15 +311,18 @@ def run(
     read_timeout_s: float = READ_TIMEOUT_S,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; dialect: gms-v2 where None. read_timeout_s: see SlowClientGuard. tls: speak it
-    (see tls_context). Raises UsageError where the address cannot be had."""
+    """Serve until SIGINT or SIGTERM.
+
+    dialect: None is gms-v2. read_timeout_s: see SlowClientGuard. tls: from tls_context. Raises UsageError if the
+    address cannot be bound.
+    """
     listener = _listen(host, port)
     try:
         shell = ChatHandler(config, faults, dialect, apikey)
-        # A quarter of the files may be open for requests that do not come; the rest are for chats.
-        shared = ConnectionPool(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit() // 4)))
-        # A process of its own: what is there now stays, and chats make few cycles. Looking for some among all
-        # of them every few thousand requests would be long pauses.
+        # A quarter of the files may be used by incomplete requests; the rest are for chats.
+        shared = ServerConnections(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit() // 4)))
+        # What exists now stays for the life of this process, and chats make few reference cycles. Garbage collection
+        # over all of them every few thousand requests would cause long pauses.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
@@ -334,8 +337,9 @@ def run(
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """What a server needs for TLS, from PEM files: its certificate (and those between it and the authority), and
-    the key to it, without a password. Raises UsageError naming what is wrong."""
+    """Return the TLS settings of a server from PEM files: its certificate (with the chain after it), and its key
+    without a password. Raises UsageError if a file is not valid.
+    """
     for option, name in (("--tls-cert", certificate), ("--tls-key", key)):
         try:
             with Path(name).open("rb"):
@@ -384,7 +388,7 @@ def _bind(address: tuple[Any, ...]) -> socket.socket:
 
 
 async def _serve(
-    shell: ChatHandler, shared: ConnectionPool, listener: socket.socket, tls: ssl.SSLContext | None
+    shell: ChatHandler, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None
 ) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -401,26 +405,26 @@ async def _serve(
 
 
 class _Listener:
-    """The listening socket, which is closed while a restart (a fault) has the service down."""
+    """The listening socket; closed while a restart (a fault) has the service down."""
 
-    def __init__(self, shared: ConnectionPool, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         self._shared, self._listener, self._tls = shared, listener, tls
         self._address = listener.getsockname()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         loop, shared = asyncio.get_running_loop(), self._shared
         self._server = await loop.create_server(shared.connection, sock=self._listener, backlog=_BACKLOG, ssl=self._tls)
 
     def stop_listening(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     async def follow(self, down: bool) -> None:
-        """Be closed, without a connection left, while the service is down, and open else."""
+        """Close the socket and all connections while the service is down; open it otherwise."""
         if not down:
             if self._server is None:
                 await self.open()
@@ -428,19 +432,19 @@ class _Listener:
             self.stop_listening()
             for connection in list(self._shared.connections):
                 connection.abort()
-            # Bound but not listening, it refuses connections, and nobody else gets the port meanwhile.
+            # Bound but not listening: it refuses connections, and no other process gets the port.
             self._listener = await self._bound()
 
     async def _bound(self) -> socket.socket:
         for _ in range(_BIND_TRIES):
-            # The closed socket is let go of in a later turn of the loop.
+            # The loop releases the closed socket in a later iteration.
             await asyncio.sleep(_BIND_AGAIN_S)
             with contextlib.suppress(OSError):
                 return _bind(self._address)
         return _bind(self._address)
 
 
-async def _sweep_for_ever(shell: ChatHandler, shared: ConnectionPool, front: _Listener) -> None:
+async def _sweep_for_ever(shell: ChatHandler, shared: ServerConnections, front: _Listener) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         shell.sweep()

@@ -17,9 +17,9 @@ from chatload.simulator.model.ledger import LedgerEntry
 class HeldRequest:
     """A GetMessages that is held: answered when an event past its cursor comes, or at `until`.
 
-    position: its transcriptPosition. fields: all it brought. until: the instant at which it is answered at the latest.
-    wake: set by whoever holds the connection; called when there is cause to `resume` before the instant
-    `ChatService.hold_due` gave last. It must only note that: calling the model from within is not allowed.
+    position: its transcriptPosition. fields: all its fields. until: the latest instant of its answer. wake: set by the
+    caller; called if `resume` is needed before the instant that `ChatService.hold_due` returned last. It must not call
+    the model.
     """
 
     chat_id: str
@@ -30,7 +30,7 @@ class HeldRequest:
 
 
 class NoAnswer(Enum):
-    """How a request goes without an answer: the connection is closed, or not made, or nothing ever comes back."""
+    """How a request stays without an answer: the connection is closed, or refused, or nothing comes back."""
 
     CLOSED = 1
     REFUSED = 2
@@ -39,12 +39,11 @@ class NoAnswer(Enum):
 
 @dataclass(slots=True)
 class ServiceAnswer:
-    """What goes back: payload (JSON to be, names as in gms-v2) or raw bytes under http_status, held for
-    delay_s seconds; or nothing (silence).
+    """The answer to a request: payload (to be sent as JSON, names as in gms-v2), raw bytes, or nothing (silence).
 
-    raw: of content_type where that is given (else a page of HTML, as a fault has it), and with
-    file_name a download. held: there is no answer yet; wait until `ChatService.hold_due(held)` or its
-    `wake`, then ask `ChatService.resume`, whose answer may be held again.
+    raw: of content_type, or HTML if that is empty; with file_name a download. http_status: of either. delay_s: time
+    until it is sent (seconds). held: there is no answer yet; wait until `ChatService.hold_due(held)` or its `wake`,
+    then call `ChatService.resume`, whose answer may be held again.
     """
 
     payload: dict[str, Any] | None = None
@@ -58,28 +57,28 @@ class ServiceAnswer:
 
     @property
     def drop(self) -> bool:
-        """Whether there is no connection any more, or none is made."""
+        """Whether the connection is closed or refused."""
         return self.silence is NoAnswer.CLOSED or self.silence is NoAnswer.REFUSED
 
     @property
     def refused(self) -> bool:
-        """Whether no connection is made."""
+        """Whether the connection is refused."""
         return self.silence is NoAnswer.REFUSED
 
     @property
     def lost(self) -> bool:
-        """Whether nothing ever comes back."""
+        """Whether nothing comes back."""
         return self.silence is NoAnswer.LOST
 
 
 class OperationRefusedError(Exception):
-    """A request that is understood and not carried out; the chat goes on."""
+    """A request that is understood but not carried out; the chat goes on."""
 
 
 def error(status_code: int, advice: str, code: int | None = None) -> dict[str, Any]:
-    """The payload of an unsuccessful answer: 1, try again or do without; 2, the session has ended.
+    """Return the payload of an unsuccessful answer. status_code 1: the request failed; 2: the session has ended.
 
-    code: of errors[]; 200 + status_code where it is None.
+    code: the code in errors[]; None: 200 + status_code.
     """
     errors = [{"code": code or 200 + status_code, "advice": advice}]
     return {"statusCode": status_code, "chatEnded": status_code == 2, "errors": errors, "messages": []}
@@ -90,13 +89,13 @@ def error(status_code: int, advice: str, code: int | None = None) -> dict[str, A
 
 Payload = dict[str, Any]
 
-#: Field of a request -> the field of an answer that has the same where nothing changed.
+#: Field of a request -> field of an answer that has the same value if nothing changed.
 _SHOWN = {"user_id": "userId", "secure_key": "secureKey", "alias": "alias"}
 _NULLS = ("chatEnded", "alias", "secureKey", "userId", "messages")
 
 
 class AnswerShape:
-    """Turns whole answers into those of a server with less to say."""
+    """Removes fields from complete answers, or sets them to null, as configured."""
 
     __slots__ = ("_config",)
 
@@ -104,7 +103,7 @@ class AnswerShape:
         self._config = config
 
     def apply(self, operation: str, fields: Mapping[str, str], payload: Payload) -> Payload:
-        """The answer to a request that brought these fields (our names)."""
+        """Return the answer to a request with these fields (our names)."""
         config, ended = self._config, bool(payload["chatEnded"])
         if operation == "Disconnect" and payload["statusCode"] == 0 and config.disconnect_answer != "full":
             return {"statusCode": 0, **(dict.fromkeys(_NULLS) if config.disconnect_answer == "null" else {})}
@@ -119,7 +118,7 @@ class AnswerShape:
 
 
 def shape_of(config: SimulatorConfig) -> AnswerShape | None:
-    """The shape of a service's answers; None where they are whole."""
+    """Return the shape of a service's answers; None if they are complete."""
     return AnswerShape(config) if changed(config, FIELDS) else None
 
 
@@ -143,7 +142,10 @@ FIRST_ALIAS = 117
 
 
 class EventStamps:
-    """The clocks of one service. started: its start (the caller's clock, seconds), from which steps and drift count."""
+    """The clocks of one service. Only what clients are told changes; deadlines and the ledger keep true time.
+
+    started: the start of the service (the caller's clock, seconds), from which steps and drift count.
+    """
 
     __slots__ = ("_config", "_utc_offset", "started")
 
@@ -153,7 +155,7 @@ class EventStamps:
         self.started = 0.0
 
     def apply(self, item: dict[str, Any], at: float, entry: LedgerEntry) -> None:
-        """Change the JSON of an event of a chat that happened at an instant. The same event is always told alike."""
+        """Change the JSON of an event that happened at an instant. The same event always gets the same values."""
         config = self._config
         draws = SeededDraws(f"{config.seed}/{entry.chat_id}/event {item['index']}")
         if draws.happens(config.undated_chance):
@@ -164,7 +166,7 @@ class EventStamps:
             del item["from"]["participantId"]
 
     def alias(self, now: float, entry: LedgerEntry) -> str:
-        """The name of the node that answers a request of a chat now."""
+        """Return the name of the node that answers a request of a chat now."""
         draws = SeededDraws(f"{self._config.seed}/{entry.chat_id}/answer {entry.contacts}")
         return str(FIRST_ALIAS + self._node(now, entry, draws))
 
@@ -193,6 +195,6 @@ class EventStamps:
 
 
 def stamps_of(config: SimulatorConfig, utc_offset: float) -> EventStamps | None:
-    """The clocks of a service; None where all its stamps are true, to the millisecond."""
+    """Return the clocks of a service; None if all its timestamps are true, to the millisecond."""
     habits = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
     return EventStamps(config, utc_offset) if habits else None

@@ -10,11 +10,10 @@ from chatload.simulator.model.draws import SeededDraws
 
 
 class ChatLimits:
-    """Counts live chats and flex users, and says who is refused.
+    """Counts live chats and flex users, and decides which chats are refused.
 
-    A limit that has refused someone goes on refusing until its count is below
-    limits-restore-threshold of it. sessions: the live chats. Customers are told apart by e-mail
-    address where `one_user_per_email`, else everyone is a flex user of their own.
+    A limit that has refused a chat keeps refusing until its count is below limits-restore-threshold of it. sessions:
+    live chats. With `one_user_per_email` customers are told apart by e-mail address; else each chat is a flex user.
     """
 
     __slots__ = ("_config", "_named", "_refusing", "_users", "sessions")
@@ -31,12 +30,12 @@ class ChatLimits:
         return self.sessions - self._named + len(self._users)
 
     def user_of(self, email: str) -> str | None:
-        """The userId of a flex user who is there already."""
+        """Return the userId of a flex user who has a chat already, or None."""
         known = self._users.get(email)
         return known[0] if known else None
 
     def refusal(self, email: str) -> str:
-        """Why a chat is not opened; empty where it is."""
+        """Return why a chat is refused; empty if it is not."""
         config = self._config
         known = self._users.get(email)
         if self._over("limit-for-sessions", self.sessions, config.limit_for_sessions):
@@ -48,14 +47,14 @@ class ChatLimits:
         return ""
 
     def opened(self, user: str, email: str) -> None:
-        """A chat was opened by a flex user; email is empty where it does not name the user."""
+        """Count a chat that was opened. email: empty unless it names the user."""
         self.sessions += 1
         if email:
             self._named += 1
             self._users[email] = (user, self._users.get(email, (user, 0))[1] + 1)
 
     def closed(self, email: str) -> None:
-        """A chat is over."""
+        """Count a chat that is over."""
         self.sessions -= 1
         if email:
             self._named -= 1
@@ -79,7 +78,21 @@ class ChatLimits:
 
 
 class ServiceWorkers:
-    """The workers of one service, each known by when it is free next (the caller's clock, seconds)."""
+    """The workers of one service, and the line before them, as in queueing theory.
+
+    Every request waits for the first of `servers` workers that is free (first come, first served) and is then served
+    for an exponential time. Its mean grows with the open chats by the Universal Scalability Law (N. J. Gunther, "A
+    General Theory of Computational Scalability Based on Rational Functions", 2008):
+
+        mean(N) = service_time (1 + contention (N - 1) + coherency N (N - 1))
+
+    With both at 0 and independent requests at a rate r this is the M/M/c queue: its load is r service_time / servers,
+    and above 1 the line grows without end. Sessions that refresh by a clock arrive more evenly, so their line is
+    shorter.
+
+    A request reaches the chat once it was served, not when it arrives: a refresh that waits too long in line comes too
+    late, as at a real server. A request is served even if its client has hung up.
+    """
 
     __slots__ = ("_config", "_draws", "_free")
 
@@ -89,7 +102,7 @@ class ServiceWorkers:
         self._draws = SeededDraws(f"{config.seed}/service time")
 
     def take(self, now: float, sessions: int) -> float:
-        """A request has come, `sessions` chats being open: it was served so many seconds from now."""
+        """Take a request that arrives now; return the seconds until it was served. sessions: open chats."""
         mean = mean_service_s(self._config, sessions)
         if mean <= 0:
             return 0.0
@@ -99,6 +112,6 @@ class ServiceWorkers:
 
 
 def mean_service_s(config: SimulatorConfig, sessions: int) -> float:
-    """How long a request is served on average while so many chats are open (seconds)."""
+    """Return the mean service time of a request with this many open chats (seconds)."""
     n = max(sessions, 1)
     return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))

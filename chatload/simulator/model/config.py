@@ -1,7 +1,7 @@
-"""How the simulated chat service behaves: every setting, with what it means, in one place.
+"""The settings of the simulated chat service, each with its meaning.
 
-The command's options and the keys of a settings file are made from these fields, so that no setting
-exists twice. A name that ends in `_s` is in seconds and loses that ending on the command line.
+The command's options and the keys of a settings file are made from these fields, so that each setting is declared
+once. A name that ends in `_s` is in seconds and loses that ending on the command line.
 Sources, as in the protocol notes: [opt] Genesys' option reference, [gms] the GMS Chat API,
 [client] the vendor's browser client; what names none is a choice.
 """
@@ -16,7 +16,7 @@ _INF = float("inf")
 
 
 class SettingKind(NamedTuple):
-    """What values a setting takes. expected: the words for a message. low, high: bounds of numbers."""
+    """The values that a setting takes. expected: text for a message. low, high: bounds of numbers."""
 
     name: str
     expected: str
@@ -40,7 +40,7 @@ TEXT = SettingKind("text", "expected text")
 
 
 def one_of(*choices: str) -> SettingKind:
-    """A setting that is one of a few words."""
+    """Return the kind of a setting that is one of a few words."""
     return SettingKind("choice", f"expected one of {', '.join(choices)}", choices=choices)
 
 
@@ -264,7 +264,7 @@ class SimulatorConfig:
 
 
 def key_of(name: str) -> str:
-    """What a setting is called on the command line (without dashes in front) and in a settings file."""
+    """Return the name of a setting on the command line (without dashes in front) and in a settings file."""
     return name.removesuffix("_s").replace("_", "-")
 
 
@@ -273,12 +273,12 @@ SETTINGS = {key_of(f.name): f for f in fields(SimulatorConfig)}
 
 
 def changed(config: SimulatorConfig, group: str) -> bool:
-    """Whether a setting of a group differs from its default."""
+    """Return whether a setting of a group differs from its default."""
     return any(getattr(config, f.name) != f.default for f in fields(config) if f.metadata["group"] == group)
 
 
 def wrong(key: str, value: Any) -> str | None:
-    """What was expected, where `value` cannot be meant for the setting `key`."""
+    """Return what was expected if `value` is not valid for the setting `key`; None if it is valid."""
     kind: SettingKind = SETTINGS[key].metadata["kind"]
     return None if _fits(kind, value) else kind.expected
 

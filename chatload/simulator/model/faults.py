@@ -1,4 +1,4 @@
-"""What goes wrong at the simulated service: faults from TOML, drawn with a seed."""
+"""Faults of the simulated service: read from TOML, drawn with a seed."""
 
 from __future__ import annotations
 
@@ -35,25 +35,32 @@ KINDS = {
     "outage": False,
     "restart": False,
 }
-#: A leak grows to exp of this at most.
+#: A growing delay grows by at most exp of this.
 _MOST_GROWTH = 20.0
 _CLOSED = frozenset({"outage", "drop_connection"})
-#: Kinds that are what they are because the request does, or does not, reach the chat server.
+#: Kinds for which `reaches` cannot be chosen.
 _REACH_IS_GIVEN = frozenset(
     {"status_2", "slow", "stall", "early_end", "failed_restoration", "duplicate", "outage", "restart"}
 )
-#: Kinds that end the chat, unless it is a Disconnect that they strike.
+#: Kinds that end the chat, unless they strike a Disconnect.
 ENDS = frozenset({"early_end", "failed_restoration"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault. chance: per request; operations: None is all; from_s, until_s: its window,
+    """One fault.
+
+    kind: one of KINDS; chance: per request; operations: None is all; from_s, until_s: its window,
     seconds since the service's start; delay_s: of slow and stall; of drop_connection, how long after the request the
     connection closes; of duplicate, how long after the first the second arrives; of lost with reaches, how late the
     request arrives; growth_per_hour: the part by which that
-    grows every hour from from_s on, as a leak has it; reaches: whether the request is processed all the same
-    (None: as the kind has it)."""
+    grows every hour from from_s on, as a leak does; reaches: whether the request is processed all the same
+    (None: the default of the kind).
+
+    >>> plan = FaultPlan([Fault("status_1", chance=0.01), Fault("outage", from_s=60.0, until_s=70.0)], seed=1)
+    >>> plan.draw(65.0, "GetMessages").kind
+    'outage'
+    """
 
     kind: str
     chance: float = 1.0
@@ -65,17 +72,17 @@ class Fault:
     reaches: bool | None = None
 
     def processed(self) -> bool:
-        """Whether the chat server gets the request."""
+        """Return whether the chat server receives the request."""
         return KINDS[self.kind] if self.reaches is None else self.reaches
 
     def open_at(self, elapsed: float, operation: str) -> bool:
-        """Whether it may strike a request now."""
+        """Return whether the fault may strike a request now."""
         if self.operations is not None and operation not in self.operations:
             return False
         return self.from_s <= elapsed and (self.until_s is None or elapsed < self.until_s)
 
     def at(self, elapsed: float) -> Fault:
-        """This fault as it is now."""
+        """Return the fault with its delay as grown by now."""
         if not self.growth_per_hour:
             return self
         grown = exp(min(log1p(self.growth_per_hour) * (elapsed - self.from_s) / 3600, _MOST_GROWTH))
@@ -95,7 +102,7 @@ class FaultSource(Protocol):
 
 
 class FaultPlan:
-    """Faults in order, restarts first; the first that is open and whose chance comes up strikes."""
+    """Faults in order, restarts first. The first fault whose window is open and whose chance is drawn strikes."""
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
@@ -104,7 +111,7 @@ class FaultPlan:
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
-        """The fault that strikes a request arriving `elapsed` seconds after the start, if any."""
+        """Return the fault that strikes a request arriving `elapsed` seconds after the start, or None."""
         for fault in self.faults:
             if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
                 return fault.at(elapsed)
@@ -112,7 +119,7 @@ class FaultPlan:
 
     @classmethod
     def load(cls, path: str | Path) -> FaultPlan:
-        """A plan from TOML; raises FileError naming file, key and what was expected."""
+        """Return a plan read from TOML; raises FileError with file, key and what was expected."""
         data = read_toml(path)
         for key in data:
             if key not in ("seed", "fault"):
@@ -126,7 +133,7 @@ class FaultPlan:
 
 
 def disguise(answer: ServiceAnswer, fault: Fault) -> ServiceAnswer:
-    """What a fault makes of an answer."""
+    """Return the answer as a fault changes it."""
     kind = fault.kind
     if kind in _CLOSED:
         return ServiceAnswer(silence=NoAnswer.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)

@@ -11,14 +11,14 @@ from chatload.simulator.model.config import SimulatorConfig
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file. media_type: as the client said."""
+    """One file. media_type: as the client stated it."""
 
     name: str
     media_type: str
     content: bytes
 
     def user_data(self, file_id: str) -> dict[str, str]:
-        """How a transcript event describes it."""
+        """Return the user data of a transcript event that describes the file."""
         return {
             "file-id": file_id,
             "file-name": self.name,
@@ -28,7 +28,7 @@ class StoredFile:
 
 
 class FileMemory:
-    """How many bytes all chats' files take, and may."""
+    """Bytes used by the files of all chats, and their limit."""
 
     __slots__ = ("limit", "used")
 
@@ -37,7 +37,7 @@ class FileMemory:
 
 
 class ChatFiles:
-    """The files of one chat. Its methods raise OperationRefusedError where a limit is met."""
+    """The files of one chat. Its methods raise OperationRefusedError if a limit is reached."""
 
     __slots__ = ("_downloads", "_kept", "_memory", "_size", "_taken")
 
@@ -47,7 +47,7 @@ class ChatFiles:
         self._size = self._taken = self._downloads = 0
 
     def limits(self, config: SimulatorConfig) -> dict[str, str]:
-        """What may be sent and what of it is used up, in the vendor's words [client]."""
+        """Return the limits and how much of each is used, in the vendor's names [client]."""
         return {
             "upload-max-files": str(config.file_max_count),
             "upload-max-file-size": str(config.file_max_bytes),
@@ -62,7 +62,7 @@ class ChatFiles:
         }
 
     def upload(self, config: SimulatorConfig, file: StoredFile) -> str:
-        """Take a file in; its id."""
+        """Store a file; return its id."""
         size, ending = len(file.content), file.name.rpartition(".")[2].lower()
         if config.file_types != "*" and ("." not in file.name or ending not in config.file_types.split(":")):
             raise OperationRefusedError(f"file type not allowed; allowed are {config.file_types}")
@@ -81,7 +81,7 @@ class ChatFiles:
         return file_id
 
     def download(self, config: SimulatorConfig, file_id: str) -> StoredFile:
-        """A file, which counts as one download."""
+        """Return a file; counts as one download."""
         file = self._find(file_id)
         if self._downloads >= config.file_downloads:
             raise OperationRefusedError(f"too many downloads; at most {config.file_downloads}")
@@ -89,7 +89,7 @@ class ChatFiles:
         return file
 
     def delete(self, config: SimulatorConfig, file_id: str) -> StoredFile:
-        """Forget a file."""
+        """Delete a file and return it."""
         file = self._find(file_id)
         if not config.file_deletes:
             raise OperationRefusedError("files may not be deleted")
@@ -98,7 +98,7 @@ class ChatFiles:
         return file
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Delete all files."""
         self._count(-self._size)
         self._kept.clear()
 
@@ -114,7 +114,7 @@ class ChatFiles:
 
 
 def of_request(fields: Mapping[str, str], content: bytes | None) -> StoredFile:
-    """The file a request brings."""
+    """Return the file of an upload request."""
     name = fields.get("file_name", "")
     if content is None or not name:
         raise OperationRefusedError("file is required")

@@ -10,8 +10,8 @@ OPERATIONS = (
     "RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect", "UpdateNickname",
     "UpdateData", "PushUrl", "CustomNotice", "ReadReceipt", "FileLimits", "FileUpload", "FileDownload", "FileDelete",
 )  # fmt: skip
-#: One contact, packed: its instant, and the place of its operation above. Nine bytes, for a soak has tens of
-#: thousands of them in one session.
+#: One contact, packed in nine bytes: its instant and the index of its operation. A session of a soak has tens of
+#: thousands of contacts.
 _CONTACT = Struct("<dB")
 _pack = _CONTACT.pack
 _CODES = {name: code for code, name in enumerate(OPERATIONS)}
@@ -21,7 +21,7 @@ class LedgerEntry:
     """One session as the server saw it. Instants: the service's clock, seconds.
 
     end_reason: disconnected, agent, idle, expired, unrecoverable, early, restarted; None while alive. detail: what
-    exactly ended it, where the reason leaves that open. late_contact_at: the first request for it
+    exactly ended it, if the reason leaves that open. late_contact_at: the first request for it
     after its end. max_gap_s: the widest gap between contacts, a held request being one contact from
     its arrival to its release.
     """
@@ -43,7 +43,7 @@ class LedgerEntry:
         self._releases: dict[int, float] | None = None
 
     def contact(self, at: float, operation: str, unbroken: bool = False) -> None:
-        """A request that reset the clock; unbroken: another was held up to it, so it ends no silence."""
+        """Add a request that reset the clock. unbroken: another request was held until it, so it ends no silence."""
         self._contacts += _pack(at, _CODES[operation])
         gap = at - self._last
         if gap > 0:
@@ -52,7 +52,7 @@ class LedgerEntry:
                 self.max_gap_s = gap
 
     def released(self, contact: int, at: float) -> None:
-        """Contact number `contact` (from 0) was held, and is over now."""
+        """Note the end of a held contact. contact: its number, from 0."""
         if self._releases is None:
             self._releases = {}
         self._releases[contact] = at
@@ -60,11 +60,11 @@ class LedgerEntry:
 
     @property
     def contacts(self) -> int:
-        """How many requests reset the clock."""
+        """Number of requests that reset the clock."""
         return len(self._contacts) // _CONTACT.size
 
     def row(self) -> dict[str, Any]:
-        """A JSON-safe row. contacts: [instant, operation], of a held one also the instant of its release."""
+        """Return a JSON-safe row. contacts: [instant, operation], of a held one also the instant of its release."""
         contacts: list[list[Any]] = [[at, OPERATIONS[code]] for at, code in _CONTACT.iter_unpack(self._contacts)]
         for number, at in (self._releases or {}).items():
             contacts[number].append(at)

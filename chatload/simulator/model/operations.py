@@ -21,7 +21,7 @@ USER_DATA = "user_data."
 
 @dataclass(slots=True)
 class ChatRequest:
-    """One request for a chat; memory is where its files would go."""
+    """One request for a chat. memory: counts the bytes of its files."""
 
     now: float
     fields: Mapping[str, str]
@@ -34,20 +34,20 @@ Handler = Callable[[SimulatedChat, ChatRequest], Handled]
 
 
 def nickname_of(fields: Mapping[str, str]) -> str:
-    """What a customer is called: nickname, or first and last name [gms]; empty where neither is given."""
+    """Return the customer's name: nickname, or first and last name [gms]; empty if neither is given."""
     nickname = fields.get("nickname", "").strip()
     first, last = fields.get("first_name", "").strip(), fields.get("last_name", "").strip()
     return nickname or (f"{first} {last}" if first and last else "")
 
 
 def position_of(fields: Mapping[str, str]) -> int:
-    """The request's transcriptPosition; 0 where it has none or it is not a number."""
+    """Return the transcriptPosition of a request; 0 if it has none or it is not a number."""
     text = fields.get("position", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 def attach(chat: SimulatedChat, fields: Mapping[str, str]) -> None:
-    """Keep the user data a request brings; the newest value of a key counts."""
+    """Store the user data of a request; the newest value of a key counts."""
     brought = {name[len(USER_DATA) :]: value for name, value in fields.items() if name.startswith(USER_DATA)}
     if not brought:
         return
@@ -61,7 +61,7 @@ def attach(chat: SimulatedChat, fields: Mapping[str, str]) -> None:
 
 
 def text_of(chat: SimulatedChat, fields: Mapping[str, str], name: str = "message", required: bool = True) -> str:
-    """A text the request brings."""
+    """Return a text field of the request."""
     text = fields.get(name, "")
     if required and not text:
         raise OperationRefusedError(f"{name} is required")
@@ -69,7 +69,7 @@ def text_of(chat: SimulatedChat, fields: Mapping[str, str], name: str = "message
 
 
 def bounded(config: SimulatorConfig, name: str, text: str) -> str:
-    """The text, where it is not too long."""
+    """Return the text; raises OperationRefusedError if it is too long."""
     limit = config.message_max_bytes
     if len(text) > limit or len(text.encode("utf-8", "replace")) > limit:
         raise OperationRefusedError(f"{name} too long; at most {limit} bytes")
@@ -142,7 +142,7 @@ def _custom_notice(chat: SimulatedChat, request: ChatRequest) -> Handled:
 
 
 def _read_receipt(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    """Noted; the event types known have none for it."""
+    """Store the position; the known event types have none for it."""
     position = position_of(request.fields)
     if not 0 < position <= chat.events + 1:
         raise OperationRefusedError("position is required, one of an event there is")
@@ -151,7 +151,7 @@ def _read_receipt(chat: SimulatedChat, request: ChatRequest) -> Handled:
 
 
 def _file_limits(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    """A Notice outside the transcript, so without an index, carries the limits [client]."""
+    """Answer with a Notice that carries the limits; it is not in the transcript and has no index [client]."""
     notice = chat.notice(request.now, "file-client-cfg-get", _files(chat, request).limits(chat.config))
     return {"messages": [notice]}
 
@@ -185,7 +185,7 @@ def _files(chat: SimulatedChat, request: ChatRequest) -> ChatFiles:
     return chat.files
 
 
-#: Every operation on a chat there is; RequestChat makes one.
+#: Every operation on a chat; RequestChat opens one.
 HANDLERS: Mapping[str, Handler] = {
     "GetMessages": _get_messages,
     "SendMessage": _send_message,

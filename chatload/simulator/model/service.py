@@ -1,4 +1,4 @@
-"""The pure model of the chat service: sessions, faults, ledger. The clock is whoever calls."""
+"""The pure model of the chat service: sessions, faults, ledger. The caller passes the time; there is no clock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NO_SUCH_USER, _LOGGED_OUT, _BAD_KEY = 8201, 8209, 8210
 
 
 class _Arrival(NamedTuple):
-    """A request that a fault has arrive later (once more); nobody gets its answer."""
+    """A request that arrives late, or a second time, because of a fault; its answer goes nowhere."""
 
     at: float
     number: int
@@ -59,9 +59,23 @@ class PlannedEnds(Protocol):
 
 
 class ChatService:
-    """The chat service. For each request: `draw` its fault and `serve` it on arrival, then `process` it so much
-    later (a "stall" still delay_s later); a request that is then held, `resume`. Deterministic: the same calls
-    give the same answers."""
+    """The chat service as a value: no sockets, no clock.
+
+    For each request that arrives: `draw` its fault; `serve` returns how long it waits in line and is served; `process`
+    it that much later (a "stall" delays it by its delay_s too). An answer that is held is continued with `resume`.
+    Times are seconds of the caller's clock. Deterministic: the same calls give the same answers.
+
+    >>> service = ChatService(SimulatorConfig(flex_disconnect_timeout_s=10.0, agents=False))
+    >>> opened = service.process(0.0, "RequestChat", None, {"nickname": "Ann"}).payload
+    >>> chat_id = opened["chatId"]
+    >>> keys = {"user_id": opened["userId"], "secure_key": opened["secureKey"]}
+    >>> service.process(9.0, "GetMessages", chat_id, keys).payload["chatEnded"]
+    False
+    >>> service.process(19.5, "GetMessages", chat_id, keys).payload["chatEnded"]
+    True
+    >>> [(row["end_reason"], row["ended_at"]) for row in service.ledger_rows(20.0)]
+    [('expired', 19.0)]
+    """
 
     def __init__(
         self,
@@ -78,20 +92,20 @@ class ChatService:
         self._stamps, self._shape = stamps_of(config, utc_offset), shape_of(config)
         self._has_habits = self._stamps is not None or self._shape is not None
         self._started = 0.0
-        #: When something is to be done that no request asks for: begin, restart, take a late arrival. While the
-        #: service is down, always.
+        #: The next instant of work without a request: begin, restart, late arrival. In the past while the service is
+        #: down.
         self._attends_at = -NEVER
         self._begun = False
         self._restarts: list[Fault] = []
-        #: When it last lost all chats, and every connection with them.
+        #: When a restart last lost all chats and connections.
         self.restarted_at = -NEVER
         self._down_until = -NEVER
         self._arrivals: list[_Arrival] = []
         self._arrived = 0
         self._chats: dict[str, SimulatedChat] = {}
-        #: In order of starting: where a chat's entry is follows from its chatId.
+        #: In order of starting; the chatId is the position.
         self._ledger: list[LedgerEntry] = []
-        #: The latest so far that a silent chat's end was booked after its instant (seconds).
+        #: The largest delay so far between the end of a silent chat and its booking (seconds).
         self.latest_expiry_s = 0.0
         self._limits = ChatLimits(config)
         self._workers = ServiceWorkers(config)
@@ -99,18 +113,18 @@ class ChatService:
         self._holds = config.long_poll_s > 0
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
-        # One live entry a chat, at its `due` or before it; an entry that is not at its chat's `due` is void.
+        # One valid entry per chat, at its `due` or before; an entry that is not at its chat's `due` is ignored.
         self._due: list[tuple[float, str, SimulatedChat]] = []
 
     def start_at(self, now: float) -> None:
-        """Count fault windows from here; otherwise from the first request."""
+        """Set the start of the fault windows; without a call, the first request is the start."""
         self._started, self._begun = now, True
         if self._stamps is not None:
             self._stamps.started = now
         self._restarts = [] if self._faults is None else list(self._faults.restarts)
 
     def draw(self, now: float, operation: str) -> Fault | None:
-        """The fault that strikes a request arriving now."""
+        """Return the fault that strikes a request arriving now, or None."""
         if self._faults is None:
             return None
         if now >= self._attends_at:
@@ -118,7 +132,7 @@ class ChatService:
         return self._faults.draw(now - self._started, operation)
 
     def serve(self, now: float) -> float:
-        """A request arrives now: how long it waits in line and is served, seconds; `process` it then."""
+        """Return how long a request arriving now waits in line and is served (seconds); `process` it then."""
         if not self.config.service_time_s:
             return 0.0
         return self._workers.take(now, self.live_sessions)
@@ -132,8 +146,11 @@ class ChatService:
         fault: Fault | None = None,
         content: bytes | None = None,
     ) -> ServiceAnswer:
-        """Handle one request; `fields` are ours (user_id, secure_key, position, message, ...), user data
-        flattened as `user_data.<key>`; `content` is an upload's. A request that a fault strikes is never held."""
+        """Handle one request and return its answer.
+
+        fields: our names (user_id, secure_key, position, message, ...), user data flattened as `user_data.<key>`.
+        content: the bytes of an upload. A request that a fault strikes is never held.
+        """
         if now >= self._attends_at:
             self._attend(now)
             if now < self._down_until:
@@ -150,7 +167,7 @@ class ChatService:
     def _as_told(
         self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], answer: ServiceAnswer
     ) -> ServiceAnswer:
-        """The answer in the shape, and with the alias, that this server gives it."""
+        """Return the answer with the fields and the alias that this server gives it."""
         payload = answer.payload
         if payload is None:
             return answer
@@ -184,7 +201,7 @@ class ChatService:
         fault: Fault,
         content: bytes | None,
     ) -> ServiceAnswer:
-        """What becomes of a request that a fault strikes."""
+        """Handle a request that a fault strikes."""
         kind = fault.kind
         if kind == "duplicate" or (kind == "lost" and fault.processed()):
             self._arrived += 1
@@ -201,13 +218,13 @@ class ChatService:
     # -- what no request asks for ------------------------------------------------------------------
 
     def is_down(self, now: float) -> bool:
-        """Whether a restart has the service refuse connections now."""
+        """Return whether the service refuses connections now because of a restart."""
         if self._begun and now >= self._attends_at:
             self._attend(now)
         return now < self._down_until
 
     def _attend(self, now: float) -> None:
-        """Do what is due by now."""
+        """Carry out the restarts and late arrivals that are due by now."""
         if not self._begun:
             self.start_at(now)
         while self._next_due() <= now:
@@ -229,7 +246,7 @@ class ChatService:
         return self._arrivals[0].at if self._arrivals else NEVER
 
     def _restart(self) -> None:
-        """Every chat is lost, and nothing is answered until the service is up again."""
+        """Lose every chat; nothing is answered until the service is up again."""
         at, fault = self._restart_at(), self._restarts.pop(0)
         self.restarted_at = at
         for chat in list(self._chats.values()):
@@ -245,14 +262,14 @@ class ChatService:
     # -- long polling ------------------------------------------------------------------------------
 
     def hold_due(self, hold: HeldRequest) -> float:
-        """When to `resume` a held request; may be past. Not after its `until`."""
+        """Return when to `resume` a held request: at most its `until`; may be in the past."""
         chat = self._chats.get(hold.chat_id)
         if chat is None or chat.ended or chat.hold is not hold:
             return -NEVER
         return min(hold.until, chat.next_act(), self._attends_at)
 
     def resume(self, now: float, hold: HeldRequest) -> ServiceAnswer:
-        """The answer to a held request, or one held still: then wait again. Ask no more once it is answered."""
+        """Return the answer to a held request, or an answer that is still held: then wait again."""
         if now >= self._attends_at:
             self._attend(now)
         chat = self._chats.get(hold.chat_id)
@@ -273,7 +290,7 @@ class ChatService:
         return self._as_told(now, "GetMessages", hold.chat_id, hold.fields, answer)
 
     def abandon(self, now: float, hold: HeldRequest) -> None:
-        """The connection of a held request is gone: the silence counts from here."""
+        """Note that the connection of a held request is gone: the silence counts from here."""
         chat = self._chats.get(hold.chat_id)
         if chat is not None and chat.hold is hold:
             chat.advance(now)
@@ -283,7 +300,7 @@ class ChatService:
     # -- time and books ----------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
-        """Book every end that is due, and forget chats that ended long ago. Costs what is due, not what is there."""
+        """Book every end that is due, and forget chats that ended long ago. The cost grows with what is due only."""
         if self._begun and now >= self._attends_at:
             self._attend(now)
         heap, due = self._due, []
@@ -313,13 +330,13 @@ class ChatService:
         return self._limits.flex_users
 
     def ledger_rows(self, now: float) -> Iterator[dict[str, Any]]:
-        """Every session's row, in order of starting, as of now."""
+        """Yield the row of every session, in order of starting, as of now."""
         self.sweep(now)
         for entry in list(self._ledger):
             yield entry.row()
 
     def _settle(self, chat: SimulatedChat, own: HeldRequest | None = None) -> None:
-        """After anything happened in a chat: count its end, note when it is due, wake who waits for it."""
+        """After any event in a chat: count its end, note when it is due next, wake the held request."""
         if not chat.ended:
             due = chat.next_due()
         else:
@@ -406,12 +423,12 @@ class ChatService:
             self._settle(chat)
             return ServiceAnswer(self._after_the_end(now, chat, fields, key))
         if key is KeyState.STALE:
-            # The client is told 2, by which it must take the session for ended: so it is.
+            # By the status table the client must take a 2 as the end of the session, so the session ends.
             return ServiceAnswer(self._bad_key(now, chat, "stale secureKey"))
         if operation == "GetMessages" and fault is None and chat.hold is None and not fields.get("message"):
             position = position_of(fields)
             if not self._may_hold(chat, position):
-                # It only puts the deadline off, so there is nothing to settle.
+                # It only moves the deadline, so there is nothing to settle.
                 chat.contact(now, operation)
                 return ServiceAnswer(self._answer(now, chat, position))
         answer = self._act(chat, operation, ChatRequest(now, fields, content, self._memory), fault)
@@ -419,7 +436,7 @@ class ChatService:
         return answer
 
     def _denied(self, now: float, chat: SimulatedChat, key: KeyState) -> dict[str, Any]:
-        """The answer to somebody who is not the customer."""
+        """Return the answer to a request without the customer's keys."""
         if self.config.error_8210 and key is KeyState.WRONG:
             chat.advance(now)
             if not chat.ended:
@@ -435,7 +452,7 @@ class ChatService:
         return error(2, "Chat session not found", _NO_SUCH_USER if self.config.error_8201 else None)
 
     def _act(self, chat: SimulatedChat, operation: str, request: ChatRequest, fault: Fault | None) -> ServiceAnswer:
-        """A request is there for a living chat."""
+        """Handle a request for a chat that is alive."""
         now, position = request.now, position_of(request.fields)
         handled, refused, struck = None, None, fault.kind if fault is not None else ""
         if struck != "status_2" and (struck not in ENDS or operation == "Disconnect"):
@@ -487,7 +504,7 @@ class ChatService:
         return answer
 
     def _came_for(self, now: float, chat_id: str | None) -> None:
-        """A request came for a chat; where it is over already, that is a late contact."""
+        """Note a request for a chat; if the chat is over already, it is a late contact."""
         entry = self._entry_of(chat_id or "")
         if entry is None:
             return
@@ -520,5 +537,5 @@ class ChatService:
 
 
 def _chat_id(number: int) -> str:
-    """The chatId of the chat that was opened as number `number`, from 1."""
+    """Return the chatId of the chat with this number, from 1."""
     return f"{number:08X}CHAT"

@@ -19,12 +19,12 @@ from chatload.simulator.model.ledger import LedgerEntry
 NEVER = float("inf")
 #: Ends after which the transcript says that the customer left.
 _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
-#: Ends after which it says so at some servers only.
+#: Ends after which only some servers write that the customer left.
 _CUSTOMER_IS_REMOVED = frozenset({"agent", "idle"})
 
 _UNREGISTERED = "user-register-timeout"
-#: How many places of a transcript one event takes: kind, who, instant, and what goes with it (_Words). In one list
-#: they take half the memory of objects of their own, and there are many.
+#: List elements per event of a transcript: kind, participant, instant, words (_Words). One flat list takes half the
+#: memory of objects, and a soak has many events.
 _EVENT = 4
 #: An event's text, or its text and further members of its JSON.
 _Words = str | tuple[str | None, dict[str, Any]] | None
@@ -33,10 +33,10 @@ _Words = str | tuple[str | None, dict[str, Any]] | None
 class SimulatedChat:
     """A chat on the server. `advance` first, then act; everything happens in order of time.
 
-    others: who is there besides the customer. awaited: the customer spoke and no agent was there.
-    hold: the GetMessages that is held, if one is. user: the flex user's id; email: set where it names
-    that user. events: how many are in the transcript. draft: what the customer is typing, as far as known.
-    due, settled: the service's own notes, when it looks at this chat next and whether it has counted its end.
+    others: the participants besides the customer. awaited: the customer spoke while no agent was there. hold: the
+    GetMessages that is held, or None. user: the flex user's id; email: set if it names that user. events: number of
+    events in the transcript. draft: what the customer is typing, as far as known. due, settled: kept for the service:
+    when it examines this chat next, and whether it has counted its end.
     """
 
     __slots__ = (
@@ -79,17 +79,17 @@ class SimulatedChat:
     # -- what the customer's requests do -----------------------------------------------------------
 
     def contact(self, now: float, operation: str) -> None:
-        """A protocol request that resets the flex-disconnect-timeout clock."""
+        """Note a request that resets the flex-disconnect-timeout clock."""
         self._last_contact = now
         self.entry.contact(now, operation, self.hold is not None)
 
     def keep_waiting(self, now: float, hold: HeldRequest) -> None:
-        """Hold the request that just made contact; one that was held before is let go."""
+        """Hold the request that just was a contact; a request held before is released."""
         self.release(now)
         self.hold, self._held_contact = hold, self.entry.contacts - 1
 
     def release(self, now: float) -> None:
-        """No request is held any more: the silence counts from here."""
+        """Release the held request: the silence counts from here."""
         if self.hold is None:
             return
         self.hold = None
@@ -98,13 +98,13 @@ class SimulatedChat:
             self.entry.released(self._held_contact, now)
 
     def said(self, now: float, text: str, more: dict[str, Any] | None = None) -> None:
-        """The customer sent a message; whoever is there will answer, or the first agent to come."""
+        """Add a message of the customer; a present agent or bot answers, or the first agent to join."""
         self.typing, self.draft = False, ""
         self.speak(now, self.customer, "Message", text, more)
         answer_customer(self, now)
 
     def end(self, now: float, reason: str, detail: str = "") -> None:
-        """The chat is over."""
+        """End the chat."""
         if self.hold is not None:
             self.entry.released(self._held_contact, now)
         self.entry.ended_at, self.entry.end_reason, self.entry.detail = now, reason, detail
@@ -121,18 +121,18 @@ class SimulatedChat:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether the chat is over."""
         return self.entry.ended_at is not None
 
     @property
     def dropped(self) -> bool:
-        """Whether it ended because its client sent nothing for too long."""
+        """Whether the chat ended because its client sent nothing for too long."""
         return self.entry.end_reason == "expired" or self.entry.detail == _UNREGISTERED
 
     # -- time --------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
-        """Let everything happen that was due by `now`; a contact at `now` itself is still in time."""
+        """Carry out everything that was due by `now`; a contact at `now` itself is still in time."""
         entry = self.entry
         while entry.ended_at is None:
             deadline = self._deadline()
@@ -153,18 +153,18 @@ class SimulatedChat:
                 self._drop(deadline)
 
     def next_act(self) -> float:
-        """When something happens in it next without any request, its being dropped left aside."""
+        """Return when something happens next without a request, other than a drop for silence."""
         if self.ended:
             return NEVER
         planned = self._agenda[0][0] if self._agenda else NEVER
         return min(planned, self._idle_at)
 
     def next_due(self) -> float:
-        """When something happens in it next without any request."""
+        """Return when something happens next without a request."""
         return NEVER if self.ended else min(self._deadline(), self.next_act())
 
     def plan(self, at: float, what: PlannedAct, who: Participant | None = None) -> None:
-        """`who` does `what` at an instant, unless the chat is over by then."""
+        """Plan that `who` does `what` at an instant, unless the chat is over by then."""
         self._planned += 1
         if self._agenda is None:
             self._agenda = []
@@ -175,20 +175,20 @@ class SimulatedChat:
     def event(
         self, now: float, kind: str, who: Participant, text: str | None = None, more: dict[str, Any] | None = None
     ) -> None:
-        """Add to the transcript; indices count from 1."""
+        """Add an event to the transcript; indices count from 1."""
         self._transcript += (kind, who, now, (text, more) if more else text)
 
     def speak(self, now: float, who: Participant, kind: str, text: str, more: dict[str, Any] | None = None) -> None:
-        """An event that is speech, so that inactivity control begins anew."""
+        """Add an event that is speech, so that inactivity control starts again."""
         self.event(now, kind, who, text, more)
         self.stir(now)
 
     def stir(self, now: float) -> None:
-        """Inactivity control begins anew."""
+        """Start inactivity control again."""
         self._last_words, self._alerts = now, 0
 
     def events_from(self, position: int) -> list[dict[str, Any]]:
-        """The transcript's events from an index on, as JSON."""
+        """Return the events of the transcript from an index on, as JSON."""
         log = self._transcript
         items = [
             self._payload(index, *log[at : at + _EVENT])
@@ -200,7 +200,7 @@ class SimulatedChat:
         return items
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
-        """A Notice for the customer alone: it is not in the transcript and has no index."""
+        """Return a Notice for the customer alone: it is not in the transcript and has no index."""
         payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
         if self._stamps is not None:
             self._stamps.apply(payload, now, self.entry)
@@ -209,31 +209,31 @@ class SimulatedChat:
 
     @property
     def events(self) -> int:
-        """How many events the transcript has."""
+        """Number of events in the transcript."""
         return len(self._transcript) // _EVENT
 
     def agents(self) -> set[int]:
-        """The numbers of all agents who did anything in it."""
+        """Return the numbers of all agents with an event in the transcript."""
         return {who.number for who in self._transcript[1::_EVENT] if who.kind == "Agent"}
 
     # -- keys --------------------------------------------------------------------------------------
 
     def check_key(self, shown: str | None, now: float) -> KeyState:
-        """What the secureKey a request shows is worth."""
+        """Return whether the secureKey of a request is good, stale or wrong."""
         if self._keys is not None:
             return self._keys.check(shown, now)
         return KeyState.GOOD if shown == self._key else KeyState.WRONG
 
     def give_key(self, now: float) -> str:
-        """The secureKey to put into an answer."""
+        """Return the secureKey to put into an answer."""
         return self._key if self._keys is None else self._keys.give(self.config, now, self.draws)
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _deadline(self) -> float:
-        """When it is dropped if nothing comes: at the first look that finds it silent for too long.
+        """Return when the chat is dropped without a contact: at the first sweep that finds it silent for too long.
 
-        A request that is held is a contact until it is let go.
+        A request that is held is a contact until it is released.
         """
         config, last = self.config, self._last_contact
         if self.hold is not None:
@@ -265,7 +265,7 @@ class SimulatedChat:
     def _drop(self, at: float) -> None:
         timeout = self.config.flex_disconnect_timeout_s or NEVER
         if at < self._last_contact + timeout:
-            # Not the flex-disconnect-timeout's doing: by that clock it ended before its deadline.
+            # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
             self.end(at, "early", _UNREGISTERED)
         else:
             self.end(at, "expired")
@@ -285,7 +285,7 @@ _HELP_URL = "https://example.com/help"
 
 
 class Participant(NamedTuple):
-    """One of those in a chat. kind: Client, Agent, Supervisor, Bot or External."""
+    """A participant of a chat. kind: Client, Agent, Supervisor, Bot or External."""
 
     nickname: str
     number: int
@@ -293,7 +293,7 @@ class Participant(NamedTuple):
 
 
 class PlannedAct(Enum):
-    """What can be planned in a chat."""
+    """Acts that can be planned in a chat."""
 
     JOIN = 1
     ANSWER = 2
@@ -318,12 +318,12 @@ _SUPERVISOR = Participant("supervisor", 101, "Supervisor")
 _OTHER_CLIENT = Participant("visitor", 102, "Client")
 
 
-# One value for all chats, which have the same few agents, and under load the same few nicknames.
+# Cached: all chats have the same few agents and, under load, the same few nicknames.
 
 
 @lru_cache(maxsize=1000)
 def customer_named(nickname: str) -> Participant:
-    """The customer of a chat."""
+    """Return the customer of a chat."""
     return Participant(nickname, 1, "Client")
 
 
@@ -338,7 +338,7 @@ def _with(others: tuple[Participant, ...], who: Participant) -> tuple[Participan
 
 
 def open_conversation(chat: SimulatedChat, now: float) -> None:
-    """A chat was opened: the customer is in, and who comes is planned."""
+    """Add the customer to a new chat, and plan who joins."""
     config = chat.config
     if config.customer_join_told:
         chat.event(now, "ParticipantJoined", chat.customer)
@@ -362,7 +362,7 @@ def plan_end(chat: SimulatedChat, at: float, reason: str) -> None:
 
 
 def answer_customer(chat: SimulatedChat, now: float) -> None:
-    """The customer spoke: an agent answers, a bot while there is none, or the first agent to come."""
+    """Plan the answer to a message of the customer: by an agent, by a bot while there is none, or by the next agent."""
     config = chat.config
     if agent_is_there(chat):
         _plan_answer(chat, now)
@@ -373,13 +373,13 @@ def answer_customer(chat: SimulatedChat, now: float) -> None:
 
 
 def carry_out(chat: SimulatedChat, at: float, plan: PlannedAct, who: Participant | None) -> None:
-    """Carry out what was planned; what someone planned who has left since is dropped."""
+    """Carry out a planned act, unless its participant has left since."""
     if who is None or who in chat.others:
         _ACTS[plan](chat, at, who or SYSTEM)
 
 
 def agent_is_there(chat: SimulatedChat) -> bool:
-    """Whether an agent is in the chat now."""
+    """Return whether an agent is in the chat now."""
     return any(who.kind == "Agent" for who in chat.others)
 
 
@@ -415,7 +415,7 @@ def _first_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _take_over(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """The agent to whom the chat was handed on joins; its number tells it from those before."""
+    """The agent to whom the chat was transferred joins; its number differs from those before."""
     _join(chat, at, max(chat.agents(), default=1) + 1)
 
 
@@ -430,7 +430,7 @@ def _type(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """Whichever agent is there answers; in the middle of a transfer the next one will."""
+    """A present agent answers; during a transfer the next one will."""
     agent = _who_answers(chat)
     if agent is None:
         chat.awaited = True
@@ -444,7 +444,7 @@ def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
-    """The agent ends the chat, or only leaves it where a colleague is there already."""
+    """The agent ends the chat, or only leaves it if another agent is there already."""
     told = chat.config.agent_left_told
     if told == "before" or any(who.kind == "Agent" and who != agent for who in chat.others):
         _go(chat, at, agent)
@@ -467,7 +467,7 @@ def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
 
 
 def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
-    """Someone leaves without ending the chat."""
+    """A participant leaves without ending the chat."""
     chat.event(at, "ParticipantLeft", who)
     _without(chat, who)
 
@@ -486,7 +486,7 @@ def _supervise(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """A second Client joins, who is not the customer whatever it is called."""
+    """A second Client joins; it is not the customer, whatever its nickname."""
     config = chat.config
     name = chat.customer.nickname if config.other_client_shares_name else _OTHER_CLIENT.nickname
     other = _OTHER_CLIENT._replace(nickname=name)
@@ -506,7 +506,7 @@ def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _remove(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """The server ends the chat itself."""
+    """The server ends the chat by itself."""
     chat.end(at, "early")
 
 
@@ -553,7 +553,10 @@ _ACTS: Mapping[PlannedAct, Callable[[SimulatedChat, float, Participant], None]] 
 
 
 def idle_due(config: SimulatorConfig, last_words: float, alerts: int) -> float:
-    """When it next acts, having given so many alerts since the last words."""
+    """Return when inactivity control acts next. alerts: given since the last words.
+
+    Source: options timeout-alert, timeout-alert2 and timeout-close of Chat Server [opt]. Polls do not count as words.
+    """
     if not config.idle_alert_s:
         return float("inf")
     waits = [config.idle_alert_s]
@@ -564,14 +567,14 @@ def idle_due(config: SimulatorConfig, last_words: float, alerts: int) -> float:
 
 
 def idle_closes(config: SimulatorConfig, alerts: int) -> bool:
-    """Whether its next act, after so many alerts, is to close the chat."""
+    """Return whether the next act after this many alerts is to close the chat."""
     return alerts >= (2 if config.idle_alert2_s else 1)
 
 
 # -- reasons of an end -----------------------------------------------------------------------------
 
 
-#: Where an event has the code.
+#: The quit-reason-code of Chat Server in an event [doc: Chat Server "Reason Codes"].
 QUIT_REASON = ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code")
 #: Detail of an early end: the session could not be restored on another node.
 RESTORATION = "restoration failed"
@@ -583,7 +586,7 @@ _DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
 
 
 def quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, Any] | None:
-    """The members that the customer's ParticipantLeft has beside; None where it carries no code."""
+    """Return the additional members of the customer's ParticipantLeft; None if it carries no code."""
     code = _RESTORATION_CODE if detail == RESTORATION else _QUIT_CODES[reason]
     if config.quit_reasons == "none" or (config.quit_reasons == "documented" and code not in _DOCUMENTED_CODES):
         return None
@@ -593,19 +596,19 @@ def quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[s
 
 
 def customer_is_removed(config: SimulatorConfig) -> bool:
-    """Whether the customer's ParticipantLeft is written too when an agent or inactivity control ends a chat."""
+    """Return whether the customer's ParticipantLeft is written too when an agent or inactivity control ends a chat."""
     return config.removed_customer_leaves or config.quit_reasons != "none"
 
 
 # -- secureKeys ------------------------------------------------------------------------------------
 
 
-#: Replaced keys that are told from keys which never were good.
+#: Number of replaced keys that are remembered.
 _REMEMBERED = 16
 
 
 class KeyState(Enum):
-    """What a key that was shown is worth. STALE: it was good once, and its grace is over."""
+    """Whether a key is valid. STALE: it was valid, and its grace period is over."""
 
     GOOD = 1
     STALE = 2
@@ -613,8 +616,7 @@ class KeyState(Enum):
 
 
 class KeyRing:
-    """One chat's secureKeys where they change from time to time. The current one changes only in `give`, which an
-    answer calls."""
+    """The secureKeys of one chat whose keys change. The current key changes only in `give`, when an answer is made."""
 
     __slots__ = ("_answers", "_current", "_old", "_since")
 
@@ -625,7 +627,7 @@ class KeyRing:
         self._old: list[tuple[str, float]] = []
 
     def check(self, shown: str | None, now: float) -> KeyState:
-        """What the key a request shows is worth."""
+        """Return whether the key of a request is good, stale or wrong."""
         if shown == self._current:
             return KeyState.GOOD
         for key, good_until in self._old:
@@ -634,7 +636,7 @@ class KeyRing:
         return KeyState.WRONG
 
     def give(self, config: SimulatorConfig, now: float, draws: SeededDraws) -> str:
-        """The key to put into an answer, a new one where it is time for one."""
+        """Return the key to put into an answer; a new one if one is due."""
         rotates, after = config.key_rotates_answers, config.key_rotates_s
         if (rotates and self._answers >= rotates) or (after and now - self._since >= after):
             old = self._old = self._old[1 - _REMEMBERED :]
@@ -645,10 +647,10 @@ class KeyRing:
 
 
 def keys_rotate(config: SimulatorConfig) -> bool:
-    """Whether keys change at all."""
+    """Return whether keys change."""
     return bool(config.key_rotates_answers or config.key_rotates_s)
 
 
 def new_key(draws: SeededDraws) -> str:
-    """A key like none before."""
+    """Return a new key."""
     return f"{draws.bits():016x}"
