@@ -299,7 +299,7 @@ def test_a_worker_that_cannot_hold_chats_is_told_of(tmp_path):
     port, here, elsewhere = free_port(), tmp_path / "here", tmp_path / "elsewhere"
     for folder in (here, elsewhere):
         folder.mkdir()
-    shutil.copy(ROOT / "chatload" / "demo" / "script.toml", here / "mine.toml")
+    shutil.copy(ROOT / "chatload" / "features" / "demo" / "script.toml", here / "mine.toml")
     with simulator(*TIMEOUT) as host:
         master = subprocess.Popen(
             locust_command(
