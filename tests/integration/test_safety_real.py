@@ -15,7 +15,7 @@ import jsonschema
 import psutil
 import pytest
 
-from chatload.features.doctor.command import schema
+from chatload.features.doctor.view import schema
 from tests.integration.live import web_ui
 from tests.integration.processes import (
     CHAT,
