@@ -26,7 +26,7 @@ _CEILINGS = {"max_sessions": "--max-sessions", "max_requests_per_s": "--max-requ
 
 
 @dataclass(frozen=True)
-class Rules:
+class TargetRules:
     """allowed_targets: hosts whose owners agreed: names, *.domain, addresses, networks. max_sessions: open at once.
     max_requests_per_s: of all processes together. None is no ceiling. locks: each key that a locked file has said, and
     that file."""
@@ -36,7 +36,7 @@ class Rules:
     max_requests_per_s: float | None = None
     locks: Mapping[str, str] = field(default_factory=dict)
 
-    def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> Rules:
+    def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> TargetRules:
         """These rules with ceilings from the command line; raises UsageError where a locked file has lower ones."""
         given = {"max_sessions": max_sessions, "max_requests_per_s": max_requests_per_s}
         for key, value in given.items():
@@ -54,19 +54,19 @@ class Rules:
         return f"{where} has locked it: ask whoever keeps that file" if where else f"raise {_CEILINGS[key]} if meant"
 
 
-def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = None) -> Rules:
+def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = None) -> TargetRules:
     """The rules that hold here and now; site: SITE_FILE by default. Raises FileError for a bad file."""
     site = SITE_FILE if site is None else site
     named = environment.get(VARIABLE)
     project = Path(named or PROJECT_FILE)
     files = [path for path, must in ((site, False), (project, bool(named))) if must or path.is_file()]
-    rules = Rules()
+    rules = TargetRules()
     for file, path in [(load_toml(path, RulesFile), path) for path in files]:
         rules = _merged(rules, file, str(path))
     return rules
 
 
-def _merged(rules: Rules, file: RulesFile, source: str) -> Rules:
+def _merged(rules: TargetRules, file: RulesFile, source: str) -> TargetRules:
     """The rules with a further file's on top: a later file goes before, except where an earlier has locked."""
     locks = dict(rules.locks)
     changed: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def _hosts(value: Any) -> tuple[str, ...]:
 
 
 class RulesFile(FromFile):
-    """The keys of a chatload.toml, as in Rules. locked: what it says can only be made stricter."""
+    """The keys of a chatload.toml, as in TargetRules. locked: what it says can only be made stricter."""
 
     allowed_targets: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     max_sessions: Annotated[int, Field(gt=0)] | None = None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from chatload.errors import UsageError
 from chatload.protocol.address import is_private
-from chatload.rules import Rules, read_rules
+from chatload.rules import TargetRules, read_rules
 
 #: Whether an address may be connected to.
 Admits = Callable[[str], bool]
@@ -45,7 +45,7 @@ def resolve(host: str) -> list[str]:
 def require_agreed(
     host: str,
     agreed: Iterable[str] = (),
-    rules: Rules | None = None,
+    rules: TargetRules | None = None,
     resolve: Resolve = resolve,
     proxied: bool = False,
 ) -> Admits:

@@ -28,7 +28,7 @@ from chatload.protocol.wire import WireResult
 from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
 from chatload.swarm.driver import SessionDriver
-from chatload.swarm.plan import Plan
+from chatload.swarm.plan import RunPlan
 from chatload.swarm.user import ChatHolder
 from chatload.transport.connection import connect
 
@@ -57,7 +57,7 @@ def look() -> Look:
     return Look(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE, 1024 * int(lines["Slab"].split()[0]))
 
 
-def engine(plan: Plan, number: int, books: Books) -> Steps:
+def engine(plan: RunPlan, number: int, books: Books) -> Steps:
     """A chat that was opened and refreshed so often that it remembers all it ever does, with nothing but itself."""
     now = time.monotonic()
     steps = new_chat(plan.settings, books, number, now).steps()

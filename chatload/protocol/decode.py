@@ -42,11 +42,11 @@ class Request(NamedTuple):
 class Place(NamedTuple):
     """Where a path leads: HTTP method -> the operations there, and what the path itself says."""
 
-    methods: Mapping[str, Group]
+    methods: Mapping[str, OperationGroup]
     in_path: dict[str, str]
 
 
-_Patterns = list[tuple[Callable[[str], re.Match[str] | None], dict[str, "Group"]]]
+_Patterns = list[tuple[Callable[[str], re.Match[str] | None], dict[str, "OperationGroup"]]]
 
 
 class Decoder:
@@ -60,7 +60,7 @@ class Decoder:
         # By the path's last part, so that one pattern has to be tried instead of all.
         by_end: dict[str, _Patterns] = {}
         for path, methods in grouped.items():
-            groups = {method: Group(dialect, operations) for method, operations in methods.items()}
+            groups = {method: OperationGroup(dialect, operations) for method, operations in methods.items()}
             end = path[path.rfind("/") + 1 :]
             key = "" if "{" in end else end
             by_end.setdefault(key, []).append((re.compile(_pattern(path)).fullmatch, groups))
@@ -89,7 +89,7 @@ class Decoder:
         return group.read(place.in_path, content_type, body)
 
 
-class Group:
+class OperationGroup:
     """The operations of one path and method: one, or several that the body tells apart."""
 
     def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 
-class Share(click.ParamType[float]):
+class ShareType(click.ParamType[float]):
     """A part of something: 15% or 0.15. Above 1 only with the sign, so that 20 is never taken for 2000 %.
 
     least, below: between these; whoever gives none says itself which shares are possible.

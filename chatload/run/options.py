@@ -32,7 +32,7 @@ def written(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Kind:
+class OptionKind:
     """The type of an option's value.
 
     parse: gives the value of a text; raises ValueError. load: gives the value of what a run file holds; raises a
@@ -125,34 +125,34 @@ def _rounded(value: float) -> str:
     return written(round(value, 9))
 
 
-TEXT: Final = Kind(str, _is_text)
-FLAG: Final = Kind(lambda text: text.strip().lower() in ("true", "1", "yes", "on"), bool, "true or false")
-DURATION: Final = Kind(_duration, _is_number, "a duration above 0, such as 300, 300s or 5m")
-DURATION_OR_0: Final = Kind(
+TEXT: Final = OptionKind(str, _is_text)
+FLAG: Final = OptionKind(lambda text: text.strip().lower() in ("true", "1", "yes", "on"), bool, "true or false")
+DURATION: Final = OptionKind(_duration, _is_number, "a duration above 0, such as 300, 300s or 5m")
+DURATION_OR_0: Final = OptionKind(
     lambda text: 0.0 if text == "0" else _duration(text), _is_number, "0, or a duration such as 24h"
 )
-RUN_TIME: Final = Kind(_duration, _is_number, DURATION.expected, write=lambda seconds: f"{written(seconds)}s")
-NUMBER: Final = Kind(_above_0, _is_number, "a number above 0")
-SHARE: Final = Kind(_share, _is_number, "a share above 0, such as 0.5 or 50%")
+RUN_TIME: Final = OptionKind(_duration, _is_number, DURATION.expected, write=lambda seconds: f"{written(seconds)}s")
+NUMBER: Final = OptionKind(_above_0, _is_number, "a number above 0")
+SHARE: Final = OptionKind(_share, _is_number, "a share above 0, such as 0.5 or 50%")
 #: In percent, as text and as value; and the same with a value from 0 to 1.
-PERCENT: Final = Kind(_percentage, _is_number, "a percentage above 0, such as 5 or 5%", write=_rounded)
-CONFIDENCE: Final = Kind(
+PERCENT: Final = OptionKind(_percentage, _is_number, "a percentage above 0, such as 5 or 5%", write=_rounded)
+CONFIDENCE: Final = OptionKind(
     lambda text: round(_percentage(text) / 100, 9),
     _is_number,
     "a percentage such as 95",
     write=lambda share: _rounded(100 * share),
 )
-WHOLE: Final = Kind(_whole(0), _is_whole, "a whole number from 0 on")
-COUNT: Final = Kind(_whole(1), _is_whole, "a whole number from 1 on")
-FILE: Final = Kind(_file, _is_text, "a file that exists")
-WORDS: Final = Kind(_split, _are_texts, "words")
-PARTS: Final = Kind(fractions_in, _are_numbers, "parts of the timeout, such as 0.5,0.9,1.02")
-EXPRESSIONS: Final = Kind(_split, _are_texts, "thresholds", repeated=True)
+WHOLE: Final = OptionKind(_whole(0), _is_whole, "a whole number from 0 on")
+COUNT: Final = OptionKind(_whole(1), _is_whole, "a whole number from 1 on")
+FILE: Final = OptionKind(_file, _is_text, "a file that exists")
+WORDS: Final = OptionKind(_split, _are_texts, "words")
+PARTS: Final = OptionKind(fractions_in, _are_numbers, "parts of the timeout, such as 0.5,0.9,1.02")
+EXPRESSIONS: Final = OptionKind(_split, _are_texts, "thresholds", repeated=True)
 #: Host names with ";" between, in JSON too.
-HOSTS: Final = Kind(_split, lambda value: _split(_is_text(value)), "host names", write="; ".join, dump="; ".join)
+HOSTS: Final = OptionKind(_split, lambda value: _split(_is_text(value)), "host names", write="; ".join, dump="; ".join)
 
 
-class Group(StrEnum):
+class OptionGroup(StrEnum):
     """Who declares an option, and which locustfiles have it."""
 
     RUN = "every locustfile"
@@ -174,10 +174,10 @@ class Option:
     flag: str
     help: str = ""
     default: str = ""
-    kind: Kind = TEXT
+    kind: OptionKind = TEXT
     metavar: str = ""
     choices: tuple[str, ...] = ()
-    group: Group = Group.RUN
+    group: OptionGroup = OptionGroup.RUN
     environment: bool = True
     web_ui: bool = True
     attribute: str = ""
@@ -190,7 +190,7 @@ class Option:
     @property
     def variable(self) -> str:
         """The environment variable that sets it; empty where none does."""
-        return "CHATLOAD_" + self.dest.upper() if self.environment and self.group is not Group.LOCUST else ""
+        return "CHATLOAD_" + self.dest.upper() if self.environment and self.group is not OptionGroup.LOCUST else ""
 
     def value(self, given: Any) -> Any:
         """The value of what the parser has, None where it is not set.
@@ -202,7 +202,7 @@ class Option:
             return None
         if not isinstance(given, str):
             return tuple(given) if isinstance(given, list) else given
-        if self.group is Group.LOCUST and self.kind is not TEXT:
+        if self.group is OptionGroup.LOCUST and self.kind is not TEXT:
             return None  # a text of the web UI's form, which Locust itself is going to parse
         if self.choices and given not in self.choices:
             raise UsageError(f"{self.flag} {given}: expected one of {', '.join(filter(None, self.choices))}")

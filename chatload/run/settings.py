@@ -41,9 +41,9 @@ from chatload.run.options import (
     TEXT,
     WHOLE,
     WORDS,
-    Group,
-    Kind,
     Option,
+    OptionGroup,
+    OptionKind,
 )
 from chatload.run.retention import KEEP_S
 
@@ -61,7 +61,7 @@ class Setting:
     file is known by its content, not by its name.
     """
 
-    kind: Kind
+    kind: OptionKind
     option: Option | None = None
     changes_load: bool = False
     replayed: bool = True
@@ -74,12 +74,12 @@ class Setting:
         return bool(value) or (self.zero and value == 0 and value is not None)
 
 
-def _fact(unset: Any, kind: Kind = TEXT, **meaning: Any) -> Any:
+def _fact(unset: Any, kind: OptionKind = TEXT, **meaning: Any) -> Any:
     """A setting that no option gives."""
     return field(default=unset, metadata={"setting": Setting(kind, **meaning)})
 
 
-def _option(unset: Any, flag: str, kind: Kind = TEXT, help: str = "", default: str = "", **more: Any) -> Any:
+def _option(unset: Any, flag: str, kind: OptionKind = TEXT, help: str = "", default: str = "", **more: Any) -> Any:
     """A setting that an option gives; more: of the option (metavar, choices, group, ...) or of the setting."""
     names = ("metavar", "choices", "group", "environment", "web_ui", "attribute")
     of_option = {name: more.pop(name) for name in names if name in more}
@@ -88,9 +88,9 @@ def _option(unset: Any, flag: str, kind: Kind = TEXT, help: str = "", default: s
     )
 
 
-def _locust(unset: Any, flag: str, kind: Kind, attribute: str = "", **meaning: Any) -> Any:
+def _locust(unset: Any, flag: str, kind: OptionKind, attribute: str = "", **meaning: Any) -> Any:
     """A setting that one of Locust's own options gives."""
-    return _option(unset, flag, kind, group=Group.LOCUST, attribute=attribute, **meaning)
+    return _option(unset, flag, kind, group=OptionGroup.LOCUST, attribute=attribute, **meaning)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class RunSettings:
         (), "--sweep", PARTS,
         "Refresh intervals to sweep, as parts of the timeout; above 1 drops chats on purpose. All run at once, in "
         "permuted blocks.",
-        DEFAULT_SWEEP, metavar="X,X,...", group=Group.SWEEP, changes_load=True, replayed=False,
+        DEFAULT_SWEEP, metavar="X,X,...", group=OptionGroup.SWEEP, changes_load=True, replayed=False,
     )  # fmt: skip
     service: str = _option("default", "--service", TEXT, "Name of the chat service in the URL.", "default",
                            metavar="NAME")  # fmt: skip
@@ -231,48 +231,48 @@ class RunSettings:
     workload: str = _fact("", changes_load=True, replayed=False)
     arrival_rate: float | None = _option(
         None, "--arrival-rate", NUMBER, "Chats arrive at this rate per second, of all users together.",
-        metavar="PER_S", group=Group.ARRIVALS, changes_load=True,
+        metavar="PER_S", group=OptionGroup.ARRIVALS, changes_load=True,
     )  # fmt: skip
     arrival_profile: str = _option(
         "", "--arrival-profile", FILE,
         "Chats arrive at a rate that changes over time: a .csv file (docs/workloads.md). The run ends with its last "
         "chat.",
-        metavar="FILE", group=Group.ARRIVALS, changes_load=True, digest="arrival_profile_sha256",
+        metavar="FILE", group=OptionGroup.ARRIVALS, changes_load=True, digest="arrival_profile_sha256",
     )  # fmt: skip
     arrival_profile_sha256: str = _fact("", changes_load=True)
     arrival_profile_text: str = _fact("", apart=True)
     arrival_compress: float | None = _option(
         None, "--arrival-compress", NUMBER,
         "Run the profile's time this many times as fast, at the same rates: 24 makes an hour of a day.",
-        metavar="X", group=Group.ARRIVALS, changes_load=True,
+        metavar="X", group=OptionGroup.ARRIVALS, changes_load=True,
     )  # fmt: skip
     max_open: int | None = _option(
         None, "--max-open", WHOLE,
         "Chats that may be open in one process; what arrives beyond is counted as not started. Default: what the limit "
         "of open files leaves room for.",
-        metavar="N", group=Group.ARRIVALS, changes_load=True,
+        metavar="N", group=OptionGroup.ARRIVALS, changes_load=True,
     )  # fmt: skip
 
     start_sessions: int | None = _option(
         None, "--start-sessions", COUNT, "Sessions of the first step, well below what the server can hold.",
-        "10", metavar="N", group=Group.CAPACITY, changes_load=True, replayed=False,
+        "10", metavar="N", group=OptionGroup.CAPACITY, changes_load=True, replayed=False,
     )  # fmt: skip
     step_hold: float | None = _option(
         None, "--step-hold", DURATION,
         "How long a step is held once it has settled; up to four times that where a threshold is undecided. Default: "
         "the larger of 10s and three refresh intervals.",
-        metavar="DURATION", group=Group.CAPACITY, changes_load=True,
+        metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     step_bound: float | None = _option(
         None, "--step-bound", DURATION,
         "How long a step may take to rise, and then to settle. Default: six times --step-hold.",
-        metavar="DURATION", group=Group.CAPACITY, changes_load=True,
+        metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     resolution: float | None = _option(
         None, "--resolution", PERCENT,
         "How near the highest load held and the lowest not held must come to each other; a limit that refuses chats is "
         "always found to the unit.",
-        "5", metavar="PERCENT", group=Group.CAPACITY, changes_load=True,
+        "5", metavar="PERCENT", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     step_thresholds: tuple[str, ...] = _fact((), EXPRESSIONS, changes_load=True)
 
@@ -341,9 +341,9 @@ class RunSettings:
         option, setting = SETTINGS[name].option, SETTINGS[name]
         if setting.is_set(getattr(self, name)):
             return True
-        group = Group.RUN if option is None else option.group
+        group = OptionGroup.RUN if option is None else option.group
         optional = setting.apart or name in _OF_SOME_WORKLOADS
-        return not optional and group in (Group.RUN, Group.LOCUST)
+        return not optional and group in (OptionGroup.RUN, OptionGroup.LOCUST)
 
 
 #: What each field of RunSettings is, in order: that of the repeat command's options.
@@ -368,12 +368,12 @@ OTHER_OPTIONS: Final = (
 )  # fmt: skip
 
 
-def options_of(group: Group) -> Iterator[Option]:
+def options_of(group: OptionGroup) -> Iterator[Option]:
     """The options of a group, in the order in which they are listed."""
     for setting in SETTINGS.values():
         if setting.option is not None and setting.option.group is group:
             yield setting.option
-    if group is Group.RUN:
+    if group is OptionGroup.RUN:
         yield from OTHER_OPTIONS
 
 

@@ -87,11 +87,11 @@ def _option(key: str, setting: Field[Any]) -> Callable[[Command], Command]:
     elif kind.name == "choice":
         more = {"type": click.Choice(kind.choices)}
 
-    class Setting(_Setting):
+    class SettingOption(_Setting):
         group = setting.metadata["group"]
 
     return click.option(
-        name, setting.name, cls=Setting, default=setting.default, show_default=shown,
+        name, setting.name, cls=SettingOption, default=setting.default, show_default=shown,
         help=setting.metadata["help"], **more,
     )  # fmt: skip
 

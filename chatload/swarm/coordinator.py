@@ -22,7 +22,7 @@ from chatload.run.books import Books
 from chatload.run.windows import Usage
 from chatload.swarm.load import LoadController, load_of
 from chatload.swarm.patches.host_login import host_with_login
-from chatload.swarm.plan import Plan, default_run_dir, make_plan, run_settings
+from chatload.swarm.plan import RunPlan, default_run_dir, make_plan, run_settings
 from chatload.swarm.progress import ProgressLine
 from chatload.swarm.recorder import Recorder
 from chatload.swarm.run_checks import refuse_above_ceiling
@@ -70,13 +70,13 @@ class RunCoordinator:
     def __init__(self, environment: Environment, figures: Figures) -> None:
         self._environment, self.figures = environment, figures
         self.run_dir: Path | None = None
-        self._checked: tuple[dict[str, Any], str | None, Plan] | None = None
+        self._checked: tuple[dict[str, Any], str | None, RunPlan] | None = None
         self.error: ChatloadError | None = None
         self.load: LoadController | None = None
         self.shape_load: LoadController | None = None
         self.refused = ""
         self.last_outputs: list[Callable[[], None]] = []
-        self._plan: Plan | None = None
+        self._plan: RunPlan | None = None
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
         self._stop_conditions: StopConditions | None = None
@@ -89,7 +89,7 @@ class RunCoordinator:
 
     # -- the beginning ---------------------------------------------------------------------------
 
-    def make_plan(self) -> Plan:
+    def make_plan(self) -> RunPlan:
         """Make the plan of the next run, and add to Locust's options what workers need. Raises UsageError."""
         options: Any = self._environment.parsed_options
         host = host_with_login(self._environment)
@@ -102,14 +102,14 @@ class RunCoordinator:
         options.agreed_host = plan.host if plan.owner_agrees else ""
         return plan if self.shape_load is None else self.shape_load.begin(plan)
 
-    def plan_for(self, options: Any, host: str | None) -> Plan:
+    def plan_for(self, options: Any, host: str | None) -> RunPlan:
         """Return the plan of these options on this host. It is made once for the check of a start and the start."""
         given = {name: value for name, value in vars(options).items() if name not in _FOR_WORKERS}
         if self._checked is None or self._checked[:2] != (given, host):
             self._checked = given, host, make_plan(options, host)
         return self._checked[2]
 
-    def begin(self, plan: Plan, clock: Callable[[], float]) -> None:
+    def begin(self, plan: RunPlan, clock: Callable[[], float]) -> None:
         """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
         began_at, options = time.monotonic(), self._environment.parsed_options
         self.run_dir, self.error, self.refused, self._stop_requested = None, None, "", False

@@ -12,7 +12,7 @@ from typing import IO, Protocol
 from chatload import exit_codes
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
-from chatload.swarm.plan import Plan
+from chatload.swarm.plan import RunPlan
 from chatload.swarm.workload import OpenWorkload
 
 #: An open workload is complete when no chat was open for this long after its last arrival (seconds).
@@ -22,10 +22,10 @@ _QUIET_S = 2.0
 class LoadController(Protocol):
     """Controls the load of one run. The master has one, or the only process of a run."""
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: RunPlan) -> None:
         """Check a plan before its run. Raises UsageError."""
 
-    def begin(self, plan: Plan) -> Plan:
+    def begin(self, plan: RunPlan) -> RunPlan:
         """Begin a run; return the plan to use. Raises UsageError."""
 
     def settings(self, run: RunSettings) -> RunSettings:
@@ -59,10 +59,10 @@ class ClosedLoad:
         """chats: number of chats to hold, 0 if that does not end the run."""
         self._chats, self._ended = chats, 0
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: RunPlan) -> None:
         """Accept any plan."""
 
-    def begin(self, plan: Plan) -> Plan:
+    def begin(self, plan: RunPlan) -> RunPlan:
         """Begin a run by this plan."""
         self._chats, self._ended = plan.chats, 0
         return plan
@@ -110,6 +110,6 @@ class OpenLoad(ClosedLoad):
         return now - self._quiet_since > _QUIET_S
 
 
-def load_of(plan: Plan) -> LoadController:
+def load_of(plan: RunPlan) -> LoadController:
     """Return the load controller of a run that no load shape controls."""
     return ClosedLoad(plan.chats) if plan.workload is None else OpenLoad(plan.workload, plan.chats)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from chatload.errors import UsageError
-from chatload.run.options import FLAG, Group
+from chatload.run.options import FLAG, OptionGroup
 from chatload.run.settings import options_of
 
 #: Users have this long (seconds) to end their chats where --stop-timeout is not set: without it Locust kills them in
@@ -26,18 +26,18 @@ DEFAULT_STOP_TIMEOUT = "5"
 #: could start load.
 WEB_HOST = "127.0.0.1"
 _EXIT_CODES = "0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 invalid run, 4 inconclusive"
-_OWN_GROUPS = (Group.ARRIVALS, Group.SWEEP, Group.CAPACITY)
+_OWN_GROUPS = (OptionGroup.ARRIVALS, OptionGroup.SWEEP, OptionGroup.CAPACITY)
 _checked = False
 
 
 def add_options(parser: Any, **_: Any) -> None:
     """Declare the options that every locustfile has to Locust's parser, and check what it parses."""
-    add_group(parser, Group.RUN)
+    add_group(parser, OptionGroup.RUN)
     parser.set_defaults(stop_timeout=DEFAULT_STOP_TIMEOUT, web_host=WEB_HOST)
     _check_when_parsed(parser)
 
 
-def add_group(parser: Any, group: Group) -> None:
+def add_group(parser: Any, group: OptionGroup) -> None:
     """Declare the options of a group to Locust's parser, with their environment variables and fields of the web UI."""
     for option in options_of(group):
         option.add_to(parser, env_var=option.variable or None, include_in_web_ui=option.web_ui)
@@ -45,12 +45,12 @@ def add_group(parser: Any, group: Group) -> None:
 
 def add_arrival_options(parser: Any, **_: Any) -> None:
     """Declare the options of the open workload."""
-    add_group(parser, Group.ARRIVALS)
+    add_group(parser, OptionGroup.ARRIVALS)
 
 
 def add_sweep_options(parser: Any, **_: Any) -> None:
     """Declare the option of the interval sweep, whose intervals are parts of the timeout."""
-    add_group(parser, Group.SWEEP)
+    add_group(parser, OptionGroup.SWEEP)
     parser.set_defaults(refresh_policy="fraction")
 
 
@@ -148,7 +148,7 @@ def _help() -> str:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=width),
         add_help=False,
     )
-    for option in options_of(Group.RUN):
+    for option in options_of(OptionGroup.RUN):
         option.add_to(parser)
     for group in _OWN_GROUPS:
         section = parser.add_argument_group(f"of {group}")
@@ -168,7 +168,7 @@ def _page() -> str:
         "",
         "This page is made by `chatload options --markdown`.",
     ]
-    for group in (Group.RUN, *_OWN_GROUPS):
+    for group in (OptionGroup.RUN, *_OWN_GROUPS):
         lines += ["", f"## Of {group}", "", "| option | meaning | environment variable |", "|---|---|---|"]
         for option in options_of(group):
             value = "" if option.kind is FLAG else " " + ("\\|".join(filter(None, option.choices)) or option.metavar)

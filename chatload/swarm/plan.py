@@ -21,7 +21,7 @@ from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail, WireRequest
-from chatload.rules import Rules, read_rules
+from chatload.rules import TargetRules, read_rules
 from chatload.run.options import written
 from chatload.run.retention import LEAST_KEEP_S
 from chatload.run.settings import (
@@ -53,7 +53,7 @@ _UNREACHABLE = frozenset(
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Everything the users of one process share.
 
     run: the settings of the run. settings: those of its chats. host: its URL without user and password. encoder:
@@ -69,7 +69,7 @@ class Plan:
     open_transport: Callable[[], Transport]
     gate: Gate
     workload: OpenWorkload | None = None
-    rules: Rules = Rules()
+    rules: TargetRules = TargetRules()
     owner_agrees: bool = False
 
     @property
@@ -83,7 +83,7 @@ class Plan:
         return self.run.chat_seed
 
 
-def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> Plan:
+def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> RunPlan:
     """Make the plan of Locust's parsed options.
 
     Args:
@@ -122,7 +122,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         max_requests_per_s=rules.max_requests_per_s,
         **gate.settings(),
     )
-    return Plan(
+    return RunPlan(
         run=run,
         settings=session_settings(run, dialect, script),
         host=endpoint.url,
@@ -210,7 +210,7 @@ def _workload(given: RunSettings, options: Namespace) -> OpenWorkload | None:
     )
 
 
-def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: Rules) -> Endpoint:
+def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetRules) -> Endpoint:
     """Where to connect to, as far as its owner agrees to that; raises UsageError."""
     endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
     proxied = False
@@ -236,7 +236,7 @@ def default_run_dir(options: Any) -> Path:
     return Path("reports") / f"{stamp}-{run_name(getattr(options, 'locustfile', None))}"
 
 
-def run_settings(environment: Environment, plan: Plan) -> RunSettings:
+def run_settings(environment: Environment, plan: RunPlan) -> RunSettings:
     """The settings of a run that begins now: those of its plan, with its processes, users and versions."""
     options: Any = environment.parsed_options
     workers = len(environment.runner.clients) if hasattr(environment.runner, "clients") else 0
@@ -256,7 +256,7 @@ def run_settings(environment: Environment, plan: Plan) -> RunSettings:
 # -- the service --------------------------------------------------------------------------------
 
 
-def preflight(plan: Plan) -> None:
+def preflight(plan: RunPlan) -> None:
     """Check the service of a run; see `check_service`."""
     check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.run.service)
 

@@ -23,7 +23,7 @@ from chatload.run.windows import MASTER, Usage
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.master_watchdog import MasterWatchdog
 from chatload.swarm.patches import stopping
-from chatload.swarm.plan import Plan, make_plan
+from chatload.swarm.plan import RunPlan, make_plan
 from chatload.swarm.worker_registry import WorkerRegistry
 from chatload.swarm.worker_report import (
     ALIVE,
@@ -65,10 +65,10 @@ class Role(Protocol):
     def number(self) -> int:
         """See above."""
 
-    def make_plan(self) -> Plan:
+    def make_plan(self) -> RunPlan:
         """Make the plan of the next run. Raises UsageError."""
 
-    def begin(self, plan: Plan, facts: ProcessFacts) -> None:
+    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
         """Begin a run. facts: of this process. Raises UsageError."""
 
     def refuse(self, error: ChatloadError) -> None:
@@ -103,11 +103,11 @@ class LocalRole:
         self._coordinator = RunCoordinator(environment, self)
         self.coordinator: RunCoordinator | None = self._coordinator
 
-    def make_plan(self) -> Plan:
+    def make_plan(self) -> RunPlan:
         """Make the plan of the next run. Raises UsageError."""
         return self._coordinator.make_plan()
 
-    def begin(self, plan: Plan, facts: ProcessFacts) -> None:
+    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
         """Begin a run. Raises UsageError."""
         self._facts = facts
         self._coordinator.begin(plan, facts.now)
@@ -170,11 +170,11 @@ class MasterRole:
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(UNFIT, self._on_unfit)
 
-    def make_plan(self) -> Plan:
+    def make_plan(self) -> RunPlan:
         """Make the plan of the next run. Raises UsageError."""
         return self._coordinator.make_plan()
 
-    def begin(self, plan: Plan, facts: ProcessFacts) -> None:
+    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
         """Begin a run. Raises UsageError."""
         self._facts, self._workers = facts, WorkerRegistry()
         self._coordinator.begin(plan, facts.now)
@@ -285,12 +285,12 @@ class WorkerRole:
         """The worker's index, from 1 on."""
         return int(self._runner.worker_index) + 1
 
-    def make_plan(self) -> Plan:
+    def make_plan(self) -> RunPlan:
         """Make the plan from the options that the master sent. Raises UsageError."""
         options: Any = self._environment.parsed_options
         return make_plan(options, options.host_with_login, [options.agreed_host])
 
-    def begin(self, plan: Plan, facts: ProcessFacts) -> None:
+    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
         """Begin a run."""
         self._facts = facts
         self._watchdog.run_begins()

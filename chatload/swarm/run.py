@@ -22,7 +22,7 @@ from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
-from chatload.swarm.plan import Plan, default_run_dir, preflight
+from chatload.swarm.plan import RunPlan, default_run_dir, preflight
 from chatload.swarm.roles import Role, role_of
 from chatload.swarm.run_checks import refuse_above_ceiling, refuse_beyond_limits
 from chatload.swarm.timing import StallMonitor
@@ -46,7 +46,7 @@ class Run:
         self.environment = environment
         self._stop_lock = RLock()
         self.role: Role = role_of(environment, self._stop_lock)
-        self.plan: Plan | None = None
+        self.plan: RunPlan | None = None
         self.facts = ProcessFacts(self.role.process)
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
         self.statistics = LocustStatistics(environment)
@@ -117,7 +117,7 @@ class Run:
         """Return whether an arrival that was due then (seconds, monotonic) is late by now."""
         return due <= now - LATE_START_S
 
-    def hold(self, plan: Plan, session: ChatEngine, leave: Event) -> None:
+    def hold(self, plan: RunPlan, session: ChatEngine, leave: Event) -> None:
         """Hold one chat, over a transport of its own, until it has ended or the calling greenlet is killed.
 
         Args:

@@ -10,7 +10,7 @@ from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.features.doctor.checks import MachineFacts, PlannedLoad, files, ports
 from chatload.features.doctor.reading import local_ports, raise_file_limit
-from chatload.rules import Rules
+from chatload.rules import TargetRules
 
 log = logging.getLogger("chatload")
 
@@ -31,7 +31,7 @@ def planned_rate(users: int, settings: SessionSettings) -> float:
     return users * (1 / settings.policy.interval_s + others / length)
 
 
-def refuse_above_ceiling(rules: Rules, users: int, settings: SessionSettings) -> None:
+def refuse_above_ceiling(rules: TargetRules, users: int, settings: SessionSettings) -> None:
     """Raise UsageError if so many users would exceed a ceiling."""
     if rules.max_sessions is not None and users > rules.max_sessions:
         ceiling = f"the ceiling of {rules.max_sessions} sessions"

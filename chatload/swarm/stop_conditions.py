@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chatload.rules import Rules
+from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.swarm.load import LoadController
-from chatload.swarm.plan import Plan
+from chatload.swarm.plan import RunPlan
 from chatload.thresholds.metrics import Facts as GateFacts
 from chatload.vocabulary import IncidentKind
 
@@ -31,7 +31,7 @@ class CeilingMonitor:
     holds BURST_S seconds of requests. Requests are never delayed: a delayed refresh would look like a late one.
     """
 
-    def __init__(self, rules: Rules, now: float) -> None:
+    def __init__(self, rules: TargetRules, now: float) -> None:
         self._rules = rules
         self._sent, self._level, self._at = 0, 0.0, now
 
@@ -61,7 +61,7 @@ class CeilingMonitor:
 class StopConditions:
     """Checks the conditions of one run."""
 
-    def __init__(self, plan: Plan, load: LoadController, now: float) -> None:
+    def __init__(self, plan: RunPlan, load: LoadController, now: float) -> None:
         rules = plan.rules
         limited = rules.max_sessions is not None or rules.max_requests_per_s is not None
         self._plan, self._load = plan, load

@@ -24,7 +24,7 @@ from chatload.swarm.patches.spawning import wait_without_tasks
 from chatload.swarm.timing import PreciseTimer
 
 if TYPE_CHECKING:
-    from chatload.swarm.plan import Plan
+    from chatload.swarm.plan import RunPlan
     from chatload.swarm.run import Run
 
 log = logging.getLogger("chatload")
@@ -149,7 +149,7 @@ class ArrivalUser(ChatHolder):
             gevent.sleep(0)
             self._chats.kill()
 
-    def _begin_chats(self, plan: Plan, instants: Iterator[float]) -> None:
+    def _begin_chats(self, plan: RunPlan, instants: Iterator[float]) -> None:
         due, timer = next(instants, None), PreciseTimer()
         try:
             while due is not None and self.chat_run.wants_more() and not self._left_before(due, timer):
@@ -170,7 +170,7 @@ class ArrivalUser(ChatHolder):
             gevent.sleep(0)  # behind schedule: other greenlets have to run all the same
         return timer.wait(due, self.leave)
 
-    def _arrive(self, plan: Plan, due: float) -> None:
+    def _arrive(self, plan: RunPlan, due: float) -> None:
         """Hold the chat of one arrival, unless too many are open."""
         late_s, run = time.monotonic() - due, self.chat_run
         if not run.wants_more():

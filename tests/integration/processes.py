@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from chatload import cli
-from chatload.run.options import Group
+from chatload.run.options import OptionGroup
 from chatload.run.settings import options_of
 from chatload.swarm.plan import make_plan
 
@@ -81,7 +81,7 @@ def locust(host, run_dir, *options, timeout=110, **more):
 def plan_for(url, *options):
     """What a locustfile's options come to for this host, without a process."""
     parser = argparse.ArgumentParser()
-    for option in options_of(Group.RUN):
+    for option in options_of(OptionGroup.RUN):
         option.add_to(parser)
     return make_plan(parser.parse_args(options), url)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from random import Random
 
 from chatload.features.capacity.search import CapacitySearch, Result
-from chatload.features.capacity.step import Look, Rules
+from chatload.features.capacity.step import Look, StepRules
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 
-RULES = Rules(start=10, ceiling=5000, interval_s=1.0, timeout_s=4.0, hold_s=3.0, bound_s=15.0)
+RULES = StepRules(start=10, ceiling=5000, interval_s=1.0, timeout_s=4.0, hold_s=3.0, bound_s=15.0)
 #: Of an exponential distribution, 95 % are below so many means.
 P95 = math.log(20)
 #: Of a second's refreshes no more than these are drawn: enough to judge by, and quickly done.
@@ -45,7 +45,7 @@ class Server:
 class World:
     """Runs one search against one server, a look about every second."""
 
-    def __init__(self, server: Server, rules: Rules, seed: int = 0) -> None:
+    def __init__(self, server: Server, rules: StepRules, seed: int = 0) -> None:
         self.server, self.search, self.random = server, CapacitySearch(rules), Random(seed)
         self.rules, self.books = rules, Books()
         self.now, self.cpu = 0.0, 0.0
@@ -135,7 +135,7 @@ def _alike(n: int, value: float) -> Histogram:
     return made
 
 
-def find(server: Server, rules: Rules = RULES, seed: int = 0) -> tuple[Result, CapacitySearch]:
+def find(server: Server, rules: StepRules = RULES, seed: int = 0) -> tuple[Result, CapacitySearch]:
     """What a search finds, and the search."""
     world = World(server, rules, seed)
     return world.run(), world.search

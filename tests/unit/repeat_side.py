@@ -15,7 +15,7 @@ from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
 from chatload.features.report.repeat import repeat_command, repeat_files
-from chatload.run.options import Group
+from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, options_of, session_settings
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.load import ClosedLoad
@@ -124,11 +124,11 @@ def test_a_start_that_was_checked_has_the_plan_of_the_check():
 
 
 def test_locust_has_the_options_of_the_table():
-    groups = {"arrivals": Group.ARRIVALS, "capacity": Group.CAPACITY, "interval_sweep": Group.SWEEP}
+    groups = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY, "interval_sweep": OptionGroup.SWEEP}
     parser = argument_parser.get_empty_argument_parser(default_config_files=[])
     events.init_command_line_parser.fire(parser=parser)
     ours = {action.option_strings[0]: action for action in parser._actions}
-    for option in (one for group in {Group.RUN, groups.get(NAME, Group.RUN)} for one in options_of(group)):
+    for option in (one for group in {OptionGroup.RUN, groups.get(NAME, OptionGroup.RUN)} for one in options_of(group)):
         action = ours.pop(option.flag)
         assert action.env_var == (option.variable or None) and action.include_in_web_ui == option.web_ui
     assert set(ours) <= {"-h", "-f", "--config"}

@@ -108,7 +108,7 @@ def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: p
 
 PLAN = SimpleNamespace(
     settings=SessionSettings(make_policy("fixed", 45.0, 4.0), 10.0),
-    rules=ceilings.Rules(),
+    rules=ceilings.TargetRules(),
     gate=make_gate(["refused.rate < 1%"], percent=90.0),
 )
 
@@ -149,7 +149,7 @@ def test_rules_that_cannot_be_meant_are_refused(option: str, value: str, message
 def test_the_search_stays_below_the_runs_ceilings(sessions: int, rate: float | None, ceiling: int) -> None:
     # A chat polls each 4 s, and has two requests and its messages beside, in a minute.
     plan = SimpleNamespace(
-        **{**vars(planned()), "rules": ceilings.Rules(max_sessions=sessions, max_requests_per_s=rate)}
+        **{**vars(planned()), "rules": ceilings.TargetRules(max_sessions=sessions, max_requests_per_s=rate)}
     )
     made = rules_of(plan)  # type: ignore[arg-type]
     assert made.ceiling == ceiling

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatload.features.capacity.step import Look, Rules, Step, StepRecord, latency_limit, lateness_limit
+from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, latency_limit, lateness_limit
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.thresholds.grammar import Threshold, parse
 
-RULES = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)
+RULES = StepRules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)
 NO_REFUSALS = (parse("refused.count == 0"),)
 
 
 class Chats:
     """The books of a run with ten chats, a look a second, and one step that looks at them."""
 
-    def __init__(self, thresholds: Sequence[Threshold] = NO_REFUSALS, rules: Rules = RULES) -> None:
+    def __init__(self, thresholds: Sequence[Threshold] = NO_REFUSALS, rules: StepRules = RULES) -> None:
         self.now, self.cpu_s, self.open = 0.0, 0.0, 10
         self.books = Books()
         self.books.states["held"] = self.open
@@ -192,7 +192,7 @@ def test_a_load_that_cannot_be_begun_is_the_generators_and_one_that_is_not_answe
 def test_a_step_is_held_as_long_as_it_says_and_a_confirmation_until_a_drop_would_show(
     hold_s: float, timeout_s: float, purpose: str, lasts_s: int
 ) -> None:
-    rules = Rules(start=10, interval_s=1.0, timeout_s=timeout_s, hold_s=hold_s, bound_s=15.0)
+    rules = StepRules(start=10, interval_s=1.0, timeout_s=timeout_s, hold_s=hold_s, bound_s=15.0)
     chats = Chats(NO_REFUSALS, rules)
     chats.step = Step(rules, NO_REFUSALS, 10, purpose, chats._look())
     record = chats.over()
@@ -208,7 +208,7 @@ def test_what_is_undecided_is_held_twice_and_four_times_as_long_and_no_longer() 
 
 
 def test_a_trouble_is_dated_from_its_last_beginning() -> None:
-    rules = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=6.0, bound_s=15.0)
+    rules = StepRules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=6.0, bound_s=15.0)
     chats = Chats((parse("GetMessages.latency.p95 < 100ms"),), rules)
     record = chats.over([0.01, 0.3, 0.01, 0.01, 0.01, *[0.3] * 50])
     assert record.trouble is not None and record.outcome == "not held"
@@ -247,7 +247,7 @@ def test_slow_answers_to_new_chats_are_the_servers_limit(operation: str, cause: 
 
 
 def test_what_was_slow_before_it_had_settled_is_not_held_against_a_load() -> None:
-    rules = Rules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=20.0, bound_s=15.0)
+    rules = StepRules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=20.0, bound_s=15.0)
     thresholds = (parse("GetMessages.latency.p90 < 100ms"),)
     chats = Chats(thresholds, rules)
     record = chats.over([0.01, *[0.5, 0.9] * 7, 0.01, 0.01])
@@ -273,7 +273,7 @@ def test_the_generators_lateness_is_allowed_half_of_the_latency_judged_by(
 ) -> None:
     parsed = [parse(text) for text in thresholds]
     assert latency_limit(parsed) == latency
-    assert lateness_limit(parsed, Rules(timeout_s=40.0)) == pytest.approx(lateness)
+    assert lateness_limit(parsed, StepRules(timeout_s=40.0)) == pytest.approx(lateness)
 
 
 def test_the_busiest_of_several_processes_is_the_one_that_counts() -> None:

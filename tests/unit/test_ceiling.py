@@ -7,7 +7,7 @@ from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.protocol.secret import without_login
-from chatload.rules import Rules
+from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.swarm.run_checks import planned_rate, refuse_above_ceiling
 from chatload.swarm.stop_conditions import CeilingMonitor
@@ -29,9 +29,9 @@ def test_the_planned_rate_is_polls_and_what_a_chat_has_beside_them():
 @pytest.mark.parametrize(
     ("rules", "users", "says"),
     [
-        (Rules(max_sessions=30), 31, "31 users are above the ceiling of 30 sessions; raise --max-sessions"),
-        (Rules(max_sessions=30, locks={"max_sessions": "/etc/x"}), 31, "/etc/x has locked it"),
-        (Rules(max_requests_per_s=16.9), 30, "about 17 requests/s, above the ceiling of 16.9"),
+        (TargetRules(max_sessions=30), 31, "31 users are above the ceiling of 30 sessions; raise --max-sessions"),
+        (TargetRules(max_sessions=30, locks={"max_sessions": "/etc/x"}), 31, "/etc/x has locked it"),
+        (TargetRules(max_requests_per_s=16.9), 30, "about 17 requests/s, above the ceiling of 16.9"),
     ],
 )
 def test_a_plan_above_a_ceiling_is_refused(rules, users, says):
@@ -41,8 +41,8 @@ def test_a_plan_above_a_ceiling_is_refused(rules, users, says):
 
 
 def test_a_plan_at_the_ceilings_is_not():
-    refuse_above_ceiling(Rules(), 10**6, SETTINGS)
-    refuse_above_ceiling(Rules(max_sessions=30, max_requests_per_s=17.1), 30, SETTINGS)
+    refuse_above_ceiling(TargetRules(), 10**6, SETTINGS)
+    refuse_above_ceiling(TargetRules(max_sessions=30, max_requests_per_s=17.1), 30, SETTINGS)
 
 
 def books(started=0, ended=0, sent=0):
@@ -54,13 +54,13 @@ def books(started=0, ended=0, sent=0):
 
 
 def test_more_sessions_open_than_may_be():
-    ceiling = CeilingMonitor(Rules(max_sessions=5), 0.0)
+    ceiling = CeilingMonitor(TargetRules(max_sessions=5), 0.0)
     assert ceiling.exceeded(books(started=15, ended=10), 1.0) == ""
     assert ceiling.exceeded(books(started=16, ended=10), 2.0) == "6 sessions open, above the ceiling of 5"
 
 
 def test_a_rate_at_the_ceiling_goes_on_for_ever_and_one_above_it_does_not():
-    at, above = (CeilingMonitor(Rules(max_requests_per_s=100.0), 0.0) for _ in range(2))
+    at, above = (CeilingMonitor(TargetRules(max_requests_per_s=100.0), 0.0) for _ in range(2))
     assert all(at.exceeded(books(sent=100 * second), float(second)) == "" for second in range(1, 1000))
     found = [above.exceeded(books(sent=125 * second), float(second)) for second in range(1, 30)]
     # 25 too many a second, 500 may come at once
@@ -68,7 +68,7 @@ def test_a_rate_at_the_ceiling_goes_on_for_ever_and_one_above_it_does_not():
 
 
 def test_a_burst_is_not_a_rate_and_late_reports_are_not_either():
-    ceiling = CeilingMonitor(Rules(max_requests_per_s=100.0), 0.0)
+    ceiling = CeilingMonitor(TargetRules(max_requests_per_s=100.0), 0.0)
     assert ceiling.exceeded(books(sent=550), 1.0) == ""
     assert ceiling.exceeded(books(sent=560), 5.0) == ""
     assert ceiling.exceeded(books(sent=560), 25.0) == ""

@@ -16,11 +16,11 @@ from chatload.features.compare.compute import (
     NO_EVIDENCE,
     WORSE,
     Comparison,
-    Row,
+    ComparisonRow,
     Tolerance,
     compare_runs,
 )
-from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures, measure
+from chatload.features.compare.run_figures import FAMILY, ComparedMetric, FigureKind, RunFigures, measure
 from chatload.features.compare.view import value
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
@@ -38,11 +38,11 @@ def compare_made(base: Service, new: Service, seed: tuple[int, int], runs: int =
     return compare_runs(*sides, descriptive=False)
 
 
-def side(name: str, metric: Metric, values: list[float]) -> list[RunFigures]:
+def side(name: str, metric: ComparedMetric, values: list[float]) -> list[RunFigures]:
     return [RunFigures(f"{name}{i}", CALM | {metric: value}, TIMEOUT_S) for i, value in enumerate(values)]
 
 
-def row_of(comparison: Comparison, metric: Metric) -> Row:
+def row_of(comparison: Comparison, metric: ComparedMetric) -> ComparisonRow:
     return next(row for row in comparison.rows if row.metric == metric)
 
 
@@ -53,17 +53,17 @@ def test_equal_things_are_rarely_called_anything(runs: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def tails() -> list[Row]:
+def tails() -> list[ComparisonRow]:
     """What 100 comparisons say of a tail that is 20 % worse."""
     service = Service(tail=1.2)
     return [row_of(compare_made(SERVICE, service, (2, case)), LATENCY) for case in range(100)]
 
 
-def test_a_tail_20_percent_worse_is_found(tails: list[Row]) -> None:
+def test_a_tail_20_percent_worse_is_found(tails: list[ComparisonRow]) -> None:
     assert sum(row.word == WORSE for row in tails) >= 80
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says(tails: list[Row]) -> None:
+def test_the_interval_holds_the_truth_as_often_as_it_says(tails: list[ComparisonRow]) -> None:
     assert 88 <= sum(low <= 0.2 <= high for low, high in (row.interval for row in tails)) <= 99
 
 
@@ -94,7 +94,7 @@ def test_a_doubled_drop_rate_is_found() -> None:
         (UNSERVED, [0.2, 0.21, 0.22, 0.23, 0.24], [0.1, 0.11, 0.12, 0.13, 0.14], BETTER),
     ],
 )
-def test_words(metric: Metric, base: list[float], new: list[float], word: str) -> None:
+def test_words(metric: ComparedMetric, base: list[float], new: list[float], word: str) -> None:
     comparison = compare_runs(side("b", metric, base), side("n", metric, new))
     assert row_of(comparison, metric).word == word
     assert comparison.word == word
@@ -245,7 +245,7 @@ def test_settings_that_differ() -> None:
 
 def test_what_only_one_side_has_is_shown_with_its_value() -> None:
     """A run without SendMessage against one with it: there is nothing to compare, but a value to show."""
-    metric = Metric("requests.SendMessage.latency_s.p99", "SendMessage latency p99", Kind.DURATION)
+    metric = ComparedMetric("requests.SendMessage.latency_s.p99", "SendMessage latency p99", FigureKind.DURATION)
     (row,) = [
         row
         for row in compare_runs([RunFigures("a", {})], [RunFigures("b", {metric: 0.2})]).rows
@@ -271,7 +271,7 @@ def test_what_only_one_side_has_is_shown_with_its_value() -> None:
         (MARGIN, -1.0, 1.249, 1.251),
     ],
 )
-def test_the_least_effect_that_matters(metric: Metric, low: float, within: float, beyond: float) -> None:
+def test_the_least_effect_that_matters(metric: ComparedMetric, low: float, within: float, beyond: float) -> None:
     for high, evident in ((within, False), (beyond, True)):
         one, other = side("b", metric, [low] * 5), side("n", metric, [high] * 5)
         up, down = (BETTER, WORSE) if metric == MARGIN else (WORSE, BETTER)
@@ -338,7 +338,7 @@ def test_bounds_are_shown_and_no_bound_is_called_better() -> None:
 
 
 def test_a_comparison_in_words_and_as_json() -> None:
-    other = Metric("requests.per_session", "requests per session", Kind.COUNT, None)
+    other = ComparedMetric("requests.per_session", "requests per session", FigureKind.COUNT, None)
     base = [replace(run, figures=run.figures | {other: 4.0}, sessions=7) for run in side("b", LATENCY, [0.1] * 4)]
     new = [replace(run, figures=run.figures | {other: 8.0}) for run in side("n", LATENCY, [0.2] * 4)]
     comparison = compare_runs(base, new)

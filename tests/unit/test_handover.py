@@ -13,7 +13,7 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.rules import Rules
+from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
@@ -160,7 +160,7 @@ def test_progress_is_a_session_that_ended_or_a_worker_that_did():
     assert registry.progressed_at == 3.0
 
 
-def plan(rules=Rules(), abort_on=(), over=None):
+def plan(rules=TargetRules(), abort_on=(), over=None):
     workload = None if over is None else SimpleNamespace(over=lambda: over)
     settings = SimpleNamespace(timeout_s=45.0)
     return SimpleNamespace(rules=rules, gate=make_gate((), abort_on), workload=workload, settings=settings, chats=0)
@@ -183,8 +183,8 @@ def test_a_run_that_nothing_ends_never_adds_its_books_up():
 def test_what_ends_a_run():
     books = Books()
     books.started, books.verdicts["failed"] = 11, 1
-    assert conditions(rules=Rules(max_sessions=9)).check(lambda: books, 1.0).kind == "ceiling"
-    assert conditions(rules=Rules(max_sessions=10)).check(lambda: books, 1.0) is None
+    assert conditions(rules=TargetRules(max_sessions=9)).check(lambda: books, 1.0).kind == "ceiling"
+    assert conditions(rules=TargetRules(max_sessions=10)).check(lambda: books, 1.0) is None
     assert conditions(abort_on=("failed.count < 1",)).check(lambda: books, 1.0).kind == "aborted"
     assert conditions(abort_on=("failed.count < 2",)).check(lambda: books, 1.0) is None
     ending = conditions(over=True)

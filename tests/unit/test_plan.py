@@ -15,7 +15,7 @@ from chatload.errors import UsageError
 from chatload.features.plan import drops as plan_drops
 from chatload.features.plan.compute import make_plan, pool_size, servers_needed, servers_worth
 from chatload.features.plan.drops import Drops, judge_drops
-from chatload.features.plan.inputs import PRESETS, Capacity, Constraint, Demand, Distribution, Origin
+from chatload.features.plan.inputs import PRESETS, Capacity, Constraint, Demand, LengthDistribution, Origin
 from chatload.features.plan.run_inputs import capacity_of, most_held
 from chatload.features.plan.sensitivity import influences
 from chatload.run.books import Books
@@ -300,9 +300,9 @@ def test_polling_more_often_or_a_stricter_percentile_never_needs_fewer(found: De
     assert servers_needed(replace(found, percentile=100 - (100 - found.percentile) * by), capacity) >= now
 
 
-@given(demands, capacities, st.floats(1, 5), st.sampled_from([*Distribution]))
-def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, shape: Distribution):
-    cv = 1.5 if shape is Distribution.LOGNORMAL else None
+@given(demands, capacities, st.floats(1, 5), st.sampled_from([*LengthDistribution]))
+def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, shape: LengthDistribution):
+    cv = 1.5 if shape is LengthDistribution.LOGNORMAL else None
     assume(found.arrivals_per_hour * found.handling_time_s / 3600 > 5 * z)
     assume(found.arrivals_per_hour > 60)
     calm = replace(found, percentile=99, handling_distribution=shape, handling_cv=cv)
@@ -333,13 +333,13 @@ def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, s
         ({"percentile": 49}, "--percentile 49"),
         ({"peakedness": 0.5}, "--peakedness 0.5 is below 1"),
         ({"peakedness": 61}, "--peakedness 61 is more than the 60 chats"),
-        ({"handling_distribution": Distribution.LOGNORMAL}, "needs --handling-cv"),
+        ({"handling_distribution": LengthDistribution.LOGNORMAL}, "needs --handling-cv"),
         ({"handling_cv": 1.0}, "--handling-cv contradicts --handling-distribution exponential"),
         ({"spare": -1}, "--spare -1"),
         ({"target_drop_rate": 0}, "--target-drop-rate is not between 0 and 1"),
         ({"messages_per_chat": -1}, "--messages-per-chat -1 is below 0"),
         ({"other_requests_per_chat": -1}, "--other-requests-per-chat -1 is below 0"),
-        ({"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0}, "--handling-cv 0 is not above 0"),
+        ({"handling_distribution": LengthDistribution.LOGNORMAL, "handling_cv": 0}, "--handling-cv 0 is not above 0"),
         ({"chats_per_hour": 3, "peakedness": 1.5}, "--peakedness 1.5 is more than the 0.5 chats"),
         ({"handling_time_s": math.inf}, "--handling-time inf is not a number"),
     ],
@@ -362,7 +362,7 @@ def test_impossible_demands_are_refused_by_name(changes: dict[str, Any], said: s
         {"growth": -0.999},
         {"spare": 0},
         {"poll_interval_s": 44.9},
-        {"handling_distribution": Distribution.LOGNORMAL, "handling_cv": 0.01},
+        {"handling_distribution": LengthDistribution.LOGNORMAL, "handling_cv": 0.01},
         {"chats_per_hour": None, "chats_per_day": 10, "peak_hour_share": 1},
         {"chats_per_hour": None, "chats_per_day": 10, "peak_hour_share": 1 / 24},
     ],

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from chatload.features.compare.run_figures import LATENCY_FLOOR_S, LATENESS_FLOOR_S, Kind, bounds, measure
+from chatload.features.compare.run_figures import LATENCY_FLOOR_S, LATENESS_FLOOR_S, FigureKind, bounds, measure
 from chatload.run.books import Books
 
 
@@ -80,20 +80,20 @@ def test_durations_and_margins() -> None:
     tails = [("p50", "p50"), ("p99", "p99"), ("p99_9", "p99.9")]
     assert shown == [
         *(
-            (f"requests.{operation}.latency_s.{key}", Kind.DURATION, f"{operation} latency {label}", True,
+            (f"requests.{operation}.latency_s.{key}", FigureKind.DURATION, f"{operation} latency {label}", True,
              LATENCY_FLOOR_S, (operation, key) == ("GetMessages", "p99"))
             for operation in ("GetMessages", "Disconnect", "SendMessage") for key, label in tails
         ),
         *(
-            (f"refresh.lateness_s.{key}", Kind.DURATION, f"refresh lateness {label}", True, LATENESS_FLOOR_S,
+            (f"refresh.lateness_s.{key}", FigureKind.DURATION, f"refresh lateness {label}", True, LATENESS_FLOOR_S,
              key == "p99")
             for key, label in tails
         ),
-        ("refresh.gap_s.p50", Kind.DURATION, "gap p50", None, 0.0, False),
-        ("refresh.gap_s.p99", Kind.DURATION, "gap p99", None, 0.0, False),
-        ("refresh.margin_s.p1", Kind.MARGIN, "margin p1", False, 0.0, True),
-        ("refresh.margin_s.p50", Kind.MARGIN, "margin p50", False, 0.0, False),
-        ("refresh.margin_s.min", Kind.MARGIN, "margin min", False, 0.0, False),
+        ("refresh.gap_s.p50", FigureKind.DURATION, "gap p50", None, 0.0, False),
+        ("refresh.gap_s.p99", FigureKind.DURATION, "gap p99", None, 0.0, False),
+        ("refresh.margin_s.p1", FigureKind.MARGIN, "margin p1", False, 0.0, True),
+        ("refresh.margin_s.p50", FigureKind.MARGIN, "margin p50", False, 0.0, False),
+        ("refresh.margin_s.min", FigureKind.MARGIN, "margin min", False, 0.0, False),
     ]  # fmt: skip
     by_key = {metric.key: value for metric, value in figures.items()}
     assert by_key["requests.SendMessage.latency_s.p50"] == pytest.approx(0.05, rel=0.02)

@@ -18,7 +18,7 @@ from chatload.chat.script import load_script
 from chatload.errors import UsageError
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.toml_file import format_toml
-from chatload.run.options import Group
+from chatload.run.options import OptionGroup
 from chatload.run.settings import (
     OTHER_OPTIONS,
     SETTINGS,
@@ -37,10 +37,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_option_is_declared_once():
-    flags = [option.flag for group in Group for option in options_of(group)]
+    flags = [option.flag for group in OptionGroup for option in options_of(group)]
     assert len(set(flags)) == len(flags)
     assert {option.flag for option in OTHER_OPTIONS} < set(flags)
-    ours = [option for group in Group if group is not Group.LOCUST for option in options_of(group)]
+    ours = [option for group in OptionGroup if group is not OptionGroup.LOCUST for option in options_of(group)]
     assert all((option.help and option.variable) or option.flag == "--insecure" for option in ours)
 
 
@@ -127,7 +127,11 @@ def test_settings_are_read_back_as_they_were():
 
 
 def test_settings_of_other_workloads_are_left_out():
-    other = {option.dest for group in (Group.ARRIVALS, Group.SWEEP, Group.CAPACITY) for option in options_of(group)}
+    other = {
+        option.dest
+        for group in (OptionGroup.ARRIVALS, OptionGroup.SWEEP, OptionGroup.CAPACITY)
+        for option in options_of(group)
+    }
     assert not other & set(RunSettings().to_dict())
     assert {"persona", "refresh_fraction", "chats", "keep_windows"} <= set(RunSettings().to_dict())
 

@@ -4,7 +4,7 @@ import pytest
 
 from chatload.errors import FileError, UsageError
 from chatload.protocol.address import is_private
-from chatload.rules import Rules, read_rules
+from chatload.rules import TargetRules, read_rules
 from chatload.target import anywhere, host_name, matches, require_agreed
 
 NAMES = {
@@ -37,7 +37,7 @@ def test_addresses_of_others(address):
 
 
 def guard(host, agreed=(), rules=None, **more):
-    return require_agreed(host, agreed, rules or Rules(), lambda name: NAMES[name], **more)
+    return require_agreed(host, agreed, rules or TargetRules(), lambda name: NAMES[name], **more)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_proxy_resolves_names_where_nobody_can_check():
 
 
 def test_the_allow_list():
-    rules = Rules(allowed_targets=("chat.example", "*.corp.example", "203.0.113.0/28"))
+    rules = TargetRules(allowed_targets=("chat.example", "*.corp.example", "203.0.113.0/28"))
     assert guard("https://chat.example", rules=rules) is anywhere
     assert guard("https://deep.chat.corp.example", rules=rules) is anywhere
     assert guard("https://203.0.113.9", rules=rules) is anywhere
@@ -90,7 +90,7 @@ def test_the_allow_list():
 
 
 def test_a_locked_list_goes_before_any_word():
-    rules = Rules(allowed_targets=("half.example",), locks={"allowed_targets": "/etc/chatload.toml"})
+    rules = TargetRules(allowed_targets=("half.example",), locks={"allowed_targets": "/etc/chatload.toml"})
     with pytest.raises(UsageError, match=r"/etc/chatload\.toml does not allow it"):
         guard("http://chat.example", ["chat.example"], rules)
     assert guard("http://half.example", (), rules) is anywhere
@@ -129,7 +129,7 @@ def files(tmp_path, monkeypatch):
 
 def test_without_files_nothing_is_limited(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert read_rules({}, tmp_path / "no.toml") == Rules()
+    assert read_rules({}, tmp_path / "no.toml") == TargetRules()
 
 
 def test_the_project_goes_before_the_site_and_the_command_line_before_both(files):

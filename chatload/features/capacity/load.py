@@ -20,15 +20,15 @@ from locust.env import Environment
 from chatload import exit_codes
 from chatload.errors import ChatloadError
 from chatload.features.capacity.search import CapacitySearch, rules_of
-from chatload.features.capacity.step import Look, Rules
+from chatload.features.capacity.step import Look, StepRules
 from chatload.features.capacity.view import facts_of, report_capacity, write_capacity
-from chatload.run.options import Group
+from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, option_of
 from chatload.swarm.install import install
 from chatload.swarm.load import ClosedLoad
 from chatload.swarm.options import add_group
 from chatload.swarm.patches.host_login import host_with_login
-from chatload.swarm.plan import Plan
+from chatload.swarm.plan import RunPlan
 from chatload.swarm.run import Run, run_of
 
 log = logging.getLogger("chatload")
@@ -52,11 +52,11 @@ class CapacityLoad(ClosedLoad):
         self._history: list[tuple[float, int, int]] = []
         self._load, self._rate = 0, 1.0
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: RunPlan) -> None:
         """Raise UsageError if the options make no search."""
         rules_of(plan)
 
-    def begin(self, plan: Plan) -> Plan:
+    def begin(self, plan: RunPlan) -> RunPlan:
         """Begin a search; return the plan without thresholds. Raises UsageError."""
         rules = rules_of(plan)
         self._search, self._began, self._history = CapacitySearch(rules), time.monotonic(), []
@@ -110,7 +110,7 @@ class CapacityLoad(ClosedLoad):
         code = report_capacity(run_dir, stream)
         return exit_codes.INVALID if code is None else code
 
-    def _rate_for(self, wanted: int, rules: Rules) -> float:
+    def _rate_for(self, wanted: int, rules: StepRules) -> float:
         """Return the spawn rate that spreads new chats over a refresh interval."""
         if wanted != self._load:
             more = wanted - self._load
@@ -150,7 +150,7 @@ class CapacityShape(LoadTestShape):
 @cache
 def _install_search() -> None:
     """Register the options and the listener of the search in this process, once."""
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_group(parser, Group.CAPACITY))
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_group(parser, OptionGroup.CAPACITY))
     events.init.add_listener(_init)
 
 

@@ -28,9 +28,9 @@ from chatload.features.capacity.step import (
     LATENCY_FACTOR,
     LATENCY_LEAST_S,
     Look,
-    Rules,
     Step,
     StepRecord,
+    StepRules,
     Trouble,
     facts_of,
 )
@@ -40,7 +40,7 @@ from chatload.thresholds.judgement import COMPARE, judge
 from chatload.vocabulary import Outcome, Verdict
 
 if TYPE_CHECKING:
-    from chatload.swarm.plan import Plan
+    from chatload.swarm.plan import RunPlan
 
 Kind = Literal["limit", "knee", "generator", "undecided", "stopped"]
 
@@ -56,7 +56,7 @@ _LEAST_HOLD_S = 10.0
 MOST_SESSIONS = 1000
 
 
-def rules_of(plan: Plan) -> Rules:
+def rules_of(plan: RunPlan) -> StepRules:
     """The rules of the search that a plan asks for; raises UsageError."""
     policy, run = plan.settings.policy, plan.run
     start, ceiling = run.start_sessions or 1, _ceiling(plan)
@@ -67,7 +67,7 @@ def rules_of(plan: Plan) -> Rules:
     percent = run.resolution or 5.0
     if percent > 50:
         raise UsageError(f"--resolution {percent:g} is above 50 %")
-    return Rules(
+    return StepRules(
         start=start,
         ceiling=ceiling,
         interval_s=policy.interval_s,
@@ -80,7 +80,7 @@ def rules_of(plan: Plan) -> Rules:
     )
 
 
-def _ceiling(plan: Plan) -> int:
+def _ceiling(plan: RunPlan) -> int:
     """The most sessions that the search may open, by the run's ceilings on sessions and on requests per second."""
     rules = plan.rules
     most = MOST_SESSIONS if rules.max_sessions is None else rules.max_sessions
@@ -113,7 +113,7 @@ class Result:
 class CapacitySearch:
     """One search: `look` at the run until `result` is there."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: StepRules) -> None:
         self.rules = rules
         self.thresholds: tuple[Threshold, ...] = rules.thresholds or FACTS
         self.steps: list[StepRecord] = []
@@ -281,7 +281,7 @@ class _Recovery:
         self._load, self._begun = load, look
         self._down: Look | None = None
 
-    def over(self, look: Look, thresholds: tuple[Threshold, ...], rules: Rules) -> bool:
+    def over(self, look: Look, thresholds: tuple[Threshold, ...], rules: StepRules) -> bool:
         """Whether a whole refresh interval went well, or as long as is allowed has passed."""
         made, lasted_s = look.books.since(self._begun.books), look.at - self._begun.at
         # A chat whose goodbye was not confirmed stands at the server until it is dropped there.

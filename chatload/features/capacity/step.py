@@ -49,7 +49,7 @@ LATE_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
-class Rules:
+class StepRules:
     """How a capacity search goes about it.
 
     start: sessions of the first step. ceiling: the most it may open. interval_s: between two refreshes of a
@@ -135,7 +135,7 @@ class StepRecord:
 class Step:
     """A step under way: `look` until it gives its record."""
 
-    def __init__(self, rules: Rules, thresholds: Sequence[Threshold], load: int, purpose: str, look: Look) -> None:
+    def __init__(self, rules: StepRules, thresholds: Sequence[Threshold], load: int, purpose: str, look: Look) -> None:
         self.load, self.purpose = load, purpose
         self._rules, self._thresholds = rules, thresholds
         self._record = StepRecord(load, purpose, look.at)
@@ -321,14 +321,14 @@ def latency_limit(thresholds: Sequence[Threshold]) -> float | None:
     return min(limits, default=None)
 
 
-def lateness_limit(thresholds: Sequence[Threshold], rules: Rules) -> float:
+def lateness_limit(thresholds: Sequence[Threshold], rules: StepRules) -> float:
     """How late the generator's own refreshes may leave (p99, seconds) for its word to be taken: half the latency it
     judges by, or where it judges by none a twentieth of the timeout; never less than a timer's grain allows."""
     limit = latency_limit(thresholds)
     return max(0.02, 0.05 * rules.timeout_s if limit is None else min(limit / 2, 0.05 * rules.timeout_s))
 
 
-def not_put_on(since: Look, now: Look, rules: Rules) -> str:
+def not_put_on(since: Look, now: Look, rules: StepRules) -> str:
     """Why the load was not put on as it should have been; empty where it was. A generator that is late can make a
     server look slow and never fast: what holds under such a one holds, if only the requests were sent."""
     lateness, allowed = now.books.since(since.books).lateness, LATE_LIMIT * rules.interval_s
@@ -338,7 +338,7 @@ def not_put_on(since: Look, now: Look, rules: Rules) -> str:
     return ""
 
 
-def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], rules: Rules) -> str:
+def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], rules: StepRules) -> str:
     """Why it may be the generator that made the server look slow; empty where it cannot."""
     made, length = now.books.since(since.books), now.at - since.at
     late, allowed = made.lateness.quantile(0.99), lateness_limit(thresholds, rules)

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata, t
 
-from chatload.features.compare.run_figures import FAMILY, Kind, Metric, RunFigures
+from chatload.features.compare.run_figures import FAMILY, ComparedMetric, FigureKind, RunFigures
 from chatload.run.settings import SettingDifference, settings_differences
 
 #: Runs a side from which on there is a word: 4 against 4 can be dealt in 70 ways, 3 against 3 in 20.
@@ -65,7 +65,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One metric, side by side; values in the metric's own unit.
 
     base, new: a figure a run, None where that run had no samples. base_mean, new_mean: over runs,
@@ -75,7 +75,7 @@ class Row:
     a figure of that side is only a bound (see `RunFigures.bounds`).
     """
 
-    metric: Metric
+    metric: ComparedMetric
     base: tuple[float | None, ...]
     new: tuple[float | None, ...]
     base_mean: float | None = None
@@ -96,22 +96,22 @@ class Comparison:
     base: tuple[RunFigures, ...]
     new: tuple[RunFigures, ...]
     tolerance: Tolerance
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     differences: tuple[SettingDifference, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def worse(self) -> list[Row]:
+    def worse(self) -> list[ComparisonRow]:
         """The regressions."""
         return [row for row in self.rows if row.word == WORSE]
 
     @property
-    def better(self) -> list[Row]:
+    def better(self) -> list[ComparisonRow]:
         """The improvements."""
         return [row for row in self.rows if row.word == BETTER]
 
     @property
-    def judged(self) -> list[Row]:
+    def judged(self) -> list[ComparisonRow]:
         """The metrics that have a word."""
         return [row for row in self.rows if row.word is not None]
 
@@ -146,10 +146,10 @@ def _run_to_dict(run: RunFigures) -> dict[str, Any]:
     }
 
 
-def _row_to_dict(row: Row) -> dict[str, Any]:
+def _row_to_dict(row: ComparisonRow) -> dict[str, Any]:
     data = {key: value for key, value in vars(row).items() if key != "metric"}
     kind = row.metric.kind
-    change_is = "ratio_minus_1" if kind in (Kind.DURATION, Kind.COUNT) else "difference"
+    change_is = "ratio_minus_1" if kind in (FigureKind.DURATION, FigureKind.COUNT) else "difference"
     about = {"label": row.metric.label, "kind": kind.value, "judged": row.metric.judged, "change_is": change_is}
     return {**about, **data}
 
@@ -191,10 +191,10 @@ def _distinct(
     return list(sides[0].values()), list(sides[1].values()), notes, not both
 
 
-def _row(metric: Metric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> Row:
+def _row(metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> ComparisonRow:
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
     bound = [any(metric in run.bounds for run in side) for side in (base, new)]
-    row = Row(metric, seen, shown, base_is_bound=bound[0], new_is_bound=bound[1])
+    row = ComparisonRow(metric, seen, shown, base_is_bound=bound[0], new_is_bound=bound[1])
     before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
     if len(before):
         row = replace(row, base_mean=float(_unscaled(metric, before.mean())))
@@ -210,24 +210,24 @@ def _row(metric: Metric, base: Sequence[RunFigures], new: Sequence[RunFigures], 
     )
 
 
-def _relative(metric: Metric) -> bool:
-    return metric.kind in (Kind.DURATION, Kind.COUNT)
+def _relative(metric: ComparedMetric) -> bool:
+    return metric.kind in (FigureKind.DURATION, FigureKind.COUNT)
 
 
-def _scaled(metric: Metric, values: Floats) -> Floats:
+def _scaled(metric: ComparedMetric, values: Floats) -> Floats:
     """The scale on which figures are averaged and subtracted: logarithmic where ratios are compared."""
     return np.log(np.maximum(values, _SHORTEST_S)) if _relative(metric) else values
 
 
-def _unscaled(metric: Metric, values: Any) -> Any:
+def _unscaled(metric: ComparedMetric, values: Any) -> Any:
     return np.exp(values) if _relative(metric) else values
 
 
-def _change(metric: Metric, difference: Any) -> Any:
+def _change(metric: ComparedMetric, difference: Any) -> Any:
     return np.expm1(difference) if _relative(metric) else difference
 
 
-def _interval(metric: Metric, base: Floats, new: Floats) -> tuple[float, float]:
+def _interval(metric: ComparedMetric, base: Floats, new: Floats) -> tuple[float, float]:
     """The CONFIDENCE interval of the change, by a bootstrap over runs (see the module's head)."""
     random = np.random.default_rng(_SEED)
     resampled = []
@@ -240,7 +240,9 @@ def _interval(metric: Metric, base: Floats, new: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _judge(rows: list[Row], base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance) -> list[Row]:
+def _judge(
+    rows: list[ComparisonRow], base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance
+) -> list[ComparisonRow]:
     """Give the judged metrics that every run measured their p values and words."""
     timeouts = [run.timeout_s for run in (*base, *new) if run.timeout_s]
     timeout_s = float(np.mean(timeouts)) if timeouts else 0.0
@@ -262,7 +264,9 @@ def _judge(rows: list[Row], base: Sequence[RunFigures], new: Sequence[RunFigures
     return [_judged(row, alone, p_family) for row in rows]
 
 
-def _judged(row: Row, alone: Mapping[Metric, float], p_family: Mapping[Metric, float]) -> Row:
+def _judged(
+    row: ComparisonRow, alone: Mapping[ComparedMetric, float], p_family: Mapping[ComparedMetric, float]
+) -> ComparisonRow:
     metric, interval = row.metric, row.interval
     if metric not in p_family or interval is None or row.change is None:
         return row
@@ -314,7 +318,7 @@ def _student(values: Floats, deals: NDArray[np.bool_]) -> Floats:
 
 
 def _effects(
-    metric: Metric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
+    metric: ComparedMetric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
 ) -> Floats:
     """Of every deal, the size of the effect in tolerances: from 1 on it matters."""
     scaled = _scaled(metric, values)
@@ -322,10 +326,10 @@ def _effects(
     sums = deals @ scaled
     new_mean, base_mean = sums / new, (scaled.sum() - sums) / (len(values) - new)
     difference = np.abs(new_mean - base_mean)
-    if metric.kind is Kind.RATE:
+    if metric.kind is FigureKind.RATE:
         unit = tolerance.rate + tolerance.relative * np.minimum(base_mean, new_mean)
     else:
-        unit = tolerance.relative * timeout_s if metric.kind is Kind.MARGIN else np.log1p(tolerance.relative)
+        unit = tolerance.relative * timeout_s if metric.kind is FigureKind.MARGIN else np.log1p(tolerance.relative)
     effects: Floats = difference / np.maximum(unit, _EPSILON)
     size = np.abs(_unscaled(metric, new_mean) - _unscaled(metric, base_mean))
     return np.where((size >= metric.least) & (difference > _EPSILON), effects, 0.0)

@@ -20,7 +20,7 @@ LATENCY_FLOOR_S = 0.0001
 LATENESS_FLOOR_S = 0.01
 
 
-class Kind(StrEnum):
+class FigureKind(StrEnum):
     """How figures of a metric are compared: as a ratio, or as a difference."""
 
     RATE = "rate"  # a share from 0 to 1; difference
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Metric:
+class ComparedMetric:
     """One thing that is compared. `key` is its path in words of summary.json; `label` is for people.
 
     judged: belongs to the family that gets a word; all others are shown without one.
@@ -40,7 +40,7 @@ class Metric:
 
     key: str
     label: str
-    kind: Kind
+    kind: FigureKind
     lower_is_better: bool | None = True
     judged: bool = False
     least: float = 0.0
@@ -48,13 +48,14 @@ class Metric:
 
 #: The family that is judged, stated before any run is seen. Six, so that five runs a side can tell.
 FAMILY = (
-    Metric("sessions.dropped.rate", "dropped sessions", Kind.RATE, judged=True),
-    Metric("sessions.unserved.rate", "unserved sessions", Kind.RATE, judged=True),
-    Metric("requests.unsuccessful.rate", "unsuccessful requests", Kind.RATE, judged=True),
-    Metric("requests.GetMessages.latency_s.p99", "GetMessages latency p99", Kind.DURATION,
+    ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE, judged=True),
+    ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE, judged=True),
+    ComparedMetric("requests.unsuccessful.rate", "unsuccessful requests", FigureKind.RATE, judged=True),
+    ComparedMetric("requests.GetMessages.latency_s.p99", "GetMessages latency p99", FigureKind.DURATION,
            judged=True, least=LATENCY_FLOOR_S),
-    Metric("refresh.lateness_s.p99", "refresh lateness p99", Kind.DURATION, judged=True, least=LATENESS_FLOOR_S),
-    Metric("refresh.margin_s.p1", "margin p1", Kind.MARGIN, lower_is_better=False, judged=True),
+    ComparedMetric("refresh.lateness_s.p99", "refresh lateness p99", FigureKind.DURATION,
+           judged=True, least=LATENESS_FLOOR_S),
+    ComparedMetric("refresh.margin_s.p1", "margin p1", FigureKind.MARGIN, lower_is_better=False, judged=True),
 )  # fmt: skip
 #: What the family's words mean; reports print it.
 FAMILY_TERMS = (
@@ -77,24 +78,24 @@ class RunFigures:
     """
 
     run: str
-    figures: Mapping[Metric, float]
+    figures: Mapping[ComparedMetric, float]
     timeout_s: float | None = None
     settings: RunSettings = RunSettings()
     started_at: float | None = None
     sessions: int = 0
     identity: str = ""
-    bounds: frozenset[Metric] = frozenset()
+    bounds: frozenset[ComparedMetric] = frozenset()
     problems: tuple[str, ...] = ()
 
 
-def measure(books: Books, timeout_s: float | None, cut_off_confirmed: int = 0) -> dict[Metric, float]:
+def measure(books: Books, timeout_s: float | None, cut_off_confirmed: int = 0) -> dict[ComparedMetric, float]:
     """The figures in one run's books; percentiles are those of all its processes together. cut_off_confirmed: of
     the sessions cut off, those whose goodbye was confirmed."""
     figures = _figures(books, timeout_s, books.fates.known(cut_off_confirmed))
     return {metric: value for metric, value in figures if value is not None}
 
 
-def bounds(books: Books) -> frozenset[Metric]:
+def bounds(books: Books) -> frozenset[ComparedMetric]:
     """Which of the figures of `measure` are only bounds."""
     found = [
         (_latency(operation, quantile), latency.quantile(q))
@@ -106,7 +107,7 @@ def bounds(books: Books) -> frozenset[Metric]:
     return frozenset(metric for metric, reading in found if reading is not None and reading.over)
 
 
-def _figures(books: Books, timeout_s: float | None, known: int) -> Iterator[tuple[Metric, float | None]]:
+def _figures(books: Books, timeout_s: float | None, known: int) -> Iterator[tuple[ComparedMetric, float | None]]:
     verdicts, fates = books.verdicts, books.fates
     outcomes = [item for by in books.outcomes.values() for item in by.items()]
     requests = sum(n for _, n in outcomes)
@@ -117,20 +118,20 @@ def _figures(books: Books, timeout_s: float | None, known: int) -> Iterator[tupl
     yield from _durations(books)
     yield from _margins(books, timeout_s)
     per_session = books.sent.total() / books.started if books.started else None
-    yield Metric("requests.per_session", "requests per session", Kind.COUNT, None), per_session
+    yield ComparedMetric("requests.per_session", "requests per session", FigureKind.COUNT, None), per_session
     for verdict in Verdict:
         lower = None if verdict in NEUTRAL_ENDINGS else verdict in BAD_ENDINGS
         refused = verdict is Verdict.REFUSED
         share = (
             _share(verdicts[verdict], fates.ended) if refused else _share(fates.accepted_with(verdict), fates.accepted)
         )
-        yield Metric(f"sessions.{verdict}.rate", verdict.value, Kind.RATE, lower), share
+        yield ComparedMetric(f"sessions.{verdict}.rate", verdict.value, FigureKind.RATE, lower), share
     for blame in Blame:
         share = _share(books.blames[blame], known)
-        yield Metric(f"sessions.dropped_late.{blame}.rate", f"dropped_late by {blame}", Kind.RATE), share
+        yield ComparedMetric(f"sessions.dropped_late.{blame}.rate", f"dropped_late by {blame}", FigureKind.RATE), share
 
 
-def _durations(books: Books) -> Iterator[tuple[Metric, float | None]]:
+def _durations(books: Books) -> Iterator[tuple[ComparedMetric, float | None]]:
     for operation in sorted(books.latency, key=lambda name: (name != "GetMessages", name)):
         for quantile, q in _TAIL.items():
             yield _latency(operation, quantile), books.latency[operation].figure(q)
@@ -141,28 +142,30 @@ def _durations(books: Books) -> Iterator[tuple[Metric, float | None]]:
         yield _gap(quantile), books.gap.figure(_TAIL[quantile])
 
 
-def _latency(operation: str, quantile: str) -> Metric:
+def _latency(operation: str, quantile: str) -> ComparedMetric:
     return _duration(f"requests.{operation}.latency_s", f"{operation} latency", quantile, LATENCY_FLOOR_S)
 
 
-def _gap(quantile: str) -> Metric:
-    return Metric(f"refresh.gap_s.{quantile}", f"gap {quantile}", Kind.DURATION, None)
+def _gap(quantile: str) -> ComparedMetric:
+    return ComparedMetric(f"refresh.gap_s.{quantile}", f"gap {quantile}", FigureKind.DURATION, None)
 
 
-def _duration(key: str, label: str, quantile: str, least: float) -> Metric:
+def _duration(key: str, label: str, quantile: str, least: float) -> ComparedMetric:
     key = f"{key}.{quantile}"
-    return _JUDGED.get(key) or Metric(key, f"{label} {quantile.replace('_', '.')}", Kind.DURATION, least=least)
+    return _JUDGED.get(key) or ComparedMetric(
+        key, f"{label} {quantile.replace('_', '.')}", FigureKind.DURATION, least=least
+    )
 
 
-def _margins(books: Books, timeout_s: float | None) -> Iterator[tuple[Metric, float | None]]:
+def _margins(books: Books, timeout_s: float | None) -> Iterator[tuple[ComparedMetric, float | None]]:
     for quantile, q in _MARGINS.items():
         gap = books.gap.figure(q)
         yield _margin(quantile), None if gap is None or timeout_s is None else timeout_s - gap
 
 
-def _margin(quantile: str) -> Metric:
+def _margin(quantile: str) -> ComparedMetric:
     key = f"refresh.margin_s.{quantile}"
-    return _JUDGED.get(key) or Metric(key, f"margin {quantile}", Kind.MARGIN, False)
+    return _JUDGED.get(key) or ComparedMetric(key, f"margin {quantile}", FigureKind.MARGIN, False)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chatload.features.compare.compute import BETTER, ENOUGH_RUNS, WORSE, Comparison, Row
-from chatload.features.compare.run_figures import FAMILY_TERMS, Kind, RunFigures
+from chatload.features.compare.compute import BETTER, ENOUGH_RUNS, WORSE, Comparison, ComparisonRow
+from chatload.features.compare.run_figures import FAMILY_TERMS, FigureKind, RunFigures
 from chatload.render import charts, words
 from chatload.render.charts import Spec
 from chatload.render.document import (
@@ -74,7 +74,7 @@ def _differences(comparison: Comparison) -> Block:
     return table("Settings that differ", ("setting", "base", "new", "changes the load"), rows, sides="lwwl")
 
 
-def _metrics(name: str, rows: Sequence[Row], words: bool) -> Table:
+def _metrics(name: str, rows: Sequence[ComparisonRow], words: bool) -> Table:
     """Return a table of metrics. words: with a column for better, worse or no evidence."""
     intervals = any(row.interval for row in rows)
     headings = ["metric", "base", "new", "change", *["95 % interval"] * intervals, *["result"] * words]
@@ -124,29 +124,29 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     yield from comparison.notes
 
 
-def value(row: Row, figure: float | None) -> str:
+def value(row: ComparisonRow, figure: float | None) -> str:
     """A figure of a metric with its unit."""
     if figure is None:
         return "none"
-    if row.metric.kind is Kind.RATE:
+    if row.metric.kind is FigureKind.RATE:
         return _percent(figure)
-    return f"{figure:.2f}" if row.metric.kind is Kind.COUNT else _signed_seconds(figure)
+    return f"{figure:.2f}" if row.metric.kind is FigureKind.COUNT else _signed_seconds(figure)
 
 
-def mean(row: Row, side: str) -> str:
+def mean(row: ComparisonRow, side: str) -> str:
     """The mean of a side ("base" or "new"), and whether it is only a bound."""
     figure = row.base_mean if side == "base" else row.new_mean
     is_bound = row.base_is_bound if side == "base" else row.new_is_bound
-    beyond = "" if figure is None or not is_bound else "under " if row.metric.kind is Kind.MARGIN else "over "
+    beyond = "" if figure is None or not is_bound else "under " if row.metric.kind is FigureKind.MARGIN else "over "
     return beyond + value(row, figure)
 
 
-def change(row: Row) -> str:
+def change(row: ComparisonRow) -> str:
     """How much higher or lower NEW is, with its sign."""
     return "" if row.change is None else _change(row, row.change, unit=True)
 
 
-def interval(row: Row) -> str:
+def interval(row: ComparisonRow) -> str:
     """The interval of the change; empty where there is none."""
     if row.interval is None:
         return ""
@@ -154,14 +154,14 @@ def interval(row: Row) -> str:
     return f"{_change(row, low, unit=False)} to {_change(row, high, unit=True)}"
 
 
-def _change(row: Row, by: float, unit: bool) -> str:
+def _change(row: ComparisonRow, by: float, unit: bool) -> str:
     kind = row.metric.kind
-    if kind is Kind.MARGIN:
+    if kind is FigureKind.MARGIN:
         return _signed(by, f"{abs(by):.2f}") + (" s" if unit else "")
     percent = abs(100 * by)
-    decimals = 2 if kind is Kind.RATE or percent < 10 else 1 if percent < 100 else 0
+    decimals = 2 if kind is FigureKind.RATE or percent < 10 else 1 if percent < 100 else 0
     digits = f"{percent:.{decimals}f}"
-    suffix = " pt" if kind is Kind.RATE else " %"
+    suffix = " pt" if kind is FigureKind.RATE else " %"
     return _signed(by, digits) + (suffix if unit else "")
 
 
@@ -178,15 +178,15 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %" if share < 0.9995 else f"{100 * share:.5g} %"
 
 
-def nothing(row: Row) -> bool:
+def nothing(row: ComparisonRow) -> bool:
     """A rate that was 0 in every run fills no line."""
     return not any(figure for figure in (*row.base, *row.new))
 
 
-def strip(row: Row) -> Chart:
+def strip(row: ComparisonRow) -> Chart:
     """Return a mark for each run, a line for each side."""
     points = [
-        {"side": side, "value": figure * 100 if row.metric.kind is Kind.RATE else figure}
+        {"side": side, "value": figure * 100 if row.metric.kind is FigureKind.RATE else figure}
         for side, figures in (("base", row.base), ("new", row.new))
         for figure in figures
         if figure is not None
@@ -199,8 +199,8 @@ def strip(row: Row) -> Chart:
     return Chart(row.metric.label, _strip(row, points), shows, f"{row.metric.label}, one mark per run: {shows}")
 
 
-def _strip(row: Row, points: list[dict[str, Any]]) -> Spec:
-    unit = {Kind.RATE: "%", Kind.COUNT: ""}.get(row.metric.kind, "s")
+def _strip(row: ComparisonRow, points: list[dict[str, Any]]) -> Spec:
+    unit = {FigureKind.RATE: "%", FigureKind.COUNT: ""}.get(row.metric.kind, "s")
     across = charts.x("value", "", scale={"zero": False, "padding": 12, "nice": True})
     across["axis"] = {"grid": True, "tickCount": 5, "title": None, "labelExpr": f"datum.label + ' {unit}'"}
     up = charts.names("side", list(_SIDE_COLOURS))

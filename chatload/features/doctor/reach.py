@@ -20,7 +20,7 @@ from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply, read
 from chatload.protocol.secret import basic_authorization
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, WireRequest, WireResult
-from chatload.rules import Rules
+from chatload.rules import TargetRules
 from chatload.target import require_agreed, resolve
 from chatload.total_deadline import TotalDeadline
 
@@ -43,7 +43,7 @@ def examine(
     service: str,
     agreed: Iterable[str] = (),
     tls: TlsOptions | None = None,
-    rules: Rules | None = None,
+    rules: TargetRules | None = None,
 ) -> HostFacts:
     """Examine a host and return what was found. Nothing is sent to a host that the target guard refuses.
 

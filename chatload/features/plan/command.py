@@ -15,14 +15,14 @@ from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageE
 from chatload.features.plan import drops as plan_drops
 from chatload.features.plan.compute import make_plan
 from chatload.features.plan.drops import Drops
-from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, Distribution
+from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, LengthDistribution
 from chatload.features.plan.run_inputs import Measured, capacity_of, measure_run
 from chatload.features.plan.sensitivity import influences
 from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.protocol.toml_file import read_toml
 from chatload.render.output import deliver
-from chatload.render.share import Share
+from chatload.render.share import ShareType
 from chatload.run.reader import RunReader
 
 #: What the demand of a plan is called on the command line and in a file, by its field.
@@ -38,7 +38,7 @@ _EXIT = {
 #: So large a part of a run's sessions must have been accepted for a plan to stand on it.
 _LEAST_SERVED = 0.5
 
-_SHARE = Share()
+_SHARE = ShareType()
 _RUN = "the run"
 
 
@@ -56,7 +56,9 @@ _RUN = "the run"
 @click.option("--growth", type=_SHARE, metavar="SHARE", help="Growth to plan for, such as 20%. Default: none.")
 @click.option("--handling-time", type=float, metavar="S", help="Mean length of a chat, waiting for an agent included.")
 @click.option(
-    "--handling-distribution", type=click.Choice([item.value for item in Distribution]), help="Default: exponential."
+    "--handling-distribution",
+    type=click.Choice([item.value for item in LengthDistribution]),
+    help="Default: exponential.",
 )
 @click.option("--handling-cv", type=float, metavar="X", help="Of lognormal: standard deviation / mean.")
 @click.option("--percentile", type=float, metavar="P", help="Plan for what is open P % of the hour. Default: 99.9.")
@@ -147,7 +149,7 @@ def _demand(
         if field not in values:
             raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
     if "handling_distribution" in values:
-        values["handling_distribution"] = Distribution(values["handling_distribution"])
+        values["handling_distribution"] = LengthDistribution(values["handling_distribution"])
     if "other_requests_per_chat" not in values and values.get("messages_per_chat", 0) > 0:
         # RequestChat and Disconnect; half the messages are the customer's, each with both typing requests.
         values["other_requests_per_chat"] = 2 + 1.5 * values["messages_per_chat"]

@@ -38,7 +38,7 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """One constraint: what is needed at the peak, what one server carries, and how many servers that makes."""
 
     constraint: Constraint
@@ -53,7 +53,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServerPlan:
     """The plan. rows: every constraint with a figure per server, the one that binds first.
 
     loads: what the peak needs of each constraint, those without a figure too; None where not known.
@@ -66,7 +66,7 @@ class Plan:
     capacity: Capacity
     peak: Peak
     loads: dict[Constraint, float | None]
-    rows: tuple[Row, ...]
+    rows: tuple[PlanRow, ...]
     needed: int
     headroom: float
     at_random: int | None
@@ -80,12 +80,12 @@ class Plan:
         return self.needed + self.demand.spare
 
     @property
-    def binding(self) -> Row:
+    def binding(self) -> PlanRow:
         """The constraint that decides."""
         return self.rows[0]
 
 
-def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) -> Plan:
+def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) -> ServerPlan:
     """Size the service. drops: what was measured of them at that capacity.
 
     Raises UsageError where nothing that is known of a server can be set against the demand.
@@ -98,7 +98,7 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
     needed = max(row.servers for row in rows)
     if needed > MOST_SERVERS:
         raise UsageError(f"the plan needs {needed} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
-    return Plan(
+    return ServerPlan(
         demand=demand,
         capacity=capacity,
         peak=peak,
@@ -161,7 +161,7 @@ def pool_size(chats: int, refresh_period_s: float) -> int:
     return math.ceil(chats / (refresh_period_s * REFRESHES_PER_THREAD) - 1e-9)
 
 
-def plan_dict(plan: Plan) -> dict[str, Any]:
+def plan_dict(plan: ServerPlan) -> dict[str, Any]:
     """The plan's figures as plain values."""
     return {
         "demand": {**asdict(plan.demand), "arrivals_per_hour": plan.demand.arrivals_per_hour},
@@ -189,12 +189,12 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator[Row]:
+def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator[PlanRow]:
     for constraint, per_server in capacity.known():
         load = loads[constraint]
         if load is not None:
             servers = max(math.ceil(load / per_server - 1e-9), 1)
-            yield Row(constraint, load, per_server, capacity.origins.get(constraint, Origin.TYPED), servers)
+            yield PlanRow(constraint, load, per_server, capacity.origins.get(constraint, Origin.TYPED), servers)
 
 
 def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:

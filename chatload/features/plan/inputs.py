@@ -13,7 +13,7 @@ from chatload.errors import UsageError
 DEFAULT_TIMEOUT_S = 45.0
 
 
-class Distribution(StrEnum):
+class LengthDistribution(StrEnum):
     """How the lengths of chats are spread around their mean."""
 
     EXPONENTIAL = "exponential"
@@ -66,7 +66,7 @@ class Demand:
     chats_per_hour: float | None = None
     chats_per_day: float | None = None
     peak_hour_share: float | None = None
-    handling_distribution: Distribution = Distribution.EXPONENTIAL
+    handling_distribution: LengthDistribution = LengthDistribution.EXPONENTIAL
     handling_cv: float | None = None
     growth: float = 0.0
     percentile: float = 99.9
@@ -122,7 +122,7 @@ class Demand:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UsageError(f"{option(name)} {value:g} is below 0")
-        lognormal = self.handling_distribution is Distribution.LOGNORMAL
+        lognormal = self.handling_distribution is LengthDistribution.LOGNORMAL
         if lognormal and self.handling_cv is None:
             raise UsageError("--handling-distribution lognormal needs --handling-cv", "1 is as spread as exponential")
         if not lognormal and self.handling_cv is not None:

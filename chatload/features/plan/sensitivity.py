@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatload.errors import UsageError
-from chatload.features.plan.compute import Plan, servers_needed, servers_worth
+from chatload.features.plan.compute import ServerPlan, servers_needed, servers_worth
 from chatload.features.plan.inputs import Capacity, Constraint, Demand, option
 from chatload.stats import queueing as queueing
 
@@ -51,7 +51,7 @@ class Influence:
         return asdict(self)
 
 
-def influences(plan: Plan) -> list[Influence]:
+def influences(plan: ServerPlan) -> list[Influence]:
     """Every input that is a quantity, the most influential first.
 
     The percentile is changed by its tail, the share of time in which more chats are open.
@@ -60,7 +60,7 @@ def influences(plan: Plan) -> list[Influence]:
     return sorted(found, key=lambda item: (-item.strength, abs(item.one_more_change or FARTHEST)))
 
 
-def _inputs(plan: Plan) -> Iterator[tuple[str, float, _At]]:
+def _inputs(plan: ServerPlan) -> Iterator[tuple[str, float, _At]]:
     demand, capacity = plan.demand, plan.capacity
     for name in _DEMAND:
         value = getattr(demand, name)
@@ -83,7 +83,7 @@ def _of_capacity(demand: Demand, capacity: Capacity, constraint: Constraint) -> 
     return lambda factor: (demand, capacity.scaled(constraint, factor))
 
 
-def _influence(plan: Plan, name: str, value: float, at: _At) -> Influence:
+def _influence(plan: ServerPlan, name: str, value: float, at: _At) -> Influence:
     now = servers_worth(plan.demand, plan.capacity)
     down, up = (_change(at, factor, now) for factor in (1 - STEP, 1 + STEP))
     factor = _one_more(plan, at)
@@ -102,7 +102,7 @@ def _change(at: _At, factor: float, now: float) -> float | None:
         return None
 
 
-def _one_more(plan: Plan, at: _At) -> float | None:
+def _one_more(plan: ServerPlan, at: _At) -> float | None:
     """The factor nearest to 1, on either side, from which on one more server is needed."""
 
     def too_few(factor: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from chatload import __version__
 from chatload.errors import UsageError
 from chatload.features.plan import drops as drop_claims
-from chatload.features.plan.compute import Plan, peak_of, plan_dict, servers_needed
+from chatload.features.plan.compute import ServerPlan, peak_of, plan_dict, servers_needed
 from chatload.features.plan.inputs import Constraint, Demand, Origin, Preset, option
 from chatload.features.plan.run_inputs import Measured
 from chatload.features.plan.sensitivity import STEP, Influence
@@ -56,7 +56,7 @@ UNKNOWN = (
 class PlanReport:
     """A plan with all that is said of it. sources: where each input comes from, by its name."""
 
-    plan: Plan
+    plan: ServerPlan
     influences: Sequence[Influence]
     sources: Mapping[str, str]
     measured: Measured | None = None
@@ -130,7 +130,7 @@ def _section(
     return Section(heading, (shown,) if chart is None else (shown, chart), minor=minor)
 
 
-def answer(plan: Plan) -> str:
+def answer(plan: ServerPlan) -> str:
     """The plan in one sentence."""
     carry = "carries" if plan.needed == 1 else "carry"
     spare = f", {plan.demand.spare} to spare" if plan.demand.spare else ", none to spare"
@@ -140,7 +140,7 @@ def answer(plan: Plan) -> str:
     )
 
 
-def binding(plan: Plan) -> str:
+def binding(plan: ServerPlan) -> str:
     """Which constraint decides, and what is left on it."""
     row = plan.binding
     line = f"{row.constraint.label} decide: {percent(row.margin(plan.needed))} left on {_plural(plan.needed, 'server')}"
@@ -150,7 +150,7 @@ def binding(plan: Plan) -> str:
     return f"{line}; one more server is needed from {percent(more)} more chats an hour on"
 
 
-def drops(plan: Plan) -> str:
+def drops(plan: ServerPlan) -> str:
     """What can be said of the drop rate."""
     claim = plan.drops
     bound = ""
@@ -167,7 +167,7 @@ def drops(plan: Plan) -> str:
     return f"{target}; {bound}{more}"
 
 
-def peak_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
+def peak_rows(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
     """What the peak hour brings: label, mean, planned for."""
     peak, demand = plan.peak, plan.demand
     of_chats, of_arrivals = peak.mean_chats / peak.chats, peak.mean_arrivals / peak.arrivals
@@ -182,7 +182,7 @@ def peak_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield "requests/s of one chat", figure(each), figure(each)
 
 
-def constraint_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
+def constraint_rows(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
     """Label, needed, per server, servers, margin on those needed, with the spare ones, origin."""
     for row in plan.rows:
         yield (
@@ -229,7 +229,7 @@ def notes(report: PlanReport) -> Iterator[str]:
     )
 
 
-def _about_arrivals(plan: Plan) -> Iterator[str]:
+def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
     demand, peak = plan.demand, plan.peak
     yield (
         f"planned for {demand.percentile:g} %: more chats are open for {_seconds(3600 * demand.tail)} of the peak "
@@ -251,7 +251,7 @@ def _about_arrivals(plan: Plan) -> Iterator[str]:
         )
 
 
-def _bunched(plan: Plan) -> str:
+def _bunched(plan: ServerPlan) -> str:
     text = "mailings, outages and opening hours bring bunches: measure the variance-to-mean ratio of chats open"
     try:
         bunched = replace(plan.demand, peakedness=_WHAT_IF)
@@ -302,7 +302,7 @@ def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
             )
 
 
-def _about_servers(plan: Plan) -> Iterator[str]:
+def _about_servers(plan: ServerPlan) -> Iterator[str]:
     demand = plan.demand
     if plan.at_random is not None and plan.at_random > plan.needed:
         yield (
@@ -358,7 +358,7 @@ def change(by: float | None) -> str:
     return "0" if digits == "0.0" else f"{'+' if by > 0 else MINUS}{digits} %"
 
 
-def chats_chart(plan: Plan) -> Chart:
+def chats_chart(plan: ServerPlan) -> Chart:
     """Return the share of the hour in which more than so many chats are open."""
     demand, mean = plan.demand, plan.peak.mean_chats
     low = max(2 * mean - plan.peak.chats, 0.0)
@@ -374,7 +374,7 @@ def chats_chart(plan: Plan) -> Chart:
     return Chart("How often more chats are open", {"layer": [line, *marks]}, shows)
 
 
-def growth_chart(plan: Plan) -> Chart:
+def growth_chart(plan: ServerPlan) -> Chart:
     """Return the servers needed for up to _GROWTH times the chats per hour."""
     demand, arrivals = plan.demand, plan.peak.mean_arrivals
     factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]

@@ -11,8 +11,8 @@ Looking at a run while it goes on is looking often: the looks at a run that has 
 that chance, the k-th doubling of its length having 1/(k(k+1)) of it, so that all together never spend
 more; the look at its end has the other half.
 
-Only what matters is claimed: a change of `Metric.matters` of the level and of `Metric.floor` at least, over the
-steady part.
+Only what matters is claimed: a change of `DriftMetric.matters` of the level and of `DriftMetric.floor` at least, over
+the steady part.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Metric:
+class DriftMetric:
     """One thing that may drift. unit: "s", "%" or "MB"; worse: the sign of a change for the worse.
 
     matters: part of the level; floor: in its unit; a change below either over the steady part is not
@@ -150,7 +150,7 @@ def _memory(process: str) -> Callable[[Cell], float | None]:
     return value
 
 
-def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric, ...]:
+def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[DriftMetric, ...]:
     """What is looked at in a run with this flex-disconnect-timeout (seconds), of these processes."""
     timeout = timeout_s or 0.0
 
@@ -162,15 +162,15 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[Metric
         return cell.books.lateness.quantile(0.99) if cell.books.lateness.count >= _SAMPLES else None
 
     return (
-        Metric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _latency("GetMessages", 0.5)),
-        Metric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _latency("GetMessages", 0.95)),
-        Metric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, _latency("RequestChat", 0.95)),
-        Metric("dropped.rate", "%", 1, 0.10, 0.001, _dropped, rate=True),
-        Metric("unserved.rate", "%", 1, 0.10, 0.001, _unserved, rate=True),
-        Metric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
-        Metric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
+        DriftMetric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _latency("GetMessages", 0.5)),
+        DriftMetric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _latency("GetMessages", 0.95)),
+        DriftMetric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, _latency("RequestChat", 0.95)),
+        DriftMetric("dropped.rate", "%", 1, 0.10, 0.001, _dropped, rate=True),
+        DriftMetric("unserved.rate", "%", 1, 0.10, 0.001, _unserved, rate=True),
+        DriftMetric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
+        DriftMetric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
         *(
-            Metric(
+            DriftMetric(
                 f"memory.{process}" if len(processes) > 1 else "memory",
                 "MB",
                 1,
@@ -255,7 +255,7 @@ def _by_process(window: Window) -> Mapping[str, int]:
     return window.memory or ({} if window.rss is None else {"": window.rss})
 
 
-def _blocks(cells: list[Cell | None], metric: Metric) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Times (seconds since the start of the steady part) and values of the blocks that have any."""
     times, values = [], []
     for first in range(0, len(cells), CELLS):
@@ -279,7 +279,7 @@ def _together(cells: list[Cell]) -> Cell:
 
 
 def _claimed(
-    metric: Metric, strict: Trend, shown: Trend, blocks: tuple[tuple[float, float], ...], hours: float
+    metric: DriftMetric, strict: Trend, shown: Trend, blocks: tuple[tuple[float, float], ...], hours: float
 ) -> Drift:
     """A metric's drift over so many hours, claimed where it is sure and matters."""
     level = shown.level

@@ -64,7 +64,7 @@ class HttpExchange:
     path: str
     keep_alive: bool
 
-    def __init__(self, connection: ClientConnection, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, connection: ServedConnection, headers: dict[bytes, bytes]) -> None:
         self.connection, self.headers = connection, headers
 
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
@@ -198,7 +198,7 @@ class KnownHeaders:
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[dict[bytes, bytes], int]] = {}
 
-    def read(self, connection: ClientConnection, data: bytes) -> HttpExchange | None:
+    def read(self, connection: ServedConnection, data: bytes) -> HttpExchange | None:
         """Return the request in `data` if it is exactly one and its headers are known."""
         line = _first_line(data)
         if line is None:
@@ -270,17 +270,17 @@ class ServerConnections:
 
     def __init__(self, handler: HttpHandler, guard: SlowClientGuard) -> None:
         self.handler, self.guard = handler, guard
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[ServedConnection] = set()
         self.now = monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unsent: list[ClientConnection] = []
+        self._unsent: list[ServedConnection] = []
         self._second = 0
         self.starts: dict[int, bytes] = {}
         self.heads = KnownHeaders()
 
-    def connection(self) -> ClientConnection:
+    def connection(self) -> ServedConnection:
         """Return a protocol object for a new connection."""
-        return ClientConnection(self)
+        return ServedConnection(self)
 
     def start_of(self, status: int) -> bytes:
         """Return the status line and date of an answer; `starts` caches them for one second."""
@@ -289,7 +289,7 @@ class ServerConnections:
         start = self.starts[status] = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, phrase, date)
         return start
 
-    def has_unsent(self, connection: ClientConnection) -> None:
+    def has_unsent(self, connection: ServedConnection) -> None:
         """Schedule `send` of a connection after everything received has been read."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
@@ -333,7 +333,7 @@ class ServerConnections:
             connection.send()
 
 
-class ClientConnection(asyncio.Protocol):
+class ServedConnection(asyncio.Protocol):
     """The connection of one client. ending: it is closed or closing; no more requests are accepted."""
 
     __slots__ = (
