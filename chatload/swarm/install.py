@@ -78,7 +78,8 @@ def _init(environment: Environment, **_: Any) -> None:
     if parsed is None:
         return
     try:
-        if parsed.headless or parsed.autostart:
+        # A capacity search checks its own start, with its own limits first.
+        if (parsed.headless or parsed.autostart) and not getattr(environment.shape_class, "checks_start", False):
             run.check(parsed, host_with_login(environment))
         if environment.web_ui is not None:
             add_tab(environment.web_ui, coordinator.snapshot)

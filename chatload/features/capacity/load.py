@@ -131,6 +131,8 @@ class CapacityShape(LoadTestShape):
     abstract = True
     #: Prevents Locust's warning that --run-time is ignored: it is not.
     use_common_options = True
+    #: The listener below checks a start: the limits of a search first, then what every run checks.
+    checks_start = True
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -165,7 +167,7 @@ def _init(environment: Environment, **_: Any) -> None:
         log.warning("chatload: --users and --spawn-rate have no effect on a capacity search; see --max-sessions")
     try:
         if options.headless or options.autostart:
-            coordinator.shape_load.check(coordinator.plan_for(options, host_with_login(environment)))
+            run.check(options, host_with_login(environment))
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
