@@ -149,3 +149,20 @@ def test_runs_of_one_side_that_differ_are_named_too():
 def test_numbers_that_differ_in_rounding_only_are_equal():
     assert settings_differences([{"spawn_rate": 0.1 + 0.2}], [{"spawn_rate": 0.3}]) == []
     assert settings_differences([{"spawn_rate": 0.30001}], [{"spawn_rate": 0.3}]) != []
+
+
+#: A run with another value of these put another load on.
+LOAD = """
+user_classes users spawn_rate tags exclude_tags equal_weights flex_disconnect_timeout persona refresh_policy
+refresh_interval sweep dialect dialect_sha256 script script_sha256 chat_length request_timeout long_poll transport
+connections connections_in_all max_sessions workload arrival_rate arrival_profile arrival_profile_sha256
+arrival_compress max_open start_sessions step_hold step_bound resolution step_thresholds
+"""
+
+
+def test_the_settings_that_define_the_load_are_these_and_no_others():
+    assert set(LOAD.split()) == LOAD_DEFINING
+    assert {s.name for s in SETTINGS if not s.replayed} == {
+        "sweep", "long_poll", "connections", "workload", "start_sessions",
+    }  # fmt: skip
+    assert {s.name for s in SETTINGS if s.zero} == {"stop_timeout", "keep_windows"}
