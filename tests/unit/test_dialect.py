@@ -289,3 +289,11 @@ def test_what_a_dialect_does_not_say_of_its_server():
 def test_an_operation_that_says_nothing_is_a_post_to_the_prefix_in_the_dialect_s_encoding():
     wire = load_dialect("gms-v2").operations["RequestChat"]
     assert (wire.method, wire.path, wire.encoding, wire.name, wire.content) == ("POST", "", "form", "RequestChat", None)
+
+
+@pytest.mark.parametrize("numbers", ['["nonsense"]', "[3]", '"position"', '["position", "nonsense"]'])
+def test_numbers_are_names_of_our_fields(numbers):
+    text = (resources.files("chatload.protocol") / "dialects" / "webapi.toml").read_text(encoding="utf-8")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("numbers"))
+    with pytest.raises(FileError, match="numbers: expected a list of our field names"):
+        parse_dialect(text.replace("[request]", f"[request]\nnumbers = {numbers}", 1), "d.toml")

@@ -65,3 +65,12 @@ def test_a_line_longer_than_any_session_s_is_refused(tmp_path):
                 list(read(str(file)))
         else:
             assert [row.chat_id for row in read(str(file))] == ["c"]
+
+
+def test_empty_lines_are_passed_over_and_counted(tmp_path):
+    file = tmp_path / "ledger.ndjson"
+    file.write_text('\n{"chat_id": "a", "end_reason": "agent"}\n\n  \n{"chat_id": "b", "end_reason": null}\n')
+    assert [row.chat_id for row in read(str(file))] == ["a", "b"]
+    file.write_text('{"chat_id": "a", "end_reason": "agent"}\n\n[]\n')
+    with pytest.raises(FileError, match="line 3: expected a JSON object"):
+        list(read(str(file)))
