@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.error
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatload.analysis.ledger import Columns, read
+from chatload.analysis.ledger import Columns, _why, read
 from chatload.errors import FileError, UsageError
+from chatload.total_deadline import TotalDeadline
 
 
 def ended_at(folder: Path, value: Any) -> float | None:
@@ -74,3 +77,16 @@ def test_empty_lines_are_passed_over_and_counted(tmp_path):
     file.write_text('{"chat_id": "a", "end_reason": "agent"}\n\n[]\n')
     with pytest.raises(FileError, match="line 3: expected a JSON object"):
         list(read(str(file)))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (http.client.IncompleteRead(b"", 3), "the answer was cut short"),
+        (OSError("no route"), "no route"),
+        (urllib.error.URLError("refused"), "refused"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_why_a_ledger_could_not_be_fetched(error, said):
+    assert _why(error, TotalDeadline(600.0)) == said

@@ -4,7 +4,8 @@ import pytest
 
 from chatload.protocol.address import is_private
 from chatload.protocol.dialect_checks import _clash
-from chatload.protocol.names import get_in, put_in
+from chatload.protocol.names import ResponseNames, get_in, put_in
+from chatload.protocol.reply import parse_body, parse_payload
 from chatload.protocol.wire import WireRequest, WireResult
 
 
@@ -68,3 +69,37 @@ def test_names_lead_into_objects():
     put_in(data, ("a", "b"), 3)
     put_in(data, ("t",), 4)
     assert data == {"a": {"b": 3, "c": None}, "t": 4, "n": {"m": 2}}
+
+
+@pytest.mark.parametrize(
+    ("names", "plain"),
+    [
+        ({}, True),
+        ({"answer": {"chat_id": ("sessionId",)}}, False),
+        ({"event": {"index": ("number",)}}, False),
+        ({"error": {"code": ("number",)}}, False),
+        ({"event_types": {"Message": "text"}}, False),
+        ({"senders": {"Agent": "agent"}}, False),
+        ({"event_types": {"Message": "text"}, "senders": {"Agent": "agent"}}, False),
+        ({"answer": {"chat_id": ("chatId",)}}, True),
+        ({"quit_reasons": {}, "error_codes": {}}, True),
+    ],
+)
+def test_an_answer_is_passed_through_only_where_every_name_is_ours(names, plain):
+    assert ResponseNames(**names).plain is plain
+
+
+def test_answers_with_other_names_are_read_as_ours():
+    names = ResponseNames(answer={"chat_id": ("session", "id")}, event={"index": ("n",)}, error={"code": ("no",)})
+    ours = {"chatId": "c", "messages": [{"index": 3}, 7], "errors": [{"code": "1"}], "x": 1}
+    theirs = {"session": {"id": "c"}, "messages": [{"n": 3}, 7], "errors": [{"no": "1"}], "x": 1}
+    assert names.from_wire(theirs) == ours
+    assert names.to_wire(ours) == theirs
+    assert parse_payload(names, {"statusCode": 0, "chatEnded": False, **theirs}).chat_id == "c"
+
+
+@pytest.mark.parametrize(("size", "outcome"), [(4 * 2**20, "0/false"), (4 * 2**20 + 1, "malformed")])
+def test_a_body_of_more_than_4_mib_is_not_read(size, outcome):
+    body = b'{"statusCode":0,"chatEnded":false,"x":"'
+    body += b"." * (size - len(body) - 2) + b'"}'
+    assert (len(body), parse_body(ResponseNames(), body).outcome) == (size, outcome)
