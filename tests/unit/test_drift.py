@@ -1,6 +1,7 @@
 """What is said of a long run's drift: from its windows to the command, the summary and the page."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.analysis.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
+from chatload.analysis.drift import FALSE_ALARM, LEAST_S, Cell, Drift, _spend, find_drift, metrics, steady_part
 from chatload.report.drift import sentences
 from chatload.report.page import render
 from chatload.report.summary import schema, summarize
@@ -285,7 +286,8 @@ def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
     # The k-th doubling has 1 / (k (k + 1)) of it: so many of them together 1 - 1 / 61.
     assert sum(during) == pytest.approx(FALSE_ALARM / 2 * 60 / 61)
     assert [_spend(length_s, False) for length_s in (0, LEAST_S, 1.9 * LEAST_S)] == [during[0]] * 3
-    assert sum(during) + _spend(1e9, True) <= FALSE_ALARM
+    assert sum(during) + _spend(1e9, True) <= FALSE_ALARM == 0.05
+    assert (_spend(1e9, True), _spend(0.0, False)) == (0.025, 0.0125)
 
 
 @pytest.fixture
@@ -376,3 +378,14 @@ def test_a_look_during_a_run_lands_in_the_log(run):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert re.search(r"so far GetMessages.latency.p50 grows by \S+ ms an hour \(.*\); Get", done.stdout), done.stderr
     assert "[1200.0, 2400, 4800, 14400]" in done.stdout
+
+
+def test_a_bound_that_there_is_none_of_is_none_in_json():
+    def told(low, high, gone=None):
+        drift = Drift("memory", "MB", 1.0, 0.5, low, high, False, False, ((1.0, 2.0),), ((3.0, 4.0),), gone)
+        return drift.to_dict()
+
+    assert (told(-math.inf, math.inf)["low"], told(-math.inf, math.inf)["high"]) == (None, None)
+    plain = told(0.25, 0.75, (1.0, 2.0, None))
+    assert (plain["low"], plain["high"], plain["gone_in_h"]) == (0.25, 0.75, [1.0, 2.0, None])
+    assert (plain["jumps"], plain["blocks"], told(0.0, 1.0)["gone_in_h"]) == ([[1.0, 2.0]], [[3.0, 4.0]], None)

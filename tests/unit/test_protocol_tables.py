@@ -3,7 +3,9 @@
 import pytest
 
 from chatload.protocol.address import is_private
+from chatload.protocol.decode import _between
 from chatload.protocol.dialect_checks import _clash
+from chatload.protocol.encode import _is_number
 from chatload.protocol.names import ResponseNames, get_in, put_in
 from chatload.protocol.reply import parse_body, parse_payload
 from chatload.protocol.wire import WireRequest, WireResult
@@ -103,3 +105,45 @@ def test_a_body_of_more_than_4_mib_is_not_read(size, outcome):
     body = b'{"statusCode":0,"chatEnded":false,"x":"'
     body += b"." * (size - len(body) - 2) + b'"}'
     assert (len(body), parse_body(ResponseNames(), body).outcome) == (size, outcome)
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after", "key"),
+    [
+        ("u[x]", "u[", "]", "x"), ("u[]", "u[", "]", ""), ("u[x", "u[", "]", None), ("v[x]", "u[", "]", None),
+        ("a", "a", "a", None), ("aa", "a", "a", ""), ("aba", "ab", "ba", None), ("x", "", "", "x"),
+        ("[custom_k_value]", "[custom_", "_value]", "k"),
+    ],
+)  # fmt: skip
+def test_the_key_between_what_stands_around_it(text, before, after, key):
+    assert _between(text, before, after) == key
+
+
+@pytest.mark.parametrize(
+    ("payload", "detail"),
+    [
+        ({"statusCode": 0, "chatEnded": "x"}, "chatEnded is of the wrong type"),
+        ({"statusCode": "0"}, "statusCode is missing or of the wrong type"),
+        ({}, "statusCode is missing or of the wrong type"),
+        ([], "body is not a JSON object"),
+        ({"statusCode": 7}, "statusCode not in the table"),
+        ({"statusCode": 0, "chatEnded": False}, ""),
+        ({"statusCode": 0, "chatEnded": True}, "statusCode 0/true"),
+        ({"statusCode": 1}, "statusCode 1/false"),
+        ({"statusCode": 1, "chatEnded": True}, "statusCode 1/true"),
+        ({"statusCode": 2}, "statusCode 2"),
+    ],
+)
+def test_the_detail_of_an_answer(payload, detail):
+    assert parse_payload(ResponseNames(), payload).detail == detail
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", True), ("7", True), ("123456789012345", True), ("1234567890123456", False), ("007", False), ("", False),
+        ("-1", False), ("1.5", False), ("abc", False), ("1e5", False), ("\u0663", False), (" 7", False),
+    ],
+)  # fmt: skip
+def test_what_is_written_as_a_number_in_json(text, number):
+    assert _is_number(text) is number

@@ -110,7 +110,7 @@ def test_whether_a_value_is_anything_but_the_default(name, value, is_set):
     [
         ("run_time", 90.0, "90s"), ("run_time", 1.5, "1.5s"), ("sweep", [0.5, 1.0], "0.5,1"), ("sweep", "0.5", "0.5"),
         ("sweep", (0.5, 2), "0.5,2"), ("confidence", 0.95, "95"), ("confidence", 0.999, "99.9"),
-        ("resolution", 0.1 + 0.2, "0.3"), ("resolution", 0.123456789, "0.123456789"),
+        ("resolution", 0.1 + 0.2, "0.3"), ("resolution", 0.12345678912, "0.123456789"),
     ],
 )  # fmt: skip
 def test_a_value_as_its_option_takes_it(name, value, text):
