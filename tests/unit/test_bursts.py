@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from chatload.stats.bursts import Burst, find_bursts, find_incidence
+from chatload.stats.bursts import Burst, _contracted, _extents, find_bursts, find_incidence
 
 HOUR = 3600.0
 
@@ -108,3 +109,22 @@ def test_a_million_drops_of_a_hundred_outages() -> None:
     drops = [36 * draw.randrange(100) + draw.random() for _ in range(1_000_000)]
     incidence = find_incidence(drops, 0, HOUR)
     assert (len(incidence.bursts), incidence.incidents) == (100, 100)
+
+
+def test_the_time_of_bursts_is_cut_out() -> None:
+    times = 1000.0 + np.array([0.0, 10.0, 11.0, 12.0, 20.0, 30.0, 30.5, 40.0])
+    own = np.array([0, 1, 1, 1, 0, 2, 2, 0])
+    assert [list(part) for part in _extents(times, own)] == [[1010.0, 1030.0], [1012.0, 1030.5]]
+    assert list(_contracted(times, own) - 1000.0) == [0.0, 10.0, 11.0, 12.0, 18.0, 28.0, 28.5, 37.5]
+    nested = np.array([0, 1, 2, 2, 1, 0, 3, 3])
+    assert [list(part) for part in _extents(times, nested)] == [[1010.0, 1030.5], [1020.0, 1040.0]]
+    assert [list(part) for part in _extents(times, np.zeros(8, dtype=np.int64))] == [[], []]
+
+
+@pytest.mark.parametrize(("at", "joins"), [(705.0, True), (707.0, True), (709.0, False), (712.0, False), (295.0, True)])
+def test_what_is_nearer_than_another_incident_seldom_is_joins_a_burst(at: float, joins: bool) -> None:
+    # 101 drops in 400 s; of the other 600 s there are two more incidents, so that one comes every 150 s: 5 % of such
+    # incidents come within 7.7 s of the one before.
+    drops = [300.0 + 4.0 * i for i in range(101)] + [at, 900.0]
+    (burst,) = find_bursts(drops, 0.0, 1000.0)
+    assert burst.count == 101 + joins

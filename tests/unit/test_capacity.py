@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.features.capacity.search import MOST_STEPS, REPEATS, shifted
-from chatload.features.capacity.step import StepRecord, Trouble
+from chatload.features.capacity.search import MOST_STEPS, REPEATS, _Recovery, shifted
+from chatload.features.capacity.step import Look, StepRecord, Trouble
 from chatload.features.capacity.view import claims
+from chatload.run.books import Books
+from chatload.run.histogram import CensoredHistogram
 from chatload.thresholds.grammar import parse
 from tests.unit.capacity_server import RULES, Server, World, find
 
@@ -274,3 +277,49 @@ def test_whatever_the_world_the_search_ends_and_claims_nothing_false(
         fails = [n + 1 for n in (limit, breaks) if n is not None] + [0.97 * knee for _ in (1,) if knee is not None]
         assert fails and result.failed >= min(fails)
         assert result.kind != "limit" or result.held == limit
+
+
+class Recovering:
+    """A recovery to 5 sessions, looked at by hand; refreshes of a median of 10 ms unless told otherwise."""
+
+    def __init__(self, rest_s: float = 0.0) -> None:
+        self.books, self.rules = Books(), replace(COUNTS, thresholds=(parse("GetMessages.latency.p50 < 100ms"),))
+        self.books.verdicts["cut_off"] = 3
+        self.recovery = _Recovery(Look(100.0, self.books.copy()), 5, (7, "halve"), rest_s)
+
+    def look(self, at: float, still: int = 5, latency_s: float = 0.01, opening: int = 0) -> bool:
+        self.books.states.update({"held": still - self.books.states["held"], "opening": opening})
+        self.books.states["opening"] = opening
+        self.books.latency.setdefault("GetMessages", CensoredHistogram()).observed.extend([latency_s] * 50)
+        return self.recovery.over(Look(at, self.books.copy()), self.rules.thresholds, self.rules)
+
+
+def test_a_recovery_is_over_after_a_refresh_interval_that_went_well() -> None:
+    made = Recovering()
+    assert not made.look(101.0, still=6)
+    assert not made.look(102.0, opening=1)
+    assert not made.look(103.0), "from here on"
+    assert not made.look(103.85), "not yet a whole interval"
+    assert made.look(104.0)
+
+
+def test_a_recovery_goes_on_while_intervals_go_badly_and_ends_when_it_may_last_no_longer() -> None:
+    made = Recovering()
+    for second in range(1, 15):
+        assert not made.look(100.0 + second, latency_s=0.5)
+    assert made.look(115.0, latency_s=0.5)
+    made = Recovering()
+    made.look(101.0, latency_s=0.5)
+    made.look(102.0, latency_s=0.5)
+    assert made.look(103.0)
+
+
+def test_a_recovery_rests_as_long_as_it_is_to_and_until_chats_that_are_left_behind_are_dropped() -> None:
+    made = Recovering(rest_s=6.0)
+    assert [made.look(100.0 + second) for second in range(1, 8)] == [False] * 6 + [True]
+    for confirmed, first in ((1, 5), (2, 2)):
+        made = Recovering()
+        made.books.verdicts["cut_off"] += 2
+        made.books.outcomes["Disconnect"] = Counter({"0/true": confirmed})
+        over = [made.look(100.0 + second) for second in range(1, 9)]
+        assert over.index(True) + 1 == first

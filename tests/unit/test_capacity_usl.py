@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.stats.usl import fit, peak_of, throughput
+from chatload.stats.usl import _middle, fit, peak_of, throughput
 
 LOADS = (10, 20, 40, 80, 160, 320)
 UNNAMED = "no peak named: the run did not measure past it"
@@ -85,3 +86,13 @@ def test_throughput_fell_where_it_is_less_at_the_last_load_than_before(last: flo
     usl = fit({load: [rate * (1 + d) for d in (-0.001, 0.0, 0.001)] for load, rate in rates.items()})
     assert usl is not None
     assert (usl.why != UNNAMED) is fell
+
+
+def test_without_coherency_there_is_no_peak() -> None:
+    assert peak_of((1.0, 0.1, 0.0)) == math.inf
+    assert peak_of((1.0, 0.19, 0.0001)) == pytest.approx(90.0)
+
+
+def test_the_middle_of_a_bootstrap_is_between_two_of_its_values() -> None:
+    assert _middle(list(range(200))) == (4, 195)
+    assert _middle([3.0, 1.0, math.inf, 2.0]) == (1.0, math.inf)

@@ -299,3 +299,25 @@ def test_what_a_dialect_does_not_say_of_its_server():
 def test_an_operation_that_says_nothing_is_a_post_to_the_prefix_in_the_dialect_s_encoding():
     wire = load_dialect("gms-v2").operations["RequestChat"]
     assert (wire.method, wire.path, wire.encoding, wire.name, wire.content) == ("POST", "", "form", "RequestChat", None)
+
+
+@pytest.mark.parametrize("numbers", ['["nonsense"]', "[3]", '"position"', '["position", "nonsense"]'])
+def test_numbers_are_names_of_our_fields(numbers):
+    text = (resources.files("chatload.protocol") / "dialects" / "webapi.toml").read_text(encoding="utf-8")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("numbers"))
+    with pytest.raises(FileError, match=r"numbers(\[1\])?: expected (a list|text)"):
+        parse_dialect(text.replace("[request]", f"[request]\nnumbers = {numbers}", 1), "d.toml")
+
+
+def test_fixed_values_of_a_form_are_written_as_they_are_and_truths_in_small_letters():
+    text = GMS.replace("[request]", '[request]\nfixed = { channel = "Web", verbose = true, level = 3 }', 1)
+    body = Encoder(parse_dialect(text, "d.toml"), "s").encode("Disconnect", KEYED).body
+    assert b"channel=Web" in body and b"verbose=true" in body and b"level=3" in body
+
+
+def test_a_secret_says_its_variable_and_nothing_else():
+    text = GMS.replace("[request.headers]", '[request.headers]\napikey = { env = "KEY" }', 1)
+    assert parse_dialect(text, "d.toml", {"KEY": "k"}).headers["apikey"].reveal() == "k"
+    for more, said in (('env = "KEY", or = "x"', "or"), ('env = "NONE"', "NONE is not set")):
+        with pytest.raises(FileError, match=said):
+            parse_dialect(text.replace('env = "KEY"', more), "d.toml", {"KEY": "k"})

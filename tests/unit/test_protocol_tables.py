@@ -3,8 +3,11 @@
 import pytest
 
 from chatload.protocol.address import is_private
+from chatload.protocol.decode import _between
 from chatload.protocol.dialect import _clash
-from chatload.protocol.names import get_in, put_in
+from chatload.protocol.encode import _is_number
+from chatload.protocol.names import ResponseNames, get_in, put_in
+from chatload.protocol.reply import parse_body, parse_payload
 from chatload.protocol.wire import WireRequest, WireResult
 
 
@@ -68,3 +71,79 @@ def test_names_lead_into_objects():
     put_in(data, ("a", "b"), 3)
     put_in(data, ("t",), 4)
     assert data == {"a": {"b": 3, "c": None}, "t": 4, "n": {"m": 2}}
+
+
+@pytest.mark.parametrize(
+    ("names", "plain"),
+    [
+        ({}, True),
+        ({"answer": {"chat_id": ("sessionId",)}}, False),
+        ({"event": {"index": ("number",)}}, False),
+        ({"error": {"code": ("number",)}}, False),
+        ({"event_types": {"Message": "text"}}, False),
+        ({"senders": {"Agent": "agent"}}, False),
+        ({"event_types": {"Message": "text"}, "senders": {"Agent": "agent"}}, False),
+        ({"answer": {"chat_id": ("chatId",)}}, True),
+        ({"quit_reasons": {}, "error_codes": {}}, True),
+    ],
+)
+def test_an_answer_is_passed_through_only_where_every_name_is_ours(names, plain):
+    assert ResponseNames(**names).plain is plain
+
+
+def test_answers_with_other_names_are_read_as_ours():
+    names = ResponseNames(answer={"chat_id": ("session", "id")}, event={"index": ("n",)}, error={"code": ("no",)})
+    ours = {"chatId": "c", "messages": [{"index": 3}, 7], "errors": [{"code": "1"}], "x": 1}
+    theirs = {"session": {"id": "c"}, "messages": [{"n": 3}, 7], "errors": [{"no": "1"}], "x": 1}
+    assert names.from_wire(theirs) == ours
+    assert names.to_wire(ours) == theirs
+    assert parse_payload(names, {"statusCode": 0, "chatEnded": False, **theirs}).chat_id == "c"
+
+
+@pytest.mark.parametrize(("size", "outcome"), [(4 * 2**20, "0/false"), (4 * 2**20 + 1, "malformed")])
+def test_a_body_of_more_than_4_mib_is_not_read(size, outcome):
+    body = b'{"statusCode":0,"chatEnded":false,"x":"'
+    body += b"." * (size - len(body) - 2) + b'"}'
+    assert (len(body), parse_body(ResponseNames(), body).outcome) == (size, outcome)
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after", "key"),
+    [
+        ("u[x]", "u[", "]", "x"), ("u[]", "u[", "]", ""), ("u[x", "u[", "]", None), ("v[x]", "u[", "]", None),
+        ("a", "a", "a", None), ("aa", "a", "a", ""), ("aba", "ab", "ba", None), ("x", "", "", "x"),
+        ("[custom_k_value]", "[custom_", "_value]", "k"),
+    ],
+)  # fmt: skip
+def test_the_key_between_what_stands_around_it(text, before, after, key):
+    assert _between(text, before, after) == key
+
+
+@pytest.mark.parametrize(
+    ("payload", "detail"),
+    [
+        ({"statusCode": 0, "chatEnded": "x"}, "chatEnded is of the wrong type"),
+        ({"statusCode": "0"}, "statusCode is missing or of the wrong type"),
+        ({}, "statusCode is missing or of the wrong type"),
+        ([], "body is not a JSON object"),
+        ({"statusCode": 7}, "statusCode not in the table"),
+        ({"statusCode": 0, "chatEnded": False}, ""),
+        ({"statusCode": 0, "chatEnded": True}, "statusCode 0/true"),
+        ({"statusCode": 1}, "statusCode 1/false"),
+        ({"statusCode": 1, "chatEnded": True}, "statusCode 1/true"),
+        ({"statusCode": 2}, "statusCode 2"),
+    ],
+)
+def test_the_detail_of_an_answer(payload, detail):
+    assert parse_payload(ResponseNames(), payload).detail == detail
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", True), ("7", True), ("123456789012345", True), ("1234567890123456", False), ("007", False), ("", False),
+        ("-1", False), ("1.5", False), ("abc", False), ("1e5", False), ("\u0663", False), (" 7", False),
+    ],
+)  # fmt: skip
+def test_what_is_written_as_a_number_in_json(text, number):
+    assert _is_number(text) is number

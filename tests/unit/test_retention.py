@@ -183,3 +183,15 @@ def test_a_fold_is_kept_with_its_window_or_not_at_all(tmp_path):
         ends = [window.end for window in reader.windows()]
     # All that were there, none half folded; not the one that came with the fold that failed.
     assert ends == [10.0 * (i + 1) for i in range(len(ends))] and ends[-1] == now - 10.0 > HOUR
+
+
+@pytest.mark.parametrize(("keep_s", "every_s"), [(HOUR, 100.0), (4 * HOUR, 144.0), (24 * HOUR, 864.0)])
+def test_it_is_looked_for_old_windows_now_and_then(keep_s, every_s):
+    retention = Retention(keep_s)
+    for row in range(4):
+        retention.add(Kept(row, 10.0 * row, 10.0 * row + 10.0))
+    assert retention.due(10.0 + keep_s - 0.5) == []
+    assert retention.due(10.0 + keep_s) == []  # one of them alone is old enough
+    looked = 10.0 + keep_s
+    assert retention.due(looked + every_s - 0.5) == []
+    assert [[kept.row for kept in group] for group in retention.due(looked + every_s)] == [[0, 1], [2, 3]]
