@@ -13,7 +13,7 @@ help: ## Show this help
 demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every verdict
 	@$(BIN)/chatload demo
 
-# Hundreds of processes import the same modules. Each would compile them anew where no bytecode is written.
+# The tests start hundreds of processes that import the same modules. Without bytecode each would compile them again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) ## Run all tests, three files at a time
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
@@ -49,7 +49,8 @@ $(VENV)/.ready-mutants: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutants]'
 	@touch $@
 
-# The benchmark's peers, apart from everything else. One that cannot be installed is missing in its tables, no more.
+# The tools of the benchmark have a virtual environment of their own. A tool that cannot be installed is only missing in
+# the tables.
 $(BENCH)/.ready: bench/requirements.txt bench/package.json pyproject.toml constraints.txt
 	@echo "preparing $(BENCH) (some minutes, once)"
 	@$(PYTHON) -m venv $(BENCH)

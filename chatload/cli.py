@@ -1,4 +1,4 @@
-"""The `chatload` command: what is done with runs once they are made, and around them."""
+"""The `chatload` command: reports on runs, and finds the other commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LAZY = {
     "tune": "chatload.features.tune.command:tune",
 }
 _INTERRUPTED = 130
-#: A report of more sessions takes more than two seconds.
+#: The report of more sessions than this takes longer than two seconds.
 _MANY = 100_000
 
 
@@ -38,12 +38,12 @@ class LazyGroup(click.Group):
     """A group that also finds the commands of _LAZY; those whose module is missing are left out."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands there are."""
+        """Return the names of all commands."""
         there = {name for name, target in _LAZY.items() if _exists(target.partition(":")[0])}
         return sorted({*super().list_commands(ctx), *there})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, None where there is none."""
+        """Return the command of that name, None if there is none."""
         target = _LAZY.get(cmd_name)
         if target is None:
             return super().get_command(ctx, cmd_name)
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; that the reader of our output went away (`| head`) is no error."""
+        """Run the command. It is no error that the reader of its output has gone (`| head`)."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -76,11 +76,11 @@ def _exists(module: str) -> bool:
 def main() -> None:
     """Load and soak tests for polling chat sessions, with proof of what became of every one.
 
-    A run is made by Locust with one of the locustfiles, and lands in a folder:
+    A run is made by Locust with one of the locustfiles, and is stored in a folder:
 
     \b
-      chatload doctor --host URL --users N           what stands in the run's way
-      chatload simulator                             a chat service to try it on
+      chatload doctor --host URL --users N           checks before a run
+      chatload simulator                             a chat service for tests
       locust -f locustfiles/chat.py --host URL --headless --run-dir reports/mine
 
     The commands below take that folder as RUN:
@@ -91,7 +91,7 @@ def main() -> None:
       chatload export RUN sessions > sessions.csv    one row a session
       chatload compare BASE... -- NEW...             better or worse than before
       chatload plan --chats-per-hour N --run RUN     how many servers that needs
-      chatload forecast RUN --sessions 100000        what other loads would bring
+      chatload forecast RUN --sessions 100000        what to expect at other loads
 
     Exit codes: 0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 the run is invalid, its
     books do not balance or the ledger contradicts it, 4 inconclusive or nothing tested.
@@ -111,7 +111,7 @@ def main() -> None:
 @click.option("--confidence", type=float, metavar="PERCENT", help="Confidence to demand. Default: the run's, or 95.")
 @click.option(
     "--allow-inconclusive", is_flag=True,
-    help="An undecided threshold does not fail the run. A run that tested nothing does not pass by it.",
+    help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
 )  # fmt: skip
 def report(
     run: Path, thresholds: tuple[str, ...], named: str | None, confidence: float | None, allow_inconclusive: bool
@@ -143,7 +143,7 @@ def report(
             summary = write_outputs(run, gate)
             written = write_report(reader, summary)
         except UsageError:
-            # On a full disk, or from a medium that cannot be written, it can still be read here.
+            # The files cannot be written (full or read-only disk): print the summary at least.
             render(summary_document(summarize(reader, gate)), sys.stdout)
             raise
     render(summary_document(summary), sys.stdout)
@@ -152,9 +152,9 @@ def report(
     return exit_code(summary) or own or exit_codes.PASSED
 
 
-@main.command(short_help="List what a threshold can be about, and how it is written.")
+@main.command(short_help="List the metrics of thresholds, and how a threshold is written.")
 def thresholds() -> None:
-    """List what a threshold can be about, and how it is written and judged.
+    """List the metrics of thresholds, and how a threshold is written and judged.
 
     \b
     Example: locust -f locustfiles/chat.py ... \\
@@ -183,7 +183,7 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     requests   one row an operation: outcomes, latency
 
     Instants are seconds since the Unix epoch, columns ending in _s are seconds; an empty cell (null in
-    jsonl and parquet) is a value that there was none of. In csv, text that a spreadsheet would take
+    jsonl and parquet) means that there is no value. In csv, text that a spreadsheet would take
     for a formula has a ' before it. Runs of any size are streamed.
 
     \b
@@ -200,7 +200,7 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
     elif form == "parquet":
         raise UsageError("parquet is not text", "name a file with --output FILE.parquet")
     else:
-        # A file gets what the run has; a terminal would obey it.
+        # A terminal would obey control characters in the run's texts. A file gets the texts unchanged.
         terminal = cast(IO[str], PrintableStream(sys.stdout))
         write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout)
 
@@ -279,7 +279,7 @@ def _code(arguments: list[str]) -> int:
     except OSError as error:
         if error.filename is not None:
             raise
-        # Files of ours have names: this is standard output, on a full disk. Not a 1, which is a verdict.
+        # Without a file name it is standard output (for example, a full disk). Exit code 1 would be a failed threshold.
         drop_output()
         return _fail(f"the output cannot be written ({error.strerror or error})", exit_codes.WRONG_USAGE)
     return result if isinstance(result, int) else exit_codes.PASSED

@@ -1,7 +1,7 @@
 """The one error hierarchy.
 
 ChatloadError
-├── NothingTestedError   a run in which too little was tested for what is asked of it: exit code 4
+├── NothingTestedError   too little was tested to answer the question: exit code 4
 └── UsageError           the user asked for something that cannot be done: one line, exit code 2
     └── FileError        a file of the user's is unreadable or says something unexpected
 """
@@ -13,12 +13,12 @@ from pathlib import Path
 from chatload import exit_codes
 from chatload.plain_text import printable
 
-#: An error is not longer than this (characters), whatever it quotes.
+#: A message or a hint that is longer is cut to this length (characters): it may quote a long text.
 MOST_TEXT = 1000
 
 
 class ChatloadError(Exception):
-    """What went wrong and, as `hint`, what to do about it; `str()` is one line of both, fit for a terminal."""
+    """message: what is wrong. hint: what to do about it. `str()` is one line of both, safe for a terminal."""
 
     exit_code = exit_codes.INVALID
 
@@ -33,19 +33,19 @@ class ChatloadError(Exception):
 
 
 class NothingTestedError(ChatloadError):
-    """Nothing was tested in a run, or so little that what is asked of it has no answer."""
+    """Nothing was tested in a run, or too little to answer the question."""
 
     exit_code = exit_codes.INCONCLUSIVE
 
 
 class UsageError(ChatloadError):
-    """The command, an option or a file asks for what cannot be done."""
+    """The command, an option or a file asks for something that cannot be done."""
 
     exit_code = exit_codes.WRONG_USAGE
 
 
 class FileError(UsageError):
-    """A file the user named: which file, which key, what was expected there."""
+    """A file that the user named is wrong. The message names the file, the key and what is expected there."""
 
     def __init__(self, path: str | Path, key: str, expected: str) -> None:
         where = f"{path}: {key}: " if key else f"{path}: "

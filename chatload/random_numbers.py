@@ -1,4 +1,4 @@
-"""Pseudorandom numbers with a small state: there is one generator for each chat."""
+"""A pseudorandom number generator with a small state: each chat has its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _STEP = 0x9E3779B97F4A7C15
 
 
 class SplitMix64:
-    """The generator SplitMix64: 8 bytes of state, where `random.Random` has 2.5 kB. Methods as of `random.Random`.
+    """The generator SplitMix64: 8 bytes of state; `random.Random` needs 2.5 kB. Its methods are those of `Random`.
 
     Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
     """
@@ -27,18 +27,18 @@ class SplitMix64:
         return z ^ (z >> 31)
 
     def random(self) -> float:
-        """Return a number uniform in [0, 1)."""
+        """Return a uniform number in [0, 1)."""
         return (self.bits() >> 11) * 2.0**-53
 
     def uniform(self, a: float, b: float) -> float:
-        """Return a number uniform between a and b."""
+        """Return a uniform number between a and b."""
         return a + (b - a) * self.random()
 
     def expovariate(self, rate: float) -> float:
-        """Return an exponential number with mean 1 / rate."""
+        """Return an exponentially distributed number with the mean 1 / rate."""
         return -log(1.0 - self.random()) / rate
 
     def gauss(self, mean: float, sigma: float) -> float:
-        """Return a normal number, by the transform of Box and Muller."""
+        """Return a normally distributed number, by the Box-Muller transform."""
         radius = sqrt(-2.0 * log(1.0 - self.random()))
         return mean + sigma * radius * cos(2.0 * pi * self.random())

@@ -1,8 +1,8 @@
 """What a site or a project allows: targets, sessions, requests per second. Read from chatload.toml.
 
-Two files count: the site's, SITE_FILE, and the project's: what CHATLOAD_CONFIG names, else ./chatload.toml. The
-project's keys go before the site's, and the command line before both, but for what a file with `locked = true` says:
-that can be made stricter only.
+Two files are read: the site's (SITE_FILE), and the project's (the one that CHATLOAD_CONFIG names, otherwise
+./chatload.toml). A key of the project's file overrides the same key of the site's, and the command line overrides both.
+The keys of a file with `locked = true` can only be made stricter.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ _CEILINGS = {"max_sessions": "--max-sessions", "max_requests_per_s": "--max-requ
 
 @dataclass(frozen=True)
 class TargetRules:
-    """allowed_targets: hosts whose owners agreed: names, *.domain, addresses, networks. max_sessions: open at once.
-    max_requests_per_s: of all processes together. None is no ceiling. locks: each key that a locked file has said, and
-    that file."""
+    """What the config files allow together.
+
+    allowed_targets: hosts whose owners agreed: names, *.domain, addresses, networks. max_sessions: sessions open at
+    once. max_requests_per_s: requests per second of all processes together. None: no ceiling. locks: each key that a
+    locked file sets, and the path of that file.
+    """
 
     allowed_targets: tuple[str, ...] = ()
     max_sessions: int | None = None
@@ -37,25 +40,33 @@ class TargetRules:
     locks: Mapping[str, str] = field(default_factory=dict)
 
     def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> TargetRules:
-        """These rules with ceilings from the command line; raises UsageError where a locked file has lower ones."""
+        """Return these rules with the ceilings of the command line.
+
+        Raises:
+            UsageError: a locked file has a lower ceiling.
+        """
         given = {"max_sessions": max_sessions, "max_requests_per_s": max_requests_per_s}
         for key, value in given.items():
             ceiling = getattr(self, key)
             if value is not None and key in self.locks and value > ceiling:
                 message = f"{_CEILINGS[key]} {value:g} is above the {ceiling:g} that {self.locks[key]} has locked"
-                raise UsageError(message, f"stay at {ceiling:g} or below, or ask whoever keeps that file")
+                raise UsageError(message, f"stay at {ceiling:g} or below, or ask the owner of that file")
         sessions = self.max_sessions if max_sessions is None else int(max_sessions)
         rate = self.max_requests_per_s if max_requests_per_s is None else max_requests_per_s
         return replace(self, max_sessions=sessions, max_requests_per_s=rate)
 
     def origin(self, key: str) -> str:
-        """Where a ceiling can be changed."""
+        """Return where a ceiling can be changed, as a hint for the user."""
         where = self.locks.get(key)
-        return f"{where} has locked it: ask whoever keeps that file" if where else f"raise {_CEILINGS[key]} if meant"
+        return f"{where} has locked it: ask the owner of that file" if where else f"raise {_CEILINGS[key]} to allow it"
 
 
 def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = None) -> TargetRules:
-    """The rules that hold here and now; site: SITE_FILE by default. Raises FileError for a bad file."""
+    """Return the rules that apply to this process. site: the site's file, SITE_FILE by default.
+
+    Raises:
+        FileError: a file is wrong, or the one that CHATLOAD_CONFIG names cannot be read.
+    """
     site = SITE_FILE if site is None else site
     named = environment.get(VARIABLE)
     project = Path(named or PROJECT_FILE)
@@ -67,7 +78,7 @@ def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = 
 
 
 def _merged(rules: TargetRules, file: RulesFile, source: str) -> TargetRules:
-    """The rules with a further file's on top: a later file goes before, except where an earlier has locked."""
+    """Return the rules with the keys of another file, which override earlier ones except where these are locked."""
     locks = dict(rules.locks)
     changed: dict[str, Any] = {}
     for key in file.model_fields_set - {"locked"}:
@@ -85,7 +96,7 @@ _HOSTS = 'expected a list of hosts, such as ["chat.staging.example", "*.lab.exam
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
-    """A list of names, *.domains, addresses and networks."""
+    """Return the checked list of names, *.domains, addresses and networks."""
     if not isinstance(value, list):
         raise ValueError(_HOSTS)
     for entry in value:
@@ -100,7 +111,7 @@ def _hosts(value: Any) -> tuple[str, ...]:
 
 
 class RulesFile(FromFile):
-    """The keys of a chatload.toml, as in TargetRules. locked: what it says can only be made stricter."""
+    """The keys of a chatload.toml (see TargetRules). locked: its keys can only be made stricter."""
 
     allowed_targets: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     max_sessions: Annotated[int, Field(gt=0)] | None = None

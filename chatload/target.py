@@ -1,9 +1,9 @@
 """The target guard: requests in bulk go to loopback and private addresses, and elsewhere only where the host's owner
-agrees. The same command against production is an outage.
+agrees. The same command against a production host could cause an outage.
 
-Every command that puts requests on a host asks `require_agreed` first, and hands the answer to whatever connects
-(`Endpoint(admits=...)`): that asks it again for each address it is about to connect to. So a name that resolves to
-something else later (DNS rebinding, a changed record) is not followed.
+Every command that sends load to a host calls `require_agreed` first. It returns a function that the code that connects
+(`Endpoint(admits=...)`) calls for each address before it connects. So a name that later resolves to another address
+(DNS rebinding, a changed record) is not followed.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from chatload.errors import UsageError
 from chatload.protocol.address import is_private
 from chatload.rules import TargetRules, read_rules
 
-#: Whether an address may be connected to.
+#: Returns whether an address, as text, may be connected to.
 Admits = Callable[[str], bool]
+#: Returns all addresses of a name, as text.
 Resolve = Callable[[str], Iterable[str]]
 _OPTION = "--target-owner-agrees"
 
 
 def anywhere(address: str) -> bool:
-    """Admits every address: the owner of the host agreed to it by name."""
+    """Admit every address: the owner of the host agreed to load on it by name."""
     return True
 
 
 class NotAgreedError(OSError):
-    """A name led to an address that its owner has not agreed to load on."""
+    """A name resolved to an address whose owner has not agreed to load on it."""
 
 
 def resolve(host: str) -> list[str]:
-    """All addresses of a name, as text; none where it cannot be resolved."""
+    """Return all addresses of a name, as text; [] if it cannot be resolved."""
     try:
         rows: list[Any] = socket.getaddrinfo(host, None, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -49,15 +50,24 @@ def require_agreed(
     resolve: Resolve = resolve,
     proxied: bool = False,
 ) -> Admits:
-    """Refuse a host that is neither loopback nor private, unless its owner agrees; gives what to ask of every address
-    that is connected to later.
+    """Refuse a host that is neither loopback nor private, unless its owner agrees.
 
-    host: a URL or a name. agreed: hosts from --target-owner-agrees. rules: those of the config files by default; a
-    locked list of allowed_targets holds whatever is agreed. proxied: a proxy will resolve the name, so that only an
-    address can be judged here. Every address of a name must be private for the name to be. A name that does not resolve
-    is not refused here: nothing can be connected to, and `Admits` judges it once it does.
+    A name is private if all its addresses are. A name that does not resolve is not refused here: nothing can be
+    connected to, and the returned function decides once it resolves.
 
-    Raises UsageError, FileError.
+    Args:
+        host: a URL or a name.
+        agreed: hosts from --target-owner-agrees.
+        rules: those of the config files by default. A locked list of allowed_targets holds even if the owner agrees.
+        resolve: returns the addresses of a name.
+        proxied: a proxy will resolve the name, so only an address can be checked here.
+
+    Returns:
+        A function that must be asked about each address before a connection to it is opened.
+
+    Raises:
+        UsageError: the host is refused.
+        FileError: a config file is wrong.
     """
     name = host_name(host)
     rules = read_rules() if rules is None else rules
@@ -69,18 +79,18 @@ def require_agreed(
 
     agreed_by_name = name in map(host_name, agreed)
     locked = rules.locks.get("allowed_targets")
-    strange = _strange(name, own, resolve, proxied)
     if agreed_by_name and not locked:
         return anywhere
-    if strange and locked:
-        raise UsageError(f"{strange}, and {locked} does not allow it", "ask whoever keeps that file")
-    if strange:
-        raise UsageError(f"{strange}: load on it may be an outage", f"if its owner agrees, add {_OPTION} {name}")
+    problem = _not_own(name, own, resolve, proxied)
+    if problem and locked:
+        raise UsageError(f"{problem}, and {locked} does not allow it", "ask the owner of that file")
+    if problem:
+        raise UsageError(f"{problem}: load on it may be an outage", f"if its owner agrees, add {_OPTION} {name}")
     return own
 
 
-def _strange(name: str, own: Admits, resolve: Resolve, proxied: bool) -> str:
-    """Why a host may be somebody else's; empty where it is not."""
+def _not_own(name: str, own: Admits, resolve: Resolve, proxied: bool) -> str:
+    """Return why a host may belong to somebody else; "" if it does not."""
     if proxied and not _is_address(name):
         return f"a proxy decides where {name} leads"
     for address in [name] if _is_address(name) else resolve(name):
@@ -90,7 +100,7 @@ def _strange(name: str, own: Admits, resolve: Resolve, proxied: bool) -> str:
 
 
 def host_name(host: str) -> str:
-    """The name or address in a URL, or in what is one already: lower case, without port and final dot."""
+    """Return the name or address in a URL or in `name[:port]`: in lower case, without port and final dot."""
     text = host.strip()
     if "://" not in text:
         text = f"//[{text}]" if text.count(":") > 1 and not text.startswith("[") else f"//{text}"
@@ -102,7 +112,7 @@ def host_name(host: str) -> str:
 
 
 def matches(name: str, entries: Iterable[str]) -> bool:
-    """Whether a host is among the entries: names, URLs, addresses, *.domain (not the domain itself), networks."""
+    """Return whether a host is in a list of names, URLs, addresses, *.domain (not the domain itself) and networks."""
     name = host_name(name)
     for entry in entries:
         if entry.startswith("*."):

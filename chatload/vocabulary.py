@@ -1,6 +1,6 @@
-"""The words of chatload: every enumeration that a run stores and a report prints, with its groups and its texts.
+"""The vocabulary: every enumeration that a run stores and a report prints, with its groups and its texts.
 
-The values are a contract: run files, summary.json, thresholds and metrics endpoints have them. This module imports
+The values are a contract: run files, summary.json, thresholds and metrics endpoints contain them. This module imports
 nothing of chatload, so every other module may import it.
 """
 
@@ -25,8 +25,8 @@ class _Word(StrEnum):
 class Outcome(StrEnum):
     """The result of one request: the five rows of the status table, then what is not in the table.
 
-    label: how the report writes it. ended: whether the session has ended by it. meaning: what happened, or what the
-    client does. short: the same in a story of one session.
+    label: how the report writes it. ended: whether it ends the session. meaning: what happened, or what the client
+    does. short: the meaning in fewer words, for the story of one session.
     """
 
     label: str
@@ -99,7 +99,7 @@ PERHAPS_UNSERVED: Final = (Verdict.FAILED, Verdict.GAVE_UP, Verdict.CUT_OFF)
 GOOD_ENDINGS: Final = frozenset({Verdict.COMPLETED, Verdict.ENDED_BY_AGENT})
 NEUTRAL_ENDINGS: Final = frozenset({Verdict.CLOSED_IDLE, Verdict.CUT_OFF})
 BAD_ENDINGS: Final = frozenset(Verdict) - GOOD_ENDINGS - NEUTRAL_ENDINGS
-#: Verdicts of sessions whose last requests are kept, to be drawn.
+#: Verdicts of sessions whose last requests are stored, so that a report can draw them.
 DRAWN_ENDINGS: Final = BAD_ENDINGS - {Verdict.REFUSED}
 
 
@@ -110,7 +110,7 @@ def tone(verdict: str) -> str:
     return "bad" if verdict in BAD_ENDINGS and verdict != Verdict.DROPPED_UNPROVEN else "warn"
 
 
-#: Rates over several verdicts, beside one for each verdict.
+#: The names of the two rates that cover several verdicts. Each verdict also has a rate of its own.
 DROPPED, UNSERVED = "dropped", "unserved"
 
 
@@ -125,7 +125,7 @@ class Blame(_Word):
 
 
 class SilencePart(_Word):
-    """What the time of a silence went to. label: for a legend."""
+    """What the time of a silence was spent on."""
 
     PLANNED = "planned", "the planned wait"
     GENERATOR = "generator", "the generator's own lateness"
@@ -135,7 +135,7 @@ class SilencePart(_Word):
 
     @property
     def label(self) -> str:
-        """Its name in a legend."""
+        """Its name in the legend of a chart."""
         return "planned wait" if self is SilencePart.PLANNED else self.value
 
 
@@ -155,13 +155,13 @@ class IncidentKind(StrEnum):
     CEILING = "ceiling"  # stopped at a ceiling on the load
     INTERRUPTED = "interrupted"  # by a signal
     STOPPED = "stopped"  # by a user in the web UI
-    ENDED_AT_ONCE = "ended_at_once"  # by a second signal, which ended the goodbyes too
+    ENDED_AT_ONCE = "ended_at_once"  # by a second signal: the goodbyes were cut off too
     NOTHING_STARTED = "nothing_started"  # why no session was started
     BEHIND = "behind"  # a generator process does not keep up
     WORKER_SILENT = "worker_silent"
     WORKER_BACK = "worker_back"
-    WORKER_LOST = "worker_lost"  # silent until the end: its last facts are missing
-    WORKER_UNFIT = "worker_unfit"  # could hold no chats: the load was not the one asked for
+    WORKER_LOST = "worker_lost"  # silent until the end: its last counts are missing
+    WORKER_UNFIT = "worker_unfit"  # could hold no chats: the load was lower than planned
     RECORDING_STOPPED = "recording_stopped"  # the run file could not be written: facts are missing
 
 
@@ -177,7 +177,7 @@ class EndedBy(StrEnum):
     STOPPED = "stopped"  # by a user in the web UI
     ABORTED = "aborted"  # by --abort-on
     CEILING = "ceiling"  # at a ceiling on the load
-    UNFINISHED = "unfinished"  # it goes on, or its process was killed
+    UNFINISHED = "unfinished"  # it is still going on, or its process was killed
 
 
 #: Incidents that end a run.

@@ -18,7 +18,7 @@ class Customer(ChatUser):
 class Peak(LoadTestShape):
     """Returns (users, users started per second) for each second of the run, and None at its end."""
 
-    stages = ((1, 10), (2, 30), (3, 10))  # (until this second, so many users)
+    stages = ((1, 10), (2, 30), (3, 10))  # (until this second, number of users)
 
     def tick(self):
         for until, users in self.stages:

@@ -1,4 +1,4 @@
-"""Long polling: the server may hold a GetMessages until it has something to tell.
+"""Long polling: the server may hold a GetMessages until it has a new event.
 
     chatload simulator --flex-disconnect-timeout 10 --long-poll 2
     locust -f examples/long_polling.py --host http://127.0.0.1:8080 --headless -u 20 -r 20 -t 30s \

@@ -4,7 +4,7 @@
     locust -f examples/user_classes.py --host http://127.0.0.1:8080 --headless -u 20 -r 20 -t 30s \
            --flex-disconnect-timeout 5 --chat-length 1
 
-Locust shares the users out by `weight`. The options of chatload hold for all classes of a run.
+Locust distributes the users by `weight`. The options of chatload apply to all classes of a run.
 """
 
 from locust import constant

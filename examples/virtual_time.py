@@ -2,8 +2,8 @@
 
     python examples/virtual_time.py
 
-The customers are those of a real run; the server is the simulator's model. One message in a hundred is lost on the
-way, and the chats are refreshed so rarely that one lost refresh may cost a chat.
+The customers behave as in a real run; the server is the simulator's model. One request or answer in a hundred is
+lost, and the chats are refreshed so rarely that one lost refresh may cost a chat.
 """
 
 from collections import Counter

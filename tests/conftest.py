@@ -19,5 +19,8 @@ vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalit
 
 
 def pytest_collection_modifyitems(items):
-    """Files with long real runs come first, the unit tests last: at the end all workers have something to do."""
-    items.sort(key=lambda item: item.path.parent.name == "unit")
+    """The bad runs come first, beside tests that are one process each: their generators need a core.
+
+    Other real runs come last."""
+    turns = {"badruns": 0, "unit": 1, "virtual": 1}
+    items.sort(key=lambda item: turns.get(item.path.parent.name, 2))

@@ -2,11 +2,11 @@
 
 A request that was answered was seen by the server between the instant it left (s) and the instant its answer was in
 (r). So the gap between the contacts i and j lies in [s_j - r_i, r_j - s_i]. A failed request may or may not have been a
-contact: a proof must hold for both.
+contact: a proof must hold in both cases.
 
-Under long polling the server holds a GetMessages, and its timeout runs from the release. The release of an answered
-one lies in [s, r] too, and after the timestamps of its events. One without an answer may have been held since it came:
-then it is a contact for all that time.
+Under long polling the server holds a GetMessages, and its timeout runs from the release. If the request was answered,
+the release lies in [s, r] too, and after the timestamps of its events. If it was not, the server may have held it since
+it arrived: then it is a contact for all that time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chatload.vocabulary import Blame, Outcome
 #: The server may act on a request without an answer for this long (seconds).
 LINGER_S = 60.0
 _BISECTIONS = 40
-#: A plan must allow for answers that take this part of the timeout; the blame for slower ones is the server's.
+#: A refresh plan must allow for answers that take this part of the timeout; slower answers are the server's fault.
 _USUAL_ANSWER = 0.1
 _OWN_SHORTAGES = frozenset({Detail.EXHAUSTED, Detail.NO_TURN})
 
@@ -29,8 +29,8 @@ _OWN_SHORTAGES = frozenset({Detail.EXHAUSTED, Detail.NO_TURN})
 class Attempt:
     """A request that may have been a contact, at any instant in [sent, latest].
 
-    lost: it got no answer, and was given up at `over`. held_s: the server may have held it for so long after it came;
-    a held request is a contact all that time.
+    lost: it got no answer, and was given up at `over`. held_s: the server may have held it for this long after it
+    arrived; a held request is a contact for all that time. Instants and durations in seconds.
     """
 
     sent: float
@@ -58,9 +58,9 @@ class LatenessShares:
 
 @dataclass(slots=True)
 class ContactLog:
-    """The contacts that matter for the next verdict. Its size is constant, but for failures in a row.
+    """The contacts that matter for the next verdict. Its size is constant, except for failures in a row.
 
-    sent, received: the bounds of the last sure contact. stalled_s: how long this process was stalled during it.
+    sent, received: the bounds of the last sure contact (seconds). stalled_s: how long this process was stalled in it.
     attempts: possible contacts since then. widest: the bounds of the widest gap between sure contacts so far.
     refreshed: there was a sure contact after the first. broken: since the last sure contact a connection failed, broke,
     or was opened anew. untold_gap: the blame for a silence that may have been longer than the timeout, after which the

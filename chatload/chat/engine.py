@@ -59,10 +59,10 @@ class ChatObserver(Protocol):
         """Any other request has ended."""
 
     def refresh_late(self, lateness_s: float) -> None:
-        """Such a request was a GetMessages, and left this late."""
+        """A request that `request_ended` reported was a GetMessages, and left this late."""
 
     def gap_closed(self, gap_s: float) -> None:
-        """Such a request was a contact, and closed a gap of at most this length."""
+        """A request that `request_ended` reported was a contact, and closed a gap of at most this length."""
 
     def request_cut(self, operation: str) -> None:
         """A request was abandoned: the chat was cut off before its answer came."""
@@ -103,7 +103,7 @@ class Persona(Protocol):
         """Return whether the client takes this answer as the end of the chat."""
 
     def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps:
-        """Send what the client asks after the end, which `exchange` told."""
+        """Send the requests by which the client asks for the cause of the end that `exchange` told."""
 
     def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps:
         """Say goodbye and end the chat. `verdict` and `why` hold if no evidence contradicts them.
@@ -171,11 +171,11 @@ class ChatEngine:
         #: The answer taken last, if taking it again would change nothing.
         self._taken: Reply | None = None
         self._sending: Send | None = None
-        #: The end is known: what is requested now says nothing about the chat's contacts.
+        #: The end is known: later requests say nothing about the chat's contacts.
         self._over = False
         #: The RequestChat that opened the chat, until our own ParticipantJoined has been looked for.
         self._opening: Exchange | None = None
-        #: The cause of an end, and its code, that the last answer with one named since the last success.
+        #: The cause of the end and its code, as the last answer that named one said it; cleared by a success.
         self._cause: EndCause | None = None
         self._code = ""
         observer.session_started()
@@ -259,7 +259,7 @@ class ChatEngine:
         )
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
-        """Send RequestChat until it is accepted; returns None if it never was, and the chat is over."""
+        """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
         policy = self.settings.policy
         fields = self._persona.opening_fields(self.settings.script)
         due = self.ready
@@ -349,7 +349,7 @@ class ChatEngine:
         self._wake((yield Wait(until)), until)
 
     def cursor(self) -> Mapping[str, str]:
-        """Return the field that says from which position on events are asked for."""
+        """Return the field that asks for the events from our position on."""
         return {"position": str(self.transcript.position)}
 
     def enter(self, state: str) -> None:
@@ -548,7 +548,7 @@ class ChatEngine:
         if exchange.resent:
             contacts.add_resent(exchange, held_s)
         if exchange.reply.outcome is _FINE:
-            since = self._contact_from(exchange, held_s) if held_s else None
+            since = self._released_from(exchange) if held_s else None
             untold = None
             if exchange.reply.told:
                 self._note_outlived(contacts, exchange.sent_at or exchange.received_at)
@@ -573,15 +573,15 @@ class ChatEngine:
             return find_blame(contacts, timeout_s, sent)
         return contacts.untold_gap
 
-    def _contact_from(self, exchange: Exchange, held_s: float) -> float:
-        """Return the earliest instant at which the server released a success that it may have held."""
+    def _released_from(self, exchange: Exchange) -> float:
+        """Return the earliest instant at which the server released a successful GetMessages that it may have held."""
         assert exchange.sent_at is not None
-        # An answer without events after the longest hold proves no hold: the answer may have been slow.
+        # An answer without events does not prove a hold, however late it came: it may just have been slow.
         released = self.transcript.released_after(exchange.reply)
         return min(max(exchange.sent_at, released), exchange.received_at)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
-        """Take what an answer gives: keys, position, events; count failures in a row.
+        """Take what an answer contains: keys, position, events; count failures in a row.
 
         asked: the request carried our position.
         """
@@ -603,7 +603,7 @@ class ChatEngine:
         if outcome is _FINE:
             self.clock.contact_sent = contacts.sent
             if reply is self._taken:
-                return  # the very object taken last: it has nothing new
+                return  # the same object as last time: it contains nothing new
             self._take_keys(reply)
             self._taken = reply if asked and not reply.events else None
             self._cause, self._code = None, ""
@@ -612,7 +612,7 @@ class ChatEngine:
         if reply.events or reply.next_position is not None:
             fresh = self._take_events(exchange, asked)
             opening = self._opening
-            # A Client whose joining only a later answer tells is not the one who opened the chat.
+            # Looked for in the answer to RequestChat and in the next one only: a Client who joins later is not us.
             if opening is not None and (self.transcript.synchronise(fresh, opening) or exchange is not opening):
                 self._opening = None
 
@@ -626,7 +626,7 @@ class ChatEngine:
         if reply.monitored is not None:
             told.append(f"monitored {str(reply.monitored).lower()}")
         self.record.end_evidence = ", ".join(told)
-        self._taken = None  # The next success clears this, even if it is the very object that was taken last.
+        self._taken = None  # The next success must clear this, even if it is the same object as the last one.
 
     def _take_keys(self, reply: Reply) -> None:
         for name in self._fields.replace_keys(reply):

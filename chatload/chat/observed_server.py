@@ -1,7 +1,8 @@
-"""What this process has learned about the server: its clock, and habits that limit what an answer proves.
+"""What this process has learned about the server: its clock, and behaviour that limits what an answer proves.
 
 A timestamp is an interval. It is as wide as the clock's resolution, and in our time it is known only as well as the
-offset between the clocks. A clock that contradicts itself is no witness: it was set, or several nodes stamp the events.
+offset between the clocks. A clock that contradicts itself proves nothing: it was set, or several nodes stamp
+the events.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Interval = tuple[float, float]
 
 
 class ServerClock:
-    """The clock that stamps the events of all chats of this process.
+    """The server's clock, which stamps the events of all chats of this process.
 
     The opening of each chat bounds the offset (server's clock minus ours, seconds) by an interval. All intervals must
     have a common point. If they have none, the clock was set, or there is more than one clock.
@@ -70,8 +71,8 @@ class ServerClock:
     def narrowed(self, offset: Interval) -> Interval:
         """Return a chat's own bounds of the offset, narrowed by the common bounds of all chats of this process.
 
-        The common bounds are used only if the clock has never contradicted itself and enough chats have seen it. By
-        then, the stamps of two nodes, or of a clock that was set, would have contradicted each other.
+        The common bounds are used only if the clock has never contradicted itself and enough chats have seen it. With
+        so many chats, the stamps of two nodes, or of a clock that was set, would have contradicted each other.
         """
         if self._offset is None or self._contradictions or self._agreed < _AGREE_AGAIN:
             return offset
@@ -79,7 +80,7 @@ class ServerClock:
         return (low, high) if low <= high else offset
 
     def resolution_s(self, *utc_ms: int) -> float:
-        """Return the clock's resolution (seconds) by all timestamps so far and these; it is never finer than true."""
+        """Return the clock's resolution (seconds) by all timestamps so far and these; never finer than it really is."""
         return max(1, gcd(self._resolution_ms, *utc_ms)) * _MS
 
     def offset(self, utc_ms: int, sent: float, received: float, *others_ms: int) -> Interval:

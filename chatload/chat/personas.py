@@ -1,9 +1,9 @@
 """The personas: how a client behaves on the wire.
 
 `strict` follows the status table; `widget` is the vendor's own browser client.
-Source of `widget`: the behaviour of Genesys Widgets' WebChatService plugin, as public clients show it. Where it differs
-from the status table is in docs/personas.md. One thing is modelled, not reproduced: a browser has several connections,
-and sends while a poll is unanswered; here a send waits for the poll.
+Source of `widget`: the behaviour of Genesys Widgets' WebChatService plugin, as public clients show it. docs/personas.md
+lists where it differs from the status table. One difference remains: a browser has several connections and sends a
+message while a poll is unanswered; here the message waits for the answer to the poll.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from copy import deepcopy
 from chatload.chat.contacts import ContactLog
 from chatload.chat.effects import Exchange
 from chatload.chat.engine import ChatEngine, ChatObserver, Persona, Steps
+from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.sweep import arm_of
@@ -22,7 +23,7 @@ from chatload.chat.verdict import Finding
 from chatload.vocabulary import Outcome, Verdict
 
 #: The widget polls at this interval, and gives a request up after this time (seconds).
-POLL_S, REQUEST_TIMEOUT_S = 3.0, 3.0
+POLL_S, REQUEST_TIMEOUT_S = WIDGET_INTERVAL_S, 3.0
 #: After more than this many statusCode 1 in a row the widget says that the chat server is offline, and goes on.
 POLL_EXCEPTION_LIMIT = 5
 #: userData that the widget sends with RequestChat.
@@ -33,7 +34,7 @@ USER_DATA: Mapping[str, str] = {
     "user_data._genesys_browser": "chatload",
     "user_data._genesys_OS": "chatload",
 }
-#: The strict client asks at most this often for the cause of an end, or for the confirmation of its Disconnect.
+#: The strict client asks at most this many times for the cause of an end, or for the confirmation of its Disconnect.
 _MOST_QUESTIONS = 3
 
 
@@ -52,11 +53,11 @@ class StrictPersona:
         return chat.settings.policy.next_retry(chat.clock, now, chat.failures)
 
     def gives_up(self, chat: ChatEngine) -> bool:
-        # The deadline is past, and so many retries after it failed too.
+        # The first request after the deadline failed, and so did all its retries.
         return chat.late_failures > chat.settings.policy.retries
 
     def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool:
-        # A server that does not tell chatEnded tells the end by our own ParticipantLeft.
+        # If a server does not send chatEnded, our own ParticipantLeft shows the end.
         reply = exchange.reply
         return reply.ended or (not reply.told and reply.outcome is Outcome.FINE and chat.transcript.left)
 
@@ -95,7 +96,7 @@ class StrictPersona:
                 return
             if verdict is Verdict.GAVE_UP:
                 break
-            # A Disconnect that was taken but did not end the chat is not sent again: ask whether it has ended.
+            # A Disconnect that was accepted but did not end the chat is not sent again: ask whether the chat has ended.
             operation = "GetMessages" if outcome is Outcome.FINE else "Disconnect"
             if tries >= _MOST_QUESTIONS and (chat.stopping or outcome is Outcome.FINE):
                 break
@@ -104,15 +105,17 @@ class StrictPersona:
             due = chat.settings.policy.next_retry(chat.clock, chat.ready, tries)
             yield from chat.wait(due)
         if taken is not None and not taken.reply.told:
-            # The server does not tell whether a chat has ended: a Disconnect answered 0 is taken as the goodbye.
+            # The server never sends chatEnded: a Disconnect that was answered 0 counts as the end.
             chat.end(chat.judge_goodbye(taken, taken, verdict, why), taken)
         else:
             chat.end_unconfirmed(verdict, why, exchange)
 
 
 def _is_over_untold(taken: Exchange, asked: Exchange) -> bool:
-    """Return whether a chat whose Disconnect was taken is over, on a server that does not tell chatEnded: the answer to
-    one more question does not tell it either."""
+    """Return whether a chat is over on a server that does not send chatEnded.
+
+    It is if its Disconnect was answered 0 (`taken`), and a later request (`asked`) is answered 0 without chatEnded too.
+    """
     reply = asked.reply
     return asked is not taken and not taken.reply.told and not reply.told and reply.outcome is Outcome.FINE
 
@@ -121,7 +124,7 @@ class WidgetPersona:
     """The vendor's browser client.
 
     It does not end on statusCode 2: it goes on polling, as real customers' browsers do, until the customer closes the
-    chat. The verdict is that of the first statusCode 2, unless a later success took it back.
+    chat. The verdict is that of the first statusCode 2, unless a later success showed that the chat was alive.
     """
 
     __slots__ = ("_lost",)

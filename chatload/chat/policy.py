@@ -8,13 +8,14 @@ from math import floor
 
 from chatload.errors import UsageError
 
+#: The range of flex-disconnect-timeout (seconds): up to 20 days.
 MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
-#: How the vendor's browser client polls (seconds).
+#: The interval at which the vendor's browser client polls (seconds).
 WIDGET_INTERVAL_S = 3.0
 #: The number of round trips that are remembered.
-RTT_WINDOW = 16
-#: The tolerance, in intervals, with which a tick's number is computed back from its instant.
-EXACT = 1e-6
+_ROUND_TRIPS = 16
+#: Rounding tolerance (in intervals) when the number of a tick is computed from its instant.
+_TICK_TOLERANCE = 1e-6
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class RefreshClock:
         """Add a round trip (seconds)."""
         trips = self.round_trips
         trips.append(round_trip)
-        if len(trips) > RTT_WINDOW:
+        if len(trips) > _ROUND_TRIPS:
             del trips[0]
 
     def tail(self) -> float:
@@ -46,9 +47,13 @@ class RefreshClock:
 
 @dataclass(frozen=True, slots=True)
 class RefreshPolicy:
-    """When to refresh: `fixed` every interval_s, `fraction` of the timeout, or `deadline`.
+    """When to refresh.
 
-    retries, backoff_s: how failed requests are retried; the deadline policy leaves room for them.
+    kind: `fixed`: every interval_s, on a fixed clock. `fraction`: interval_s after the last sure contact, a fraction of
+        the timeout. `deadline`: as late as is safe.
+    timeout_s: the flex-disconnect-timeout.
+    retries: how many times a failed request is retried. backoff_s: the wait before the first retry. The deadline policy
+        leaves room for both.
     """
 
     kind: str
@@ -75,15 +80,15 @@ class RefreshPolicy:
         return clock.contact_sent + max(self.timeout_s - room, 0.1 * self.timeout_s)
 
     def ticked(self, clock: RefreshClock, due: float) -> None:
-        """Note that the refresh due at `due` is being sent; a retry between two ticks uses up neither tick."""
-        tick = floor((due - clock.anchor) / self.interval_s + EXACT)
+        """Note that the refresh due at `due` is being sent; a retry between two ticks does not count as either tick."""
+        tick = floor((due - clock.anchor) / self.interval_s + _TICK_TOLERANCE)
         if tick > clock.last_tick:
             clock.last_tick = tick
 
     def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
         """Return the instant of the next retry after `failures` unsuccessful requests in a row.
 
-        The back-off doubles each time, but no retry is put off past the deadline as long as that can be met.
+        The back-off doubles each time, but a retry is not delayed past a deadline that can still be met.
         """
         backoff = min(self.backoff_s * 2.0 ** min(failures - 1, 16), max(self.interval_s, self.backoff_s))
         latest = clock.contact_sent + self.timeout_s - clock.tail() - 0.05 * self.timeout_s
@@ -109,7 +114,7 @@ def make_policy(
     """
     if not MIN_TIMEOUT_S <= timeout_s <= MAX_TIMEOUT_S:
         raise UsageError(
-            f"--flex-disconnect-timeout {timeout_s:g} is outside 1..1728000 s",
+            f"--flex-disconnect-timeout {timeout_s:g} is outside {MIN_TIMEOUT_S:g}..{MAX_TIMEOUT_S:.0f} s",
             "give the server's own setting",
         )
     if kind == "fixed":

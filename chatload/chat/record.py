@@ -12,19 +12,22 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 class SessionRecord:
     """The facts about one session: one row of the run file and of `chatload export RUN sessions`.
 
-    chat_id: the server's; "" if it gave none.
+    chat_id: given by the server; "" if it gave none.
+    verdict: a Verdict. worker: the process that held the session.
     blame: set if the verdict is dropped_late. why: the reason of the verdict in a few words.
     started_at, ended_at: seconds since the Unix epoch, or on the driver's clock while the chat is open.
     requests: all attempts. polls: the GetMessages among them. contacts: those that the server may have seen.
     gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict if the server ended the session; otherwise of
         the widest gap between two answered contacts; None if there is none.
-    learned_by: the outcome of the answer that told the end. end_evidence: what else the server told with it: codes.
+    learned_by: the outcome of the answer that told the end. end_evidence: what else the server said about it: codes.
     end_silence_lower_s, end_silence_upper_s: bounds of the time from the last sure contact to the server's own end of
         the chat, by its ParticipantLeft for us; None if nothing dates that.
     goodbye_at: when the Disconnect left that the server surely took (seconds since the Unix epoch); None if none.
     goodbye_confirmed: of a cut_off or gave_up session, its Disconnect was confirmed; of a completed one, the chat
         surely went on until that Disconnect left.
-    generator_s: the generator's own part of the deciding gap. generator_suspect: without it, lateness is refuted.
+    generator_s: the generator's own part of the deciding gap (seconds). generator_suspect: without that part the gap
+        would have been in time.
+    lateness_max_s: the greatest lateness of its requests (seconds).
     group: the arm of a sweep that the session belongs to; "" if there is none.
     """
 

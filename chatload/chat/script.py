@@ -1,4 +1,4 @@
-"""The customer's script: what one customer does. A small value with seeded distributions, read from TOML."""
+"""The customer's script: what a customer does and when, with random times and numbers. It is read from TOML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, U
 from chatload.protocol.toml_file import parse_toml, read_toml
 from chatload.random_numbers import SplitMix64
 
-#: Operations that a script may add, and the fields of each that a script gives (the engine knows the others).
+#: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
 EXTRA_FIELDS: Mapping[str, tuple[str, ...]] = {
     operation: tuple(
         f for f in fields if f in ("nickname", "first_name", "last_name", "url", "message", USER_DATA, *FILE)
@@ -23,7 +23,7 @@ EXTRA_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 #: Operations that need a file from an upload in the same chat.
 OF_A_FILE = frozenset({"FileDownload", "FileDelete"})
-#: The persona `widget` reports StopTyping after this long without a keystroke (seconds).
+#: The persona `widget` sends StopTyping after this time without a keystroke (seconds).
 STOP_TYPING_S = 2.0
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
@@ -32,9 +32,9 @@ _SHAPES: Mapping[str, tuple[str, ...]] = {
     "exponential": ("mean",),
     "lognormal": ("median", "sigma"),
 }
-#: The largest number in a script (seconds: 30 years), and the largest sigma: above it a draw may overflow.
+#: The largest number in a script (30 years, in seconds), and the largest sigma: above it a sample may overflow.
 _MOST, _MOST_SIGMA = 1e9, 10.0
-#: The longest message and the largest upload, whatever was drawn (bytes).
+#: The longest message and the largest upload (bytes). Larger samples are cut.
 _LONGEST_MESSAGE, _MOST_UPLOAD = 2**20, 64 * 2**20
 _WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the clock "
 _OPENERS = frozenset({"StartTyping", "SendMessage"})
@@ -93,12 +93,13 @@ class CustomerScript:
 
     chat_length: from the accepted RequestChat to Disconnect.
     messages: how many messages the customer sends at most.
-    think: from an agent's message to the next typing.
-    typing: how long a message is typed.
+    think: from an agent's message until the customer starts typing.
+    typing: how long the customer types a message.
+    message_bytes: length of a message (bytes).
     answer_patience: how long the customer waits for an answer before going on.
     shows_typing: StartTyping and StopTyping are sent.
     waits_for_agent: nothing is sent before an agent has joined.
-    hesitation: between a message typed and sent, for the persona `widget`.
+    hesitation: from the last keystroke to the sending of a message, for the persona `widget`.
     extras: other operations.
     """
 
@@ -130,7 +131,7 @@ class CustomerScript:
 
 @dataclass(slots=True)
 class Action:
-    """The customer's next operation, due at an instant (seconds), with its own fields."""
+    """The customer's next operation. due: seconds on the driver's clock. content: the bytes of an upload."""
 
     due: float
     operation: str
@@ -143,11 +144,13 @@ class Action:
 class Customer:
     """One customer, who follows a script. Call `begin`, then `next`, `done` and `heard` as things happen.
 
-    drafts: the customer types into the widget: the text is known from the first keystroke on, and a pause is reported.
-    text: what is in the input field then, typed within typing_s from typing_from on, and sent at sends_at (seconds).
-    end_at: when the customer has had enough (seconds).
+    drafts: the client reports what the customer types: the text is fixed at the first keystroke, and a pause is sent as
+        StopTyping.
+    text: the text in the input field, with drafts: typed during typing_s from typing_from on, sent at sends_at
+        (seconds).
+    end_at: when the customer ends the chat (seconds).
     left: messages left to send.
-    Deterministic in (script, random, the instants given).
+    The same script, random numbers and instants give the same actions.
     """
 
     script: CustomerScript
@@ -164,7 +167,7 @@ class Customer:
     _waiting_agent: bool = False
 
     def begin(self, now: float) -> None:
-        """The chat was accepted at `now`."""
+        """Begin the conversation: the chat was accepted at `now` (seconds)."""
         script, random = self.script, self.random
         self.end_at = now + script.chat_length.sample(random)
         self.left = round(script.messages.sample(random))
@@ -188,7 +191,7 @@ class Customer:
         return action
 
     def done(self, now: float, action: Action) -> None:
-        """The action that `next` gave was carried out by `now`, with success or without."""
+        """Plan the next action: the one that `next` returned was carried out by `now`, successfully or not."""
         script, random, operation = self.script, self.random, action.operation
         if self.extras and action is self.extras[0]:
             del self.extras[0]
@@ -209,7 +212,7 @@ class Customer:
             self._think(now + script.answer_patience.sample(random))
 
     def heard(self, kind: str, now: float) -> None:
-        """An agent's event of this kind ("ParticipantJoined" or "Message") was received at `now`."""
+        """React to an event of an agent ("ParticipantJoined" or "Message") that was received at `now`."""
         if kind == "ParticipantJoined" and self._waiting_agent:
             self._waiting_agent = False
             self._think(now)
@@ -224,7 +227,7 @@ class Customer:
         return self.text[: max(1, ceil(typed * len(self.text)))]
 
     def _think(self, since: float) -> None:
-        """Plan the next message, a thinking time after `since`."""
+        """Plan the next message: the customer thinks first, from `since` on."""
         if self.left <= 0:
             self.action = None
             return
@@ -316,7 +319,7 @@ def _distribution(path: str | Path, key: str, value: Any) -> Distribution:
     if value["shape"] == "uniform" and numbers[0] > numbers[1]:
         raise FileError(path, key, "expected low not above high")
     if value["shape"] == "lognormal" and numbers[1] > _MOST_SIGMA:
-        raise FileError(path, key, f"expected sigma not above {_MOST_SIGMA:g}: it is of the logarithm")
+        raise FileError(path, key, f"expected sigma not above {_MOST_SIGMA:g}: the deviation of the logarithm")
     return Distribution(value["shape"], *numbers)
 
 

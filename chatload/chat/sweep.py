@@ -1,7 +1,7 @@
 """A sweep of refresh intervals: which arm a session belongs to, and the settings of each arm.
 
-All arms run at the same time, and so under the same load: sessions are assigned in permuted blocks, in which each arm
-comes once, in a random order. So no arm gets the better minutes, and no user always gets the same arm.
+All arms run at the same time, and so under the same load. Sessions are assigned in permuted blocks: each block has
+every arm once, in a random order. So all arms meet the same conditions, and no user always gets the same arm.
 Source: R. A. Fisher, "The Design of Experiments", 1935, on randomised blocks.
 """
 
@@ -14,10 +14,10 @@ from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 
-#: The default sweep: parts of the timeout.
+#: The default sweep: refresh intervals as fractions of the timeout.
 DEFAULT_SWEEP = "0.5,0.7,0.8,0.9,0.95,0.98,1.02"
-#: Each process numbers its sessions from another multiple of this.
-_A_PROCESS = 1 << 32
+#: Each process numbers its sessions from its own multiple of this.
+_PER_PROCESS = 1 << 32
 _HINT = "write parts of the timeout with commas between, such as 0.5,0.9,1.02"
 
 
@@ -59,10 +59,10 @@ def arm_of(settings: SessionSettings, number: int) -> SessionSettings:
     arms = settings.arms
     if not arms:
         return settings
-    process, index = divmod(number, _A_PROCESS)
+    process, index = divmod(number, _PER_PROCESS)
     block, place = divmod(index, len(arms))
     order = list(range(len(arms)))
-    Random(process * _A_PROCESS + block).shuffle(order)
+    Random(process * _PER_PROCESS + block).shuffle(order)
     return arms[order[place]]
 
 

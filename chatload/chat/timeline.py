@@ -40,7 +40,7 @@ class RecentContacts:
     __slots__ = ("_at", "_full", "_instants", "_others")
 
     def __init__(self) -> None:
-        #: The place of the next request; it holds the earliest one if the buffer is full.
+        #: The offset (bytes) of the next request; if the buffer is full, the earliest one is there.
         self._at, self._full = 0, False
         self._instants = bytearray(_END)
         self._others: dict[int, tuple[str, str]] | None = None
@@ -82,7 +82,7 @@ class Timeline:
     sure_sent, sure_received: the bounds of the last sure contact.
     deadline: the latest instant by which the next contact had to arrive: sure_received + timeout_s.
     shares: what the silence was spent on (seconds; see LatenessShares).
-    severity_s: by how much the deciding gap missed the timeout.
+    severity_s: by how much the deciding gap missed the timeout (see `severity`).
     """
 
     chat_id: str

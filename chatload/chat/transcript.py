@@ -1,4 +1,4 @@
-"""The transcript of a chat: who is there, who ended it and why, and when by the server's clock."""
+"""The transcript of a chat: who takes part, who ended it, why, and when by the server's clock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from chatload.protocol.causes import EndCause
 from chatload.protocol.reply import Event, Reply
 
 _MS = 0.001
-#: Two ParticipantLeft this near to each other may belong to one ending if the server is known to write both. Up to the
-#: second distance they may too, if nothing else explains the customer's (seconds).
+#: Two ParticipantLeft (the agent's and the customer's) that are at most the first time apart (seconds) belong to one
+#: ending if the server is known to write both. Up to the second time they may, if nothing else explains the customer's.
 _AT_ONCE_S, _TOGETHER_S = 0.05, 1.0
 
 
@@ -23,18 +23,18 @@ class Transcript:
     agent_end_removes: if an agent ends the chat, the server also writes the customer's ParticipantLeft.
     position: the cursor: events from here on are asked for.
     own_id: our participantId, "" until it is known. clients: how many Clients have joined.
-    agents: the agents who are there. agent_messages: how many messages they have sent.
-    agent_left, agent_left_ms: by the last answer with events an agent has left and none is there; the server's time.
-    was_left_alone: the last agent has left, at some time. handed_on: another agent joined after that, or a later answer
+    agents: the agents who take part now. agent_messages: how many messages agents have sent.
+    agent_left: by the last answer with events, an agent has left. agent_left_ms: when, by the server's clock.
+    was_left_alone: at some time the last agent had left. handed_on: another agent joined after that, or a later answer
         told that the chat went on.
     idle_closed: inactivity control closed the chat.
     left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why, by
         that event.
     joined: there was our own ParticipantJoined. joined_ms, left_ms: the server's time of it, and of our own
         ParticipantLeft.
-    opening: when the request that opened the chat was under way (seconds). None if there was no ParticipantJoined of
-        ours, if it has no date, or if another server than the one that answers now has stamped it.
-    failed_over: another server than at the opening has answered.
+    opening: bounds of the time of the request that opened the chat (seconds). None if our own ParticipantJoined is
+        missing or has no timestamp, or if the server that stamped it is not the one that answers now.
+    failed_over: a server has answered that is not the one of the opening.
     """
 
     clock: ServerClock
@@ -63,7 +63,7 @@ class Transcript:
         """Read an answer's events; returns the new ones (a server may repeat them).
 
         received: when the answer was in. asked: the request carried our position, and the answer's nextPosition counts.
-        The answer to a request without a position has no events, and its nextPosition lies behind those not read yet.
+        The answer to a request without a position has no events, and its nextPosition lies after those not read yet.
         """
         fresh = []
         cursor, was_left_alone = self.position, self.was_left_alone
@@ -115,8 +115,8 @@ class Transcript:
 
         None if nothing dates it.
 
-        alive: an instant at which the chat surely went on. received: when the answer with that event was in. A
-        timestamp that contradicts these is of a clock that was set, or of another clock.
+        alive: an instant at which the chat was surely alive. received: when the answer with that event was in. A
+        timestamp that contradicts these comes from a clock that was set, or from another clock.
         """
         if self.left_ms is None or not self.surely_ours:
             return None
@@ -131,7 +131,7 @@ class Transcript:
         return low, high
 
     def outlived(self, seconds: float) -> bool:
-        """Return whether, by the server's own clock, the chat surely was older than this when we left it."""
+        """Return whether, by the server's own clock, the chat was surely older than this when it ended for us."""
         if self.joined_ms is None or self.left_ms is None or self._offset() is None:
             return False
         coarse = self._resolution_s(self.left_ms) - _MS
@@ -202,12 +202,12 @@ class Transcript:
             self._note_client_left(event)
 
     def _note_client_left(self, event: Event) -> None:
-        """A Client has left. It was our customer, unless the id is another's. Without an id only the role is known."""
+        """Note that a Client has left: our customer, unless the event has another id."""
         if self.own_id and event.participant and event.participant != self.own_id:
             return
         self.left, self.left_ms = True, event.utc_ms
         self.cause, self.quit_reason = event.cause, event.quit_reason
         same = bool(self.own_id) and event.participant == self.own_id
-        # If our own ParticipantJoined was not told, the one Client who was seen to join is another one.
+        # If our own ParticipantJoined was never sent to us, the one Client who was seen to join is another one.
         only_we = self.clients <= self.joined
         self.surely_ours = same or (not event.participant and not self.own_id and only_we)

@@ -15,7 +15,7 @@ from chatload.chat.transcript import Transcript
 from chatload.protocol.causes import EndCause
 from chatload.vocabulary import Outcome, Verdict
 
-#: A timestamp shows that the timeout ended a session only if it is known this well (part of the timeout).
+#: A timestamp shows that the timeout ended a session only if it is this precise (part of the timeout).
 STAMP_TOLERANCE = 0.1
 
 _BY_REASON = {
@@ -46,7 +46,7 @@ class Goodbye:
 
     verdict, why: what holds if no evidence contradicts it.
     sent: when the first Disconnect left.
-    taken: when the one left that the server surely processed; None if there is none.
+    taken: when the Disconnect left that the server surely processed; None if there is none.
     alive: its answer said that the chat had gone on until then.
     """
 
@@ -145,7 +145,7 @@ def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
             return Verdict.DROPPED_UNPROVEN, why, False
         return Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", False
     if told == "either":
-        why = "the agent left in the same moment: it does not show who ended it"
+        why = "the agent left at the same moment: this does not show who ended the chat"
         return Verdict.DROPPED_UNPROVEN, why, False
     return None
 
@@ -169,7 +169,7 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
         return Verdict.DROPPED_EARLY, "ended though every refresh was in time", False
     left = evidence.left
     if contacts.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
-        return Verdict.DROPPED_UNPROVEN, "the bounds straddle the timeout", False
+        return Verdict.DROPPED_UNPROVEN, "the bounds lie on both sides of the timeout", False
     doubt = _doubt_of_lost(evidence, upper) if unrecoverable else _doubt_of_ended(evidence)
     if doubt:
         return Verdict.DROPPED_UNPROVEN, doubt, False
@@ -220,7 +220,7 @@ def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
     if evidence.server.lost_in_time:
         return "the server has answered statusCode 2 to a chat that was refreshed in time"
     if upper > evidence.keeps_ended_s:
-        return "silent for longer than the server keeps ended chats"
+        return "the silence was longer than the server keeps ended chats"
     return _doubt_of_opening(evidence)
 
 
@@ -242,7 +242,7 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
     if contacts.received - contacts.sent > tolerance:
         return "the last answer took too long to tell where the deadline was"
     if evidence.goodbye is not None and left[1] >= evidence.goodbye.sent:
-        return "the server may have let it live on, and our own Disconnect ended it"
+        return "the server may have let the chat go on until our own Disconnect ended it"
     if not _at_deadline(contacts, left, timeout_s):
         return "the server's own timestamp puts the end after the deadline"
     if _hidden(contacts, left, timeout_s):
@@ -270,7 +270,7 @@ def _at_deadline(contacts: ContactLog, left: Interval, timeout_s: float) -> bool
 def _doubt_of_opening(evidence: EndEvidence) -> str:
     if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.timeout_s):
         return ""
-    return "it may have been ended for never having been refreshed"
+    return "it may have been ended because it was never refreshed"
 
 
 def _hidden(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:

@@ -1,14 +1,14 @@
-"""Which addresses are one's own: loopback and private networks. What lies beyond belongs to somebody."""
+"""Which addresses are private: loopback and private networks. Any other address may belong to somebody else."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-#: Own, and not `ipaddress.is_private`: that one counts what merely is not routed (documentation, link-local, carrier
-#: networks), and has changed between Python's versions. Left out on purpose: 100.64.0.0/10 (RFC 6598) is shared with a
-#: carrier and its other customers; 169.254.0.0/16 and fe80::/10 (RFC 3927, RFC 4291 2.5.6) is where clouds answer for
-#: their own services, such as 169.254.169.254; 64:ff9b::/96 and 2002::/16 lead to public IPv4 addresses.
+#: Not `ipaddress.is_private`: it includes networks that are only not routed (documentation, link-local, carriers), and
+#: it differs between Python versions. Left out on purpose: 100.64.0.0/10 (RFC 6598) is shared with a carrier and its
+#: other customers; 169.254.0.0/16 and fe80::/10 (RFC 3927, RFC 4291 2.5.6) include internal services of clouds, such
+#: as 169.254.169.254; 64:ff9b::/96 and 2002::/16 lead to public IPv4 addresses.
 PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
     ip_network(text)
     for text in (
@@ -25,7 +25,7 @@ PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
 
 
 def is_private(address: str) -> bool:
-    """Whether an IP address, as text, is this machine's or a private network's. What is no address is not."""
+    """Return whether a text is an IP address of this machine or of a private network."""
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Why a server says that a chat ended: reason codes of the transcript and error codes of answers.
+"""The causes of the end of a chat, as the server names them: reason codes of the transcript, error codes of answers.
 
 Sources: Genesys documentation, Chat Server "Reason Codes" (GCTI_SYSTEM / quit-reason-code), and the vendor's support
 in its public forum for the error codes. Other services use other codes: a dialect names them (`[response.quit_reasons]`
@@ -17,7 +17,7 @@ class EndCause(StrEnum):
     LOGOUT: the customer disconnected. INACTIVITY: no request within flex-disconnect-timeout. PARTICIPANT: removed by
     an agent, supervisor or bot. SYSTEM: removed by the server itself. BAD_KEY: removed for a wrong secure key.
     IDLE: closed by inactivity control. RESTORATION: lost while the session was restored on another server.
-    UNKNOWN_SESSION: the server does not know the session (any more), which tells nothing about the cause.
+    UNKNOWN_SESSION: the server does not know the session (any more); this says nothing about the cause.
     """
 
     LOGOUT = "logout"

@@ -1,4 +1,4 @@
-"""Requests read back: the inverse of encode, for a server that speaks a dialect."""
+"""Decodes requests for a server that uses a dialect: the inverse of `encode`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_plus
 import orjson
 
 from chatload.protocol import form_data
-from chatload.protocol.dialect import IN_PATH
+from chatload.protocol.dialect import IN_PATH, KEY
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import Name, get_in
 from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """What was sent is no request of the dialect's. http_status and text: what to answer."""
+    """The request does not fit the dialect. http_status, text: the answer to send."""
 
     def __init__(self, http_status: int, text: str) -> None:
         super().__init__(text)
@@ -29,8 +29,11 @@ class RefusedError(Exception):
 
 
 class Request(NamedTuple):
-    """One request as the chat service means it. fields: ours; chat_id is beside them. content: an
-    upload's bytes. service: the name it was sent to, None where the dialect carries none."""
+    """One decoded request.
+
+    fields: under our names, without chat_id. content: the bytes of an upload. service: the service that it names; None
+    if requests of the dialect name none.
+    """
 
     operation: str
     chat_id: str | None
@@ -40,7 +43,7 @@ class Request(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a path leads: HTTP method -> the operations there, and what the path itself says."""
+    """What is at a path. methods: HTTP method -> the operations. in_path: the fields that the path contains."""
 
     methods: Mapping[str, OperationGroup]
     in_path: dict[str, str]
@@ -50,14 +53,14 @@ _Patterns = list[tuple[Callable[[str], re.Match[str] | None], dict[str, "Operati
 
 
 class Decoder:
-    """Reads requests of one dialect. `find` what a path leads to, then `read` the body."""
+    """Decodes the requests of one dialect: `find` looks a path up, then `OperationGroup.read` reads the body."""
 
     def __init__(self, dialect: Dialect) -> None:
         grouped: dict[str, dict[str, dict[str, OperationWire]]] = {}
         for operation, wire in dialect.operations.items():
             path = (dialect.prefix + wire.path).rstrip("/")
             grouped.setdefault(path, {}).setdefault(wire.method, {})[operation] = wire
-        # By the path's last part, so that one pattern has to be tried instead of all.
+        # Indexed by the last part of the path, so that only few patterns must be tried.
         by_end: dict[str, _Patterns] = {}
         for path, methods in grouped.items():
             groups = {method: OperationGroup(dialect, operations) for method, operations in methods.items()}
@@ -68,9 +71,8 @@ class Decoder:
         self._by_end = {end: [*patterns, *self._any_end] for end, patterns in by_end.items()}
 
     def find(self, path: str) -> Place | None:
-        """What is at a path (percent-encoded, as it came; a slash at its end is tolerated)."""
-        if path.endswith("/"):
-            path = path[:-1]
+        """Return what is at a path (percent-encoded, as received; a slash at its end is ignored), or None."""
+        path = path.removesuffix("/")
         for fullmatch, methods in self._by_end.get(path[path.rfind("/") + 1 :], self._any_end):
             match = fullmatch(path)
             if match is not None:
@@ -79,7 +81,7 @@ class Decoder:
         return None
 
     def decode(self, method: str, path: str, content_type: str, body: bytes) -> Request:
-        """All of it; raises RefusedError."""
+        """Return the decoded request; raises RefusedError."""
         place = self.find(path)
         if place is None:
             raise RefusedError(404, "no such operation")
@@ -90,7 +92,7 @@ class Decoder:
 
 
 class OperationGroup:
-    """The operations of one path and method: one, or several that the body tells apart."""
+    """The operations of one path and method: one, or several of which the body names one."""
 
     def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:
         self.operations = tuple(operations)
@@ -99,7 +101,7 @@ class OperationGroup:
         self._only = None if dialect.operation is not None else next(iter(self._readers.values()))
         self._name = dialect.operation
         encodings = {wire.encoding for wire in operations.values()}
-        # A form may come as multipart, as browsers have it.
+        # A form may also be sent as multipart, as browsers do.
         self._types: dict[str, Callable[[str, bytes], _Body]] = {}
         if "json" in encodings:
             self._types[CONTENT_TYPES["json"]] = _json_body
@@ -110,7 +112,7 @@ class OperationGroup:
         self.content_types = tuple(self._types)
 
     def read(self, in_path: dict[str, str], content_type: str, body: bytes) -> Request:
-        """The request in a body; raises RefusedError."""
+        """Return the request in a body; raises RefusedError."""
         take = self._types.get(content_type)
         if take is None:
             take = self._types.get(content_type.partition(";")[0].strip().lower())
@@ -129,7 +131,7 @@ class OperationGroup:
 
 
 class _Reader:
-    """One operation, compiled."""
+    """Reads the requests of one operation."""
 
     def __init__(self, operation: str, wire: OperationWire) -> None:
         self.operation = operation
@@ -157,23 +159,23 @@ class _Reader:
 
 
 class _Body:
-    """A body, parsed, whose members have yet to be given meaning."""
+    """A parsed body under the names of the dialect."""
 
     def value(self, name: Name) -> str | None:
-        """The text at a name."""
+        """Return the text at a name; None if there is none."""
         raise NotImplementedError
 
     def fields(self, reader: _Reader) -> dict[str, str]:
-        """Our fields in it."""
+        """Return its fields under our names."""
         raise NotImplementedError
 
     def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
-        """An upload's bytes; what else is said of the file is put into the fields."""
+        """Return the bytes of an upload; the name and type of the file are added to `fields`."""
         return None
 
 
 class _FormBody(_Body):
-    """plain: nothing in it is encoded."""
+    """A form. plain: nothing in it is percent-encoded."""
 
     __slots__ = ("plain", "text")
 
@@ -182,7 +184,7 @@ class _FormBody(_Body):
         self.plain = "%" not in text and "+" not in text
 
     def pairs(self) -> Iterable[tuple[str, str]]:
-        """Name and value of everything in it, in order."""
+        """Yield all names and values, in order."""
         for pair in self.text.split("&"):
             name, _, value = pair.partition("=")
             if "%" in value or "+" in value:
@@ -306,12 +308,12 @@ def _as_text(value: Any, name: Name) -> str | None:
 
 
 def _around(template: str) -> tuple[str, str]:
-    before, _, after = template.partition("{key}")
+    before, _, after = template.partition(KEY)
     return before, after
 
 
 def _between(text: str, before: str, after: str) -> str | None:
-    """What is between the two, where the text begins and ends with them."""
+    """Return the text between `before` and `after`; None if it does not begin and end with them."""
     if len(text) >= len(before) + len(after) and text.startswith(before) and text.endswith(after):
         return text[len(before) : len(text) - len(after)]
     return None

@@ -25,10 +25,10 @@ Environment = Mapping[str, str]
 class OperationWire:
     """One operation on the wire.
 
-    path: below the prefix ({chat_id} and {file_id} allowed). name: its name in a body that names the
-    operation. parameters: our field -> name on the wire. fixed: values sent always (text; in JSON
-    numbers and tables too; `{service}` in a text is filled in). content: what an upload's bytes are
-    called (multipart: that part's name; JSON: base64 text).
+    path: below the prefix; may contain {chat_id} and {file_id}. name: its name in a body that names the operation.
+    parameters: our field -> name on the wire. fixed: values that are always sent (text; in JSON also numbers and
+    tables; {service} in a text is filled in). content: the name of the bytes of an upload (multipart: that of the part;
+    JSON: that of the base64 text).
     """
 
     path: str
@@ -42,15 +42,15 @@ class OperationWire:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One way of speaking to a chat service.
+    """How one kind of chat service is spoken to.
 
-    prefix: path before every operation's ({service} allowed). operation: where a body names its
-    operation, None where the path does. numbers: our fields that are JSON numbers. keeps_ended_s:
-    for at least this long (seconds) the server answers 0/true, with the transcript, for a chat that
-    ended for another reason than silence; 0 where nothing is known of it. long_poll_s: for so long
-    (seconds) it may hold a GetMessages that has nothing to tell; 0 where it answers at once.
-    agent_end_removes_customer: where an agent's leaving ends the chat, it writes the customer's
-    ParticipantLeft at once after the agent's.
+    prefix: path before that of every operation; may contain {service}. operation: the name under which a body names its
+        operation; None if the path does. numbers: our fields that are JSON numbers.
+    keeps_ended_s: at least this long (seconds) the server answers 0/true, with the transcript, for a chat that ended
+        for another reason than silence; 0: not known.
+    long_poll_s: without events, the server may hold a GetMessages for this long (seconds); 0: it answers at once.
+    agent_end_removes_customer: if an agent ends the chat by leaving, the server writes the customer's ParticipantLeft
+        directly after the agent's.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Dialect:
     agent_end_removes_customer: bool = False
 
     def with_trailing_slash(self, operation: str) -> Dialect:
-        """This dialect with one slash at the end of an operation's path, where paths name operations."""
+        """Return this dialect with one slash at the end of an operation's path; unchanged if bodies name operations."""
         if self.operation is not None:
             return self
         wire = self.operations[operation]
@@ -74,7 +74,7 @@ class Dialect:
         return replace(self, operations={**self.operations, operation: slashed})
 
     def require(self, operations: Iterable[str]) -> None:
-        """Raises UsageError where the dialect lacks one of the operations."""
+        """Raise UsageError if the dialect lacks one of the operations."""
         lacking = sorted(set(operations) - set(self.operations))
         if lacking:
             raise UsageError(
@@ -84,11 +84,16 @@ class Dialect:
 
 
 def load_dialect(name_or_path: str, environment: Environment | None = os.environ) -> Dialect:
-    """A built-in dialect by name, or one from a TOML file by path.
+    """Return a built-in dialect by name, or one from a TOML file by path.
 
-    environment: where values such as { env = "NAME" } come from; None leaves them empty, for a server
-    that has no use for its clients' keys. Raises UsageError for an unknown name, FileError (file, key,
-    what was expected) for a bad file and for a variable that is not set.
+    Args:
+        name_or_path: a text that ends with .toml or contains a slash is a path.
+        environment: values such as { env = "NAME" } are read from it; None leaves them empty, for a server, which does
+            not need the keys of its clients.
+
+    Raises:
+        UsageError: the name is unknown.
+        FileError: the file is wrong, or a variable is not set. It names file, key and what is expected.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return _dialect(read_toml(name_or_path), name_or_path, environment)
@@ -101,7 +106,7 @@ def load_dialect(name_or_path: str, environment: Environment | None = os.environ
 
 
 def parse_dialect(text: str, source: str, environment: Environment | None = os.environ) -> Dialect:
-    """A Dialect from TOML text; `source` names the file in errors."""
+    """Return the Dialect in TOML text; `source` names the file in errors. Raises FileError."""
     return _dialect(parse_toml(text, source), source, environment)
 
 
@@ -110,13 +115,13 @@ def parse_dialect(text: str, source: str, environment: Environment | None = os.e
 
 @dataclass(frozen=True)
 class EnvironmentVariable:
-    """The value `{ env = "NAME" }`: what the environment has under that name."""
+    """The value `{ env = "NAME" }`, which stands for an environment variable."""
 
     name: str
 
 
 def _wire_name(value: Any) -> Name:
-    """A name: text, or a list of texts that lead into nested objects."""
+    """Return a name on the wire: from a text, or from a list of texts that lead into nested objects."""
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
         raise ValueError('expected a name, or a list of them as in ["outer", "inner"]')
@@ -134,7 +139,7 @@ def _text_or_variable(value: Any) -> str | EnvironmentVariable:
 
 
 def _fixed_value(value: Any, depth: int = 0) -> Any:
-    """A value sent with every request: text, a number, true, false, or a table of these."""
+    """Return a value sent with every request: text, a number, true, false, or a table of these."""
     if isinstance(value, dict) and set(value) != {"env"}:
         if depth >= MOST_DEPTH:
             raise ValueError(f"expected tables {MOST_DEPTH} deep at most")
@@ -184,7 +189,7 @@ class OperationTable(FromFile):
 
 
 class ResponseTable(FromFile):
-    """The table [response]: our names to the service's, where they differ from gms-v2's."""
+    """The table [response]: our name -> the service's name, if it differs from that of gms-v2."""
 
     status_code: _WireName | None = None
     chat_ended: _WireName | None = None
@@ -205,7 +210,7 @@ class ResponseTable(FromFile):
 
 
 class ServerTable(FromFile):
-    """The table [server]: what is known of the server beside its words, as in Dialect."""
+    """The table [server]: other facts about the server (see Dialect)."""
 
     keeps_ended_s: Seconds = 0.0
     long_poll_s: Seconds = 0.0
@@ -223,23 +228,23 @@ class DialectFile(FromFile):
 
 
 class _Source(NamedTuple):
-    """The file that a dialect is made of, and the environment; names each mistake."""
+    """The file of a dialect and the environment; makes the errors about the file."""
 
     name: str
     environment: Environment | None
 
     def wrong(self, key: str, expected: str) -> FileError:
-        """The mistake at a key, as in TOML."""
+        """Return the error for a key, written as in TOML."""
         return FileError(self.name, key, expected)
 
     def known(self, key: str, given: Iterable[str], known: Iterable[str]) -> None:
-        """Raises FileError for a key of the table at `key` that is not known."""
+        """Raise FileError if the table at `key` has an unknown key."""
         for name in given:
             if name not in known:
                 raise self.wrong(f"{key}.{name}", f"unknown key; expected one of {', '.join(known)}")
 
     def resolved(self, key: str, value: Any) -> Any:
-        """A value with its variables filled in from the environment."""
+        """Return a value with its variables filled in from the environment."""
         if isinstance(value, dict):
             return {name: self.resolved(f"{key}.{name}", inner) for name, inner in value.items()}
         if not isinstance(value, EnvironmentVariable):
@@ -339,15 +344,16 @@ def _response(table: ResponseTable, where: _Source) -> ResponseNames:
     )
 
 
-# -- names that could not be told apart when a request is read back ------------------------------
+# -- checks: names that could not be distinguished when a request is decoded -----------------------
 
-#: What of a request may be in its path.
+#: Fields that may be in the path of a request.
 IN_PATH = ("service", "chat_id", "file_id")
+#: In the name of user_data: stands for the key of one entry.
 KEY = "{key}"
 
 
 def _check_operations(dialect: Dialect, where: _Source) -> None:
-    """Raises FileError for what cannot be meant."""
+    """Raise FileError if operations of the dialect contradict each other or themselves."""
     places: dict[tuple[str, str, str], str] = {}
     for operation, wire in dialect.operations.items():
         key = f"operations.{operation}"
@@ -385,7 +391,7 @@ def _check_parameters(dialect: Dialect, wire: OperationWire, key: str, where: _S
 
 
 def _clash(one: Name, other: Name) -> bool:
-    """Whether the two cannot be told apart, or one is to hold text and the other's object."""
+    """Return whether two names cannot be distinguished, or one would be both a text and an object with the other."""
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) == len(longer) and KEY in shorter[-1] + longer[-1]:
         template, plain = (shorter, longer) if KEY in shorter[-1] else (longer, shorter)

@@ -1,4 +1,4 @@
-"""Requests as bytes: each operation of a dialect is compiled once, then filled in."""
+"""Encodes requests as bytes. Each operation of a dialect is prepared once, then filled in for each request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 import orjson
 
 from chatload.errors import UsageError
-from chatload.protocol.dialect import Dialect, OperationWire
+from chatload.protocol.dialect import KEY, Dialect, OperationWire
 from chatload.protocol.form_data import Part, compose
 from chatload.protocol.names import Name, put_in
 from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX, repeatable
@@ -27,7 +27,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 def form_name(name: Name) -> str:
-    """A name in a form: what would be nested objects in JSON has brackets, as in `userData[key]`."""
+    """Return a name as it is in a form: a path into nested objects is written with brackets, as in `userData[key]`."""
     return name[0] + "".join(f"[{part}]" for part in name[1:])
 
 
@@ -41,8 +41,10 @@ class Encoder:
         }
 
     def encode(self, operation: str, fields: Mapping[str, str], content: bytes | None = None) -> WireRequest:
-        """The request for `operation`; fields the dialect has no name for are left out. content: an
-        upload's bytes. Raises UsageError for an operation the dialect does not have."""
+        """Return the request for an operation. Fields for which the dialect has no name are left out.
+
+        content: the bytes of an upload. Raises UsageError if the dialect does not have the operation.
+        """
         writer = self._writers.get(operation)
         if writer is None:
             raise UsageError(f"dialect {self._dialect_name!r} has no operation {operation}")
@@ -52,7 +54,7 @@ class Encoder:
 
 
 class _Writer:
-    """One operation, compiled."""
+    """Writes the requests of one operation."""
 
     def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
         self.method = wire.method
@@ -77,19 +79,19 @@ class _Writer:
         raise NotImplementedError
 
     def pairs(self, fields: Mapping[str, str]) -> list[tuple[Name, str, str]]:
-        """Name on the wire, our name and value of every field there is a name for."""
+        """Return name on the wire, our name and value of each field for which the dialect has a name."""
         found = [(name, ours, fields[ours]) for ours, name in self.parameters if fields.get(ours) is not None]
         if self.user_data is not None:
             *outer, last = self.user_data
             for ours, value in fields.items():
                 if ours.startswith(USER_DATA_PREFIX):
                     key = ours[len(USER_DATA_PREFIX) :]
-                    found.append(((*outer, last.replace("{key}", key)), USER_DATA, value))
+                    found.append(((*outer, last.replace(KEY, key)), USER_DATA, value))
         return found
 
 
 class _FormWriter(_Writer):
-    """Most requests of a load test go through here, so what can be quoted beforehand is."""
+    """Writes forms. Hot path: everything that can be quoted beforehand is."""
 
     def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
         super().__init__(dialect, wire, service)
@@ -123,7 +125,7 @@ class _JsonWriter(_Writer):
 class _MultipartWriter(_Writer):
     def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
         super().__init__(dialect, wire, service)
-        # One for all requests, so that their headers are the same; nobody guesses it into a file.
+        # One for all requests, so that their headers are the same. It is random: no uploaded file contains it.
         self.boundary = f"chatload{secrets.token_hex(16)}"
         self.headers = _headers(dialect, f"{CONTENT_TYPES['multipart']}; boundary={self.boundary}", own=True)
 
@@ -140,7 +142,7 @@ _WRITERS: Mapping[str, type[_Writer]] = {"form": _FormWriter, "json": _JsonWrite
 
 
 def _headers(dialect: Dialect, content_type: str, own: bool = False) -> Headers:
-    """own: the content type has to be ours, whatever the dialect's headers say."""
+    """Return the headers. own: our content type replaces that of the dialect's headers."""
     given = {name: revealed(value) for name, value in dialect.headers.items()}
     theirs = [name for name in given if name.lower() == "content-type"]
     if own or not theirs:
@@ -161,7 +163,7 @@ def _copied(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_number(value: str) -> bool:
-    """Whether it is a whole number that comes back from JSON as it is."""
+    """Return whether the text is a whole number that JSON keeps exactly."""
     return len(value) < 16 and value.isascii() and value.isdigit() and value == str(int(value))
 
 

@@ -1,4 +1,4 @@
-"""multipart/form-data (RFC 7578) as bytes; parsing is the multipart package's."""
+"""Composes and parses multipart/form-data (RFC 7578). The package `multipart` does the parsing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_PARTS = 1000
 
 
 class Part(NamedTuple):
-    """One part; file_name is None where it is no file."""
+    """One part. file_name: None if it is not a file."""
 
     name: str
     value: bytes
@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 
 def compose(parts: Iterable[Part], boundary: str) -> bytes:
-    """The body; the boundary must not be in any part."""
+    """Return the body; no part may contain the boundary."""
     lines = []
     for part in parts:
         disposition = f"form-data; name={content_disposition_quote(part.name)}"
@@ -40,7 +40,7 @@ def compose(parts: Iterable[Part], boundary: str) -> bytes:
 
 
 def parse(content_type: str, body: bytes) -> Iterator[Part]:
-    """The parts in a body; raises ValueError where it is not whole or not multipart."""
+    """Yield the parts of a body; raises ValueError if it is incomplete or not multipart."""
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise MultipartError("no boundary")

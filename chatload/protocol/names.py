@@ -1,6 +1,6 @@
-"""Names on the wire, and an answer's way from our names to a dialect's and back.
+"""Names on the wire, and the renaming of answers from our names to those of a dialect and back.
 
-Our names in answers are those of gms-v2; a dialect that has the same is passed through untouched.
+Our names in answers are those of gms-v2. Answers of a dialect with the same names are not changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chatload.protocol.causes import ERROR_CODES, QUIT_REASONS, EndCause
 #: A name on the wire: one name, or several that lead into nested objects.
 Name = tuple[str, ...]
 
-#: Key in a dialect's [response] -> the name in gms-v2, which is ours.
+#: Key in a dialect's [response] -> our name, which is that of gms-v2.
 ANSWER_NAMES = {
     "status_code": "statusCode",
     "chat_ended": "chatEnded",
@@ -27,7 +27,7 @@ ANSWER_NAMES = {
     "errors": "errors",
     "user_data": "userData",
 }
-#: The same for [response.event]; what a client has to have is all there.
+#: The same for [response.event]: everything in an event that a client needs.
 EVENT_NAMES: Mapping[str, Name] = {
     "nickname": ("from", "nickname"),
     "participant_id": ("from", "participantId"),
@@ -49,7 +49,7 @@ EVENT_TYPES = (
 
 
 def get_in(payload: Any, name: Name) -> Any:
-    """What is at a name; None where nothing is."""
+    """Return the value at a name; None if there is none."""
     for part in name:
         if type(payload) is not dict:
             return None
@@ -58,22 +58,27 @@ def get_in(payload: Any, name: Name) -> Any:
 
 
 def put_in(payload: dict[str, Any], name: Name, value: Any) -> None:
-    """Put a value at a name, making the objects that lead there."""
+    """Put a value at a name; missing objects on the way are created."""
     for part in name[:-1]:
         payload = payload.setdefault(part, {})
     payload[name[-1]] = value
 
 
 class Renaming:
-    """Takes the members of an object from some names to others; what it does not know keeps its name."""
+    """Renames the members of an object; members that it does not know keep their names."""
 
     def __init__(self, pairs: list[tuple[Name, Name]], values: Mapping[Name, Mapping[str, str]] | None = None) -> None:
-        """values: at a name as it was, what to write for which word."""
+        """Prepare the renaming.
+
+        Args:
+            pairs: old name and new name of each member.
+            values: old name -> the words to replace there, and what replaces each.
+        """
         self._pairs = [(old, new, (values or {}).get(old)) for old, new in pairs]
         self._first = {old[0] for old, _, _ in self._pairs}
 
     def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """The object under its new names."""
+        """Return the object with its new names."""
         renamed = {key: value for key, value in payload.items() if key not in self._first}
         for old, new, words in self._pairs:
             value = get_in(payload, old)
@@ -81,14 +86,21 @@ class Renaming:
                 put_in(renamed, new, words.get(value, value) if words and type(value) is str else value)
         return renamed
 
+    def new_name(self, name: Name) -> Name:
+        """Return the new name of a member."""
+        return next(new for old, new, _ in self._pairs if old == name)
+
+
+_Renamings = tuple[Renaming, Renaming, Renaming]
+
 
 @dataclass(frozen=True)
 class ResponseNames:
-    """What a dialect calls each thing in an answer, as far as it differs from gms-v2.
+    """The names in the answers of a dialect that differ from those of gms-v2.
 
-    answer, event, error: our name (a key of ANSWER_NAMES, EVENT_NAMES, ERROR_NAMES) -> name on the
-    wire. event_types, senders: our word -> the word on the wire. quit_reasons, error_codes: code on the wire ->
-    the cause of the end it names.
+    answer, event, error: our name (a key of ANSWER_NAMES, EVENT_NAMES, ERROR_NAMES) -> name on the wire. event_types,
+    senders: our word -> word on the wire. quit_reasons, error_codes: code on the wire -> the cause of the end that it
+    names. plain: no name or word differs.
     """
 
     answer: Mapping[str, Name] = field(default_factory=dict)
@@ -99,12 +111,15 @@ class ResponseNames:
     quit_reasons: Mapping[str, EndCause] = field(default_factory=lambda: QUIT_REASONS)
     error_codes: Mapping[str, EndCause] = field(default_factory=lambda: ERROR_CODES)
     plain: bool = field(init=False)
+    #: For an answer, its events and its errors: from our names to the dialect's, and back.
+    _to: _Renamings = field(init=False, repr=False, compare=False)
+    _from: _Renamings = field(init=False, repr=False, compare=False)
+    #: The dialect's names of the lists of events and errors.
+    _lists: tuple[Name, Name] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        answer: list[tuple[Name, Name]] = [
-            ((ours,), self.answer.get(key, (ours,))) for key, ours in ANSWER_NAMES.items()
-        ]
+        answer: list[tuple[Name, Name]] = [((ours,), self.name(key)) for key, ours in ANSWER_NAMES.items()]
         event = [(ours, self.event.get(key, ours)) for key, ours in EVENT_NAMES.items()]
         error = [(ours, self.error.get(key, ours)) for key, ours in ERROR_NAMES.items()]
         kind, sender = dict(event)[EVENT_NAMES["type"]], dict(event)[EVENT_NAMES["sender"]]
@@ -115,33 +130,32 @@ class ResponseNames:
         set_(self, "_to", (Renaming(answer), Renaming(event, to_words), Renaming(error)))
         turned = [[(new, old) for old, new in pairs] for pairs in (answer, event, error)]
         set_(self, "_from", (Renaming(turned[0]), Renaming(turned[1], from_words), Renaming(turned[2])))
-        set_(self, "_lists", tuple(dict(answer)[(name,)] for name in ("messages", "errors")))
+        set_(self, "_lists", (self.name("messages"), self.name("errors")))
 
     def to_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """An answer of ours in the dialect's names."""
-        return payload if self.plain else self._rename(payload, self._to, (("messages",), ("errors",)))  # type: ignore[attr-defined]
+        """Return an answer in our names with the names of the dialect."""
+        return payload if self.plain else _rename(payload, self._to, (("messages",), ("errors",)))
 
     def from_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """An answer in the dialect's names, in ours."""
-        return payload if self.plain else self._rename(payload, self._from, self._lists)  # type: ignore[attr-defined]
+        """Return an answer of the dialect with our names."""
+        return payload if self.plain else _rename(payload, self._from, self._lists)
 
     def name(self, key: str) -> Name:
-        """Where an answer has what we call `key` (of ANSWER_NAMES)."""
+        """Return the name on the wire of `key`, a key of ANSWER_NAMES."""
         return self.answer.get(key, (ANSWER_NAMES[key],))
 
-    @staticmethod
-    def _rename(
-        payload: dict[str, Any], renamings: tuple[Renaming, Renaming, Renaming], lists: tuple[Name, Name]
-    ) -> dict[str, Any]:
-        answer, *inner = renamings
-        renamed = answer.apply(payload)
-        for name, renaming in zip(lists, inner, strict=True):
-            items = get_in(payload, name)
-            if type(items) is list:
-                new = next(new for old, new, _ in answer._pairs if old == name)
-                put_in(renamed, new, [renaming.apply(item) if type(item) is dict else item for item in items])
-        return renamed
+
+def _rename(payload: dict[str, Any], renamings: _Renamings, lists: tuple[Name, Name]) -> dict[str, Any]:
+    answer, *inner = renamings
+    renamed = answer.apply(payload)
+    for name, renaming in zip(lists, inner, strict=True):
+        items = get_in(payload, name)
+        if type(items) is list:
+            items = [renaming.apply(item) if type(item) is dict else item for item in items]
+            put_in(renamed, answer.new_name(name), items)
+    return renamed
 
 
 def _turned(words: Mapping[str, str]) -> dict[str, str]:
+    """Return the words with keys and values exchanged."""
     return {theirs: ours for ours, theirs in words.items()}

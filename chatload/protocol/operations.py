@@ -1,19 +1,19 @@
-"""The operations of a chat service and what each may carry, in our words."""
+"""The operations of a chat service and the fields of each, under our names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 KEYS = ("user_id", "secure_key", "alias")
-#: A field that stands for many: `user_data.<key>`, one for each entry of the user data.
+#: A field that stands for several: `user_data.<key>`, one for each entry of the user data.
 USER_DATA = "user_data"
 USER_DATA_PREFIX = "user_data."
-#: What a file is, beside its bytes.
+#: The fields of a file, besides its bytes.
 FILE = ("file_name", "file_type")
 _NAMES = ("nickname", "first_name", "last_name")
 _IN_CHAT = ("chat_id", *KEYS, "position")
 
-#: Operation -> the fields it may carry. chat_id and file_id may be in a path as well.
+#: Operation -> the fields it may have. chat_id and file_id may also be in the path.
 OPERATION_FIELDS: Mapping[str, tuple[str, ...]] = {
     "RequestChat": (*_NAMES, "email", "subject", "text", USER_DATA),
     "GetMessages": (*_IN_CHAT, "message"),
@@ -33,9 +33,9 @@ OPERATION_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 #: Operations that every dialect has.
 CORE = ("RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect")
-#: The operation that brings bytes of its own.
+#: The operation that has bytes of its own.
 UPLOAD = "FileUpload"
-#: Operations that, taken twice, leave the chat as if taken once: they read, or say what already holds.
+#: Operations that may be processed twice with the same effect as once: they read, or repeat what is already true.
 _REPEATABLE = frozenset(
     (
         "GetMessages",
@@ -51,5 +51,5 @@ _REPEATABLE = frozenset(
 
 
 def repeatable(operation: str, fields: Mapping[str, str]) -> bool:
-    """Whether a request may be taken twice. With a message even GetMessages may not: it would be said twice."""
+    """Return whether a request may be processed twice. A GetMessages with a message may not: it would be sent twice."""
     return operation in _REPEATABLE and (operation != "GetMessages" or "message" not in fields)

@@ -1,4 +1,4 @@
-"""A reply of the chat service, read strictly: whatever arrives gets an outcome, nothing raises."""
+"""Replies of the chat service, read strictly: every answer gets an outcome; no answer raises an error."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ __all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", 
 class Event(NamedTuple):
     """One transcript event. kind and who as the protocol names them (e.g. ParticipantLeft, Agent).
 
-    participant: the sender's participantId, which tells namesakes apart. quit_reason: of a ParticipantLeft, the
-    code of why the participant left, as it was sent; cause: what that code means in the dialect.
+    position: -1 if it has none. utc_ms: the server's time (milliseconds since the Unix epoch). participant: the
+    sender's participantId, which is unique, unlike nicknames. quit_reason: of a ParticipantLeft, the code for why the
+    participant left, as received; cause: what the code means in the dialect.
     """
 
     position: int
@@ -35,13 +36,13 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Reply:
-    """One answer: its outcome, whether the session has ended by it, and what the client keeps.
+    """One answer: its outcome, whether it ends the session, and what the client keeps.
 
-    Keys and position are None where the answer has none; file_id is that of a file just taken in.
-    detail: a constant string, fit for statistics. Message texts are not kept. told: chatEnded was in the answer, not
-    absent or null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as they were
-    sent; code, cause: the first of them that the dialect knows, and what it means. monitored: what an answer that is
-    not 0/false says of that.
+    Keys and position are None if the answer has none. file_id: of a file that was just uploaded. detail: a constant
+    text, so that statistics can be kept by it. Message texts are not kept. told: chatEnded was in the answer and not
+    null. still_open: a statusCode 2 came with chatEnded false. errors: the codes in `errors`, as received; code, cause:
+    the first of them that the dialect knows, and what it means. monitored: the member of that name, in an answer that
+    is not 0/false.
     """
 
     outcome: Outcome
@@ -63,9 +64,9 @@ class Reply:
 
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
-#: No id, key, name or code is longer (characters): each chat keeps its own, and the run file each chat's.
+#: An answer with a longer id, key, name or code is malformed (characters): every chat and the run file store them.
 MOST_TEXT = 4096
-#: More entries of `errors` are not read.
+#: The number of entries of `errors` that are kept.
 _MOST_ERRORS = 8
 _QUIT_REASON = EVENT_NAMES["quit_reason"]
 _NO_EVENTS: tuple[Event, ...] = ()
@@ -77,7 +78,7 @@ _FAILURES = {
 
 
 def read(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
-    """The Reply a transport's result amounts to; `inherited` is the last successful chatEnded."""
+    """Return the Reply for the result of a transport; inherited: the last successful chatEnded."""
     if result.failure is not None:
         return Reply(_FAILURES[result.failure], inherited, detail=result.detail or result.failure)
     if result.http_status != 200:
@@ -86,7 +87,7 @@ def read(names: ResponseNames, result: WireResult, inherited: bool = False) -> R
 
 
 def parse_body(names: ResponseNames, body: bytes, inherited: bool = False) -> Reply:
-    """The Reply in an HTTP 200 body."""
+    """Return the Reply in the body of an HTTP 200 answer."""
     if len(body) > MAX_BODY_BYTES:
         return _malformed(inherited, "body too large")
     if not body:
@@ -103,7 +104,7 @@ class _TooLongError(Exception):
 
 
 def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -> Reply:
-    """The Reply in a decoded JSON value; what the dialect's names do not cover is passed over."""
+    """Return the Reply in a decoded JSON value; members that the dialect does not name are ignored."""
     if type(payload) is not dict:
         return _malformed(inherited, "body is not a JSON object")
     try:
@@ -143,7 +144,7 @@ def _parse(names: ResponseNames, payload: dict[str, Any], inherited: bool) -> Re
 
 
 def read_file(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
-    """The Reply to a FileDownload: a file is answered with its bytes alone, a refusal as any other."""
+    """Return the Reply to a FileDownload: on success the body is the file itself, on refusal an ordinary answer."""
     reply = read(names, result, inherited)
     if result.failure is None and result.http_status == 200 and reply.outcome is Outcome.MALFORMED:
         return Reply(Outcome.FINE, inherited)
@@ -155,7 +156,7 @@ def _malformed(inherited: bool, detail: str) -> Reply:
 
 
 def _read_cause(names: ResponseNames, payload: dict[str, Any], reply: Reply) -> None:
-    """Note what an answer says about the end of a chat beside its statusCode."""
+    """Store what an answer says about the end of a chat besides its statusCode."""
     errors, monitored = payload.get("errors"), payload.get("monitored")
     codes = [_text(item.get("code")) for item in errors if type(item) is dict] if type(errors) is list else []
     reply.errors = tuple(code for code in codes[:_MOST_ERRORS] if code)
@@ -178,7 +179,7 @@ def _position(value: Any) -> int | None:
 
 
 def _events(names: ResponseNames, messages: Any) -> tuple[Event, ...]:
-    """The readable events; what is not an event is passed over, as a browser client does."""
+    """Return the readable events; anything else is ignored, as a browser client does."""
     if type(messages) is not list:
         return _NO_EVENTS
     events = []

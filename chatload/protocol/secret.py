@@ -10,8 +10,11 @@ MASK: Final = "***"
 
 
 class Secret:
-    """Holds a value that only `reveal` gives. Text made of it by accident (repr, str, an f-string, a
-    traceback's locals) shows a mask, and it refuses to be pickled."""
+    """Holds a value that only `reveal` returns.
+
+    Where it becomes text by accident (repr, str, an f-string, the locals of a traceback) a mask is shown. It cannot be
+    pickled.
+    """
 
     __slots__ = ("_value",)
 
@@ -19,7 +22,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself; keep it out of everything that is written down."""
+        """Return the value itself; it must not be written to any file or log."""
         return self._value
 
     def __repr__(self) -> str:
@@ -30,12 +33,12 @@ class Secret:
 
 
 def revealed(value: str | Secret) -> str:
-    """The text, secret or not."""
+    """Return the text of a value, secret or not."""
     return value.reveal() if isinstance(value, Secret) else value
 
 
 def basic_authorization(url: str) -> str:
-    """Return the Authorization header for the user and password in a URL (RFC 7617); empty if it has none."""
+    """Return the Authorization header for the user and password in a URL (RFC 7617); "" if it has none."""
     login, at, _ = urlsplit(url).netloc.rpartition("@")
     if not at:
         return ""
@@ -45,6 +48,6 @@ def basic_authorization(url: str) -> str:
 
 
 def without_login(url: str) -> str:
-    """The URL without its user and password; of one that is no good URL, without all that may be one."""
+    """Return the URL without user and password; if it is malformed, without anything that may be a password."""
     scheme, there, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if there else url.rpartition("@")[2]

@@ -11,14 +11,14 @@ from chatload.vocabulary import Outcome
 
 
 class Classified(NamedTuple):
-    """An outcome and whether the session has ended by it (the table's third column)."""
+    """An outcome, and whether it ends the session (the third column of the table)."""
 
     outcome: Outcome
     ended: bool
 
 
 def classify(status_code: object, chat_ended: object, inherited: bool = False) -> Classified:
-    """Read `statusCode` and `chatEnded` as JSON gave them; `inherited` is the last successful chatEnded.
+    """Return the outcome for `statusCode` and `chatEnded` from JSON; inherited: the last successful chatEnded.
 
     Strict: "0", 0.0, true and a missing code are malformed, not 0. On status 1 the answer's own
     chatEnded carries no information; (1, true) cannot happen by the table, so it is counted under

@@ -1,4 +1,4 @@
-"""A user's TOML file: how it is read, and how each mistake in it is named."""
+"""Reads TOML files of users, and describes each mistake in them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ if TYPE_CHECKING:
 
 #: A larger file is refused (bytes): parsing it could take minutes.
 MOST_BYTES = 2**20
-
-
-#: More parts of one dotted key are refused: tomllib takes memory by their square, 512 MB for 20 000 of them.
+#: More parts of one dotted key are refused: the memory that tomllib needs grows with their square (20 000: 512 MB).
 _MOST_PARTS = 100
-#: Objects in a request are not nested deeper: JSON's writer gives up at 254.
+#: Objects in a request are not nested deeper: the JSON encoder fails at 254.
 MOST_DEPTH = 50
 _KEY_ENDS = re.compile(r"[=\n{,]")
 
 
 def without_mark(data: bytes) -> bytes:
-    """The bytes of a text file in UTF-8, without the byte order mark that editors on Windows begin it with."""
+    """Return the bytes of a UTF-8 text file without the byte order mark that editors on Windows put at its start."""
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The file's top-level table; raises FileError, one line, where it cannot be read or is no TOML."""
+    """Return the top-level table of the file; raises FileError (one line) if it cannot be read or is not TOML."""
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(MOST_BYTES + 1)
@@ -49,19 +47,19 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """The top-level table of TOML text; `source` names it in errors."""
+    """Return the top-level table of TOML text; `source` names it in errors. Raises FileError."""
     if any(part.count(".") > _MOST_PARTS for part in _KEY_ENDS.split(text)):
         raise FileError(source, "", f"more than {_MOST_PARTS} dots in one name")
     try:
         return tomllib.loads(text)
-    except ValueError as error:  # besides its own error, of numbers with too many digits
+    except ValueError as error:  # TOMLDecodeError, or from int() for a number with too many digits
         raise FileError(source, "", f"not valid TOML ({error})") from None
     except RecursionError:
         raise FileError(source, "", "not valid TOML (nested too deep)") from None
 
 
 def format_toml(data: Mapping[str, Any], path: str = "") -> str:
-    """TOML text of tables, lists, texts, numbers and truths; comments of a file that it came from are not kept."""
+    """Return TOML text for tables, lists, texts, numbers and truth values. path: prefix of the names of its tables."""
     parts = [f"{_key(name)} = {_value(value)}" for name, value in data.items() if not _is_section(value)]
     for name, value in data.items():
         if _is_section(value):
@@ -87,7 +85,7 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_key(name)} = {_value(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for the one character that TOML forbids in the open.
+        # JSON escapes are valid in TOML. TOML also requires an escape for DEL, which JSON does not escape.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -103,22 +101,22 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_toml(path: str | Path, model: type[Model]) -> Model:
-    """The file as `model` declares it. Raises FileError (file, key, what is expected there)."""
+    """Return the file as a `model`. Raises FileError (file, key, what is expected there)."""
     return checked(read_toml(path), model, path)
 
 
 def checked(data: dict[str, Any], model: type[Model], source: str | Path, key: str = "") -> Model:
-    """A table of a file as `model` declares it; `source` and `key` name the file and the table in a FileError."""
+    """Return a table of a file as a `model`; `source` and `key` name the file and the table in a FileError."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        # A key that is not known explains best why another one is missing.
+        # An unknown key comes first: it is often a misspelling that explains why another key is missing.
         first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         raise FileError(source, _dotted(key, first["loc"]), _expected(first, model)) from None
 
 
 def _dotted(key: str, place: tuple[int | str, ...]) -> str:
-    """A place in a table as in TOML: `extras[2].chance`, counted from 1."""
+    """Return a place in a table, written as in TOML: `extras[2].chance`, counted from 1."""
     dotted = key
     for part in place:
         if part == "[key]":  # a key of a table whose keys are declared, in pydantic's words
@@ -161,7 +159,7 @@ def _expected(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterator[str]:
-    """The keys of the table at a place."""
+    """Return the known keys of the table at a place."""
     for part in place:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         inner = [

@@ -1,4 +1,4 @@
-"""What goes over the wire and what came of it: the seam between a dialect and a transport."""
+"""Requests and results of HTTP calls: the interface between a dialect and a transport."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-#: A reply body larger than this is not read further and is malformed (bytes).
+#: A larger body of an answer is not read to its end and counts as malformed (bytes).
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 Failure = Literal["timeout", "connection", "malformed"]
 
 
 class Detail(StrEnum):
-    """Every cause of a failure that a transport can name. Statistics are keyed by these texts, so they
-    hold no URL, no id and no number.
+    """Every cause of a failure that a transport can name. Statistics are kept by these texts, so they contain no URL,
+    no id and no number.
 
     STALE: see WireRequest.repeatable. EXHAUSTED, NO_TURN: the generator's own shortage, never the server's fault.
     """
@@ -48,10 +48,10 @@ class WireRequest:
 
     Headers and body hold keys, so they are not shown.
 
-    repeatable: taken twice it does what it does taken once. A server may close a kept connection just as a
-    request leaves on it; whether it still took the request nobody can know. Where no byte of an answer came,
-    a transport sends a repeatable one once more, on a new connection (RFC 9110 9.2.2, 9112 9.3.1), and
-    fails any other as STALE. Other failures are never repeated by a transport.
+    repeatable: it may be processed twice with the same effect as once. A server may close a kept connection just as a
+    request leaves on it; then it is not known whether the server processed the request. If no byte of an answer came,
+    a transport sends a repeatable request once more, on a new connection (RFC 9110 9.2.2, 9112 9.3.1); any other fails
+    as STALE. After other failures a transport never repeats a request.
     """
 
     method: str
@@ -63,15 +63,17 @@ class WireRequest:
 
 @dataclass(slots=True)
 class WireResult:
-    """What a transport saw of one call. Instants are seconds on the driver's monotonic clock.
+    """The result of one call. Instants are seconds on the driver's monotonic clock, durations are seconds.
 
-    sent_at: just before the first byte left, None if none did. received_at: just after the last
-    byte of the answer came in, or the instant of the failure. connect_s: time spent connecting
-    before sent_at. http_status and body are set only where failure is None. detail: a constant
-    string naming the cause of a failure (never a URL, an id or a key). resent: it was sent once more, the
-    kept connection having been closed just as it left; sent_at stays that of the first time, for the
-    server may have seen it then. waited_s: before connecting, for a connection that other chats had. connected_at: when
-    the connection was opened that carried it, -infinity where that is not known.
+    sent_at: just before the first byte left; None if none did.
+    received_at: just after the last byte of the answer was received, or the instant of the failure.
+    connect_s: time spent connecting before sent_at.
+    http_status, body: set only if failure is None.
+    detail: a constant text that names the cause of a failure (no URL, id or key).
+    resent: it was sent once more, because the kept connection was closed just as it left. sent_at is that of the first
+        time, because the server may have seen it then.
+    waited_s: time spent waiting, before connecting, for a connection that other chats used.
+    connected_at: when its connection was opened; -infinity if that is not known.
     """
 
     sent_at: float | None

@@ -157,9 +157,7 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
     return {"layer": [blocks, *([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))]}
 
 
-def mark_line(
-    at: float, text: str, colour: str = "var(--soft)", dash: Sequence[int] = (5, 4), top: int = 2
-) -> list[Spec]:
+def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -> list[Spec]:
     """Return a vertical line with its name beside it, `top` pixels below the upper edge."""
     data = {"data": {"values": [{"at": at, "text": text}]}}
     place = {"x": {"field": "at", "type": "quantitative"}}

@@ -137,18 +137,18 @@ def _inline(text: Text, longest: int = _LONGEST) -> str:
 
 
 def _not_a_mark(line: str) -> str:
-    """A paragraph that is no heading, list or rule, whatever it starts with."""
+    """Return a paragraph so that it is no heading, list or rule, whatever it starts with."""
     return re.sub(r"^(\d+)(?=[.)] )", r"\1\\", re.sub(r"^(?=[#+=-])", r"\\", line))
 
 
 def _spaced(part: str, longest: int) -> str:
-    """A part of a sentence as Markdown; the blank that parts it from its neighbour is kept."""
+    """Return a part of a sentence as Markdown, with the blank before and after it."""
     before, after = part[:1].isspace() * " ", part[-1:].isspace() * " "
     return f"{before}{escaped(part, longest)}{after}" if part.strip() else before
 
 
 def _clean(value: str, most: int) -> str:
-    """The text in one line of at most so many characters, without what cannot be seen."""
+    """Return the text in one line of at most `most` characters, without invisible characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in value).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

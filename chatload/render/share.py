@@ -9,9 +9,9 @@ import click
 
 
 class ShareType(click.ParamType[float]):
-    """A part of something: 15% or 0.15. Above 1 only with the sign, so that 20 is never taken for 2000 %.
+    """A share: 15% or 0.15. A value above 1 needs the % sign, so that 20 is not read as 2000 %.
 
-    least, below: between these; whoever gives none says itself which shares are possible.
+    least, below: the share must be at least `least` and less than `below`.
     """
 
     name = "share"
@@ -20,7 +20,7 @@ class ShareType(click.ParamType[float]):
         self._least, self._below = least, below
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number."""
+        """Return the share as a number."""
         text = str(value).strip()
         try:
             share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)

@@ -116,7 +116,7 @@ def _block(block: Block, width: int) -> Iterator[Line]:
 
 
 def _terms(meanings: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
-    """Words to the left, what they mean to the right."""
+    """Yield each word at the left and its meaning at the right."""
     left = 2 + max((cell_len(word) for word, _ in meanings), default=0)
     for word, meaning in meanings:
         first, *more = textwrap.wrap(printable(meaning, _LONGEST), width - left) or [""]
@@ -152,7 +152,7 @@ def _table(table: Table, width: int) -> Iterator[Line]:
     cells = [heads, *([_shown(cell) for cell in row.cells] for row in table.rows)]
     widths = [max(cell_len(line[i]) for line in cells) for i in range(len(table.columns))]
     kept, gap = _fitted(table, widths, width)
-    # What is left to save is saved on the names.
+    # If the table is still too wide, the names in its first column are cut.
     widths[0] = min(widths[0], max(_LEAST_NAME, width - _length(widths, kept[1:], gap) - gap))
 
     def line(texts: Sequence[str]) -> str:

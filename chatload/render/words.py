@@ -94,6 +94,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+def with_minus(text: str) -> str:
+    """Return a text of numbers with minus signs in place of hyphens."""
+    return text.replace("-", MINUS)
+
+
 def instant(at: float | None) -> str:
     """Return a Unix time as date and time; empty for None."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,12 +1,12 @@
-"""The books of a run: counts and histograms that can be added, and must balance; and what they say became of the chats.
+"""The books of a run: counts and histograms that can be merged and must balance, and the fates of sessions by them.
 
 accepted: the server gave the session a chat id.
 unserved: the session started, and ended without a chat id.
 dropped, surely: dropped late or early, of the accepted sessions.
 dropped, possibly: also those whose end has more than one reading, and those that gave up: their last requests failed,
     and what became of the chat is not known.
-known: the accepted sessions without those that the end of the run cut off and whose goodbye was not confirmed. The fate
-    of these is not known either: they are censored.
+known: the accepted sessions, except those that were cut off by the end of the run without a confirmed goodbye. Their
+    fate is not known: they are censored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Part = TypeVar("_Part")
 
 
 class Range(NamedTuple):
-    """A count that is known within a range: at least, at most."""
+    """Bounds of a count that is not known exactly."""
 
     least: int
     most: int
@@ -64,7 +64,7 @@ class Fates(NamedTuple):
 
     @property
     def never_accepted(self) -> Range:
-        """Unserved sessions; one that the run's end cut off might have been accepted."""
+        """Unserved sessions. At least: without those cut off by the end of the run, which might have been accepted."""
         most = self.ended - self.accepted
         return Range(most - self.unserved[Verdict.CUT_OFF], most)
 
@@ -95,7 +95,7 @@ def may_be_dropped(record: SessionRecord) -> bool:
 
 
 class _Kind(NamedTuple):
-    """How fields of the books of one kind begin, are added, subtracted, written and read."""
+    """A type of field of the books: its empty value, and how values are added, subtracted, written and read."""
 
     empty: Callable[[], Any]
     add: Callable[[Any, Any], Any]
@@ -142,10 +142,10 @@ def _merged(mine: Any, other: Any) -> Any:
 
 _COUNT = _Kind(int, add, sub, _as_it_is, _as_it_is)
 _SECONDS = _Kind(float, add, sub, _as_it_is, _as_it_is)
-#: Since an earlier state, the longest is known only if it has grown.
+#: A maximum. The maximum since an earlier state is known only if it has grown.
 _LONGEST = _Kind(float, max, lambda now, earlier: now if now > earlier else 0.0, _as_it_is, _as_it_is)
 _COUNTS = _Kind(Counter, _updated, sub, dict, Counter)
-#: Counts of what is there now, not of what has happened.
+#: Counts of a present state, not of events.
 _PRESENT = _Kind(Counter, _updated, lambda now, _: Counter(now), lambda c: {k: n for k, n in c.items() if n}, Counter)
 _HISTOGRAM = _Kind(Histogram, _merged, Histogram.since, Histogram.to_dict, Histogram.from_dict)
 _CENSORED = _Kind(
@@ -154,12 +154,12 @@ _CENSORED = _Kind(
 
 
 def _counted(kind: _Kind) -> Any:
-    """Return a field of the books: everything done with all fields is done by its kind."""
+    """Return a field of the books; its kind says how it is merged, subtracted, written and read."""
     return field(default_factory=kind.empty, init=False, metadata={"kind": kind})
 
 
 class _Buffered(Generic[_Part]):
-    """A field that usual refreshes add to: they are flushed before each read."""
+    """A field that buffered refreshes belong to: reading or writing it flushes the buffer first."""
 
     def __set_name__(self, owner: type[Books], name: str) -> None:
         self._name = "_" + name
@@ -191,11 +191,11 @@ class Books:
     states: open sessions by state (opening, held, retrying, leaving), now.
     latency: by operation, of every request that ended (seconds); without an answer it is longer than we waited.
     lateness: of every refresh (seconds).
-    gap: of every refresh the upper bound of the gap, and the silence in which a chat was dropped or may have been
-        (seconds).
-    arrivals: in an open workload, chats that should begin. start_lateness: how long after their time those began that
-        did (seconds). late_starts: those of them later than LATE_START_S. not_started: those that never began.
-    stalls, stalled_s, longest_stall_s: how often and how long the process was stalled.
+    gap: the upper bound of the gap that each refresh closed, and the last silence of each chat that was dropped or may
+        have been (seconds).
+    arrivals: in an open workload, chats that were due. start_lateness: of those that began, how long after their time
+        (seconds). late_starts: those of them that began later than LATE_START_S. not_started: those that never began.
+    stalls, stalled_s, longest_stall_s: how often and how long (seconds) the process was stalled.
     cpu_saturated: how often its CPU was saturated.
     """
 
@@ -259,7 +259,7 @@ class Books:
             else:
                 self._gap.add_longer_than(lower)
         elif record.verdict == Verdict.GAVE_UP:
-            # Its bounds are those of an earlier gap; about the last one nothing is known.
+            # The record has the bounds of an earlier gap; nothing is known about the last one.
             self._gap.add_longer_than(0.0)
 
     def state_changed(self, before: str, after: str) -> None:
@@ -346,7 +346,7 @@ class Books:
             latency = self._latency[operation] = CensoredHistogram()
         return latency
 
-    # -- what they say ---------------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------------
 
     @property
     def fates(self) -> Fates:

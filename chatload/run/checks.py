@@ -1,6 +1,6 @@
-"""What is in a run file, checked before anything is made of it: a run file may come from anybody.
+"""Checks of the values in a run file before they are used: the file may come from an untrusted source.
 
-Every function raises ValueError, in a few words, for what no chatload has written.
+Every function returns the checked value. It raises ValueError (a few words) for a value that chatload never writes.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.settings import RunSettings
 
-#: No cell of a run file is larger than this (bytes): SQLite refuses to make it.
+#: No cell of a run file is larger than this (bytes): SQLite refuses to read or write it.
 MOST_BYTES: Final = 32 * 2**20
-#: Longer texts are cut (characters): no page, table or terminal has a use for them.
+#: Longer texts are cut to this length (characters): no page, table or terminal can show them.
 MOST_TEXT: Final = 4096
-#: Instants and durations lie in here (seconds): what a calendar can show.
+#: The range of instants and durations (seconds): what a calendar can show.
 LEAST_S, MOST_S = -62_000_000_000.0, 253_402_300_799.0
 _MOST_DEPTH, _MOST_VALUES = 8, 500_000
 _MOST_PROCESSES = 1000
-#: Buckets of a histogram are between 1e-17 and 1e17 s.
+#: Bucket numbers lie between minus this and this: durations from 1e-17 to 1e17 s.
 _MOST_BUCKET = 2000
 
-#: What SQLite gives for a value of a type.
+#: The types that SQLite returns for a value of each type.
 _STORED: Mapping[type, tuple[type, ...]] = {str: (str,), int: (int,), bool: (int,), float: (float, int)}
 _SESSION_TYPES = tuple(
     (*_STORED[column.kind], NoneType) if column.nullable else _STORED[column.kind] for column in SESSION_COLUMNS
@@ -41,8 +41,8 @@ Row = tuple[Any, ...]
 
 
 def guard(database: sqlite3.Connection) -> None:
-    """Let nothing in the file run: no function in its schema, no cell out of all proportion, no view or virtual or
-    computed column in the place of a table's."""
+    """Refuse a file that could run code or use up the memory: functions in its schema, huge cells, and views, virtual
+    tables or computed columns in place of plain tables."""
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
     database.execute("PRAGMA trusted_schema = OFF")
     database.execute("PRAGMA cell_size_check = ON")
@@ -57,7 +57,7 @@ def guard(database: sqlite3.Connection) -> None:
 
 
 def parsed(text: Any) -> Any:
-    """The JSON value in a cell, of no more depth and size than a run has."""
+    """Return the JSON value in a cell; refuses more depth or size than a run has."""
     if not isinstance(text, str):
         raise ValueError("not JSON text")
     try:
@@ -79,7 +79,7 @@ def parsed(text: Any) -> Any:
 
 
 def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """The facts of the whole run, by name; `settings` are its RunSettings."""
+    """Return the facts about the whole run, by name; `settings` is its RunSettings."""
     stored = {_text(key): parsed(value) for key, value in rows}
     settings, files = stored.pop("settings", None), stored.pop("files", {})
     if not isinstance(settings, dict) or not isinstance(files, dict):
@@ -93,7 +93,7 @@ def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def sessions(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows of sessions, each of the types its columns have."""
+    """Yield the rows of sessions; each value has the type of its column."""
     good: set[Row] = set()
     for row in rows:
         types = tuple(map(type, row))
@@ -112,7 +112,7 @@ def sessions(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def books(text: Any) -> Books:
-    """The books in a cell: nothing but numbers that fit together."""
+    """Return the books in a cell: their numbers have the right types and agree with each other."""
     data = parsed(text)
     _numbers(data, "")
     try:
@@ -125,7 +125,7 @@ def books(text: Any) -> Books:
 
 
 def timeline(text: Any) -> Timeline:
-    """The timeline in a cell."""
+    """Return the timeline in a cell."""
     data = _cut(parsed(text))
     try:
         made = Timeline.from_dict(data)
@@ -149,13 +149,13 @@ def timeline(text: Any) -> Timeline:
 
 
 def incident(row: Row) -> tuple[float, str, str]:
-    """When, what kind, what."""
+    """Return when (Unix seconds), the kind and the text of an incident."""
     at, kind, what = row
     return _seconds(at, "incidents"), _cut(_text(kind)), _cut(_text(what))
 
 
 def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None, dict[str, int]]:
-    """A window's columns, its books and the memory of its processes read."""
+    """Return a window's columns, with its books and the memory of each process decoded."""
     start, end, still, data, cpu, rss, of_each = row
     for value in (cpu, rss):
         if value is not None:
@@ -164,7 +164,7 @@ def window(row: Row) -> tuple[float, float, int, Books, float | None, int | None
 
 
 def memory(text: Any) -> dict[str, int]:
-    """The memory (bytes) of each process, in a window's cell."""
+    """Return the memory (bytes) of each process, by its name."""
     made = _cut(parsed(text))
     if not isinstance(made, dict) or len(made) > _MOST_PROCESSES:
         raise ValueError("windows: memory is not by process")
@@ -175,7 +175,7 @@ def memory(text: Any) -> dict[str, int]:
 
 
 def stretch(row: Row) -> tuple[float, float, int]:
-    """A window's start and end, and the sessions open then."""
+    """Return a window's start and end (Unix seconds), and the number of sessions open at its end."""
     start, end, still = row
     if not isinstance(still, int) or _seconds(end, "windows") < _seconds(start, "windows"):
         raise ValueError("windows: not a stretch of time")
@@ -183,12 +183,12 @@ def stretch(row: Row) -> tuple[float, float, int]:
 
 
 def instant(value: Any) -> float:
-    """A point in time."""
+    """Return an instant (Unix seconds) or a duration (seconds)."""
     return _seconds(value, "an instant")
 
 
 def text(value: Any) -> str:
-    """A text, cut."""
+    """Return a text, cut to MOST_TEXT."""
     return str(_cut(_text(value)))
 
 
@@ -205,7 +205,7 @@ def _seconds(value: Any, name: str, most: float = MOST_S) -> float:
 
 
 def _cut(value: Any) -> Any:
-    """The value with every text in it cut."""
+    """Return the value with every text in it cut to MOST_TEXT."""
     if isinstance(value, str):
         return value if len(value) <= MOST_TEXT else f"{value[: MOST_TEXT - 1]}…"
     if isinstance(value, dict):
@@ -214,7 +214,7 @@ def _cut(value: Any) -> Any:
 
 
 def _numbers(value: Any, key: str) -> None:
-    """Books hold counts; durations where the key says so; and of a histogram without samples no extremes."""
+    """Check that a value of the books is a count, or a duration if its key ends with _s; only extremes may be None."""
     if isinstance(value, dict):
         for name, item in value.items():
             if len(name) > MOST_TEXT:
@@ -233,7 +233,7 @@ def _numbers(value: Any, key: str) -> None:
 
 
 def _like(value: Any, empty: Any, name: str) -> None:
-    """A part of the books is of the kind that it has in books that are empty."""
+    """Check that a part of the books has the same type as in empty books."""
     if isinstance(value, CensoredHistogram):
         _histogram(value.observed)
         _histogram(value.censored)

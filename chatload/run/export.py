@@ -1,4 +1,4 @@
-"""A run's sessions, windows and requests as flat tables: CSV, JSON lines, Parquet. Streamed, row by row."""
+"""Exports a run's sessions, windows and requests as flat tables (CSV, JSON lines, Parquet), row by row."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from chatload.vocabulary import Outcome, Verdict
 Kind = Literal["text", "whole", "number", "truth"]
 Row = tuple[Any, ...]
 
-#: So many rows are in memory at a time, and in one row group of a Parquet file.
+#: The number of rows in memory at a time, and in one row group of a Parquet file.
 ROWS_AT_ONCE = 20_000
 
 _FIRST_COLUMNS = (
     "chat_id", "verdict", "blame", "started_at", "ended_at", "contacts", "gap_lower_s", "gap_upper_s",
 )  # fmt: skip
 _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-#: Where a spreadsheet would begin a formula (OWASP, "CSV Injection"): these signs, full-width ones too, at the start of
-#: a cell, and after what it may take for the end of one.
+#: Places where a spreadsheet may begin a formula (OWASP, "CSV Injection"): these characters, full-width ones too, at
+#: the start of a cell, or after a character that may be read as the end of one.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 _KINDS: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
 
 
 class Column(NamedTuple):
-    """One column: its name and what its values are; any may be None but a text."""
+    """One column: its name and the kind of its values. Any value except a text may be None."""
 
     name: str
     kind: Kind
@@ -55,7 +55,8 @@ class Sheet:
 def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    Raises UsageError where the run cannot be read, or Parquet's package is missing.
+    Raises:
+        UsageError: the run cannot be read, or the package for Parquet is missing.
     """
     sheet = SHEETS[what]
     with RunReader.open(run) as reader:
@@ -63,7 +64,7 @@ def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
 
 
 def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
-    """Write the sheet `what` of `run` to the file `path`: whole, or not at all. Raises UsageError."""
+    """Write the sheet `what` of `run` to the file `path`: completely, or not at all. Raises UsageError."""
     if form == "parquet":
         with replacing_bytes(path) as stream:
             export(run, what, form, stream)
@@ -73,7 +74,7 @@ def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None
 
 
 def form_of(path: str | Path) -> str:
-    """The format that a file's name asks for by its ending; csv where it asks for none."""
+    """Return the format that the ending of a file's name stands for; csv if it stands for none."""
     ending = Path(path).suffix.lstrip(".").lower()
     return ending if ending in _WRITERS else "csv"
 
@@ -94,12 +95,12 @@ def _session_rows(reader: RunReader) -> Iterator[Row]:
 
 
 def _known_or_over(name: str) -> tuple[Column, Column]:
-    """Two columns for a duration, of which one is filled: what it is, or what it is longer than."""
+    """Return two columns for a duration. One is filled: its value, or the bound that it is longer than."""
     return Column(f"{name}_s", "number"), Column(f"{name}_over_s", "number")
 
 
 def _either(reading: Reading | None) -> tuple[float | None, float | None]:
-    """The cells of `_known_or_over`."""
+    """Return the values of the two columns of `_known_or_over`."""
     if reading is None:
         return None, None
     return (None, reading.seconds) if reading.over else (reading.seconds, None)
@@ -190,11 +191,11 @@ def _write_csv(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) 
 
 
 def _cell(value: object) -> object:
-    """The value as a CSV cell that no spreadsheet takes for a formula."""
+    """Return the value as a CSV cell that no spreadsheet reads as a formula."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and not _NUMERIC.fullmatch(value):
-        # A bare CR is not quoted, and would end the row for some readers.
+        # The csv module does not quote a single CR, and some readers take it for the end of the row.
         return _FORMULA.sub(r"\1'", value).replace("\r\n", "\n").replace("\r", "\n")
     return value
 

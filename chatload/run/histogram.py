@@ -2,8 +2,8 @@
 
 A request without an answer has a latency too: longer than we waited. A silence that no answered request ended has a
 length: longer than its lower bound. Both are counted, as right-censored samples, so that the worst are not missing. The
-true value may be anything above the bound: a count or an order statistic that depends on it is given as a range. Source
-of that: set identification; C. F. Manski, "Partial Identification of Probability Distributions", 2003.
+true value may be anything above the bound, so a count or an order statistic that depends on it is given as a range.
+Source (set identification): C. F. Manski, "Partial Identification of Probability Distributions", 2003.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 RELATIVE_ERROR = 0.01
 _GAMMA_LOG = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 _SMALLEST_S = 1e-6
-#: The number of samples that are buffered: counted together, each costs a tenth.
+#: The number of samples that are buffered: counted together, a sample costs a tenth of the time.
 _AT_ONCE = 1000
 
 
@@ -60,7 +60,7 @@ class Histogram:
 
     @property
     def buckets(self) -> dict[int, int]:
-        """The count of each bucket: bucket k holds durations above gamma^(k-1) and up to gamma^k seconds."""
+        """The count of each bucket: bucket k has durations above gamma^(k-1) and up to gamma^k seconds."""
         self._settle()
         return self._buckets
 

@@ -1,4 +1,4 @@
-"""What an option is: its flag, how its text becomes a value, and how the value becomes text again.
+"""Options: the flag of each, how its text is parsed to a value, and how the value is written as text again.
 
 The options of a run are declared in `chatload.run.settings`, each beside the setting that it fills. Locust's parser,
 `chatload options`, docs/options.md, the report's repeat command and the comparison of settings come from them.
@@ -23,7 +23,7 @@ _DURATION: Final = re.compile(r"([0-9.eE+-]+) *(ms|s|m|h)")
 
 
 def written(value: Any) -> str:
-    """A value as its option takes it: numbers exactly, whole ones without a fraction, lists with commas."""
+    """Return a value as text for the command line: numbers exactly, whole ones without fraction, lists with commas."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, tuple | list):
@@ -35,9 +35,9 @@ def written(value: Any) -> str:
 class OptionKind:
     """The type of an option's value.
 
-    parse: gives the value of a text; raises ValueError. load: gives the value of what a run file holds; raises a
-    TypeError that says what is expected. expected: what a text must be, for messages. write: the value as the option
-    takes it. dump: the value as JSON. repeated: a tuple is written as the option many times.
+    parse: returns the value of a text; raises ValueError. load: returns the value that a run file has; raises a
+    TypeError that says what is expected. expected: what the text must be, for error messages. write: returns the text
+    for the command line. dump: returns the value as JSON. repeated: the option is written once per item of a tuple.
     """
 
     parse: Callable[[str], Any]
@@ -56,13 +56,13 @@ def _above_0(text: str) -> float:
 
 
 def _duration(text: str) -> float:
-    """Seconds in "45", "45s", "250ms", "8m" or "1h"."""
+    """Return the seconds in "45", "45s", "250ms", "8m" or "1h"."""
     found = _DURATION.fullmatch(text)
     return _above_0(found[1]) * _UNITS[found[2]] if found else _above_0(text)
 
 
 def _share(text: str) -> float:
-    """The share in "0.5" or "50%"."""
+    """Return the share in "0.5" or "50%"."""
     return _above_0(text.removesuffix("%")) / 100 if text.endswith("%") else _above_0(text)
 
 
@@ -134,7 +134,7 @@ DURATION_OR_0: Final = OptionKind(
 RUN_TIME: Final = OptionKind(_duration, _is_number, DURATION.expected, write=lambda seconds: f"{written(seconds)}s")
 NUMBER: Final = OptionKind(_above_0, _is_number, "a number above 0")
 SHARE: Final = OptionKind(_share, _is_number, "a share above 0, such as 0.5 or 50%")
-#: In percent, as text and as value; and the same with a value from 0 to 1.
+#: PERCENT: text and value are percentages. CONFIDENCE: the text is a percentage, the value lies between 0 and 1.
 PERCENT: Final = OptionKind(_percentage, _is_number, "a percentage above 0, such as 5 or 5%", write=_rounded)
 CONFIDENCE: Final = OptionKind(
     lambda text: round(_percentage(text) / 100, 9),
@@ -148,7 +148,7 @@ FILE: Final = OptionKind(_file, _is_text, "a file that exists")
 WORDS: Final = OptionKind(_split, _are_texts, "words")
 PARTS: Final = OptionKind(fractions_in, _are_numbers, "parts of the timeout, such as 0.5,0.9,1.02")
 EXPRESSIONS: Final = OptionKind(_split, _are_texts, "thresholds", repeated=True)
-#: Host names with ";" between, in JSON too.
+#: Host names separated by ";", in JSON too.
 HOSTS: Final = OptionKind(_split, lambda value: _split(_is_text(value)), "host names", write="; ".join, dump="; ".join)
 
 
@@ -166,9 +166,9 @@ class OptionGroup(StrEnum):
 class Option:
     """One option of the command line.
 
-    default: as the parser and the web UI have it; "" is not set. choices: the texts that it may have. environment: it
-    may be set by its environment variable. web_ui: it may be set in Locust's web UI. attribute: its name in the parsed
-    options, where it is not the flag's.
+    default: as text, for the parser and the web UI; "": not set. choices: the texts that are allowed. environment: it
+    can be set by its environment variable. web_ui: it can be set in Locust's web UI. attribute: its name in the parsed
+    options, if it differs from the flag.
     """
 
     flag: str
@@ -189,21 +189,21 @@ class Option:
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it; empty where none does."""
+        """The environment variable that sets it; "" if there is none."""
         return "CHATLOAD_" + self.dest.upper() if self.environment and self.group is not OptionGroup.LOCUST else ""
 
     def value(self, given: Any) -> Any:
-        """The value of what the parser has, None where it is not set.
+        """Return the value of what the parser gave; None if it is not set.
 
         Raises:
-            UsageError: for a text that is no such value.
+            UsageError: the text is not a value of this option.
         """
         if given is None or given in ("", "None"):
             return None
         if not isinstance(given, str):
             return tuple(given) if isinstance(given, list) else given
         if self.group is OptionGroup.LOCUST and self.kind is not TEXT:
-            return None  # a text of the web UI's form, which Locust itself is going to parse
+            return None  # a text from the form of the web UI: Locust itself parses it later
         if self.choices and given not in self.choices:
             raise UsageError(f"{self.flag} {given}: expected one of {', '.join(filter(None, self.choices))}")
         try:
@@ -212,17 +212,17 @@ class Option:
             raise UsageError(f"{self.flag} {given}: expected {self.kind.expected}") from None
 
     def words(self, value: Any) -> list[list[str]]:
-        """The command line's words that give it this value, a list for each time that it is given."""
+        """Return the words of the command line that set it to this value, one list for each use of the option."""
         if self.kind is FLAG:
             return [[self.flag]]
         if self.kind is WORDS:
-            # A word that begins with a dash would be an option.
+            # A word that begins with a dash would be read as an option.
             return [[self.flag, *(word for word in value if not word.startswith("-"))]]
         texts = map(written, value) if self.kind.repeated else [self.kind.write(value)]
         return [[f"{self.flag}={text}"] if text.startswith("-") else [self.flag, text] for text in texts]
 
     def add_to(self, parser: Any, **more: Any) -> None:
-        """Declare it to an argparse parser, or to one of its groups; more: further arguments of `add_argument`."""
+        """Add it to an argparse parser, or to one of its groups; more: further arguments of `add_argument`."""
         if self.kind is FLAG:
             parser.add_argument(self.flag, default=False, action="store_true", help=self.help, **more)
             return
@@ -236,7 +236,7 @@ class Option:
 
 
 class _Joined(argparse._AppendAction):
-    """A repeatable option whose value is one text, with "; " between: Locust's web UI cannot show a list."""
+    """A repeatable option whose value is one text, joined with "; ": Locust's web UI cannot show a list."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Add a value; the first one replaces the default."""

@@ -1,4 +1,4 @@
-"""Finds out once a second whether the refreshes of a process leave late, and why."""
+"""Detects that the refreshes of a process leave late, and why. It is called once a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chatload.run.histogram import Histogram
 BEHIND_S = 0.05
 #: The least time between two messages (seconds).
 AGAIN_S = 10.0
-#: Shares of the time: below the first, a cause does not matter; from the second on, a core is full.
+#: Shares of the time: below the first, a cause is ignored; from the second on, a core is full.
 _MATTERS, _FULL = 0.1, 0.85
 
 
@@ -19,8 +19,8 @@ _MATTERS, _FULL = 0.1, 0.85
 class Spent:
     """What a process has spent so far (seconds).
 
-    cpu_s: CPU time. waited_s: time in which it was ready to run but others had its core; None if the system does not
-    tell it.
+    cpu_s: CPU time. waited_s: time in which it was ready to run but other processes used its core; None if the
+    system does not tell it.
     """
 
     cpu_s: float
@@ -28,7 +28,7 @@ class Spent:
 
 
 class LatenessMonitor:
-    """Tells when a process falls behind, and the cause."""
+    """Reports when a process falls behind, and the cause."""
 
     def __init__(self) -> None:
         self._lateness = Histogram()
@@ -58,9 +58,9 @@ class LatenessMonitor:
 def _why(stalled: float, cpu: float, waited: float) -> str:
     """Return the cause, given shares of the time."""
     if waited >= _MATTERS:
-        return f"others had its core for {100 * waited:.0f} % of the time"
+        return f"other processes used its core for {100 * waited:.0f} % of the time"
     if cpu >= _FULL:
         return f"its core is full ({100 * cpu:.0f} %): use more processes, or fewer chats in each"
     if stalled >= _MATTERS:
-        return f"it stood still for {100 * stalled:.0f} % of the time in one go or a few"
-    return "many were due at once"
+        return f"it was stalled for {100 * stalled:.0f} % of the time"
+    return "many refreshes were due at once"

@@ -1,4 +1,4 @@
-"""Reading a run, whether its writer finished it, is still at it, or died."""
+"""Reads a run that was finished, that is still being written, or whose writer died."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 
 _ROWS_AT_ONCE = 1000
-# In brackets: SQLite takes a name in double quotes for a text where there is no such column.
+# In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
 _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 
 
@@ -40,8 +40,11 @@ class NotAccepted(NamedTuple):
 
 
 class EndSilence(NamedTuple):
-    """Of one dropped session, in seconds: bounds of the silence after which the server ended it, and the lower bound
-    of the silence up to the request that found it ended; None where it is not known."""
+    """The last silence of one dropped session (seconds; None: not known).
+
+    lower_s, upper_s: bounds of the silence after which the server ended it. found_s: the lower bound of the silence up
+    to the request that learned the end.
+    """
 
     lower_s: float | None
     upper_s: float | None
@@ -49,7 +52,7 @@ class EndSilence(NamedTuple):
 
 
 class RunReader:
-    """One run as it was when it was opened, read only: later writes do not show.
+    """A read-only view of one run, as it was when it was opened: later writes are not seen.
 
     settings: of the run. facts: its versions, seed and times.
     """
@@ -62,7 +65,7 @@ class RunReader:
 
     @classmethod
     def open(cls, run: str | Path) -> RunReader:
-        """Open a run's folder or file. Raises UsageError (one line) where it is not a readable run."""
+        """Open the run in a folder or file. Raises UsageError (one line) if it is not a readable run."""
         path = run_file(run)
         if not path.is_file():
             missing = f"no {RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
@@ -95,11 +98,11 @@ class RunReader:
 
     @property
     def ended_at(self) -> float | None:
-        """When the run was finished, Unix seconds; None where it never was."""
+        """When the run was finished, Unix seconds; None if it never was."""
         return self.facts.get("ended_at")
 
     def sessions(self) -> Iterator[SessionRecord]:
-        """Every session's record, in the order they were kept, a few in memory at a time."""
+        """Yield the record of every session in the order of writing, with few in memory at a time."""
         with _told(self.path):
             for row in checks.sessions(self._rows(f"SELECT {_SESSION} FROM sessions ORDER BY rowid")):
                 record = SessionRecord(*row)
@@ -108,63 +111,63 @@ class RunReader:
                 yield record
 
     def books_by_worker(self) -> dict[str, Books]:
-        """Each process's last books, by its name."""
+        """Return the latest books of each process, by its name."""
         rows = self._rows("SELECT worker, data FROM books ORDER BY worker")
         with _told(self.path):
             return {checks.text(worker): checks.books(data) for worker, data in rows}
 
     def books(self) -> Books:
-        """The books of all processes together."""
+        """Return the merged books of all processes."""
         merged = Books()
         for books in self.books_by_worker().values():
             merged.merge(books)
         return merged
 
     def incidents(self) -> list[Incident]:
-        """What happened to the run itself, oldest first."""
+        """Return what happened to the run itself, the oldest first."""
         rows = self._rows("SELECT at, kind, what FROM incidents ORDER BY at, rowid")
         with _told(self.path):
             return [Incident(*checks.incident(row)) for row in rows]
 
     def windows(self) -> Iterator[Window]:
-        """The run over time, oldest first, one window in memory at a time."""
+        """Yield the windows of the run, the oldest first, with one in memory at a time."""
         rows = self._rows('SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid')
         with _told(self.path):
             for row in rows:
                 yield Window(*checks.window(row))
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
-        """(start, end, sessions open) of every window, oldest first, without its books."""
+        """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
         with _told(self.path):
             for row in self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid'):
                 yield checks.stretch(row)
 
     def timelines(self) -> list[Timeline]:
-        """How the worst sessions came to their end, the most severe first."""
+        """Return the timelines of the worst sessions, the most severe first."""
         rows = self._rows("SELECT data FROM timelines ORDER BY severity_s DESC, rowid")
         with _told(self.path):
             return [checks.timeline(data) for (data,) in rows]
 
     def drop_instants(self) -> list[float]:
-        """When each dropped session was found to be so, in order, Unix seconds."""
+        """Return when the end of each dropped session was learned (Unix seconds), in order of time."""
         rows = self._rows("SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at")
         with _told(self.path):
             return [checks.instant(at) for (at,) in rows]
 
     def count_sessions(self) -> int:
-        """How many session rows there are."""
+        """Return the number of session rows."""
         return int(next(self._rows("SELECT count(*) FROM sessions"))[0])
 
     def count_by_verdict(self) -> dict[str, int]:
-        """Session rows per verdict, those that occur."""
+        """Return the number of session rows for each verdict that occurs."""
         rows = self._rows("SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict")
         with _told(self.path):
             return {checks.text(verdict): count for verdict, count in rows}
 
     def not_accepted(self, most: int) -> list[NotAccepted]:
-        """Why sessions were not accepted, the most frequent reasons first, at most so many.
+        """Return why sessions were not accepted: at most `most` reasons, the most frequent first.
 
-        That our own end of the run cut them off is no reason of the server's, and comes last.
+        Sessions that the end of the run cut off come last: the server is not the reason for these.
         """
         sql = (
             "SELECT verdict, why, count(*) AS sessions FROM sessions WHERE chat_id = '' OR verdict = 'refused' "
@@ -175,7 +178,7 @@ class RunReader:
             return [NotAccepted(checks.text(verdict), checks.text(why), count) for verdict, why, count in rows]
 
     def end_silences(self) -> Iterator[EndSilence]:
-        """The silences after which the server ended sessions, one for each dropped session."""
+        """Yield the silence after which the server ended a session, for each dropped session."""
         names = "end_silence_lower_s, end_silence_upper_s, gap_lower_s"
         rows = self._rows(f"SELECT {names} FROM sessions WHERE verdict LIKE 'dropped%'")
         with _told(self.path):
@@ -183,17 +186,17 @@ class RunReader:
                 yield EndSilence(*(None if value is None else checks.instant(value) for value in row))
 
     def count_outlived(self, seconds: float) -> int:
-        """Sessions that were not dropped although they surely were silent for longer than so many seconds."""
+        """Return the number of sessions that were surely silent for longer than `seconds` and were not dropped."""
         sql = "SELECT count(*) FROM sessions WHERE verdict NOT LIKE 'dropped%' AND gap_lower_s > ?"
         return int(next(self._rows(sql, seconds))[0])
 
     def count_cut_off_confirmed(self) -> int:
-        """Sessions cut off by the end of the run whose goodbye the server confirmed."""
+        """Return the number of sessions that the end of the run cut off and whose goodbye the server confirmed."""
         sql = "SELECT count(*) FROM sessions WHERE verdict = 'cut_off' AND goodbye_confirmed"
         return int(next(self._rows(sql))[0])
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def __enter__(self) -> RunReader:
@@ -210,14 +213,14 @@ class RunReader:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """A read-only connection that also sees what a writer left in the write-ahead log."""
+    """Return a read-only connection that also reads the write-ahead log of a writer."""
     address = f"file:{quote(str(path.absolute()))}"
     database = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=30, isolation_level=None)
     try:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
-        # In a folder that cannot be written SQLite refuses a WAL file: it cannot make its index.
-        # With no log beside it there is nothing to index, and the file alone is the whole run.
+        # SQLite cannot open a WAL database in a read-only folder, because it cannot create the index of the log.
+        # Without a log there is nothing to index: the file alone is the whole run.
         database.close()
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:

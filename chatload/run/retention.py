@@ -1,4 +1,4 @@
-"""Old windows of a run folded together, so that a run of weeks keeps a bounded number of them."""
+"""Merges old windows of a run, so that even a run of weeks keeps a limited number of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 from chatload.run.windows import COARSE_S, Window
 
-#: By default windows stay as they are for a day; they do for an hour at least (seconds).
+#: Windows are not merged before this age (seconds): the default, and the least that can be set.
 KEEP_S, LEAST_KEEP_S = 86400.0, 3600.0
-#: Windows are not cut to the second: two that were to be COARSE_S long are together this much longer at most (share).
+#: Windows do not have exactly their nominal length: a merged one may be longer than its limit by this factor.
 _SLACK = 1.25
-#: One fold puts at most so many windows together: what is read and written while facts wait.
+#: At most this many windows are merged at a time: meanwhile nothing else can be written.
 _MOST = 200
-#: Between two looks for what is to be folded: this part of keep_s.
+#: The time between two searches for windows to merge, as a part of keep_s.
 _EVERY = 0.01
 
 
 class Kept(NamedTuple):
-    """A window in the run file: its row there, start and end (Unix seconds)."""
+    """A window in the run file: its rowid, start and end (Unix seconds)."""
 
     row: int
     start: float
@@ -27,11 +27,11 @@ class Kept(NamedTuple):
 
 
 def width(age_s: float, keep_s: float) -> float:
-    """How long a window that ended so long ago may be (seconds); 0 where it stays as it is.
+    """Return the length (seconds) up to which windows that ended `age_s` ago are merged; 0 if they are not merged.
 
-    Twice COARSE_S once it is older than keep_s, and twice as long again with each doubling of its age: windows have a
-    length in proportion to their age, keep_s / COARSE_S of them are never folded, and half as many are kept of each
-    further doubling of the run's length.
+    It is twice COARSE_S from the age keep_s on, and doubles each time the age doubles. So a window's length is
+    proportional to its age: of the newest keep_s seconds all windows are kept (keep_s / COARSE_S of them), and each
+    doubling of the run's length adds half as many.
     """
     if keep_s <= 0 or age_s < keep_s:
         return 0.0
@@ -40,10 +40,10 @@ def width(age_s: float, keep_s: float) -> float:
 
 
 class Retention:
-    """Which windows of one run are to be folded. Instants: Unix seconds."""
+    """Decides which windows of one run are merged. Instants: Unix seconds."""
 
     def __init__(self, keep_s: float) -> None:
-        """keep_s: windows are left as they are for so long; 0 is for ever."""
+        """keep_s: windows are not merged before this age (seconds); 0: never."""
         self._keep_s = keep_s
         self._kept: list[Kept] = []
         self._due = 0.0
@@ -52,13 +52,13 @@ class Retention:
         return len(self._kept)
 
     def add(self, kept: Kept) -> None:
-        """A window was written."""
+        """Note that a window was written."""
         if self._keep_s:
             self._kept.append(kept)
             self._due = self._due or kept.end + self._keep_s
 
     def due(self, now: float) -> list[list[Kept]]:
-        """Neighbours that are to become one window each, as of now."""
+        """Return groups of neighbouring windows; each group is to be merged now."""
         if not self._due or now < self._due:
             return []
         self._due = now + max(_EVERY * self._keep_s, 10 * COARSE_S)
@@ -82,15 +82,18 @@ class Retention:
         return [group for group in groups if len(group) > 1]
 
     def folded(self, groups: Iterable[list[Kept]]) -> None:
-        """These became one each, in the row of their first."""
+        """Note that each of these groups was merged into the row of its first window."""
         made = {group[0].row: Kept(group[0].row, group[0].start, group[-1].end) for group in groups}
         gone = {kept.row for group in groups for kept in group[1:]}
         self._kept = [made.get(kept.row, kept) for kept in self._kept if kept.row not in gone]
 
 
 def fold(windows: Iterable[Window]) -> Window:
-    """One window of neighbours, in order: what all of them added to the books; the most CPU, the fewest sessions open
-    at any of their ends, memory and states as at the last."""
+    """Return one window for neighbouring ones, given in order of time.
+
+    Its books are the sum of theirs, its CPU the highest, its open sessions the fewest. Memory and states are those of
+    the last one.
+    """
     first, *others = windows
     made, books = first, first.books
     for after in others:

@@ -12,23 +12,25 @@ from chatload.vocabulary import ENDING_INCIDENTS, EndedBy, IncidentKind
 
 @dataclass(frozen=True)
 class RunEnd:
-    """by: what ended the run. after_s: seconds from its start to the instant at which its end began (the goodbyes of
-    its chats come after that); None where it is not known. planned_s: the time it was to take, None where none was
-    set."""
+    """How a run ended.
+
+    by: what ended it. after_s: seconds from its start to the instant at which its end began (the goodbyes of its chats
+    come after that); None: not known. planned_s: the planned run time (seconds); None: none was set.
+    """
 
     by: EndedBy
     after_s: float | None
     planned_s: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return plain values, fit for JSON."""
         return asdict(self)
 
 
 def run_end(
     incidents: Iterable[Incident], started_at: float | None, ended_at: float | None, planned_s: float | None
 ) -> RunEnd:
-    """How the run ended: by the first incident that ends runs, else as planned."""
+    """Return how the run ended: by its first incident that ends a run, otherwise as planned."""
     first = next((incident for incident in incidents if incident.kind in ENDING_INCIDENTS), None)
     if first is not None:
         return RunEnd(ENDING_INCIDENTS[IncidentKind(first.kind)], _since(started_at, first.at), planned_s)

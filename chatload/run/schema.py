@@ -1,10 +1,10 @@
 """The run file: one SQLite database, its tables and their version.
 
-run: one row a fact of the whole run (settings, versions, seed, started_at, ended_at), as JSON.
-sessions: one row a session that ended, columns as in `chatload.chat.record`.
-books: one row a process, its books so far as JSON; cumulative, so that the newest replaces the old.
-incidents: what happened to the run itself that its books cannot tell, e.g. a worker was lost.
-windows: one row a stretch of time, what was added to all books in it (see `chatload.run.windows`).
+run: one row for each fact about the whole run (settings, versions, seed, started_at, ended_at), as JSON.
+sessions: one row for each session that ended, columns as in `chatload.chat.record`.
+books: one row for each process, its books so far as JSON; they are cumulative, so the newest replaces the older.
+incidents: what happened to the run itself and is not in its books, for example that a worker was lost.
+windows: one row for each window of time, with what was added to all books in it (see `chatload.run.windows`).
 timelines: the last contacts of the worst sessions (see `chatload.chat.timeline`), as JSON.
 """
 
@@ -27,7 +27,7 @@ _SESSION_COLUMNS = ", ".join(
     f'"{column.name}" {_SQL_TYPES[column.kind]}{"" if column.nullable else " NOT NULL"}' for column in SESSION_COLUMNS
 )
 
-#: Columns that hold a truth value, kept as 0 or 1.
+#: Columns of truth values, stored as 0 or 1.
 TRUTHS = tuple(column.name for column in SESSION_COLUMNS if column.kind is bool)
 
 TABLES = (
@@ -42,13 +42,13 @@ TABLES = (
 
 
 def run_file(path: str | Path) -> Path:
-    """The run file meant by a run's folder or by the file itself."""
+    """Return the run file, given a run's folder or the file itself."""
     path = Path(path)
     return path / RUN_FILE if path.is_dir() else path
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can hold it: other types, and numbers JSON has no word for, become text."""
+    """Return the value as JSON can store it: other types, infinities and NaN become text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -1,7 +1,7 @@
-"""The settings of a run: one typed value, and the one table of the options that give them.
+"""The settings of a run as one typed value, with the options that set them.
 
-`RunSettings` is built once from the parsed options, written to the run file, and read back. Each field says which
-option fills it and what it means to the load. From these fields come Locust's parser, `chatload options`,
+`RunSettings` is built once from the parsed options, written to the run file, and read back. Each field declares
+which option sets it, and whether it changes the load. From these fields come Locust's parser, `chatload options`,
 docs/options.md, the report's command that repeats a run, and what must be equal in runs that are compared.
 
 To add an option, add a field here and use it.
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script, parse_script
 from chatload.chat.settings import SessionSettings
@@ -47,7 +48,7 @@ from chatload.run.options import (
 )
 from chatload.run.retention import KEEP_S
 
-#: The names of gates; `chatload.thresholds.gate` has their thresholds.
+#: The names of the gates; `chatload.thresholds.gate` has their thresholds.
 GATES: Final = ("standard",)
 
 
@@ -55,10 +56,10 @@ GATES: Final = ("standard",)
 class Setting:
     """What a field of RunSettings is.
 
-    option: gives it, None where none does. changes_load: runs that differ in it did not put on the same load.
-    replayed: `forecast` can replay a run that has it. zero: 0 is a value, and not the default. apart: stored beside
-    the settings, for it is a whole file. digest: the setting that stands for it in comparisons, where that is set: a
-    file is known by its content, not by its name.
+    option: sets it; None if no option does. changes_load: runs with different values of it have different loads.
+    replayed: `forecast` can replay a run in which it is set. zero: 0 is a value of its own and does not mean "not set".
+    apart: it is the text of a whole file and is stored beside the settings. digest: the setting that is compared in its
+    place, if that is set: files are compared by content, not by name.
     """
 
     kind: OptionKind
@@ -70,17 +71,17 @@ class Setting:
     digest: str = ""
 
     def is_set(self, value: Any) -> bool:
-        """Whether a value is anything but the default."""
+        """Return whether the value is set."""
         return bool(value) or (self.zero and value == 0 and value is not None)
 
 
 def _fact(unset: Any, kind: OptionKind = TEXT, **meaning: Any) -> Any:
-    """A setting that no option gives."""
+    """Declare a setting that no option sets."""
     return field(default=unset, metadata={"setting": Setting(kind, **meaning)})
 
 
 def _option(unset: Any, flag: str, kind: OptionKind = TEXT, help: str = "", default: str = "", **more: Any) -> Any:
-    """A setting that an option gives; more: of the option (metavar, choices, group, ...) or of the setting."""
+    """Declare a setting and its option; more: fields of Option (metavar, choices, group, ...) or of Setting."""
     names = ("metavar", "choices", "group", "environment", "web_ui", "attribute")
     of_option = {name: more.pop(name) for name in names if name in more}
     return field(
@@ -89,17 +90,17 @@ def _option(unset: Any, flag: str, kind: OptionKind = TEXT, help: str = "", defa
 
 
 def _locust(unset: Any, flag: str, kind: OptionKind, attribute: str = "", **meaning: Any) -> Any:
-    """A setting that one of Locust's own options gives."""
+    """Declare a setting that one of Locust's own options sets."""
     return _option(unset, flag, kind, group=OptionGroup.LOCUST, attribute=attribute, **meaning)
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings of one run. Durations are seconds, shares 0 to 1; None is not set.
+    """All settings of one run. Durations are seconds, shares 0 to 1; None: not set.
 
-    Each is what the run came to: `refresh_interval`, `request_timeout` and `long_poll` are set also where the default
-    was left to chatload. `chat_length` is None where the script has its own. No field holds a secret: the texts of the
-    script and of the dialect are stored without names, texts and keys (see `stored_script`, `stored_dialect`).
+    The values are those that the run used: `refresh_interval`, `request_timeout` and `long_poll` are set even if the
+    user left them to chatload. `chat_length` is None if the script's own lengths are used. No field holds a secret: the
+    script and the dialect are stored without names, texts and keys (see `stored_script`, `stored_dialect`).
     """
 
     name: str = _fact("")
@@ -126,7 +127,7 @@ class RunSettings:
         "strict", "--persona", TEXT,
         "The wire behaviour of customers: strict (by the status table) or widget (as the vendor's browser client: "
         "polls every 3 s, gives up a request after 3 s).",
-        "strict", choices=("strict", "widget"), changes_load=True,
+        "strict", choices=tuple(PERSONAS), changes_load=True,
     )  # fmt: skip
     refresh_policy: str = _option(
         "fixed", "--refresh-policy", TEXT,
@@ -193,8 +194,8 @@ class RunSettings:
     )  # fmt: skip
     connections: int = _option(
         0, "--connections", WHOLE,
-        "The chats of a process share this many connections, as behind a reverse proxy; a chat that waits for one is "
-        "late by that. 0: each chat has its own.",
+        "The chats of a process share this many connections, as behind a reverse proxy. The time that a request waits "
+        "for a free connection delays it. 0: each chat has its own.",
         "0", metavar="N", changes_load=True, replayed=False,
     )  # fmt: skip
     # --connections is per process.
@@ -298,7 +299,7 @@ class RunSettings:
     )  # fmt: skip
     keep_windows: float = _option(
         KEEP_S, "--keep-windows", DURATION_OR_0,
-        "Fold windows together that are older than this, the older the more; 0 keeps each. Default: "
+        "Merge windows that are older than this; the older they are, the more of them into one. 0 keeps each. Default: "
         "86400, a day.",
         "86400", metavar="DURATION", zero=True,
     )  # fmt: skip
@@ -307,7 +308,7 @@ class RunSettings:
     python_version: str = _fact("")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON, without whole files; those of other workloads are left out."""
+        """Return the settings as JSON, without texts of files and without unused settings of other workloads."""
         return {
             name: setting.kind.dump(getattr(self, name))
             for name, setting in SETTINGS.items()
@@ -315,15 +316,15 @@ class RunSettings:
         }
 
     def files(self) -> dict[str, str]:
-        """The texts of the files that the run used, by setting: what `from_dict` takes beside the settings."""
+        """Return the texts of the files that the run used, by setting; `from_dict` takes them beside the settings."""
         return {name: getattr(self, name) for name, setting in SETTINGS.items() if setting.apart and self._has(name)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], files: Mapping[str, Any] | None = None) -> RunSettings:
-        """The settings that `to_dict` and `files` gave. Names that are no setting are ignored.
+        """Return the settings that `to_dict` and `files` wrote. Unknown names are ignored.
 
         Raises:
-            ValueError: for a value that is not of its setting's type.
+            ValueError: a value does not have the type of its setting.
         """
         found: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
@@ -337,7 +338,7 @@ class RunSettings:
         return cls(**found)
 
     def _has(self, name: str) -> bool:
-        """Whether a run of this workload has a setting at all."""
+        """Return whether a setting belongs to a run of this workload."""
         option, setting = SETTINGS[name].option, SETTINGS[name]
         if setting.is_set(getattr(self, name)):
             return True
@@ -346,10 +347,10 @@ class RunSettings:
         return not optional and group in (OptionGroup.RUN, OptionGroup.LOCUST)
 
 
-#: What each field of RunSettings is, in order: that of the repeat command's options.
+#: The Setting of each field of RunSettings. The command that repeats a run has its options in this order.
 SETTINGS: Final[Mapping[str, Setting]] = {f.name: f.metadata["setting"] for f in fields(RunSettings)}
 _OF_SOME_WORKLOADS = frozenset({"workload", "arrival_profile_sha256", "step_thresholds"})
-#: Options that say only where a run is watched and where its files go, or give other settings: no settings themselves.
+#: Options that are no settings: where a run is watched, where its files go, and --gate, which sets thresholds.
 OTHER_OPTIONS: Final = (
     Option(
         "--gate",
@@ -369,7 +370,7 @@ OTHER_OPTIONS: Final = (
 
 
 def options_of(group: OptionGroup) -> Iterator[Option]:
-    """The options of a group, in the order in which they are listed."""
+    """Yield the options of a group, in the order of `chatload options`."""
     for setting in SETTINGS.values():
         if setting.option is not None and setting.option.group is group:
             yield setting.option
@@ -378,17 +379,17 @@ def options_of(group: OptionGroup) -> Iterator[Option]:
 
 
 def option_of(setting: str) -> Option:
-    """The option that gives a setting."""
+    """Return the option that sets a setting."""
     option = SETTINGS[setting].option
     assert option is not None
     return option
 
 
 def values_of(options: Any) -> dict[str, Any]:
-    """The values of all settings that parsed options give, by setting; those that are not set are left out.
+    """Return the values of all settings that the parsed options set, by the name of the setting.
 
     Raises:
-        UsageError: for a text that is no value of its option.
+        UsageError: a text is not a value of its option.
     """
     found = {
         name: setting.option.value(getattr(options, setting.option.dest, None))
@@ -402,37 +403,38 @@ def values_of(options: Any) -> dict[str, Any]:
 
 
 def dialect_of(run: RunSettings) -> Dialect:
-    """The dialect that a stored run spoke, without its keys. Raises UsageError, FileError."""
+    """Return the dialect of a stored run, without its keys. Raises UsageError, FileError."""
     if run.dialect_text:
         return parse_dialect(run.dialect_text, f"the run's {run.dialect}", None)
     return load_dialect(run.dialect, None)
 
 
 def script_of(run: RunSettings) -> CustomerScript:
-    """The script of a stored run's customers, without their names and texts. Raises FileError."""
+    """Return the script of a stored run, without names and texts of customers. Raises FileError."""
     return parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
 
 
 def session_settings(
     run: RunSettings, dialect: Dialect | None = None, script: CustomerScript | None = None
 ) -> SessionSettings:
-    """What the chats of a run share: for the swarm, for `tune` and for `forecast`.
+    """Return the settings that the chats of a run share: for the swarm, `tune` and `forecast`.
 
     Args:
-        run: its settings. dialect, script: as they were loaded for the run; by default those stored with it.
+        run: the settings of the run.
+        dialect, script: as loaded for the run; by default those stored with it.
 
     Raises:
-        UsageError: for settings that contradict each other or are not all there.
+        UsageError: settings contradict each other or are missing.
     """
     dialect = dialect_of(run) if dialect is None else dialect
     script = script_of(run) if script is None else script
     timeout_s, request_timeout_s = run.flex_disconnect_timeout, run.request_timeout
     if timeout_s is None or request_timeout_s is None:
-        raise UsageError("its settings are not all there", "give a run of chatload's own")
+        raise UsageError("some settings of the run are missing", "give a run that chatload made")
     interval_s, fraction = run.refresh_interval, run.refresh_fraction
     if fraction is None and interval_s is not None:
         fraction = interval_s / timeout_s
-    # Whether it may be late was asked when the run began.
+    # --allow-late-refresh was checked when the run began.
     policy = make_policy(run.refresh_policy, timeout_s, interval_s, fraction, allow_late=True)
     settings = SessionSettings(
         policy,
@@ -450,7 +452,7 @@ def session_settings(
 
 #: Keys of a script that hold names and texts of people.
 _PERSONAL = frozenset({"nickname", "first_name", "last_name", "email", "subject"})
-#: Headers whose values are no secrets.
+#: Headers whose values are not secret.
 _OPEN_HEADERS = frozenset(
     {"accept", "accept-encoding", "accept-language", "cache-control", "content-type", "origin", "pragma", "referer",
      "user-agent", "x-requested-with"}
@@ -459,7 +461,11 @@ _SECRET_NAME = re.compile("key|token|auth|secret|passw|cookie|session|credential
 
 
 def stored_script(path: str | Path) -> str:
-    """The TOML of a script as a run stores it: names and texts are replaced by as many "x". Raises FileError."""
+    """Return the TOML of a script as a run stores it: "x" replaces the characters of names and texts.
+
+    Raises:
+        FileError: the file cannot be read, or is no script.
+    """
     load_script(path)
     data = read_toml(path)
     hidden = {name: _crossed(value) if name in _PERSONAL else value for name, value in data.items()}
@@ -473,8 +479,11 @@ def stored_script(path: str | Path) -> str:
 
 
 def stored_dialect(path: str | Path) -> str:
-    """The TOML of a dialect's file as a run stores it: values that may be keys are read from the environment instead.
-    Raises FileError."""
+    """Return the TOML of a dialect as a run stores it: environment variables replace values that may be keys.
+
+    Raises:
+        FileError: the file cannot be read.
+    """
     data = read_toml(path)
     request, operations = data.get("request", {}), data.get("operations", {})
     hidden = {
@@ -490,7 +499,7 @@ def stored_dialect(path: str | Path) -> str:
 
 
 def _without_keys(table: Mapping[str, Any], prefix: str, closed: bool = False) -> dict[str, Any]:
-    """The values of a table, those of secret names by environment variables; closed: of all names but open ones."""
+    """Return the table with { env = ... } for texts with secret names; closed: for all except _OPEN_HEADERS."""
     hidden: dict[str, Any] = {}
     for name, value in table.items():
         secret = bool(_SECRET_NAME.search(name)) or (closed and name.lower() not in _OPEN_HEADERS)
@@ -504,26 +513,26 @@ def _without_keys(table: Mapping[str, Any], prefix: str, closed: bool = False) -
 
 
 def digest(text: str) -> str:
-    """SHA-256 of a stored file: under one name there may be another file tomorrow. Empty for an empty text."""
+    """Return the SHA-256 of a stored file, "" for an empty text. Files are compared by it: a name may be reused."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 def _crossed(value: Any) -> Any:
-    """The value with an "x" for each character of its texts."""
+    """Return the value with an "x" for each character of its texts."""
     if isinstance(value, dict):
         return value if "shape" in value else {name: _crossed(inner) for name, inner in value.items()}
     return "x" * len(value) if isinstance(value, str) else value
 
 
-# -- runs beside each other ------------------------------------------------------------------------
+# -- comparing runs --------------------------------------------------------------------------------
 
-#: What differs between any two runs and says nothing about them.
+#: Settings that differ between any two runs and do not matter in a comparison.
 _OWN = frozenset({"name", "started_at", "chat_seed"})
 _ABSENT = "not set"
 
 
 def not_replayed(run: RunSettings) -> str:
-    """The first of a run's settings that `forecast` cannot replay, as its option; empty where there is none."""
+    """Return the first setting of a run that `forecast` cannot replay, as its option; "" if there is none."""
     for name, setting in SETTINGS.items():
         value = getattr(run, name)
         if not setting.replayed and setting.is_set(value):
@@ -533,7 +542,7 @@ def not_replayed(run: RunSettings) -> str:
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """A setting that is not equal in all runs: its values on each side, in order of appearance."""
+    """A setting that differs between runs: its different values on each side, in order of appearance."""
 
     name: str
     base: tuple[str, ...]
@@ -544,14 +553,14 @@ class SettingDifference:
         return f"{self.name}: base {', '.join(self.base)}; new {', '.join(self.new)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return plain values, fit for JSON."""
         return asdict(self)
 
 
 def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]) -> list[SettingDifference]:
-    """The settings that are not equal in all runs, those that define the load first.
+    """Return the settings that differ between any of the runs, those that define the load first.
 
-    Settings that differ within a side too: such runs do not repeat one another.
+    Differences within one side count too: such runs are not repetitions of each other.
     """
     found = []
     for name, setting in SETTINGS.items():

@@ -1,4 +1,4 @@
-"""A run over time: what was added to its books in each window."""
+"""The run over time, in windows: what was added to the books in each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Window:
     """One window of a run. start, end: Unix seconds, by the master's clock.
 
     open: sessions open at its end.
-    books: what all processes added in it; a worker's facts arrive up to a second late.
+    books: what all processes added in it; counts of a worker arrive up to a second late.
     cpu: of the busiest process that holds chats, % of a core; None if not known.
     rss: memory of all processes of the run (bytes); None if not known. memory: of each process, by name.
     """
@@ -41,7 +41,7 @@ class Window:
 
 
 class WindowCutter:
-    """Cuts a run's growing books into windows."""
+    """Makes windows from the growing books of a run."""
 
     def __init__(self, started_at: float) -> None:
         """started_at: Unix seconds."""
@@ -50,12 +50,12 @@ class WindowCutter:
         self._usage: Mapping[str, Usage] = {}
 
     def due(self, now: float) -> bool:
-        """Return whether the window is over."""
+        """Return whether the current window is over at `now` (Unix seconds)."""
         fine = self._start - self._began < FINE_FOR_S
         return now - self._start >= (FINE_S if fine else COARSE_S) - FINE_S / 10
 
     def cut(self, now: float, books: Books, usage: Mapping[str, Usage] = {}) -> Window:
-        """Return the window that ends now.
+        """Return the window that ends at `now` (Unix seconds).
 
         books, usage: those of all processes so far; `books` must not change afterwards.
         """

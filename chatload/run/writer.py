@@ -1,4 +1,4 @@
-"""Writing a run: one folder, one SQLite file, never over another run."""
+"""Writes a run: one folder with one SQLite file. An existing run is never overwritten."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _UPSERT_BOOKS = (
 
 
 class RunWriter:
-    """The one writer of one run. Each call is one transaction: all of it is kept, or none.
+    """Writes one run; a run has only one writer. Each call is one transaction: all of it is stored, or nothing.
 
-    Usable from any thread, one call at a time. A write that fails raises ChatloadError.
+    It may be used from any thread, one call at a time. A write that fails raises ChatloadError.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float = 0.0) -> None:
-        """keep_windows_s: windows are left as they are for so long (see `Retention`); 0 is for ever."""
+        """keep_windows_s: windows are not merged before this age (seconds; see `Retention`); 0: never."""
         self.path = path
         self._database = database
         self._retention = Retention(keep_windows_s)
@@ -56,16 +56,22 @@ class RunWriter:
         started_at: float | None = None,
         keep_windows_s: float = 0.0,
     ) -> RunWriter:
-        """Begin a run in `run_dir`, made where needed; started_at: Unix seconds, now by default; keep_windows_s: for
-        so long windows are left as they are, 0 is for ever.
+        """Begin a run.
 
-        Raises UsageError where a run is there already or the folder cannot be written.
+        Args:
+            run_dir: the folder; it is created if it does not exist.
+            settings: those of the run.
+            started_at: Unix seconds; now by default.
+            keep_windows_s: windows are not merged before this age (seconds); 0: never.
+
+        Raises:
+            UsageError: the folder already has a run, or cannot be written.
         """
         run_dir = Path(run_dir)
         path = run_dir / RUN_FILE
         with _refused(run_dir):
             run_dir.mkdir(parents=True, exist_ok=True)
-            # Claimed by exclusive creation: of two runs started at once, only one gets the folder.
+            # Created exclusively: of two runs that start at the same time, only one gets the folder.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         facts = {
             "settings": settings.to_dict(),
@@ -82,7 +88,7 @@ class RunWriter:
 
     def _begin(self, facts: Mapping[str, Any]) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
-        # Synced to the disk with every transaction: what was kept outlives the machine.
+        # Every transaction is synced to the disk: it survives a crash of the machine.
         self._database.execute("PRAGMA synchronous = FULL")
         with self._transaction() as database:
             for statement in TABLES:
@@ -97,11 +103,12 @@ class RunWriter:
         books: Mapping[str, str],
         timelines: Iterable[Timeline] = (),
     ) -> None:
-        """Keep what came up since the last time, all or none of it: sessions that ended (as of `row`), the books so
-        far of the processes they are of (as of `Books.to_dict`, in JSON, in place of their earlier ones), and how bad
-        sessions came to their end.
+        """Store what is new since the last call, in one transaction: books and sessions agree even after a kill.
 
-        One transaction, so that books and sessions agree whenever the writer is killed.
+        Args:
+            rows: sessions that ended, as `row` makes them.
+            books: by process, its books so far (`Books.to_dict` as JSON); they replace its earlier ones.
+            timelines: of sessions that ended badly.
         """
         now = time.time()
         of_processes = [(worker, of_it, now) for worker, of_it in books.items()]
@@ -112,19 +119,15 @@ class RunWriter:
             database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
 
     def add_sessions(self, records: Iterable[SessionRecord | Mapping[str, Any]]) -> None:
-        """Keep the records of sessions that ended."""
-        rows = [_row(record) for record in records]
-        with self._transaction() as database:
-            database.executemany(_INSERT, rows)
+        """Store the records of sessions that ended."""
+        self.keep([_row(record) for record in records], {})
 
     def put_books(self, worker: str, books: Books) -> None:
-        """Keep one process's books so far, in place of its earlier ones."""
-        data = json.dumps(books.to_dict())
-        with self._transaction() as database:
-            database.execute(_UPSERT_BOOKS, (worker, data, time.time()))
+        """Store the books of one process so far; they replace its earlier ones."""
+        self.keep((), {worker: json.dumps(books.to_dict())})
 
     def add_windows(self, windows: Iterable[Window]) -> None:
-        """Keep windows that are over; with them, in the same transaction, old ones are folded where it is time."""
+        """Store windows that are over and, in the same transaction, merge old windows if that is due."""
         with self._transaction() as database:
             new = [
                 Kept(database.execute(_INSERT_WINDOW, _cells(window)).lastrowid or 0, window.start, window.end)
@@ -138,32 +141,30 @@ class RunWriter:
             self._retention.add(kept)
 
     def add_timelines(self, timelines: Iterable[Timeline]) -> None:
-        """Keep how bad sessions came to their end."""
-        rows = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
-        with self._transaction() as database:
-            database.executemany("INSERT INTO timelines VALUES (?, ?)", rows)
+        """Store the timelines of sessions that ended badly."""
+        self.keep((), {}, timelines)
 
     def incident(self, kind: str, what: str, at: float | None = None) -> None:
-        """Note what happened to the run itself, such as kind "worker_lost"; at: Unix seconds, now by default."""
+        """Store what happened to the run itself. kind: an IncidentKind. at: Unix seconds; now by default."""
         with self._transaction() as database:
             instant = time.time() if at is None else at
             database.execute("INSERT INTO incidents VALUES (?, ?, ?)", (instant, kind, what))
 
     def make_room(self) -> None:
-        """Give the log's space on the disk back, as far as that can be done: for a last word on a full disk."""
+        """Free the disk space of the log if possible, so that a last incident can be written to a full disk."""
         with suppress(sqlite3.Error):
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def finish(self, ended_at: float | None = None) -> None:
-        """Say that the run came to its end and all of it is here; ended_at: Unix seconds, now by default."""
+        """Store that the run ended and everything was written. ended_at: Unix seconds; now by default."""
         with self._transaction():
             self._put("ended_at", time.time() if ended_at is None else ended_at)
 
     def close(self) -> None:
-        """Close the file; a run that is not finished stays readable, and says that it is not."""
+        """Close the file. A run that is not finished stays readable, as an unfinished run."""
         with _told(self.path):
-            # A closed run is one plain file, readable where SQLite may not write; a reader at work
-            # prevents that, and then the log stays, which is as good.
+            # Without a log, a closed run is one file that can be read in a read-only folder too. While the run is being
+            # read the log cannot be removed. It stays, and no data is lost.
             with suppress(sqlite3.OperationalError):
                 self._database.execute("PRAGMA busy_timeout = 0")
                 self._database.execute("PRAGMA journal_mode = DELETE")
@@ -209,7 +210,7 @@ def _cells(window: Window) -> tuple[Any, ...]:
 
 
 def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
-    """One window of these, in the row of the first."""
+    """Merge these windows into one, in the row of the first."""
     ends = group[0].row, group[-1].row
     rows = database.execute("SELECT * FROM windows WHERE rowid BETWEEN ? AND ? ORDER BY rowid", ends).fetchall()
     made = fold(
@@ -221,7 +222,7 @@ def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
 
 
 def refuse_unwritable(run_dir: str | Path) -> None:
-    """Raises UsageError where no run can begin in this folder, as far as that can be seen without touching anything."""
+    """Raise UsageError if no run can begin in this folder. The check writes nothing."""
     run_dir = Path(run_dir)
     with _refused(run_dir):
         if (run_dir / RUN_FILE).exists():
@@ -255,15 +256,16 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def replacing(path: str | Path) -> AbstractContextManager[IO[str]]:
-    """A text file that takes the name `path` only once it is whole and on the disk.
+    """Open a text file that gets the name `path` only after it is complete and on the disk.
 
-    Raises UsageError where it cannot be written; whatever was at `path` is then still there.
+    Raises:
+        UsageError: it cannot be written. A file that was at `path` is unchanged.
     """
     return _replacing(Path(path), mode="w", encoding="utf-8", newline="")
 
 
 def replacing_bytes(path: str | Path) -> AbstractContextManager[IO[bytes]]:
-    """The same for a file of bytes."""
+    """Open a binary file in the same way."""
     return _replacing(Path(path), mode="wb")
 
 

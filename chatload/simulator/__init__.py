@@ -1,1 +1,1 @@
-"""A chat server in a box: a pure model with an injected clock, and a thin HTTP shell around it."""
+"""A simulated chat server: a pure model, which gets the time from its caller, and an HTTP server around it."""

@@ -46,8 +46,12 @@ class SettingsCommand(click.Command):
                 formatter.write_dl(records)
 
 
-class _Setting(click.Option):
-    group = "Options"
+class _SettingOption(click.Option):
+    """An option that belongs to a group of settings."""
+
+    def __init__(self, *names: Any, group: str, **more: Any) -> None:
+        super().__init__(*names, **more)
+        self.group = group
 
 
 def settings(command: Command) -> Command:
@@ -87,12 +91,9 @@ def _option(key: str, setting: Field[Any]) -> Callable[[Command], Command]:
     elif kind.name == "choice":
         more = {"type": click.Choice(kind.choices)}
 
-    class SettingOption(_Setting):
-        group = setting.metadata["group"]
-
     return click.option(
-        name, setting.name, cls=SettingOption, default=setting.default, show_default=shown,
-        help=setting.metadata["help"], **more,
+        name, setting.name, cls=_SettingOption, group=setting.metadata["group"], default=setting.default,
+        show_default=shown, help=setting.metadata["help"], **more,
     )  # fmt: skip
 
 
@@ -178,4 +179,4 @@ def simulator(
 
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
     key = None if apikey is None else Secret(apikey)
-    run(config, plan, host, port, lambda line: click.echo(line, nl=True), spoken, key, read_timeout, tls)
+    run(config, plan, host, port, click.echo, spoken, key, read_timeout, tls)

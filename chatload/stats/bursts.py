@@ -1,22 +1,22 @@
-"""Drops that come in bursts: an outage drops forty chats at once, and that is one incident, not forty.
+"""Bursts of drops: an outage that drops forty chats at once is one incident, not forty.
 
-Method. Were the drops independent, their instants would lie uniformly in the run. Of n such instants a
-stretch from one to the (c-1)th after it is distributed as Beta(c-1, n-c+2) of the run's length (H. A.
-David and H. N. Nagaraja, "Order Statistics", 2003, 2.3: uniform spacings). There are n-c+1 such
-stretches for each c, and the weights 1/(c(c-1)) of all c sum to 1; so, by Bonferroni's inequality,
+Method. If the drops were independent, their instants would be uniformly distributed over the run. For n such instants,
+the stretch from one instant to the (c-1)th after it, as a share of the run's length, is distributed as Beta(c-1, n-c+2)
+(H. A. David and H. N. Nagaraja, "Order Statistics", 2003, 2.3: uniform spacings). There are n-c+1 such stretches for
+each c, and the weights 1/(c(c-1)) of all c sum to 1; so, by Bonferroni's inequality,
 
     (n-c+1) c (c-1) P(Beta(c-1, n-c+2) <= width/length) <= LEVEL
 
-holds for *any* stretch with probability at most LEVEL where there are no bursts: looking at all of them is
-paid for. The stretches tried are single-linkage clusters at link lengths of 1/2, 1/4, ... of the mean
-spacing; of those that overlap the likeliest counts (M. Kulldorff, "A spatial scan statistic", 1997).
-Bursts found are then taken out, drops and time, and the rest is searched again (Z. Zhang, R. Assunção and
-M. Kulldorff, "Spatial Scan Statistics Adjusted for Multiple Clusters", 2010): so that the rate of the
-*isolated* drops becomes the baseline, and a run whose drops nearly all come in one burst has no other.
-Last, what is nearer to a burst than 95 % of incidents are to each other joins it.
+holds for *any* stretch with a probability of at most LEVEL if there are no bursts: it is corrected for multiple tests.
+The stretches tested are single-linkage clusters at link lengths of 1/2, 1/4, ... of the mean spacing; of those that
+overlap the most likely one is used (M. Kulldorff, "A spatial scan statistic", 1997). The bursts found are then removed,
+their drops and their time, and the rest is searched again (Z. Zhang, R. Assunção and M. Kulldorff, "Spatial Scan
+Statistics Adjusted for Multiple Clusters", 2010). So the rate of the *isolated* drops becomes the baseline, even if
+nearly all drops of a run are in one burst. Finally, a drop that is nearer to a burst than 95 % of incidents are to each
+other is added to the burst.
 
-The null is a constant rate: a run in which one third has three times the drops of the rest is rightly not
-uniform, and may be reported too.
+The null hypothesis is a constant rate. A run in which one third has three times the drops of the rest does not fulfil
+it, and bursts may be reported.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from scipy.special import betainc
 
 from chatload.stats.rates import CONFIDENCE, per_unit
 
-#: Of runs without bursts at most this share has one reported.
+#: In at most this share of the runs without bursts, a burst is reported.
 LEVEL = 0.01
-#: What is nearer than this quantile of the spacing of incidents (isolated drops and bursts) joins a burst.
+#: A drop joins a burst that is nearer than this quantile of the spacing of incidents (isolated drops and bursts).
 _JOINS = 0.05
-#: Instants are not known better (seconds): two at once are not infinitely surprising.
+#: The resolution of instants (seconds): two equal instants are not infinitely unlikely.
 _RESOLUTION_S = 0.001
 _SCALES = 24
 _PASSES = 50
@@ -56,7 +56,7 @@ class Burst:
 
 @dataclass(frozen=True)
 class Incidence:
-    """Events by incidents. events: drops in all; incidents: bursts and isolated drops; length_s: of the run."""
+    """Drops grouped into incidents (bursts and isolated drops). events: drops in all. length_s: length of the run."""
 
     events: int
     bursts: tuple[Burst, ...]
@@ -68,14 +68,14 @@ class Incidence:
         return self.events - sum(burst.count for burst in self.bursts) + len(self.bursts)
 
     def incidents_per_hour(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """The two-sided exact Poisson interval of incidents per hour; None of a run without length.
+        """Return the two-sided exact Poisson interval of incidents per hour; None for a run of no length.
 
-        Incidents, unlike drops, may well be independent.
+        It assumes that incidents are independent, which is more plausible than for drops.
         """
         return per_unit(self.incidents, self.length_s / 3600, confidence) if self.length_s > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form; instants as they were given."""
+        """Return plain values, fit for JSON; instants are as given."""
         hourly = self.incidents_per_hour()
         return {
             "drops": self.events,
@@ -86,13 +86,13 @@ class Incidence:
 
 
 def find_incidence(instants: Sequence[float], start: float, end: float) -> Incidence:
-    """The drops at `instants` (any order) of a run from start to end (seconds), by incidents."""
+    """Return the incidents of a run from start to end (seconds), with drops at `instants` (in any order)."""
     bursts = find_bursts(instants, start, end)
     return Incidence(len(instants), tuple(bursts), max(end - start, 0.0))
 
 
 def find_bursts(instants: Sequence[float], start: float, end: float) -> list[Burst]:
-    """The bursts among `instants` (any order) of a run from start to end (seconds), in order of time.
+    """Return the bursts among the `instants` (in any order) of a run from start to end (seconds), in order of time.
 
     Takes O(n log n). An instant outside the run is moved to its edge.
     """
@@ -100,7 +100,7 @@ def find_bursts(instants: Sequence[float], start: float, end: float) -> list[Bur
     length = end - start
     if len(times) < 2 or not length > _RESOLUTION_S:
         return []
-    #: The burst (its number, from 1) that each instant is in; 0 is none.
+    #: For each instant the number of its burst, from 1; 0: none.
     own = np.zeros(len(times), dtype=np.int64)
     remaining, taken_s, found = np.arange(len(times)), 0.0, 0
     for _ in range(_PASSES):
@@ -112,13 +112,13 @@ def find_bursts(instants: Sequence[float], start: float, end: float) -> list[Bur
             own[remaining[first : last + 1]] = found
         remaining = np.flatnonzero(own == 0)
         taken_s = _taken(times, own)
-    # One more than there are: of a run with a single incident it is not known how often they come.
+    # One more than were found: after a single incident, little is known about how often they come.
     rate = (len(remaining) + found + 1) / max(length - taken_s, _RESOLUTION_S)
     return _joined(times, own, rate) if found else []
 
 
 def _search(times: _Instants, length: float) -> list[tuple[int, int]]:
-    """The significant clusters of sorted instants (index of first and last), the likeliest of those that overlap."""
+    """Return the significant clusters of sorted instants (index of first and last), without overlaps."""
     n = len(times)
     if n < 2 or length <= _RESOLUTION_S:
         return []
@@ -138,7 +138,7 @@ def _search(times: _Instants, length: float) -> list[tuple[int, int]]:
 
 
 def _clusters(times: _Instants, spacing: float) -> tuple[_Indices, _Indices]:
-    """The single-linkage clusters of two or more at each link length: index of first and last instant."""
+    """Return the single-linkage clusters of two or more at each link length: index of first and last instant."""
     gaps = np.diff(times)
     firsts, lasts = [], []
     for scale in range(1, _SCALES + 1):
@@ -159,7 +159,7 @@ def _clusters(times: _Instants, spacing: float) -> tuple[_Indices, _Indices]:
 
 
 def _likelihood(count: _Indices, n: int, share: _Instants) -> _Instants:
-    """Kulldorff's log likelihood ratio: `count` of `n` in a `share` of the time, against uniform."""
+    """Return Kulldorff's log likelihood ratio of `count` of `n` in a `share` of the time, against a uniform rate."""
     hits: _Instants = count.astype(np.float64)
     inside = hits * np.log(hits / (n * share))
     outside = n - hits
@@ -170,7 +170,7 @@ def _likelihood(count: _Indices, n: int, share: _Instants) -> _Instants:
 
 
 def _extents(times: _Instants, own: _Indices) -> tuple[_Instants, _Instants]:
-    """Start and end of the stretches that bursts take up, in order of time; nested ones as one."""
+    """Return start and end of the stretches covered by bursts, in order of time; nested ones count as one."""
     inside = np.flatnonzero(own)
     if not len(inside):
         return np.empty(0), np.empty(0)
@@ -186,12 +186,13 @@ def _extents(times: _Instants, own: _Indices) -> tuple[_Instants, _Instants]:
 
 
 def _taken(times: _Instants, own: _Indices) -> float:
+    """Return the time covered by bursts (seconds)."""
     low, high = _extents(times, own)
     return float(np.sum(high - low))
 
 
 def _contracted(times: _Instants, own: _Indices) -> _Instants:
-    """The instants, the stretches that bursts take up cut out of the time before them."""
+    """Return the instants on a time axis from which the stretches covered by bursts are removed."""
     low, high = _extents(times, own)
     before = np.concatenate(([0.0], np.cumsum(high - low)))
     contracted: _Instants = times - before[np.searchsorted(high, times, side="left")]
@@ -199,9 +200,9 @@ def _contracted(times: _Instants, own: _Indices) -> _Instants:
 
 
 def _joined(times: _Instants, own: _Indices, rate: float) -> list[Burst]:
-    """Bursts, with what lies inside them or so near that another incident seldom would."""
+    """Return the bursts with the drops that lie inside them, or nearer than other incidents usually are."""
     near = -math.log1p(-_JOINS) / rate
-    # Numbered by stretch of time, so that what was cut in two by a burst found before is one with it.
+    # By stretch of time: a burst that surrounds another one, found earlier, becomes one burst with it.
     low, high = _extents(times, own)
     index = np.searchsorted(low, times, side="right") - 1
     inside = (index >= 0) & (times <= high[index])

@@ -1,18 +1,18 @@
-"""How many chats are open at once when chats arrive by themselves, whether or not others are done.
+"""How many chats are open at once if chats arrive independently of each other (open workload).
 
-The model is M/G/infinity: Poisson arrivals, every chat served at once, any distribution of its length.
+The model is M/G/infinity: Poisson arrivals, no chat waits, any distribution of the chat length.
 Mean: J. D. C. Little, "A proof for the queuing formula: L = lambda W", Operations Research 9 (1961).
-The number open is then Poisson with that mean, *whatever the distribution of the length* (insensitivity):
+The number open is then Poisson with that mean, for *every distribution of the length* (insensitivity):
 J. Riordan, "Telephone traffic time averages", Bell System Technical Journal 30 (1951); L. Takács,
 "Introduction to the Theory of Queues" (1962).
 
-Where arrivals come in bunches the number open varies more than Poisson. Its variance-to-mean ratio is
+If arrivals come in bunches, the number open varies more than Poisson. Its variance-to-mean ratio is
 the peakedness Z of R. I. Wilkinson, "Theories for toll traffic engineering in the U.S.A.", Bell System
-Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N of mean a and peakedness Z
-goes like Z times a Poisson number of mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
+Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N with mean a and peakedness Z
+is approximated by Z times a Poisson number with mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
 simple approximation technique", Bell System Technical Journal 59 (1980).
-Two moments do not make a distribution: at 99.9 % a negative binomial of the same mean and variance (bunches of
-very different sizes) lies up to 6 % above.
+Mean and variance do not determine the distribution: the 99.9 % quantile of a negative binomial with the same mean and
+variance (bunches of very different sizes) is up to 6 % higher.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from collections.abc import Callable
 
 from scipy.special import gammainc, ndtr
 
-#: A level this near a whole number is that number: bisection ends within it.
+#: A level this near to a whole number counts as that number: the rounding error of the bisection.
 _ROUNDING = 1e-9
 _HALVINGS = 200
 
 
 def mean_chats(chats_per_hour: float, handling_time_s: float) -> float:
-    """The mean number of chats open at once (Little's law)."""
+    """Return the mean number of chats open at once (Little's law). handling_time_s: mean chat length (seconds)."""
     return chats_per_hour * handling_time_s / 3600
 
 
 def above(level: float, mean: float, peakedness: float = 1.0) -> float:
-    """The share of time in which more than `level` chats are open; exact Poisson where peakedness is 1.
+    """Return the share of time in which more than `level` chats are open; exact Poisson if peakedness is 1.
 
-    Between whole numbers it is the continuous function that meets Poisson at them.
+    Between whole numbers it is interpolated by a continuous function that equals Poisson at whole numbers.
     """
     return float(gammainc(level / peakedness + 1, mean / peakedness))
 
 
 def level(mean: float, tail: float, peakedness: float = 1.0) -> float:
-    """The least level, not rounded to a whole number, exceeded at most the share `tail` of the time."""
+    """Return the least level (not rounded) that is exceeded for at most the share `tail` of the time."""
 
     def enough(x: float) -> bool:
         return above(x, mean, peakedness) <= tail
@@ -50,12 +50,12 @@ def level(mean: float, tail: float, peakedness: float = 1.0) -> float:
 
 
 def peak(mean: float, tail: float, peakedness: float = 1.0) -> int:
-    """The least whole number of chats exceeded at most the share `tail` of the time: the quantile."""
+    """Return the least whole number of chats that is exceeded for at most the share `tail` of the time."""
     return math.ceil(level(mean, tail, peakedness) - _ROUNDING * max(mean, 1.0))
 
 
 def built_up(seconds: float, handling_time_s: float, distribution: str, cv: float | None = None) -> float:
-    """How much of the steady state's mean is there `seconds` after chats began to come at a constant rate.
+    """Return which share of the steady-state mean is reached `seconds` after chats began to arrive at a constant rate.
 
     It is the stationary-excess distribution of the chat's length: S. G. Eick, W. A. Massey and W. Whitt,
     "The physics of the M_t/G/infinity queue", Operations Research 41 (1993). distribution: exponential,
@@ -72,10 +72,10 @@ def built_up(seconds: float, handling_time_s: float, distribution: str, cv: floa
 
 
 def dispersion(peakedness: float, distribution: str, cv: float | None = None) -> float:
-    """The variance-to-mean ratio of the arrivals that give the chats open this peakedness.
+    """Return the variance-to-mean ratio of arrivals for which the number of open chats has this peakedness.
 
-    Z = 1 + (dispersion - 1) E[min(S, S')] / E[S] for two independent lengths S and S', over times long
-    against the bunches: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
+    Z = 1 + (dispersion - 1) E[min(S, S')] / E[S] for two independent lengths S and S', if bunches are short
+    compared with the lengths: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
     International Teletraffic Congress (1983). The ratio is 1/2 for exponential lengths, 1 for fixed ones.
     """
     if distribution == "fixed":
@@ -88,14 +88,14 @@ def dispersion(peakedness: float, distribution: str, cv: float | None = None) ->
 
 
 def _sigma(cv: float | None) -> float:
-    """The standard deviation of the logarithm of a lognormal variable."""
+    """Return the standard deviation of the logarithm of a lognormal variable; cv: its coefficient of variation."""
     return math.sqrt(math.log1p((cv or 0.0) ** 2))
 
 
 def least(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The least x above `low` at which a condition holds that, once it does, holds on: from above, by bisection.
+    """Return the least x above `low` at which a condition holds, by bisection, rounded up.
 
-    `high` is doubled until the condition holds there.
+    The condition must hold for all greater x too. `high` is doubled until it holds there.
     """
     while not holds(high):
         low, high = high, 2 * high

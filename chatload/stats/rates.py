@@ -1,4 +1,4 @@
-"""Rates with exact confidence bounds, and how many samples would settle a question about one.
+"""Rates with exact confidence bounds, and the number of samples that would decide a question about a rate.
 
 Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
 case of the binomial", Biometrika 26 (1934). The bounds are quantiles of Beta distributions (L. D. Brown,
@@ -13,35 +13,35 @@ from collections.abc import Callable
 
 from scipy.special import betaincinv, gammaincinv
 
-#: How sure a claim must be, unless the caller says otherwise.
+#: The default confidence of a claim.
 CONFIDENCE = 0.95
-#: Nobody runs more samples than this: what would need them is never settled.
+#: A question that needs more samples than this counts as undecidable.
 MOST_SAMPLES = 10**9
 
 
 def lower(k: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """The one-sided lower bound of a rate seen k times in n samples: at most this much is sure; 0 where n is 0."""
+    """Return the one-sided lower bound of a rate with k hits in n samples; 0 if n is 0."""
     _check(k, n, confidence)
     return 0.0 if k == 0 else _lower(k, n, confidence)
 
 
 def upper(k: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """The one-sided upper bound of a rate seen k times in n samples; 1 where n is 0."""
+    """Return the one-sided upper bound of a rate with k hits in n samples; 1 if n is 0."""
     _check(k, n, confidence)
     return 1.0 if k == n else _upper(k, n, confidence)
 
 
 def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The two-sided ("central") interval, for display: each side is off with half of 1 - confidence."""
+    """Return the two-sided ("central") interval of a rate: each side errs with probability (1 - confidence) / 2."""
     one_sided = (1 + confidence) / 2
     return lower(k, n, one_sided), upper(k, n, one_sided)
 
 
 def bound_text(share: float, up: bool) -> str:
-    """A bound of a rate as text: three significant digits, an upper one rounded up, a lower one down.
+    """Return a bound of a rate as text: three significant digits, an upper bound rounded up, a lower one down.
 
-    The one way bounds are printed, so that the same bound is the same text wherever it stands. Near 100 % the digits
-    are those of what is missing.
+    All bounds are printed by this function, so the same bound is the same text everywhere. Near 100 % the three digits
+    are those of the distance to 100 %.
     """
     number = 100 * share
     if 0 < number < 100:
@@ -53,11 +53,20 @@ def bound_text(share: float, up: bool) -> str:
 def sessions_needed(
     k: int, n: int, limit: float, confidence: float = CONFIDENCE, at_most: int | None = None
 ) -> int | None:
-    """How many samples in all settle whether a rate is below or above `limit`, if they go on as the n so far.
+    """Return the total number of samples that decides whether a rate is below or above `limit`.
 
-    k: hits in n samples. at_most: how many of them may have been hits (k where not given). The rate
-    must then be shown below the limit for `at_most`, or above it for k, at the same shares. None where no number
-    settles it: the limit lies within the shares, or more than MOST_SAMPLES would be needed.
+    It is assumed that the share of hits stays as in the n samples so far.
+
+    Args:
+        k: sure hits in n samples.
+        n: samples so far.
+        limit: between 0 and 1.
+        confidence: one-sided, between 0 and 1.
+        at_most: sure and possible hits; k by default. The rate must be proven below the limit with `at_most` hits, or
+            above it with k hits.
+
+    Returns:
+        None if no number decides it: the limit lies between the two shares, or more than MOST_SAMPLES are needed.
     """
     at_most = k if at_most is None else at_most
     _check(k, n, confidence)
@@ -71,7 +80,7 @@ def sessions_needed(
 
 
 def per_unit(events: int, exposure: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The two-sided exact interval of how often events come, per unit of exposure (such as hours watched).
+    """Return the two-sided exact Poisson interval of events per unit of exposure (for example per hour).
 
     Source: F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936).
     """
@@ -103,7 +112,7 @@ def _upper(k: float, n: int, confidence: float) -> float:
 
 
 def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:
-    """The smallest m >= start that settles it, by doubling, then halving; None above MOST_SAMPLES."""
+    """Return the smallest m >= start that decides it, by doubling, then bisection; None above MOST_SAMPLES."""
     if settles(start):
         return start
     low, high = start, max(2 * start, 1)

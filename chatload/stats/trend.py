@@ -1,26 +1,25 @@
-"""A slow change in a noisy series: its slope with an interval, and the instants at which its level jumps.
+"""The slow change of a noisy series: its slope with an interval, and the instants at which its level jumps.
 
-Method. The series is given as block values (see `chatload.features.report.drift`): neighbouring measurements of a
-running system resemble each other, and a plain Mann-Kendall test on them finds trends that are not there.
-What resemblance is left between blocks widens the interval: the variance of Kendall's S is multiplied by
-the correction of K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test for autocorrelated data"
-(1998), taken from the ranks of what the line leaves, and never below 1.
+Method. The series is given as block values (see `chatload.features.report.drift`), because neighbouring measurements of
+a running system are autocorrelated, and a plain Mann-Kendall test on them finds trends that do not exist. The
+autocorrelation between blocks widens the interval: the variance of Kendall's S is multiplied by the correction of K. H.
+Hamed and A. R. Rao, "A modified Mann-Kendall trend test for autocorrelated data" (1998), computed from the ranks of the
+residuals and at least 1.
 
 The slope is Theil's and Sen's, the median of the slopes of all pairs, and its interval is Sen's (P. K. Sen,
-"Estimates of the regression coefficient based on Kendall's tau", 1968): one block in ten may be off by
-anything. Where the level jumps (a restart, a failover), only pairs between two jumps count, and their S add
-up, as do the seasons of R. M. Hirsch and J. R. Slack (1984): so that a leak that a restart resets is still a
-leak. (Resets that come again and again may hide each other: each jump is sought by itself.)
+"Estimates of the regression coefficient based on Kendall's tau", 1968): one block in ten may have any error. If the
+level jumps (a restart, a failover), only pairs of blocks between the same two jumps count, and the S of the parts are
+added, as for the seasons of R. M. Hirsch and J. R. Slack (1984). So a leak is found even if a restart resets it. (Many
+resets may hide each other, because each jump is searched for on its own.)
 
-A jump is sought where it explains most of what slope and levels leave: the greatest of the statistics of all
-places (D. W. K. Andrews, "Tests for parameter instability and structural change with unknown change point",
-1993), its ratio of variances divided by the same correction, against its distribution over permutations of what
-is left (D. Freedman and D. Lane, "A nonstochastic interpretation of reported significance levels", 1983): that
-all places are tried is so paid for. What is far off is drawn in before, so that one block does not outweigh all.
-Where no jump is found, a jump there and back (a failover that is undone) is sought alike, each of the two
-questions having half of the chance. Then the stretches are searched again. A permutation knows no more than the
-number of blocks: a jump among the first or last three of twenty, and a stay of less than about five blocks, is
-not told from chance.
+The candidate for a jump is the place where it explains most of the residuals: the greatest of the statistics of all
+places (D. W. K. Andrews, "Tests for parameter instability and structural change with unknown change point", 1993). Its
+ratio of variances, divided by the same correction, is compared with its distribution over permutations of the residuals
+(D. Freedman and D. Lane, "A nonstochastic interpretation of reported significance levels", 1983), which corrects for
+testing all places. Outliers are clipped before, so that one block does not dominate. If no jump is found, a jump there
+and back (a failover that is undone) is searched for in the same way; each of the two tests has half of the level. Then
+the stretches are searched again. With few blocks there are few permutations: a jump among the first or last three of
+twenty blocks, and a change that lasts less than about five blocks, cannot be distinguished from chance.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-#: A stretch between jumps has at least so many blocks, and a series at most so many jumps.
+#: The least number of blocks between two jumps, and the greatest number of jumps in a series.
 _LEAST, _MOST_JUMPS = 3, 6
-#: A level is told by so many permutations for each 1/level, so that one or the other may do as well by chance; drawn
-#: so many at a time, and at most so many.
+#: The number of permutations is the first number / level, so that a few may fit as well by chance. They are drawn in
+#: batches of the second number, and at most the third number of them.
 _FOR_A_LEVEL, _AT_ONCE, _MOST_PERMUTATIONS = 5, 250, 200_000
-#: What is so many times as far off as half of the blocks are counts as no farther.
+#: Residuals are clipped at this many times the median absolute residual.
 _FAR = 5.0
-#: Values that are all alike leave less than this when a line is taken away, and shares that are alike differ by less.
+#: Residuals of equal values are smaller than this, and equal shares differ by less: rounding errors.
 _NOTHING = 1e-9
-#: What is fitted before neighbours are compared: a level, a line and a bend.
+#: The number of fitted parameters before neighbours are compared: level, slope and curvature.
 _FITTED = 3
 
 _Array = NDArray[np.float64]
@@ -59,8 +58,8 @@ class Jump:
 
 @dataclass(frozen=True)
 class Trend:
-    """slope: per unit of time, with the interval low..high; jumps: in order of time; level: the line's at the
-    first block."""
+    """slope: per unit of time, with the interval low..high. jumps: in order of time. level: of the line at the first
+    block."""
 
     slope: float
     low: float
@@ -70,15 +69,20 @@ class Trend:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval does not hold 0."""
+        """Whether the interval does not contain 0."""
         return self.low > 0 or self.high < 0
 
 
 def find_trend(times: _Array, values: _Array, confidence: float, jump_level: float) -> Trend:
-    """The trend of a series of blocks, by time; confidence: of the slope's interval. jump_level: a series
-    without any jump has one reported with at most this probability.
+    """Return the trend of a series of blocks.
 
-    Raises ValueError of fewer than 2 * 3 blocks.
+    Args:
+        times, values: of the blocks, in order of time.
+        confidence: of the slope's interval, between 0 and 1.
+        jump_level: the greatest probability that a jump is reported in a series without jumps.
+
+    Raises:
+        ValueError: there are fewer than 2 * 3 blocks.
     """
     if len(values) < 2 * _LEAST:
         raise ValueError(f"{len(values)} blocks are too few")
@@ -95,7 +99,7 @@ def find_trend(times: _Array, values: _Array, confidence: float, jump_level: flo
 
 
 def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) -> tuple[float, float, float]:
-    """Theil and Sen's slope over the pairs within stretches, and its interval."""
+    """Return Theil and Sen's slope over the pairs within stretches, and its interval."""
     slopes, variance = _pairs(times, values, cuts)
     middle = float(np.median(slopes))
     variance *= _inflation(_residuals(times, values, cuts, middle))
@@ -106,7 +110,7 @@ def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) ->
 
 
 def _pairs(times: _Array, values: _Array, cuts: list[int]) -> tuple[_Array, float]:
-    """The slopes of all pairs within stretches, sorted, and the variance of Kendall's S."""
+    """Return the slopes of all pairs within stretches, sorted, and the variance of Kendall's S."""
     slopes, variance = [], 0.0
     for t, v in zip(np.split(times, cuts), np.split(values, cuts), strict=True):
         i, j = np.triu_indices(len(v), 1)
@@ -118,7 +122,7 @@ def _pairs(times: _Array, values: _Array, cuts: list[int]) -> tuple[_Array, floa
 
 
 def _residuals(times: _Array, values: _Array, cuts: list[int], slope: float) -> _Array:
-    """What slope and levels leave."""
+    """Return the residuals after slope and levels are subtracted."""
     level = values - slope * times
     return np.concatenate([part - np.median(part) for part in np.split(level, cuts)])
 
@@ -134,9 +138,10 @@ def _ranks(values: _Array) -> _Array:
 
 
 def _inflation(residuals: _Array) -> float:
-    """By how much resemblance between neighbours multiplies the variance of a rank statistic; from 1 on."""
+    """Return the factor (at least 1) by which autocorrelation multiplies the variance of a rank statistic."""
     n = len(residuals)
-    # A slow change need not be a line; what bends it is no resemblance of the noise, and one block bends nothing.
+    # A slow change need not be linear: its curvature is removed, so that it does not count as autocorrelation of the
+    # noise. Residuals are clipped before, so that one block alone does not cause a curvature.
     tamed = _tamed(residuals)
     bend = np.polynomial.Polynomial.fit(np.arange(n), tamed, 2)(np.arange(n))
     ranks = _ranks(tamed - bend)
@@ -146,7 +151,7 @@ def _inflation(residuals: _Array) -> float:
         return 1.0
     added = 0.0
     for lag in range(1, n // 4 + 1):
-        # A correlation estimated about what was fitted is too small by about so much at any lag.
+        # A correlation of residuals after fitting is too small by about this much at every lag.
         correlation = float(ranks[:-lag] @ ranks[lag:]) / total + _FITTED / n
         if correlation <= 0:
             break
@@ -155,12 +160,12 @@ def _inflation(residuals: _Array) -> float:
 
 
 def _next_cuts(times: _Array, values: _Array, cuts: list[int], level: float) -> tuple[int, ...]:
-    """The next jump, as the index of its first block, or the next two, there and back; none where there is none."""
+    """Return the next jump as the index of its first block, or two (there and back); () if there is none."""
     n = len(values)
     edges = [0, *cuts, n]
     slope = float(np.median(_pairs(times, values, cuts)[0]))
     scores = _tamed(_residuals(times, values, cuts, slope))
-    # A bend is no jump either.
+    # A curvature is not a jump either.
     known = np.column_stack([*(_steps(n, edges[:-1])), times, times**2])
     basis = np.linalg.qr(known)[0]
     for places in _places(edges):
@@ -173,34 +178,34 @@ def _next_cuts(times: _Array, values: _Array, cuts: list[int], level: float) -> 
         best, part = places[int(np.argmax(seen))], float(seen.max())
         after = sorted([*cuts, *best])
         left = _residuals(times, values, after, float(np.median(_pairs(times, values, after)[0])))
-        # Of the two parts' ratio, as far as it is resemblance that widens it.
+        # The explained share, reduced by the autocorrelation of what it leaves.
         if _rare(basis, steps, scores, part / (part + _inflation(left) * (1 - part)) if part else 0.0, level / 2):
             return best
     return ()
 
 
 def _places(edges: list[int]) -> Iterator[list[tuple[int, ...]]]:
-    """Where stretches between these edges may jump; and where they may jump and jump back."""
+    """Yield all places for one jump within the stretches between these edges, then all for a jump there and back."""
     stretches = [range(a + _LEAST, b - _LEAST + 1) for a, b in itertools.pairwise(edges)]
     yield [(k,) for inside in stretches for k in inside]
     yield [(a, b) for inside in stretches for a, b in itertools.combinations(inside, 2) if b - a >= _LEAST]
 
 
 def _tamed(residuals: _Array) -> _Array:
-    """Residuals of which none is too far off; their ranks where most are nothing."""
+    """Return the clipped residuals; their ranks if most residuals are 0."""
     spread = float(np.median(np.abs(residuals)))
     if spread > 0:
         return np.clip(residuals, -_FAR * spread, _FAR * spread)
     ranks: _Array = _ranks(residuals)
-    # Where all are alike exactly 0: what is left of them by rounding resembles itself.
+    # If all values are equal this gives exactly 0: rounding errors would look autocorrelated.
     return ranks - float(ranks.mean())
 
 
 def _rare(basis: _Array, steps: _Array, scores: _Array, least: float, level: float) -> bool:
-    """Whether scores in any order fit a step so well with a probability of at most `level`.
+    """Return whether permuted scores fit a step as well as `least` with a probability of at most `level`.
 
-    Told by permutations, of which a small level takes many: fewer than 1 / level could never tell it. They end where
-    too many have fitted as well for the rest to matter.
+    A small level needs many permutations: with fewer than 1 / level the answer would always be no. The test ends early
+    once too many permutations have fitted as well.
     """
     count = min(ceil(_FOR_A_LEVEL / level), _MOST_PERMUTATIONS)
     random = np.random.default_rng(len(scores))
@@ -214,12 +219,12 @@ def _rare(basis: _Array, steps: _Array, scores: _Array, least: float, level: flo
 
 
 def _steps(n: int, starts: list[int]) -> _Array:
-    """A row a start: 0 before it, 1 from it on."""
+    """Return one row for each start: 0 before it, 1 from it on."""
     return (np.arange(n)[None, :] >= np.array(starts)[:, None]).astype(np.float64)
 
 
 def _fits(basis: _Array, steps: _Array, scores: _Array) -> _Array:
-    """Of each row of scores (rows) the part that each step (columns) explains of what the basis leaves."""
+    """Return for each row of scores (rows) the share that each step (columns) explains of what the basis leaves."""
     left = scores - (scores @ basis) @ basis.T
     total = np.sum(left * left, axis=1, keepdims=True)
     explained: _Array = (left @ steps.T) ** 2 / np.where(total > _NOTHING, total, np.inf)

@@ -1,15 +1,15 @@
-"""The Universal Scalability Law beside a capacity search, and when its peak may be named.
+"""The Universal Scalability Law, fitted to the loads of a capacity search, and when its peak may be named.
 
     X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1))
 
 Source: N. J. Gunther, "Guerrilla Capacity Planning", Springer 2007, ch. 4 to 6; "A General Theory of
-Computational Scalability Based on Rational Functions", arXiv:0808.1431 (2008). sigma: contention, what waits in
-line; kappa: coherency, what must be agreed on. The throughput is greatest at N* = sqrt((1 - sigma) / kappa).
+Computational Scalability Based on Rational Functions", arXiv:0808.1431 (2008). sigma: contention (waiting for
+shared resources); kappa: coherency (cost of agreement). The throughput is greatest at N* = sqrt((1 - sigma) / kappa).
 
-Here N is the sessions open, and X the successful requests per second of all of them. Sessions refresh by a clock,
-not as fast as they can: until the server is saturated X is N times what one session asks for, and tells nothing
-of the server. So sigma and kappa come from the loads past that alone, and a fit that stops short of them is off by
-anything. A peak is named only where the run measured past it: throughput fell, beyond doubt.
+Here N is the sessions open, and X the successful requests per second of all of them. Sessions refresh on a schedule,
+not as fast as they can: until the server is saturated, X is N times the rate of one session and says nothing about the
+server. So only the loads above saturation determine sigma and kappa; without such loads a fit may have any error. A
+peak is named only if the run measured loads above it, at which the throughput certainly fell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-#: A fit of three parameters needs more loads than that.
+#: The least number of loads for a fit: it has three parameters.
 LEAST_LOADS = 4
 RESAMPLES = 200
 _TAIL = 0.025
@@ -36,9 +36,12 @@ Parameters = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Usl:
-    """A fit. Each interval is the middle 95 % of the bootstrap. points: load and mean requests per second measured.
-    curve: load, fitted requests per second, and the band's lower and upper end. peak: the load of the greatest
-    throughput, None where it is not named, `why` being why. peak_interval: None too then."""
+    """A fit. Each interval has the middle 95 % of the bootstrap samples.
+
+    points: load, and mean requests per second measured. curve: load, fitted requests per second, lower and upper end of
+    the band. peak: the load with the greatest throughput; None if it is not named, for the reason `why`. peak_interval:
+    None too in that case.
+    """
 
     parameters: Parameters
     intervals: tuple[tuple[float, float], ...]
@@ -50,22 +53,28 @@ class Usl:
 
 
 def throughput(load: float | Floats, parameters: Parameters) -> float | Floats:
-    """Requests per second at a load."""
+    """Return the requests per second at a load (open sessions)."""
     scale, sigma, kappa = parameters
     return scale * load / (1 + sigma * (load - 1) + kappa * load * (load - 1))
 
 
 def peak_of(parameters: Parameters) -> float:
-    """The load of the greatest throughput; infinite where it never falls."""
+    """Return the load with the greatest throughput; infinite if throughput never falls."""
     _, sigma, kappa = parameters
     return math.sqrt((1 - sigma) / kappa) if kappa > 0 else math.inf
 
 
 def fit(samples: Mapping[int, Sequence[float]], seed: int = 0) -> Usl | None:
-    """The law fitted to the throughput measured at each load, its windows one by one (requests per second).
+    """Fit the law by least squares of relative errors, with sigma and kappa not below 0.
 
-    Least squares of relative errors, sigma and kappa not below 0. Bootstrapped by drawing each load's windows
-    anew, with replacement. None where fewer than LEAST_LOADS loads were measured.
+    The bootstrap draws the windows of each load again, with replacement.
+
+    Args:
+        samples: load -> the throughput in each of its windows (requests per second).
+        seed: of the bootstrap.
+
+    Returns:
+        None if fewer than LEAST_LOADS loads were measured.
     """
     measured = {load: [rate for rate in rates if rate > 0] for load, rates in sorted(samples.items())}
     measured = {load: rates for load, rates in measured.items() if rates}
@@ -94,7 +103,7 @@ def fit(samples: Mapping[int, Sequence[float]], seed: int = 0) -> Usl | None:
 
 
 def _solve(loads: Floats, rates: Floats, start: Parameters | None = None) -> Parameters:
-    # In units of the greatest load all three are near 1, which the solver needs.
+    # The solver needs parameters near 1: they are, in units of the greatest load.
     most, scale = loads[-1], float(np.max(rates / loads))
     units = np.array([scale, 1 / most, 1 / most**2])
 
@@ -110,14 +119,14 @@ def _solve(loads: Floats, rates: Floats, start: Parameters | None = None) -> Par
 
 
 def _middle(values: Sequence[float]) -> tuple[float, float]:
-    # Not interpolated: between a number and infinity there is no number.
+    # Not interpolated: values may be infinite.
     ordered = sorted(values)
     last = len(ordered) - 1
     return ordered[math.floor(_TAIL * last)], ordered[math.ceil((1 - _TAIL) * last)]
 
 
 def _unnamed(loads: Floats, drawn: Sequence[Floats], peak: float, peaks: tuple[float, float]) -> str:
-    """Why no peak is named; empty where it is."""
+    """Return why no peak is named; "" if it is."""
     fell = sum(bool(rates[-1] < np.max(rates[:-1])) for rates in drawn) / len(drawn)
     if fell < 1 - _TAIL:
         return "no peak named: the run did not measure past it"

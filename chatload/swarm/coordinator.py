@@ -1,4 +1,4 @@
-"""What coordinates a run, in its master or in its only process: records it, watches it, ends it."""
+"""Coordinates a run, in the master or in the only process: records it, watches it, ends it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class RunCoordinator:
         self._phase, self._began_at = RunPhase.RUNNING, began_at
 
     def refuse(self, error: ChatloadError) -> None:
-        """The run cannot begin. A headless run ends: otherwise it would idle for its whole time and be called good."""
+        """The run cannot begin. A headless process ends: otherwise it would idle for its whole time and exit with 0."""
         self.refused = str(error)
         if self._environment.parsed_options.headless:
             self._environment.process_exit_code = error.exit_code

@@ -10,7 +10,6 @@ would join it and load another target.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +17,13 @@ from typing import Any
 import gevent
 
 from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
+from chatload.swarm.patches.orphaned_workers import has_lost_parent
 from chatload.swarm.worker_report import ALIVE
 
 log = logging.getLogger("chatload")
 
 #: A master not heard from for this long is gone (seconds): during a run, and otherwise. Stalls of a master are shorter.
 GONE_S, IDLE_GONE_S = 10.0, 60.0
-#: The process that read the locustfile: with --processes the master.
-_MAIN_PROCESS = os.getpid()
 
 
 class MasterWatchdog:
@@ -38,11 +36,6 @@ class MasterWatchdog:
         runner.register_message(ALIVE, self._hear, concurrent=True)
         runner.environment.events.heartbeat_received.add_listener(self._hear)
         gevent.spawn(self._watch)
-
-    @staticmethod
-    def has_lost_parent() -> bool:
-        """Return whether this process was forked by a process that has ended."""
-        return os.getpid() != _MAIN_PROCESS and os.getppid() != _MAIN_PROCESS
 
     def run_begins(self) -> None:
         """From now on the shorter time applies."""
@@ -57,7 +50,7 @@ class MasterWatchdog:
 
     def _watch(self) -> None:
         before = time.monotonic()
-        while not self.has_lost_parent():
+        while not has_lost_parent():
             gevent.sleep(1.0)
             now = time.monotonic()
             stalled, before = max(0.0, now - before - 2.0), now

@@ -23,7 +23,7 @@ def report(run: Run, code: int) -> int:
     """Write the last outputs and print the summary (`quit`).
 
     Args:
-        run: a worker's has nothing to print.
+        run: nothing is printed for that of a worker.
         code: Locust's exit code.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A run's plan: its options checked once and made into what the users of a process share."""
+"""A run's plan: everything that the users of a process share, made from options that are checked once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunPlan:
 
     run: the settings of the run. settings: those of its chats. host: its URL without user and password. encoder:
     builds the requests of `dialect`. gate: the thresholds. workload: how chats arrive, None where each user holds one
-    after another. rules: the ceilings on the load. owner_agrees: to load on this host, wherever its name leads.
+    after another. rules: the ceilings on the load. owner_agrees: the host's owner agrees to load, at any address.
     """
 
     run: RunSettings
@@ -137,14 +137,14 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
 
 
 def max_sessions_of(options: Namespace) -> int | None:
-    """The ceiling on sessions of a run with these options, None where there is none. Raises UsageError, FileError."""
+    """Return the ceiling on sessions of a run with these options, None without one. Raises UsageError, FileError."""
     return read_rules().lowered(option_of("max_sessions").value(options.max_sessions), None).max_sessions
 
 
 def _resolved(
     given: RunSettings, dialect: Dialect, script: CustomerScript, workload: OpenWorkload | None
 ) -> RunSettings:
-    """The settings with the defaults that depend on others, and with the files that they name."""
+    """Return the settings with the defaults that depend on other settings, and with the content of named files."""
     _check_contradictions(given)
     timeout_s = given.flex_disconnect_timeout
     if timeout_s is None:
@@ -175,7 +175,7 @@ def _resolved(
     )
 
 
-#: What says how often to refresh, and the only policy for which it means anything.
+#: Setting of the time between refreshes -> the only policy that uses it.
 _OF_POLICY = {"refresh_interval": "fixed", "refresh_fraction": "fraction"}
 
 
@@ -211,7 +211,7 @@ def _workload(given: RunSettings, options: Namespace) -> OpenWorkload | None:
 
 
 def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetRules) -> Endpoint:
-    """Where to connect to, as far as its owner agrees to that; raises UsageError."""
+    """Return where to connect to. Raises UsageError if the host's owner has not agreed to load."""
     endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
     proxied = False
     if run.transport == "requests":
@@ -226,18 +226,22 @@ def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetR
 
 
 def run_name(locustfile: str | None) -> str:
-    """The run's short name: that of its locustfile."""
+    """Return the run's short name: that of its locustfile."""
     return Path((locustfile or "run").split(",")[0]).stem
 
 
 def default_run_dir(options: Any) -> Path:
-    """reports/<UTC time>-<name of the locustfile>."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return Path("reports") / f"{stamp}-{run_name(getattr(options, 'locustfile', None))}"
+    """Return the folder of a run without --run-dir, named by its locustfile."""
+    return new_run_dir(run_name(getattr(options, "locustfile", None)))
+
+
+def new_run_dir(name: str) -> Path:
+    """Return reports/<UTC time>-<name>."""
+    return Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{name}"
 
 
 def run_settings(environment: Environment, plan: RunPlan) -> RunSettings:
-    """The settings of a run that begins now: those of its plan, with its processes, users and versions."""
+    """Return the settings of a run that begins now: those of its plan, with its processes, users and versions."""
     options: Any = environment.parsed_options
     workers = len(environment.runner.clients) if hasattr(environment.runner, "clients") else 0
     return replace(
@@ -264,11 +268,11 @@ def preflight(plan: RunPlan) -> None:
 def check_service(
     encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
 ) -> None:
-    """Ask the service for a chat that does not exist. It opens no chat, and finds a host that cannot be reached and a
-    service that is not there before the run.
+    """Ask the service for a chat that does not exist. This opens no chat.
 
     Raises:
-        UsageError: for these. Passing faults (a timeout, a 5xx) are not refused: the run reports them.
+        UsageError: the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
+            nothing: the run reports them.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
     request: WireRequest = encoder.encode("GetMessages", keys)

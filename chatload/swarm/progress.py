@@ -28,7 +28,7 @@ _ERASE_LINE = "\r\x1b[2K"
 class ProgressLine:
     """Updates one line on a terminal; writes a line every five seconds to a log.
 
-    chats, run_time_s: what bounds the run, 0 or None where it does not.
+    chats, run_time_s: end the run after so many chats or seconds; 0 or None if they do not.
     """
 
     def __init__(self, stream: TextIO, chats: int, run_time_s: float | None) -> None:
@@ -39,11 +39,11 @@ class ProgressLine:
             self._bar = _Bar(console, stream, bounded=bool(chats or run_time_s))
         self._began, self._next = time.monotonic(), 0.0
         self._unwritten = ""
-        self._unread = False
+        self._reader_gone = False
 
     def due(self) -> bool:
         """Return whether `show` would show anything new."""
-        if self._unread:
+        if self._reader_gone:
             return False
         return self._bar is not None or time.monotonic() - self._began >= self._next
 
@@ -52,7 +52,7 @@ class ProgressLine:
         try:
             self._show(snapshot)
         except OSError:
-            self._unread = True
+            self._reader_gone = True
 
     def _show(self, snapshot: RunSnapshot) -> None:
         ended = snapshot.books.verdicts.total()
@@ -63,7 +63,7 @@ class ProgressLine:
             return
         self._unwritten = fit(parts, _PLAIN_WIDTH)
         if snapshot.elapsed_s >= self._next:
-            # `show` is called once a second, not exactly.
+            # `show` is called about once a second.
             self._next = snapshot.elapsed_s + _PLAIN_EVERY_S - 0.5
             self._write()
 
@@ -72,7 +72,7 @@ class ProgressLine:
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.close()
-            elif not self._unread:
+            elif not self._reader_gone:
                 self._write()
 
     def _write(self) -> None:

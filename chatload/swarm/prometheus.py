@@ -38,7 +38,7 @@ def families(snapshot: RunSnapshot) -> Iterator[Metric]:
     books = snapshot.books
     yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
     running = snapshot.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
-    yield GaugeMetricFamily("chatload_run_active", "1 while a run is going on or its chats say goodbye", int(running))
+    yield GaugeMetricFamily("chatload_run_active", "1 while a run is active or its chats disconnect", int(running))
     yield from _sessions(books)
     yield from _requests(books)
     yield from _refreshes(snapshot)
@@ -47,11 +47,11 @@ def families(snapshot: RunSnapshot) -> Iterator[Metric]:
 
 
 def _sessions(books: Books) -> Iterator[Metric]:
-    yield CounterMetricFamily("chatload_sessions_started", "Sessions begun", books.started)
+    yield CounterMetricFamily("chatload_sessions_started", "Sessions started", books.started)
     verdicts = {verdict.value: books.verdicts[verdict.value] for verdict in Verdict}
-    yield _counter("chatload_sessions_ended", "Sessions that are over, by verdict", "verdict", verdicts)
+    yield _counter("chatload_sessions_ended", "Sessions ended, by verdict", "verdict", verdicts)
     unserved = CounterMetricFamily(
-        "chatload_sessions_unserved", "Sessions that are over and were never accepted", books.fates.never_accepted.most
+        "chatload_sessions_unserved", "Sessions that ended and were never accepted", books.fates.never_accepted.most
     )
     yield unserved
     states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
@@ -63,9 +63,9 @@ def _sessions(books: Books) -> Iterator[Metric]:
 
 
 def _requests(books: Books) -> Iterator[Metric]:
-    yield _counter("chatload_requests_sent", "Requests begun", "operation", books.sent)
+    yield _counter("chatload_requests_sent", "Requests sent", "operation", books.sent)
     requests = CounterMetricFamily(
-        "chatload_requests", "Requests that are over, by outcome", labels=["operation", "outcome"]
+        "chatload_requests", "Requests finished, by outcome", labels=["operation", "outcome"]
     )
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         by_outcome = books.outcomes.get(operation, Counter())
@@ -74,8 +74,8 @@ def _requests(books: Books) -> Iterator[Metric]:
     yield requests
     latency = HistogramMetricFamily(
         "chatload_latency_seconds",
-        "From a request's first byte to its answer's last; one without an answer is in +Inf, and in the sum as long "
-        "as it was waited for",
+        "Time from the first byte of a request to the last byte of its answer. A request without an answer counts in "
+        "+Inf, and in the sum with the time until it was given up",
         labels=["operation"],
     )
     for operation, samples in sorted(books.latency.items()):
@@ -86,10 +86,10 @@ def _requests(books: Books) -> Iterator[Metric]:
 def _refreshes(snapshot: RunSnapshot) -> Iterator[Metric]:
     books = snapshot.books
     lateness = CensoredHistogram(books.lateness)
-    last = "the last silence of a dropped chat is in +Inf, and in the sum by its lower bound"
+    last = "The last silence of a dropped chat counts in +Inf, and in the sum with its lower bound"
     for name, what, samples, bounds in (
-        ("lateness", "How late the generator itself sent a refresh", lateness, LATENESS_LE),
-        ("gap", f"Between two contacts of a session, at most (the upper bound); {last}", books.gap, GAP_LE),
+        ("lateness", "Delay of a refresh in the generator itself", lateness, LATENESS_LE),
+        ("gap", f"Time between two contacts of a session (upper bound). {last}", books.gap, GAP_LE),
     ):
         yield HistogramMetricFamily(
             f"chatload_refresh_{name}_seconds", what, _buckets(samples, bounds), samples.total_us / 1e6
@@ -97,20 +97,22 @@ def _refreshes(snapshot: RunSnapshot) -> Iterator[Metric]:
     if snapshot.timeout_s is None:
         return
     yield GaugeMetricFamily(
-        "chatload_flex_disconnect_timeout_seconds", "The longest silence the server forgives", snapshot.timeout_s
+        "chatload_flex_disconnect_timeout_seconds",
+        "Longest silence of a chat that the server allows",
+        snapshot.timeout_s,
     )
     widest = books.gap.maximum
     if widest is not None:
         yield GaugeMetricFamily(
             "chatload_refresh_margin_min_seconds",
-            "What was left of the timeout at the latest refresh of the run so far, at most where a chat was dropped",
+            "Smallest margin of a refresh so far (timeout minus gap); an upper bound if a chat was dropped",
             snapshot.timeout_s - widest.seconds,
         )
 
 
 def _arrivals(books: Books) -> Iterator[Metric]:
     for name, what, value in (
-        ("arrivals", "Chats of an open workload that were to begin", books.arrivals),
+        ("arrivals", "Chats of an open workload that were due to begin", books.arrivals),
         ("arrivals_late", "Arrivals that began more than 0.1 s after their time", books.late_starts),
         ("arrivals_not_started", "Arrivals that never began", books.not_started),
     ):
@@ -118,7 +120,7 @@ def _arrivals(books: Books) -> Iterator[Metric]:
     lateness = books.start_lateness
     yield HistogramMetricFamily(
         "chatload_arrival_lateness_seconds",
-        "How long after its time a chat began",
+        "Delay with which a chat of an open workload began",
         _buckets(CensoredHistogram(lateness), LATENESS_LE),
         lateness.total_us / 1e6,
     )
@@ -127,17 +129,17 @@ def _arrivals(books: Books) -> Iterator[Metric]:
 def _generator(snapshot: RunSnapshot) -> Iterator[Metric]:
     books = snapshot.books
     for name, what, value in (
-        ("generator_stalls", "Stretches in which a generator process stood still", books.stalls),
-        ("generator_stalled_seconds", "Time in which generator processes stood still", books.stalled_s),
+        ("generator_stalls", "Stalls of generator processes", books.stalls),
+        ("generator_stalled_seconds", "Time in which generator processes were stalled", books.stalled_s),
         ("generator_cpu_saturated", "Locust's warnings that a generator process was out of CPU", books.cpu_saturated),
         ("generator_suspect_drops", "Drops the generator's own lateness could have caused", books.suspects),
     ):
         yield CounterMetricFamily(f"chatload_{name}", what, value)
     yield GaugeMetricFamily(
-        "chatload_generator_longest_stall_seconds", "The longest time a process stood still", books.longest_stall_s
+        "chatload_generator_longest_stall_seconds", "Longest stall of a generator process", books.longest_stall_s
     )
     yield GaugeMetricFamily(
-        "chatload_generator_processes", "Generator processes whose facts have come in", snapshot.processes
+        "chatload_generator_processes", "Generator processes that have reported", snapshot.processes
     )
 
 

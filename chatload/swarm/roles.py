@@ -208,7 +208,7 @@ class MasterRole:
         stopping.stop_rebalancing(self._runner)
         self._runner.send_message(DRAIN)
         until = time.monotonic() + float(self._environment.stop_timeout or 0) + _DRAIN_GRACE_S
-        # To read the reports of a million ended chats takes longer than to end them.
+        # Reading the reports of a million ended chats takes longer than ending them.
         while self._workers.awaited(workers) and time.monotonic() < max(
             until, self._workers.progressed_at + _DRAIN_GRACE_S
         ):

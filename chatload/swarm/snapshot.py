@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from chatload.features.report.summary import measured, rates, unserved
+from chatload.features.report.summary import endings, measured, rates, totals
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.metrics import Facts
-from chatload.vocabulary import DROPPED, UNSERVED, Blame, RunPhase, SessionState, Verdict
+from chatload.vocabulary import DROPPED, UNSERVED, RunPhase, SessionState, Verdict
 
 #: Columns of `rows`, with their headings.
 COLUMNS = {"area": "", "figure": "figure", "value": "value", "note": "in detail"}
@@ -55,7 +55,7 @@ class RunSnapshot:
 def figures(snapshot: RunSnapshot) -> dict[str, Any]:
     """Return all figures of a snapshot as plain values: durations in seconds, None if nothing was measured."""
     books = snapshot.books
-    outcomes = sum(by.total() for by in books.outcomes.values())
+    facts = Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed)
     return {
         "phase": snapshot.phase,
         "run": snapshot.run,
@@ -68,18 +68,10 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
             "ended": books.verdicts.total(),
             "open": books.started - books.verdicts.total(),
             "by_state": {state.value: books.states[state] for state in SessionState},
-            "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
-            "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
-            "unserved_by_verdict": unserved(books),
-            "cut_off_confirmed": snapshot.cut_off_confirmed,
+            **endings(facts),
         },
-        "rates": rates(Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed), snapshot.confidence),
-        "books": {
-            "sessions_started": books.started,
-            "sessions_ended": books.verdicts.total(),
-            "requests_sent": books.sent.total(),
-            "requests_with_outcome": outcomes,
-        },
+        "rates": rates(facts, snapshot.confidence),
+        "books": totals(books),
         **measured(books, snapshot.timeout_s, snapshot.processes),
     }
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatload.errors import UsageError
+from chatload.features.doctor.checks import SPARE_FILES
+from chatload.file_limits import NO_LIMIT, file_limits
 from chatload.run.arrivals import RateProfile, arrivals, load_profile
 
-#: Files that a process needs beside the connections of its chats. The default of --max-open leaves them free.
-_OTHER_FILES = 200
-_NO_LIMIT = 1_000_000
+#: The default of --max-open where the number of open files has no limit.
+_MANY = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,5 @@ def check_users(user_classes: Iterable[Any], workload: OpenWorkload | None) -> N
 
 def _room() -> int:
     """Return the number of chats that the limit on open files allows, one connection each."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _NO_LIMIT if limit == resource.RLIM_INFINITY else max(1, limit - _OTHER_FILES)
+    limit, _ = file_limits()
+    return _MANY if limit == NO_LIMIT else max(1, limit - SPARE_FILES)

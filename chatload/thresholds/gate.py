@@ -1,4 +1,4 @@
-"""What a run must hold to pass, and when it is hopeless to go on."""
+"""The gate: the thresholds of a run, its result, and when it is hopeless to go on."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chatload.chat.personas import REQUEST_TIMEOUT_S
 from chatload.errors import UsageError
 from chatload.run.settings import GATES, RunSettings
+from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.grammar import Threshold, parse, parse_abort
 from chatload.thresholds.judgement import Judgement, judge, overall
 from chatload.thresholds.metrics import Facts
 from chatload.thresholds.sequential import hopeless
 from chatload.vocabulary import RunResult, ThresholdResult
 
-#: The vendor's browser client gives up a request after this time (seconds): for its customer a slower answer is none.
-PATIENCE_S = 3.0
-#: What a run must not do to its sessions unseen -> the other subjects of metrics that are about it too.
+#: The vendor's browser client gives a request up after this time (seconds): a slower answer never reaches its customer.
+PATIENCE_S = REQUEST_TIMEOUT_S
+#: What must not happen to sessions without any threshold about it -> other metrics that cover it too.
 _FATES: Mapping[str, frozenset[str]] = {
     "unserved": frozenset({"refused", "gave_up", "completed"}),
     "dropped": frozenset({"dropped_late", "dropped_early", "dropped_unproven", "blame", "completed"}),
@@ -26,28 +28,29 @@ _FATES: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True)
 class Gate:
-    """thresholds: what must hold, judged once at the end. abort_on: what ends a run early once it is lost,
-    looked at all the time. confidence: of each judgement, 0 to 1. allow_inconclusive: undecided
-    thresholds do not fail."""
+    """What a run must fulfil.
+
+    thresholds: judged once, at the end. abort_on: checked all the time; a run ends early once one of them is lost.
+    confidence: of each judgement, 0 to 1. allow_inconclusive: inconclusive thresholds do not fail the run.
+    """
 
     thresholds: tuple[Threshold, ...] = ()
     abort_on: tuple[Threshold, ...] = ()
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
     allow_inconclusive: bool = False
 
     def judge(self, facts: Facts) -> list[Judgement]:
-        """A judgement for each threshold, in order; then those of `_unseen`."""
+        """Return a judgement for each threshold, in order; then those of `_not_covered`."""
         own = [judge(threshold, facts, self.confidence) for threshold in self.thresholds]
-        return own + self._unseen(facts) if own else own
+        return own + self._not_covered(facts) if own else own
 
-    def _unseen(self, facts: Facts) -> list[Judgement]:
-        """What thresholds about other things would pass unseen: sessions that were unserved, dropped or failed.
+    def _not_covered(self, facts: Facts) -> list[Judgement]:
+        """Return judgements about unserved, dropped and failed sessions that no threshold of this gate covers.
 
-        An inconclusive judgement for each of these rates that is above the standard gate's limit, where no threshold
-        is about such sessions.
+        There is one, inconclusive, for each of these rates that fails the limit of the standard gate.
         """
         about = {threshold.metric.subject.partition(".")[0] for threshold in self.thresholds}
-        unseen = []
+        found = []
         for threshold in map(parse, standard_thresholds()):
             subject = threshold.metric.subject
             if subject not in _FATES or about & {subject, *_FATES[subject]}:
@@ -55,29 +58,31 @@ class Gate:
             judgement = judge(threshold, facts, self.confidence)
             if judgement.result == ThresholdResult.FAIL:
                 why = f"{judgement.why}; no threshold is about {threshold.metric.name}: set one, or --gate standard"
-                unseen.append(replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why))
-        return unseen
+                found.append(replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why))
+        return found
 
     def result(self, judgements: Iterable[Judgement], accepted: int) -> RunResult:
-        """The result of a run that is valid, whose books balance, and that was not aborted.
+        """Return the result of a run that is valid, whose books balance, and that was not aborted.
 
-        accepted: sessions that were accepted. Without one nothing was tested: a threshold can then still fail, but
-        the run cannot pass, whatever `allow_inconclusive` says; nor can it where `judge` found what is unseen.
+        A run does not pass, even with `allow_inconclusive`, if no session was accepted (then nothing was tested, but a
+        threshold can still fail), or if `judge` found something that no threshold covers.
+
+        accepted: number of sessions that were accepted.
         """
         judgements = list(judgements)
-        came_to = overall(judgements)
-        if came_to == ThresholdResult.FAIL:
+        worst = overall(judgements)
+        if worst == ThresholdResult.FAIL:
             return RunResult.FAILED
         if not accepted:
             return RunResult.NOTHING_TESTED
-        if came_to is None:
+        if worst is None:
             return RunResult.NOT_JUDGED
-        unseen = any(judgement.threshold not in self.thresholds for judgement in judgements)
-        undecided = unseen or (came_to == ThresholdResult.INCONCLUSIVE and not self.allow_inconclusive)
+        not_covered = any(judgement.threshold not in self.thresholds for judgement in judgements)
+        undecided = not_covered or (worst == ThresholdResult.INCONCLUSIVE and not self.allow_inconclusive)
         return RunResult.INCONCLUSIVE if undecided else RunResult.PASSED
 
     def abort(self, facts: Facts) -> str:
-        """Why the run is hopeless; empty while it is not."""
+        """Return why the run is hopeless; "" while it is not."""
         for threshold in self.abort_on:
             why = hopeless(threshold, facts, 1 - self.confidence)
             if why:
@@ -85,7 +90,7 @@ class Gate:
         return ""
 
     def settings(self) -> dict[str, Any]:
-        """The settings of a run that `gate_of` reads back."""
+        """Return the settings of a run that `gate_of` reads back."""
         return {
             "thresholds": tuple(str(threshold) for threshold in self.thresholds),
             "abort_on": tuple(str(threshold) for threshold in self.abort_on),
@@ -95,9 +100,9 @@ class Gate:
 
 
 def standard_thresholds(long_poll_s: float = 0.0) -> tuple[str, ...]:
-    """The thresholds of `--gate standard`; docs/ci.md says why these.
+    """Return the thresholds of `--gate standard`; docs/ci.md has the reasons.
 
-    long_poll_s: the time for which the server may hold a GetMessages, which then is no delay of it.
+    long_poll_s: the time for which the server may hold a GetMessages (seconds); this is not a delay.
     """
     return (
         "unserved.rate < 1%",
@@ -114,22 +119,25 @@ def standard_thresholds(long_poll_s: float = 0.0) -> tuple[str, ...]:
 def make_gate(
     thresholds: Iterable[str],
     abort_on: Iterable[str] = (),
-    percent: float = 95.0,
+    percent: float = 100 * CONFIDENCE,
     allow_inconclusive: bool = False,
     *,
     named: str = "",
     long_poll_s: float = 0.0,
 ) -> Gate:
-    """A gate from texts.
+    """Return the gate that options describe.
 
     Args:
-        thresholds: what must hold. abort_on: what ends the run early once it is lost.
-        percent: the confidence. allow_inconclusive: undecided thresholds do not fail.
-        named: "standard", or empty: the gate whose thresholds come first, without those that are about a metric of
-            `thresholds`. long_poll_s: see `standard_thresholds`.
+        thresholds: what must hold.
+        abort_on: what ends the run early once it is lost.
+        percent: the confidence.
+        allow_inconclusive: inconclusive thresholds do not fail the run.
+        named: "standard" or "": the gate whose thresholds are added before, except those about a metric of
+            `thresholds`.
+        long_poll_s: see `standard_thresholds`.
 
     Raises:
-        UsageError: for what cannot be meant.
+        UsageError: a value is wrong.
     """
     if not 50 <= percent < 100:
         raise UsageError(f"--confidence {percent:g} is not a percentage from 50 to under 100", "95 is usual")
@@ -147,7 +155,7 @@ def make_gate(
 
 
 def gate_of(run: RunSettings) -> Gate:
-    """The gate in a run's settings."""
+    """Return the gate in the settings of a run."""
     return make_gate(run.thresholds, run.abort_on, round(100 * run.confidence, 9), run.allow_inconclusive)
 
 
@@ -158,7 +166,7 @@ def regate(
     allow_inconclusive: bool,
     named: str = "",
 ) -> Gate:
-    """The gate in a run's settings, with what is given in place of its own; named: see `make_gate`."""
+    """Return the gate in the settings of a run, with the given values in place of its own (see `make_gate`)."""
     own = gate_of(run)
     given = tuple(thresholds)
     return make_gate(

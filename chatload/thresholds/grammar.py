@@ -13,11 +13,11 @@ from chatload.thresholds.metrics import Kind, Metric, metric_named
 
 Op = Literal["<", "<=", ">", ">=", "=="]
 
-#: A longer threshold is none (characters).
+#: A longer text is not accepted (characters).
 _LONGEST = 300
 EXAMPLE = "dropped_late.rate < 0.1%"
-#: Unit: what it measures, and how many make how many of ours (fractions, seconds): two whole numbers, so that
-#: 0.1% is the float nearest to 0.001.
+#: Unit -> the kind of metric, and two whole numbers: the first in this unit equals the second in ours (fraction or
+#: second). With two whole numbers 0.1% becomes exactly the float 0.001.
 _UNITS: dict[str, tuple[Kind, int, int]] = {
     "%": ("rate", 100, 1),
     "us": ("duration", 1_000_000, 1),
@@ -41,9 +41,9 @@ _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DO
 
 @dataclass(frozen=True)
 class Threshold:
-    """One demand on a run; `str()` is what `parse` reads.
+    """One requirement on a run; `parse` reads what `str()` writes.
 
-    number and unit are as written; limit is the same as a fraction, in seconds, or a count.
+    number, unit: as written. limit: the same as a fraction, in seconds, or as a count.
     """
 
     metric: Metric
@@ -67,12 +67,12 @@ class Threshold:
 
     @property
     def wants_low(self) -> bool:
-        """Whether the metric is to stay below the limit."""
+        """Whether the metric must stay below the limit."""
         return self.op in ("<", "<=")
 
 
 def parse(text: str) -> Threshold:
-    """The threshold `text` means; raises UsageError: what is wrong in it, and what is expected."""
+    """Return the threshold in a text; raises UsageError, which says what is wrong and what is expected."""
     if len(text) > _LONGEST:
         raise _wrong(f"{text[:20]}…", "too long", f"write it like {EXAMPLE}")
     found = _SHAPE.fullmatch(text)
@@ -92,7 +92,7 @@ def parse(text: str) -> Threshold:
 
 
 def parse_abort(text: str) -> Threshold:
-    """A threshold for --abort-on; raises UsageError also where it cannot be lost before the end."""
+    """Return a threshold for --abort-on; raises UsageError also if it cannot be lost before the end of the run."""
     threshold = parse(text)
     metric = threshold.metric
     if metric.subject == "cut_off":
@@ -126,7 +126,7 @@ def _amount(text: str, metric: Metric, rest: str) -> tuple[float, str]:
 
 
 def _possible(text: str, threshold: Threshold) -> None:
-    """Refuse what no run can pass, or none can fail."""
+    """Refuse a threshold that no run can pass, or that no run can fail."""
     metric, limit = threshold.metric, threshold.limit
     if math.copysign(1, threshold.number) < 0:
         raise _wrong(text, f"a {metric.kind} is never negative", f"expected {_TAKES[metric.kind]}")

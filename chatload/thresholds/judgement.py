@@ -1,13 +1,13 @@
-"""Thresholds judged: pass, fail, or inconclusive, and how many samples would settle it.
+"""Judges thresholds: pass, fail or inconclusive, and how many samples would decide an inconclusive one.
 
-A rate passes where its one-sided exact bound lies on the right side of the limit, fails where the other bound
-lies on the wrong one, and is inconclusive between. A percentile is a rate in disguise: p99 < 2 s says that
-fewer than 1 % of the samples are at or above 2 s, whatever their distribution (W. J. Conover, "Practical
-Nonparametric Statistics", 3rd ed. 1999, 3.2). What is known only within a range (unproven sessions, the
-histogram's bucket the limit falls into) counts each time in the way less favourable to the claim.
+A rate passes if its one-sided exact bound lies on the right side of the limit, fails if the other bound lies on the
+wrong side, and is inconclusive otherwise. A percentile is judged as a rate: p99 < 2 s means that fewer than 1 % of the
+samples are at or above 2 s, for every distribution (W. J. Conover, "Practical Nonparametric Statistics", 3rd ed. 1999,
+3.2). Of a count that is known only within a range (unproven sessions; the histogram bucket of the limit) the end of the
+range that is less favourable to the claim is used.
 
-The bounds assume that samples are independent. Sessions are not where bursts of drops are found, and a
-judgement says so then; requests of one session, or of one bad minute, seldom quite are.
+The bounds assume that samples are independent. If bursts of drops are found, sessions are not independent, and the
+judgement says so. Requests of one session, or of one bad minute, are seldom fully independent.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """A threshold against a run's facts.
+    """The judgement of one threshold by the facts of a run.
 
-    value: what was observed; lower, upper: its one-sided bounds, each at the confidence asked for (a
-    fraction, or seconds); None where there is none. Of a count the range it may be in. beyond: the value is itself
-    only a bound: the duration is longer, or the margin less, as answers never came. samples: how many it stands
-    on. needed: how many in all would settle it, None where none would or it is settled. why: one sentence.
+    value: what was observed (a fraction, seconds or a count). lower, upper: its one-sided bounds, each at the required
+    confidence; for a count the range that it may be in. None: there is no such value. beyond: `value` is only a bound:
+    the true duration is longer, or the margin less, because answers never came. samples: number of samples. needed:
+    total number of samples that would decide it; None if it is decided or no number would. why: one sentence.
     """
 
     threshold: Threshold
@@ -54,7 +54,7 @@ class Judgement:
     beyond: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form. unit "%": limit, value and bounds are fractions; "s": seconds; "": counts."""
+        """Return plain values, fit for JSON. unit: "%": limit, value, bounds are fractions; "s": seconds; "": count."""
         return {
             "expression": str(self.threshold),
             "metric": self.threshold.metric.name,
@@ -80,7 +80,7 @@ class Question(NamedTuple):
 
 
 def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) -> Judgement:
-    """What a run's facts say to a threshold; never a pass without samples."""
+    """Return the judgement of a threshold by the facts of a run. Without samples it never passes."""
     metric = threshold.metric
     if metric.subject == "margin" and facts.timeout_s is None:
         return _open(threshold, "the run had no flex-disconnect-timeout, so no margin")
@@ -93,21 +93,21 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
         return _judge_percentile(threshold, facts, samples, confidence)
     share = metric.share(facts)
     if metric.kind == "count":
-        return _judge_count(threshold, facts, share)
+        return _judge_count(threshold, share)
     if not share.n:
         return _open(threshold, f"no {_of(metric)} to judge by")
     return _judge_rate(threshold, facts, confidence)
 
 
 def overall(judgements: Iterable[Judgement]) -> ThresholdResult | None:
-    """The worst of them, fail before inconclusive before pass; None where there is none."""
+    """Return the worst result: fail, then inconclusive, then pass; None if there are no judgements."""
     results = {judgement.result for judgement in judgements}
     worst: tuple[ThresholdResult, ...] = (ThresholdResult.FAIL, ThresholdResult.INCONCLUSIVE, ThresholdResult.PASS)
     return next((result for result in worst if result in results), None)
 
 
 def question(threshold: Threshold, facts: Facts) -> Question:
-    """The share that a rate or a percentile is about; of a margin it needs the facts' timeout_s."""
+    """Return the question about a share that a rate or percentile asks; for a margin facts.timeout_s must be set."""
     metric = threshold.metric
     if metric.kind == "rate":
         return Question(metric.share(facts), threshold.limit, threshold.wants_low)
@@ -123,19 +123,19 @@ def question(threshold: Threshold, facts: Facts) -> Question:
 
 
 def extreme(metric: Metric, facts: Facts) -> Reading | None:
-    """The longest duration seen, or the smallest margin, which is `over` where it is less; None where none was."""
+    """Return the longest duration, or the smallest margin (`over`: the true one is less); None without samples."""
     return _of_gap(metric, metric.samples(facts.books).maximum, facts)
 
 
 def _of_gap(metric: Metric, reading: Reading | None, facts: Facts) -> Reading | None:
-    """The reading, or of a margin what it leaves of the timeout."""
+    """Return the reading; for a margin, what the gap leaves of the timeout."""
     if metric.subject != "margin" or reading is None:
         return reading
     return None if facts.timeout_s is None else reading._replace(seconds=facts.timeout_s - reading.seconds)
 
 
 def _open(threshold: Threshold, why: str) -> Judgement:
-    """Inconclusive for want of samples; needed: how many, if all were as wanted."""
+    """Return an inconclusive judgement for no samples. needed: samples that would decide it if all were as wanted."""
     metric, needed = threshold.metric, None
     if metric.kind == "rate":
         needed = sessions_needed(0, 0, threshold.limit if threshold.wants_low else 1 - threshold.limit)
@@ -144,11 +144,11 @@ def _open(threshold: Threshold, why: str) -> Judgement:
     return Judgement(threshold, ThresholdResult.INCONCLUSIVE, None, None, None, 0, needed, why)
 
 
-def _judge_count(threshold: Threshold, facts: Facts, share: Share) -> Judgement:
+def _judge_count(threshold: Threshold, share: Share) -> Judgement:
     metric = threshold.metric
     holds, limit = COMPARE[threshold.op], threshold.limit
     met, surely = holds(share.counted, limit), holds(share.least, limit) and holds(share.most, limit)
-    # That none was started is a fact; that none of no sessions was dropped says nothing.
+    # "No session was started" is a fact. "None of 0 sessions was dropped" says nothing.
     if not share.n and (met or metric.subject != "sessions"):
         return _open(threshold, f"no {_of(metric)} to judge by")
     said = f"{_plural(share.counted, metric.noun)}{_unproven(share)}, as counted"
@@ -163,7 +163,7 @@ def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogra
     assert reading is not None
     value, beyond = reading
     least = metric.statistic == "min"
-    # What is only known to be beyond the value may be anything there: it is decided where that is on one side.
+    # If only a bound is known, the true value lies beyond it: decided only if all values beyond are on one side.
     nearest = math.nextafter(value, -math.inf if least else math.inf) if beyond else value
     met = COMPARE[threshold.op](nearest, threshold.limit)
     result = ThresholdResult.PASS if met else ThresholdResult.FAIL
@@ -183,7 +183,7 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgem
     if result == ThresholdResult.INCONCLUSIVE:
         needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most)
     head = f"{share.counted} of {_plural(share.n, threshold.metric.noun)}{_unproven(share)}"
-    why = f"{head}; {_reason(asked, result, (low, high), needed, confidence, 'the rate', threshold.metric.noun)}"
+    why = f"{head}; {_reason(asked, (low, high), needed, confidence, 'the rate', threshold.metric.noun)}"
     value = share.counted / share.n
     return Judgement(threshold, result, value, low, high, share.n, needed, why + _dependence(threshold.metric, facts))
 
@@ -209,12 +209,12 @@ def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHisto
     at = _seconds(threshold.limit)
     that = f"with {at} or less left" if metric.subject == "margin" else f"at or above {at}"
     head = f"{count} of {_plural(share.n, metric.noun)} {that}{_censored(metric, samples)}"
-    why = f"{head}; {_reason(asked, result, (low, high), needed, confidence, 'their share', metric.noun)}"
+    why = f"{head}; {_reason(asked, (low, high), needed, confidence, 'their share', metric.noun)}"
     return Judgement(threshold, result, reading.seconds, *bounds, share.n, needed, why, reading.over)
 
 
 def _censored(metric: Metric, samples: CensoredHistogram) -> str:
-    """How many samples are known only to be longer than a bound."""
+    """Return the text for samples that are known only to be longer than a bound."""
     n = samples.censored.count
     if not n:
         return ""
@@ -222,7 +222,7 @@ def _censored(metric: Metric, samples: CensoredHistogram) -> str:
 
 
 def _settle(asked: Question, confidence: float) -> tuple[ThresholdResult, float, float]:
-    """The result, and the bounds of the share that it stands on."""
+    """Return the result, and the bounds of the share that it is based on."""
     share, limit, wants_low = asked
     low, high = lower(share.least, share.n, confidence), upper(share.most, share.n, confidence)
     if high < limit:
@@ -233,12 +233,12 @@ def _settle(asked: Question, confidence: float) -> tuple[ThresholdResult, float,
 
 
 def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) -> tuple[float | None, float | None]:
-    """One-sided bounds (seconds) of the q-quantile, by order statistics; None where the samples are too few.
+    """Return one-sided bounds (seconds) of the q-quantile, by order statistics; None if there are too few samples.
 
     With at most k samples at or above a value, and upper(k) below 1 - q, the quantile is below that value.
     """
     n, tail = samples.count, 1 - q
-    # How many samples, the greatest, may lie at or above the quantile, and how many must.
+    # How many of the greatest samples may lie at or above the quantile, and how many must.
     allowed = _count_true(n, lambda k: upper(k, n, confidence) < tail)
     too_few = _count_true(n, lambda k: lower(k, n, confidence) <= tail)
     least = samples.bracket(n - too_few)[0] if too_few <= n else None
@@ -247,7 +247,7 @@ def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) ->
 
 
 def _count_true(n: int, holds: Callable[[int], bool]) -> int:
-    """For how many of 0..n `holds` is true, which it is up to some number and then no more."""
+    """Return for how many of 0..n `holds` is true. It must be true up to some number, and false above it."""
     low, high = 0, n + 1
     while low < high:
         middle = (low + high) // 2
@@ -260,7 +260,6 @@ def _count_true(n: int, holds: Callable[[int], bool]) -> int:
 
 def _reason(
     asked: Question,
-    result: ThresholdResult,
     bounds: tuple[float, float],
     needed: int | None,
     confidence: float,
@@ -294,7 +293,7 @@ def _unproven(share: Share) -> str:
 
 
 def _dependence(metric: Metric, facts: Facts) -> str:
-    """What to say where sessions were not independent."""
+    """Return the warning that sessions were not independent; "" if there is none."""
     incidence = facts.incidence
     if not metric.of_sessions or metric.subject in OF_ALL or incidence is None or not incidence.bursts:
         return ""
@@ -320,7 +319,7 @@ def _plural(n: int, noun: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share that somebody gave, as text."""
+    """Return a share that a user gave, as a percentage."""
     return f"{100 * share:.10g} %"
 
 

@@ -1,9 +1,9 @@
-"""What a threshold can be about: the metrics by name, and what a run's facts say of each.
+"""The metrics that a threshold can be about, and their values in the facts of a run.
 
-Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may
-have been dropped late or early, but also ended by us, by the agent or by the server in another way.
-A chat that `gave_up` may have been dropped too: its last requests were in vain, and nobody knows what became
-of it. So of every other verdict only a range is known, and a claim must hold for all of it:
+Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may have been
+dropped late or early, but also ended by us, by the agent or by the server in another way. A chat that `gave_up` may
+have been dropped too: its last requests failed, and its fate is not known. So for every other verdict only a range is
+known, and a claim must hold for the whole range:
 
 | metric                               | surely               | possibly also                     | of        |
 |--------------------------------------|----------------------|-----------------------------------|-----------|
@@ -13,15 +13,15 @@ of it. So of every other verdict only a range is known, and a claim must hold fo
 |   closed_idle, failed, gave_up       |                      |                                   |           |
 | dropped_unproven                     | that verdict         | none: it is about our proof       | known     |
 | cut_off                              | that verdict         | dropped_unproven                  | accepted  |
-| refused                              | that verdict         | none: it never began              | all ended |
+| refused                              | that verdict         | none: the chat never began        | all ended |
 | unserved                             | never accepted       | never accepted when it was cut off | all ended |
 
 all ended: sessions with a verdict. accepted, known: see `chatload.run.books`, which counts them. Rates of the
 accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
-A chat still alive at its confirmed goodbye is evidence, one whose state nobody knows is not.
+A chat that was alive at its confirmed goodbye is evidence; a chat of unknown state is not.
 
-Durations that are known only to be longer than a bound (requests without an answer; the silence of a chat that was
-dropped) count as above whatever they surely are above, and possibly above everything else.
+Durations that are known only to be longer than a bound (requests without an answer; the last silence of a dropped chat)
+count as surely above every value up to the bound, and as possibly above every other value.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ Kind = Literal["rate", "count", "duration"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run has to say, so far or at its end.
+    """The facts of a run, so far or at its end.
 
-    timeout_s: its flex-disconnect-timeout (seconds), None where it had none. cut_off_confirmed: of the
-    sessions cut off, those whose goodbye was confirmed. incidence: the drops by bursts, where they were sought.
+    timeout_s: its flex-disconnect-timeout (seconds); None if it had none. cut_off_confirmed: number of sessions that
+    were cut off and whose goodbye was confirmed. incidence: the drops grouped into bursts; None if not computed.
     """
 
     books: Books
@@ -73,7 +73,7 @@ class Facts:
 
 
 class Share(NamedTuple):
-    """Of `n` samples `counted` are so by name, at least `least` surely and at most `most`."""
+    """How many of `n` samples have a property. counted: by verdict or outcome. least, most: surely, and possibly."""
 
     least: int
     counted: int
@@ -108,14 +108,14 @@ class Metric:
         return "refresh" if self.subject in ("lateness", "gap", "margin") else "request"
 
     def share(self, facts: Facts) -> Share:
-        """How many samples of a rate or count are what its name says."""
+        """Return how many samples of a rate or count have the property that it is about."""
         if not self.of_sessions:
             return self._request_share(facts.books)
         share = _session_share(self.subject, facts)
         return share if self.kind == "rate" else _with_unserved(self.subject, share, facts)
 
     def samples(self, books: Books) -> CensoredHistogram:
-        """The samples of a duration; of margin those of gap."""
+        """Return the samples of a duration (seconds); for margin those of gap."""
         if self.subject != "latency":
             return CensoredHistogram(books.lateness) if self.subject == "lateness" else books.gap
         merged = CensoredHistogram()
@@ -146,7 +146,7 @@ class MetricDoc(NamedTuple):
 
 
 _UNSUCCESSFUL = "unsuccessful"
-#: Of these the share is of all sessions that ended, not of the accepted.
+#: Rates of these are shares of all sessions that ended, not of the accepted ones.
 OF_ALL = (Verdict.REFUSED.value, UNSERVED)
 _OF = {Verdict.REFUSED: ", of all sessions", Verdict.CUT_OFF: ", of all accepted sessions"}
 _SESSIONS: dict[str, str] = {
@@ -195,13 +195,13 @@ def _docs() -> Iterator[MetricDoc]:
             yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}{also}")
 
 
-#: Every metric that has a name of its own. Any percentile may stand where p50 does (p99_9 is 99.9 %), and an
-#: operation before those of requests.
+#: Every metric that is listed. In place of p50 any percentile is allowed (p99_9 is 99.9 %), and metrics of requests may
+#: begin with an operation.
 METRICS: tuple[MetricDoc, ...] = tuple(_docs())
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of this name; raises UsageError with the nearest known one."""
+    """Return the metric with this name; raises UsageError, which names the most similar metric."""
     operation, rest = "", name
     head, _, tail = name.partition(".")
     if head in OPERATION_FIELDS:
@@ -260,7 +260,7 @@ def _session_share(subject: str, facts: Facts) -> Share:
 
 
 def _with_unserved(subject: str, share: Share, facts: Facts) -> Share:
-    """The share of a count: all sessions with a verdict are counted, those that were never accepted too."""
+    """Return the share for a count: it also counts the sessions with that verdict that were never accepted."""
     if subject not in PERHAPS_UNSERVED:
         return share
     more = facts.books.unserved[subject]

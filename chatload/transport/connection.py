@@ -298,7 +298,7 @@ class ClientConnection:
         if waiting is not None:
             waiting.switch(True)
         elif self.busy or not self.is_good():
-            self._watched = False  # else the loop would call this again and again until the data is read
+            self._watched = False  # otherwise the loop would call this repeatedly until the data is read
             self._watcher.stop()
 
 

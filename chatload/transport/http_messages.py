@@ -24,8 +24,8 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 #: Number of cached answer heads, and the greatest length of each (bytes). The heads of one server differ only by the
 #: date and the content length.
 _CACHED_HEADS, _LONGEST_CACHED = 256, 2048
-#: Limits of a chat's cookies: number and bytes of each (as in browsers, RFC 6265, 6.1), and bytes of all together:
-#: more than most servers accept in a request. Bytes of name and value. A process holds thousands of chats.
+#: Limits for the cookies of a chat, because a process holds thousands of chats: number, bytes of each (both as in
+#: browsers, RFC 6265, 6.1), and bytes of all together (more than most servers accept). Bytes count name and value.
 _MAX_COOKIES, _MAX_BYTES, _MAX_TOTAL_BYTES = 50, 4096, 16 * 1024
 _COOKIE_DELETED = re.compile(rb"(?i)(?:^|;)\s*max-age\s*=\s*(?:-|0+\s*(?:;|$))")
 _cookie_limit_logged = False
@@ -197,7 +197,7 @@ class AnswerParser:
             return
         if self._status >= 200 or self._status == 101:
             self.done = True
-            self._keep_alive = self._parser.should_keep_alive()  # asked here: llhttp has no answer to it afterwards
+            self._keep_alive = self._parser.should_keep_alive()  # asked here: later llhttp cannot tell
         else:
             self.begun = self._framed = self.plain = False  # an interim answer: the final one follows
 
@@ -268,7 +268,7 @@ def keep_cookies(jar: dict[bytes, bytes], lines: Iterable[bytes]) -> bytes:
 
 
 class BoundedPolicy(DefaultCookiePolicy):
-    """Applies the same limits to a jar of http.cookiejar."""
+    """Applies the limits of `keep_cookies` to a cookie jar of http.cookiejar."""
 
     def __init__(self, jar: Iterable[Any]) -> None:
         super().__init__()

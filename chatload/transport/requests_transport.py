@@ -1,7 +1,7 @@
-"""The requests transport: proxies, client certificates and TLS settings as the requests library has them.
+"""The requests transport: supports the proxies, client certificates and TLS settings of the requests library.
 
-It is slower than the lean transport and reports the same facts. urllib3 may replace a connection that it finds closed
-before it sends, but without retries it never sends a request twice; a request is repeated here only, by the rule of
+It is slower than the lean transport and reports the same facts. urllib3 may replace a closed connection before it
+sends, but with retries off it never sends a request twice. Only this module repeats a request, by the rule of
 WireRequest.repeatable. Redirects are not followed. Bytes that arrive together with an answer, after its end, are
 dropped and the connection is kept. The total deadline needs gevent's monkey-patching (as under Locust); without it each
 single wait is limited.
@@ -119,8 +119,8 @@ class _Lines:
 class _HeadCheckingAnswer(FinalAnswer):
     """Reports an answer that ends inside its head as cut short.
 
-    http.client takes the end of the connection as the end of the head, in the status line as another protocol; and a
-    reset inside the head as a reset connection.
+    http.client handles these cases differently: it accepts the end of the connection as the end of the head, reports an
+    incomplete status line as another protocol, and a reset inside the head as a reset connection.
     """
 
     def begin(self) -> None:
@@ -215,7 +215,7 @@ class RequestsTransport:
         self._session.cookies.set_policy(BoundedPolicy(self._session.cookies))
         self._session.cert = endpoint.client_cert
         if not endpoint.verify:
-            # The run's report says it once; urllib3 would warn for each request.
+            # The report of the run says this once; urllib3 would warn for each request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._session.mount("http://", adapter)
@@ -368,7 +368,7 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         return "timeout", Detail.WAITING if sent else Detail.CONNECTING
     if _has(causes, urllib3.exceptions.DecodeError):
         return "malformed", Detail.NOT_UNPACKED
-    if any(type(cause) in (LineTooLong, HTTPException) for cause in causes):  # the latter of too many lines
+    if any(type(cause) in (LineTooLong, HTTPException) for cause in causes):  # HTTPException: too many lines
         return "malformed", Detail.HEAD_TOO_LARGE
     if _has(causes, HTTPException):
         return "malformed", Detail.NOT_HTTP

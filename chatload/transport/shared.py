@@ -29,7 +29,7 @@ class _QueuedCall(GreenletWaiter):
 class ConnectionPool:
     """At most `size` connections. Calls wait in a queue, first in, first out.
 
-    The connections are closed when the pool is garbage.
+    The connections are closed when nothing refers to the pool any more.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,1 +1,1 @@
-"""The discrete-event driver: sessions against the simulator's model in virtual time, no sockets."""
+"""The discrete-event driver: runs sessions against the model of the simulator in virtual time, without sockets."""

@@ -1,7 +1,7 @@
 """The discrete-event driver: the real engine against the simulator's model, in virtual time.
 
-Nothing sleeps and nothing is sent: the clock is a heap of scheduled calls. The same seed gives the same run, byte for
-byte. Public as a testing tool: `VirtualSwarm(settings, service, users=10, chats=100).run()`.
+No real time passes and nothing is sent: the clock is a heap of scheduled calls. The same seed gives exactly the same
+run. Public as a testing tool: `VirtualSwarm(settings, service, users=10, chats=100).run()`.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class _Driven:
             swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
-        """The request has reached the service, even if its answer will be ignored."""
+        """Give a request that has arrived to the service, even if its answer will be ignored."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
         delay_s = 0.0 if swarm.service.is_down(swarm.now) else swarm.service.serve(swarm.now)
@@ -260,7 +260,7 @@ class _Driven:
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
-        """An answer or a failure has come in; a stalled client takes it when it runs again."""
+        """Take an answer or a failure; a stalled client takes it when it runs again."""
         if number != self.waiting or self.send is None:
             return
         send, swarm = self.send, self.swarm
@@ -296,7 +296,7 @@ class _Held:
         self._sleep()
 
     def abandon(self) -> None:
-        """The client has closed the connection, and the service notices."""
+        """Tell the service that the client has closed the connection."""
         if not self.over:
             self.over = True
             self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
@@ -323,12 +323,12 @@ class _Held:
 
 
 def was_sent(what: ServiceAnswer | WireResult) -> bool:
-    """Return whether any of the request left, as far as the client knows: none does if no connection is made."""
+    """Return whether a byte of the request left, as far as the client knows: none does without a connection."""
     return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
 
 
 def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
-    """Return the reply, whether it is an answer at all, and whether it is a gateway's."""
+    """Return the reply, whether it is an answer (not a failure), and whether the answer is a gateway's."""
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
     if what.silence is not None:

@@ -21,10 +21,10 @@ class Network(Protocol):
         """Return the time an answer takes back; request_latency: what its request took."""
 
     def latency(self, random: Random) -> float:
-        """Return one one-way latency of a message that belongs to no request and answer."""
+        """Return the one-way latency of any other message."""
 
     def lost(self, random: Random) -> bool:
-        """Return whether a message vanishes."""
+        """Return whether a message is lost."""
 
     def refuses(self, random: Random, now: float, operation: str) -> bool:
         """Return whether no connection can be made for a request that leaves now."""
@@ -41,11 +41,17 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkModel:
-    """One-way latency is lognormal (median_s, sigma of the log). loss: chance that a message
-    vanishes, each way. refused: chance that no connection can be made. stale: chance that the server closes a
-    kept connection just as a request leaves on it; it has taken the request, soon or late, or not, half and half.
-    duplicated: chance that a request arrives a second time, at most one flex-disconnect-timeout later. late: chance
-    that a request arrives only after the client has given it up, by at most one flex-disconnect-timeout."""
+    """A network with random latencies and faults. Probabilities are 0 to 1.
+
+    median_s, sigma: the one-way latency is lognormal; sigma is the standard deviation of its logarithm.
+    loss: probability that a message is lost, in each direction.
+    refused: probability that no connection can be made.
+    stale: probability that the server closes a kept connection just as a request leaves on it; in half of these cases
+        it processes the request, at most one flex-disconnect-timeout later.
+    duplicated: probability that a request arrives a second time, at most one flex-disconnect-timeout later.
+    late: probability that a request arrives after the client has given it up, at most one flex-disconnect-timeout
+        later.
+    """
 
     median_s: float = 0.001
     sigma: float = 0.5
@@ -56,7 +62,7 @@ class NetworkModel:
     late: float = 0.0
 
     def latency(self, random: Random) -> float:
-        """One one-way latency, seconds."""
+        """Return a one-way latency (seconds)."""
         return self.median_s * exp(random.gauss(0.0, self.sigma)) if self.median_s else 0.0
 
     def request_latency(self, random: Random, now: float, operation: str) -> float:
@@ -68,43 +74,43 @@ class NetworkModel:
         return self.latency(random)
 
     def lost(self, random: Random) -> bool:
-        """Whether one message vanishes."""
+        """Return whether a message is lost."""
         return self.loss > 0 and random.random() < self.loss
 
     def refuses(self, random: Random, now: float, operation: str) -> bool:
-        """Whether one connection is refused."""
+        """Return whether a connection is refused."""
         return self.refused > 0 and random.random() < self.refused
 
     def goes_stale(self, random: Random) -> bool:
-        """Whether one kept connection is closed just as a request leaves."""
+        """Return whether a kept connection is closed just as a request leaves."""
         return self.stale > 0 and random.random() < self.stale
 
     def duplicates(self, random: Random) -> bool:
-        """Whether one request arrives twice."""
+        """Return whether a request arrives twice."""
         return self.duplicated > 0 and random.random() < self.duplicated
 
     def delays(self, random: Random) -> bool:
-        """Whether one request arrives after it was given up."""
+        """Return whether a request arrives after it was given up."""
         return self.late > 0 and random.random() < self.late
 
 
 @dataclass(frozen=True, slots=True)
 class Stalls:
-    """Windows [start, end) (seconds, in order, apart) in which the generator stands still."""
+    """Windows [start, end) (seconds, in order, not overlapping) in which the generator is stalled."""
 
     windows: tuple[tuple[float, float], ...] = ()
 
     def awake(self, at: float) -> float:
-        """The first instant from `at` on at which the generator runs."""
+        """Return the first instant from `at` on at which the generator runs."""
         for start, end in self.windows:
             if start <= at < end:
                 return end
         return at
 
     def shifted(self, by_s: float) -> Stalls:
-        """The same stalls, each so much later."""
+        """Return the same stalls, each `by_s` seconds later."""
         return Stalls(tuple((start + by_s, end + by_s) for start, end in self.windows))
 
     def within(self, start: float, end: float) -> float:
-        """How long the generator stood still in [start, end]."""
+        """Return how long the generator was stalled in [start, end] (seconds)."""
         return sum(max(0.0, min(end, b) - max(start, a)) for a, b in self.windows)

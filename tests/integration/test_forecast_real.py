@@ -26,10 +26,6 @@ AGENTS = ("--agent-wait", "0.1", "0.6", "--agent-answer", "0.1", "0.5", "--agent
           "--agent-leaves-after", "0.5", "2")  # fmt: skip
 
 
-@pytest.mark.xfail(
-    reason="Since forecasts run on the virtual driver, a short outage is replayed with about 9 % too few requests: "
-    "the forecast says that its fit does not reproduce the run."
-)
 def test_a_real_run_is_reproduced_and_then_carried_on(tmp_path):
     script = tmp_path / "script.toml"
     script.write_text(HASTY)

@@ -91,14 +91,15 @@ from pathlib import Path
 from locust import events
 from chatload.swarm.user import ChatUser
 
+class Customer(ChatUser):
+    pass
+
+# After the class: then it is called after the checks of chatload.
 @events.init.add_listener
 def _another_run_takes_the_folder(environment, **_):
     run_dir = Path(environment.parsed_options.run_dir)
     run_dir.mkdir(exist_ok=True)
     (run_dir / "run.sqlite").touch()
-
-class Customer(ChatUser):
-    pass
 """
 
 
@@ -112,6 +113,30 @@ def test_a_folder_taken_after_the_checks_ends_a_run_before_its_first_chat(host, 
     assert run.returncode == 2, run.stdout + run.stderr
     assert "a run is already there" in run.stderr and "Traceback" not in run.stderr
     assert ledger_of(host) == before
+
+
+LATE_WORKERS = """
+import os
+from gevent.monkey import get_original
+from chatload import ChatUser
+
+os.register_at_fork(after_in_child=lambda: get_original("time", "sleep")(3))
+
+class Customer(ChatUser):
+    pass
+"""
+
+
+def test_workers_that_have_not_connected_end_with_a_master_that_refuses_the_start(host, tmp_path):
+    locustfile = tmp_path / "late_workers.py"
+    locustfile.write_text(LATE_WORKERS)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.sqlite").touch()
+    # It is waited for until the workers have closed their output.
+    more = ("--service", "support", "-t", "60s", "--processes", "2", *ports())
+    run = locust(host, tmp_path / "run", *more, locustfile=locustfile, timeout=30)
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert "a run is already there" in run.stderr and "Traceback" not in run.stderr
 
 
 def test_busy_port():

@@ -53,8 +53,6 @@ def test_a_class_name_is_used_once() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(str(path.relative_to(TREE)))
-    # A customer of each locustfile is the same concept: what Locust spawns.
-    homes["Customer"] = [home for home in homes["Customer"] if home.startswith("chat/")]
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
 
 

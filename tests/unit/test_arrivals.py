@@ -141,7 +141,7 @@ def test_a_compressed_profile_has_the_same_rates_in_less_time(tmp_path):
         ("time,chats\n8:60,5\n9:00,0\n", "line 2: time: expected a time such as 8:30 or 08:30:00, not '8:60'"),
         ("time,chats\n23:00,5\n0:00,0\n", "line 3: expected a time later than that of the line before"),
         ("seconds,chats\n0,5\n0,5\n", "line 3: expected a time later than that of the line before"),
-        ("seconds,chats\n0,0\n10,5\n", "nothing ever arrives: every rate is 0"),
+        ("seconds,chats\n0,0\n10,5\n", "no chat ever arrives: every rate is 0"),
         ('seconds,chats\n0,"5\n', "line 2: not CSV (unexpected end of data)"),
         (b"\xff\xfe", "not UTF-8 text"),
         (None, "cannot be read (No such file or directory)"),

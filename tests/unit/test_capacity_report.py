@@ -31,12 +31,17 @@ from tests.unit.capacity_server import RULES, Server, World
 WORLDS = {
     "limit": (Server(limit=137), RULES, 0, "The server's limit is 137 sessions: 137 sessions were held, twice, and at"),
     "knee": (Server(knee=300), RULES, 0, "The server's knee is above 290 sessions: 290 sessions were held, twice, and"),
-    "generator": (Server(), replace(RULES, ceiling=60), 4, "The generator was the limit: it was not to open more than"),
+    "generator": (
+        Server(),
+        replace(RULES, ceiling=60),
+        4,
+        "The generator was the limit: it was not allowed to open more than",
+    ),
     "undecided": (
         Server(),
         replace(RULES, interval_s=30.0, ceiling=10),
         4,
-        "The generator was the limit: it was not to open more than 10 sessions; no load was held, and",
+        "The generator was the limit: it was not allowed to open more than 10 sessions; no load was held, and",
     ),
 }
 

@@ -104,4 +104,4 @@ def test_a_run_that_cannot_speak_is_refused(run, tmp_path, capsys):
     with sqlite3.connect(copy / "run.sqlite") as database:
         database.execute("DELETE FROM run WHERE key = 'ended_at'")
     assert forecast(copy, "--processes", "1") == 3
-    assert "a forecast cannot stand on it" in capsys.readouterr().err
+    assert "it cannot be used for a forecast" in capsys.readouterr().err

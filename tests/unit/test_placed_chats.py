@@ -123,7 +123,7 @@ CASES = {
     "statusCode 2 after a silence longer than ended chats are kept": (
         [opened(), OK, says(LOST, late=7.0)], {"keeps_ended_s": 8.5},
         "R 0 G 0.01 G 2.01",
-        {"verdict": "dropped_unproven", "why": "silent for longer than the server keeps ended chats",
+        {"verdict": "dropped_unproven", "why": "the silence was longer than the server keeps ended chats",
          "ended_at": 9.02, "gap_lower_s": 8.99, "gap_upper_s": 9.01, "learned_by": "2", "generator_s": 7.0,
          "generator_suspect": True},
     ),
@@ -179,7 +179,7 @@ CASES = {
     "statusCode 2 after an answer that never came": (
         [opened(), OK, says(TIMEOUT, took=7.0), says(LOST)], {},
         "R 0 G 0.01 G 2.01 G 9.26",
-        {"verdict": "dropped_unproven", "why": "the bounds straddle the timeout", "ended_at": 9.27,
+        {"verdict": "dropped_unproven", "why": "the bounds lie on both sides of the timeout", "ended_at": 9.27,
          "gap_lower_s": 4.62, "gap_upper_s": 9.26, "learned_by": "2"},
     ),
     "statusCode 2 though in time": (
@@ -391,7 +391,7 @@ CASES = {
     "bounds that straddle the timeout for the generator's part": (
         [opened(), OK, says(LOST, late=3.995, took=0.02, stalled=0.01)], {},
         "R 0 G 0.01 G 2.01",
-        {"verdict": "dropped_unproven", "why": "the bounds straddle the timeout", "ended_at": 6.025,
+        {"verdict": "dropped_unproven", "why": "the bounds lie on both sides of the timeout", "ended_at": 6.025,
          "gap_lower_s": 5.985, "gap_upper_s": 6.015, "learned_by": "2", "generator_s": 4.005,
          "generator_suspect": True},
     ),
@@ -469,7 +469,7 @@ CASES = {
         [opened(), OK] + [says(UNSUCCESSFUL)] * 8 + [END], {"widget": True, "script": replace(QUIET,
          chat_length=fixed(30.0))},
         "R 0 G 0.01 G 2.01 G 4.01 G 6.01 G 8.01 G 10.01 G 12.01 G 14.01 G 16.01 G 18.01",
-        {"verdict": "dropped_unproven", "why": "the bounds straddle the timeout", "ended_at": 18.02,
+        {"verdict": "dropped_unproven", "why": "the bounds lie on both sides of the timeout", "ended_at": 18.02,
          "gap_lower_s": 1.998889, "gap_upper_s": 18.01, "learned_by": "0/true"},
     ),
     "the widget's Disconnect is said once": (

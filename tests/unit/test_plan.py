@@ -316,7 +316,7 @@ def test_bunches_never_need_fewer(found: Demand, capacity: Capacity, z: float, s
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"chats_per_hour": None}, "how many chats come is not said"),
+        ({"chats_per_hour": None}, "the number of chats is missing"),
         ({"chats_per_hour": 0}, "--chats-per-hour 0 is not above 0"),
         ({"chats_per_hour": math.nan}, "--chats-per-hour nan"),
         ({"chats_per_hour": math.inf}, "--chats-per-hour inf"),
@@ -374,7 +374,7 @@ def test_a_demand_that_is_just_possible_is_planned_for(changes: dict[str, Any]):
 @pytest.mark.parametrize(
     ("figures", "said"),
     [
-        ({}, "what a server carries is not said"),
+        ({}, "the capacity of a server is missing"),
         ({"sessions_per_server": 0}, "--sessions-per-server 0 is not above 0"),
         ({"requests_per_server": -2}, "--requests-per-server -2 is not above 0"),
         ({"starts_per_server": math.nan}, "--starts-per-server nan"),

@@ -169,8 +169,8 @@ def test_a_run_that_was_never_finished_is_3(tmp_path: Path, capsys: pytest.Captu
     ("arguments", "said"),
     [
         ([], "--handling-time is missing"),
-        (HAND, "what a server carries is not said"),
-        (HAND[2:], "how many chats come is not said"),
+        (HAND, "the capacity of a server is missing"),
+        (HAND[2:], "the number of chats is missing"),
         ([*PRESET, "--chats-per-day", 10], "--chats-per-hour and --chats-per-day contradict"),
         ([*PRESET, "--growth", "20"], "'20' is not a share; write 15% or 0.15"),
         ([*PRESET, "--percentile", 100], "--percentile 100 is not"),

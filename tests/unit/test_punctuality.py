@@ -15,11 +15,11 @@ def _second(books, lateness, n=200, stalled=0.0):
 @pytest.mark.parametrize(
     ("cpu", "waited", "stalled", "said"),
     [
-        (0.3, 0.625, 0.4, "others had its core for 62 %"),
+        (0.3, 0.625, 0.4, "other processes used its core for 62 %"),
         (0.97, 0.0, 0.4, "its core is full (97 %)"),
-        (0.3, 0.02, 0.4, "it stood still for 40 %"),
-        (0.3, None, 0.4, "it stood still for 40 %"),
-        (0.3, 0.02, 0.01, "many were due at once"),
+        (0.3, 0.02, 0.4, "it was stalled for 40 %"),
+        (0.3, None, 0.4, "it was stalled for 40 %"),
+        (0.3, 0.02, 0.01, "many refreshes were due at once"),
     ],
 )
 def test_the_part_that_was_late_is_named(cpu, waited, stalled, said):
@@ -42,12 +42,12 @@ def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
 @pytest.mark.parametrize(
     ("cpu", "waited", "stalled", "said"),
     [
-        (0.6, 1.0, 0.8, "others had its core for 50 %"),
-        (0.6, 0.2, 0.8, "others had its core for 10 %"),
+        (0.6, 1.0, 0.8, "other processes used its core for 50 %"),
+        (0.6, 0.2, 0.8, "other processes used its core for 10 %"),
         (1.7, 0.19, 0.8, "its core is full (85 %)"),
-        (1.69, 0.19, 0.8, "it stood still for 40 %"),
-        (1.69, 0.19, 0.2, "it stood still for 10 %"),
-        (1.69, 0.19, 0.19, "many were due at once"),
+        (1.69, 0.19, 0.8, "it was stalled for 40 %"),
+        (1.69, 0.19, 0.2, "it was stalled for 10 %"),
+        (1.69, 0.19, 0.19, "many refreshes were due at once"),
     ],
 )
 def test_parts_are_of_the_time_since_the_last_look(cpu, waited, stalled, said):
@@ -67,7 +67,7 @@ def test_behind_is_more_than_50_ms(late_s, says):
 def test_the_first_look_counts_from_nothing():
     books = Books()
     _second(books, 0.2, stalled=0.5)
-    assert "stood still for 50 %" in LatenessMonitor().look(books, Spent(0.1, 0.0), 1.0)
+    assert "stalled for 50 %" in LatenessMonitor().look(books, Spent(0.1, 0.0), 1.0)
     books = Books()
     _second(books, 0.2)
     assert "its core is full (90 %)" in LatenessMonitor().look(books, Spent(0.9, 0.0), 1.0)

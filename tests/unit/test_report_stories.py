@@ -64,7 +64,7 @@ def test_the_headline_says_verdict_blame_and_by_how_much(after, verdict, blame, 
 
 def test_the_story():
     assert stories.story(timeline(LATE)) == (
-        "The server forgives 2 s of silence after a contact. 2 requests went wrong between +1.00 s and +2.00 s "
+        "The server allows 2 s of silence after a contact. 2 requests went wrong between +1.00 s and +2.00 s "
         "(1 × connection failed, 1 × no answer). GetMessages at +3.25 s found the chat ended: 1.25 s too late. Of "
         "these 3.25 s broken connections and the waits after them took 2.00 s, the planned wait took 1.00 s. "
         "Why this verdict: the reason."

@@ -127,7 +127,7 @@ def test_the_sentence_says_what_is_lost_and_how_sure() -> None:
     said = hopeless(parse_abort("dropped_late.rate < 1%"), facts(completed=90, dropped_late=10))
     assert said == (
         "dropped_late.rate < 1% is lost: 10 of 100 sessions begun speak against it; "
-        "where it holds, so many ever do in at most 5 % of runs"
+        "if it holds, this many do so in at most 5 % of runs"
     )
 
 

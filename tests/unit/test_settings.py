@@ -154,7 +154,7 @@ def test_one_function_makes_a_chats_settings():
     made = session_settings(run)
     assert (made.policy.interval_s, made.request_timeout_s, made.long_poll_s, made.keeps_ended_s) == (9.0, 4.0, 2.0, 60)
     assert made.script.chat_length.mean() == 7.0 and [arm.policy.interval_s for arm in made.arms] == [15.0, 33.0]
-    with pytest.raises(UsageError, match="not all there"):
+    with pytest.raises(UsageError, match="settings of the run are missing"):
         session_settings(RunSettings())
 
 

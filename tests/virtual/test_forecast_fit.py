@@ -1,13 +1,17 @@
 """Forecasts fitted to virtual runs, whose truth is known: what was put in is found, and other intervals come true."""
 
+from random import Random
+
 import pytest
 
 from chatload.chat.policy import make_policy
 from chatload.features.forecast import fit as fitting
 from chatload.features.forecast import predict as predicting
+from chatload.features.forecast.conditions import Conditions, MeasuredServer, RequestOdds, Stretch
 from chatload.features.forecast.fit import fit
 from chatload.features.forecast.predict import ForecastQuestion, job_of, predict, reproduce
 from chatload.features.forecast.replay import remembering, replayers
+from chatload.run.histogram import Histogram
 from chatload.run.reader import RunReader
 from chatload.simulator.model.faults import Fault
 from chatload.stats.rates import interval
@@ -47,6 +51,17 @@ def fitted(tmp_path_factory, hold):
         agent_leaves_after_s=(5.0, 20.0),
     )
     return fitted_to(run_dir, hold)
+
+
+def test_a_connection_that_breaks_takes_as_long_as_those_of_the_run():
+    slow = Histogram()
+    slow.add(0.8)
+    odds = RequestOdds(slow, (("connection", 1.0),))
+    server = MeasuredServer(Conditions((Stretch(0.0, {"": odds}),), 10.0, connection_s=(0.002,)), 2.0)
+    there_s = server.request_latency(Random(1), 5.0, "GetMessages")
+    assert there_s == 0.001
+    assert server.draw(5.0 + there_s, "GetMessages").kind == "drop_connection"
+    assert server.draw(5.0 + there_s, "GetMessages") is None
 
 
 def test_what_was_put_in_is_found(fitted):

@@ -1,15 +1,16 @@
-"""The capacity search: which load is held, which is not, and whose limit that is.
+"""The capacity search: which load is held, which is not, and what limits it.
 
-A state machine without a clock: asked every second or so with a Look, it says how many sessions are wanted.
+A state machine without a clock: called about once a second with a Look, it returns how many sessions are wanted.
 
 1. **Doubles** from `start` until a load is not held, or the generator's own limit is reached.
 2. **Narrows** between the highest load held and the lowest that was not: where chats were refused it tries the
    most that were open at once then, and goes up from there by 1, 2, 4...; else it halves.
 3. **Confirms**: holds the answer once more, long enough for a drop to show. If that fails the answer is lower.
 
-After a load that was not held it **recovers** first: a Chat Server whose limit has refused a chat refuses on until
-it is below limits-restore-threshold (80 %) of it, and a queue must empty. A step that the generator itself spoilt
-says nothing of the server and is repeated; one that stays spoilt ends the search without a claim.
+After a load that was not held it **recovers** first: a Chat Server whose limit has refused a chat refuses more chats
+until it is below limits-restore-threshold (80 %) of the limit, and a queue must become empty. A step that the generator
+itself disturbed ("spoilt") says nothing about the server and is repeated. If it is spoilt again and again, the search
+ends without a claim.
 
 A load is *held* if so many sessions were open at once and every threshold passed. The answer is a bracket:
 the highest load held, and the lowest load above it that was not.
@@ -48,16 +49,16 @@ Kind = Literal["limit", "knee", "generator", "undecided", "stopped"]
 RECOVER_TO = 0.5
 #: How often a step is repeated that the generator spoilt, and how often an answer may fail to be confirmed.
 REPEATS, CONFIRMATIONS = 3, 3
-#: No search takes more steps.
+#: Maximum number of steps of a search.
 MOST_STEPS = 60
 
 _LEAST_HOLD_S = 10.0
-#: The most sessions to open where neither --max-sessions nor chatload.toml says.
+#: Maximum number of sessions if neither --max-sessions nor chatload.toml sets one.
 MOST_SESSIONS = 1000
 
 
 def rules_of(plan: RunPlan) -> StepRules:
-    """The rules of the search that a plan asks for; raises UsageError."""
+    """Return the rules of the search that a plan asks for. Raises UsageError."""
     policy, run = plan.settings.policy, plan.run
     start, ceiling = run.start_sessions or 1, _ceiling(plan)
     if ceiling < start:
@@ -81,7 +82,7 @@ def rules_of(plan: RunPlan) -> StepRules:
 
 
 def _ceiling(plan: RunPlan) -> int:
-    """The most sessions that the search may open, by the run's ceilings on sessions and on requests per second."""
+    """Return how many sessions the search may open, by the run's ceilings on sessions and requests per second."""
     rules = plan.rules
     most = MOST_SESSIONS if rules.max_sessions is None else rules.max_sessions
     if rules.max_requests_per_s is not None:
@@ -91,7 +92,7 @@ def _ceiling(plan: RunPlan) -> int:
 
 @dataclass(frozen=True)
 class Result:
-    """What a search came to.
+    """The result of a search.
 
     kind: whose limit it is: "limit", the server refuses more; "knee", it gets slow or drops; "generator", no claim
     about the server is made beyond what was held; "undecided", too few samples; "stopped", before its end.
@@ -111,7 +112,7 @@ class Result:
 
 
 class CapacitySearch:
-    """One search: `look` at the run until `result` is there."""
+    """One search. Call `look` with the state of the run until `result` is set."""
 
     def __init__(self, rules: StepRules) -> None:
         self.rules = rules
@@ -126,11 +127,11 @@ class CapacitySearch:
         self._undecided: list[StepRecord] = []
         self._failed: StepRecord | None = None
         self._tried: dict[int, int] = {}
-        self._gallop = 1
+        self._climb_by = 1
         self._unconfirmed = 0
 
     def look(self, look: Look) -> int | None:
-        """How many sessions are wanted open now; None once there is a result."""
+        """Return how many sessions are wanted now; None if there is a result."""
         if self.result is not None:
             return None
         if self._recovering is not None:
@@ -145,7 +146,7 @@ class CapacitySearch:
         return None if self.result is not None else self.wanted
 
     def stop(self) -> Result:
-        """The search is over, now: its result, or what is known so far."""
+        """End the search now; return its result, or what is known so far."""
         if self.result is None:
             self._finish("stopped", "it was stopped before it was done")
         assert self.result is not None
@@ -181,7 +182,7 @@ class CapacitySearch:
             else:
                 self._go_on(look, record)
         else:
-            self._gallop = 1
+            self._climb_by = 1
             if record.outcome == "not held":
                 self._failed = record
             else:
@@ -193,16 +194,16 @@ class CapacitySearch:
     def _spoilt(self, record: StepRecord, look: Look) -> None:
         tried = self._tried[record.load] = self._tried.get(record.load, 0) + 1
         if tried <= REPEATS and len(self.steps) < MOST_STEPS:
-            # What disturbs a generator often lasts: each time it is left longer alone.
+            # A disturbance of the generator often lasts, so each repeat comes after a longer rest.
             self._recover(look, record, record.load, record.purpose, (tried - 1) * self.rules.hold_s)
             return
         assert record.trouble is not None
         why = f"at {record.load} sessions {record.trouble.why}, {tried} times"
-        # A load that the server itself was seen not to hold stays so, however near to it one could get.
+        # If the server itself did not hold a load, that stays true: the generator is not the limit.
         self._finish(self._kind() if self._failed is not None else "generator", why, by=record)
 
     def _take_latency(self, first: StepRecord) -> None:
-        """The first load held says how fast the server is when it has little to do."""
+        """Derive the limit of the latency from the first load held, at which the server has little to do."""
         self._own_latency = False
         p95 = first.figures["latency_p95_s"]
         if p95 is not None:
@@ -222,12 +223,12 @@ class CapacitySearch:
             self._recover(look, last, *planned)
 
     def _next(self, last: StepRecord) -> tuple[int, str] | None:
-        """The next load and what for; None where there is a result instead."""
+        """Return the next load and its purpose; None if there is a result instead."""
         held, failed, not_held, rules = self.held, self._failed, self.not_held, self.rules
         if failed is None or not_held is None:
-            # What too few samples left undecided a higher load may still decide: it has more.
+            # A load can be undecided for lack of samples. A higher load has more samples.
             if last.load >= rules.ceiling:
-                self._finish("generator", f"it was not to open more than {rules.ceiling} sessions")
+                self._finish("generator", f"it was not allowed to open more than {rules.ceiling} sessions")
                 return None
             return min(2 * last.load, rules.ceiling), "double"
         refused = self._kind() == "limit" and not_held == failed.load
@@ -236,12 +237,12 @@ class CapacitySearch:
                 return held, "confirm"
             self._finish(self._kind(), f"not even {not_held} could be held")
             return None
-        # Where not even the plateau was held, refusals do not come of a limit alone: then halve.
+        # If not even the plateau was held, a limit alone does not explain the refusals: then halve.
         if refused and held < failed.open_most < failed.load and failed.purpose != "plateau":
             return failed.open_most, "plateau"
         if refused and failed.open_most <= held:
-            load = min(held + self._gallop, not_held - 1)
-            self._gallop *= 2
+            load = min(held + self._climb_by, not_held - 1)
+            self._climb_by *= 2
             return load, "climb"
         return (held + not_held) // 2, "halve"
 
@@ -262,7 +263,7 @@ class CapacitySearch:
         undecided = next((step for step in self._undecided if step.load == self.not_held), None)
         at = failed or by or undecided
         if kind == "limit" and failed is not None and failed.load > self.held + 1:
-            # Refusals there do not show whose fault it was below.
+            # Refusals at that load do not show why lower loads were not held.
             kind, confirmed = "undecided", False
             why = f"between {self.held} and {failed.load} sessions it was not decided what could be held"
         self._step = self._recovering = None
@@ -273,8 +274,10 @@ class CapacitySearch:
 
 
 class _Recovery:
-    """Fewer sessions for a while, rest_s at least, until the server is well again; then `then`: the next load, and
-    what for."""
+    """Fewer sessions for a while, at least rest_s seconds, until the server meets the thresholds again.
+
+    then: the next load and its purpose.
+    """
 
     def __init__(self, look: Look, load: int, then: tuple[int, str], rest_s: float) -> None:
         self.then, self._rest_s = then, rest_s
@@ -282,9 +285,9 @@ class _Recovery:
         self._down: Look | None = None
 
     def over(self, look: Look, thresholds: tuple[Threshold, ...], rules: StepRules) -> bool:
-        """Whether a whole refresh interval went well, or as long as is allowed has passed."""
+        """Return whether all thresholds held for a refresh interval, or the allowed time has passed."""
         made, lasted_s = look.books.since(self._begun.books), look.at - self._begun.at
-        # A chat whose goodbye was not confirmed stands at the server until it is dropped there.
+        # A chat without a confirmed goodbye stays open at the server until the timeout.
         gone, confirmed = made.verdicts[Verdict.CUT_OFF], made.outcomes.get("Disconnect", Counter())[Outcome.ENDED]
         rest_s = max(self._rest_s, rules.timeout_s if gone > confirmed else 0.0)
         if lasted_s >= rules.bound_s + rest_s:
@@ -302,7 +305,7 @@ class _Recovery:
 
 
 def shifted(record: StepRecord, by: float) -> StepRecord:
-    """The record with its instants counted from `by`."""
+    """Return the record with its instants counted from `by` (seconds)."""
 
     def moved(at: float | None) -> float | None:
         return None if at is None else round(at - by, 3)

@@ -8,8 +8,8 @@ A step goes through three phases, each bounded:
 - **hold**: for `hold_s`, and where that leaves a threshold undecided for twice and four times that.
 
 Counts, such as `refused.count == 0`, are facts: they are judged from the step's start, at every look. Rates and
-percentiles are judged from where it had settled, at the ends of the hold only, and as that is up to JUDGEMENTS
-times, each at a confidence by which all of them together are as sure as asked for (Bonferroni).
+percentiles are judged from the instant at which the step had settled, and only at the ends of the hold. That is up to
+JUDGEMENTS times, so each judgement has a higher confidence: all of them together have the requested one (Bonferroni).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, SessionState, Verdict
 
 StepOutcome = Literal["held", "not held", "undecided", "spoilt"]
-#: Whose doing it is that a load was not held.
+#: Why a load was not held.
 Cause = Literal["limit", "knee", "generator", "undecided"]
 
 #: What must hold at every step where no thresholds are given; and, from the first step's own latency on, LATENCY.
@@ -35,22 +35,23 @@ FACTS = tuple(
     for text in ("refused.count == 0", "dropped.count == 0", "gave_up.count == 0", "GetMessages.unsuccessful.rate < 5%")
 )
 LATENCY = "GetMessages.latency.p95"
-#: The limit of LATENCY: so many times what it was at the first step, and so much at least (seconds).
+#: The limit of LATENCY: this many times its value at the first step, and at least this long (seconds).
 LATENCY_FACTOR, LATENCY_LEAST_S = 3.0, 0.1
 #: A hold is judged at 1, 2 and 4 times its length, then no more.
 JUDGEMENTS = 3
 #: Two windows are alike where their medians differ by no more than this share, or by this much (seconds).
 ALIKE, ALIKE_S = 0.2, 0.005
-#: The generator is at its limit above this share of a core, or of its time standing still.
+#: The generator is at its limit if it uses more than this share of a core, or is stalled for more than this share of
+#: the time.
 CPU_LIMIT, STALLED_LIMIT = 0.9, 0.05
-#: A load was put on if its refreshes left no later than by this part of their interval on average: there were at
-#: most so many fewer.
+#: A load was applied if its refreshes left late by at most this part of their interval on average: at most this part
+#: of the requests is missing.
 LATE_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
 class StepRules:
-    """How a capacity search goes about it.
+    """The parameters of a capacity search.
 
     start: sessions of the first step. ceiling: the most it may open. interval_s: between two refreshes of a
     session. timeout_s: the flex-disconnect-timeout. hold_s: how long a step is held at least once it has settled.
@@ -71,19 +72,19 @@ class StepRules:
 
     @property
     def window_s(self) -> float:
-        """Windows that are compared are this long: every session is refreshed in each."""
+        """Length of the windows that are compared (seconds): every session is refreshed in each."""
         return max(self.interval_s, 1.0)
 
     @property
     def confirming_s(self) -> float:
-        """How long the answer is held once more: a dropped session shows only after the timeout."""
+        """Length of the last hold, which confirms the answer (seconds): a drop shows only after the timeout."""
         return max(self.hold_s, self.timeout_s + self.interval_s)
 
 
 @dataclass(frozen=True)
 class Look:
-    """The run as it stands. at: seconds of any steady clock. books: all so far, never changed afterwards.
-    cpu_s: CPU seconds that each generator process has used so far."""
+    """The state of the run at one instant. at: seconds, monotonic clock. books: counters so far, never changed
+    afterwards. cpu_s: CPU seconds that each generator process has used so far."""
 
     at: float
     books: Books
@@ -114,8 +115,9 @@ class Trouble:
 
 @dataclass
 class StepRecord:
-    """What one step came to. Instants are on the looks' clock, None where it did not get so far. open_most: the most
-    sessions seen open at once. rates: successful requests per second in each window since the load was reached."""
+    """The result of one step. Instants are on the looks' clock, None if the step did not get so far. calm: latency had
+    become steady. open_most: the most sessions seen open at once. rates: successful requests per second in each window
+    since the load was reached."""
 
     load: int
     purpose: str
@@ -133,7 +135,7 @@ class StepRecord:
 
 
 class Step:
-    """A step under way: `look` until it gives its record."""
+    """A step that is active. Call `look` until it returns the record."""
 
     def __init__(self, rules: StepRules, thresholds: Sequence[Threshold], load: int, purpose: str, look: Look) -> None:
         self.load, self.purpose = load, purpose
@@ -148,7 +150,7 @@ class Step:
         self._signs: dict[str, float] = {}
 
     def look(self, look: Look) -> StepRecord | None:
-        """The step's record once it is over, None while it is not."""
+        """Return the step's record when it has ended, None before."""
         record, rules = self._record, self._rules
         record.open_most = max(record.open_most, look.open)
         self._note_signs(look)
@@ -172,7 +174,7 @@ class Step:
     # -- phases ------------------------------------------------------------------------------------
 
     def _rise(self, look: Look) -> StepRecord | None:
-        # Where chats end and begin all the time a few are always between two of them.
+        # Chats end and begin all the time, so a few users are always between two chats.
         if look.open + look.opening >= self.load and look.opening <= self.load // 100:
             self._record.reached = look.at
             self._window = look
@@ -213,7 +215,7 @@ class Step:
         if "inconclusive" in results and "fail" not in results and self._judged < JUDGEMENTS:
             return None
         if results <= {"pass"}:
-            slack = not_put_on(settled, look, rules)
+            slack = load_not_applied(settled, look, rules)
             return self._over(look, "spoilt" if slack else "held", Trouble("generator", "", look.at, slack))
         spoilt = generator_trouble(settled, look, self._thresholds, rules)
         if spoilt:
@@ -234,18 +236,18 @@ class Step:
         return [judge(t, whole if is_fact(t) else calm, confidence) for t in self._thresholds]
 
     def _broken_fact(self, look: Look) -> Judgement | None:
-        """A count that is over its limit: that is so at once, and stays so."""
+        """Return the judgement of a count that exceeds its limit; a later look cannot change it. None if none does."""
         facts = facts_of(look, self._begun, self._rules.timeout_s)
         for threshold in self._thresholds:
             if is_fact(threshold) and threshold.op in _MOST:
                 judgement = judge(threshold, facts)
-                # What must equal a number may still get there while it is below.
+                # A count that must equal a number may still reach it while it is below.
                 if judgement.value is not None and not COMPARE[_MOST[threshold.op]](judgement.value, threshold.limit):
                     return judgement
         return None
 
     def _note_signs(self, look: Look) -> None:
-        """Since when each threshold has been broken, look by look, without a break."""
+        """Note since when each threshold has been broken without interruption."""
         facts = facts_of(look, self._last, self._rules.timeout_s)
         for threshold in self._thresholds:
             name, value = str(threshold), judge(threshold, facts).value
@@ -303,34 +305,42 @@ _MOST: Mapping[Op, Op] = {"<": "<", "<=": "<=", "==": "<="}
 
 
 def is_fact(threshold: Threshold) -> bool:
-    """Whether it is about a count, which is what it is, with no confidence to it."""
+    """Return whether the threshold is about a count, which is exact and needs no confidence."""
     return threshold.metric.kind == "count"
 
 
 def facts_of(now: Look, since: Look, timeout_s: float) -> Facts:
-    """What was added since another look, with the sessions that are open now: they are alive, as sessions cut off
-    are whose goodbye is confirmed. Those really cut off meanwhile (a step down) are left out."""
+    """Return what happened since another look, with the sessions that are open now.
+
+    Open sessions are alive, like sessions cut off with a confirmed goodbye, and are counted as such. Those really cut
+    off since then (when the load was reduced) are left out.
+    """
     books = now.books.since(since.books)
     books.verdicts[Verdict.CUT_OFF] += now.open
     return Facts(books, timeout_s, now.open)
 
 
 def latency_limit(thresholds: Sequence[Threshold]) -> float | None:
-    """The least duration that a latency must stay below (seconds)."""
+    """Return the lowest limit of a latency (seconds), None if there is none."""
     limits = [t.limit for t in thresholds if t.metric.kind == "duration" and t.metric.subject == "latency"]
     return min(limits, default=None)
 
 
 def lateness_limit(thresholds: Sequence[Threshold], rules: StepRules) -> float:
-    """How late the generator's own refreshes may leave (p99, seconds) for its word to be taken: half the latency it
-    judges by, or where it judges by none a twentieth of the timeout; never less than a timer's grain allows."""
+    """Return how late the generator's own refreshes may leave (p99, seconds) before a step says nothing of the server.
+
+    It is half the lowest limit of a latency, at most a twentieth of the timeout, and at least 20 ms (timer resolution).
+    """
     limit = latency_limit(thresholds)
     return max(0.02, 0.05 * rules.timeout_s if limit is None else min(limit / 2, 0.05 * rules.timeout_s))
 
 
-def not_put_on(since: Look, now: Look, rules: StepRules) -> str:
-    """Why the load was not put on as it should have been; empty where it was. A generator that is late can make a
-    server look slow and never fast: what holds under such a one holds, if only the requests were sent."""
+def load_not_applied(since: Look, now: Look, rules: StepRules) -> str:
+    """Return why the load was not applied as planned; empty if it was.
+
+    A late generator can make a server look slow, never fast. So a load that is held under a late generator is held, if
+    the requests were sent.
+    """
     lateness, allowed = now.books.since(since.books).lateness, LATE_LIMIT * rules.interval_s
     late = lateness.total_us / 1e6 / max(lateness.count, 1)
     if late > allowed:
@@ -339,7 +349,7 @@ def not_put_on(since: Look, now: Look, rules: StepRules) -> str:
 
 
 def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], rules: StepRules) -> str:
-    """Why it may be the generator that made the server look slow; empty where it cannot."""
+    """Return why the generator itself may have made the server look slow; empty if it cannot."""
     made, length = now.books.since(since.books), now.at - since.at
     late, allowed = made.lateness.quantile(0.99), lateness_limit(thresholds, rules)
     if late is not None and late > allowed:
@@ -348,14 +358,14 @@ def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], r
     if busiest is not None and busiest > CPU_LIMIT:
         return f"its busiest process used {busiest:.0%} of a core"
     if made.stalled_s > STALLED_LIMIT * length * max(len(now.cpu_s), 1):
-        return f"it stood still for {made.stalled_s:.3g} of {length:.3g} s"
+        return f"it was stalled for {made.stalled_s:.3g} of {length:.3g} s"
     if made.suspects:
         return "its own lateness could have caused a drop"
     return ""
 
 
 def _busiest(since: Look, now: Look) -> float | None:
-    """CPU of the busiest generator process as a share of a core; None where not known."""
+    """Return the CPU of the busiest generator process as a share of a core; None if it is not known."""
     length = now.at - since.at
     known = now.cpu_s.keys() & since.cpu_s.keys() if length > 0 else ()
     return max(((now.cpu_s[who] - since.cpu_s[who]) / length for who in known), default=None)

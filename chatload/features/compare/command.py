@@ -20,7 +20,7 @@ from chatload.render.share import ShareType
 from chatload.run.reader import RunReader
 from chatload.run.settings import settings_differences
 
-#: Stands in the arguments where the user wrote --, which click would swallow. Nobody names a run so.
+#: Replaces -- in the arguments, because click would remove it. No run has this name.
 _DIVIDER = "\x1f--"
 
 
@@ -72,17 +72,18 @@ def compare(
 ) -> int:
     """Compare runs before -- with runs after it: better, worse, or no evidence.
 
-    What counts is the run, not the request: requests of one run share its luck. With four runs a
-    side or more (five are better), six metrics get a word: dropped sessions, unserved sessions,
-    unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse" and
-    "better" need a change beyond the tolerance that exact tests over the runs and a bootstrap over
-    runs all tell from run-to-run noise. Equal things are called so at most 5 times in 100, for
-    all six together. Everything else is shown without a word, and so is everything with fewer runs.
+    The unit of evidence is the run, because all requests of a run have the same conditions. With at
+    least four runs per side (five are better), six metrics are judged: dropped sessions, unserved
+    sessions, unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse"
+    and "better" need a change beyond the tolerance that is larger than the noise between runs, by
+    exact tests and by a bootstrap. Of 100 comparisons of equal things, at most 5 say better or worse.
+    All other metrics are shown without a result; with fewer runs, all of them.
 
-    Make the runs alternately (base, new, base, new), or a change of the day is taken for theirs.
+    Make the runs alternately (base, new, base, new). Otherwise a change during the day looks like a
+    difference between BASE and NEW.
 
-    Exit codes: 0 nothing is worse, 1 something is, 2 wrong usage, also runs whose settings made
-    different load, 3 a run is invalid or its books do not balance, 4 a run tested nothing.
+    Exit codes: 0 nothing is worse, 1 something is worse, 2 wrong usage, or the settings of the runs
+    made different load, 3 a run is invalid or its books do not balance, 4 a run tested nothing.
 
     \b
     Examples:

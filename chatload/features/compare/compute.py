@@ -1,21 +1,20 @@
 """Is NEW worse than BASE? The unit of evidence is the run, not the request.
 
-Requests of one run share its luck (the network that hour, the neighbours on the machine), so a test
-that pools them takes ordinary run-to-run noise for a difference. Here every run is one figure a metric,
-and a word needs three things:
+All requests of one run have the same conditions (the network in that hour, other load on the machine). A test that
+pools them takes ordinary differences between runs for a change. So each run gives one figure per metric, and a word
+(better, worse) needs three things:
 
-- Mann and Whitney's rank test, exact, of the metric alone;
-- an exact permutation test of all judged metrics together: the statistic of a metric is Student's t over
-  runs, by the root of the effect in tolerances (no more than 4 of them, lest a noisy metric drown the
-  others), and 0 where the effect stays within the tolerance. Over the family the largest counts (the
-  max-T of Westfall and Young, Resampling-Based Multiple Testing, 1993), so that false alarms stay at
-  most ALPHA for the whole comparison. That the tolerance is part of the statistic keeps the power up:
-  metrics that cannot differ by more than it cost nothing;
-- a bootstrap over runs: its interval must leave no difference out. Percentiles, with each side's
-  spread widened by sqrt(n / (n - 1)) and the level by Student's t, as percentiles of few values are
-  too narrow (Hesterberg, What Teachers Should Know About the Bootstrap, Am. Stat. 69(4), 2015).
+- the exact rank test of Mann and Whitney for the metric alone;
+- an exact permutation test of all judged metrics together. The statistic of a metric is Student's t over runs times the
+  square root of the effect in tolerances (at most 4, so that one noisy metric does not hide the others); it is 0 if the
+  effect is within the tolerance. The largest statistic of the family counts (max-T of Westfall and Young,
+  Resampling-Based Multiple Testing, 1993), so that the chance of a false alarm is at most ALPHA for the whole
+  comparison. The tolerance is part of the statistic, so metrics that stay within it do not reduce the power;
+- a bootstrap over runs, whose interval must exclude a change of 0. It uses percentiles. Those of few values are too
+  narrow, so the spread of each side is widened by sqrt(n / (n - 1)) and the level by Student's t (Hesterberg, What
+  Teachers Should Know About the Bootstrap, Am. Stat. 69(4), 2015).
 
-The tests suppose that under no difference any order of the runs is as likely as any other.
+The tests assume that without a difference any order of the runs is as likely as any other.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from scipy.stats import norm, rankdata, t
 from chatload.features.compare.run_figures import FAMILY, ComparedMetric, FigureKind, RunFigures
 from chatload.run.settings import SettingDifference, settings_differences
 
-#: Runs a side from which on there is a word: 4 against 4 can be dealt in 70 ways, 3 against 3 in 20.
+#: Minimum number of runs per side for a word: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.
 ENOUGH_RUNS = 4
-#: How often a whole comparison of equal things may say better or worse. At most 5 in 100 is promised; this
-#: is the sharpest level at which four runs a side can still speak (2 of their 70 deals are 0.0286).
+#: Chance that a comparison of equal things says better or worse. At most 0.05 is promised. With four runs per side the
+#: smallest p value is 2 / 70 = 0.0286, so a lower level would allow no word.
 ALPHA = 0.03
 _ALPHA_ALONE = 0.05
 CONFIDENCE = 0.95
@@ -54,10 +53,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The least effect that matters.
+    """The smallest effect that matters.
 
-    relative: of a duration or count, this part more or less; of a margin, this part of the timeout.
-    rate: of a rate, this much (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower one.
+    relative: for a duration or count, this part of it; for a margin, this part of the timeout. rate: for a rate, this
+    difference (a share; 0.001 is 0.1 percentage points) plus `relative` of the lower rate.
     """
 
     relative: float = 0.05
@@ -68,11 +67,11 @@ class Tolerance:
 class ComparisonRow:
     """One metric, side by side; values in the metric's own unit.
 
-    base, new: a figure a run, None where that run had no samples. base_mean, new_mean: over runs,
-    geometric of durations and counts. change: new over base minus 1, or for rates and margins new
-    minus base. interval: of `change`, with CONFIDENCE for this metric alone. p: Mann-Whitney, exact, two-sided, of this
-    metric alone. p_family: with all judged metrics and the tolerance taken into account. base_is_bound, new_is_bound:
-    a figure of that side is only a bound (see `RunFigures.bounds`).
+    base, new: a figure for each run, None if the run had no samples. base_mean, new_mean: over runs, geometric for
+    durations and counts. change: new / base - 1; for rates and margins new - base. interval: of `change`, with
+    CONFIDENCE for this metric alone. p: Mann-Whitney, exact, two-sided, of this metric alone. p_family: with all judged
+    metrics and the tolerance taken into account. word: better, worse or no evidence; None if the metric is not judged.
+    base_is_bound, new_is_bound: a figure of that side is only a bound (see `RunFigures.bounds`).
     """
 
     metric: ComparedMetric
@@ -91,7 +90,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What comparing came to; `word` is None where there are too few runs for one."""
+    """The result of a comparison. word: None if there are too few runs for one."""
 
     base: tuple[RunFigures, ...]
     new: tuple[RunFigures, ...]
@@ -123,7 +122,7 @@ class Comparison:
         return WORSE if self.worse else BETTER if self.better else NO_EVIDENCE
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return it as plain values for JSON."""
         sides = {"base": self.base, "new": self.new}
         return {
             "word": self.word,
@@ -157,7 +156,7 @@ def _row_to_dict(row: ComparisonRow) -> dict[str, Any]:
 def compare_runs(
     base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance = Tolerance(), descriptive: bool = True
 ) -> Comparison:
-    """Compare two sides of at least one run each; `descriptive`: also the metrics that get no word."""
+    """Compare two sides of at least one run each. descriptive: include the metrics that are not judged."""
     base, new, notes, apart = _distinct(base, new)
     enough = apart and min(len(base), len(new)) >= ENOUGH_RUNS
     metrics = list(dict.fromkeys([*FAMILY, *chain.from_iterable(run.figures for run in (*base, *new))]))
@@ -176,7 +175,7 @@ def compare_runs(
 def _distinct(
     base: Sequence[RunFigures], new: Sequence[RunFigures]
 ) -> tuple[list[RunFigures], list[RunFigures], list[str], bool]:
-    """Each side without its copies, what was left out, and whether no run is on both sides."""
+    """Return each side without copies, notes on what was left out, and whether no run is on both sides."""
     sides, notes = [], []
     for side in (base, new):
         kept: dict[str, RunFigures] = {}
@@ -215,7 +214,7 @@ def _relative(metric: ComparedMetric) -> bool:
 
 
 def _scaled(metric: ComparedMetric, values: Floats) -> Floats:
-    """The scale on which figures are averaged and subtracted: logarithmic where ratios are compared."""
+    """Return figures on the scale on which they are averaged and subtracted: logarithmic if ratios are compared."""
     return np.log(np.maximum(values, _SHORTEST_S)) if _relative(metric) else values
 
 
@@ -228,7 +227,7 @@ def _change(metric: ComparedMetric, difference: Any) -> Any:
 
 
 def _interval(metric: ComparedMetric, base: Floats, new: Floats) -> tuple[float, float]:
-    """The CONFIDENCE interval of the change, by a bootstrap over runs (see the module's head)."""
+    """Return the interval of the change with CONFIDENCE, by a bootstrap over runs (see the module's docstring)."""
     random = np.random.default_rng(_SEED)
     resampled = []
     for side in (base, new):
@@ -243,7 +242,7 @@ def _interval(metric: ComparedMetric, base: Floats, new: Floats) -> tuple[float,
 def _judge(
     rows: list[ComparisonRow], base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance
 ) -> list[ComparisonRow]:
-    """Give the judged metrics that every run measured their p values and words."""
+    """Return the rows with p values and words for the judged metrics that every run measured."""
     timeouts = [run.timeout_s for run in (*base, *new) if run.timeout_s]
     timeout_s = float(np.mean(timeouts)) if timeouts else 0.0
     deals = _deals(len(base), len(new))
@@ -273,14 +272,14 @@ def _judged(
     evident = p_family[metric] <= ALPHA and alone[metric] <= _ALPHA_ALONE and not interval[0] <= 0 <= interval[1]
     word = NO_EVIDENCE if not evident else WORSE if (row.change > 0) == metric.lower_is_better else BETTER
     if word is BETTER and row.new_is_bound:
-        word = NO_EVIDENCE  # NEW may be as bad as it likes beyond its bound
+        word = NO_EVIDENCE  # beyond its bound NEW may be worse than BASE
     return replace(row, p=alone[metric], p_family=p_family[metric], word=word)
 
 
 def _deals(base: int, new: int) -> NDArray[np.bool_]:
-    """Ways to deal all runs to two sides of these sizes, True is NEW; the first is the one that was seen.
+    """Return the ways to divide all runs into two sides of these sizes: a row each, True for NEW, the observed first.
 
-    All of them, or where they are too many a seeded sample.
+    All of them; a seeded sample if there are more than _MOST_DEALS.
     """
     total = base + new
     seen = tuple(range(base, total))
@@ -296,7 +295,7 @@ def _deals(base: int, new: int) -> NDArray[np.bool_]:
 
 
 def _distance(values: Floats, deals: NDArray[np.bool_]) -> Floats:
-    """Of every deal, Mann-Whitney's U as its distance from the middle; ties have their mean rank."""
+    """Return for each deal the distance of Mann-Whitney's U from its mean; ties have their mean rank."""
     new = int(deals[0].sum())
     base = len(values) - new
     u = deals @ rankdata(values) - new * (new + 1) / 2
@@ -305,7 +304,7 @@ def _distance(values: Floats, deals: NDArray[np.bool_]) -> Floats:
 
 
 def _student(values: Floats, deals: NDArray[np.bool_]) -> Floats:
-    """Of every deal, the size of Student's t for two samples of one variance."""
+    """Return for each deal the absolute value of Student's t for two samples of equal variance."""
     total, new = len(values), int(deals[0].sum())
     base = total - new
     sums = deals @ values
@@ -320,7 +319,7 @@ def _student(values: Floats, deals: NDArray[np.bool_]) -> Floats:
 def _effects(
     metric: ComparedMetric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
 ) -> Floats:
-    """Of every deal, the size of the effect in tolerances: from 1 on it matters."""
+    """Return for each deal the size of the effect in tolerances: it matters from 1 on."""
     scaled = _scaled(metric, values)
     new = int(deals[0].sum())
     sums = deals @ scaled

@@ -1,4 +1,4 @@
-"""What one run comes to: one figure a metric. Runs are compared by these, never by their requests."""
+"""The figures of one run, one for each metric. Runs are compared by these, never by their requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from chatload.run.settings import RunSettings
 from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
 _GAPS = ("p50", "p99")
-#: Of a margin, the quantile of the gap that it is what is left of.
+#: Margin -> the quantile of the gap that it is computed from (timeout minus gap).
 _MARGINS = {"p1": 0.99, "p50": 0.5, "min": 1.0}
 _TAIL = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
-#: A latency that differs by less than this matters to nobody who waits for it (seconds).
+#: Differences in latency below this do not matter to a user (seconds).
 LATENCY_FLOOR_S = 0.0001
-#: A lateness that differs by less than this is far below any timeout, of which the least is 1 s (seconds).
+#: Differences in lateness below this do not matter (seconds): the smallest timeout is 1 s.
 LATENESS_FLOOR_S = 0.01
 
 
@@ -46,7 +46,7 @@ class ComparedMetric:
     least: float = 0.0
 
 
-#: The family that is judged, stated before any run is seen. Six, so that five runs a side can tell.
+#: The metrics that are judged, fixed before any run is read. Only six, so that five runs per side are enough.
 FAMILY = (
     ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE, judged=True),
     ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE, judged=True),
@@ -71,10 +71,10 @@ _JUDGED = {metric.key: metric for metric in FAMILY}
 class RunFigures:
     """One run as the comparison sees it.
 
-    run: where it is, as the user named it. settings: with versions among them. figures: what was
-    measured; a metric that had no samples is not in it. timeout_s: the flex-disconnect-timeout.
-    bounds: figures that are lower bounds (of a margin upper ones), for requests without an answer or the last
-    silences of chats. identity: equal for two copies of one run. problems: why it is invalid or does not balance.
+    run: where it is, as the user named it. settings: with versions. figures: what was measured; a metric without
+    samples is missing. timeout_s: the flex-disconnect-timeout. bounds: figures that are only lower bounds (for margins
+    upper ones), because of requests without an answer or the last silences of chats. identity: equal for two copies of
+    one run. problems: why it is invalid or does not balance.
     """
 
     run: str
@@ -89,14 +89,16 @@ class RunFigures:
 
 
 def measure(books: Books, timeout_s: float | None, cut_off_confirmed: int = 0) -> dict[ComparedMetric, float]:
-    """The figures in one run's books; percentiles are those of all its processes together. cut_off_confirmed: of
-    the sessions cut off, those whose goodbye was confirmed."""
+    """Return the figures in one run's books; percentiles are those of all its processes together.
+
+    cut_off_confirmed: of the sessions cut off, those whose goodbye was confirmed.
+    """
     figures = _figures(books, timeout_s, books.fates.known(cut_off_confirmed))
     return {metric: value for metric, value in figures if value is not None}
 
 
 def bounds(books: Books) -> frozenset[ComparedMetric]:
-    """Which of the figures of `measure` are only bounds."""
+    """Return which of the figures of `measure` are only bounds."""
     found = [
         (_latency(operation, quantile), latency.quantile(q))
         for operation, latency in books.latency.items()

@@ -109,7 +109,7 @@ def answer(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison) -> Iterator[str]:
-    """What must be said with the figures: tolerances, terms, and what was left out."""
+    """Yield remarks on the figures: tolerances, terms, and what was left out."""
     if comparison.judged:
         tolerance = comparison.tolerance
         yield (
@@ -130,7 +130,7 @@ def value(row: ComparisonRow, figure: float | None) -> str:
         return "none"
     if row.metric.kind is FigureKind.RATE:
         return _percent(figure)
-    return f"{figure:.2f}" if row.metric.kind is FigureKind.COUNT else _signed_seconds(figure)
+    return f"{figure:.2f}" if row.metric.kind is FigureKind.COUNT else words.with_minus(words.seconds(figure))
 
 
 def mean(row: ComparisonRow, side: str) -> str:
@@ -169,17 +169,13 @@ def _signed(by: float, digits: str) -> str:
     return f"{'+' if by > 0 else MINUS if by < 0 else ''}{digits}" if float(digits) else digits
 
 
-def _signed_seconds(seconds: float) -> str:
-    return words.seconds(seconds).replace("-", MINUS)
-
-
 def _percent(share: float) -> str:
     """Three significant digits: rates side by side must differ where the runs do."""
     return f"{100 * share:.3g} %" if share < 0.9995 else f"{100 * share:.5g} %"
 
 
 def nothing(row: ComparisonRow) -> bool:
-    """A rate that was 0 in every run fills no line."""
+    """Return whether all figures of a metric are 0 or missing: it is not shown."""
     return not any(figure for figure in (*row.base, *row.new))
 
 

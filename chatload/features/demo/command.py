@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from chatload.run.schema import RUN_FILE
+from chatload.run.writer import refuse_unwritable, replacing_bytes
 from chatload.simulator.process import Simulator
 
 HERE = Path(__file__).parent
@@ -21,7 +22,7 @@ HEALTHY_USERS = 150
 
 @click.command(short_help="Hold chats on a built-in server, and check every verdict.")
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-demo.")
-@click.option("--no-faults", is_flag=True, help="A server without faults, and 150 customers.")
+@click.option("--no-faults", is_flag=True, help="Use a server without faults, and 150 customers.")
 @click.option("--gate", type=click.Choice(["standard"]), help="Thresholds that any chat service should meet.")
 @click.option("--threshold", "thresholds", multiple=True, metavar="EXPR", help="What must hold; repeatable.")
 @click.option("--seconds", default=18, show_default=True, metavar="S", help="How long chats are held.")
@@ -30,13 +31,15 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
 
     Starts the simulator with a short flex-disconnect-timeout and a few faults (an outage among
     them), runs headless Locust on it, prints what became of every chat, and compares that with the
-    server's own ledger, session by session. The run's folder stays.
+    server's own ledger, session by session. The run's folder is kept.
 
     \b
     Example: chatload demo --no-faults --gate standard
     """
-    if run_dir is None:
-        run_dir = Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-demo"
+    from chatload.swarm.plan import new_run_dir
+
+    run_dir = new_run_dir("demo") if run_dir is None else run_dir
+    refuse_unwritable(run_dir)
     users = HEALTHY_USERS if no_faults else USERS
     with Simulator(*_server_options(no_faults)) as server:
         faults, outage = ("no faults", "") if no_faults else ("faults as in faults.toml", ", an outage comes after 9 s")
@@ -44,18 +47,24 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
         click.echo(f"locust: {users} users hold chats for {seconds} s{outage}")
         judged = [*(("--gate", gate) if gate else ()), *(part for text in thresholds for part in ("--threshold", text))]
         code = subprocess.run([*_locust(server.url, run_dir, users, seconds), *judged], check=False).returncode
+        if not (run_dir / RUN_FILE).exists():
+            # Locust refused the run (for example: a threshold that is wrong) and has said why.
+            sys.exit(code)
         ledger = run_dir / "ledger.ndjson"
-        ledger.write_bytes(server.ledger())
+        with replacing_bytes(ledger) as stream:
+            stream.write(server.ledger())
     click.echo("\nagainst the server's ledger:")
     reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]
     reconciled = subprocess.run(reconcile, check=False).returncode
     report = [sys.executable, "-m", "chatload", "report", str(run_dir)]
-    subprocess.run(report, check=False, stdout=subprocess.DEVNULL)
-    click.echo(f"\nopen {run_dir / 'report.html'} in a browser")
-    screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if sys.stdout.isatty() and screen:
-        click.launch(str((run_dir / "report.html").absolute()))
-    sys.exit(code or reconciled)
+    reported = subprocess.run(report, check=False, stdout=subprocess.DEVNULL).returncode
+    page = run_dir / "report.html"
+    if page.exists():
+        click.echo(f"\nopen {page} in a browser")
+        screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        if sys.stdout.isatty() and screen:
+            click.launch(str(page.absolute()))
+    sys.exit(code or reconciled or reported)
 
 
 def _server_options(no_faults: bool) -> list[object]:

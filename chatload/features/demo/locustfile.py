@@ -8,11 +8,11 @@ from locust import events
 from chatload.swarm.user import ChatUser
 
 
-class Customer(ChatUser):
+class DemoCustomer(ChatUser):
     """A customer in a browser: one chat, one connection, refreshed until it ends."""
 
 
 @events.init.add_listener
 def _one_table(**_: Any) -> None:
-    """The demo shows one table, chatload's; Locust's own statistics are there in every other run."""
+    """Hide Locust's own table: the demo shows only chatload's."""
     logging.getLogger("locust.stats_logger").disabled = True

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from math import ceil
 from typing import Any, Final, Literal
 
+from chatload.render import words
+
 
 @dataclass(frozen=True)
 class PlannedLoad:
@@ -103,13 +105,13 @@ CHAT_BYTES, PROCESS_BYTES = 46_000, 150 * 2**20
 #: CPU of one request and its answer (seconds of a core), chat's engine and statistics included: measured with 600 chats
 #: refreshing every second over the lean transport, 165 to 205 us.
 REQUEST_CPU_S: Final = 200e-6
-#: Above this share of a core a process is late for its refreshes now and then.
+#: A process that uses more than this share of a core sends some refreshes late.
 MOST_BUSY: Final = 0.7
 #: Linux keeps a port this long after its connection was closed by us (TCP_TIMEWAIT_LEN).
 TIME_WAIT_S: Final = 60.0
-#: So much of the run folder's disk should be free (bytes): a session's row and its part of the windows is below 1 kB.
+#: Free bytes on the run folder's disk below which the check warns or fails. A session takes less than 1 kB.
 DISK_WARN, DISK_BAD = 2 * 2**30, 200 * 2**20
-#: The generator's own packages, what it was tested with, and releases known to be bad: from, up to (not included), why.
+#: Releases known to be bad: package, first version, first version that is good again, reason.
 KNOWN_BAD: Final = (
     ("locust", "0", "2.47", "older than chatload was written for"),
     ("locust", "3", "9999", "newer than chatload was written for"),
@@ -239,7 +241,7 @@ def clock(machine: MachineFacts, wish: PlannedLoad) -> Iterator[CheckResult]:
         )
     if machine.clock_synchronised is not None:
         state: State = "ok" if machine.clock_synchronised else "warn"
-        found = "synchronised" if machine.clock_synchronised else "the kernel says that nobody keeps the clock"
+        found = "synchronised" if machine.clock_synchronised else "not synchronised (NTP), as the kernel reports"
         change = (
             "" if state == "ok" else "timedatectl set-ntp true; else compare with a server's ledger by chat id only"
         )
@@ -313,12 +315,12 @@ def _host(host: HostFacts) -> Iterator[CheckResult]:
         return
     if host.resolve_s is not None:
         slow = host.resolve_s > 0.5
-        found = f"{', '.join(host.addresses)} in {_ms(host.resolve_s)}"
+        found = f"{', '.join(host.addresses)} in {words.seconds(host.resolve_s)}"
         yield CheckResult(
             "name",
             "warn" if slow else "ok",
             found,
-            "a resolver nearer by: names are asked for every 30 s" if slow else "",
+            "use a nearer DNS resolver: names are resolved every 30 s" if slow else "",
         )
     if host.connect_s is None:
         yield CheckResult(
@@ -328,8 +330,9 @@ def _host(host: HostFacts) -> Iterator[CheckResult]:
             "check --host, and that it is up and not behind a firewall",
         )
         return
-    yield CheckResult("connection", "warn" if host.connect_s > 0.25 else "ok", f"TCP in {_ms(host.connect_s)}",
-              "a generator nearer to the host" if host.connect_s > 0.25 else "")  # fmt: skip
+    far = host.connect_s > 0.25
+    change = "a generator nearer to the host" if far else ""
+    yield CheckResult("connection", "warn" if far else "ok", f"TCP in {words.seconds(host.connect_s)}", change)
     if host.tls:
         yield from _tls(host)
         if host.tls_s is None:
@@ -337,7 +340,7 @@ def _host(host: HostFacts) -> Iterator[CheckResult]:
     yield from _chat(host)
     if host.clock_gap_s is not None:
         far = abs(host.clock_gap_s) > 2
-        found = f"the server's is {host.clock_gap_s:+.0f} s off ours" if far else "within 2 s of ours"
+        found = f"differs from ours by {host.clock_gap_s:+.0f} s" if far else "within 2 s of ours"
         yield CheckResult(
             "server's clock",
             "warn" if far else "ok",
@@ -352,7 +355,7 @@ _TLS_CHANGES: Mapping[str, str] = {
     "not yet valid": "this machine's date, if it is wrong; else the server's certificate",
     "is not valid for": "--host by the name that the certificate is for",
     "WRONG_VERSION_NUMBER": "no TLS is spoken at this port: --host http://..., or its https port",
-    "timed out": "check the port in --host, and what stands before the server: nobody answers there",
+    "timed out": "check the port in --host, and any proxy or firewall before the server: nothing answers at this port",
 }
 _TLS_CHANGE = "--ca-file FILE with its authority; --client-cert FILE if it asks for one; --insecure for one run"
 
@@ -365,7 +368,8 @@ def _tls(host: HostFacts) -> Iterator[CheckResult]:
         return
     said = "" if host.verified else ", certificate NOT verified (--insecure)"
     state: State = "ok" if host.verified else "warn"
-    yield CheckResult("TLS", state, f"handshake in {_ms(host.tls_s)}{said}", "" if host.verified else "--ca-file FILE")
+    found = f"handshake in {words.seconds(host.tls_s)}{said}"
+    yield CheckResult("TLS", state, found, "" if host.verified else "--ca-file FILE")
     if host.expires_in_s is not None:
         days = host.expires_in_s / _DAY_S
         state = "bad" if days < 0 else "warn" if days < 14 else "ok"
@@ -373,7 +377,7 @@ def _tls(host: HostFacts) -> Iterator[CheckResult]:
 
 
 def _chat(host: HostFacts) -> Iterator[CheckResult]:
-    took = f" in {_ms(host.chat_s)}" if host.chat_s is not None else ""
+    took = f" in {words.seconds(host.chat_s)}" if host.chat_s is not None else ""
     if host.outcome != "0/false":
         found = f"RequestChat: {host.outcome or 'no answer'}{took}{f' ({host.detail})' if host.detail else ''}"
         yield CheckResult("chat", "bad", found, "check --service and --dialect, and that agents' service is open")
@@ -385,10 +389,6 @@ def _chat(host: HostFacts) -> Iterator[CheckResult]:
         )
         return
     yield CheckResult("chat", "ok", f"RequestChat 0/false{took}, Disconnect {host.goodbye}")
-
-
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def _size(count: float) -> str:

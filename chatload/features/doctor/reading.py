@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import resource
 import shutil
 import socket
 import time
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 
 from chatload.features.doctor.checks import MachineFacts
+from chatload.file_limits import file_limits
 
 #: The CPU's time and the clocks are observed for this long (seconds).
 SAMPLE_S = 0.5
@@ -26,21 +26,6 @@ _PORTS = (8089, 5557)
 _TIME_ERROR = 5
 _GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 Value = TypeVar("Value")
-
-
-def file_limits() -> tuple[int, int]:
-    """Return RLIMIT_NOFILE of this process, soft and hard; no limit is 2**31."""
-    soft, hard = (2**31 if n == resource.RLIM_INFINITY else n for n in resource.getrlimit(resource.RLIMIT_NOFILE))
-    return soft, hard
-
-
-def raise_file_limit() -> tuple[int, int]:
-    """Raise the soft limit of open files to the hard one; return both limits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard and hard != resource.RLIM_INFINITY:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return file_limits()
 
 
 def local_ports() -> tuple[int | None, int | None]:

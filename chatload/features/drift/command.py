@@ -13,10 +13,10 @@ import click
 def drift(run: Path, as_json: bool) -> None:
     """Say what changes slowly in RUN: latency tails, drops, refusals, margin, lateness, memory.
 
-    RUN may still be going on. Slopes come with their 95 % interval; a drift is claimed only where it is sure
-    among all metrics and all looks together (a run without one is accused with a chance of 5 % at most), and
-    where it matters. Jumps (a restart, a failover) are named apart. Needs 10 minutes of steady load.
-    Exits 4 where the run is over and no session of it was accepted.
+    RUN may still be active. Each slope has a 95 % interval. A drift is claimed only if it is significant among all
+    metrics and all checks together (a run without drift has a false alarm with a chance of 5 % at most), and if it
+    is large enough to matter. Jumps (a restart, a failover) are reported separately. Needs 10 minutes of steady load.
+    Exits 4 if the run has ended and no session of it was accepted.
 
     \b
     Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &

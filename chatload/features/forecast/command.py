@@ -23,9 +23,9 @@ from chatload.features.report.summary import refuse_untested, summarize
 from chatload.render.json_output import write_json
 from chatload.render.output import deliver
 from chatload.render.words import duration
+from chatload.run.options import DURATION
 from chatload.run.reader import RunReader
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 #: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
 _PATIENCE_S, _EVERY_S = 2.0, 10.0
 _MOST = 10_000_000
@@ -37,7 +37,7 @@ class _NumberList(click.ParamType[list[float]]):
     name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
-        """The numbers in order."""
+        """Return the numbers in their order."""
         try:
             numbers = [float(part) for part in str(value).replace(" ", "").split(",") if part]
         except ValueError:
@@ -48,16 +48,14 @@ class _NumberList(click.ParamType[list[float]]):
 
 
 class _Duration(click.ParamType[float]):
-    """1h, 30m, 90s, or seconds."""
+    """A duration such as 1h, 30m or 90s; without a unit, seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
-        said = str(value).strip().lower()
-        unit = _UNITS.get(said[-1:], 0.0)
+        """Return the duration in seconds."""
         try:
-            length = float(said[:-1]) * unit if unit else float(said)
+            length = float(DURATION.parse(str(value).strip().lower()))
         except ValueError:
             length = 0.0
         if not 1.0 <= length <= 7 * 86400:
@@ -138,8 +136,8 @@ def _sound(reader: RunReader, run: Path) -> None:
     problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
     if problems:
         message = f"{run}: the run is invalid or does not balance: {problems[0]}"
-        raise ChatloadError(message, "a forecast cannot stand on it; give another run")
-    refuse_untested(summary, str(run), "a forecast cannot stand on it; give another run")
+        raise ChatloadError(message, "it cannot be used for a forecast; give another run")
+    refuse_untested(summary, str(run), "it cannot be used for a forecast; give another run")
 
 
 def _report(

@@ -4,7 +4,7 @@ ends that bring the same about in the virtual driver.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -100,8 +100,9 @@ def latency_factor(growth: float, measured: int, sessions: int) -> float:
 class MeasuredServer:
     """The conditions as the virtual driver needs them: its network, the faults and ends of its service, its settings.
 
-    Deterministic in (conditions, factor, seed) and the calls. The time of a round trip is drawn when its request
-    leaves, half for each way; what fails is drawn when the request is at the service.
+    Deterministic in (conditions, factor, seed) and the calls. When a request leaves, it is drawn whether it will fail,
+    and how long it takes: a connection that breaks takes as long as those of the run took to break, anything else a
+    round trip. Each way takes half of that.
     """
 
     restarts: tuple[Fault, ...] = ()
@@ -122,6 +123,9 @@ class MeasuredServer:
         self._from = self._until = -inf
         self._now: dict[str, _ReadyOdds] = {}
         self._reaches = 0.0
+        #: The failures of the requests that are on their way, by the instant of arrival.
+        self._failing: dict[float, Fault] = {}
+        self._refusing = False
 
     def config(self, timeout_s: float, keeps_ended_s: float) -> SimulatorConfig:
         """Return the settings of a service with this flex-disconnect-timeout that keeps ended chats for so long."""
@@ -142,8 +146,18 @@ class MeasuredServer:
     # -- the network of the virtual driver ---------------------------------------------------------
 
     def request_latency(self, random: Random, now: float, operation: str) -> float:
-        """Return half a round trip of this operation (seconds)."""
-        return self._at(now, operation).round_trip(random) / 2
+        """Return the time to the service (seconds), or until a connection is refused."""
+        drawn = self._at(now, operation)
+        if self._refusing:
+            return drawn.round_trip(random)
+        fault, durations = self._failure(drawn), self._conditions.connection_s
+        if fault is not None and fault.kind == _FAULTS["connection"] and durations:
+            latency = durations[int(self._random.random() * len(durations))] / 2
+        else:
+            latency = drawn.round_trip(random) / 2
+        if fault is not None:
+            self._failing[now + latency] = fault
+        return latency
 
     def answer_latency(self, random: Random, request_latency: float) -> float:
         """Return the other half of the round trip."""
@@ -156,7 +170,8 @@ class MeasuredServer:
     def refuses(self, random: Random, now: float, operation: str) -> bool:
         """Return whether no connection can be made."""
         chance = self._at(now, operation).refused
-        return chance > 0 and random.random() < chance
+        self._refusing = chance > 0 and random.random() < chance
+        return self._refusing
 
     def lost(self, random: Random) -> bool:
         """No message vanishes on its way: a measured timeout is a fault of the service."""
@@ -167,20 +182,16 @@ class MeasuredServer:
     # -- the faults and ends of the service --------------------------------------------------------
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
-        """Return the failure that a request meets which arrives `elapsed` seconds after the start, or None."""
-        drawn = self._at(elapsed, operation)
+        """Return the failure of the request that arrives `elapsed` seconds after the start, or None."""
+        return self._failing.pop(elapsed, None)
+
+    def _failure(self, drawn: _ReadyOdds) -> Fault | None:
         random = self._random
         place = random.random()
         if place >= drawn.failing:
             return None
-        kind, reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
-        fault = reached if self._reaches and random.random() < self._reaches else missed
-        durations = self._conditions.connection_s
-        if kind == "connection" and durations:
-            # The way there and back is added by the network.
-            delay_s = durations[int(random.random() * len(durations))] - drawn.typical_s
-            return Fault(fault.kind, reaches=fault.reaches, delay_s=max(delay_s, 0.0))
-        return fault
+        reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
+        return reached if self._reaches and random.random() < self._reaches else missed
 
     def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
         """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
@@ -230,11 +241,11 @@ def age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
 class _ReadyOdds:
     """RequestOdds, made ready for drawing.
 
-    failing: chance that a request which was sent fails; chances: cumulated, by failure; failures: kind, the fault
-    that reaches the chat, the one that does not.
+    failing: chance that a request which was sent fails; chances: cumulated, by failure; failures: the fault that
+    reaches the chat, and the one that does not.
     """
 
-    __slots__ = ("_cumulated", "_values", "chances", "failing", "failures", "refused", "typical_s")
+    __slots__ = ("_cumulated", "_values", "chances", "failing", "failures", "refused")
 
     def __init__(self, odds: RequestOdds, request_timeout_s: float, factor: float) -> None:
         bins = list(odds.round_trips.bins())
@@ -242,7 +253,6 @@ class _ReadyOdds:
         self._values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
         total = sum(count for _, _, count in bins) or 1
         self._cumulated = list(accumulate(count / total for _, _, count in bins))[:-1]
-        self.typical_s = self._values[bisect_left(self._cumulated, 0.5)]
         self.refused = sum(chance for kind, chance in odds.failures if kind == REFUSED)
         sent = max(1.0 - self.refused, 1e-9)
         failures = [(kind, chance) for kind, chance in odds.failures if kind != REFUSED]
@@ -250,7 +260,6 @@ class _ReadyOdds:
         self.failing = self.chances[-1] if self.chances else 0.0
         self.failures = [
             (
-                kind,
                 Fault(_FAULTS[kind], reaches=True, delay_s=request_timeout_s if kind == "timeout" else 0.0),
                 Fault(_FAULTS[kind], reaches=None if kind == "lost" else False),
             )

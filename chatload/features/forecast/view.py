@@ -7,7 +7,7 @@ from typing import Any
 
 from chatload.render.document import Block, Bullets, Document, Section, Sentence, Tone, table
 from chatload.render.json_output import read_schema
-from chatload.render.words import MINUS, duration, number, percent, plural, seconds
+from chatload.render.words import duration, number, percent, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON.
@@ -68,7 +68,7 @@ def answer(report: Report) -> str:
     if worst is None:
         return "the fit reproduces the run"
     return (
-        f"{number(worst['sessions'])} sessions, {refresh(worst)}: {share(worst['drop_rate'])} dropped, "
+        f"{number(worst['sessions'])} sessions, {refresh(worst)}: {percent(worst['drop_rate'])} dropped, "
         f"{number(round(worst['requests_per_s']))} requests per second"
     )
 
@@ -86,7 +86,7 @@ def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
     """Each figure of the run beside the replays'."""
     for row in report["goodness"]["figures"]:
         rate = row["name"] == "requests_per_s"
-        show = _per_s if rate else share
+        show = _per_s if rate else percent
         word = "" if not row["judged"] else "good" if row["good"] else "NOT GOOD"
         allowed = "within 3 %" if rate else _between(row["low"], row["high"])
         yield _NAMES[row["name"]], show(row["measured"]), show(row["reproduced"]), allowed, word
@@ -101,7 +101,7 @@ def prediction_rows(report: Report) -> Iterator[tuple[str, ...]]:
             number(row["sessions"]),
             refresh(row),
             number(round(row["requests_per_s"])),
-            share(row["drop_rate"]),
+            percent(row["drop_rate"]),
             _between(row["low"], row["high"]),
             _s(row["margins_s"].get("p1")),
         )
@@ -113,8 +113,8 @@ def incident_rows(report: Report) -> Iterator[tuple[str, ...]]:
         yield (
             number(row["sessions"]),
             refresh(row),
-            share(row["calm_rate"]),
-            ", ".join(share(part) for part in row["by_incident"]) or "none seen",
+            percent(row["calm_rate"]),
+            ", ".join(percent(part) for part in row["by_incident"]) or "none seen",
             _between(row["range_low"], row["range_high"]),
         )
 
@@ -142,11 +142,6 @@ def refresh(row: Report) -> str:
     return "deadline" if row["policy"] == "deadline" else f"after {row['interval_s']:g} s"
 
 
-def share(part: float) -> str:
-    """A share in percent."""
-    return percent(part).replace(" ", "\u00a0")
-
-
 def _between(low: float, high: float) -> str:
     return f"{bound_text(low, up=False)} to {bound_text(high, up=True)}"
 
@@ -156,4 +151,4 @@ def _per_s(rate: float) -> str:
 
 
 def _s(value: float | None) -> str:
-    return seconds(value).replace("-", MINUS)
+    return with_minus(seconds(value))

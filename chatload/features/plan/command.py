@@ -1,4 +1,4 @@
-"""`chatload plan`: takes what is expected and what was measured, and says how many servers that needs."""
+"""`chatload plan`: how many servers the expected demand needs, by measured or given capacities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chatload.render.output import deliver
 from chatload.render.share import ShareType
 from chatload.run.reader import RunReader
 
-#: What the demand of a plan is called on the command line and in a file, by its field.
+#: Name of an input on the command line and in a file -> field of Demand.
 _DEMAND = {item.name.removesuffix("_s"): item.name for item in fields(Demand)}
 _CAPACITY = {constraint.value: constraint for constraint in Constraint}
 _EXIT = {
@@ -35,7 +35,7 @@ _EXIT = {
 }
 
 
-#: So large a part of a run's sessions must have been accepted for a plan to stand on it.
+#: A run can be used for a plan if at least this part of its sessions was accepted.
 _LEAST_SERVED = 0.5
 
 _SHARE = ShareType()
@@ -48,7 +48,7 @@ _RUN = "the run"
     "source",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="TOML with any of these options, such as chats_per_hour = 360; the command line goes before it.",
+    help="TOML with any of these options, such as chats_per_hour = 360. The command line overrides it.",
 )
 @click.option("--chats-per-hour", type=float, metavar="N", help="Chats that arrive in the busiest hour.")
 @click.option("--chats-per-day", type=float, metavar="N", help="Or: in a day.")
@@ -61,7 +61,9 @@ _RUN = "the run"
     help="Default: exponential.",
 )
 @click.option("--handling-cv", type=float, metavar="X", help="Of lognormal: standard deviation / mean.")
-@click.option("--percentile", type=float, metavar="P", help="Plan for what is open P % of the hour. Default: 99.9.")
+@click.option(
+    "--percentile", type=float, metavar="P", help="Plan for chats not exceeded in P % of the hour. Default: 99.9."
+)
 @click.option("--peakedness", type=float, metavar="Z", help="Variance / mean of chats open. Default: 1, Poisson.")
 @click.option("--poll-interval", type=float, metavar="S", help="Time between two GetMessages of a chat.")
 @click.option("--flex-disconnect-timeout", type=float, metavar="S", help="The server's setting. Default: 45.")
@@ -70,12 +72,14 @@ _RUN = "the run"
     "--other-requests-per-chat",
     type=float,
     metavar="N",
-    help="Requests of a chat but its polls. Default: RequestChat, Disconnect, and for half the messages "
+    help="Requests of a chat without polls. Default: RequestChat, Disconnect, and for half the messages "
     "SendMessage, StartTyping, StopTyping.",
 )
 @click.option("--target-drop-rate", type=_SHARE, metavar="SHARE", help="Share of chats that may be dropped.")
 @click.option("--spare", type=int, metavar="N", help="Servers that may fail at the peak. Default: 1 (N+1).")
-@click.option("--run", metavar="RUN", help="Take what a server carries from this run; and what of a chat is not given.")
+@click.option(
+    "--run", metavar="RUN", help="Take a server's capacity, and figures of chats that are not given, from RUN."
+)
 @click.option("--run-servers", type=int, metavar="N", help="Servers that carried the run. Default: 1.")
 @click.option("--sessions-per-server", type=float, metavar="N", help="Chats open at once that a server carries.")
 @click.option("--requests-per-server", type=float, metavar="R", help="Requests per second that a server carries.")
@@ -87,15 +91,16 @@ _RUN = "the run"
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json: bool, **given: Any) -> int:
-    """How many servers the expected chats need, what is left over, and on which assumption it hangs.
+    """How many servers the expected chats need, with how much headroom, and which assumption matters most.
 
-    Chats open at once are arrivals x handling time on average (Little's law), Poisson around it, and
-    planned for at a percentile. What a server carries is typed in, taken from a run (held there, which
-    need not be the limit) or the vendor's. Times are seconds, shares 15% or 0.15.
+    The mean number of open chats is arrivals x handling time (Little's law). Its distribution is
+    Poisson, and the plan is for a percentile of it. The capacity of a server is typed in, taken from a
+    run (what was held, which need not be the limit) or the vendor's. Times are seconds, shares 15% or
+    0.15.
 
-    Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to tell, none
-    measured, or most of the run's sessions never accepted, 2 wrong usage, 3 the run is invalid or its
-    books do not balance.
+    Exit codes: 0, 1 the run shows more drops than --target-drop-rate, 4 too few chats to decide, none
+    measured, or most of the run's sessions were never accepted, 2 wrong usage, 3 the run is invalid or
+    its books do not balance.
 
     \b
     Examples:
@@ -112,7 +117,7 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
 
 
 def build(inputs: Mapping[str, Any], origins: Mapping[str, str]) -> PlanReport:
-    """The plan for inputs by their names. origins: where each is from. Raises UsageError where it cannot be made."""
+    """Return the plan for inputs by name. origins: where each comes from. Raises UsageError if it cannot be made."""
     if "run_servers" in inputs and "run" not in inputs:
         raise UsageError("--run-servers needs --run")
     if "run" in inputs and "drop_rate_bound" in inputs:
@@ -139,7 +144,7 @@ def _refuse_rare_polls(values: Mapping[str, Any], measured: Measured) -> None:
 def _demand(
     inputs: Mapping[str, Any], origins: Mapping[str, str], measured: Measured | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The demand's fields, and where each is from: given, else measured, else what is usual."""
+    """Return the fields of the demand, and where each comes from: given, else measured, else the default."""
     values = {field: inputs[name] for name, field in _DEMAND.items() if name in inputs}
     sources = {field: origins[name] for name, field in _DEMAND.items() if name in inputs}
     for field, found in _of_run(measured):
@@ -186,14 +191,14 @@ def _measure(name: str, servers: int) -> Measured:
         problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
         if problems:
             message = f"{name}: the run is invalid or does not balance: {problems[0]}"
-            raise ChatloadError(message, "a plan cannot stand on it; give another run or --sessions-per-server N")
+            raise ChatloadError(message, "it cannot be used for a plan; give another run or --sessions-per-server N")
         _refuse_unserved(summary, name)
         return measure_run(reader, name, servers)
 
 
 def _refuse_unserved(summary: Mapping[str, Any], name: str) -> None:
-    """Refuse a run most of whose sessions were never accepted: its servers carried what was left, not the load."""
-    hint = "a plan cannot stand on it; give another run or --sessions-per-server N"
+    """Refuse a run if most of its sessions were never accepted: its servers did not carry the load."""
+    hint = "it cannot be used for a plan; give another run or --sessions-per-server N"
     refuse_untested(summary, name, hint)
     accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
     if accepted < _LEAST_SERVED * started:
@@ -203,7 +208,7 @@ def _refuse_unserved(summary: Mapping[str, Any], name: str) -> None:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    """The inputs in a TOML file, each read as its option on the command line is."""
+    """Return the inputs in a TOML file, each read like its option on the command line."""
     options = {option.name: option for option in plan.params if option.name is not None}
     known = [*_DEMAND, *_CAPACITY, "run", "run_servers", "drop_rate_bound", "preset"]
     found = {}

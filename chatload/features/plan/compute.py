@@ -1,8 +1,8 @@
-"""A capacity plan: how many servers carry the chats that are expected, and with what left over.
+"""A capacity plan: how many servers carry the expected chats, and with how much headroom.
 
-The vendor's rule for the threads that refresh chats is printed with it:
-refreshPoolSize = peak_chat_sessions / (refreshPeriod x 5), Genesys Web Engagement, chat options; one
-refresh then takes 0.2 s of a thread, which makes the period one in seconds.
+The plan also has the vendor's rule for the threads that refresh chats: refreshPoolSize = peak_chat_sessions /
+(refreshPeriod x 5), Genesys Web Engagement, chat options. With refreshPeriod in seconds a refresh takes 0.2 s of a
+thread.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from chatload.stats import queueing as queueing
 
 #: Requests of one thread of the vendor's refresh pool per second.
 REFRESHES_PER_THREAD = 5
-#: Nobody buys more; a plan that needs them has a wrong figure in it.
+#: A plan that needs more servers than this has a wrong input.
 MOST_SERVERS = 100_000
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What the peak hour brings: means, and what is planned for (exceeded in the tail's share only, at least 1).
+    """The peak hour: means, and the planned values (at least 1), which are exceeded in the share `Demand.tail` only.
 
-    built_up: how much of the mean is reached within one hour that begins with no chat open.
+    built_up: the part of the mean that is reached after one hour that begins without open chats.
     """
 
     mean_chats: float
@@ -39,7 +39,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One constraint: what is needed at the peak, what one server carries, and how many servers that makes."""
+    """One constraint: what is needed at the peak, what one server carries, and how many servers are needed."""
 
     constraint: Constraint
     needed: float
@@ -48,7 +48,7 @@ class PlanRow:
     servers: int
 
     def margin(self, servers: int) -> float:
-        """The share of so many servers' capacity that is left at the peak."""
+        """Return the share of the capacity of this many servers that is left at the peak."""
         return 1 - self.needed / (servers * self.per_server)
 
 
@@ -56,10 +56,10 @@ class PlanRow:
 class ServerPlan:
     """The plan. rows: every constraint with a figure per server, the one that binds first.
 
-    loads: what the peak needs of each constraint, those without a figure too; None where not known.
-    needed: servers that carry the peak; servers: with the spare ones. headroom: factor on the chats
-    per hour that `needed` servers still carry. at_random: servers needed where each chat goes to a
-    server drawn at random, None where no figure of sessions is known. drops: about the target.
+    loads: what the peak needs of each constraint, also of those without a figure per server; None if not known.
+    needed: servers that carry the peak. servers: with the spare ones. headroom: factor on the chats per hour that
+    `needed` servers still carry. at_random: servers needed if each chat goes to a random server, None if no figure of
+    sessions is known. drops: the claim about the target drop rate.
     """
 
     demand: Demand
@@ -86,9 +86,9 @@ class ServerPlan:
 
 
 def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) -> ServerPlan:
-    """Size the service. drops: what was measured of them at that capacity.
+    """Return the plan. drops: measured at that capacity.
 
-    Raises UsageError where nothing that is known of a server can be set against the demand.
+    Raises UsageError if no known figure of a server can be compared with the demand.
     """
     peak = peak_of(demand)
     loads = loads_of(demand, peak.chats, peak.arrivals)
@@ -114,7 +114,7 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
 
 
 def peak_of(demand: Demand) -> Peak:
-    """What the peak hour brings."""
+    """Return the peak hour of a demand."""
     arrivals = demand.arrivals_per_hour
     mean = queueing.mean_chats(arrivals, demand.handling_time_s)
     shape = demand.handling_distribution, demand.handling_cv
@@ -129,7 +129,7 @@ def peak_of(demand: Demand) -> Peak:
 
 
 def loads_of(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:
-    """What so many chats open, and so many arrivals in the hour, need of each constraint."""
+    """Return what this many open chats, and this many arrivals in the hour, need of each constraint."""
     length = demand.handling_time_s
     messages = demand.messages_per_chat
     return {
@@ -141,13 +141,13 @@ def loads_of(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, 
 
 
 def servers_needed(demand: Demand, capacity: Capacity) -> int:
-    """How many servers carry the peak, the spare ones not counted."""
+    """Return how many servers carry the peak, without spare ones."""
     peak = peak_of(demand)
     return max(row.servers for row in _rows(loads_of(demand, peak.chats, peak.arrivals), capacity))
 
 
 def servers_worth(demand: Demand, capacity: Capacity) -> float:
-    """The same as a smooth number, without steps: what small changes are measured by."""
+    """Return the load in servers as a fractional number, so that the effect of small changes can be measured."""
     mean = queueing.mean_chats(demand.arrivals_per_hour, demand.handling_time_s)
     spread = queueing.dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
     chats = max(queueing.level(mean, demand.tail, demand.peakedness), 1.0)
@@ -157,12 +157,12 @@ def servers_worth(demand: Demand, capacity: Capacity) -> float:
 
 
 def pool_size(chats: int, refresh_period_s: float) -> int:
-    """refreshPoolSize by the vendor's rule, rounded up."""
+    """Return refreshPoolSize by the vendor's rule, rounded up."""
     return math.ceil(chats / (refresh_period_s * REFRESHES_PER_THREAD) - 1e-9)
 
 
 def plan_dict(plan: ServerPlan) -> dict[str, Any]:
-    """The plan's figures as plain values."""
+    """Return the plan's figures as plain values."""
     return {
         "demand": {**asdict(plan.demand), "arrivals_per_hour": plan.demand.arrivals_per_hour},
         "capacity": {
@@ -198,7 +198,7 @@ def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator
 
 
 def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:
-    """The factor on the chats per hour from which on one more server is needed."""
+    """Return the factor on the chats per hour from which on one more server is needed."""
 
     def too_many(factor: float) -> bool:
         more = replace(demand, growth=(1 + demand.growth) * factor - 1)
@@ -208,14 +208,14 @@ def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:
 
 
 def _at_random(demand: Demand, capacity: Capacity, needed: int) -> int | None:
-    """Servers needed where chats go to servers at random: each then has a Poisson number, split from all of them."""
+    """Return the servers needed if chats go to random servers: then each has a Poisson number of chats."""
     limit = capacity.sessions_per_server
     if limit is None:
         return None
     mean = queueing.mean_chats(demand.arrivals_per_hour, demand.handling_time_s)
 
     def fits(servers: int) -> bool:
-        # Splitting at random thins the bunches too: Z - 1 is divided by the number of servers.
+        # Random assignment divides bunches of arrivals too: Z - 1 is divided by the number of servers.
         peakedness = 1 + (demand.peakedness - 1) / servers
         return queueing.above(math.floor(limit), mean / servers, peakedness) <= demand.tail
 

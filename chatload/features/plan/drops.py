@@ -1,4 +1,4 @@
-"""Whether a target drop rate is shown by what was measured at the capacity a plan stands on."""
+"""Whether the measured drops show that a target drop rate is met, at the capacity that a plan uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SHOWN, MISSED, INCONCLUSIVE, NOT_MEASURED, NO_TARGET = "shown", "missed", "incon
 
 @dataclass(frozen=True)
 class Drops:
-    """Drops seen in a time that chats were open.
+    """Measured drops, and the time in which they happened.
 
-    drops: surely. possible: those that are unproven too. chat_seconds: added up over all chats.
-    bound: instead of these, an upper bound of the share of chats dropped, where only that is known.
+    drops: proven. possible: proven and unproven. chat_seconds: time that chats were open, summed over all chats.
+    bound: instead of these, an upper bound of the share of chats dropped, if only that is known.
     """
 
     drops: int = 0
@@ -29,8 +29,8 @@ class Drops:
 class DropClaim:
     """What can be said of the share of chats that are dropped. result: one of this module's words.
 
-    lower, rate, upper: that share at the plan's chat length, the bounds with CONFIDENCE each.
-    chats_needed: so many chats without a drop would show the target.
+    lower, rate, upper: that share at the plan's chat length, each bound with CONFIDENCE. chats_needed: number of chats
+    that would show the target if none is dropped.
     """
 
     result: str
@@ -42,11 +42,11 @@ class DropClaim:
 
 
 def judge_drops(drops: Drops | None, demand: Demand) -> DropClaim:
-    """The claim that can be made.
+    """Return the claim that can be made.
 
-    Drops are taken to come at one rate per second that a chat is open, so that a run with shorter chats
-    speaks for longer ones. With the rate h and lengths of mean m the share dropped is
-    1 - E[exp(-h S)], which is at most 1 - exp(-h m) for every distribution (Jensen).
+    Drops are assumed to have a constant rate h per second that a chat is open, so a run with shorter chats is valid for
+    longer ones. With chat lengths S of mean m the share dropped is 1 - E[exp(-h S)], which is at most 1 - exp(-h m) for
+    every distribution (Jensen).
     """
     target = demand.target_drop_rate
     if drops is None or (drops.bound is None and drops.chat_seconds <= 0):

@@ -1,4 +1,4 @@
-"""What a capacity plan is made from: what is expected of the service, and what one server of it has carried."""
+"""The inputs of a capacity plan: the expected demand, and what one server has carried."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LengthDistribution(StrEnum):
 
 
 class Constraint(StrEnum):
-    """What a server runs out of. The value is the name of its figure per server in Capacity."""
+    """A resource that limits a server. The value is the name of its figure per server in Capacity."""
 
     SESSIONS = "sessions_per_server"
     REQUESTS = "requests_per_server"
@@ -46,19 +46,19 @@ class Origin(StrEnum):
 
 
 def option(name: str) -> str:
-    """An input as the user writes it: poll_interval_s is --poll-interval."""
+    """Return an input as an option: poll_interval_s is --poll-interval."""
     return "--" + name.removesuffix("_s").replace("_", "-")
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What is expected of the service. Shares and growth are fractions, times are seconds.
+    """The expected demand. Shares and growth are fractions, times are seconds.
 
-    chats_per_hour: of the peak hour; or chats_per_day and the share of them in the peak hour.
-    percentile: the chats open at once are planned for so that no more are open for this share of the
-    peak hour, in percent. peakedness: variance-to-mean ratio of the number open, 1 for Poisson.
-    messages_per_chat: of both sides, None where not known. other_requests_per_chat: all but its
-    polling. target_drop_rate: the share of chats that may be dropped.
+    chats_per_hour: in the peak hour; or chats_per_day and peak_hour_share, the share of them in the peak hour.
+    handling_cv: standard deviation / mean of the chat length, for lognormal. percentile: the planned number of open
+    chats is not exceeded in this part of the peak hour (percent). peakedness: variance-to-mean ratio of the number of
+    open chats, 1 for Poisson. messages_per_chat: of both sides, None if not known. other_requests_per_chat: without
+    polls. spare: servers that may fail. target_drop_rate: the share of chats that may be dropped.
     """
 
     handling_time_s: float
@@ -78,7 +78,7 @@ class Demand:
     flex_disconnect_timeout_s: float = DEFAULT_TIMEOUT_S
 
     def __post_init__(self) -> None:
-        """Raises UsageError where an input is impossible or contradicts another, naming it."""
+        """Raise UsageError if an input is impossible or contradicts another."""
         _finite(self)
         self._check_arrivals()
         self._check_chats()
@@ -94,14 +94,14 @@ class Demand:
         mean = self.arrivals_per_hour * self.handling_time_s / 3600
         if self.peakedness > max(mean, 1.0):
             message = f"--peakedness {self.peakedness:g} is more than the {mean:.3g} chats open on average"
-            raise UsageError(message, "the approximation ends there: plan for the largest bunch itself")
+            raise UsageError(message, "the approximation is not valid there: plan for the largest bunch itself")
 
     def _check_arrivals(self) -> None:
         if self.chats_per_hour is not None and (self.chats_per_day is not None or self.peak_hour_share is not None):
             also = "--chats-per-day" if self.chats_per_day is not None else "--peak-hour-share"
             raise UsageError(f"--chats-per-hour and {also} contradict each other", "give one of them")
         if self.chats_per_hour is None and self.chats_per_day is None:
-            raise UsageError("how many chats come is not said", "give --chats-per-hour, or --chats-per-day")
+            raise UsageError("the number of chats is missing", "give --chats-per-hour, or --chats-per-day")
         if self.chats_per_day is not None and self.peak_hour_share is None:
             raise UsageError("--chats-per-day needs --peak-hour-share", "the share of them in the busiest hour")
         for name in ("chats_per_hour", "chats_per_day"):
@@ -145,13 +145,13 @@ class Demand:
 
     @property
     def tail(self) -> float:
-        """The share of time in which more chats may be open than planned for."""
+        """The share of time in which more chats than planned may be open."""
         return (100 - self.percentile) / 100
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one server carries; None where nobody knows. All but sessions are per second.
+    """What one server carries; None if not known. All figures but sessions are per second.
 
     origins: where each figure comes from.
     """
@@ -163,28 +163,28 @@ class Capacity:
     origins: Mapping[Constraint, Origin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises UsageError where a figure is impossible or there is none."""
+        """Raise UsageError if a figure is impossible or there is none."""
         _finite(self)
         for constraint in Constraint:
             _above_0(constraint, self.of(constraint))
         if all(self.of(constraint) is None for constraint in Constraint):
             raise UsageError(
-                "what a server carries is not said",
+                "the capacity of a server is missing",
                 "give --run RUN, --sessions-per-server N, --requests-per-server R or --preset NAME",
             )
 
     def of(self, constraint: Constraint) -> float | None:
-        """One server's figure."""
+        """Return one server's figure."""
         value: float | None = getattr(self, constraint.value)
         return value
 
     def scaled(self, constraint: Constraint, factor: float) -> Capacity:
-        """The same with one figure multiplied."""
+        """Return this capacity with one figure multiplied."""
         figures = {item: value * (factor if item is constraint else 1) for item, value in self.known()}
         return Capacity(origins=self.origins, **{item.value: value for item, value in figures.items()})
 
     def known(self) -> Iterator[tuple[Constraint, float]]:
-        """The figures there are."""
+        """Yield the known figures."""
         for constraint in Constraint:
             value = self.of(constraint)
             if value is not None:

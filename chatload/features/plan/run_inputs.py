@@ -1,4 +1,4 @@
-"""What a run shows of the capacity of the servers it was made on: what they held, which need not be their limit."""
+"""Capacity of servers as a run shows it: what they held, which need not be their limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatload.stats.bursts import find_bursts
 from chatload.vocabulary import DROPPED_SURELY, Verdict
 
 _POLL = "GetMessages"
-#: The end of these was not the end of the chat.
+#: Sessions with these verdicts have no known chat length.
 _UNENDED = (Verdict.CUT_OFF, Verdict.REFUSED)
 
 
@@ -32,11 +32,11 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """One run as the plan sees it. Times are seconds.
+    """The figures of one run that a plan uses. Times are seconds; None if there was nothing to measure.
 
-    held: by all servers together. chat_length_s: the mean, by all time that chats were open over those
-    that came to their end. poll_interval_s: that time over the polls; other_requests_per_chat: the
-    requests that were no polls. bursts: of drops, which came together. None where there was nothing to measure by.
+    held: by all servers together. chat_length_s: mean: time that chats were open, divided by the chats that ended.
+    poll_interval_s: this time divided by the polls. other_requests_per_chat: requests other than polls. bursts: bursts
+    of drops.
     """
 
     run: str
@@ -53,7 +53,7 @@ class Measured:
     other_requests_per_chat: float | None
 
     def capacity(self) -> dict[Constraint, float]:
-        """What one server held: its even part."""
+        """Return what one server held: an equal part."""
         parts = {
             Constraint.SESSIONS: self.held.sessions / self.servers,
             Constraint.REQUESTS: self.held.requests_per_s / self.servers,
@@ -63,10 +63,10 @@ class Measured:
 
 
 def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
-    """Read a run. servers: over how many its load was spread.
+    """Read a run. servers: number of servers that shared its load.
 
-    Raises UsageError where it held nothing: a refresh that comes too late shows only after one
-    flex-disconnect-timeout, so a load counts as held if it was there for at least that long.
+    Raises UsageError if it held nothing. A load counts as held if it lasted for at least one flex-disconnect-timeout,
+    because a refresh that comes too late shows only after that time.
     """
     if servers < 1:
         raise UsageError(f"--run-servers {servers} is not a whole number from 1")
@@ -99,7 +99,7 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
 
 
 def most_held(windows: Sequence[Window], stretch_s: float) -> Held | None:
-    """The most over any stretch of whole windows of at least `stretch_s`; None where none is that long."""
+    """Return the most that was held over at least `stretch_s` seconds of whole windows; None if the run is shorter."""
     opens = [window.open for window in windows]
     sent = list(accumulate((window.books.sent.total() for window in windows), initial=0))
     started = list(accumulate((window.books.started for window in windows), initial=0))
@@ -119,7 +119,7 @@ def most_held(windows: Sequence[Window], stretch_s: float) -> Held | None:
 
 
 def capacity_of(measured: Measured | None, preset: dict[Constraint, float], typed: dict[Constraint, float]) -> Capacity:
-    """One server's capacity; a figure typed in goes before the run's, and that before the preset's."""
+    """Return one server's capacity. A figure typed in overrides the run's, which overrides the preset's."""
     sources = ((preset, Origin.PRESET), (measured.capacity() if measured else {}, Origin.HELD), (typed, Origin.TYPED))
     figures: dict[Constraint, float] = {}
     origins: dict[Constraint, Origin] = {}
@@ -138,7 +138,7 @@ def _bursts(reader: RunReader) -> int:
 
 
 def _totals(sessions: Iterable[SessionRecord]) -> tuple[float, int, int, int, int]:
-    """Seconds open over all, chats that came to their end, drops, those that may be too, those never accepted."""
+    """Return seconds open (summed), chats that ended, drops, possible drops, and sessions never accepted."""
     open_s, ended, drops, possible, refused = 0.0, 0, 0, 0, 0
     for session in sessions:
         if is_unserved(session):

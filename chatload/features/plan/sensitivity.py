@@ -1,4 +1,4 @@
-"""Which assumption of a plan it hangs on: each input changed a little, and until one more server is needed."""
+"""Which input of a plan matters most: each is changed a little, and until one more server is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatload.stats import queueing as queueing
 
 #: Every input is changed by this share of itself.
 STEP = 0.1
-#: No change beyond a factor of this is looked at.
+#: Changes of an input are examined up to this factor.
 FARTHEST = 10.0
 _DEMAND = (
     "chats_per_hour", "chats_per_day", "peak_hour_share", "growth", "handling_time_s", "handling_cv", "peakedness",
@@ -24,9 +24,11 @@ _At = Callable[[float], tuple[Demand, Capacity]]
 
 @dataclass(frozen=True)
 class Influence:
-    """One input. down, up: change of the servers' worth of load, as a share, where the input is STEP lower or
-    higher; None where that is impossible. one_more_at: the value from which on one more server is needed;
-    None where none within a factor of FARTHEST. one_more_change: the same as a share of the input.
+    """The influence of one input.
+
+    down, up: relative change of the load in servers if the input is lower or higher by STEP; None if that is
+    impossible. one_more_at: the value from which on one more server is needed; None if there is none within a factor of
+    FARTHEST. one_more_change: the same, relative to the input.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Influence:
 
     @property
     def option(self) -> str:
-        """The input as the user writes it."""
+        """The input as an option."""
         return option(self.name)
 
     @property
@@ -47,12 +49,12 @@ class Influence:
         return max(abs(self.down or 0.0), abs(self.up or 0.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return it as plain values for JSON."""
         return asdict(self)
 
 
 def influences(plan: ServerPlan) -> list[Influence]:
-    """Every input that is a quantity, the most influential first.
+    """Return every input that is a quantity, the most influential first.
 
     The percentile is changed by its tail, the share of time in which more chats are open.
     """
@@ -103,7 +105,7 @@ def _change(at: _At, factor: float, now: float) -> float | None:
 
 
 def _one_more(plan: ServerPlan, at: _At) -> float | None:
-    """The factor nearest to 1, on either side, from which on one more server is needed."""
+    """Return the factor nearest to 1, on either side, from which on one more server is needed."""
 
     def too_few(factor: float) -> bool:
         try:
@@ -114,14 +116,14 @@ def _one_more(plan: ServerPlan, at: _At) -> float | None:
     for toward in (FARTHEST, 1 / FARTHEST):
         edge = _edge(at, toward)
         if edge != 1 and too_few(edge):
-            # The share of the way from 1 to the edge: the condition, once it holds, holds on.
+            # The share of the way from 1 to the edge. Once too_few is true it stays true.
             way = queueing.least(lambda share, e=edge: too_few(1 + share * (e - 1)), 0.0, 1.0)  # type: ignore[misc]
             return float(1 + way * (edge - 1))
     return None
 
 
 def _edge(at: _At, toward: float) -> float:
-    """`toward`, or the farthest possible factor on the way to it: an interval must stay below the timeout."""
+    """Return `toward`, or the farthest possible factor before it: an interval must stay below the timeout."""
 
     def possible(share: float) -> bool:
         try:

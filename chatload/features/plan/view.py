@@ -17,7 +17,7 @@ from chatload.render import charts
 from chatload.render.charts import Spec
 from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
 from chatload.render.json_output import read_schema
-from chatload.render.words import MINUS
+from chatload.render.words import MINUS, with_minus
 from chatload.render.words import number as _number
 from chatload.render.words import plural as _plural
 from chatload.render.words import seconds as _seconds
@@ -36,25 +36,26 @@ _TONES = {
     drop_claims.SHOWN: Tone.GOOD, drop_claims.MISSED: Tone.BAD,
     drop_claims.INCONCLUSIVE: Tone.WARN, drop_claims.NOT_MEASURED: Tone.WARN,
 }  # fmt: skip
-#: Points of a curve, and how far growth is drawn, as a factor on the chats per hour.
+#: Points of a curve, and the largest growth drawn (factor on the chats per hour).
 _POINTS, _GROWTH = 120, 2.0
-#: The peakedness that shows what bunched arrivals would do to a plan made for Poisson.
+#: The peakedness used to show the effect of bunched arrivals on a plan for Poisson arrivals.
 _WHAT_IF = 2.0
+#: A note is added if an hour that begins without chats reaches less than this part of the mean.
 _LONG_ENOUGH = 0.95
 
 #: What no plan of this kind can know.
 UNKNOWN = (
     "whether the expected chats come: they are an input",
-    "how long chats wait for an agent: waiting is part of the handling time, and short staff makes it longer",
-    "what happens past the capacity: where it is what a run held, more was never tried",
-    "whether many servers carry as many times what one does: a shared database or load balancer may not",
-    "what else the servers have to do, and peaks within seconds: rates are means over the peak hour",
+    "how long chats wait for an agent: waiting is part of the handling time, and too few agents make it longer",
+    "what happens above the capacity: if it is what a run held, more was never tried",
+    "whether n servers carry n times as much as one: a shared database or load balancer may prevent it",
+    "other work of the servers, and peaks of a few seconds: rates are means over the peak hour",
 )
 
 
 @dataclass(frozen=True)
 class PlanReport:
-    """A plan with all that is said of it. sources: where each input comes from, by its name."""
+    """A plan with what is reported with it. sources: where each input comes from, by its name."""
 
     plan: ServerPlan
     influences: Sequence[Influence]
@@ -63,7 +64,7 @@ class PlanReport:
     preset: Preset | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The published JSON (plan.schema.json)."""
+        """Return the published JSON (plan.schema.json)."""
         return {
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
@@ -131,7 +132,7 @@ def _section(
 
 
 def answer(plan: ServerPlan) -> str:
-    """The plan in one sentence."""
+    """Return the plan in one sentence."""
     carry = "carries" if plan.needed == 1 else "carry"
     spare = f", {plan.demand.spare} to spare" if plan.demand.spare else ", none to spare"
     return (
@@ -141,17 +142,17 @@ def answer(plan: ServerPlan) -> str:
 
 
 def binding(plan: ServerPlan) -> str:
-    """Which constraint decides, and what is left on it."""
+    """Return which constraint decides, and what is left of it."""
     row = plan.binding
-    line = f"{row.constraint.label} decide: {percent(row.margin(plan.needed))} left on {_plural(plan.needed, 'server')}"
+    headroom = f"{percent(row.margin(plan.needed))} headroom with {_plural(plan.needed, 'server')}"
     if plan.demand.spare:
-        line += f", {percent(row.margin(plan.servers))} on all {_number(plan.servers)}"
-    more = max(plan.headroom - 1, 0.0)
-    return f"{line}; one more server is needed from {percent(more)} more chats an hour on"
+        headroom += f", {percent(row.margin(plan.servers))} with all {_number(plan.servers)}"
+    more = percent(max(plan.headroom - 1, 0.0))
+    return f"{row.constraint.label} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
 
 
 def drops(plan: ServerPlan) -> str:
-    """What can be said of the drop rate."""
+    """Return what is known of the drop rate."""
     claim = plan.drops
     bound = ""
     if claim.upper is not None:
@@ -168,7 +169,7 @@ def drops(plan: ServerPlan) -> str:
 
 
 def peak_rows(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
-    """What the peak hour brings: label, mean, planned for."""
+    """Yield the loads of the peak hour: label, mean, planned value."""
     peak, demand = plan.peak, plan.demand
     of_chats, of_arrivals = peak.mean_chats / peak.chats, peak.mean_arrivals / peak.arrivals
     yield "chats that arrive in the hour", figure(peak.mean_arrivals), _number(peak.arrivals)
@@ -183,7 +184,7 @@ def peak_rows(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
 
 
 def constraint_rows(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
-    """Label, needed, per server, servers, margin on those needed, with the spare ones, origin."""
+    """Yield label, needed, per server, servers, margin on those needed, margin with the spare ones, origin."""
     for row in plan.rows:
         yield (
             row.constraint.label, figure(row.needed), figure(row.per_server), _number(row.servers),
@@ -192,14 +193,14 @@ def constraint_rows(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
 
 
 def influence_rows(report: PlanReport) -> Iterator[tuple[str, str, str, str, str]]:
-    """Input, its value, change of the load where it is lower and higher, the value that needs one more server."""
+    """Yield input, value, change of the load if it is lower and higher, value that needs one more server."""
     for item in report.influences:
         more = "" if item.one_more_at is None else one_more(item)
         yield label(item.name), value(item.name, item.value), change(item.down), change(item.up), more
 
 
 def one_more(item: Influence) -> str:
-    """The value from which on one more server is needed, with the change that is."""
+    """Return the value from which on one more server is needed, with its relative change."""
     at, by = item.one_more_at or 0.0, item.one_more_change or 0.0
     if item.name == "percentile":
         return f"{at:.6g} %"
@@ -207,7 +208,7 @@ def one_more(item: Influence) -> str:
 
 
 def input_rows(report: PlanReport) -> Iterator[tuple[str, str, str]]:
-    """Every input with its value and where it is from."""
+    """Yield every input with its value and where it comes from."""
     demand = report.plan.demand
     for name in report.sources:
         found = getattr(demand, name, None)
@@ -216,7 +217,7 @@ def input_rows(report: PlanReport) -> Iterator[tuple[str, str, str]]:
 
 
 def notes(report: PlanReport) -> Iterator[str]:
-    """What must be said with the figures."""
+    """Yield the notes on the figures."""
     yield from _about_arrivals(report.plan)
     yield from _about_capacity(report)
     if report.measured:
@@ -243,11 +244,11 @@ def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
             f"different sizes can be some percent above it); Poisson would be {_plural(poisson, 'chat')}"
         )
     else:
-        yield f"Poisson holds for many customers who decide each for himself; {_bunched(plan)}"
+        yield f"arrivals are Poisson if many customers decide independently; {_bunched(plan)}"
     if peak.built_up < _LONG_ENOUGH:
         yield (
-            f"chats are long against the hour: one that begins with none open reaches {percent(peak.built_up)} of "
-            "the mean; the plan is for a rate that lasts"
+            f"chats are long compared with the hour: an hour that begins without chats reaches "
+            f"{percent(peak.built_up)} of the mean; the plan is for a rate that lasts longer"
         )
 
 
@@ -257,8 +258,9 @@ def _bunched(plan: ServerPlan) -> str:
         bunched = replace(plan.demand, peakedness=_WHAT_IF)
     except UsageError:
         return f"{text}, and give --peakedness"
+    chats = _plural(peak_of(bunched).chats, "chat")
     servers = _plural(servers_needed(bunched, plan.capacity), "server")
-    return f"{text}; were it {_WHAT_IF:g}, {_plural(peak_of(bunched).chats, 'chat')} and {servers} to carry them"
+    return f"{text}; with a ratio of {_WHAT_IF:g}, {chats} would need {servers}"
 
 
 def _about_capacity(report: PlanReport) -> Iterator[str]:
@@ -288,7 +290,7 @@ def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
     if run.refused:
         yield f"{_number(run.refused)} of its {_plural(run.sessions, 'session')} were never accepted: a limit was near"
     if run.bursts:
-        yield f"its drops came in {_plural(run.bursts, 'burst')}: the bound, made for independent ones, is too low"
+        yield f"its drops came in {_plural(run.bursts, 'burst')}: the bound assumes independent drops, so it is too low"
     pairs = (
         ("poll interval", run.poll_interval_s, demand.poll_interval_s),
         ("timeout", run.timeout_s, demand.flex_disconnect_timeout_s),
@@ -297,8 +299,8 @@ def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
     for name, was, planned in pairs:
         if was is not None and abs(was / planned - 1) > STEP:
             yield (
-                f"the run's {name} was {_seconds(was)}, the plan's is {_seconds(planned)}: its drop rate and rates "
-                "speak for its own"
+                f"the run's {name} was {_seconds(was)}, the plan's is {_seconds(planned)}: the run's drop rate and "
+                "other rates are those of its own value"
             )
 
 
@@ -306,24 +308,24 @@ def _about_servers(plan: ServerPlan) -> Iterator[str]:
     demand = plan.demand
     if plan.at_random is not None and plan.at_random > plan.needed:
         yield (
-            f"chats are spread evenly over servers; sent to servers at random they need "
-            f"{_number(plan.at_random)} to carry them"
+            f"the plan spreads chats evenly over servers; if they go to random servers, "
+            f"{_plural(plan.at_random, 'server')} are needed"
         )
     each = -(-plan.peak.chats // plan.servers)
     if plan.servers > 1:
-        over = "" if demand.spare else ", and the rest are over what they carry"
-        yield f"a server that fails at the peak sends {_plural(each, 'chat')} back at once{over}: not in these rates"
+        over = "" if demand.spare else ", and the other servers are above their capacity"
+        yield f"if a server fails at the peak, {_plural(each, 'chat')} start again at once{over}: not in these rates"
     if demand.poll_interval_s > demand.flex_disconnect_timeout_s / 2:
         yield "the poll interval is over half the timeout: one refresh that fails drops the chat"
 
 
 def label(name: str) -> str:
-    """An input in words: its option without the dashes."""
+    """Return an input in words: its option without the dashes."""
     return option(name).removeprefix("--").replace("-", " ")
 
 
 def value(name: str, found: Any) -> str:
-    """An input's value with its unit."""
+    """Return an input's value with its unit."""
     if isinstance(found, str):
         return str(found)
     if name in _SHARES:
@@ -334,24 +336,24 @@ def value(name: str, found: Any) -> str:
 
 
 def figure(number: float) -> str:
-    """Three significant digits or the whole part, thousands apart."""
+    """Return a number with three significant digits, or rounded from 1000 on, digits in groups of three."""
     if number == int(number) or abs(number) >= 1000:
         return _number(round(number))
     return f"{number:.1f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def share(part: float) -> str:
-    """A share in percent, three significant digits."""
-    return f"{100 * part:.3g} %".replace("-", MINUS)
+    """Return a share in percent with three significant digits."""
+    return with_minus(f"{100 * part:.3g} %")
 
 
 def percent(part: float) -> str:
-    """A share in percent with one decimal, rounded down: what is left is not overstated."""
+    """Return a share in percent with one decimal, rounded down, so that headroom is not overstated."""
     return f"{int(1000 * part + 1e-9) / 10:.1f} %"
 
 
 def change(by: float | None) -> str:
-    """A relative change with its sign, empty where there is none to give."""
+    """Return a relative change with its sign; empty for None."""
     if by is None:
         return ""
     digits = f"{abs(100 * by):.1f}"
@@ -399,7 +401,7 @@ def _across(title: str) -> Spec:
 
 
 def influence_chart(report: PlanReport) -> Chart:
-    """Return what each input that matters does to the load, 10 % lower and 10 % higher."""
+    """Return the change of the load for each input that matters, 10 % lower and 10 % higher."""
     bars: list[dict[str, Any]] = [
         {"input": label(item.name), "step": step, "x": 100 * by}
         for item in report.influences

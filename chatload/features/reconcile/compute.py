@@ -26,7 +26,7 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
     Verdict.DROPPED_LATE: frozenset(ENDINGS) - {"dropped_late"},
     Verdict.DROPPED_EARLY: frozenset(ENDINGS) - {"early", "restarted"},
     Verdict.DROPPED_UNPROVEN: frozenset(),
-    # Stopped before it could say goodbye: what the server did with it afterwards is no claim of ours.
+    # Stopped before its Disconnect: the run claims nothing about what the server did with it afterwards.
     Verdict.CUT_OFF: frozenset(),
 }
 #: How a chat may have ended just before or while our Disconnect was under way.
@@ -47,7 +47,7 @@ _SAYS = {
 
 
 class Contradiction(NamedTuple):
-    """One session of which run and ledger cannot both be right; `sentence` says so in full."""
+    """One session for which run and ledger contradict each other. sentence: the contradiction in words."""
 
     chat_id: str
     verdict: str
@@ -57,10 +57,10 @@ class Contradiction(NamedTuple):
 
 @dataclass
 class Reconciliation:
-    """What comparing came to. confusion: sessions per (verdict, ending by the ledger).
+    """The result of a comparison. confusion: sessions per (verdict, ending by the ledger).
 
-    sessions: records of the run; ledger_sessions: rows of the ledger; without_chat_id: records no
-    ledger can know by name; orphans: ledger sessions the run has no record of.
+    sessions: records of the run. ledger_sessions: rows of the ledger. without_chat_id: records that no ledger can have.
+    orphans: sessions of the ledger that the run has no record of.
     """
 
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -92,7 +92,7 @@ class Reconciliation:
         return self.confusion[Verdict.DROPPED_UNPROVEN.value, "dropped_late"]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return it as plain values for JSON."""
         confusion: dict[str, dict[str, int]] = {}
         for (verdict, ending), count in sorted(self.confusion.items()):
             confusion.setdefault(verdict, {})[ending] = count
@@ -112,10 +112,10 @@ class Reconciliation:
 
 
 def ending_of(row: LedgerRow) -> str:
-    """How a session ended by the ledger, one of ENDINGS.
+    """Return how a session ended by the ledger, one of ENDINGS.
 
-    An expired session that nobody came back to is abandoned: its client had walked away, which is
-    not a refresh that came late. Where the ledger cannot tell, expired counts as dropped_late.
+    An expired session without a later request is abandoned: its client had stopped, so no refresh came late. If the
+    ledger does not record late requests, expired counts as dropped_late.
     """
     if row.end_reason == "expired":
         came_back = row.late_contact_at is not None or not row.late_contact_known
@@ -158,7 +158,7 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
 
 
 def _ended_before_goodbye(record: SessionRecord, ended_at: float | None) -> bool:
-    """Whether a chat that surely went on until our Disconnect left had ended by then; yes, without both instants."""
+    """Return whether the ledger ends a chat before our Disconnect left, although it was open then; True if unknown."""
     if not record.goodbye_confirmed:
         return False
     return ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at

@@ -1,4 +1,4 @@
-"""The server's own account of its sessions: a simulator's ledger, or an export of a real server."""
+"""The server's own record of its sessions: a simulator's ledger, or an export of a real server."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from chatload.total_deadline import TotalDeadline
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
 END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")
-#: What the ledger's own columns are called; a CSV may call them otherwise.
+#: Columns of a simulator's ledger. A CSV file may have other names for them.
 FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", "max_gap_s")
 
-#: One step of reading a URL may take so long, and all of them together (seconds).
+#: Timeout of one step of reading a URL, and of all steps together (seconds).
 _TIMEOUT_S, _TOTAL_S = 30.0, 600.0
-#: A longer line is refused (characters), and a larger ledger, of some 16 million sessions.
+#: Maximum length of a line and of a ledger (characters): about 16 million sessions.
 _MOST_LINE, _MOST = 2**20, 4 * 2**30
 
 
@@ -52,7 +52,7 @@ class LedgerRow:
 
 @dataclass(slots=True, frozen=True)
 class Columns:
-    """How a ledger words things. names: our field -> its column; reasons: its end reason -> ours."""
+    """The words of a ledger. names: our field -> its column. reasons: its end reason -> ours."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Columns:
 
 
 def read(source: str, columns: Columns | None = None) -> Iterator[LedgerRow]:
-    """The rows of a ledger: an http(s) URL or a file of NDJSON, or a .csv file with a header line.
+    """Yield the rows of a ledger: an http(s) URL or a file of NDJSON, or a .csv file with a header line.
 
     A URL without a path means a simulator, and its /simulator/ledger is read; a user and password in it are sent to
     that host only, and in no error. Raises FileError (one line, with the line number) where the ledger cannot be read
@@ -94,7 +94,7 @@ def _from_file(source: str) -> Iterator[str]:
 
 
 def _lines(source: str, stream: TextIO) -> Iterator[str]:
-    """The lines of a text, of bounded length, of bounded number."""
+    """Yield the lines of a text. Raises FileError if a line or the text is too long."""
     number = size = 0
     while line := stream.readline(_MOST_LINE + 1):
         number, size = number + 1, size + len(line)
@@ -121,7 +121,7 @@ def _from_url(source: str, shown: str) -> Iterator[str]:
 
 
 def _require_whole(answer: http.client.HTTPResponse, deadline: TotalDeadline) -> None:
-    """Raises where what was read to its end is not all. A chunk that is cut short the read itself has noticed."""
+    """Raise if the answer ended before it was complete. For a chunk that was cut short, reading has raised already."""
     if deadline.passed:  # an answer without a length ends where its connection does
         raise TimeoutError
     if answer.length:  # what is still to come of its Content-Length
@@ -153,7 +153,7 @@ def _opened(source: str, shown: str, deadline: TotalDeadline) -> http.client.HTT
 
 
 class _Plain(HTTPHandler):
-    """urllib's, whose connections a deadline watches."""
+    """urllib's handler of http URLs, with connections that a deadline watches."""
 
     def __init__(self, deadline: TotalDeadline) -> None:
         super().__init__()
@@ -165,6 +165,8 @@ class _Plain(HTTPHandler):
 
 
 class _Secure(HTTPSHandler):
+    """The same for https URLs."""
+
     def __init__(self, deadline: TotalDeadline) -> None:
         super().__init__(context=ssl.create_default_context())
         self._deadline = deadline
@@ -240,7 +242,7 @@ def _rows(source: str, lines: Iterable[tuple[int, Mapping[str, Any]]], columns: 
 
 
 class _Cells(NamedTuple):
-    """One line of a ledger, that knows where it is, so that every mistake can be named."""
+    """One line of a ledger with its place, which is part of every error message."""
 
     source: str
     line: int
@@ -285,7 +287,7 @@ def _reason(value: Any, reasons: Mapping[str, str]) -> str | None:
 
 
 def _seconds(value: Any) -> float | None:
-    """Seconds from a number, its text, or an ISO 8601 time (UTC where it names no zone)."""
+    """Return seconds from a number, its text, or an ISO 8601 time (UTC if it has no zone)."""
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -1,18 +1,18 @@
 """What changes slowly in a long run: trends and jumps of its tails, drops, margin and memory.
 
-Method. The steady part of the run (from when its load is there until it is taken away, without the first
-tenth, the warm-up) is cut into BLOCKS blocks of equal time, each into CELLS cells. A metric's value in a
-cell comes from the merged histograms and counts of its windows, a block's is the median of its cells (a
-rate's is that of all its chats: of what is rare most cells have none); on these `chatload.stats.trend`
-finds slopes and jumps. The family's chance of a false alarm, FALSE_ALARM, is shared among all metrics, the
-memory of all processes having one share, and again between slopes and jumps.
+Method. The steady part of the run is the time in which its full load was present, without the first tenth (warm-up). It
+is cut into BLOCKS blocks of equal time, each into CELLS cells. The value of a metric in a cell comes from the merged
+histograms and counts of its windows. The value of a block is the median of its cells; for a rate it is the rate of all
+chats of the block, because rare events are missing from most cells. `chatload.stats.trend` finds slopes and jumps in
+the blocks. The chance of a false alarm, FALSE_ALARM, is divided among all metrics (the memory of all processes
+together counts as one), and again between slopes and jumps.
 
-Looking at a run while it goes on is looking often: the looks at a run that has not ended share the half of
-that chance, the k-th doubling of its length having 1/(k(k+1)) of it, so that all together never spend
-more; the look at its end has the other half.
+A run that goes on is checked many times, and each check could raise a false alarm. So all checks before the end share
+one half of FALSE_ALARM: the k-th doubling of the run's length gets 1/(k(k+1)) of this half, and all of them together
+not more than the half. The check at the end gets the other half.
 
-Only what matters is claimed: a change of `DriftMetric.matters` of the level and of `DriftMetric.floor` at least, over
-the steady part.
+A change is claimed only if it is large enough to matter: over the steady part at least `DriftMetric.matters` of the
+level, and at least `DriftMetric.floor`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from chatload.run.books import Books
 from chatload.run.windows import Window
 from chatload.stats.trend import Trend, find_trend
 
-#: A steady part is cut into so many blocks, each of so many cells; with fewer blocks nothing is said.
+#: Number of blocks of a steady part, of cells of a block, and of blocks that a claim needs at least.
 BLOCKS, CELLS, LEAST_BLOCKS = 20, 5, 10
-#: The chance that of a run without any drift one is claimed.
+#: The chance that a drift is claimed of a run that has none.
 FALSE_ALARM = 0.05
 #: Confidence of the intervals that are shown.
 CONFIDENCE = 0.95
-#: So long (seconds) a steady part is at least; of it this part is taken for warm-up.
+#: Minimum length of a steady part (seconds), and the part of it that is left out as warm-up.
 LEAST_S, _WARM_UP = 600.0, 0.1
-#: The load is there where so much of the median number of open sessions is.
+#: The load is present while at least this part of the median number of sessions is open.
 _THERE = 0.9
-#: A cell's quantile needs so many samples.
+#: Minimum number of samples for a quantile of a cell.
 _SAMPLES = 20
 
 
 class Cell(NamedTuple):
-    """One stretch of the run: its middle (seconds since the start), books, and memory (bytes) of each process; of all
-    together, by the name "", where no more is known."""
+    """A part of the run. at: its middle (seconds since the steady part began). memory: bytes, by process; under the
+    name "" that of all processes together, if no more is known."""
 
     at: float
     books: Books
@@ -53,11 +53,10 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class DriftMetric:
-    """One thing that may drift. unit: "s", "%" or "MB"; worse: the sign of a change for the worse.
+    """A metric that is examined. unit: "s", "%" or "MB". worse: the sign of a change for the worse.
 
-    matters: part of the level; floor: in its unit; a change below either over the steady part is not
-    worth a word. share: its part of what one metric may take of the family's chance of a false alarm. rate: whether
-    it is a share of the chats that ended.
+    matters (part of the level), floor (in its unit): a smaller change over the steady part is not claimed. share: the
+    part that it gets of one metric's chance of a false alarm. rate: whether it is a share of the chats that ended.
     """
 
     name: str
@@ -74,10 +73,10 @@ class DriftMetric:
 class Drift:
     """A metric's slow change.
 
-    level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with
-    CONFIDENCE. drifts: the slope is claimed; worse: it is one for the worse. jumps: (Unix seconds, size) of
-    jumps that are claimed. blocks: (Unix seconds, value). gone_in_h: at this rate so many hours (least,
-    estimate, most; None where the interval does not bound it) until no margin is left, where that can be said.
+    level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with CONFIDENCE. drifts:
+    the slope is claimed. worse: it is a change for the worse. jumps: (Unix seconds, size) of jumps that are claimed.
+    blocks: (Unix seconds, value). gone_in_h: hours until no margin is left at this rate: least, estimate, most (None if
+    the interval does not bound it); None for other metrics and if it is not claimed.
     """
 
     metric: str
@@ -93,7 +92,7 @@ class Drift:
     gone_in_h: tuple[float, float, float | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form: None is a bound that there is none of."""
+        """Return it as plain values for JSON. A bound that is infinite is None."""
         plain = asdict(self)
         for name in ("low", "high"):
             plain[name] = plain[name] if isfinite(plain[name]) else None
@@ -105,8 +104,8 @@ class Drift:
 
 @dataclass(frozen=True)
 class Soak:
-    """What a long run's course shows. start, end: of its steady part without warm-up, Unix seconds; why_not:
-    the reason where it was not looked at."""
+    """What changes during a long run. start, end: of its steady part without warm-up (Unix seconds). why_not: why it
+    was not examined."""
 
     start: float = 0.0
     end: float = 0.0
@@ -114,7 +113,7 @@ class Soak:
     why_not: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return it as plain values for JSON."""
         return {
             "start": self.start or None,
             "end": self.end or None,
@@ -132,7 +131,8 @@ def _latency(operation: str, q: float) -> Callable[[Cell], float | None]:
 
 
 def _dropped(cell: Cell) -> float | None:
-    """Of the accepted: whether the goodbye of those cut off was confirmed is not known of a window."""
+    """Return the share of dropped sessions among the accepted ones: a window does not say which goodbyes of sessions
+    cut off were confirmed."""
     fates = cell.books.fates
     return fates.dropped.most / fates.accepted if fates.accepted else None
 
@@ -151,7 +151,7 @@ def _memory(process: str) -> Callable[[Cell], float | None]:
 
 
 def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[DriftMetric, ...]:
-    """What is looked at in a run with this flex-disconnect-timeout (seconds), of these processes."""
+    """Return the metrics of a run with this flex-disconnect-timeout (seconds) and these processes."""
     timeout = timeout_s or 0.0
 
     def margin(cell: Cell) -> float | None:
@@ -187,7 +187,7 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[DriftM
 def find_drift(
     windows: Iterable[Window], steady: tuple[float, float] | None, timeout_s: float | None, ended: bool
 ) -> Soak:
-    """What drifts in a run. steady: its steady part (see `steady_part`); ended: whether the run is over."""
+    """Return what drifts in a run. steady: its steady part (see `steady_part`). ended: whether the run has ended."""
     if steady is None:
         return Soak(why_not="it was never under a steady load for 10 minutes")
     start = steady[0] + _WARM_UP * (steady[1] - steady[0])
@@ -212,8 +212,10 @@ def find_drift(
 
 
 def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
-    """From when to when (Unix seconds) a run's load was there, given (start, end, open sessions) of its
-    windows; None where that is less than LEAST_S."""
+    """Return start and end (Unix seconds) of the time in which the load was present; None if shorter than LEAST_S.
+
+    loads: start, end (Unix seconds) and open sessions of each window.
+    """
     rows = np.array(list(loads), dtype=np.float64).reshape(-1, 3)
     if not len(rows):
         return None
@@ -226,7 +228,7 @@ def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float
 
 
 def _spend(length_s: float, ended: bool) -> float:
-    """The chance of a false alarm that this look may take."""
+    """Return the chance of a false alarm that this check may use."""
     if ended:
         return FALSE_ALARM / 2
     look = 1 + int(log2(max(length_s / LEAST_S, 1.0)))
@@ -234,7 +236,7 @@ def _spend(length_s: float, ended: bool) -> float:
 
 
 def _cells(windows: Iterable[Window], start: float, end: float) -> list[Cell | None]:
-    """BLOCKS times CELLS cells of equal time; None where no window has its middle in one."""
+    """Return BLOCKS times CELLS cells of equal time; None for a cell in which no window has its middle."""
     count = BLOCKS * CELLS
     made: list[Cell | None] = [None] * count
     for window in windows:
@@ -256,7 +258,7 @@ def _by_process(window: Window) -> Mapping[str, int]:
 
 
 def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Times (seconds since the start of the steady part) and values of the blocks that have any."""
+    """Return times (seconds since the start of the steady part) and values of the blocks that have a value."""
     times, values = [], []
     for first in range(0, len(cells), CELLS):
         block = [cell for cell in cells[first : first + CELLS] if cell is not None]
@@ -270,7 +272,7 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
 
 
 def _together(cells: list[Cell]) -> Cell:
-    """One cell of these, as far as verdicts go."""
+    """Return one cell with the verdicts of these cells."""
     books = Books()
     for cell in cells:
         books.verdicts.update(cell.books.verdicts)
@@ -281,7 +283,7 @@ def _together(cells: list[Cell]) -> Cell:
 def _claimed(
     metric: DriftMetric, strict: Trend, shown: Trend, blocks: tuple[tuple[float, float], ...], hours: float
 ) -> Drift:
-    """A metric's drift over so many hours, claimed where it is sure and matters."""
+    """Return a metric's drift over so many hours, claimed if it is significant and large enough to matter."""
     level = shown.level
     least = max(metric.matters * abs(level), metric.floor)
     slope, low, high = (3600 * value for value in (shown.slope, shown.low, shown.high))

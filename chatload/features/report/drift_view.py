@@ -15,12 +15,12 @@ _MOST_NAME = 24
 
 
 def claims(drift: Mapping[str, Any]) -> list[Row]:
-    """The metrics that drift or jump."""
+    """Return the metrics that drift or jump."""
     return [row for row in drift.get("metrics", ()) if row["drifts"] or row["jumps"]]
 
 
 def sentences(drift: Mapping[str, Any]) -> list[str]:
-    """What drifts, a sentence each; or that nothing does; none where nobody could tell."""
+    """Return a sentence for each drift, or one that says that there is none; empty if nothing can be said."""
     if not drift.get("metrics"):
         return []
     hours = words.duration(drift["end"] - drift["start"])
@@ -118,7 +118,7 @@ def _sentences(row: Row) -> Iterator[str]:
 
 
 def _bounds(drift: Mapping[str, Any]) -> str:
-    """How small a drift of the refreshes' latency, or of what there is, would have been seen."""
+    """Return the bounds of the drift of the refreshes' latency; of the first metric if that was not measured."""
     named = {row["metric"]: row for row in drift["metrics"]}
     row = named.get("GetMessages.latency.p95") or drift["metrics"][0]
     return f"{row['metric']} changes by {_signed(row, row['low'])} to {_signed(row, row['high'])} an hour"

@@ -3,8 +3,8 @@
 There is a case for each threshold (or a skipped case where there is none), and three cases for the run itself: it is
 valid, its books balance, sessions were accepted. A failed case is added if --abort-on ended the run, and a skipped case
 if a person ended it before its planned time. Elements and attributes are those of Jenkins' xunit plugin (its
-junit-10.xsd). The standard library is enough for five elements; junitparser would not remove the characters that XML
-cannot hold either.
+junit-10.xsd). The standard library is enough for five elements. junitparser does not remove the characters that XML
+cannot contain either.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def junit(summary: Mapping[str, Any], allow_inconclusive: bool | None = None) ->
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def write_junit(run_dir: str | Path, summary: Mapping[str, Any], allow_inconclusive: bool | None = None) -> Path:
+def write_junit(run_dir: str | Path, summary: Mapping[str, Any]) -> Path:
     """Write junit.xml of a run into its folder; whole or not at all. Raises UsageError."""
     path = Path(run_dir) / JUNIT_FILE
     with replacing(path) as stream:
-        stream.write(junit(summary, allow_inconclusive))
+        stream.write(junit(summary))
     return path
 
 

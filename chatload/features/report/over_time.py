@@ -51,7 +51,7 @@ class Series:
 
 
 def series(windows: Iterable[Window], started: float, ended: float) -> Series:
-    """The series of a run from started to ended (Unix seconds)."""
+    """Return the series of a run from started to ended (Unix seconds)."""
     length = max(ended - started, 1e-9)
     unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
     scale = {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
@@ -80,7 +80,7 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
 
 
 def _whole(width: float, step: float) -> float:
-    """The least multiple of step that is not below width (seconds)."""
+    """Return the smallest multiple of step that is not below width (seconds)."""
     return max(1, ceil(width / step)) * step
 
 
@@ -148,8 +148,10 @@ def _add(made: Series, window: Window, started: float, scale: float) -> None:
 
 
 def _heat(columns: list[tuple[float, float, Books]], operation: str, scale: float) -> Iterator[dict[str, Any]]:
-    """Cells of latency (ms) over time; a cell's share is of its column's requests. Requests without an answer are in
-    a row of their own above all others, because their duration is unknown."""
+    """Yield cells of latency (ms) over time; a cell's share is of its column's requests.
+
+    Requests without an answer are in a row of their own above all others, because their duration is unknown.
+    """
     known = [(start, end, latency) for start, end, books in columns if (latency := books.latency.get(operation))]
     highest = max((_height(low) for _, _, latency in known for low, _, _ in latency.observed.bins()), default=0)
     for start, end, latency in known:

@@ -1,15 +1,14 @@
-"""Whether a server ended the chats it dropped after one and the same silence, which is not the timeout it was said to
-have.
+"""Finds out whether a server ended the dropped chats after the same silence, different from the configured timeout.
 
-A server that ends chats after another silence than was told drops them "early" or "late" without any fault of the
-network or the generator. Its own stamp of the end shows the silence. The claim is conservative. It is made only where
+Such a server drops chats "early" or "late" without any fault of the network or the generator. The server's own
+timestamp of the end shows the silence. The claim is conservative. It is made only if
 
-- the server's clock gives the silence of most dropped sessions, within a fifth of itself;
-- nearly all of these silences are alike;
-- the server ended them before our next request came: an end in answer to a request is as old as our own interval,
-  which is the same for all chats;
-- hardly any chat outlived such a silence;
-- the timeout that was told is another.
+- the server's timestamps give the silence of most dropped sessions, each within a fifth of its length;
+- nearly all of these silences are equally long;
+- the server ended the chats before our next request came: the silence before an end that a request causes is as long as
+  our own interval, which is the same for all chats;
+- hardly any chat survived such a silence;
+- the configured timeout is different.
 """
 
 from __future__ import annotations
@@ -23,11 +22,12 @@ from chatload.run.reader import EndSilence
 
 #: Fewer sessions than these show no pattern.
 _LEAST_SESSIONS = 5
-#: So large a part of all dropped sessions must have had such a silence.
+#: At least this part of all dropped sessions must have had such a silence.
 _MOST_OF = 0.8
-#: Silences are alike, and a silence is known, where the upper bound is at most this part above the lower one.
+#: Silences are alike if the longest is at most this part longer than the shortest. A silence is known if its upper
+#: bound is at most this part above the lower one.
 _ALIKE = 0.2
-#: So many silences that were outlived, as a part of those that were not, are still taken for chance.
+#: Survived silences are attributed to chance up to this number, as a part of the fatal ones.
 _OUTLIVED = 0.05
 
 
@@ -35,8 +35,8 @@ _OUTLIVED = 0.05
 class CommonSilence:
     """The silence after which a server ended most of the sessions it dropped.
 
-    sessions: so many of the `dropped` ones. lower_s, upper_s: the least and the greatest of their silences, in
-    seconds, each by its own bounds. timeout_s: the flex-disconnect-timeout that was told.
+    sessions: how many of the `dropped` ones. lower_s, upper_s: lowest lower bound and highest upper bound of their
+    silences (seconds). timeout_s: the configured flex-disconnect-timeout.
     """
 
     sessions: int
@@ -46,20 +46,20 @@ class CommonSilence:
     timeout_s: float
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-safe form."""
+        """Return it as plain values for JSON."""
         return asdict(self)
 
 
 def find_common_silence(
     dropped: Iterable[EndSilence], timeout_s: float | None, gaps: Histogram, count_outlived: Callable[[float], int]
 ) -> CommonSilence | None:
-    """The silence that most dropped sessions have in common, where it is not the timeout that was told; else None.
+    """Return the silence that most dropped sessions have in common; None if there is none, or it is the timeout.
 
     Args:
         dropped: one for each dropped session.
-        timeout_s: the flex-disconnect-timeout that was told; without one there is nothing to contradict.
+        timeout_s: the configured flex-disconnect-timeout; without one None is returned.
         gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
-        count_outlived: gives how many sessions were not dropped although they were silent for longer than that.
+        count_outlived: returns how many sessions were not dropped although they were silent for longer (seconds).
     """
     silences = list(dropped)
     alike = _most_alike(sorted(filter(None, map(_known, silences))))
@@ -77,7 +77,7 @@ def find_common_silence(
 
 
 def _known(silence: EndSilence) -> tuple[float, float] | None:
-    """The bounds of a silence that is known well enough, and ended before our request came; else None."""
+    """Return the bounds of a silence that is known well enough and ended before our request came; else None."""
     lower, upper, found = silence
     if lower is None or upper is None or found is None:
         return None
@@ -85,7 +85,7 @@ def _known(silence: EndSilence) -> tuple[float, float] | None:
 
 
 def _most_alike(silences: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The most silences that are alike, of a list sorted by the lower bound."""
+    """Return the longest run of silences that are alike. silences: sorted by the lower bound."""
     best: tuple[int, int] = (0, 0)
     first = 0
     for last, (lower, _) in enumerate(silences):

@@ -107,7 +107,7 @@ def spent(timeline: Timeline) -> list[tuple[str, float]]:
 
 
 def _failures(timeline: Timeline, failed: list[StoryStep]) -> str:
-    start = f"The server forgives {_s(timeline.timeout_s)} of silence after a contact"
+    start = f"The server allows {_s(timeline.timeout_s)} of silence after a contact"
     if not failed:
         return f"{start}; no request went wrong."
     kinds = Counter(_SHORT.get(step.outcome, step.outcome) for step in failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +27,27 @@ from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, Inciden
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
-#: A run is invalid if more than this share of its arrivals had a late start, or none; one alone never matters.
+#: A run is invalid if more than this share of its arrivals started late or never. A single one is tolerated.
 LATE_SHARE = 0.01
-#: So many reasons are kept for sessions that were not accepted.
+#: Number of reasons that are kept for sessions that were not accepted.
 _REASONS = 10
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 
 
 def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
-    """The summary of one run: plain values, durations in seconds, None where nothing was measured.
+    """Return the summary of one run: plain values, durations in seconds, None where nothing was measured.
 
     gate: thresholds to judge it by; those it was made with by default.
     """
     gate = gate_of(reader.settings) if gate is None else gate
-    by_worker = reader.books_by_worker()
-    books = reader.books()
-    incidents = reader.incidents()
-    reasons = invalid_reasons(books)
-    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
-    reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
-    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
-    timeout_s = reader.settings.flex_disconnect_timeout
-    incidence = _incidence(reader)
-    cut_off_confirmed = reader.count_cut_off_confirmed()
-    facts = Facts(books, timeout_s, cut_off_confirmed, incidence)
+    books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
+    timeout_s, incidence = reader.settings.flex_disconnect_timeout, _incidence(reader)
+    facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
     judgements = gate.judge(facts)
+    reasons = [*invalid_reasons(books), *_invalid_incidents(incidents)]
+    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
     aborted = next((incident.what for incident in incidents if incident.kind == IncidentKind.ABORTED), "")
-    accepted = books.fates.accepted
-    silence = common_silence(reader, books, timeout_s)
-    result = gate.result(judgements, accepted)
+    result = gate.result(judgements, books.fates.accepted)
     if reasons or imbalances:
         result = RunResult.INVALID
     elif aborted:
@@ -72,24 +64,8 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time).to_dict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
-        "books": {
-            "balanced": not imbalances,
-            "imbalances": imbalances,
-            "sessions_started": books.started,
-            "sessions_ended": books.verdicts.total(),
-            "requests_sent": books.sent.total(),
-            "requests_with_outcome": sum(by.total() for by in books.outcomes.values()),
-        },
-        "sessions": {
-            "started": books.started,
-            "accepted": accepted,
-            "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
-            "common_silence": None if silence is None else silence.to_dict(),
-            "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
-            "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
-            "unserved_by_verdict": unserved(books),
-            "cut_off_confirmed": cut_off_confirmed,
-        },
+        "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
+        "sessions": _sessions(reader, facts),
         "rates": rates(facts, gate.confidence),
         "bursts": incidence.to_dict(),
         "drift": drift_of(reader).to_dict(),
@@ -101,19 +77,58 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     }
 
 
+def _invalid_incidents(incidents: list[Incident]) -> Iterator[str]:
+    """Yield why incidents make the run invalid: a ceiling ended it, or a worker could not hold chats."""
+    yield from (f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING)
+    yield from (incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT)
+
+
+def _sessions(reader: RunReader, facts: Facts) -> dict[str, Any]:
+    books = facts.books
+    silence = common_silence(reader, books, facts.timeout_s)
+    return {
+        "started": books.started,
+        "accepted": books.fates.accepted,
+        "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
+        "common_silence": None if silence is None else silence.to_dict(),
+        **endings(facts),
+    }
+
+
+def totals(books: Books) -> dict[str, int]:
+    """Return both sides of the books: sessions started and ended, requests sent and their outcomes."""
+    return {
+        "sessions_started": books.started,
+        "sessions_ended": books.verdicts.total(),
+        "requests_sent": books.sent.total(),
+        "requests_with_outcome": sum(by.total() for by in books.outcomes.values()),
+    }
+
+
+def endings(facts: Facts) -> dict[str, Any]:
+    """Return how many sessions came to each end."""
+    books = facts.books
+    return {
+        "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
+        "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
+        "unserved_by_verdict": _unserved(books),
+        "cut_off_confirmed": facts.cut_off_confirmed,
+    }
+
+
 def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
-    """How often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
+    """Return how often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
     return {
         name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), DROPPED, UNSERVED)
     }
 
 
 def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
-    """How often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate has it.
+    """Return how often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate uses it.
 
-    least: surely so; most: possibly so, counting every session whose end has more than one reading; of: the
-    sessions it is a share of. low, high: one-sided exact bounds, each at `confidence`, of the least and of the most;
-    they hold for sessions that are independent.
+    least: sessions for which it is proven. most: sessions for which it is possible. of: the sessions that it is a
+    share of. low, high: one-sided exact bounds of the share, each at `confidence`: low of the least, high of the most.
+    They hold for independent sessions.
     """
     share = metric_named(f"{name}.rate").share(facts)
     n = share.n
@@ -128,8 +143,8 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, A
     }
 
 
-def unserved(books: Books) -> dict[str, int]:
-    """Sessions that were never accepted, by verdict, those that occur."""
+def _unserved(books: Books) -> dict[str, int]:
+    """Return the sessions that were never accepted, by verdict; only verdicts that occur."""
     fates = books.fates
     counts = {v.value: books.verdicts[v.value] - fates.accepted_with(v) for v in Verdict}
     return {verdict: n for verdict, n in counts.items() if n}
@@ -144,7 +159,7 @@ def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, An
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:
-    """What a process that made this summary leaves with."""
+    """Return the exit code of a process that made this summary."""
     return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
 
 
@@ -164,7 +179,7 @@ _EXIT_CODES: Mapping[str, int] = {
 
 
 def common_silence(reader: RunReader, books: Books, timeout_s: float | None) -> CommonSilence | None:
-    """The silence after which the server ended most of the sessions it dropped, where it is not the timeout told."""
+    """Return the silence after which the server ended most dropped sessions; None if it agrees with the timeout."""
     return find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
 
 
@@ -175,7 +190,7 @@ def _incidence(reader: RunReader) -> Incidence:
 
 
 def drift_of(reader: RunReader) -> Soak:
-    """What drifts in a run, over or not."""
+    """Return what drifts in a run that has ended or is active."""
     steady = steady_part(reader.loads())
     timeout_s = reader.settings.flex_disconnect_timeout
     return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
@@ -187,7 +202,7 @@ def schema() -> dict[str, Any]:
 
 
 def invalid_reasons(books: Books) -> list[str]:
-    """Why the run cannot speak for the server: what the generator may have done itself."""
+    """Return why the run shows nothing about the server: what the generator itself may have caused."""
     reasons = []
     if books.suspects:
         drops = "1 drop" if books.suspects == 1 else f"{books.suspects} drops"
@@ -210,9 +225,9 @@ def find_imbalances(
     incidents: list[Incident],
     finished: bool,
 ) -> list[str]:
-    """Every way in which the run's facts disagree with each other, one sentence each; empty is balanced.
+    """Return each contradiction within the run's facts as a sentence; empty if the books balance.
 
-    Each process's books must balance alone: a surplus in one does not make up for a lack in another.
+    The books of each process must balance by themselves: a surplus in one does not compensate a lack in another.
     """
     found = [f"{incident.kind}: {incident.what}" for incident in incidents if incident.kind in FACTS_MISSING]
     if not finished:
@@ -233,7 +248,7 @@ def find_imbalances(
 
 
 def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
-    """The summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that is over or not."""
+    """Return the summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that has ended or is active."""
     return {
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
@@ -302,7 +317,7 @@ def _latency(latency: CensoredHistogram) -> dict[str, Any]:
 
 
 def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:
-    """The readings that are known, None for the others; under the name `beyond` the bounds of these."""
+    """Return the known readings, None for the others; under the key `beyond`, the bounds of the others."""
     known = {
         name: None if reading is None or reading.over else _rounded(reading.seconds)
         for name, reading in readings.items()
@@ -313,7 +328,3 @@ def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> d
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -78,7 +78,7 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     summary = write_summary(run, gate)
     run_dir = Path(run) if Path(run).is_dir() else Path(run).parent
     write_markdown(summary_document(summary), run_dir / MARKDOWN_FILE)
-    write_junit(run_dir, summary, summary["allow_inconclusive"])
+    write_junit(run_dir, summary)
     return summary
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from chatload.features.tune.view import TuneReport, tune_document
 from chatload.render.json_output import write_json
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
+from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.grammar import parse
@@ -30,7 +30,7 @@ _EXIT = {
     "inconclusive": exit_codes.INCONCLUSIVE,
     "invalid": exit_codes.INVALID,
 }
-#: Options of ours that are Locust options of the run, handed on as they are given.
+#: Options that are passed on to Locust unchanged.
 _HANDED_ON = (
     "host",
     "users",
@@ -44,7 +44,7 @@ _HANDED_ON = (
 
 
 def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
-    """An option of the run that the sweep makes, as chatload's locustfiles have it; more: to say about it here."""
+    """Return an option of chatload's locustfiles as an option of this command. more: text added to its help."""
     option = option_of(setting)
 
     def checked(ctx: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -55,7 +55,7 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
     return click.option(option.flag, setting, metavar=option.metavar, help=text + more, callback=checked)
 
 
-@click.command(short_help="Find the longest refresh interval that does.")
+@click.command(short_help="Find the longest refresh interval for a target drop rate.")
 @click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="Only read this sweep.")
 @click.option("--host", metavar="URL", help="The service to run a sweep on.")
 @click.option("-u", "--users", type=click.IntRange(1), metavar="N", help="Customers at once. Default: 100.")
@@ -65,8 +65,8 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
 @click.option("-t", "--run-time", metavar="TIME", help="End after this long at the latest, such as 30m.")
 @_locusts("flex_disconnect_timeout")
 @_locusts("sweep", f" Default: {DEFAULT_SWEEP}.")
-@click.option("--sessions", type=click.IntRange(1), metavar="N", help="Sessions an arm. Default: 3 times what shows "
-              "the target if none is dropped (897 for 1 %).")  # fmt: skip
+@click.option("--sessions", type=click.IntRange(1), metavar="N", help="Sessions per interval. Default: 3 times the "
+              "number that shows the target if none is dropped (897 for 1 %).")  # fmt: skip
 @click.option("--target", default=TARGET, show_default=True, metavar="SHARE",
               help="Drop rate to stay below: 1%, 0.01 or 'dropped.rate < 1%'.")  # fmt: skip
 @click.option("--confidence", type=float, default=95.0, show_default=True, metavar="PERCENT", help="Of the bound.")
@@ -75,19 +75,20 @@ def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
 @_locusts("chat_seed")
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/<time>-tune.")
 @click.option("--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-              help="A simulator's faults: shows the model's curve beside, in virtual time.")  # fmt: skip
+              help="Faults of a simulator: adds the curve of the model, in virtual time.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- LOCUST OPTIONS]")
 def tune(run: Path | None, target: str, confidence: float, faults: Path | None, as_json: bool, **given: Any) -> int:
     """Find the longest refresh interval that keeps the drop rate below a target, and what it saves.
 
-    Runs locust with a sweep: chats refreshed at several parts of the timeout, all at once, so that all meet the
-    same load, each arm in as many sessions. Then tests the arms from the shortest interval up, until one is not
-    shown to be below the target. Ctrl-C ends the sweep early and reads what is there. What follows -- goes to
-    locust (chatload options lists more). Writes tune.html, tune.md and tune.json into the run's folder.
+    Runs locust with a sweep: chats with several refresh intervals (parts of the timeout) at the same time, so that
+    all have the same load, with the same number of sessions each. Then tests the intervals from the shortest up,
+    until one is not shown to be below the target. Ctrl-C ends the sweep early and judges the sessions so far.
+    Arguments after -- are passed to locust (chatload options lists more). Writes tune.html, tune.md and tune.json
+    into the run's folder.
 
     Exit codes: 0 an interval is recommended, 1 not even the shortest keeps the target, 2 wrong usage, 3 the run is
-    invalid, 4 inconclusive (it says how many sessions would settle it) or nothing tested.
+    invalid, 4 inconclusive (it says how many sessions would decide it) or nothing tested.
 
     \b
     Examples: chatload tune --host URL -u 200 --flex-disconnect-timeout 45
@@ -115,7 +116,7 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         refuse_untested(summary, str(run), "make another sweep")
         fractions = fractions_in(",".join(map(str, sweep)))
         books = reader.books()
-        # Drops that may be the generator's are weighed arm by arm.
+        # Drops that the generator may have caused are judged for each arm.
         books.suspects = 0
         by_verdict, finished = reader.count_by_verdict(), reader.ended_at is not None
         problems = invalid_reasons(books)
@@ -139,24 +140,26 @@ def limit_of(target: str) -> float:
 
 
 def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
-    """Run a sweep; gives its folder."""
+    """Run a sweep; return its folder."""
+    from chatload.swarm.plan import new_run_dir
+
     if not given["host"]:
         raise UsageError("no host to run a sweep on, and no sweep to read", "give --host URL or --run DIR")
     arms = fractions_in(given["sweep"] or DEFAULT_SWEEP)
     sessions = given["sessions"] or sessions_an_arm(limit, confidence)
-    run_dir: Path = given["run_dir"] or Path("reports") / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-tune"
+    run_dir: Path = given["run_dir"] or new_run_dir("tune")
     options = {name: given[name] for name in _HANDED_ON if given[name] is not None}
     options = {"users": 100, "spawn_rate": 10, **options, "chats": sessions * len(arms), "run_dir": run_dir}
     options["sweep"] = ",".join(f"{arm:g}" for arm in arms)
     click.echo(f"sweep: {len(arms)} intervals x {sessions} sessions, {options['users']} customers at once", err=True)
     hold(options, given["more"])
-    if not (run_dir / "run.sqlite").exists():
+    if not (run_dir / RUN_FILE).exists():
         raise UsageError("the sweep made no run", "see locust's message above")
     return run_dir
 
 
 def _model(reader: RunReader, faults: Path, tuning: Tuning) -> Tuning:
-    """The same sweep in the model: so many sessions, customers and seed, with the network's median as measured."""
+    """Return the same sweep in the model: sessions, customers and seed of the run, and its network."""
     from chatload.features.tune.model import model_of
 
     records = model_of(reader, faults)

@@ -8,9 +8,9 @@ in Biometrie in der chemisch-pharmazeutischen Industrie 6 (1995); P. H. Westfall
 weighted, fixed sequence and gatekeeper multiple testing procedures", Journal of Statistical Planning and
 Inference 99 (2001). The bounds are exact (`chatload.stats.rates`).
 
-A drop that has more than one reading (`dropped_unproven`) counts against an interval. One that the generator's
-own lateness may have caused counts against it too, but proves nothing against it: where only such drops stand
-between an arm and its word, the arm is invalid.
+An unproven drop (`dropped_unproven`) counts against an interval. A drop that the generator's own lateness may have
+caused counts against it too, but is no proof against it: if an arm's result depends only on such drops, the arm is
+invalid.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ from chatload.thresholds.metrics import Facts, metric_named
 from chatload.vocabulary import Verdict
 
 Word = Literal["pass", "fail", "inconclusive", "invalid"]
-#: What a run of a sweep has to have shown.
+#: The metric that is judged, and its limit by default.
 METRIC = "dropped.rate"
 TARGET = "1%"
-#: The sessions an arm gets unless told otherwise: so many times what a run without one drop needs.
+#: Default number of sessions per arm: this many times the number that is enough without any drop.
 _ROOM = 3
 _DROPPED = metric_named(METRIC)
 
 
 @dataclass
 class Tally:
-    """The sessions of one arm: add / result. open_s: time that its accepted chats were open, seconds; gaps: each
-    session's widest (its upper bound); suspects: proven late drops that may be the generator's."""
+    """Counts the sessions of one arm.
+
+    confirmed: sessions cut off whose goodbye was confirmed. suspects, unproven_suspects: late drops, proven and
+    unproven, that the generator may have caused. open_s: time that accepted chats were open (seconds, summed). gaps:
+    the widest gap of each session (upper bound).
+    """
 
     books: Books = field(default_factory=Books)
     confirmed: int = 0
@@ -74,11 +78,12 @@ class Tally:
 class Arm:
     """One refresh interval of a sweep. Durations: seconds; rates of drops: fractions of the sessions.
 
-    sessions: those whose fate is known. least, most: how many of them were dropped, surely and at most.
-    rate: of `most`; lower, upper: one-sided exact bounds, each at the confidence asked for. margin_*: what was left
-    of the timeout in the widest gap of the session that had least, and that 99 of 100 kept. requests_per_s,
-    polls_per_s: of one open chat. word: what its own sessions say to the target; needed: how many in all would
-    settle it, None where none would or it is settled.
+    sessions: those whose fate is known. least, most: how many of them were dropped, proven and at most. suspects:
+    drops that the generator may have caused. rate: of `most`. lower, upper: one-sided exact bounds, each at the
+    requested confidence. margin_min_s, margin_p1_s: timeout minus widest gap, of the session with the smallest, and
+    what 99 of 100 sessions had at least. requests_per_s, polls_per_s: of one open chat. word: the result of its own
+    sessions against the target. needed: how many sessions in all would decide it; None if no number would, or it is
+    decided.
     """
 
     fraction: float
@@ -103,8 +108,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Saving:
-    """What an interval saves against the vendor's widget, which polls every 3 s: requests per second of one chat
-    (below 0: it costs), as part of the widget's polls, and at the sweep's own load, `chats` open on average."""
+    """What an interval saves compared with the vendor's widget, which polls every 3 s.
+
+    per_chat: requests per second of one chat (below 0: more requests). share: part of the widget's polls. chats: mean
+    number of open chats in the sweep.
+    """
 
     per_chat: float
     share: float
@@ -118,8 +126,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a sweep says. problems: why it can say nothing. recommended: the longest interval of the sequence that
-    passed, None where none did; stopped_by: the arm that ended the sequence, None where all passed."""
+    """The result of a sweep. chats_open: mean number of open chats. problems: why the sweep is invalid."""
 
     timeout_s: float
     target: float
@@ -130,12 +137,12 @@ class Tuning:
 
     @property
     def stopped_by(self) -> Arm | None:
-        """The first arm, from the shortest interval up, that did not pass."""
+        """The first arm, from the shortest interval up, that did not pass; None if all passed."""
         return next((arm for arm in self.arms if arm.word != "pass"), None)
 
     @property
     def recommended(self) -> Arm | None:
-        """The longest interval shown to be good enough."""
+        """The longest interval that passed before the first that did not; None if none did."""
         stop = self.stopped_by
         passed = self.arms if stop is None else self.arms[: self.arms.index(stop)]
         return passed[-1] if passed and not self.problems else None
@@ -152,12 +159,12 @@ class Tuning:
 
     @property
     def needed(self) -> int | None:
-        """Sessions in all, over all arms, with which the arm that ended the sequence would be settled."""
+        """Number of sessions, over all arms, that would decide the arm that ended the sequence; None if none would."""
         stop = self.stopped_by
         return None if stop is None or stop.needed is None else stop.needed * len(self.arms)
 
     def saving(self, arm: Arm) -> Saving | None:
-        """What this arm saves; None where nothing was measured."""
+        """Return what this arm saves; None if nothing was measured."""
         if arm.polls_per_s is None:
             return None
         widget = 1 / WIDGET_INTERVAL_S
@@ -165,7 +172,7 @@ class Tuning:
 
 
 def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
-    """The sessions of each arm, by its fraction, ascending; sessions without an arm are left out.
+    """Return the sessions of each arm, by its fraction, ascending; sessions without an arm are left out.
 
     Raises UsageError for a group that is not an arm of a sweep.
     """
@@ -194,9 +201,9 @@ def tune(
     problems: Sequence[str] = (),
     fractions: Iterable[float] = (),
 ) -> Tuning:
-    """Judge the arms of a sweep. duration_s: of the run; fractions: of all arms, also those that no session reached.
+    """Judge the arms of a sweep. duration_s: of the run. fractions: of all arms, also those without any session.
 
-    Raises UsageError where there is no arm: it was no sweep.
+    Raises UsageError if there is no arm: then the run was no sweep.
     """
     tallies = {**{fraction: Tally() for fraction in fractions}, **tallies}
     if not tallies:
@@ -207,7 +214,7 @@ def tune(
 
 
 def sessions_an_arm(target: float, confidence: float = CONFIDENCE) -> int:
-    """How many sessions an arm gets by default: three times what shows the target where none is dropped."""
+    """Return the default number of sessions per arm: three times what shows the target without a drop."""
     least = sessions_needed(0, 0, target, confidence)
     if least is None:
         raise UsageError(f"no number of sessions shows a drop rate below {target:g}", "choose a higher --target")
@@ -256,8 +263,10 @@ def _judged(least: int, most: int, n: int, counted: Tally, target: float, confid
 
 
 def agree(one: Arm, other: Arm, confidence: float = CONFIDENCE) -> bool:
-    """Whether the same drop rate explains both arms: their bounds, unproven drops counted in both, have one in
-    common. Drops that may be the generator's may be counted or not."""
+    """Return whether the same drop rate explains both arms: whether their bounds overlap.
+
+    Unproven drops count in both arms. Drops that the generator may have caused widen the bounds: with and without them.
+    """
     least, most = (
         [bound(k, arm.sessions, confidence) for arm, k in ((one, k_one), (other, k_other))]
         for bound, k_one, k_other in (
@@ -269,7 +278,7 @@ def agree(one: Arm, other: Arm, confidence: float = CONFIDENCE) -> bool:
 
 
 def blamed(arm: Arm) -> Iterator[tuple[str, int]]:
-    """What the drops of an arm were put down to, the most frequent first."""
+    """Yield the causes of an arm's drops and their numbers, the most frequent first."""
     causes: Counter[str] = Counter(arm.blames)
     causes.update({name: arm.verdicts.get(f"dropped_{name}", 0) for name in ("early", "unproven")})
     return ((name, n) for name, n in causes.most_common() if n)

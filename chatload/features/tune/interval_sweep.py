@@ -8,11 +8,11 @@ from locust import events
 from chatload.swarm.user import SweepUser
 
 
-class Customer(SweepUser):
-    """A customer in a browser: one chat, one connection, refreshed every so often as its arm has it."""
+class SweepCustomer(SweepUser):
+    """A customer in a browser: one chat, one connection, refreshed at the interval of its arm."""
 
 
 @events.init.add_listener
 def _quiet(**_: Any) -> None:
-    """Locust's own tables would stand before the answer; what they hold is in the run."""
+    """Hide Locust's own tables: they would be printed before the answer, and the run has their figures."""
     logging.getLogger("locust.stats_logger").disabled = True

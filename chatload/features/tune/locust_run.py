@@ -1,4 +1,4 @@
-"""The sweep as a process: headless Locust, asked politely to stop when we are."""
+"""The sweep as a process: headless Locust. A signal that stops chatload stops it too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCUSTFILE = Path(__file__).parent / "interval_sweep.py"
 
 
 def command(options: Mapping[str, Any], more: Sequence[str]) -> list[str]:
-    """The command line of a sweep; options: Locust options by name; more: given on as they are."""
+    """Return the command line of a sweep. options: Locust options by name. more: further arguments, unchanged."""
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return [
         *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
@@ -26,11 +26,11 @@ def command(options: Mapping[str, Any], more: Sequence[str]) -> list[str]:
 
 
 def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
-    """Run a sweep to its end; its progress goes to our stderr. Raises UsageError where Locust refuses it.
+    """Run a sweep to its end; its progress goes to our stderr. Raises UsageError if Locust refuses it.
 
-    An interrupt (SIGINT, SIGTERM) is handed on once: chats say their goodbyes, and the run is what is there.
+    An interrupt (SIGINT, SIGTERM) is passed on once: the chats disconnect, and the run has the sessions so far.
     """
-    # Away from the terminal's group, or Ctrl-C would reach it twice, and the second one ends it at once.
+    # Not in the terminal's process group: otherwise Ctrl-C would reach it twice, and the second one ends it at once.
     child = subprocess.Popen(
         command(options, more), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -38,7 +38,7 @@ def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
     asked: list[int] = []
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        # Python raises SIGINT in whatever greenlet runs, be it the one that writes; Locust handles SIGTERM apart.
+        # SIGTERM, not SIGINT: Python raises SIGINT in the active greenlet, which may be writing the run file.
         if not asked:
             asked.append(number)
             child.terminate()

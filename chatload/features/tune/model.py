@@ -30,7 +30,7 @@ def model_sweep(
     users: int = 100,
     seed: int = 0,
 ) -> list[SessionRecord]:
-    """The records of `sessions` chats held by `users` customers, with the arms that `settings` have.
+    """Return the records of `sessions` chats held by `users` customers, with the arms that `settings` have.
 
     config: the service; by default one with the settings' timeout. Deterministic in its arguments.
     """
@@ -43,8 +43,11 @@ def model_sweep(
 
 
 def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
-    """The sweep in a run once more, in the model: same timeout, script, customers and number of sessions; the
-    network by the run's own round trips. faults: of the simulated service. Raises FileError."""
+    """Return the records of a run's sweep repeated in the model.
+
+    Timeout, script, customers and number of sessions are those of the run; the network has its round trips. faults:
+    file with the faults of the simulated service. Raises FileError.
+    """
     run, books = reader.settings, reader.books()
     return model_sweep(
         session_settings(run),
@@ -57,7 +60,7 @@ def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
 
 
 def _network(round_trips: Histogram) -> NetworkModel:
-    """A lognormal network with the median and the 90th percentile of the round trips; beyond that may be faults."""
+    """Return a lognormal network with the median and 90th percentile of the round trips: longer ones may be faults."""
     median_s = round_trips.quantile(0.5) or 0.001
     spread = log(max(1.0, (round_trips.quantile(0.9) or median_s) / median_s)) / _Z90
     return NetworkModel(median_s / 2, min(spread, _MOST_SPREAD))

@@ -45,7 +45,7 @@ _KEY_REFUSALS = {"401": "An apikey header is needed.", "403": "Not the right api
 
 
 def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, Any]:
-    """The OpenAPI document; service: the name served; apikey: whether requests must bring one."""
+    """Return the OpenAPI document. service: the name served. apikey: whether requests need one."""
     paths: dict[str, dict[str, Any]] = {}
     for path, method, operations in _places(dialect, service):
         paths.setdefault(path, {})[method.lower()] = _operation(dialect, path, service, operations, apikey)
@@ -59,7 +59,7 @@ def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, 
         "info": {
             "title": f"chatload simulator, dialect {dialect.name}",
             "version": chatload.__version__,
-            "description": "A chat service in a box. Whether a request succeeded is in the answer's status code, "
+            "description": "A simulated chat service. Whether a request succeeded is in the answer's status code, "
             "not in the HTTP status: 0 yes, 1 no but the chat goes on, 2 no and the chat has ended.",
         },
         "paths": {**paths, **_own_pages()},
@@ -216,7 +216,7 @@ def _error(names: ResponseNames) -> Schema:
 
 
 def _object(members: Mapping[Name, Schema], required: Iterable[Name]) -> Schema:
-    """The schema of an object with members at these names, nested as the names say."""
+    """Return the schema of an object with members at these names. A name with several parts is nested."""
     whole: Schema = {"type": "object", "properties": {}}
     for name, schema in members.items():
         inner = whole

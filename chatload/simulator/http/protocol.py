@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import resource
 from collections.abc import Coroutine, Iterable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
@@ -170,15 +169,6 @@ class SlowClientGuard:
         connection = next(iter(self._waiting))
         del self._waiting[connection]
         connection.cut()
-
-
-def raise_file_limit() -> int:
-    """Raise the limit of open files as far as allowed; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard and hard != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    return soft
 
 
 # -- known headers ---------------------------------------------------------------------------------

@@ -20,11 +20,12 @@ import orjson
 import uvloop
 
 from chatload.errors import UsageError
+from chatload.file_limits import raise_file_limit
 from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
-from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard, lines, raise_file_limit
+from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard, lines
 from chatload.simulator.model.answers import ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
@@ -43,9 +44,9 @@ _now = time.monotonic
 
 
 class ChatHandler:
-    """Answers requests (an exchange.Handler). The model's clock is this process's monotonic clock.
+    """Answers requests (an `HttpHandler`). The model's clock is this process's monotonic clock.
 
-    apikey: what requests must bring in their `apikey` header; None is nothing.
+    apikey: the value that requests need in their `apikey` header; None: they need none.
     """
 
     def __init__(
@@ -320,7 +321,7 @@ def run(
     try:
         shell = ChatHandler(config, faults, dialect, apikey)
         # A quarter of the files may be used by incomplete requests; the rest are for chats.
-        shared = ServerConnections(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit() // 4)))
+        shared = ServerConnections(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit()[0] // 4)))
         # What exists now stays for the life of this process, and chats make few reference cycles. Garbage collection
         # over all of them every few thousand requests would cause long pauses.
         gc.collect()

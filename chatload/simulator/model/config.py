@@ -63,13 +63,13 @@ class SimulatorConfig:
     )
     sweep_interval_s: float = _setting(
         0.0, SECONDS, SILENCE,
-        "Look for such chats only this often: one goes on, and may still be refreshed, up to the next look; 0 drops "
-        "each to the instant.",
+        "Time between two checks for silent chats. A silent chat lives until the next check, and can be refreshed "
+        "until then. 0: each chat is dropped exactly at its timeout.",
     )  # fmt: skip
     send_keeps_alive: bool = _setting(True, SWITCH, SILENCE, "SendMessage ends a silence. [opt]")
     typing_keeps_alive: bool = _setting(True, SWITCH, SILENCE, "StartTyping and StopTyping end a silence. [opt]")
     failed_keeps_alive: bool = _setting(
-        True, SWITCH, SILENCE, "So does a request that is answered statusCode 1 because something is wrong with it."
+        True, SWITCH, SILENCE, "A wrong request, which is answered statusCode 1, ends a silence."
     )
     user_register_timeout_s: float = _setting(
         0.0, SECONDS, SILENCE, "Drop a chat whose client sends nothing this long after RequestChat; 0 is off. [opt]"
@@ -80,12 +80,12 @@ class SimulatorConfig:
         "The silence then counts from the answer, or from the client hanging up.",
     )  # fmt: skip
     idle_alert_s: float = _setting(
-        255.0, SECONDS, SILENCE, "Inactivity control: alert when nobody has spoken for this long; 0 is off. [opt]"
+        255.0, SECONDS, SILENCE, "Inactivity control: alert when there was no message for this long; 0 is off. [opt]"
     )
     idle_alert2_s: float = _setting(0.0, SECONDS, SILENCE, "... alert once more this long after; 0 is off. [opt]")
     idle_close_s: float = _setting(45.0, SECONDS, SILENCE, "... and close this long after; 0 is off. [opt]")
     dropped_answer: str = _setting(
-        "0/true", one_of("0/true", "2"), SILENCE, "What a dropped chat answers to its next request."
+        "0/true", one_of("0/true", "2"), SILENCE, "Answer to the next request of a dropped chat."
     )
     keeps_ended_s: float = _setting(
         60.0, SECONDS, SILENCE, "An ended chat still answers 0/true with its transcript for this long."
@@ -96,41 +96,43 @@ class SimulatorConfig:
         (0.5, 2.0), SPAN, AGENTS, "An agent answers a message after this long."
     )
     agent_types: bool = _setting(False, SWITCH, AGENTS, "Agents send TypingStarted and TypingStopped around answers.")
-    agent_pushes_chance: float = _setting(0.0, CHANCE, AGENTS, "Answers that come with a PushUrl, 0 to 1.")
-    agent_leaves_chance: float = _setting(0.0, CHANCE, AGENTS, "Chats whose agent ends them, 0 to 1.")
+    agent_pushes_chance: float = _setting(0.0, CHANCE, AGENTS, "Share of answers that come with a PushUrl, 0 to 1.")
+    agent_leaves_chance: float = _setting(0.0, CHANCE, AGENTS, "Share of chats that the agent ends, 0 to 1.")
     agent_leaves_after_s: tuple[float, float] = _setting((5.0, 30.0), SPAN, AGENTS, "... this long after joining.")
     transfer_chance: float = _setting(
-        0.0, CHANCE, AGENTS, "Agents who hand the chat on: one leaves and another joins, 0 to 1. The chat goes on."
+        0.0, CHANCE, AGENTS, "Share of agents who transfer the chat: they leave and another agent joins, 0 to 1."
     )
     transfer_after_s: tuple[float, float] = _setting((5.0, 30.0), SPAN, AGENTS, "... this long after joining.")
     transfer_gap_s: tuple[float, float] = _setting(
-        (0.5, 2.0), SPAN, AGENTS, "From the one leaving to the other joining."
+        (0.5, 2.0), SPAN, AGENTS, "Time from the first agent's leaving to the next agent's joining."
     )
     transfer_overlaps: bool = _setting(
-        False, SWITCH, AGENTS, "The other joins before the one leaves, by that gap (a consulted transfer)."
+        False, SWITCH, AGENTS, "The next agent joins --transfer-gap before the first one leaves (a consulted transfer)."
     )
     agents_share_name: bool = _setting(False, SWITCH, AGENTS, 'All agents of a chat have the nickname "agent".')
     bot_chance: float = _setting(
-        0.0, CHANCE, OTHERS, "Chats a bot greets at once and answers in until an agent joins, 0 to 1."
+        0.0, CHANCE, OTHERS, "Share of chats with a bot, which greets at once and answers until an agent joins, 0 to 1."
     )
     bot_answer_s: tuple[float, float] = _setting((0.2, 0.5), SPAN, OTHERS, "A bot answers after this long.")
-    supervisor_chance: float = _setting(0.0, CHANCE, OTHERS, "Agents whom a supervisor joins, speaks and leaves.")
+    supervisor_chance: float = _setting(
+        0.0, CHANCE, OTHERS, "Share of agents with a supervisor, who joins the chat, speaks and leaves, 0 to 1."
+    )
     supervisor_after_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... this long after the agent.")
     supervisor_stays_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... for this long.")
     notice_every_s: float = _setting(
-        0.0, SECONDS, OTHERS, "Push a Notice into every chat this often; 0 is off. It is not speech."
+        0.0, SECONDS, OTHERS, "Time between two Notices in every chat; 0 is off. A Notice does not count as a message."
     )
     other_client_chance: float = _setting(
         0.0,
         CHANCE,
         OTHERS,
-        "Chats that a second participant of type Client joins and leaves, 0 to 1. The chat goes on.",
+        "Share of chats that a second participant of type Client joins and leaves, 0 to 1. The chat goes on.",
     )
     other_client_after_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... this long after its start.")
     other_client_stays_s: tuple[float, float] = _setting((2.0, 10.0), SPAN, OTHERS, "... for this long.")
     other_client_shares_name: bool = _setting(False, SWITCH, OTHERS, "... with the customer's nickname.")
     removed_chance: float = _setting(
-        0.0, CHANCE, OTHERS, "Chats that the server itself ends, however faithfully the client polls, 0 to 1."
+        0.0, CHANCE, OTHERS, "Share of chats that the server ends although the client polls in time, 0 to 1."
     )
     removed_after_s: tuple[float, float] = _setting((0.5, 10.0), SPAN, OTHERS, "... this long after the start.")
     limit_for_sessions: int | None = _setting(
@@ -140,13 +142,18 @@ class SimulatorConfig:
         None, LIMIT, LIMITS, "Refuse customers above this many at a time. Default: no limit (Chat Server: 1001). [opt]"
     )
     limits_restore_threshold: float = _setting(
-        0.8, CHANCE, LIMITS, "Once a limit has refused a chat, refuse until below this part of it, 0 to 1. [opt]"
+        0.8,
+        CHANCE,
+        LIMITS,
+        "After a limit has refused a chat, go on refusing until below this part of the limit, 0 to 1. [opt]",
     )
     service_time_s: float = _setting(
         0.0, SECONDS, SPEED,
-        "Serve a request for this long on average, exponential, after it has waited for a free worker; 0 is at once.",
+        "Mean time to serve a request (exponential), after its wait for a free worker; 0 is at once.",
     )  # fmt: skip
-    servers: int = _setting(1, LIMIT, SPEED, "Requests that are served at a time; the others wait in line.")
+    servers: int = _setting(
+        1, LIMIT, SPEED, "Workers: this many requests are served at a time, the others wait in line."
+    )
     contention: float = _setting(
         0.0, CHANCE, SPEED, "The service time grows by this part of itself with each other chat that is open, 0 to 1."
     )
@@ -163,73 +170,88 @@ class SimulatorConfig:
     )  # fmt: skip
     typing_events: bool = _setting(True, SWITCH, ANSWERS, "The customer's typing is in the transcript.")
     message_max_bytes: int = _setting(
-        16_384, LIMIT, FILES, "Longer texts, and more user data, are answered 1/false. Bytes of UTF-8."
+        16_384,
+        LIMIT,
+        FILES,
+        "Maximum length of a text, and of all user data, in bytes of UTF-8; more is answered 1/false.",
     )
-    file_max_bytes: int = _setting(10_485_760, COUNT, FILES, "Largest file.")
-    file_max_count: int = _setting(10, COUNT, FILES, "Most files of one chat.")
-    file_max_total_bytes: int = _setting(52_428_800, COUNT, FILES, "Most bytes of one chat's files.")
+    file_max_bytes: int = _setting(10_485_760, COUNT, FILES, "Maximum size of a file.")
+    file_max_count: int = _setting(10, COUNT, FILES, "Maximum number of files of one chat.")
+    file_max_total_bytes: int = _setting(52_428_800, COUNT, FILES, "Maximum size of all files of one chat.")
     file_types: str = _setting(
         "bmp:csv:doc:docx:gif:htm:jpeg:jpg:pdf:png:ppt:pptx:tif:txt:xls:xlsx:zip", TEXT, FILES,
-        "Endings of the files that are taken, with colons between; * is any. [client]",
+        "Name endings of the files that are accepted, separated by colons; * is any. [client]",
     )  # fmt: skip
-    file_downloads: int = _setting(10, COUNT, FILES, "Most downloads of one chat.")
+    file_downloads: int = _setting(10, COUNT, FILES, "Maximum number of downloads of one chat.")
     file_deletes: bool = _setting(True, SWITCH, FILES, "A customer may delete files.")
-    file_needs_agent: bool = _setting(False, SWITCH, FILES, "Files are taken only while an agent is there.")
+    file_needs_agent: bool = _setting(False, SWITCH, FILES, "Files are accepted only while an agent is in the chat.")
     files_memory_bytes: int = _setting(
-        268_435_456, COUNT, FILES, "Most bytes of all chats' files, which are kept in memory while the chat is known."
+        268_435_456,
+        COUNT,
+        FILES,
+        "Maximum size of all files of all chats. They are kept in memory while their chat is known.",
     )
     key_rotates_answers: int = _setting(
-        0, COUNT, KEYS, "A new secureKey every so many answers; 0 is never. The client must use the newest. [client]"
+        0,
+        COUNT,
+        KEYS,
+        "A chat gets a new secureKey after this many answers; 0 is never. The client must use the newest. [client]",
     )
-    key_rotates_s: float = _setting(0.0, SECONDS, KEYS, "A new secureKey this long after the last; 0 is never.")
+    key_rotates_s: float = _setting(0.0, SECONDS, KEYS, "A chat gets a new secureKey after this time; 0 is never.")
     old_key_grace_s: float = _setting(
         30.0, SECONDS, KEYS,
-        "A replaced secureKey is still good for this long. After that its user is answered 2, which ends the chat.",
+        "A replaced secureKey stays valid for this long. After that it is answered 2, which ends the chat.",
     )  # fmt: skip
     one_user_per_email: bool = _setting(
         False, SWITCH, KEYS, "Customers with the same e-mail address are one flex user, with one userId."
     )
     sessions_per_flex_user: int | None = _setting(
-        None, LIMIT, KEYS, "Refuse a flex user more chats at a time than this. Default: no limit."
+        None, LIMIT, KEYS, "Maximum number of chats of a flex user at a time. Default: no limit."
     )
     utc_resolution_s: float = _setting(
         0.001, RESOLUTION, CLOCKS, "Stamp events (utcTime) in whole multiples of this, 0.001 or more."
     )
     utc_rounds: str = _setting("down", one_of("down", "nearest"), CLOCKS, "... rounded this way.")
-    clock_offset_s: float = _setting(0.0, SHIFT, CLOCKS, "The stamps are ahead of true time by this; below 0: behind.")
+    clock_offset_s: float = _setting(
+        0.0, SHIFT, CLOCKS, "The clock of the stamps is ahead of true time by this; below 0: behind."
+    )
     clock_step_s: float = _setting(0.0, SHIFT, CLOCKS, "The clock of the stamps steps once by this; below 0: back.")
     clock_step_at_s: float = _setting(0.0, SECONDS, CLOCKS, "... this long after the service's start.")
-    clock_drift_ppm: float = _setting(0.0, RATE, CLOCKS, "It gains so many microseconds a second; below 0: it loses.")
+    clock_drift_ppm: float = _setting(
+        0.0, RATE, CLOCKS, "The clock of the stamps gains this many microseconds per second; below 0: it loses."
+    )
     nodes: int = _setting(1, LIMIT, CLOCKS, "Nodes that share the chats. `alias` in an answer names the node.")
     node_offset_s: float = _setting(
         0.0,
         SHIFT,
         CLOCKS,
-        "The clock of the last node is ahead of the first node's by this, the others in equal steps.",
+        "The clock of the last node is ahead of the first node's by this, the clocks between them in equal steps.",
     )
     node_changes: str = _setting(
         "event", one_of("event", "chat"), CLOCKS,
-        "Each event, and each answer, is of a node drawn anew (event), or each chat moves once to another node (chat).",
+        "event: a random node handles each event and each answer. chat: each chat moves once to another node.",
     )  # fmt: skip
     node_moves_after_s: tuple[float, float] = _setting(
         (2.0, 10.0), SPAN, CLOCKS, "A chat moves this long after its start, with --node-changes chat."
     )
-    undated_chance: float = _setting(0.0, CHANCE, TRANSCRIPTS, "Events without utcTime, 0 to 1.")
+    undated_chance: float = _setting(0.0, CHANCE, TRANSCRIPTS, "Share of events without utcTime, 0 to 1.")
     participant_ids: bool = _setting(True, SWITCH, TRANSCRIPTS, "Events have a participantId.")
     opening_events: str = _setting(
         "told", one_of("told", "later", "skipped"), TRANSCRIPTS,
-        "RequestChat is answered with its events (told), or without: the next answer may have them (later), or "
-        "nextPosition is past them (skipped).",
+        "The first events of a chat are in the answer to RequestChat (told), can be in the next answer (later), or are "
+        "in none, because nextPosition is past them (skipped).",
     )  # fmt: skip
-    customer_join_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "The customer's ParticipantJoined is there.")
-    customer_left_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "The customer's ParticipantLeft is there.")
+    customer_join_told: bool = _setting(
+        True, SWITCH, TRANSCRIPTS, "The transcript has the customer's ParticipantJoined."
+    )
+    customer_left_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "The transcript has the customer's ParticipantLeft.")
     removed_customer_leaves: bool = _setting(
         False, SWITCH, TRANSCRIPTS,
         "When an agent or inactivity control ends a chat, a ParticipantLeft of the customer is written too.",
     )  # fmt: skip
     agent_left_told: str = _setting(
         "before", one_of("before", "after", "never"), TRANSCRIPTS,
-        "The ParticipantLeft of an agent who ends a chat: before or after the customer's, or never.",
+        "The ParticipantLeft of an agent who ends a chat is before or after the customer's, or missing (never).",
     )  # fmt: skip
     idle_close_told: bool = _setting(True, SWITCH, TRANSCRIPTS, "Inactivity control writes IdleClose before the end.")
     quit_reasons: str = _setting(
@@ -247,20 +269,24 @@ class SimulatorConfig:
     )
     answer_fields: str = _setting(
         "full", one_of("full", "null", "sparse"), FIELDS,
-        "Fields that tell nothing new (keys as the client showed them, no events): there (full), null, or left out "
-        "(sparse).",
+        "Fields without news (keys that the client sent, no events) are present (full), null, or left out (sparse).",
     )  # fmt: skip
     chat_ended_told: str = _setting(
-        "always", one_of("always", "true", "never"), FIELDS, "chatEnded is told always, only when true, or never."
+        "always",
+        one_of("always", "true", "never"),
+        FIELDS,
+        "Answers have chatEnded always, only when it is true, or never.",
     )
     disconnect_answer: str = _setting(
         "full", one_of("full", "bare", "null"), FIELDS,
         'A Disconnect is answered as any other request (full), with {"statusCode":0} alone (bare), or with all other '
         "fields null.",
     )  # fmt: skip
-    end_transcript: bool = _setting(True, SWITCH, FIELDS, "An answer that tells the end has the transcript's events.")
-    service: str | None = _setting("default", TEXT, ANSWERS, "The one service name served.")
-    seed: int = _setting(0, NUMBER, ANSWERS, "Seed of what agents and the others do, and of ids and keys.")
+    end_transcript: bool = _setting(
+        True, SWITCH, FIELDS, "The answer that tells the end has the events of the transcript."
+    )
+    service: str | None = _setting("default", TEXT, ANSWERS, "Name of the only chat service.")
+    seed: int = _setting(0, NUMBER, ANSWERS, "Seed of the random numbers: what participants do, ids and keys.")
 
 
 def key_of(name: str) -> str:

@@ -16,10 +16,10 @@ class SeededDraws(SplitMix64):
         super().__init__(int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big"))
 
     def happens(self, chance: float) -> bool:
-        """Whether something of this chance happens; a chance of 0 or 1 costs no draw."""
+        """Return whether an event of this chance (0 to 1) happens. A chance of 0 or 1 uses no random number."""
         return chance > 0 and (chance >= 1 or self.random() < chance)
 
     def within(self, span: tuple[float, float]) -> float:
-        """A number between low and high."""
+        """Return a random number between low and high (uniform)."""
         low, high = span
         return low + (high - low) * self.random()

@@ -14,7 +14,7 @@ from chatload.protocol.toml_file import read_toml
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
 from chatload.simulator.model.ledger import OPERATIONS
 
-#: SettingKind -> whether the request reaches the chat server (is processed) where `reaches` is not given.
+#: Kind of fault -> whether the request reaches the chat server (is processed) where `reaches` is not given.
 KINDS = {
     "status_1": False,
     "status_1_violation": False,
@@ -35,7 +35,7 @@ KINDS = {
     "outage": False,
     "restart": False,
 }
-#: A growing delay grows by at most exp of this.
+#: A delay grows at most to exp(_MOST_GROWTH) times its first value.
 _MOST_GROWTH = 20.0
 _CLOSED = frozenset({"outage", "drop_connection"})
 #: Kinds for which `reaches` cannot be chosen.
@@ -50,12 +50,11 @@ ENDS = frozenset({"early_end", "failed_restoration"})
 class Fault:
     """One fault.
 
-    kind: one of KINDS; chance: per request; operations: None is all; from_s, until_s: its window,
-    seconds since the service's start; delay_s: of slow and stall; of drop_connection, how long after the request the
-    connection closes; of duplicate, how long after the first the second arrives; of lost with reaches, how late the
-    request arrives; growth_per_hour: the part by which that
-    grows every hour from from_s on, as a leak does; reaches: whether the request is processed all the same
-    (None: the default of the kind).
+    kind: one of KINDS. chance: per request. operations: None is all. from_s, until_s: its window, seconds since the
+    service's start. delay_s (seconds): of slow and stall, how late the answer is; of drop_connection, how long after
+    the request the connection closes; of duplicate, how long after the first request the second arrives; of lost with
+    reaches, how late the request arrives. growth_per_hour: the part by which delay_s grows in each hour after from_s,
+    like a leak. reaches: whether the request is processed although it fails (None: the default of the kind).
 
     >>> plan = FaultPlan([Fault("status_1", chance=0.01), Fault("outage", from_s=60.0, until_s=70.0)], seed=1)
     >>> plan.draw(65.0, "GetMessages").kind

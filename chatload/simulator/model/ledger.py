@@ -5,11 +5,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any
 
+from chatload.protocol.operations import OPERATION_FIELDS
+
 #: Every operation of the chat service.
-OPERATIONS = (
-    "RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping", "Disconnect", "UpdateNickname",
-    "UpdateData", "PushUrl", "CustomNotice", "ReadReceipt", "FileLimits", "FileUpload", "FileDownload", "FileDelete",
-)  # fmt: skip
+OPERATIONS = tuple(OPERATION_FIELDS)
 #: One contact, packed in nine bytes: its instant and the index of its operation. A session of a soak has tens of
 #: thousands of contacts.
 _CONTACT = Struct("<dB")

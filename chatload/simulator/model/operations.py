@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chatload.protocol.operations import USER_DATA_PREFIX
 from chatload.simulator.model.answers import OperationRefusedError, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.files import ChatFiles, FileMemory, of_request
 from chatload.simulator.model.session import Participant, SimulatedChat, agent_is_there
-
-USER_DATA = "user_data."
 
 
 @dataclass(slots=True)
@@ -48,7 +47,8 @@ def position_of(fields: Mapping[str, str]) -> int:
 
 def attach(chat: SimulatedChat, fields: Mapping[str, str]) -> None:
     """Store the user data of a request; the newest value of a key counts."""
-    brought = {name[len(USER_DATA) :]: value for name, value in fields.items() if name.startswith(USER_DATA)}
+    start = USER_DATA_PREFIX
+    brought = {name.removeprefix(start): value for name, value in fields.items() if name.startswith(start)}
     if not brought:
         return
     kept = {**(chat.user_data or {}), **brought}

@@ -11,9 +11,10 @@ from __future__ import annotations
 def install() -> None:
     """Replace the parts of Locust that have no extension point. May be called again."""
     # Imported here: some workarounds are used without Locust, whose import patches the process.
-    from chatload.swarm.patches import default_options, host_login, master_heartbeat, user_counts
+    from chatload.swarm.patches import default_options, host_login, master_heartbeat, orphaned_workers, user_counts
 
     default_options.install()
     host_login.install()
     master_heartbeat.install()
+    orphaned_workers.install()
     user_counts.install()

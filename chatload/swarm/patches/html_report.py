@@ -39,8 +39,8 @@ class LocustHtml:
         try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             # A path such as /dev/stdout is written to, not replaced.
-            file = replacing(path) if not os.path.exists(path) or os.path.isfile(path) else open(path, "w")
-            with file as stream:
+            new = not os.path.exists(path) or os.path.isfile(path)
+            with replacing(path) if new else open(path, "w", encoding="utf-8") as stream:
                 stream.write(page)
         except OSError as error:
             raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
