@@ -11,14 +11,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from math import sqrt
-from typing import Any
 
 from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.errors import FileError, UsageError
-from chatload.features.forecast.conditions import Conditions, ServerBehaviour
-from chatload.features.forecast.incidents import FailureIncident, find_incidents, read_cells, stretches_of
+from chatload.features.forecast.conditions import (
+    Conditions,
+    FailureIncident,
+    ServerBehaviour,
+    Stretch,
+    find_incidents,
+    odds_of,
+    read_cells,
+    stretches_of,
+)
 from chatload.features.forecast.replay import CohortResult, Replayer, ReplayJob
 from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
@@ -70,9 +77,9 @@ class MeasuredRun:
 
 @dataclass(frozen=True)
 class FittedRun:
-    """A run as the virtual driver can replay it. starts: when each of its customers started (seconds).
+    """A run as the virtual driver can replay it.
 
-    incidents: from and to; drops: how many sessions each dropped in the run.
+    starts: when each of its customers started (seconds). drops: how many sessions each incident dropped in the run.
     """
 
     settings: SessionSettings
@@ -80,7 +87,6 @@ class FittedRun:
     starts: tuple[float, ...]
     stop_at: float
     measured: MeasuredRun
-    incidents: tuple[tuple[float, float], ...] = ()
     drops: tuple[int, ...] = ()
 
     def share(self, requests: int) -> tuple[float, ...]:
@@ -88,9 +94,9 @@ class FittedRun:
         step = max(1, -(-self.measured.requests // requests))
         return self.starts[::step]
 
-    def job(self, starts: Sequence[float], seed: int) -> ReplayJob:
+    def job(self, starts: tuple[float, ...], seed: int) -> ReplayJob:
         """Return a replay of the run with these of its customers."""
-        return ReplayJob(self.settings, self.conditions, tuple(starts), self.stop_at, seed)
+        return ReplayJob(self.settings, self.conditions, starts, self.stop_at, seed)
 
 
 def fit(
@@ -110,23 +116,43 @@ def fit(
     accepted = [record for record in sessions if record.chat_id]
     if not accepted:
         raise UsageError(f"{reader.path}: no chat was ever accepted", "there is nothing to forecast from")
-    unsent = _unsent(sessions, reader.books().outcomes)
-    cells = read_cells(windows, began, settings.request_timeout_s, unsent)
-    incidents, flags = find_incidents(cells, settings.timeout_s)
+    books = reader.books()
+    cells = read_cells(windows, began, settings.request_timeout_s, _unsent(sessions, books.outcomes))
+    incidents, calm = find_incidents(cells, settings.timeout_s)
+    usual = odds_of(calm or cells)
+
+    def stretches() -> tuple[Stretch, ...]:
+        return stretches_of(calm, usual, incidents)
+
     stop_at = _stopped(sessions, began, ended)
     conditions = Conditions(
-        stretches=stretches_of(cells, flags, incidents),
+        stretches=stretches(),
         length_s=stop_at,
         server=_server(accepted),
         dropped_answer=_dropped_answer(sessions),
         connection_s=_broken_s(reader),
         sessions=max(window.open for window in windows),
     )
-    measured = _measured(reader, sessions, accepted, conditions.sessions, ended - began, len(incidents))
+    gaps = {"p50": books.gap.figure(0.5), "p1": books.gap.figure(0.99)}
+    measured = MeasuredRun(
+        sessions=len(sessions),
+        accepted=books.fates.accepted,
+        known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
+        dropped=books.fates.dropped.most,
+        late=books.verdicts[Verdict.DROPPED_LATE],
+        unproven=books.verdicts[Verdict.DROPPED_UNPROVEN],
+        requests=books.sent.total(),
+        length_s=ended - began,
+        most_open=conditions.sessions,
+        messages_sent=sum(record.messages_sent for record in accepted),
+        messages_heard=sum(record.messages_received for record in accepted),
+        margins_s={name: settings.timeout_s - gap for name, gap in gaps.items() if gap is not None},
+        incidents=len(incidents),
+    )
     lingers_s = settings.timeout_s + settings.policy.interval_s
     drops = tuple(_drops(sessions, incident, began, lingers_s) for incident in incidents)
-    fitted = FittedRun(settings, conditions, _starts(sessions, began), stop_at, measured, _spans(incidents), drops)
-    return _calibrated(fitted, incidents, lambda found: stretches_of(cells, flags, found), replayer, told)
+    fitted = FittedRun(settings, conditions, _starts(sessions, began), stop_at, measured, drops)
+    return _calibrated(fitted, incidents, stretches, replayer, told)
 
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
@@ -173,15 +199,15 @@ def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...
 
 def _server(accepted: Sequence[SessionRecord]) -> ServerBehaviour:
     open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
-    by_verdict = {
-        verdict: sum(record.verdict == verdict for record in accepted)
-        for verdict in (Verdict.DROPPED_EARLY, Verdict.FAILED)
-    }
+
+    def per_s(verdict: Verdict) -> float:
+        return sum(record.verdict == verdict for record in accepted) / open_s
+
     return ServerBehaviour(
         leaving=_hazard(accepted, Verdict.ENDED_BY_AGENT),
         closing=_hazard(accepted, Verdict.CLOSED_IDLE),
-        early=by_verdict[Verdict.DROPPED_EARLY] / open_s,
-        lost=by_verdict[Verdict.FAILED] / open_s,
+        early=per_s(Verdict.DROPPED_EARLY),
+        lost=per_s(Verdict.FAILED),
     )
 
 
@@ -232,47 +258,13 @@ def _broken_s(reader: RunReader) -> tuple[float, ...]:
     return tuple(sorted(durations)[:: max(1, len(durations) // _BROKEN)])
 
 
-def _measured(
-    reader: RunReader,
-    sessions: Sequence[SessionRecord],
-    accepted: Sequence[SessionRecord],
-    most_open: int,
-    length_s: float,
-    incidents: int,
-) -> MeasuredRun:
-    books = reader.books()
-    timeout_s = reader.settings.flex_disconnect_timeout or 0.0
-    return MeasuredRun(
-        sessions=len(sessions),
-        accepted=books.fates.accepted,
-        known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
-        dropped=books.fates.dropped.most,
-        late=books.verdicts[Verdict.DROPPED_LATE],
-        unproven=books.verdicts[Verdict.DROPPED_UNPROVEN],
-        requests=books.sent.total(),
-        length_s=length_s,
-        most_open=most_open,
-        messages_sent=sum(record.messages_sent for record in accepted),
-        messages_heard=sum(record.messages_received for record in accepted),
-        margins_s={
-            name: timeout_s - gap for name, q in (("p50", 0.5), ("p1", 0.99))
-            if (gap := books.gap.figure(q)) is not None
-        },
-        incidents=incidents,
-    )  # fmt: skip
-
-
-def _spans(incidents: Iterable[FailureIncident]) -> tuple[tuple[float, float], ...]:
-    return tuple((incident.start, incident.end) for incident in incidents)
-
-
 # -- what must be found by replaying ---------------------------------------------------------------
 
 
 def _calibrated(
     fitted: FittedRun,
     incidents: list[FailureIncident],
-    stretches: Callable[[list[FailureIncident]], Any],
+    stretches: Callable[[], tuple[Stretch, ...]],
     replayer: Replayer,
     told: StatusCallback,
 ) -> FittedRun:
@@ -288,8 +280,7 @@ def _calibrated(
 
     def made() -> FittedRun:
         server = replace(fitted.conditions.server, join_s=search.join_s, answer_s=search.answer_s)
-        conditions = replace(fitted.conditions, server=server, stretches=stretches(incidents))
-        return replace(fitted, conditions=conditions, incidents=_spans(incidents))
+        return replace(fitted, conditions=replace(fitted.conditions, server=server, stretches=stretches()))
 
     def replayed() -> CohortResult:
         watched = tuple(incident.watch for incident in incidents)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatload.render.document import Block, Bullets, Document, Section, Sentence, Tone, table
-from chatload.render.json_output import read_schema
 from chatload.render.words import duration, number, percent, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 
@@ -28,11 +27,6 @@ UNKNOWN = (
 )
 
 Report = Mapping[str, Any]
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of a forecast."""
-    return read_schema("chatload.features.forecast", "forecast.schema.json")
 
 
 def forecast_document(report: Report) -> Document:

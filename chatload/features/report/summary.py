@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chatload import __version__, exit_codes
-from chatload.errors import NothingTestedError
+from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
 from chatload.features.report.drift import Soak, find_drift, steady_part
 from chatload.features.report.silence import CommonSilence, find_common_silence
@@ -167,6 +167,13 @@ def refuse_untested(summary: Mapping[str, Any], run: str, hint: str = "give anot
     """Raise NothingTestedError where no session of the run was accepted: nothing can be concluded from it."""
     if not summary["sessions"]["accepted"]:
         raise NothingTestedError(f"{run}: {sentences.answer(summary)}", hint)
+
+
+def refuse_unusable(summary: Mapping[str, Any], run: str, hint: str) -> None:
+    """Raise ChatloadError where the run is invalid, its books do not balance, or nothing was tested in it."""
+    if problems := [*summary["invalid_reasons"], *summary["books"]["imbalances"]]:
+        raise ChatloadError(f"{run}: the run is invalid or does not balance: {problems[0]}", hint)
+    refuse_untested(summary, run, hint)
 
 
 _EXIT_CODES: Mapping[str, int] = {
