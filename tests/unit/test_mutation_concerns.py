@@ -31,7 +31,7 @@ def test_every_test_file_and_module_that_is_named_exists() -> None:
     ("only", "found"),
     [
         ("trend", ["chatload/stats/trend.py"]),
-        ("run/reader.py, plan/run_i*", ["chatload/run/reader.py", "chatload/features/plan/run_inputs.py"]),
+        ("run/reader.py, plan/inp*", ["chatload/run/reader.py", "chatload/features/plan/inputs.py"]),
         ("no/such", []),
     ],
 )
