@@ -19,7 +19,7 @@ the highest load held, and the lowest load above it that was not.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from chatload.errors import UsageError
@@ -109,6 +109,11 @@ class Result:
     confirmed: bool
     trouble: Trouble | None
     why: str = ""
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it says more of the server than that it held what it held."""
+        return self.kind in ("limit", "knee") and self.confirmed
 
 
 class CapacitySearch:
@@ -302,16 +307,3 @@ class _Recovery:
         self._down = look
         values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
         return all(value is None or COMPARE[threshold.op](value, threshold.limit) for threshold, value in values)
-
-
-def shifted(record: StepRecord, by: float) -> StepRecord:
-    """Return the record with its instants counted from `by` (seconds)."""
-
-    def moved(at: float | None) -> float | None:
-        return None if at is None else round(at - by, 3)
-
-    trouble = record.trouble and replace(record.trouble, at=round(record.trouble.at - by, 3))
-    return replace(
-        record, begun=round(record.begun - by, 3), reached=moved(record.reached), settled=moved(record.settled),
-        ended=round(record.ended - by, 3), trouble=trouble,
-    )  # fmt: skip

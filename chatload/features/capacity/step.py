@@ -83,7 +83,7 @@ class StepRules:
 
 @dataclass(frozen=True)
 class Look:
-    """The state of the run at one instant. at: seconds, monotonic clock. books: counters so far, never changed
+    """The state of the run at one instant. at: seconds since the search began. books: counters so far, never changed
     afterwards. cpu_s: CPU seconds that each generator process has used so far."""
 
     at: float
@@ -104,8 +104,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a load was not held. metric: the threshold it broke, empty where it is none. at: of the first sign,
-    on the looks' clock. why: one sentence."""
+    """Why a load was not held. metric: the threshold it broke, empty where it is none. at: of the first sign. why: one
+    sentence."""
 
     cause: Cause
     metric: str
@@ -115,9 +115,9 @@ class Trouble:
 
 @dataclass
 class StepRecord:
-    """The result of one step. Instants are on the looks' clock, None if the step did not get so far. calm: latency had
-    become steady. open_most: the most sessions seen open at once. rates: successful requests per second in each window
-    since the load was reached."""
+    """The result of one step. Instants are as in Look, None if the step did not get so far. calm: latency had become
+    steady. open_most: the most sessions seen open at once. rates: successful requests per second in each window since
+    the load was reached."""
 
     load: int
     purpose: str
@@ -320,19 +320,13 @@ def facts_of(now: Look, since: Look, timeout_s: float) -> Facts:
     return Facts(books, timeout_s, now.open)
 
 
-def latency_limit(thresholds: Sequence[Threshold]) -> float | None:
-    """Return the lowest limit of a latency (seconds), None if there is none."""
-    limits = [t.limit for t in thresholds if t.metric.kind == "duration" and t.metric.subject == "latency"]
-    return min(limits, default=None)
-
-
 def lateness_limit(thresholds: Sequence[Threshold], rules: StepRules) -> float:
     """Return how late the generator's own refreshes may leave (p99, seconds) before a step says nothing of the server.
 
     It is half the lowest limit of a latency, at most a twentieth of the timeout, and at least 20 ms (timer resolution).
     """
-    limit = latency_limit(thresholds)
-    return max(0.02, 0.05 * rules.timeout_s if limit is None else min(limit / 2, 0.05 * rules.timeout_s))
+    limits = [t.limit / 2 for t in thresholds if t.metric.kind == "duration" and t.metric.subject == "latency"]
+    return max(0.02, min([*limits, 0.05 * rules.timeout_s]))
 
 
 def load_not_applied(since: Look, now: Look, rules: StepRules) -> str:
