@@ -14,7 +14,7 @@ CORE = (
     "chatload/features/tune",
 )  # fmt: skip
 #: What a feature shows and starts is not measured.
-NOT_CORE = ("command", "console", "html", "interval_sweep", "load", "locust_run", "model", "view")
+NOT_CORE = ("command", "console", "html", "interval_sweep", "load", "view")
 #: Tests are looked for here; the slower kinds (real sockets, browsers) are not run.
 TESTS = ("tests/unit", "tests/virtual")
 #: These take too long to try each mutant on.

@@ -15,7 +15,7 @@ invalid.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -107,24 +107,6 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Saving:
-    """What an interval saves compared with the vendor's widget, which polls every 3 s.
-
-    per_chat: requests per second of one chat (below 0: more requests). share: part of the widget's polls. chats: mean
-    number of open chats in the sweep.
-    """
-
-    per_chat: float
-    share: float
-    chats: float
-
-    @property
-    def at_load(self) -> float:
-        """Requests per second, of all the chats of the sweep."""
-        return self.per_chat * self.chats
-
-
-@dataclass(frozen=True)
 class Tuning:
     """The result of a sweep. chats_open: mean number of open chats. problems: why the sweep is invalid."""
 
@@ -163,12 +145,23 @@ class Tuning:
         stop = self.stopped_by
         return None if stop is None or stop.needed is None else stop.needed * len(self.arms)
 
-    def saving(self, arm: Arm) -> Saving | None:
-        """Return what this arm saves; None if nothing was measured."""
-        if arm.polls_per_s is None:
+    @property
+    def saving(self) -> dict[str, float] | None:
+        """What the recommended interval saves compared with the vendor's widget, which polls every 3 s, as in the JSON.
+
+        Requests per second of one chat (below 0: more requests) and of all chats of the sweep, and the part of the
+        widget's polls. None if nothing is recommended or was measured.
+        """
+        best, widget = self.recommended, 1 / WIDGET_INTERVAL_S
+        if best is None or best.polls_per_s is None:
             return None
-        widget = 1 / WIDGET_INTERVAL_S
-        return Saving(widget - arm.polls_per_s, 1 - arm.polls_per_s / widget, self.chats_open)
+        return {
+            "widget_interval_s": WIDGET_INTERVAL_S,
+            "requests_per_s_per_chat": widget - best.polls_per_s,
+            "share_of_polls": 1 - best.polls_per_s / widget,
+            "chats_open": self.chats_open,
+            "requests_per_s": (widget - best.polls_per_s) * self.chats_open,
+        }
 
 
 def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
@@ -176,11 +169,9 @@ def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
 
     Raises UsageError for a group that is not an arm of a sweep.
     """
-    by_group: dict[str, Tally] = {}
+    by_group: defaultdict[str, Tally] = defaultdict(Tally)
     for record in records:
         if record.group:
-            if record.group not in by_group:
-                by_group[record.group] = Tally()
             by_group[record.group].add(record)
     return dict(sorted(((_fraction(group), counted) for group, counted in by_group.items()), key=itemgetter(0)))
 

@@ -26,7 +26,6 @@ from chatload.render.document import (
     columns,
     table,
 )
-from chatload.render.json_output import read_schema
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
@@ -68,7 +67,6 @@ class TuneReport:
         """A JSON-safe form, as in tune.schema.json."""
         tuning = self.tuning
         best, stop = tuning.recommended, tuning.stopped_by
-        saving = None if best is None else tuning.saving(best)
         return {
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
@@ -79,26 +77,13 @@ class TuneReport:
             "target": tuning.target,
             "confidence": tuning.confidence,
             "recommended": None if best is None else {"fraction": best.fraction, "interval_s": best.interval_s},
-            "saving": None
-            if saving is None
-            else {
-                "widget_interval_s": WIDGET_INTERVAL_S,
-                "requests_per_s_per_chat": saving.per_chat,
-                "share_of_polls": saving.share,
-                "chats_open": saving.chats,
-                "requests_per_s": saving.at_load,
-            },
+            "saving": tuning.saving,
             "stopped_by": None if stop is None else stop.fraction,
             "sessions_needed": tuning.needed,
             "arms": [_arm(arm, tuning) for arm in tuning.arms],
             "model": None if self.model is None else [_arm(arm, self.model) for arm in self.model.arms],
             "notes": list(self.notes),
         }
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of `TuneReport.to_dict`."""
-    return read_schema("chatload.features.tune", "tune.schema.json")
 
 
 def tune_document(report: TuneReport) -> Document:
@@ -194,22 +179,21 @@ def stopped(tuning: Tuning) -> str:
 
 def saved(tuning: Tuning) -> str:
     """What the recommended interval saves; empty where none is recommended."""
-    best = tuning.recommended
-    saving = None if best is None else tuning.saving(best)
-    if best is None or saving is None:
+    saving, timeout_s = tuning.saving, tuning.timeout_s
+    if saving is None:
         return ""
-    than = f"the widget's {WIDGET_INTERVAL_S:g} s"
-    if saving.per_chat <= 0 or tuning.timeout_s <= WIDGET_INTERVAL_S:
+    per_chat, than = saving["requests_per_s_per_chat"], f"the widget's {WIDGET_INTERVAL_S:g} s"
+    if timeout_s <= WIDGET_INTERVAL_S:
         return (
-            f"{abs(saving.per_chat):.3f} requests/s {'less' if saving.per_chat > 0 else 'more'} a chat than {than}, "
-            f"which no chat survives at a timeout of {tuning.timeout_s:g} s"
-            if tuning.timeout_s <= WIDGET_INTERVAL_S
-            else f"{-saving.per_chat:.3f} requests/s more a chat than {than}: nothing is saved"
+            f"{abs(per_chat):.3f} requests/s {'less' if per_chat > 0 else 'more'} a chat than {than}, "
+            f"which no chat survives at a timeout of {timeout_s:g} s"
         )
+    if per_chat <= 0:
+        return f"{-per_chat:.3f} requests/s more a chat than {than}: nothing is saved"
     return (
-        f"it saves {saving.per_chat:.3f} requests/s a chat against {than} ({100 * saving.share:.0f} % of the polls): "
-        f"{_CHATS * saving.per_chat:.0f} at {words.number(_CHATS)} chats, {saving.at_load:.1f} at the sweep's "
-        f"{saving.chats:.0f}"
+        f"it saves {per_chat:.3f} requests/s a chat against {than} ({100 * saving['share_of_polls']:.0f} % of the "
+        f"polls): {_CHATS * per_chat:.0f} at {words.number(_CHATS)} chats, {saving['requests_per_s']:.1f} at the "
+        f"sweep's {tuning.chats_open:.0f}"
     )
 
 
