@@ -6,10 +6,8 @@ import pytest
 
 from chatload.chat.policy import make_policy
 from chatload.features.forecast import fit as fitting
-from chatload.features.forecast import predict as predicting
 from chatload.features.forecast.conditions import Conditions, RequestOdds, Stretch
-from chatload.features.forecast.fit import fit
-from chatload.features.forecast.predict import ForecastQuestion, job_of, predict, reproduce
+from chatload.features.forecast.fit import ForecastQuestion, fit, job_of, predict, reproduce
 from chatload.features.forecast.replay import MeasuredServer, remembering, replayers
 from chatload.run.histogram import Histogram
 from chatload.run.reader import RunReader
@@ -35,7 +33,7 @@ def hold():
     with pytest.MonkeyPatch.context() as patch, replayers(1) as holder:
         # A third of the replays: the machine has other tests to run.
         patch.setattr(fitting, "FITTING_REQUESTS", 20_000)
-        patch.setattr(predicting, "OFTEN", 8)
+        patch.setattr(fitting, "OFTEN", 8)
         yield holder
 
 
@@ -71,8 +69,8 @@ def test_what_was_put_in_is_found(fitted):
     assert dict(fitted.conditions.stretches[0].odds["SendMessage"].failures).get("http_error") is None
     ((start, end, _),) = fitted.conditions.incidents
     assert (start, end) == (pytest.approx(100.0, abs=0.5), pytest.approx(106.5, abs=0.5))
-    assert len(fitted.starts) == 180 and fitted.stop_at == pytest.approx(160.0, abs=1.0)
-    leaving = fitted.conditions.server.leaving
+    assert len(fitted.starts) == 180 and fitted.conditions.length_s == pytest.approx(160.0, abs=1.0)
+    leaving = fitted.conditions.leaving
     before = sum(chance for age, chance in leaving if age < 4.0)
     assert before < 0.3 * max(chance for _, chance in leaving)
     assert leaving[-1][0] < 25.0 and leaving[-1][1] == 0.0

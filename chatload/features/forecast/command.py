@@ -16,8 +16,7 @@ from chatload import __version__, exit_codes
 from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.errors import UsageError
 from chatload.features.forecast import view
-from chatload.features.forecast.fit import FittedRun, fit
-from chatload.features.forecast.predict import ForecastQuestion, predict, reproduce
+from chatload.features.forecast.fit import FittedRun, ForecastQuestion, fit, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.render.json_output import write_json
@@ -182,8 +181,8 @@ def _fitted(fitted: FittedRun) -> dict[str, Any]:
         "interval_s": settings.policy.interval_s,
         "request_timeout_s": settings.request_timeout_s,
         "customers": len(fitted.starts),
-        "agents_join_s": conditions.server.join_s,
-        "agents_answer_s": conditions.server.answer_s,
+        "agents_join_s": conditions.join_s,
+        "agents_answer_s": conditions.answer_s,
         "dropped_answer": conditions.dropped_answer,
         "incidents": [
             {"start_s": start, "end_s": end, "reaches": reaches} for start, end, reaches in conditions.incidents
@@ -211,11 +210,10 @@ def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
         spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end, _ in conditions.incidents)
         yield f"incidents come again every {duration(conditions.length_s)} as they came in the run: {spans}"
     yield "outside incidents requests fail by chance, each for itself, as often as they did in the run"
-    agents = conditions.server
-    if agents.join_s is not None and agents.answer_s is not None:
+    if conditions.join_s is not None and conditions.answer_s is not None:
         yield (
-            f"agents join after about {agents.join_s:.2g} s and answer after about {agents.answer_s:.2g} s: found by "
-            "replaying, so that customers send and hear as many messages as they did"
+            f"agents join after about {conditions.join_s:.2g} s and answer after about {conditions.answer_s:.2g} s: "
+            "found by replaying, so that customers send and hear as many messages as they did"
         )
     yield "the generator's own lateness is left out, and the time it takes to connect"
 

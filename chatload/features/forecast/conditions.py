@@ -63,38 +63,30 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerBehaviour:
-    """What agents do, and what ends a chat from the server's side. Times in seconds.
+class Conditions:
+    """What the sessions of one run met. Times in seconds.
 
-    join_s, answer_s: means; each time is uniform from 0.4 to 1.6 of its mean; None: agents do not join, or do not
-    answer. leaving: (age of the chat, chance per second from that age on that the agent ends it). closing: the same
-    for inactivity control. early, lost: chance per second that the server ends the chat by itself and answers 0/true,
-    or statusCode 2.
+    stretches: in order of time, the first from 0 on; length_s: of all of them together; a longer forecast repeats
+    them. dropped_answer: what a dropped chat answers, "0/true" or "2". connection_s: how long connections took to
+    break. sessions: the most that were open.
+
+    join_s, answer_s: when agents join and answer, means; each time is uniform from 0.4 to 1.6 of its mean; None: they
+    do not. leaving: (age of the chat, chance per second from that age on that the agent ends it). closing: the same for
+    inactivity control. early, lost: chance per second that the server ends the chat by itself and answers 0/true, or
+    statusCode 2.
     """
 
+    stretches: tuple[Stretch, ...]
+    length_s: float
+    dropped_answer: str = "0/true"
+    connection_s: tuple[float, ...] = ()
+    sessions: int = 0
     join_s: float | None = 1.0
     answer_s: float | None = 1.0
     leaving: tuple[tuple[float, float], ...] = ()
     closing: tuple[tuple[float, float], ...] = ()
     early: float = 0.0
     lost: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What the sessions of one run met.
-
-    stretches: in order of time, the first from 0 on; length_s: of all of them together; a longer forecast repeats
-    them. dropped_answer: what a dropped chat answers, "0/true" or "2". connection_s: how long connections took to
-    break (seconds). sessions: the most that were open.
-    """
-
-    stretches: tuple[Stretch, ...]
-    length_s: float
-    server: ServerBehaviour = ServerBehaviour()
-    dropped_answer: str = "0/true"
-    connection_s: tuple[float, ...] = ()
-    sessions: int = 0
 
     @property
     def ends(self) -> tuple[float, ...]:
@@ -162,7 +154,8 @@ class FailureIncident:
     """One incident, from and to (seconds since the run began), with what its requests met.
 
     earliest, latest: between them it ended. failed: by operation and kind, in all; succeeded_per_s: at its
-    height, by operation. watch: where its failures were counted; target: how many. reaches: see Stretch.
+    height, by operation. watch: where its failures were counted; target: how many. reaches: see Stretch; between
+    reach_bounds.
     """
 
     start: float
@@ -175,6 +168,7 @@ class FailureIncident:
     watch: tuple[float, float]
     target: float
     reaches: float = 0.0
+    reach_bounds: tuple[float, float] = (0.0, 1.0)
 
     def odds(self) -> dict[str, RequestOdds]:
         """Return what requests met in the incident if it ended at `end`."""

@@ -76,16 +76,16 @@ class MeasuredServer:
 
     def config(self, timeout_s: float, keeps_ended_s: float) -> SimulatorConfig:
         """Return the settings of a service with this flex-disconnect-timeout that keeps ended chats for so long."""
-        server = self._conditions.server
+        conditions = self._conditions
         # Agents who do not answer answer after the end of any run.
         return SimulatorConfig(
             flex_disconnect_timeout_s=timeout_s,
             keeps_ended_s=keeps_ended_s,
             idle_alert_s=0.0,
-            agents=server.join_s is not None,
-            agent_wait_s=_around(server.join_s or 0.0),
-            agent_answer_s=_around(_NEVER_S if server.answer_s is None else server.answer_s),
-            dropped_answer=self._conditions.dropped_answer,
+            agents=conditions.join_s is not None,
+            agent_wait_s=_around(conditions.join_s or 0.0),
+            agent_answer_s=_around(_NEVER_S if conditions.answer_s is None else conditions.answer_s),
+            dropped_answer=conditions.dropped_answer,
             seed=self._random.getrandbits(62),
         )
 
@@ -137,12 +137,12 @@ class MeasuredServer:
 
     def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
         """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
-        server = self._conditions.server
+        conditions = self._conditions
         hazards = {
-            "agent": server.leaving,
-            "idle": server.closing,
-            "early": ((0.0, server.early),),
-            "unrecoverable": ((0.0, server.lost),),
+            "agent": conditions.leaving,
+            "idle": conditions.closing,
+            "early": ((0.0, conditions.early),),
+            "unrecoverable": ((0.0, conditions.lost),),
         }
         age, reason = min((_age_of(hazard, draws), reason) for reason, hazard in hazards.items())
         return None if age == inf else (age, reason)
