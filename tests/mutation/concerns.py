@@ -65,10 +65,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("unit/test_capacity", "unit/test_capacity_report"),
     ),
     (
-        (
-            "features/plan/*",
-            "stats/queueing",
-        ),
+        ("features/plan/*",),
         ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing"),
     ),
     (("features/compare/compute", "run/settings", "features/compare/run_figures"), ("unit/test_compare_command",)),

@@ -1,5 +1,19 @@
 """A capacity plan: how many servers carry the expected chats, with how much headroom, and what matters most.
 
+The model of chats open at once is M/G/infinity: Poisson arrivals, no chat waits, any distribution of the chat length.
+Mean: J. D. C. Little, "A proof for the queuing formula: L = lambda W", Operations Research 9 (1961).
+The number open is then Poisson with that mean, for *every distribution of the length* (insensitivity):
+J. Riordan, "Telephone traffic time averages", Bell System Technical Journal 30 (1951); L. Takács,
+"Introduction to the Theory of Queues" (1962).
+
+If arrivals come in bunches, the number open varies more than Poisson. Its variance-to-mean ratio is
+the peakedness Z of R. I. Wilkinson, "Theories for toll traffic engineering in the U.S.A.", Bell System
+Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N with mean a and peakedness Z
+is approximated by Z times a Poisson number with mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
+simple approximation technique", Bell System Technical Journal 59 (1980).
+Mean and variance do not determine the distribution: the 99.9 % quantile of a negative binomial with the same mean and
+variance (bunches of very different sizes) is up to 6 % higher.
+
 The plan also has the vendor's rule for the threads that refresh chats: refreshPoolSize = peak_chat_sessions /
 (refreshPeriod x 5), Genesys Web Engagement, chat options. With refreshPeriod in seconds a refresh takes 0.2 s of a
 thread.
@@ -13,9 +27,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scipy.special import gammainc, ndtr
+
 from chatload.errors import UsageError
 from chatload.features.plan.inputs import Capacity, Constraint, Demand, Drops, Origin
-from chatload.stats import queueing
 from chatload.stats.rates import CONFIDENCE, per_unit
 
 #: Requests of one thread of the vendor's refresh pool per second.
@@ -31,6 +46,9 @@ _CHANGED = (
     "chats_per_hour", "chats_per_day", "peak_hour_share", "growth", "handling_time_s", "handling_cv", "peakedness",
     "poll_interval_s", "other_requests_per_chat", "messages_per_chat",
 )  # fmt: skip
+#: A level this near to a whole number counts as that number: the rounding error of the bisection.
+_ROUNDING = 1e-9
+_HALVINGS = 200
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,7 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
 
     Raises UsageError if no known figure of a server can be compared with the demand.
     """
-    chats, arrivals = _planned(demand, queueing.peak)
+    chats, arrivals = _planned(demand, whole_level)
     loads = _loads(demand, chats, arrivals)
     rows = tuple(sorted(_rows(loads, capacity), key=lambda row: -row.needed / row.per_server))
     if not rows:
@@ -124,12 +142,11 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
     needed = max(row.servers for row in rows)
     if needed > MOST_SERVERS:
         raise UsageError(f"the plan needs {needed} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
-    shape = demand.handling_distribution, demand.handling_cv
-    built_up = queueing.built_up(3600, demand.handling_time_s, *shape)
+    reached = built_up(3600, demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
     return ServerPlan(
         demand=demand,
         capacity=capacity,
-        peak=Peak(demand.mean_chats, int(chats), demand.arrivals_per_hour, int(arrivals), built_up),
+        peak=Peak(demand.mean_chats, int(chats), demand.arrivals_per_hour, int(arrivals), reached),
         loads=loads,
         rows=rows,
         needed=needed,
@@ -141,11 +158,11 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
     )
 
 
-def _planned(demand: Demand, level: Callable[[float, float, float], float]) -> tuple[float, float]:
-    """Return the open chats and the arrivals of the peak hour to plan for. level: see `queueing.level` and `peak`."""
-    spread = queueing.dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
-    chats = level(demand.mean_chats, demand.tail, demand.peakedness)
-    return max(chats, 1), max(level(demand.arrivals_per_hour, demand.tail, spread), 1)
+def _planned(demand: Demand, exceeded: Callable[[float, float, float], float]) -> tuple[float, float]:
+    """Return the open chats and the arrivals of the peak hour to plan for. exceeded: `level` or `whole_level`."""
+    spread = dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
+    chats = exceeded(demand.mean_chats, demand.tail, demand.peakedness)
+    return max(chats, 1), max(exceeded(demand.arrivals_per_hour, demand.tail, spread), 1)
 
 
 def _loads(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:
@@ -170,13 +187,13 @@ def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator
 
 def servers_needed(demand: Demand, capacity: Capacity) -> int:
     """Return how many servers carry the peak, without spare ones."""
-    loads = _loads(demand, *_planned(demand, queueing.peak))
+    loads = _loads(demand, *_planned(demand, whole_level))
     return max(row.servers for row in _rows(loads, capacity))
 
 
 def servers_worth(demand: Demand, capacity: Capacity) -> float:
     """Return the load in servers as a fractional number, so that the effect of small changes can be measured."""
-    loads = _loads(demand, *_planned(demand, queueing.level))
+    loads = _loads(demand, *_planned(demand, level))
     return max(row.needed / row.per_server for row in _rows(loads, capacity))
 
 
@@ -192,7 +209,7 @@ def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:
         more = replace(demand, growth=(1 + demand.growth) * factor - 1)
         return servers_needed(more, capacity) > needed
 
-    return queueing.least(too_many, 1.0, 2.0)
+    return least(too_many, 1.0, 2.0)
 
 
 def _at_random(demand: Demand, capacity: Capacity, needed: int) -> int | None:
@@ -204,7 +221,7 @@ def _at_random(demand: Demand, capacity: Capacity, needed: int) -> int | None:
     def fits(servers: int) -> bool:
         # Random assignment divides bunches of arrivals too: Z - 1 is divided by the number of servers.
         peakedness = 1 + (demand.peakedness - 1) / servers
-        return queueing.above(math.floor(limit.value), demand.mean_chats / servers, peakedness) <= demand.tail
+        return above(math.floor(limit.value), demand.mean_chats / servers, peakedness) <= demand.tail
 
     servers = needed + bisect_left(range(needed, MOST_SERVERS + 1), True, key=fits)
     return servers if servers <= MOST_SERVERS else None
@@ -324,7 +341,7 @@ def _one_more(plan: ServerPlan, name: str) -> float | None:
         edge = _edge(plan, name, toward)
         if edge != 1 and too_few(edge):
             # The share of the way from 1 to the edge. Once too_few is true it stays true.
-            way = queueing.least(lambda share, e=edge: too_few(1 + share * (e - 1)), 0.0, 1.0)  # type: ignore[misc]
+            way = least(lambda share, e=edge: too_few(1 + share * (e - 1)), 0.0, 1.0)  # type: ignore[misc]
             return float(1 + way * (edge - 1))
     return None
 
@@ -341,4 +358,82 @@ def _edge(plan: ServerPlan, name: str, toward: float) -> float:
 
     if not impossible(1.0):
         return toward
-    return 1 + max(queueing.least(impossible, 0.0, 1.0) - 1e-9, 0.0) * (toward - 1)
+    return 1 + max(least(impossible, 0.0, 1.0) - 1e-9, 0.0) * (toward - 1)
+
+
+# -- how many chats are open at once --------------------------------------------------------------
+
+
+def above(level: float, mean: float, peakedness: float = 1.0) -> float:
+    """Return the share of time in which more than `level` chats are open; exact Poisson if peakedness is 1.
+
+    Between whole numbers it is interpolated by a continuous function that equals Poisson at whole numbers.
+    """
+    return float(gammainc(level / peakedness + 1, mean / peakedness))
+
+
+def level(mean: float, tail: float, peakedness: float = 1.0) -> float:
+    """Return the least level (not rounded) that is exceeded for at most the share `tail` of the time."""
+
+    def enough(x: float) -> bool:
+        return above(x, mean, peakedness) <= tail
+
+    return 0.0 if enough(0.0) else least(enough, 0.0, max(2 * mean, 1.0))
+
+
+def whole_level(mean: float, tail: float, peakedness: float = 1.0) -> int:
+    """Return the least whole number of chats that is exceeded for at most the share `tail` of the time."""
+    return math.ceil(level(mean, tail, peakedness) - _ROUNDING * max(mean, 1.0))
+
+
+def built_up(seconds: float, handling_time_s: float, distribution: str, cv: float | None = None) -> float:
+    """Return which share of the steady-state mean is reached `seconds` after chats began to arrive at a constant rate.
+
+    It is the stationary-excess distribution of the chat's length: S. G. Eick, W. A. Massey and W. Whitt,
+    "The physics of the M_t/G/infinity queue", Operations Research 41 (1993). distribution: exponential,
+    fixed, or lognormal with coefficient of variation `cv`.
+    """
+    t, m = seconds, handling_time_s
+    if distribution == "fixed":
+        return min(t / m, 1.0)
+    if distribution == "exponential":
+        return -math.expm1(-t / m)
+    sigma = _sigma(cv)
+    z = (math.log(t / m) + sigma**2 / 2) / sigma
+    return float(ndtr(z - sigma) + t / m * ndtr(-z))
+
+
+def dispersion(peakedness: float, distribution: str, cv: float | None = None) -> float:
+    """Return the variance-to-mean ratio of arrivals for which the number of open chats has this peakedness.
+
+    Z = 1 + (dispersion - 1) E[min(S, S')] / E[S] for two independent lengths S and S', if bunches are short
+    compared with the lengths: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
+    International Teletraffic Congress (1983). The ratio is 1/2 for exponential lengths, 1 for fixed ones.
+    """
+    if distribution == "fixed":
+        overlap = 1.0
+    elif distribution == "exponential":
+        overlap = 0.5
+    else:
+        overlap = float(2 * ndtr(-_sigma(cv) / math.sqrt(2)))
+    return 1 + (peakedness - 1) / overlap
+
+
+def _sigma(cv: float | None) -> float:
+    """Return the standard deviation of the logarithm of a lognormal variable; cv: its coefficient of variation."""
+    return math.sqrt(math.log1p((cv or 0.0) ** 2))
+
+
+def least(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the least x above `low` at which a condition holds, by bisection, rounded up.
+
+    The condition must hold for all greater x too. `high` is doubled until it holds there.
+    """
+    while not holds(high):
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
