@@ -19,8 +19,7 @@ from locust.env import Environment
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.features.capacity.search import CapacitySearch, rules_of
-from chatload.features.capacity.step import Look, StepRules
+from chatload.features.capacity.search import CapacitySearch, Look, StepRules, rules_of
 from chatload.features.capacity.view import report_capacity, search_facts, write_capacity
 from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, option_of

@@ -10,8 +10,7 @@ from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
-from chatload.features.capacity.search import CapacitySearch
-from chatload.features.capacity.step import StepRecord, Trouble
+from chatload.features.capacity.search import CapacitySearch, StepRecord, Trouble
 from chatload.render import charts, words
 from chatload.render.charts import Spec
 from chatload.render.document import (
