@@ -54,7 +54,7 @@ def fitted(tmp_path_factory, hold):
 def test_a_connection_that_breaks_takes_as_long_as_those_of_the_run():
     slow = Histogram()
     slow.add(0.8)
-    odds = RequestOdds(slow, (("connection", 1.0),))
+    odds = RequestOdds(slow, (("drop_connection", 1.0),))
     server = MeasuredServer(Conditions((Stretch(0.0, {"": odds}),), 10.0, connection_s=(0.002,)), 2.0)
     there_s = server.request_latency(Random(1), 5.0, "GetMessages")
     assert there_s == 0.001
@@ -65,8 +65,8 @@ def test_a_connection_that_breaks_takes_as_long_as_those_of_the_run():
 def test_what_was_put_in_is_found(fitted):
     calm = dict(fitted.conditions.stretches[0].odds["GetMessages"].failures)
     assert calm["status_1"] == pytest.approx(0.03, abs=0.005)
-    assert calm["http_error"] == pytest.approx(0.02, abs=0.005)
-    assert dict(fitted.conditions.stretches[0].odds["SendMessage"].failures).get("http_error") is None
+    assert calm["http_500"] == pytest.approx(0.02, abs=0.005)
+    assert dict(fitted.conditions.stretches[0].odds["SendMessage"].failures).get("http_500") is None
     ((start, end, _),) = fitted.conditions.incidents
     assert (start, end) == (pytest.approx(100.0, abs=0.5), pytest.approx(106.5, abs=0.5))
     assert len(fitted.starts) == 180 and fitted.conditions.length_s == pytest.approx(160.0, abs=1.0)

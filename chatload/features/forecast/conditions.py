@@ -18,14 +18,14 @@ from chatload.run.histogram import Histogram
 from chatload.run.windows import Window
 from chatload.vocabulary import Outcome
 
-#: Outcome -> kind of failure.
+#: Kinds of failures: the simulator's fault that gives an outcome; and REFUSED, if no connection was made, so that
+#: nothing was sent.
+TIMED_OUT, BROKEN, REFUSED = "lost", "drop_connection", "refused"
 _KINDS = {
-    Outcome.UNSUCCESSFUL: "status_1", Outcome.VIOLATION: "status_1_violation", Outcome.HTTP_ERROR: "http_error",
-    Outcome.MALFORMED: "malformed", Outcome.UNKNOWN_STATUS: "unknown_status", Outcome.TIMEOUT: "timeout",
-    Outcome.CONNECTION: "connection",
+    Outcome.UNSUCCESSFUL: "status_1", Outcome.VIOLATION: "status_1_violation", Outcome.HTTP_ERROR: "http_500",
+    Outcome.MALFORMED: "malformed", Outcome.UNKNOWN_STATUS: "unknown_status", Outcome.TIMEOUT: TIMED_OUT,
+    Outcome.CONNECTION: BROKEN,
 }  # fmt: skip
-#: No connection was made, so nothing was sent.
-REFUSED = "refused"
 #: A window is part of an incident if calm would cause as many failures with less than this chance.
 _CHANCE = 1e-6
 _LEAST = 3
@@ -38,11 +38,7 @@ _ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class RequestOdds:
-    """What may become of one request of an operation.
-
-    round_trips: seconds. failures: (kind, chance), in a fixed order. Kinds: those of _KINDS, REFUSED, and lost
-    (statusCode 2 to RequestChat).
-    """
+    """What may become of one request of an operation. round_trips: seconds. failures: (kind, chance), in a fixed order."""
 
     round_trips: Histogram
     failures: tuple[tuple[str, float], ...] = ()
@@ -193,17 +189,17 @@ def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float
         for operation, outcomes in window.books.outcomes.items():
             for name, count in outcomes.items():
                 kind = _kind(operation, name)
-                if kind == "timeout" and count:
+                if kind == TIMED_OUT and count:
                     late.append((cell.start - request_timeout_s, cell.end - request_timeout_s, operation, count))
                 else:
-                    cell.count(operation, kind, count, unsent if kind == "connection" else 0.0)
+                    cell.count(operation, kind, count, unsent if kind == BROKEN else 0.0)
         cells.append(cell)
     for start, end, operation, count in late:
         # Counted when it was given up; sent one request timeout before.
         for cell in cells:
             part = (min(end, cell.end) - max(start, cell.start)) / (end - start)
             if part > 0:
-                cell.count(operation, "timeout", count * part, 0.0)
+                cell.count(operation, TIMED_OUT, count * part, 0.0)
     return cells
 
 
@@ -214,7 +210,7 @@ def count_failures(outcomes: Mapping[str, Mapping[str, int]]) -> int:
 
 def _kind(operation: str, outcome: str) -> str:
     if outcome == Outcome.UNRECOVERABLE and operation == "RequestChat":
-        return "lost"
+        return "status_2"
     return _KINDS.get(Outcome(outcome), "")
 
 

@@ -25,7 +25,7 @@ from random import Random
 
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
-from chatload.features.forecast.conditions import REFUSED, Conditions, RequestOdds, count_failures
+from chatload.features.forecast.conditions import BROKEN, REFUSED, TIMED_OUT, Conditions, RequestOdds, count_failures
 from chatload.run.books import Books, may_be_dropped
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.draws import SeededDraws
@@ -40,12 +40,6 @@ CALM = -1
 _PIECE, _PIECE_S = 500, 1_800_000.0
 #: How often the service forgets chats that ended long ago (virtual seconds).
 _FORGET_S = 60.0
-#: Kind of failure (see RequestOdds) -> the simulator's fault that gives it. REFUSED is the network's.
-_FAULTS = {
-    "status_1": "status_1", "status_1_violation": "status_1_violation", "http_error": "http_500",
-    "malformed": "malformed", "unknown_status": "unknown_status", "timeout": "lost", "connection": "drop_connection",
-    "lost": "status_2",
-}  # fmt: skip
 _NEVER_S = 1e9
 
 
@@ -95,7 +89,7 @@ class MeasuredServer:
         if self._refusing:
             return drawn.round_trip(random)
         fault, durations = self._failure(drawn), self._conditions.connection_s
-        if fault is not None and fault.kind == _FAULTS["connection"] and durations:
+        if fault is not None and fault.kind == BROKEN and durations:
             latency = durations[int(self._random.random() * len(durations))] / 2
         else:
             latency = drawn.round_trip(random) / 2
@@ -197,8 +191,8 @@ class _ReadyOdds:
         self.failing = self.chances[-1] if self.chances else 0.0
         self.failures = [
             (
-                Fault(_FAULTS[kind], reaches=True, delay_s=request_timeout_s if kind == "timeout" else 0.0),
-                Fault(_FAULTS[kind], reaches=None if kind == "lost" else False),
+                Fault(kind, reaches=True, delay_s=request_timeout_s if kind == TIMED_OUT else 0.0),
+                Fault(kind, reaches=None if kind == "status_2" else False),
             )
             for kind, _ in failures
         ]
