@@ -24,9 +24,8 @@ from chatload.render.document import (
     Sentence,
     Table,
     TableCell,
-    TableRow,
     Tone,
-    columns,
+    table,
 )
 from chatload.render.html import write_html
 from chatload.render.json_output import write_json
@@ -105,15 +104,14 @@ def _samples(steps: Iterable[StepRecord]) -> dict[int, list[float]]:
 def _usl(found: Usl | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    named = dict(zip(("lambda", "sigma", "kappa"), found.parameters, strict=True))
-    between = dict(zip(("lambda_interval", "sigma_interval", "kappa_interval"), found.intervals, strict=True))
+    names = ("lambda", "sigma", "kappa")
     return {
-        **named,
-        **{name: list(interval) for name, interval in between.items()},
+        **dict(zip(names, found.parameters, strict=True)),
+        **{f"{name}_interval": list(interval) for name, interval in zip(names, found.intervals, strict=True)},
         "points": [{"load": load, "requests_per_s": rate} for load, rate in found.points],
         "curve": [dict(zip(("load", "fit", "low", "high"), row, strict=True)) for row in found.curve],
         "peak": found.peak,
-        "peak_interval": None if found.peak_interval is None else list(found.peak_interval),
+        "peak_interval": found.peak_interval and list(found.peak_interval),
         "why": found.why,
     }
 
@@ -235,26 +233,23 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
     headings = ("sessions", "step", "outcome", "p50", "p95", "refused", "dropped", "requests/s", "lateness")
     rows = []
     for step in steps:
-        rate = step["requests_per_s"]
+        rate, latency = step["requests_per_s"], (step["latency_p50_s"], step["latency_p95_s"])
         rows.append(
-            TableRow(
-                (
-                    words.number(step["load"]),
-                    step["purpose"],
-                    TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
-                    words.seconds(step["latency_p50_s"]),
-                    words.seconds(step["latency_p95_s"]),
-                    words.number(step["refused"]),
-                    words.number(step["dropped"]),
-                    "" if rate is None else f"{rate:.4g}",
-                    words.seconds(step["lateness_p99_s"]),
-                )
+            (
+                words.number(step["load"]),
+                step["purpose"],
+                TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
+                *map(words.seconds, latency),
+                words.number(step["refused"]),
+                words.number(step["dropped"]),
+                "" if rate is None else f"{rate:.4g}",
+                words.seconds(step["lateness_p99_s"]),
             )
         )
     caption = (
         "p50 and p95: latency of GetMessages. requests/s: successful requests. lateness: p99 of the generator's own"
     )
-    return Table("Step by step", columns(headings, "rllrrrrrr"), rows, caption)
+    return table("Step by step", headings, rows, "rllrrrrrr", caption)
 
 
 def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Inline, ...]]:
@@ -317,18 +312,13 @@ def _latency(facts: Mapping[str, Any]) -> Chart:
         for name, key in (("p50", "latency_p50_s"), ("p95", "latency_p95_s"))
         if s[key]
     ]
-    said = "GetMessages at each step once it had settled."
     if not rows:
         return Chart("Latency against load", {"mark": "point"}, "Nothing was measured.")
     low, high = min(row["ms"] for row in rows), max(row["ms"] for row in rows)
     up = charts.y("ms", "latency", scale={"type": "log", "domain": [0.8 * low, 1.25 * high]})
-    spec = charts.points(
-        rows,
-        charts.x("load", "sessions"),
-        {**up, "axis": charts.decades(low, high)},
-        {"p50": "var(--good)", "p95": "var(--c4)"},
-    )
-    return Chart("Latency against load", spec, said)
+    up["axis"] = charts.decades(low, high)
+    spec = charts.points(rows, charts.x("load", "sessions"), up, {"p50": "var(--good)", "p95": "var(--c4)"})
+    return Chart("Latency against load", spec, "GetMessages at each step once it had settled.")
 
 
 def _losses(facts: Mapping[str, Any]) -> Chart:
@@ -346,22 +336,21 @@ def _losses(facts: Mapping[str, Any]) -> Chart:
 def _throughput(usl: Mapping[str, Any]) -> Chart:
     """The fit with its band over what was measured."""
     across = charts.x("load", "sessions")
-    layers: list[Spec] = [
-        {
-            "data": {"values": usl["curve"]},
-            "mark": {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2},
-            "encoding": {"x": across, "y": charts.y("low", "successful requests/s"), "y2": {"field": "high"}},
-        },
-        {
-            "data": {"values": usl["curve"]},
-            "mark": {"type": "line", "aria": False, "color": "var(--good)", "strokeWidth": 2},
-            "encoding": {"x": across, "y": charts.y("fit", "successful requests/s")},
-        },
-        {
-            "data": {"values": usl["points"]},
-            "mark": {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1},
-            "encoding": {"x": across, "y": charts.y("requests_per_s", "successful requests/s")},
-        },
+
+    def layer(rows: str, field: str, mark: Spec, **more: Any) -> Spec:
+        up = charts.y(field, "successful requests/s")
+        return {
+            "data": {"values": usl[rows]},
+            "mark": {**mark, "aria": False},
+            "encoding": {"x": across, "y": up, **more},
+        }
+
+    band = {"type": "area", "color": "var(--good)", "opacity": 0.2}
+    dots = {"type": "point", "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
+    layers = [
+        layer("curve", "low", band, y2={"field": "high"}),
+        layer("curve", "fit", {"type": "line", "color": "var(--good)", "strokeWidth": 2}),
+        layer("points", "requests_per_s", dots),
     ]
     if usl["peak"] is not None:
         layers += charts.limit_line(usl["peak"], "peak")

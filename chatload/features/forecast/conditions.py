@@ -38,7 +38,7 @@ _ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class RequestOdds:
-    """What may become of one request of an operation. round_trips: seconds. failures: (kind, chance), in a fixed order."""
+    """What may become of a request of an operation. round_trips: seconds. failures: (kind, chance), in order."""
 
     round_trips: Histogram
     failures: tuple[tuple[str, float], ...] = ()
