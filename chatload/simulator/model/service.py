@@ -19,7 +19,7 @@ from chatload.simulator.model.answers import (
 from chatload.simulator.model.capacity import ChatLimits, ServiceWorkers
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.draws import SeededDraws
-from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource, disguise
+from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource
 from chatload.simulator.model.files import FileMemory
 from chatload.simulator.model.ledger import LedgerEntry
 from chatload.simulator.model.operations import (
@@ -209,11 +209,11 @@ class ChatService:
             heappush(self._arrivals, arrival)
             self._attends_at = min(self._attends_at, arrival.at)
         if kind == "lost":
-            return disguise(ServiceAnswer({}), fault)
+            return fault.disguise(ServiceAnswer({}))
         if not fault.processed():
             self._came_for(now, chat_id)
-            return disguise(ServiceAnswer({}), fault)
-        return disguise(self._carry_out(now, operation, chat_id, fields, fault, content), fault)
+            return fault.disguise(ServiceAnswer({}))
+        return fault.disguise(self._carry_out(now, operation, chat_id, fields, fault, content))
 
     # -- what no request asks for ------------------------------------------------------------------
 
