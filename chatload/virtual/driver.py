@@ -324,7 +324,7 @@ class _Held:
 
 def was_sent(what: ServiceAnswer | WireResult) -> bool:
     """Return whether a byte of the request left, as far as the client knows: none does without a connection."""
-    return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
+    return what.sent_at is not None if isinstance(what, WireResult) else what.silence is not NoAnswer.REFUSED
 
 
 def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
@@ -332,7 +332,7 @@ def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bo
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
     if what.silence is not None:
-        detail = Detail.REFUSED if what.refused else Detail.CLOSED
+        detail = Detail.REFUSED if what.silence is NoAnswer.REFUSED else Detail.CLOSED
         closed = WireResult(0.0, 0.0, failure="connection", detail=detail)
         return read(_NAMES, closed), False, False
     if what.payload is not None and what.http_status == 200:

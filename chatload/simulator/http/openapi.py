@@ -10,7 +10,6 @@ from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import USER_DATA
-from chatload.simulator.model.session import QUIT_REASON
 
 Schema = dict[str, Any]
 
@@ -203,11 +202,11 @@ def _event(names: ResponseNames) -> Schema:
         "text": _TEXT,
         "message_type": _TEXT,
         "user_data": {"type": "object", "additionalProperties": _TEXT},
+        "quit_reason": {"type": ["string", "integer"], "description": "Why the customer was removed."},
     }
     called = {key: names.event.get(key, ours) for key, ours in EVENT_NAMES.items()}
     required = [called[key] for key in ("nickname", "sender", "type")]
-    reason: Schema = {"type": ["string", "integer"], "description": "Why the customer was removed."}
-    return _object({**{called[key]: schema for key, schema in schemas.items()}, QUIT_REASON: reason}, required)
+    return _object({called[key]: schema for key, schema in schemas.items()}, required)
 
 
 def _error(names: ResponseNames) -> Schema:

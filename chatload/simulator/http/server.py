@@ -26,7 +26,7 @@ from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
 from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard, lines
-from chatload.simulator.model.answers import ServiceAnswer
+from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
@@ -176,10 +176,10 @@ class ChatHandler:
             names = self._names
             payload = answer.payload if names.plain else names.to_wire(answer.payload)
             exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
-        elif answer.drop:
-            exchange.drop()
-        elif answer.lost:
+        elif answer.silence is NoAnswer.LOST:
             exchange.later(_say_nothing(exchange))
+        elif answer.silence is not None:
+            exchange.drop()
         else:
             exchange.reply(
                 answer.http_status, _file_headers(answer) if answer.content_type else _HTML, answer.raw or b""

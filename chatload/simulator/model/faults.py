@@ -14,6 +14,7 @@ from pydantic import Field, create_model
 from chatload.errors import FileError
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.toml_file import FromFile, checked, load_toml
+from chatload.random_numbers import SeededDraws
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
 from chatload.simulator.model.config import Chance, Seconds, SettingKind, one_of
 
@@ -118,7 +119,7 @@ class Fault:
 
 
 class FaultSource(Protocol):
-    """Decides which request fails, and how. `FaultPlan` is the configured one.
+    """Decides which request fails, and how, and which chats the server ends. `FaultPlan` is the configured one.
 
     restarts: the faults of kind "restart", by their from_s; they need no request to happen.
     """
@@ -127,6 +128,11 @@ class FaultSource(Protocol):
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """Return the fault that strikes a request, or None; elapsed: seconds since the start of the service."""
+
+    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+        """Return the age of a new chat (seconds) at which the server's side ends it and the end reason: agent, idle,
+        early or unrecoverable; None if only the client, a silence, or what the settings say ends it.
+        """
 
 
 class FaultPlan:
@@ -144,6 +150,9 @@ class FaultPlan:
             if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
                 return fault.at(elapsed)
         return None
+
+    def draw_end(self, draws: SeededDraws) -> None:
+        """See FaultSource: faults of a file strike requests only."""
 
     @classmethod
     def load(cls, path: str | Path) -> FaultPlan:
