@@ -43,11 +43,6 @@ def add_group(parser: Any, group: OptionGroup) -> None:
         option.add_to(parser, env_var=option.variable or None, include_in_web_ui=option.web_ui)
 
 
-def add_arrival_options(parser: Any, **_: Any) -> None:
-    """Declare the options of the open workload."""
-    add_group(parser, OptionGroup.ARRIVALS)
-
-
 def add_sweep_options(parser: Any, **_: Any) -> None:
     """Declare the option of the interval sweep, whose intervals are parts of the timeout."""
     add_group(parser, OptionGroup.SWEEP)

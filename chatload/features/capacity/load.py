@@ -24,8 +24,9 @@ from chatload.features.capacity.step import Look, StepRules
 from chatload.features.capacity.view import facts_of, report_capacity, write_capacity
 from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, option_of
+from chatload.run.windows import MASTER
 from chatload.swarm.install import install
-from chatload.swarm.load import ClosedLoad
+from chatload.swarm.load import LoadController
 from chatload.swarm.options import add_group
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.plan import RunPlan
@@ -41,7 +42,7 @@ def _start_of(options: Any) -> int:
     return int(option_of("start_sessions").value(options.start_sessions) or 1)
 
 
-class CapacityLoad(ClosedLoad):
+class CapacityLoad(LoadController):
     """Load controller of a capacity search: a step each second, its results at the end."""
 
     def __init__(self, run: Run) -> None:
@@ -89,7 +90,8 @@ class CapacityLoad(ClosedLoad):
             return _start_of(run.environment.parsed_options), 100.0
         now = time.monotonic()
         figures = coordinator.figures
-        look = Look(now, figures.books(), {who: usage.cpu_s for who, usage in figures.usage().items()})
+        cpu_s = {who: usage.cpu_s for who, usage in figures.usage.items() if who != MASTER}
+        look = Look(now, figures.total(), cpu_s)
         limit_s = run.environment.parsed_options.run_time
         wanted = search.look(look)
         self._record(now - self._began, wanted or 0, look.open)
@@ -145,8 +147,8 @@ class CapacityShape(LoadTestShape):
         if self.runner is None:
             return None
         coordinator = run_of(self.runner.environment).role.coordinator
-        assert coordinator is not None and isinstance(coordinator.shape_load, CapacityLoad)
-        return coordinator.shape_load.tick()
+        assert coordinator is not None and isinstance(coordinator.load, CapacityLoad)
+        return coordinator.load.tick()
 
 
 @cache
@@ -162,7 +164,7 @@ def _init(environment: Environment, **_: Any) -> None:
     coordinator = run.role.coordinator
     if coordinator is None or options is None:
         return
-    coordinator.shape_load = CapacityLoad(run)
+    coordinator.load = CapacityLoad(run)
     if options.num_users is not None or options.spawn_rate is not None:
         log.warning("chatload: --users and --spawn-rate have no effect on a capacity search; see --max-sessions")
     try:
