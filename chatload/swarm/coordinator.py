@@ -152,25 +152,26 @@ class RunCoordinator:
         error: the last error that made the run invalid.
         load: controls the load. A load shape puts its own here.
         refused: why the last start was refused, empty if it was not.
-        last_outputs: called when everything else has been written.
     """
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self.figures: Figures = WorkerRegistry()
-        self.run_dir: Path | None = None
-        self._checked: tuple[dict[str, Any], str | None, RunPlan] | None = None
-        self.error: ChatloadError | None = None
         self.load = LoadController()
+        self._checked: tuple[dict[str, Any], str | None, RunPlan] | None = None
+        self._reset(WorkerRegistry())
+
+    def _reset(self, figures: Figures) -> None:
+        self.figures = figures
+        self.run_dir: Path | None = None
+        self.error: ChatloadError | None = None
         self.refused = ""
-        self.last_outputs: list[Callable[[], None]] = []
-        self._plan: RunPlan | None = None
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
         self._stop_conditions: StopConditions | None = None
         self._stop_requested = False
         self._phase = RunPhase.READY
-        self._began_at = 0.0
+        self._timeout_s: float | None = None
+        self._began_at = time.monotonic()
         self._cut_off_confirmed = 0
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._last = RunSnapshot(RunPhase.READY, Books())
@@ -199,11 +200,9 @@ class RunCoordinator:
 
     def begin(self, plan: RunPlan, clock: Callable[[], float], figures: Figures) -> None:
         """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
-        began_at, options = time.monotonic(), self._environment.parsed_options
-        self.run_dir, self.error, self.refused, self._stop_requested = None, None, "", False
-        self.figures, self._plan, self._phase, self._cut_off_confirmed = figures, plan, RunPhase.READY, 0
-        self._notes.clear()
-        self._last = RunSnapshot(RunPhase.READY, Books())
+        options = self._environment.parsed_options
+        self._reset(figures)
+        self._timeout_s = plan.settings.timeout_s
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
         run_dir = run_dir_of(options)
@@ -211,7 +210,7 @@ class RunCoordinator:
         self.run_dir = run_dir
         if options.headless:
             self._progress = ProgressLine(sys.stderr, plan.run.chats, options.run_time)
-        self._phase, self._began_at = RunPhase.RUNNING, began_at
+        self._phase = RunPhase.RUNNING
 
     def refuse(self, error: ChatloadError) -> None:
         """The run cannot begin. A headless process ends: otherwise it would idle for its whole time and exit with 0."""
@@ -249,10 +248,7 @@ class RunCoordinator:
             self._recorder.flush()
 
     def update(self, final: bool) -> None:
-        """Write reports, show progress, check the stop conditions, write the window that ends now.
-
-        final: whether this is the end of the run.
-        """
+        """Write reports, show progress, check the stop conditions (not if `final`), write the window that ends now."""
         self.write_reports()
         # Nothing else runs from here to the window, so that the counters of all processes are merged once at most.
         if self._progress is not None and (final or self._progress.due()):
@@ -279,9 +275,10 @@ class RunCoordinator:
         self.add_note(str(error))
 
     def _stop_if_due(self) -> None:
-        conditions = self._stop_conditions
-        end = None if conditions is None else conditions.check(self.figures.total, time.monotonic())
-        if end is None or self._stop_requested:
+        if self._stop_conditions is None or self._stop_requested:
+            return
+        end = self._stop_conditions.check(self.figures.total, time.monotonic())
+        if end is None:
             return
         if end.kind:
             what = "the run is stopped" if end.kind == IncidentKind.CEILING else "the run is ended early"
@@ -320,7 +317,8 @@ class RunCoordinator:
         if self._recorder is None or self.run_dir is None:
             return
         self.update(final=True)
-        self._close_progress()
+        if self._progress is not None:
+            self._progress.close()
         for what in lost:
             self.note(IncidentKind.WORKER_LOST, what)
         if not self.figures.total().started:
@@ -337,14 +335,10 @@ class RunCoordinator:
             return False
         recorder.flush()
         recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
-        self._close_progress()
-        self._write([write_outputs])
-        return True
-
-    def _close_progress(self) -> None:
         if self._progress is not None:
             self._progress.close()
-            self._progress = None
+        self._write([write_outputs])
+        return True
 
     def _write(self, writes: Sequence[Callable[[Path], Any]]) -> None:
         assert self.run_dir is not None
@@ -369,14 +363,14 @@ class RunCoordinator:
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run; that of the last run if none is active."""
-        now = self._last if self._phase in (RunPhase.READY, RunPhase.ENDED) else self._snapshot_now()
+        now = self._snapshot_now() if self._phase in (RunPhase.RUNNING, RunPhase.STOPPING) else self._last
         return replace(now, refused=self.refused, notes=tuple(self._notes))
 
     def _snapshot_now(self) -> RunSnapshot:
         return RunSnapshot(
             phase=self._phase,
             books=self.figures.total(),
-            timeout_s=None if self._plan is None else self._plan.settings.timeout_s,
+            timeout_s=self._timeout_s,
             elapsed_s=time.monotonic() - self._began_at,
             processes=len(self.figures),
             cut_off_confirmed=self._cut_off_confirmed,

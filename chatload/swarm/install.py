@@ -23,18 +23,18 @@ from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
 from chatload.plain_text import drop_output
 from chatload.render.terminal import render
+from chatload.rules import read_rules
 from chatload.run.options import OptionGroup
 from chatload.run.reader import RunReader
+from chatload.run.settings import option_of
 from chatload.swarm import options, patches
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
 from chatload.swarm.patches.host_login import hide_login, host_with_login
-from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.signals import Signals, exit_on_signal
 from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
-from chatload.swarm.plan import max_sessions_of
 from chatload.swarm.prometheus import open_endpoint
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.web import add_tab, keep_settings, refusal
@@ -58,7 +58,7 @@ def install(workload: str = "") -> None:
         patches.install()
         events.init_command_line_parser.add_listener(options.add_options)
         events.init.add_listener(_init)
-        events.test_start.add_listener(_test_start)
+        events.test_start.add_listener(lambda environment, **_: run_of(environment).begin())
         events.test_stopping.add_listener(lambda environment, **_: run_of(environment).begin_stopping())
         events.test_stop.add_listener(lambda environment, **_: run_of(environment).end())
         events.cpu_warning.add_listener(_cpu_warning)
@@ -80,14 +80,13 @@ def _init(environment: Environment, **_: Any) -> None:
     hide_login(environment)
     load_source_files()
     freeze_existing()
-    html = LocustHtml(environment)
     run = run_of(environment)
     coordinator = run.role.coordinator
     parsed: Any = environment.parsed_options
-    _handle_signals(run, waits_for_workers=not run.role.holds_chats and bool(parsed and parsed.headless))
+    waits_for_workers = not run.role.holds_chats and bool(parsed and parsed.headless)
+    run.signals = Signals(environment.runner, waits_for_workers, lambda: _end_at_once(run))
     if coordinator is None:
         return
-    coordinator.last_outputs.append(html.write)
     limit_users(environment.runner, lambda: _session_ceiling(environment), coordinator.add_note)
     if parsed is None:
         return
@@ -109,31 +108,15 @@ def _init(environment: Environment, **_: Any) -> None:
 def _session_ceiling(environment: Environment) -> int | None:
     # Not the plan's rules: before the first start, which a load shape may make, there is no plan.
     try:
-        return max_sessions_of(environment.parsed_options)
+        given = option_of("max_sessions").value(environment.parsed_options.max_sessions)
+        return read_rules().lowered(given, None).max_sessions
     except ChatloadError:
         return None
-
-
-def _handle_signals(run: Run, waits_for_workers: bool) -> None:
-    """Locust calls listeners in reverse order of registration: these come before those of its runner, which wait until
-    the chats have disconnected."""
-    signals = run.signals = Signals(run.environment.runner, waits_for_workers, lambda: _end_at_once(run))
-    run.environment.events.test_start.add_listener(lambda **_: signals.watch_sigterm())
-    run.environment.events.quitting.add_listener(lambda **_: signals.run_ends())
-    run.environment.events.quit.add_listener(lambda **_: signals.ignore_all())
 
 
 def _end_at_once(run: Run) -> None:
     if run.end_at_once():
         os._exit(_report(run, exit_codes.INVALID))
-
-
-def _test_start(environment: Environment, **_: Any) -> None:
-    run = run_of(environment)
-    try:
-        run.begin()
-    except ChatloadError as error:
-        run.refuse(error)
 
 
 def _cpu_warning(environment: Environment, **_: Any) -> None:
@@ -160,18 +143,17 @@ def _quit(exit_code: int, **_: Any) -> None:
 
 
 def _report(run: Run, code: int) -> int:
-    """Write the last outputs and print the summary, except in a worker; return the exit code of the process.
+    """Write Locust's report and print the summary, except in a worker; return the exit code of the process.
 
     code: Locust's exit code.
     """
     coordinator = run.role.coordinator
     if coordinator is None:
         return code
-    for write in coordinator.last_outputs:
-        try:
-            write()
-        except ChatloadError as error:
-            coordinator.fail(error)
+    try:
+        run.html.write()
+    except ChatloadError as error:
+        coordinator.fail(error)
     if coordinator.run_dir is None:
         return code if coordinator.error is None else exit_codes.INVALID
     try:

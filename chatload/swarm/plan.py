@@ -175,11 +175,6 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     )
 
 
-def max_sessions_of(options: Namespace) -> int | None:
-    """Return the ceiling on sessions of a run with these options, None without one. Raises UsageError, FileError."""
-    return read_rules().lowered(option_of("max_sessions").value(options.max_sessions), None).max_sessions
-
-
 def _resolved(
     given: RunSettings, dialect: Dialect, script: CustomerScript, workload: OpenWorkload | None
 ) -> RunSettings:

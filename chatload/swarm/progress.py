@@ -174,7 +174,7 @@ def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""
-    dropped = rate("dropped", Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed), snapshot.confidence)
+    dropped = rate("dropped", Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed))
     between = words.bounds(dropped).replace(" % to ", "-")
     parts = [
         f"{_clock(snapshot.elapsed_s)}{left}: {still}",

@@ -18,6 +18,7 @@ from chatload.run.writer import refuse_unwritable
 from chatload.swarm.checks import check_service, check_users, refuse_above_ceiling, refuse_beyond_limits
 from chatload.swarm.driver import SessionDriver, StallMonitor
 from chatload.swarm.patches.garbage_collection import GarbageCollection
+from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.spawning import CooperativeYield
@@ -36,6 +37,7 @@ class Run:
         role: what this process does for the run beside holding chats.
         plan: what the users go by; None before the first run and if the run was refused.
         facts: counters and ended sessions of this process.
+        html: Locust's report, which is written last.
         signals: set once Locust's runner exists.
     """
 
@@ -48,6 +50,7 @@ class Run:
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
         self.statistics = LocustStatistics(environment)
         self.cooperative_yield = CooperativeYield()
+        self.html = LocustHtml(environment)
         self.signals: Signals | None = None
         self._collection = GarbageCollection()
         self._reporter: gevent.Greenlet | None = None
@@ -73,7 +76,15 @@ class Run:
         check_users(self.environment.user_classes, is_open=plan.workload is not None)
 
     def begin(self) -> None:
-        """Begin a run with empty counters (`test_start`). Raises UsageError."""
+        """Begin a run with empty counters (`test_start`), if the options allow it."""
+        try:
+            self._begin()
+        except ChatloadError as error:
+            self.plan = None
+            log.error("chatload: %s", error)
+            self.role.refuse(error)
+
+    def _begin(self) -> None:
         self.plan = self.role.make_plan()
         self._check_users(self.plan)
         self.facts = ProcessFacts(self.role.process)
@@ -83,12 +94,6 @@ class Run:
             self._collection.begin()
             self.monitor.start()
         self._reporter = gevent.spawn(self._report_repeatedly)
-
-    def refuse(self, error: ChatloadError) -> None:
-        """The run cannot begin."""
-        self.plan = None
-        log.error("chatload: %s", error)
-        self.role.refuse(error)
 
     # -- what users need -------------------------------------------------------------------------
 

@@ -35,7 +35,6 @@ class RunSnapshot:
         processes: number of processes that have reported.
         cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed.
         run: name of the run's folder.
-        confidence: of one-sided bounds.
         refused: why the last start was refused, empty if it was not.
         notes: incidents of the run, the newest last.
     """
@@ -47,9 +46,13 @@ class RunSnapshot:
     processes: int = 0
     cut_off_confirmed: int = 0
     run: str = ""
-    confidence: float = CONFIDENCE
     refused: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a run is active or its chats disconnect."""
+        return self.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
 
 
 def figures(snapshot: RunSnapshot) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
             "by_state": {state.value: books.states[state] for state in SessionState},
             **endings(facts),
         },
-        "rates": rates(facts, snapshot.confidence),
+        "rates": rates(facts, CONFIDENCE),
         "books": totals(books),
         **measured(books, snapshot.timeout_s, snapshot.processes),
     }

@@ -22,15 +22,13 @@ from chatload.swarm.snapshot import COLUMNS, RunSnapshot, figures, rows, to_csv
 log = logging.getLogger("chatload")
 
 TAB = "chatload"
+_ACTIVE = (STATE_SPAWNING, STATE_RUNNING)
 #: Options that a form may change in an active run.
 _OF_USERS = frozenset({"num_users", "spawn_rate", "run_time", "user_classes", "profile"})
 
 
 def add_tab(web_ui: Any, snapshot: Callable[[], RunSnapshot]) -> None:
-    """Add the tab, its download, and `/chatload/live` below the web UI's base path.
-
-    snapshot: returns the state of the run.
-    """
+    """Add the tab, its download, and `/chatload/live` below the web UI's base path."""
     structure = [{"key": key, "title": title} for key, title in COLUMNS.items()]
     for name, entry in (
         ("extended_tabs", {"key": TAB, "title": TAB}),
@@ -39,21 +37,42 @@ def add_tab(web_ui: Any, snapshot: Callable[[], RunSnapshot]) -> None:
     ):
         web_ui.template_args[name] = [*web_ui.template_args.get(name, []), entry]
     prefix = web_ui.app.blueprints["locust"].url_prefix or ""
-    web_ui.app.register_blueprint(_pages(web_ui, snapshot, f"{prefix}/chatload"))
+    pages = Blueprint("chatload", __name__, url_prefix=f"{prefix}/chatload")
+
+    @pages.route("/live")
+    @web_ui.auth_required_if_enabled
+    def live() -> Response:
+        return jsonify(figures(snapshot()))
+
+    @pages.route("/live.csv")
+    @web_ui.auth_required_if_enabled
+    def live_csv() -> Response:
+        headers = {"Content-Disposition": "attachment;filename=chatload.csv"}
+        return Response(to_csv(figures(snapshot())), headers=headers, mimetype="text/csv")
+
+    @pages.after_request
+    def do_not_cache(response: Response) -> Response:
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    web_ui.app.register_blueprint(pages)
 
     @web_ui.app.after_request
     def add_figures(response: Response) -> Response:
         if request.endpoint != "locust.request_stats" or response.status_code != 200 or not response.is_json:
             return response
         # A new response: Locust caches the one at hand for the next requests.
-        return jsonify(_extended(response.get_json(), snapshot()))
+        report, now = response.get_json(), snapshot()
+        tables = [*report.get("extended_stats", []), {"key": TAB, "data": rows(figures(now))}]
+        state = state_for_page(report["state"], now.is_active)
+        return jsonify({**report, "extended_stats": tables, "state": state})
 
 
 def refusal(run: Run, form: Mapping[str, str]) -> str:
     """Return why a start with this form is refused, empty if it is not or if the form only changes an active run."""
     coordinator = run.role.coordinator
     assert coordinator is not None
-    if _is_active(run.environment):
+    if run.environment.runner.state in _ACTIVE:
         return ""
     try:
         if not run.role.holds_chats and not run.environment.runner.worker_count:
@@ -75,7 +94,7 @@ def keep_settings(environment: Environment, coordinator: RunCoordinator) -> Iter
     Workers that connect later go by the same options.
     """
     options, host = environment.parsed_options, environment.host
-    before = dict(vars(options)) if _is_active(environment) else {}
+    before = dict(vars(options)) if environment.runner.state in _ACTIVE else {}
     try:
         yield
     finally:
@@ -85,10 +104,6 @@ def keep_settings(environment: Environment, coordinator: RunCoordinator) -> Iter
             environment.host = host
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(changed))
             coordinator.add_note(f"not changed, an active run keeps its settings: {flags}")
-
-
-def _is_active(environment: Environment) -> bool:
-    return environment.runner.state in (STATE_SPAWNING, STATE_RUNNING)
 
 
 def _options_of(environment: Environment, form: Mapping[str, str]) -> Namespace:
@@ -104,33 +119,3 @@ def _options_of(environment: Environment, form: Mapping[str, str]) -> Namespace:
         elif hasattr(options, name):
             setattr(options, name, text == "true" if isinstance(getattr(options, name), bool) else text)
     return options
-
-
-def _pages(web_ui: Any, snapshot: Callable[[], RunSnapshot], prefix: str) -> Blueprint:
-    pages = Blueprint("chatload", __name__, url_prefix=prefix)
-
-    @pages.route("/live")
-    @web_ui.auth_required_if_enabled
-    def live() -> Response:
-        return _fresh(jsonify(figures(snapshot())))
-
-    @pages.route("/live.csv")
-    @web_ui.auth_required_if_enabled
-    def live_csv() -> Response:
-        response = Response(to_csv(figures(snapshot())), mimetype="text/csv")
-        response.headers["Content-Disposition"] = "attachment;filename=chatload.csv"
-        return _fresh(response)
-
-    return pages
-
-
-def _fresh(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _extended(report: dict[str, Any], now: RunSnapshot) -> dict[str, Any]:
-    """Return Locust's statistics with the tab's rows."""
-    tables = [*report.get("extended_stats", []), {"key": TAB, "data": rows(figures(now))}]
-    state = state_for_page(report["state"], now.phase in ("running", "stopping"))
-    return {**report, "extended_stats": tables, "state": state}
