@@ -63,29 +63,26 @@ class Recorder:
         self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.keep_windows)
         self._clock = clock
         self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
-        self._sessions: list[Sequence[Any]] = []
-        self._books: dict[str, str] = {}
-        self._timelines: list[Timeline] = []
+        self._reports: list[tuple[str, WorkerReport]] = []
         self._lost = 0
         self._turn = RLock()
 
     def take(self, worker: str, report: WorkerReport) -> None:
         """Take the report of a process. The next `flush` writes it."""
-        if self.error is not None:
+        if self.error is None:
+            self._reports.append((worker, report))
+        else:
             self._lost += len(report.sessions)
-            return
-        self._sessions += report.sessions
-        self._books[worker] = report.books
-        timelines = [Timeline.from_dict(data) for data in report.timelines]
-        self._timelines += [timeline for timeline in timelines if self._worst.admits(timeline)]
 
     def flush(self) -> None:
         """Write the reports, synced. Other greenlets run meanwhile."""
-        sessions, self._sessions = self._sessions, []
-        books, self._books = self._books, {}
-        timelines, self._timelines = self._timelines, []
-        if books or sessions:
-            self._try(len(sessions), self._writer.keep, sessions, books, timelines)
+        reports, self._reports = self._reports, []
+        if reports:
+            sessions = [session for _, report in reports for session in report.sessions]
+            books = {worker: report.books for worker, report in reports}
+            timelines = [Timeline.from_dict(data) for _, report in reports for data in report.timelines]
+            worst = [timeline for timeline in timelines if self._worst.admits(timeline)]
+            self._try(len(sessions), self._writer.keep, sessions, books, worst)
 
     def cut_window(self, figures: Figures, last: bool) -> None:
         """Write the window that ends now, if one does. last: end the current window in any case."""
@@ -280,10 +277,11 @@ class RunCoordinator:
         end = self._stop_conditions.check(self.figures.total, time.monotonic())
         if end is None:
             return
-        if end.kind:
-            what = "the run is stopped" if end.kind == IncidentKind.CEILING else "the run is ended early"
-            log.warning("chatload: %s: %s", what, end.why)
-            self.note(end.kind, end.why)
+        kind, why = end
+        if kind:
+            what = "the run is stopped" if kind == IncidentKind.CEILING else "the run is ended early"
+            log.warning("chatload: %s: %s", what, why)
+            self.note(kind, why)
         self.request_stop()
 
     def request_stop(self) -> None:

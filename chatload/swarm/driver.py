@@ -35,16 +35,15 @@ class StallMonitor:
     stall, or the last heartbeat is old.
     """
 
-    def __init__(self, on_stall: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, on_stall: Callable[[float], None]) -> None:
         self._on_stall = on_stall
-        self._clock = clock
-        self._last = clock()
+        self._last = time.monotonic()
         self._stalls: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
         """Start the heartbeat."""
-        self._last = self._clock()
+        self._last = time.monotonic()
         self._greenlet = gevent.spawn(self._beat)
 
     def stop(self) -> None:
@@ -68,7 +67,7 @@ class StallMonitor:
     def _beat(self) -> None:
         while True:
             gevent.sleep(BEAT_S)
-            now = self._clock()
+            now = time.monotonic()
             late = now - self._last - BEAT_S
             if late > STALL_S:
                 self._stalls.append((self._last + BEAT_S, now))
@@ -79,13 +78,7 @@ class StallMonitor:
 class SessionDriver:
     """Runs sessions one after the other over one transport.
 
-    Args:
-        encoder: encodes operations as requests.
-        names: names in the replies.
-        transport: sends the requests.
-        monitor: knows when this process was stalled.
-        leave: set when the chat has to disconnect; ends a wait at once.
-        on_request: called with every finished request.
+    names: names in the replies. leave: set when the chat has to disconnect; ends a wait at once.
     """
 
     __slots__ = (

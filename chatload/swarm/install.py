@@ -37,10 +37,11 @@ from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
 from chatload.swarm.prometheus import open_endpoint
 from chatload.swarm.run import Run, run_of
-from chatload.swarm.web import add_tab, keep_settings, refusal
+from chatload.swarm.web import add_tab, start_allowed
 
 log = logging.getLogger("chatload")
 
+_GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY}
 _installed: set[str] = set()
 #: The `quit` event does not say of which environment it is.
 _environments: list[Environment] = []
@@ -50,8 +51,8 @@ def install(workload: str = "") -> None:
     """Install chatload in this process. The base classes of locustfiles call it; further calls have no effect.
 
     Args:
-        workload: what to install beside the options and listeners of every locustfile: "", "arrivals" (options),
-            "sweep" (option) or "soak" (listeners).
+        workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
+            (options), "sweep" (option) or "soak" (listeners).
     """
     if not _installed:
         exit_on_signal()
@@ -65,8 +66,8 @@ def install(workload: str = "") -> None:
         events.quitting.add_listener(_quitting)
         events.quit.add_listener(_quit)
     if workload not in _installed:
-        if workload == "arrivals":
-            events.init_command_line_parser.add_listener(partial(options.add_group, group=OptionGroup.ARRIVALS))
+        if workload in _GROUPS:
+            events.init_command_line_parser.add_listener(partial(options.add_group, group=_GROUPS[workload]))
         elif workload == "sweep":
             events.init_command_line_parser.add_listener(options.add_sweep_options)
         elif workload == "soak":
@@ -91,14 +92,14 @@ def _init(environment: Environment, **_: Any) -> None:
     if parsed is None:
         return
     try:
-        # A capacity search checks its own start, with its own limits first.
-        if (parsed.headless or parsed.autostart) and not getattr(environment.shape_class, "checks_start", False):
+        for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
+            if hasattr(shape, "load_controller"):
+                coordinator.load = shape.load_controller(run)
+        if parsed.headless or parsed.autostart:
             run.check(parsed, host_with_login(environment))
         if environment.web_ui is not None:
             add_tab(environment.web_ui, coordinator.snapshot)
-            web_start.check_starts(
-                environment.web_ui, lambda form: refusal(run, form), lambda: keep_settings(environment, coordinator)
-            )
+            web_start.check_starts(environment.web_ui, lambda form: start_allowed(run, form))
         open_endpoint(parsed, coordinator.snapshot)
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from chatload import exit_codes
 from chatload.rules import TargetRules
@@ -79,13 +79,6 @@ class LoadController:
         return exit_codes.PASSED
 
 
-class StopReason(NamedTuple):
-    """Why a run ends. kind, why: of the incident; empty if the load is complete."""
-
-    kind: str = ""
-    why: str = ""
-
-
 class CeilingMonitor:
     """Compares the counters with the ceilings of the run.
 
@@ -124,14 +117,16 @@ class StopConditions:
         self._plan, self._load = plan, load
         self._ceilings = CeilingMonitor(rules, now) if limited else None
 
-    def check(self, books: Callable[[], Books], now: float) -> StopReason | None:
+    def check(self, books: Callable[[], Books], now: float) -> tuple[str, str] | None:
         """Return why the run has to end, None if it goes on. Called every second; `now` is monotonic.
+
+        The reason is an incident, its kind and text; both are empty if the load is complete.
 
         books: returns the counters of all processes; called only if they are needed.
         """
         if self._ceilings is not None and (why := self._ceilings.exceeded(books(), now)):
-            return StopReason(IncidentKind.CEILING, why)
+            return IncidentKind.CEILING, why
         gate = self._plan.gate
         if gate.abort_on and (why := gate.abort(GateFacts(books(), self._plan.settings.timeout_s))):
-            return StopReason(IncidentKind.ABORTED, why)
-        return StopReason() if self._load.is_complete(books, now) else None
+            return IncidentKind.ABORTED, why
+        return ("", "") if self._load.is_complete(books, now) else None

@@ -51,14 +51,14 @@ class Role(Protocol):
     """What a process does for the run, beside holding chats.
 
     Attributes:
-        process: name of this process in the run's records.
+        facts: counters and ended sessions of this process in the current or last run.
         holds_chats: whether users run in this process.
         number: distinguishes the processes of a run that hold chats.
         write_every_s: interval between two calls of `write` (seconds).
         coordinator: coordinates the run; None in a worker.
     """
 
-    process: str
+    facts: ProcessFacts
     holds_chats: bool
     number: int = 0
     write_every_s: float = REPORT_EVERY_S
@@ -67,8 +67,8 @@ class Role(Protocol):
     def make_plan(self) -> RunPlan:
         """Make the plan of the next run. Raises UsageError."""
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        """Begin a run. facts: of this process. Raises UsageError."""
+    def begin(self, plan: RunPlan) -> None:
+        """Begin a run, with new facts. Raises UsageError."""
 
     def refuse(self, error: ChatloadError) -> None:
         """This process cannot take part in the run."""
@@ -92,8 +92,10 @@ class Role(Protocol):
 
 
 class _CoordinatingRole(Role):
+    process: str
+
     def __init__(self, environment: Environment) -> None:
-        self._facts = ProcessFacts(self.process)
+        self.facts = ProcessFacts(self.process)
         self.coordinator = self._coordinator = RunCoordinator(environment)
 
     def make_plan(self) -> RunPlan:
@@ -111,9 +113,9 @@ class LocalRole(_CoordinatingRole):
 
     process, holds_chats = "local", True
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        self._facts = facts
-        self._coordinator.begin(plan, facts.now, facts)
+    def begin(self, plan: RunPlan) -> None:
+        self.facts = ProcessFacts(self.process)
+        self._coordinator.begin(plan, self.facts.now, self.facts)
 
     def report(self) -> None:
         self._take_report(final=False)
@@ -128,7 +130,7 @@ class LocalRole(_CoordinatingRole):
         return self._coordinator.end_at_once()
 
     def _take_report(self, final: bool) -> None:
-        self._coordinator.take(self.process, self._facts.report(final))
+        self._coordinator.take(self.process, self.facts.report(final))
 
 
 class MasterRole(_CoordinatingRole):
@@ -144,9 +146,9 @@ class MasterRole(_CoordinatingRole):
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(UNFIT, self._on_unfit)
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        self._facts, self._workers = facts, WorkerRegistry()
-        self._coordinator.begin(plan, facts.now, self._workers)
+    def begin(self, plan: RunPlan) -> None:
+        self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry()
+        self._coordinator.begin(plan, self.facts.now, self._workers)
 
     def write(self) -> None:
         self._coordinator.write_reports()
@@ -158,7 +160,7 @@ class MasterRole(_CoordinatingRole):
             what = self._workers.describe_silence(worker)
             log.warning("chatload: %s", what)
             self._coordinator.note(IncidentKind.WORKER_SILENT, what)
-        self._workers.usage.update(self._facts.usage)
+        self._workers.usage.update(self.facts.usage)
         self._coordinator.update(final=False)
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
@@ -177,7 +179,7 @@ class MasterRole(_CoordinatingRole):
             gevent.sleep(0.05)
 
     def end(self) -> None:
-        self._workers.usage.update(self._facts.usage)
+        self._workers.usage.update(self.facts.usage)
         self._coordinator.end([self._workers.describe_silence(worker) for worker in self._workers.lost()])
 
     def end_at_once(self) -> bool:
@@ -222,8 +224,7 @@ class WorkerRole(Role):
         """stop_lock: held while the users are stopped."""
         self._environment, self._stop_lock = environment, stop_lock
         self._runner: Any = environment.runner
-        self.process = self._runner.client_id
-        self._facts = ProcessFacts(self.process)
+        self.facts = ProcessFacts(self._runner.client_id)
         self._master_heard_at: float | None = None
         self._run_active = False
         self._runner.register_message(DRAIN, self._stop, concurrent=True)
@@ -240,19 +241,19 @@ class WorkerRole(Role):
         options: Any = self._environment.parsed_options
         return make_plan(options, options.host_with_login, [options.agreed_host])
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        self._facts = facts
+    def begin(self, plan: RunPlan) -> None:
+        self.facts = ProcessFacts(self._runner.client_id)
         self._master_heard_at, self._run_active = time.monotonic(), True
 
     def refuse(self, error: ChatloadError) -> None:
         self._runner.send_message(UNFIT, str(error))
 
     def report(self) -> None:
-        self._runner.send_message(REPORT, self._facts.report(final=False))
+        self._runner.send_message(REPORT, self.facts.report(final=False))
 
     def end(self) -> None:
         self._run_active = False
-        self._runner.send_message(REPORT, self._facts.report(final=True))
+        self._runner.send_message(REPORT, self.facts.report(final=True))
         stopping.send_final_statistics(self._runner)
 
     def end_at_once(self) -> bool:

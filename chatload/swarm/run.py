@@ -36,7 +36,6 @@ class Run:
     Attributes:
         role: what this process does for the run beside holding chats.
         plan: what the users go by; None before the first run and if the run was refused.
-        facts: counters and ended sessions of this process.
         html: Locust's report, which is written last.
         signals: set once Locust's runner exists.
     """
@@ -46,7 +45,6 @@ class Run:
         self._stop_lock = RLock()
         self.role: Role = role_of(environment, self._stop_lock)
         self.plan: RunPlan | None = None
-        self.facts = ProcessFacts(self.role.process)
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
         self.statistics = LocustStatistics(environment)
         self.cooperative_yield = CooperativeYield()
@@ -55,6 +53,11 @@ class Run:
         self._collection = GarbageCollection()
         self._reporter: gevent.Greenlet | None = None
         self._sources = 0
+
+    @property
+    def facts(self) -> ProcessFacts:
+        """Counters and ended sessions of this process."""
+        return self.role.facts
 
     # -- before and at the beginning -------------------------------------------------------------
 
@@ -87,9 +90,8 @@ class Run:
     def _begin(self) -> None:
         self.plan = self.role.make_plan()
         self._check_users(self.plan)
-        self.facts = ProcessFacts(self.role.process)
         self._sources = 0
-        self.role.begin(self.plan, self.facts)
+        self.role.begin(self.plan)
         if self.role.holds_chats:
             self._collection.begin()
             self.monitor.start()

@@ -122,14 +122,6 @@ class SoakUser(ChatUser):
     workload = "soak"
 
 
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
-
-
 class PreciseTimer:
     """Wakes one greenlet at an instant, to within 0.05 ms.
 
@@ -162,9 +154,10 @@ class PreciseTimer:
 
     def _wait_finely(self, until: float) -> None:
         seconds = int(until)
-        at = _Itimerspec(value=_Timespec(seconds, int((until - seconds) * 1e9)))
+        # struct itimerspec: interval and instant, each in seconds and nanoseconds.
+        at = (ctypes.c_long * 4)(0, 0, seconds, int((until - seconds) * 1e9))
         # Setting it again discards an unread expiration.
-        self._system.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(at), None)
+        self._system.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, at, None)
         gevent.get_hub().wait(self._watcher)
 
 

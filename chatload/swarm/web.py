@@ -13,7 +13,6 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from chatload.errors import ChatloadError, UsageError
-from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.patches.web_start import state_for_page
 from chatload.swarm.run import Run
@@ -22,7 +21,6 @@ from chatload.swarm.snapshot import COLUMNS, RunSnapshot, figures, rows, to_csv
 log = logging.getLogger("chatload")
 
 TAB = "chatload"
-_ACTIVE = (STATE_SPAWNING, STATE_RUNNING)
 #: Options that a form may change in an active run.
 _OF_USERS = frozenset({"num_users", "spawn_rate", "run_time", "user_classes", "profile"})
 
@@ -68,33 +66,29 @@ def add_tab(web_ui: Any, snapshot: Callable[[], RunSnapshot]) -> None:
         return jsonify({**report, "extended_stats": tables, "state": state})
 
 
-def refusal(run: Run, form: Mapping[str, str]) -> str:
-    """Return why a start with this form is refused, empty if it is not or if the form only changes an active run."""
-    coordinator = run.role.coordinator
-    assert coordinator is not None
-    if run.environment.runner.state in _ACTIVE:
-        return ""
-    try:
-        if not run.role.holds_chats and not run.environment.runner.worker_count:
-            # Locust would answer that it has started, and start nothing.
-            hint = "start one; after a stop, Locust takes its workers back once --stop-timeout has passed"
-            raise UsageError("no worker is connected", hint)
-        run.check(_options_of(run.environment, form), host_with_login(run.environment, form.get("host")))
-    except ChatloadError as error:
-        log.error("chatload: %s", error)
-        coordinator.refused = str(error)
-        return str(error)
-    return ""
-
-
 @contextmanager
-def keep_settings(environment: Environment, coordinator: RunCoordinator) -> Iterator[None]:
-    """While Locust reads the form of an active run, keep all options but those about users.
+def start_allowed(run: Run, form: Mapping[str, str]) -> Iterator[None]:
+    """Check a start with this form. Locust reads an allowed one within this context. Raises ChatloadError.
 
-    Workers that connect later go by the same options.
+    The form may change an active run: then all options but those about users are kept, because workers that connect
+    later go by the same options.
     """
-    options, host = environment.parsed_options, environment.host
-    before = dict(vars(options)) if environment.runner.state in _ACTIVE else {}
+    environment, coordinator = run.environment, run.role.coordinator
+    assert coordinator is not None
+    options, host, before = environment.parsed_options, environment.host, {}
+    if environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
+        before = dict(vars(options))
+    else:
+        try:
+            if not run.role.holds_chats and not environment.runner.worker_count:
+                # Locust would answer that it has started, and start nothing.
+                hint = "start one; after a stop, Locust takes its workers back once --stop-timeout has passed"
+                raise UsageError("no worker is connected", hint)
+            run.check(_options_of(environment, form), host_with_login(environment, form.get("host")))
+        except ChatloadError as error:
+            log.error("chatload: %s", error)
+            coordinator.refused = str(error)
+            raise
     try:
         yield
     finally:
