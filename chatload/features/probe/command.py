@@ -128,7 +128,7 @@ def _run(
     agreed: tuple[str, ...],
 ) -> Probe:
     from chatload.features.probe.load import ProbeRunner
-    from chatload.swarm.plan import check_service
+    from chatload.swarm.checks import check_service
     from chatload.transport import Endpoint, make_factory
 
     for name, path in (("--ca-file", ca_file), ("--client-cert", client_cert)):
