@@ -20,7 +20,7 @@ from chatload.chat.settings import SessionSettings
 from chatload.chat.timeline import RecentContacts, Timeline, severity
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.random_numbers import SplitMix64
 from chatload.vocabulary import Blame, Outcome, Verdict

@@ -440,10 +440,10 @@ def session_settings(
         policy,
         request_timeout_s,
         script if run.chat_length is None else script.with_chat_length(run.chat_length),
-        dialect.keeps_ended_s,
-        dialect.long_poll_s if run.long_poll is None else run.long_poll,
+        dialect.server.keeps_ended_s,
+        dialect.server.long_poll_s if run.long_poll is None else run.long_poll,
         run.persona,
-        dialect.agent_end_removes_customer,
+        dialect.server.agent_end_removes_customer,
     )
     return swept(settings, run.sweep)
 

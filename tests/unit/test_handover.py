@@ -43,7 +43,7 @@ def done(books, kind, *what):
     if kind == "request":
         operation, outcome, took = what
         books.sent[operation] += 1
-        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
+        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome)))
     elif kind == "session":
         books.started += 1
         books.session_ended(SessionRecord(verdict=what[0], blame=what[1]))
