@@ -14,10 +14,9 @@ from typing import Protocol
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
 from chatload.chat.effects import IN_TIME, Effect, Exchange, Result, Send, Wait, Woken
 from chatload.chat.policy import RefreshClock
-from chatload.chat.record import SessionRecord
+from chatload.chat.record import RecentContacts, SessionRecord, Timeline, severity
 from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
 from chatload.chat.settings import SessionSettings
-from chatload.chat.timeline import RecentContacts, Timeline, severity
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
 from chatload.protocol.names import EndCause

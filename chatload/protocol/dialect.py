@@ -13,7 +13,16 @@ from chatload.errors import FileError, UsageError
 from chatload.protocol.names import Name, ResponseNames, WireName, one_of
 from chatload.protocol.operations import CORE, OPERATION_FIELDS, UPLOAD, USER_DATA
 from chatload.protocol.secret import Secret, revealed
-from chatload.protocol.toml_file import MOST_DEPTH, FromFile, Seconds, checked, parse_toml, read_toml, unknown_key
+from chatload.protocol.toml_file import (
+    MOST_DEPTH,
+    FromFile,
+    MistakeError,
+    Seconds,
+    checked,
+    parse_toml,
+    read_toml,
+    unknown_key,
+)
 
 Encoding = Literal["form", "json", "multipart"]
 Environment = Mapping[str, str]
@@ -23,26 +32,26 @@ IN_PATH = ("service", "chat_id", "file_id")
 KEY = "{key}"
 
 
-def _text_or_secret(value: Any, info: ValidationInfo) -> str | Secret:
+def _text_or_secret(value: Any, info: ValidationInfo, *key: str) -> str | Secret:
     """Return a text, or the value of the environment variable that `{ env = "NAME" }` names."""
     if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
         if info.context is None:
             return Secret("")
         if not info.context.get(value["env"]):
-            raise ValueError(f"the environment variable {value['env']} is not set")
+            raise MistakeError(f"the environment variable {value['env']} is not set", *key)
         return Secret(info.context[value["env"]])
     if not isinstance(value, str):
         raise ValueError('expected text, or { env = "NAME" }')
     return value
 
 
-def _fixed_value(value: Any, info: ValidationInfo, depth: int = 0) -> Any:
+def _fixed_value(value: Any, info: ValidationInfo, *key: str) -> Any:
     """Return a value sent with every request: text, a number, true, false, or a table of these."""
     if isinstance(value, dict) and set(value) != {"env"}:
-        if depth >= MOST_DEPTH:
+        if len(key) >= MOST_DEPTH:
             raise ValueError(f"expected tables {MOST_DEPTH} deep at most")
-        return {key: _fixed_value(inner, info, depth + 1) for key, inner in value.items()}
-    return value if isinstance(value, bool | int | float) else _text_or_secret(value, info)
+        return {name: _fixed_value(inner, info, *key, name) for name, inner in value.items()}
+    return value if isinstance(value, bool | int | float) else _text_or_secret(value, info, *key)
 
 
 def _header_name(name: str) -> str:

@@ -96,6 +96,14 @@ class FromFile(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class MistakeError(ValueError):
+    """What a validator expects. key: where, from the place that is validated."""
+
+    def __init__(self, expected: str, *key: int | str) -> None:
+        super().__init__(expected)
+        self.key = key
+
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -112,7 +120,8 @@ def checked(data: dict[str, Any], model: type[Model], source: str | Path, contex
     except ValidationError as error:
         # An unknown key comes first: it is often a misspelling that explains why another key is missing.
         first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-        raise FileError(source, _dotted(first["loc"]), _expected(first, model)) from None
+        within = getattr(first.get("ctx", {}).get("error"), "key", ())
+        raise FileError(source, _dotted((*first["loc"], *within)), _expected(first, model)) from None
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:

@@ -20,8 +20,7 @@ from typing import Any, Final
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script, parse_script
-from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import DEFAULT_SWEEP, swept
+from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
 from chatload.protocol.toml_file import format_toml, read_toml

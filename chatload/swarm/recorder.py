@@ -17,7 +17,7 @@ from typing import Any
 import gevent
 from gevent.lock import RLock
 
-from chatload.chat.timeline import Timeline, WorstTimelines
+from chatload.chat.record import Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings

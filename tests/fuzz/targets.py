@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from chatload.chat.record import SessionRecord
+from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.chat.script import load_script
-from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError, UsageError
 from chatload.features.plan.command import _file
 from chatload.features.reconcile import ledger

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import COLUMNS, Contact, SessionRecord, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
 from chatload.rules import TargetRules

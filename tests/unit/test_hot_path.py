@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from chatload.chat.effects import IN_TIME, Exchange, Wait
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
+from chatload.chat.record import CONTACTS, Contact, RecentContacts
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.chat.timeline import CONTACTS, Contact, RecentContacts
 from chatload.protocol.reply import Reply
 from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
