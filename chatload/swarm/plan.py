@@ -196,7 +196,7 @@ def _resolved(
         name=run_name(given.locustfile),
         refresh_interval=policy.interval_s,
         request_timeout=usual_s if given.request_timeout is None else given.request_timeout,
-        long_poll=dialect.long_poll_s if given.long_poll is None else given.long_poll,
+        long_poll=dialect.server.long_poll_s if given.long_poll is None else given.long_poll,
         chat_length=chat_length,
         script_text=script_text,
         script_sha256=digest(script_text),

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import COLUMNS, Contact, SessionRecord, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
 from chatload.rules import TargetRules
@@ -41,7 +40,7 @@ def done(books, kind, *what):
     if kind == "request":
         operation, outcome, took = what
         books.sent[operation] += 1
-        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
+        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome)))
     elif kind == "session":
         books.started += 1
         books.session_ended(SessionRecord(verdict=what[0], blame=what[1]))

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import Contact, Timeline
 from chatload.features.report.drawings import DRAWN, choose
 from chatload.features.report.page import page_document, write_report
 from chatload.features.report.repeat import repeat_command

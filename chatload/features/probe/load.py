@@ -14,7 +14,8 @@ from chatload.chat.effects import Exchange
 from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.encode import Encoder
-from chatload.protocol.reply import GATEWAY_STATUSES, ResponseNames, read
+from chatload.protocol.names import ResponseNames
+from chatload.protocol.reply import GATEWAY_STATUSES, read
 from chatload.transport import Transport
 
 #: How often progress is reported (seconds).

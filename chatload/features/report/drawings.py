@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import Timeline
 from chatload.features.report import stories
 from chatload.features.report.stories import StoryStep
 from chatload.render import words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from chatload.chat.timeline import CONTACTS, Contact, Timeline
+from chatload.chat.record import CONTACTS, Contact, Timeline
 from chatload.render import words
 from chatload.vocabulary import TELL_THE_END, Outcome, SilencePart
 
