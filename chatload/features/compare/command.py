@@ -15,8 +15,7 @@ from chatload.features.compare.compute import WORSE, Tolerance, compare_runs
 from chatload.features.compare.run_figures import RunFigures, bounds, measure
 from chatload.features.compare.view import comparison_document
 from chatload.features.report.summary import refuse_untested, summarize
-from chatload.render.output import deliver
-from chatload.render.share import ShareType
+from chatload.render.output import ShareType, deliver
 from chatload.run.reader import RunReader
 from chatload.run.settings import settings_differences
 

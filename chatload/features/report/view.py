@@ -21,7 +21,6 @@ from chatload.render.document import (
     Document,
     Section,
     Sentence,
-    Side,
     Table,
     TableCell,
     TableColumn,
@@ -109,7 +108,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[Block]:
         yield Sentence("what was measured cannot be held against the server", Tone.BAD)
     books = summary["books"]
     if not books["balanced"]:
-        yield Callout("the books do not balance", sentences.books_line(books, "/"), tuple(books["imbalances"]), _ALL)
+        yield Callout("the books do not balance", sentences.books_line(books, "/"))
+        yield Bullets(books["imbalances"], Tone.BAD, "imbalance", _ALL)
     if summary["aborted"] and summary["aborted"] not in why:
         yield Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
@@ -128,13 +128,12 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
     if not ordered:
         return (Sentence(("no threshold was set. ", Code("chatload report RUN --gate standard"), " judges the run")),)
     columns = [
-        *(
-            TableColumn("threshold", Side.NAME),
-            TableColumn("result", Side.NAME),
-            TableColumn("value"),
-            TableColumn("bounds", optional=True),
-        ),
-        *(TableColumn("samples", optional=True), TableColumn("would settle it", page_only=True)),
+        TableColumn("threshold", "l"),
+        TableColumn("result", "l"),
+        TableColumn("value"),
+        TableColumn("bounds", optional=True),
+        TableColumn("samples", optional=True),
+        TableColumn("would settle it", page_only=True),
     ]
     rows = [
         TableRow(
@@ -200,8 +199,8 @@ def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> T
             TableRow((TableCell(verdict, kind), *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind)
         )
     columns = [
-        *(TableColumn("verdict", Side.NAME), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
-        TableColumn("meaning", Side.WORDS, page_only=True),
+        *(TableColumn("verdict", "l"), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
+        TableColumn("meaning", "w", page_only=True),
     ]
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
