@@ -9,7 +9,7 @@ from typing import Any
 
 from chatload.features.report import drift_view, figures
 from chatload.features.report.drawings import choose, drawing
-from chatload.features.report.over_time import Series, series
+from chatload.features.report.figures import Series, series
 from chatload.features.report.repeat import repeat_command, repeat_files
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.render import words
@@ -162,7 +162,7 @@ def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator
     if not charts:
         yield Sentence("this run has no windows over time", Tone.SOFT)
     yield from charts
-    windows = over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))]
+    windows = over_time.columns[:: max(1, -(-len(over_time.columns) // _TABLE_ROWS))]
     if not windows:
         return
     rows = [
