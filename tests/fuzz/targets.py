@@ -281,7 +281,7 @@ def memory_cell(text: str) -> None:
 
 def timeline_cell(text: str) -> None:
     """A timeline that is taken can be told."""
-    from chatload.features.report.stories import headline, story
+    from chatload.features.report.worst_sessions import headline, story
 
     try:
         made = checks.timeline(text)

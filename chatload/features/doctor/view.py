@@ -8,7 +8,7 @@ from typing import Any
 from chatload.features.doctor.checks import CheckResult, worst
 from chatload.render import words
 from chatload.render.document import Block, Document, Section, Sentence, Tone, Verbatim
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 
 #: `schema_version` of --json.
 SCHEMA_VERSION = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatload.features.probe.measurement import KnownAge, Measurement
 from chatload.render.document import Document, Section, Sentence, Tone, table
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.render.words import plural, seconds
 
 _NAMES = {"failed_request": "a failed request"}
