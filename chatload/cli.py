@@ -29,7 +29,6 @@ _LAZY = {
     "script": "chatload.features.script.command:script",
     "tune": "chatload.features.tune.command:tune",
 }
-_INTERRUPTED = 130
 #: The report of more sessions than this takes longer than two seconds.
 _MANY = 100_000
 
@@ -275,7 +274,7 @@ def _code(arguments: list[str]) -> int:
     except ChatloadError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _INTERRUPTED
+        return exit_codes.INTERRUPTED
     except OSError as error:
         if error.filename is not None:
             raise
