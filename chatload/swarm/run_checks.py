@@ -8,10 +8,9 @@ from argparse import Namespace
 
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
-from chatload.features.doctor.checks import MachineFacts, PlannedLoad, files, ports
-from chatload.features.doctor.reading import local_ports
-from chatload.file_limits import raise_file_limit
+from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
 from chatload.rules import TargetRules
+from chatload.sockets import local_ports, raise_file_limit
 
 log = logging.getLogger("chatload")
 

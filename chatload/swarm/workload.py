@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatload.errors import UsageError
-from chatload.features.doctor.checks import SPARE_FILES
-from chatload.file_limits import NO_LIMIT, file_limits
+from chatload.features.doctor.machine import SPARE_FILES
 from chatload.run.arrivals import RateProfile, arrivals, load_profile
+from chatload.sockets import NO_LIMIT, file_limits
 
 #: The default of --max-open where the number of open files has no limit.
 _MANY = 1_000_000
