@@ -460,7 +460,8 @@ def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
     gap = chat.draws.within(chat.config.transfer_gap_s)
     if chat.config.transfer_overlaps:
         _take_over(chat, at, agent)
-        chat.plan(at + gap, PlannedAct.GO, agent)
+        # The chat ends with the last agent: the second one may leave first.
+        chat.plan(at + gap, PlannedAct.LEAVE, agent)
     else:
         _go(chat, at, agent)
         chat.plan(at + gap, PlannedAct.TAKE_OVER)
