@@ -35,7 +35,7 @@ from chatload.run.settings import (
 )
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
-from chatload.thresholds.gate import Gate, make_gate
+from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, Transport, make_factory
 
 if TYPE_CHECKING:
@@ -107,14 +107,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     endpoint = _endpoint(run, host, [*run.target_owner_agrees, *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat: a bad certificate is a mistake of the user
-    gate = make_gate(
-        run.thresholds,
-        run.abort_on,
-        round(100 * run.confidence, 9),
-        run.allow_inconclusive,
-        named=options.gate or "",
-        long_poll_s=run.long_poll or 0.0,
-    )
+    gate = gate_of(run, options.gate or "")
     run = replace(
         run,
         host=endpoint.url,
