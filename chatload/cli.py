@@ -26,7 +26,7 @@ _LAZY = {
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
     "options": "chatload.swarm.options:options_command",
-    "script": "chatload.features.script.command:script",
+    "script": "chatload.features.script:script",
     "tune": "chatload.features.tune.command:tune",
 }
 #: The report of more sessions than this takes longer than two seconds.

@@ -21,7 +21,6 @@ from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail, WireRequest
-from chatload.rules import TargetRules, read_rules
 from chatload.run.options import written
 from chatload.run.retention import LEAST_KEEP_S
 from chatload.run.settings import (
@@ -34,7 +33,7 @@ from chatload.run.settings import (
     values_of,
 )
 from chatload.swarm.workload import OpenWorkload, make_open_workload
-from chatload.target import anywhere, require_agreed
+from chatload.target import TargetRules, anywhere, read_rules, require_agreed
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, Transport, make_factory
 

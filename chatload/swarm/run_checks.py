@@ -9,8 +9,8 @@ from argparse import Namespace
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
-from chatload.rules import TargetRules
 from chatload.sockets import local_ports, raise_file_limit
+from chatload.target import TargetRules
 
 log = logging.getLogger("chatload")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.swarm.load import LoadController
 from chatload.swarm.plan import RunPlan
+from chatload.target import TargetRules
 from chatload.thresholds.metrics import Facts as GateFacts
 from chatload.vocabulary import IncidentKind
 

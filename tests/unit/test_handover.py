@@ -13,7 +13,6 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
@@ -22,6 +21,7 @@ from chatload.swarm.load import load_of
 from chatload.swarm.stop_conditions import StopConditions, StopReason
 from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
 from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts, WorkerReport
+from chatload.target import TargetRules
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Outcome
 
