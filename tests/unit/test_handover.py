@@ -12,13 +12,13 @@ from chatload.chat.effects import Exchange
 from chatload.chat.record import COLUMNS, Contact, SessionRecord, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.swarm.load import LoadController, StopConditions
 from chatload.swarm.worker_report import REPORT_EVERY_S, SILENT_S, ProcessFacts, WorkerRegistry, WorkerReport
+from chatload.target import TargetRules
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Outcome
 
