@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from tests.integration.processes import ROOT, assert_balanced, locust, simulator, summary_of
 
 pytestmark = pytest.mark.slow

@@ -13,19 +13,19 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload import rules as ceilings
+from chatload import target as ceilings
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
 from chatload.features.capacity.search import rules_of
 from chatload.render.html import html
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
-from chatload.swarm.run_checks import planned_rate
+from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.unit.capacity_server import RULES, Server, World
 

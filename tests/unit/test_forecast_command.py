@@ -11,7 +11,7 @@ import pytest
 
 from chatload import cli
 from chatload.features.forecast import fit as fitting
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.simulator.model.faults import Fault
 from tests.virtual.forecast_runs import record
 

@@ -14,7 +14,7 @@ import pytest
 
 from chatload import cli
 from chatload.chat.record import SessionRecord
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window

@@ -9,7 +9,7 @@ from chatload.chat.record import SessionRecord
 from chatload.cli import _code
 from chatload.features.tune.command import limit_of
 from chatload.features.tune.load import LOCUSTFILE, command
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.run.books import Books
 from tests.unit.test_tuning import sessions
 from tests.virtual.sweeps import sweep, write_run

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chatload.errors import UsageError
 from chatload.run.books import Books
-from chatload.swarm.run_checks import planned_rate
+from chatload.swarm.checks import planned_rate
 from chatload.thresholds.grammar import Op, Threshold, parse
 from chatload.thresholds.judgement import COMPARE, Judgement, judge
 from chatload.thresholds.metrics import Facts

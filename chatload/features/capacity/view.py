@@ -28,7 +28,7 @@ from chatload.render.document import (
     table,
 )
 from chatload.render.html import write_html
-from chatload.render.json_output import write_json
+from chatload.render.output import write_json
 from chatload.render.terminal import render
 from chatload.stats.usl import Usl, fit
 

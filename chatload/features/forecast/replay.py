@@ -26,9 +26,9 @@ from random import Random
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import BROKEN, REFUSED, TIMED_OUT, Conditions, RequestOdds, count_failures
+from chatload.random_numbers import SeededDraws
 from chatload.run.books import Books, may_be_dropped
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import SeededDraws
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
@@ -159,7 +159,7 @@ def _age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
     """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
     if not any(chance for _, chance in hazard):
         return inf
-    left = -log(1.0 - draws.within((0.0, 1.0)))
+    left = -log(1.0 - draws.random())
     for number, (age, chance) in enumerate(hazard):
         until = hazard[number + 1][0] if number + 1 < len(hazard) else inf
         if chance > 0:
@@ -268,7 +268,7 @@ def replay(job: ReplayJob) -> CohortResult:
     """Hold the customers of a job with one virtual swarm."""
     settings, length_s, result = job.settings, job.conditions.length_s, CohortResult()
     server = MeasuredServer(job.conditions, settings.request_timeout_s, job.factor, job.seed)
-    service = ChatService(server.config(settings.timeout_s, settings.keeps_ended_s), server, ends=server)
+    service = ChatService(server.config(settings.timeout_s, settings.keeps_ended_s), server)
     lingers_s = settings.timeout_s + settings.policy.interval_s
     # A drop belongs to an incident that was over for no longer than clients take to find out.
     spans = [(start, end + lingers_s) for start, end, _ in job.conditions.incidents]

@@ -27,8 +27,7 @@ from chatload.features.plan.inputs import (
 from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.protocol.toml_file import read_toml
-from chatload.render.output import deliver
-from chatload.render.share import ShareType
+from chatload.render.output import ShareType, deliver
 from chatload.run.reader import RunReader
 
 #: Name of an input on the command line and in a file -> field of Demand.
