@@ -253,7 +253,6 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Inline, ...]]:
-    """A line for each step that met trouble."""
     for step in steps:
         if trouble := step["trouble"]:
             metric: tuple[Inline, ...] = (Code(trouble["metric"]), ", ") if trouble["metric"] else ()

@@ -190,7 +190,6 @@ def _fitted(fitted: FittedRun) -> dict[str, Any]:
 
 
 def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
-    """Yield the assumptions of the forecast as sentences."""
     conditions = fitted.conditions
     measured = f"as they were measured with {conditions.sessions} sessions open"
     if growth == 1.0:

@@ -55,9 +55,6 @@ SMALL, OFTEN = 20_000, 25
 #: Customers of a forecast start over this part of its time, and over at most a minute (seconds).
 _RAMP, _RAMP_S = 0.1, 60.0
 
-#: Called with what is done from now on.
-StatusCallback = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class MeasuredRun:
@@ -80,11 +77,6 @@ class MeasuredRun:
     messages_heard: int
     margins_s: dict[str, float]
     incidents: int = 0
-
-    @property
-    def requests_per_s(self) -> float:
-        """Over the whole run."""
-        return self.requests / self.length_s
 
 
 @dataclass(frozen=True)
@@ -111,9 +103,9 @@ class FittedRun:
 
 
 def fit(
-    reader: RunReader, replayer: Replayer, script: str | None = None, told: StatusCallback = lambda _: None
+    reader: RunReader, replayer: Replayer, script: str | None = None, told: Callable[[str], None] = lambda _: None
 ) -> FittedRun:
-    """Fit a run. script: the customers' script, if the run's own file was moved.
+    """Fit a run. script: the customers' script, if the run's own file was moved. told: is called with what is done.
 
     Raises UsageError if the run lacks what a fit needs.
     """
@@ -137,9 +129,11 @@ def fit(
 
     open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
     ends = Counter(record.verdict for record in accepted)
+    # The first goodbye of a chat that was cut off shows when the customers were stopped.
+    cut_off = (record.ended_at for record in sessions if record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed)
     conditions = Conditions(
         stretches=stretches(),
-        length_s=_stopped(sessions, began, ended),
+        length_s=min(cut_off, default=ended) - began,
         dropped_answer=_dropped_answer(sessions),
         connection_s=_broken_s(reader),
         sessions=max(window.open for window in windows),
@@ -191,12 +185,6 @@ def _unsent(sessions: Iterable[SessionRecord], outcomes: Mapping[str, Mapping[st
     never = sum(max(record.requests - record.contacts, 0) for record in sessions)
     broken = sum(by.get(Outcome.CONNECTION.value, 0) for by in outcomes.values())
     return min(never / broken, 1.0) if broken else 0.0
-
-
-def _stopped(sessions: Sequence[SessionRecord], began: float, ended: float) -> float:
-    """Return when the customers were stopped (seconds since the run began)."""
-    cut = [record.ended_at for record in sessions if record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed]
-    return (min(cut) if cut else ended) - began
 
 
 def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...]:
@@ -267,7 +255,7 @@ def _calibrated(
     incidents: list[FailureIncident],
     stretches: Callable[[], tuple[Stretch, ...]],
     replayer: Replayer,
-    told: StatusCallback,
+    told: Callable[[str], None],
 ) -> FittedRun:
     """Return the fit with the ends of incidents and the times of agents that reproduce the run's figures.
 
@@ -359,7 +347,7 @@ def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> dict[st
     total = CohortResult()
     for number in range(replays):
         total.merge(replayer(fitted.job(starts, seed + number)))
-    rate, known = measured.requests_per_s, max(total.known, 1)
+    rate, known = measured.requests / measured.length_s, max(total.known, 1)
     reproduced = total.books.sent.total() * len(fitted.starts) / (len(starts) * replays) / measured.length_s
     tolerated = rate * (1 - REQUESTS_TOLERANCE), rate * (1 + REQUESTS_TOLERANCE)
     compared = [("requests_per_s", rate, reproduced, tolerated, True)]

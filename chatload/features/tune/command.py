@@ -130,7 +130,6 @@ def limit_of(target: str) -> float:
 
 
 def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
-    """Run a sweep; return its folder."""
     from chatload.swarm.plan import new_run_dir
 
     if not given["host"]:

@@ -44,15 +44,14 @@ _DROPPED = metric_named(METRIC)
 class Tally:
     """Counts the sessions of one arm.
 
-    confirmed: sessions cut off whose goodbye was confirmed. suspects, unproven_suspects: late drops, proven and
-    unproven, that the generator may have caused. open_s: time that accepted chats were open (seconds, summed). gaps:
-    the widest gap of each session (upper bound).
+    confirmed: sessions cut off whose goodbye was confirmed. suspects: proven late drops that the generator may have
+    caused; those of the books are with the unproven ones. open_s: time that accepted chats were open (seconds, summed).
+    gaps: the widest gap of each session (upper bound).
     """
 
     books: Books = field(default_factory=Books)
     confirmed: int = 0
     suspects: int = 0
-    unproven_suspects: int = 0
     requests: int = 0
     polls: int = 0
     open_s: float = 0.0
@@ -63,9 +62,7 @@ class Tally:
         self.books.started += 1
         self.books.session_ended(record)
         self.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
-        if record.generator_suspect:
-            self.suspects += record.verdict == Verdict.DROPPED_LATE
-            self.unproven_suspects += record.verdict == Verdict.DROPPED_UNPROVEN
+        self.suspects += record.generator_suspect and record.verdict == Verdict.DROPPED_LATE
         self.requests += record.requests
         self.polls += record.polls
         if record.chat_id:
@@ -226,7 +223,7 @@ def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confi
         sessions=share.n,
         least=least,
         most=share.most,
-        suspects=counted.suspects + counted.unproven_suspects,
+        suspects=counted.books.suspects,
         rate=share.most / share.n if share.n else None,
         lower=low,
         upper=high,
@@ -247,7 +244,7 @@ def _judged(least: int, most: int, n: int, counted: Tally, target: float, confid
         return "pass", None
     if lower(least, n, confidence) > target:
         return "fail", None
-    innocent = most - counted.suspects - counted.unproven_suspects
+    innocent = most - counted.books.suspects
     if upper(innocent, n, confidence) < target or lower(least + counted.suspects, n, confidence) > target:
         return "invalid", None
     return "inconclusive", sessions_needed(least, n, target, confidence, most)
