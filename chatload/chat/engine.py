@@ -33,12 +33,7 @@ _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 
 
 class ChatObserver(Protocol):
-    """Receives what happens in the chats of a process, to count it. Durations in seconds.
-
-    polls_begun: the engine adds 1 for each GetMessages that it begins.
-    """
-
-    polls_begun: int
+    """Receives what happens in the chats of a process, to count it. Durations in seconds."""
 
     def session_started(self) -> None:
         """A chat begins."""
@@ -50,7 +45,7 @@ class ChatObserver(Protocol):
         """A chat went from one state to another: opening, held, retrying, leaving; "" is none."""
 
     def request_begun(self, operation: str) -> None:
-        """A request other than GetMessages begins."""
+        """A request begins."""
 
     def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
         """A usual refresh has ended: GetMessages answered 0/false. gap_s: the upper bound of the gap it closed."""
@@ -485,11 +480,9 @@ class ChatEngine:
         """Return the effect that sends one operation; its result is for `_answered`."""
         settings = self.settings
         timeout_s = settings.request_timeout_s
+        self.observer.request_begun(operation)
         if operation == "GetMessages":
-            self.observer.polls_begun += 1
             timeout_s += settings.long_poll_s
-        else:
-            self.observer.request_begun(operation)
         self._sending = send = Send(operation, fields, due, timeout_s, content)
         return send
 

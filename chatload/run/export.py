@@ -17,7 +17,7 @@ from chatload.errors import UsageError
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
-from chatload.run.writer import replacing, replacing_bytes
+from chatload.run.writer import replacing
 from chatload.vocabulary import Outcome, Verdict
 
 Kind = Literal["text", "whole", "number", "truth"]
@@ -65,12 +65,8 @@ def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
 
 def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
     """Write the sheet `what` of `run` to the file `path`: completely, or not at all. Raises UsageError."""
-    if form == "parquet":
-        with replacing_bytes(path) as stream:
-            export(run, what, form, stream)
-    else:
-        with replacing(path) as text:
-            export(run, what, form, text)
+    with replacing(path, "wb" if form == "parquet" else "w") as stream:
+        export(run, what, form, stream)
 
 
 def form_of(path: str | Path) -> str:

@@ -46,7 +46,7 @@ from chatload.run.options import (
     OptionGroup,
     OptionKind,
 )
-from chatload.run.retention import KEEP_S
+from chatload.run.windows import KEEP_S
 
 #: The names of the gates; `chatload.thresholds.gate` has their thresholds.
 GATES: Final = ("standard",)

@@ -23,7 +23,6 @@ from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail, WireRequest
 from chatload.rules import TargetRules, read_rules
 from chatload.run.options import written
-from chatload.run.retention import LEAST_KEEP_S
 from chatload.run.settings import (
     RunSettings,
     digest,
@@ -33,6 +32,7 @@ from chatload.run.settings import (
     stored_script,
     values_of,
 )
+from chatload.run.windows import LEAST_KEEP_S
 from chatload.swarm.workload import OpenWorkload, make_open_workload
 from chatload.target import anywhere, require_agreed
 from chatload.thresholds.gate import Gate, make_gate

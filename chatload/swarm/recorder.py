@@ -44,7 +44,7 @@ class Recorder:
             UsageError: the folder has a run already or cannot be written.
         """
         self.error: ChatloadError | None = None
-        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.keep_windows)
+        self._writer = RunWriter.create(run_dir, settings)
         self._clock = clock
         self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
         self._sessions: list[Sequence[Any]] = []

@@ -36,12 +36,10 @@ def make_factory(
         _ = endpoint.context  # an unreadable certificate file is reported once, here, and not by every chat
     if kind == "lean":
         from chatload.transport.http_messages import SharedHeads
-        from chatload.transport.lean import LeanTransport
+        from chatload.transport.lean import ConnectionPool, LeanTransport, SharedTransport
 
         heads = SharedHeads(endpoint.authority, endpoint.prefix, fixed)
         if connections:
-            from chatload.transport.shared import ConnectionPool, SharedTransport
-
             pool = ConnectionPool(connections)
             return lambda: SharedTransport(endpoint, heads, pool, clock)
         return lambda: LeanTransport(endpoint, heads, clock)

@@ -20,6 +20,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.vocabulary import Outcome, Verdict
+from tests.run_files import add_sessions, put_books
 
 ODD = SessionRecord(
     "=cmd()\n|\"'\u2028é", "dropped_late", "plan", "-so", 1.5, 2.5, 3, gap_lower_s=0.1, goodbye_confirmed=True
@@ -48,8 +49,8 @@ def run(tmp_path):
             books.gap.add(3.0 * second)
             usage = {"w": Usage(second * 0.5, 1000 * second)}
             writer.add_windows([cutter.cut(100.0 + second, Books.from_dict(books.to_dict()), usage)])
-        writer.add_sessions([ODD, SessionRecord("b", "completed")])
-        writer.put_books("w", books)
+        add_sessions(writer, [ODD, SessionRecord("b", "completed")])
+        put_books(writer, "w", books)
         writer.finish()
     return tmp_path / "run"
 
@@ -134,7 +135,7 @@ def test_the_requests_of_an_operation_have_their_percentiles(tmp_path):
     books.latency["GetMessages"] = type(books.gap)()
     books.latency["GetMessages"].observed.extend([0.05] * 600 + [0.1] * 389 + [0.5] * 5 + [1.0] * 5 + [10.0])
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
-        writer.put_books("w", books)
+        put_books(writer, "w", books)
     export_file(tmp_path / "run", "requests", "jsonl", tmp_path / "r")
     row = json.loads((tmp_path / "r").read_text())
     names = ("latency_p50_s", "latency_p99_s", "latency_p99_9_s", "latency_max_s")
@@ -197,7 +198,7 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
         )
 
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
-        writer.add_sessions(map(record, range(count)))
+        add_sessions(writer, map(record, range(count)))
     out = tmp_path / "s.parquet"
     with most_memory() as most:
         export_file(tmp_path / "run", "sessions", "parquet", out)
