@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import SessionRecord, Timeline
 from chatload.run.books import Books
 from chatload.run.writer import RunWriter, row
 

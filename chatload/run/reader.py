@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.schema import (

@@ -5,7 +5,7 @@ sessions: one row for each session that ended, columns as in `chatload.chat.reco
 books: one row for each process, its books so far as JSON; they are cumulative, so the newest replaces the older.
 incidents: what happened to the run itself and is not in its books, for example that a worker was lost.
 windows: one row for each window of time, with what was added to all books in it (see `chatload.run.windows`).
-timelines: the last contacts of the worst sessions (see `chatload.chat.timeline`), as JSON.
+timelines: the last contacts of the worst sessions (see `chatload.chat.record`), as JSON.
 
 A file may come from an untrusted source. So each value is validated before it is used: a value that chatload never
 writes is refused, and a text that is too long is cut.
@@ -22,8 +22,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, TypeAdapter
 
-from chatload.chat.record import SESSION_COLUMNS, SessionColumn
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import SESSION_COLUMNS, SessionColumn, Timeline
 from chatload.run.books import MOST_TEXT, Books
 from chatload.run.histogram import MOST_S
 from chatload.run.settings import RunSettings

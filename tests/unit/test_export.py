@@ -42,7 +42,7 @@ def run(tmp_path):
             books.session_ended(SessionRecord(verdict=verdict))
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.FINE, 0.5), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency * second, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency * second, Reply(outcome)))
             books.sent["Disconnect"] += 1
             books.request_cut("Disconnect")
             books.lateness.add(0.01 * second)
@@ -85,7 +85,7 @@ def test_sessions_keep_their_text_and_types(run, tmp_path):
     table = pyarrow.parquet.read_table(tmp_path / "s")
     assert sorted(table.column_names) == sorted(COLUMNS)
     first = table.to_pylist()[0]
-    assert first == ODD.to_dict()
+    assert first == asdict(ODD)
     export_file(run, "sessions", "csv", tmp_path / "s.csv")
     assert read(tmp_path / "s.csv")[0]["chat_id"].startswith("'=")
 
@@ -115,7 +115,7 @@ def test_a_window_adds_up_operations_and_has_its_own_percentiles(tmp_path):
     for i in range(1, 1001):
         for operation, slower in (("GetMessages", 1), ("SendMessage", 5)):
             books.sent[operation] += 1
-            books.request_ended(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE, False)))
+            books.request_ended(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE)))
         books.lateness.add(i / 100)
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
         writer.add_windows([WindowCutter(0.0).cut(1.0, books)])
