@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import pyarrow.parquet
 import pytest
