@@ -14,23 +14,8 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
+from chatload.run import schema
 from chatload.run.books import Books
-from chatload.run.schema import (
-    RUN_FILE,
-    SCHEMA_VERSION,
-    SESSION_ROW,
-    BooksCell,
-    Bytes,
-    Instant,
-    MemoryCell,
-    Number,
-    Text,
-    TimelineCell,
-    Whole,
-    facts,
-    guard,
-    run_file,
-)
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.vocabulary import ENDING_INCIDENTS, EndedBy, IncidentKind
@@ -43,9 +28,9 @@ _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 class Incident(NamedTuple):
     """What happened to the run itself. at: Unix seconds; kind: e.g. "worker_lost"."""
 
-    at: Instant
-    kind: Text
-    what: Text
+    at: schema.Instant
+    kind: schema.Text
+    what: schema.Text
 
 
 @dataclass(frozen=True)
@@ -80,8 +65,8 @@ def run_end(
 class NotAccepted(NamedTuple):
     """Sessions that were started and never accepted: what became of them, the reason, and how many they are."""
 
-    verdict: Text
-    why: Text
+    verdict: schema.Text
+    why: schema.Text
     sessions: int
 
 
@@ -92,9 +77,9 @@ class EndSilence(NamedTuple):
     to the request that learned the end.
     """
 
-    lower_s: Instant | None
-    upper_s: Instant | None
-    found_s: Instant | None
+    lower_s: schema.Instant | None
+    upper_s: schema.Instant | None
+    found_s: schema.Instant | None
 
 
 def _forward(row: Any) -> Any:
@@ -104,9 +89,18 @@ def _forward(row: Any) -> Any:
     return row
 
 
-_LOAD = Annotated[tuple[Instant, Instant, Whole], AfterValidator(_forward)]
+_LOAD = Annotated[tuple[schema.Instant, schema.Instant, schema.Whole], AfterValidator(_forward)]
 _WINDOW = Annotated[
-    tuple[Instant, Instant, Whole, BooksCell, Number | None, Bytes | None, MemoryCell], AfterValidator(_forward)
+    tuple[
+        schema.Instant,
+        schema.Instant,
+        schema.Whole,
+        schema.BooksCell,
+        schema.Number | None,
+        schema.Bytes | None,
+        schema.MemoryCell,
+    ],
+    AfterValidator(_forward),
 ]
 
 
@@ -125,19 +119,19 @@ class RunReader:
     @classmethod
     def open(cls, run: str | Path) -> RunReader:
         """Open the run in a folder or file. Raises UsageError (one line) if it is not a readable run."""
-        path = run_file(run)
+        path = schema.run_file(run)
         if not path.is_file():
-            missing = f"no {RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
+            missing = f"no {schema.RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
             raise UsageError(f"{run}: not a run ({missing})", "name the folder that --run-dir named")
         with _told(path):
             database = _connect(path)
             try:
-                guard(database)
+                schema.guard(database)
                 version = database.execute("PRAGMA user_version").fetchone()[0]
                 if not version:
                     raise UsageError(f"{path}: not a run of chatload")
-                if version != SCHEMA_VERSION:
-                    message = f"{path}: run format {version}, but this chatload reads {SCHEMA_VERSION}"
+                if version != schema.SCHEMA_VERSION:
+                    message = f"{path}: run format {version}, but this chatload reads {schema.SCHEMA_VERSION}"
                     raise UsageError(message, "use the version of chatload that made the run")
                 database.execute("BEGIN")  # one view of the run over all queries
                 return cls(path, database)
@@ -162,12 +156,12 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Yield the record of every session in the order of writing, with few in memory at a time."""
-        for row in self._read(SESSION_ROW, f"SELECT {_SESSION} FROM sessions ORDER BY rowid"):
+        for row in self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM sessions ORDER BY rowid"):
             yield SessionRecord(*row)
 
     def books_by_worker(self) -> dict[str, Books]:
         """Return the latest books of each process, by its name."""
-        return dict(self._read(tuple[Text, BooksCell], "SELECT worker, data FROM books ORDER BY worker"))
+        return dict(self._read(tuple[schema.Text, schema.BooksCell], "SELECT worker, data FROM books ORDER BY worker"))
 
     def books(self) -> Books:
         """Return the merged books of all processes."""
@@ -193,12 +187,12 @@ class RunReader:
     def timelines(self) -> list[Timeline]:
         """Return the timelines of the worst sessions, the most severe first."""
         sql = "SELECT data FROM timelines ORDER BY severity_s DESC, rowid"
-        return [timeline for (timeline,) in self._read(tuple[TimelineCell], sql)]
+        return [timeline for (timeline,) in self._read(tuple[schema.TimelineCell], sql)]
 
     def drop_instants(self) -> list[float]:
         """Return when the end of each dropped session was learned (Unix seconds), in order of time."""
         sql = "SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
-        return [at for (at,) in self._read(tuple[Instant], sql)]
+        return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
     def count_sessions(self) -> int:
         """Return the number of session rows."""
@@ -207,7 +201,7 @@ class RunReader:
     def count_by_verdict(self) -> dict[str, int]:
         """Return the number of session rows for each verdict that occurs."""
         sql = "SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"
-        return dict(self._read(tuple[Text, int], sql))
+        return dict(self._read(tuple[schema.Text, int], sql))
 
     def not_accepted(self, most: int) -> list[NotAccepted]:
         """Return why sessions were not accepted: at most `most` reasons, the most frequent first.
@@ -245,7 +239,7 @@ class RunReader:
 
     def _facts(self) -> dict[str, Any]:
         with _told(self.path):
-            return facts(self._database.execute("SELECT key, value FROM run"))
+            return schema.facts(self._database.execute("SELECT key, value FROM run"))
 
     def _count(self, condition: str, *values: Any) -> int:
         sql = f"SELECT count(*) FROM sessions WHERE {condition}"

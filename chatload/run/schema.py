@@ -14,7 +14,6 @@ writes is refused, and a text that is too long is cut.
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,19 +54,6 @@ def run_file(path: str | Path) -> Path:
     """Return the run file, given a run's folder or the file itself."""
     path = Path(path)
     return path / RUN_FILE if path.is_dir() else path
-
-
-def plain(value: Any) -> Any:
-    """Return the value as JSON can store it: other types, infinities and NaN become text."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return str(value)
 
 
 # -- reading -----------------------------------------------------------------------------------------

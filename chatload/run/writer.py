@@ -19,7 +19,7 @@ from chatload import __version__
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import ChatloadError, UsageError
 from chatload.run.books import Books
-from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
+from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TABLES
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Kept, Retention, Window, fold
 
@@ -50,8 +50,7 @@ class RunWriter:
     def create(cls, run_dir: str | Path, settings: RunSettings, started_at: float | None = None) -> RunWriter:
         """Begin a run in a folder, which is created if it does not exist. started_at: Unix seconds; now by default.
 
-        Raises:
-            UsageError: the folder already has a run, or cannot be written.
+        Raises UsageError if the folder already has a run, or cannot be written.
         """
         run_dir = Path(run_dir)
         path = run_dir / RUN_FILE
@@ -79,25 +78,17 @@ class RunWriter:
                 writer._put(key, value)
         return writer
 
-    def keep(
-        self,
-        rows: Iterable[Sequence[Any]],
-        books: Mapping[str, str],
-        timelines: Iterable[Timeline] = (),
-    ) -> None:
+    def keep(self, rows: Iterable[Sequence[Any]], books: Mapping[str, str], timelines: Iterable[Timeline] = ()) -> None:
         """Store what is new since the last call, in one transaction: books and sessions agree even after a kill.
 
-        Args:
-            rows: sessions that ended, as `row` makes them.
-            books: by process, its books so far (`Books.to_dict` as JSON); they replace its earlier ones.
-            timelines: of sessions that ended badly.
+        rows: sessions that ended, as `row` makes them. books: by process, its books so far (`Books.to_dict` as JSON);
+        they replace its earlier ones. timelines: of sessions that ended badly.
         """
         now = time.time()
-        of_processes = [(worker, of_it, now) for worker, of_it in books.items()]
         ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
         with self._transaction() as database:
             database.executemany(_INSERT, rows)
-            database.executemany(_UPSERT_BOOKS, of_processes)
+            database.executemany(_UPSERT_BOOKS, [(worker, of_it, now) for worker, of_it in books.items()])
             database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
 
     def add_windows(self, windows: Iterable[Window]) -> None:
@@ -147,7 +138,7 @@ class RunWriter:
         self.close()
 
     def _put(self, key: str, value: Any) -> None:
-        self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(plain(value))))
+        self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -221,8 +212,7 @@ def _told(path: Path) -> Iterator[None]:
 def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file that gets the name `path` only after it is complete and on the disk. mode: "w" (UTF-8) or "wb".
 
-    Raises:
-        UsageError: it cannot be written. A file that was at `path` is unchanged.
+    If it cannot be written, UsageError is raised, and a file that was at `path` is unchanged.
     """
     path = Path(path)
     opened: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}

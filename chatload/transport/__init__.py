@@ -20,12 +20,8 @@ def make_factory(
 ) -> OpenTransport:
     """Return the function that opens the transport of a chat.
 
-    Args:
-        kind: "lean" or "requests".
-        endpoint: where all chats connect to.
-        headers: sent with every request.
-        clock: seconds, monotonic.
-        connections: number of connections that all chats share ("lean" only); 0 gives each chat its own.
+    kind: "lean" or "requests". headers: sent with every request. connections: number of connections that all chats
+    share ("lean" only); 0 gives each chat its own.
 
     Raises:
         UsageError: there is no such transport, or a certificate file cannot be read.

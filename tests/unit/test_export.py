@@ -211,6 +211,6 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
     for batch in file.iter_batches(batch_size=5000):
         for row in batch.to_pylist():
             expected = record(i)
-            assert row == {column.name: getattr(expected, column.name) for column in names}, i
+            assert row == {name: getattr(expected, name) for name, _ in names}, i
             i += 1
     assert i == count
