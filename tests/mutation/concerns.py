@@ -72,7 +72,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("thresholds/gate", "thresholds/metrics", "thresholds/*", "stats/rates"), _JUDGING),
     (("features/compare/compute", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),
-    (("run/run_end",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
+    (("run/reader",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
 )
 
 

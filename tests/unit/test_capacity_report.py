@@ -27,6 +27,7 @@ from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
 from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
+from tests.run_files import put_books
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {
@@ -101,7 +102,7 @@ def test_what_was_written_is_read_back_and_a_spoilt_file_is_one_line(tmp_path: P
 
 def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunWriter.create(tmp_path, RunSettings(name="capacity", flex_disconnect_timeout=4)) as writer:
-        writer.put_books("w", Books())
+        put_books(writer, "w", Books())
         writer.finish()
     capacity.write_capacity(tmp_path, found("generator"))
     with pytest.raises(SystemExit) as left:

@@ -15,6 +15,7 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 
 def window(start: float, end: float, still: int, sent: int = 0, started: int = 0) -> Window:
@@ -43,8 +44,8 @@ def measured(
     settings = RunSettings(flex_disconnect_timeout=timeout_s)
     with RunWriter.create(folder / "run", settings, 1000.0) as writer:
         writer.add_windows([window(1000.0 + 2 * i, 1002.0 + 2 * i, 5, 10, 2) for i in range(10)])
-        writer.add_sessions(sessions)
-        writer.put_books("local", books)
+        add_sessions(writer, sessions)
+        put_books(writer, "local", books)
         if ended_at is not None:
             writer.finish(ended_at)
     with RunReader.open(folder / "run") as reader:

@@ -21,8 +21,8 @@ from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.render.output import deliver, write_json
 from chatload.render.words import duration
-from chatload.run.options import DURATION
 from chatload.run.reader import RunReader
+from chatload.run.settings import DURATION
 
 #: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
 _PATIENCE_S, _EVERY_S = 2.0, 10.0

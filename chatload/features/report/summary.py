@@ -16,8 +16,7 @@ from chatload.render import words
 from chatload.render.output import read_schema, write_json
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunReader
-from chatload.run.run_end import run_end
+from chatload.run.reader import Incident, RunReader, run_end
 from chatload.stats.bursts import Incidence, find_incidence
 from chatload.stats.rates import CONFIDENCE, lower, upper
 from chatload.thresholds.gate import Gate, gate_of
