@@ -57,7 +57,7 @@ class SimulatedChat:
     __slots__ = (
         "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
         "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due", "email",
-        "entry", "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
+        "entry", "files", "hold", "others", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
@@ -67,14 +67,13 @@ class SimulatedChat:
         self._key = _new_key(self.draws)
         rotates = self.config.key_rotates_answers or self.config.key_rotates_s
         self._keys = KeyRing(self._key, entry.started_at) if rotates else None
-        self.customer = customer_named(nickname)
+        self.customer = _participant(nickname, 1, "Client")
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
         self.awaited = self.typing = self.settled = False
         self.draft = self.email = ""
         self.user_data: dict[str, str] | None = None
         self.files: ChatFiles | None = None
-        self.read_position = 0
         self.hold: HeldRequest | None = None
         self.due = NEVER
         self._held_contact = 0
@@ -229,7 +228,12 @@ class SimulatedChat:
             self.files = ChatFiles(self._shared)
         return self.files
 
-    def agents(self) -> set[int]:
+    @property
+    def agent(self) -> Participant | None:
+        """The agent in the chat who came first; None while there is none."""
+        return next((who for who in self.others if who.kind == "Agent"), None)
+
+    def agents_so_far(self) -> set[int]:
         """Return the numbers of all agents with an event in the transcript."""
         return {who.number for who in self._transcript[1::_EVENT] if who.kind == "Agent"}
 
@@ -327,17 +331,7 @@ _OTHER_CLIENT = Participant("visitor", 102, "Client")
 
 
 # Cached: all chats have the same few agents and, under load, the same few nicknames.
-
-
-@lru_cache(maxsize=1000)
-def customer_named(nickname: str) -> Participant:
-    """Return the customer of a chat."""
-    return Participant(nickname, 1, "Client")
-
-
-@lru_cache(maxsize=1000)
-def _agent(nickname: str, number: int) -> Participant:
-    return Participant(nickname, number, "Agent")
+_participant = lru_cache(maxsize=1000)(Participant)
 
 
 @lru_cache(maxsize=1000)
@@ -356,7 +350,7 @@ def open_conversation(chat: SimulatedChat, now: float) -> None:
     if config.customer_join_told:
         chat.event(now, "ParticipantJoined", chat.customer)
     if config.agents:
-        chat.plan(now + chat.draws.uniform(*config.agent_wait_s), _first_joins)
+        chat.plan(now + chat.draws.uniform(*config.agent_wait_s), _agent_joins)
     if chat.draws.happens(config.bot_chance):
         _enter(chat, now, _BOT)
         chat.speak(now, _BOT, "Message", "Hello, an agent will be with you soon.")
@@ -376,17 +370,12 @@ def plan_end(chat: SimulatedChat, at: float, reason: str) -> None:
 def answer_customer(chat: SimulatedChat, now: float) -> None:
     """Plan the answer to a message of the customer: by an agent, by a bot while there is none, or by the next agent."""
     config = chat.config
-    if agent_is_there(chat):
+    if chat.agent is not None:
         _plan_answer(chat, now)
         return
     chat.awaited = config.agents
     if _BOT in chat.others:
-        chat.plan(now + chat.draws.uniform(*config.bot_answer_s), _bot_answers)
-
-
-def agent_is_there(chat: SimulatedChat) -> bool:
-    """Return whether an agent is in the chat now."""
-    return any(who.kind == "Agent" for who in chat.others)
+        chat.plan(now + chat.draws.uniform(*config.bot_answer_s), _bot_answers, _BOT)
 
 
 def _plan_answer(chat: SimulatedChat, now: float) -> None:
@@ -396,10 +385,11 @@ def _plan_answer(chat: SimulatedChat, now: float) -> None:
     chat.plan(now + wait, _agent_answers)
 
 
-def _join(chat: SimulatedChat, at: float, number: int) -> None:
-    config = chat.config
+def _agent_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """An agent joins; its number differs from those before."""
+    config, number = chat.config, max(chat.agents_so_far(), default=1) + 1
     name = "agent" if number == 2 or config.agents_share_name else f"agent-{number - 1}"
-    agent = _agent(name, number)
+    agent = _participant(name, number, "Agent")
     _enter(chat, at, agent)
     chat.stir(at)
     if _BOT in chat.others:
@@ -415,28 +405,15 @@ def _join(chat: SimulatedChat, at: float, number: int) -> None:
         _plan_answer(chat, at)
 
 
-def _first_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
-    _join(chat, at, 2)
-
-
-def _take_over(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """The agent to whom the chat was transferred joins; its number differs from those before."""
-    _join(chat, at, max(chat.agents(), default=1) + 1)
-
-
-def _who_answers(chat: SimulatedChat) -> Participant | None:
-    return next((who for who in chat.others if who.kind == "Agent"), None)
-
-
 def _type(chat: SimulatedChat, at: float, _: Participant) -> None:
-    agent = _who_answers(chat)
+    agent = chat.agent
     if agent is not None:
         chat.event(at, "TypingStarted", agent)
 
 
 def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
     """A present agent answers; during a transfer the next one will."""
-    agent = _who_answers(chat)
+    agent = chat.agent
     if agent is None:
         chat.awaited = True
         return
@@ -455,7 +432,7 @@ def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
         _go(chat, at, agent)
     else:
         _without(chat, agent)
-    if not agent_is_there(chat):
+    if chat.agent is None:
         chat.end(at, "agent")
         if told == "after":
             chat.event(at, "ParticipantLeft", agent)
@@ -464,12 +441,12 @@ def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
 def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
     gap = chat.draws.uniform(*chat.config.transfer_gap_s)
     if chat.config.transfer_overlaps:
-        _take_over(chat, at, agent)
+        _agent_joins(chat, at, agent)
         # The chat ends with the last agent: the second one may leave first.
         chat.plan(at + gap, _agent_leaves, agent)
     else:
         _go(chat, at, agent)
-        chat.plan(at + gap, _take_over)
+        chat.plan(at + gap, _agent_joins)
 
 
 def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
@@ -499,9 +476,8 @@ def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.plan(at + chat.draws.uniform(*config.other_client_stays_s), _go, other)
 
 
-def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
-    if _BOT in chat.others:
-        chat.speak(at, _BOT, "Message", "An agent will be with you soon.")
+def _bot_answers(chat: SimulatedChat, at: float, bot: Participant) -> None:
+    chat.speak(at, bot, "Message", "An agent will be with you soon.")
 
 
 def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
@@ -511,7 +487,7 @@ def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 def _agent_ends(chat: SimulatedChat, at: float, _: Participant) -> None:
     """An agent ends the chat, whether or not one has joined it yet."""
-    chat.event(at, "ParticipantLeft", _who_answers(chat) or _agent("agent", 2))
+    chat.event(at, "ParticipantLeft", chat.agent or _participant("agent", 2, "Agent"))
     chat.end(at, "agent")
 
 
