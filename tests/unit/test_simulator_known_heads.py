@@ -36,9 +36,6 @@ class Seen:
         if exchange.path != "/wait":
             exchange.reply(200, b"", exchange.path.encode())
 
-    def too_long(self, exchange: HttpExchange) -> None:
-        exchange.reply(413, b"", b"")
-
 
 class Transport:
     """What is written to a client; it takes all."""

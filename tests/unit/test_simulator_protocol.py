@@ -32,9 +32,6 @@ class Handler:
         for self.taken in range(PARTS):
             yield PART
 
-    def too_long(self, exchange: HttpExchange) -> None:
-        raise AssertionError
-
     async def later(self, exchange: HttpExchange) -> None:
         await asyncio.sleep(0.2)
         exchange.reply(200, b"", b"later")

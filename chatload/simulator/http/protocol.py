@@ -26,7 +26,6 @@ from typing import Any, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 _NO_BODY_LIMIT = 1 << 62
-TEXT = b"content-type: text/plain; charset=utf-8\r\n"
 
 
 class HttpHandler(Protocol):
@@ -37,9 +36,6 @@ class HttpHandler(Protocol):
 
     def whole(self, exchange: HttpExchange) -> None:
         """The request is complete and within its limit: answer it, now or `later`."""
-
-    def too_long(self, exchange: HttpExchange) -> None:
-        """The body is longer than the limit: answer the request."""
 
 
 class HttpExchange:
@@ -103,6 +99,10 @@ class HttpExchange:
                 connection.write(b"0\r\n\r\n")
         self.answered = True
         connection.answered(self)
+
+    def refuse(self, status: int, text: str, more: bytes = b"") -> None:
+        """Answer with a text that says why the request is refused. more: header lines."""
+        self.reply(status, b"content-type: text/plain; charset=utf-8\r\n" + more, text.encode())
 
     def drop(self) -> None:
         """Close the connection without an answer."""
@@ -342,7 +342,7 @@ class ServedConnection(asyncio.Protocol):
                 self._new_parser()
                 rest = rest[upgrade.args[0] :]
             except HttpParserError:
-                self._refuse(b"400 Bad Request", b"Invalid HTTP request received.")
+                self._refuse(400, "Invalid HTTP request received.")
                 return
         stage = self._stage
         if before == stage == IDLE:
@@ -351,7 +351,7 @@ class ServedConnection(asyncio.Protocol):
             # Bytes that arrived with the end of another request count as one byte.
             self._head_bytes += len(data) if before == HEAD else 1
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(431)
                 return
         if stage != self._noted:
             self._noted = stage
@@ -410,7 +410,7 @@ class ServedConnection(asyncio.Protocol):
                 exchange.body = bytearray(exchange.body)
             exchange.body += body
         if len(exchange.body) > exchange.limit:
-            self.shared.handler.too_long(exchange)
+            exchange.refuse(413, f"at most {exchange.limit} bytes")
 
     def on_message_complete(self) -> None:
         self._stage = IDLE
@@ -447,7 +447,7 @@ class ServedConnection(asyncio.Protocol):
         try:
             handler.head(exchange)
             if exchange.body and len(exchange.body) > exchange.limit:
-                handler.too_long(exchange)
+                exchange.refuse(413, f"at most {exchange.limit} bytes")
             if exchange.whole and not exchange.answered:
                 handler.whole(exchange)
         except Exception as error:  # noqa: BLE001  # an error in our code must not look like a bad request
@@ -466,7 +466,7 @@ class ServedConnection(asyncio.Protocol):
     def _failed(self, exchange: HttpExchange, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": "the simulator failed", "exception": error})
         exchange.keep_alive = False
-        exchange.reply(500, TEXT, b"Internal Server Error")
+        exchange.refuse(500, "Internal Server Error")
 
     # -- its end -----------------------------------------------------------------------------------
 
@@ -506,7 +506,7 @@ class ServedConnection(asyncio.Protocol):
         else:
             answerable = self._current is self._incoming
         if answerable:
-            self._refuse(b"408 Request Timeout")
+            self._refuse(408)
         else:
             self.abort()
 
@@ -527,7 +527,7 @@ class ServedConnection(asyncio.Protocol):
         self.send()
         self._transport.close()
 
-    def _refuse(self, status: bytes, text: bytes = b"") -> None:
+    def _refuse(self, status: int, text: str = "") -> None:
         """Answer an invalid request; not if another answer is pending, which this one would be taken for."""
         if self.ending:
             return
@@ -535,10 +535,9 @@ class ServedConnection(asyncio.Protocol):
         if self._in_line or (current is not None and current.whole):
             self.abort()
             return
-        kind = TEXT if text else b""
-        head = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (status, kind, len(text))
-        self.write(head + text)
-        self._close()
+        exchange = HttpExchange(self, {})
+        exchange.method, exchange.keep_alive = b"", False
+        exchange.refuse(status, text)
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():

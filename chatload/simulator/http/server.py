@@ -25,7 +25,7 @@ from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
-from chatload.simulator.http.protocol import TEXT, HttpExchange, ServerConnections, SlowClientGuard
+from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
@@ -64,7 +64,7 @@ class ChatHandler:
             return
         place = self._decoder.find(path)
         if place is None or not self._is_ours(place[1].get("service")):
-            _refuse(exchange, 404, "no such chat service")
+            exchange.refuse(404, "no such chat service")
             return
         methods, in_path = place
         group = methods.get(exchange.method.decode())
@@ -85,11 +85,11 @@ class ChatHandler:
         try:
             request = group.read(in_path, content_type, exchange.body)
         except RefusedError as refused:
-            _refuse(exchange, refused.http_status, refused.text)
+            exchange.refuse(refused.http_status, refused.text)
             return
         operation, chat_id, fields, content, name = request
         if name is not None and not self._is_ours(name):
-            _refuse(exchange, 404, "no such chat service")
+            exchange.refuse(404, "no such chat service")
             return
         now, service = _now(), self.service
         fault = service.draw(now, operation)
@@ -105,10 +105,6 @@ class ChatHandler:
         else:
             self._give(exchange, answer)
 
-    def too_long(self, exchange: HttpExchange) -> None:
-        """See HttpHandler."""
-        _refuse(exchange, 413, f"at most {exchange.limit} bytes")
-
     def sweep(self) -> None:
         """Book the ends of chats without requests."""
         self.service.sweep(_now())
@@ -123,9 +119,9 @@ class ChatHandler:
     def _has_key(self, exchange: HttpExchange) -> bool:
         apikey = exchange.headers.get(b"apikey")
         if not apikey:
-            _refuse(exchange, 401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+            exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
         elif not hmac.compare_digest(apikey, self._apikey or b""):
-            _refuse(exchange, 403, "not the right apikey")
+            exchange.refuse(403, "not the right apikey")
         else:
             return True
         return False
@@ -182,7 +178,7 @@ class ChatHandler:
         pages = ledger, status_page, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
         path = exchange.path
         if path not in pages:
-            _refuse(exchange, 404, f"no such page; there are {', '.join(pages)}")
+            exchange.refuse(404, f"no such page; there are {', '.join(pages)}")
         elif exchange.method not in (b"GET", b"HEAD"):
             _other_method(exchange, ("GET", "HEAD"))
         elif path == ledger:
@@ -207,17 +203,13 @@ class ChatHandler:
             yield b"".join(part)
 
 
-def _refuse(exchange: HttpExchange, status: int, text: str, more: bytes = b"") -> None:
-    exchange.reply(status, TEXT + more, text.encode())
-
-
 def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
     """Answer a method that the path does not support: a preflight, or a refusal."""
     allowed = ", ".join((*methods, "OPTIONS")).encode()
     if exchange.method == b"OPTIONS":
         exchange.reply(204, _preflight(exchange.headers, allowed), b"")
     else:
-        _refuse(exchange, 405, f"{' or '.join(methods)} only", b"allow: %b\r\n" % allowed)
+        exchange.refuse(405, f"{' or '.join(methods)} only", b"allow: %b\r\n" % allowed)
 
 
 async def _sleep(seconds: float) -> None:
