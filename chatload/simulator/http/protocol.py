@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
@@ -86,8 +86,7 @@ class HttpExchange:
         """Answer with 200 and a body in parts; each is taken once the client has read the ones before."""
         connection = self.connection
         head = connection.shared.start_of(200) + headers + self.more
-        if self.chunks:
-            head += b"transfer-encoding: chunked\r\n"
+        head += b"transfer-encoding: chunked\r\n" if self.chunks else b""
         connection.write(head + (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"))
         if self.method != b"HEAD":
             for part in parts:
@@ -111,7 +110,10 @@ class HttpExchange:
 
     def later(self, answer: Awaitable[None]) -> None:
         """Answer the request in a task."""
-        self.connection.shared.start(self.connection.in_task(self, answer))
+        tasks = self.connection.shared.tasks
+        task = asyncio.get_running_loop().create_task(self.connection.in_task(self, answer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def hangs_up(self) -> asyncio.Future[None]:
         """Return a future that is done once the client is gone."""
@@ -183,10 +185,8 @@ class KnownHeaders:
             return None
         start = line.end()
         end = data.find(b"\r\n\r\n", start)
-        if end < 0:
-            return None
         headers, length = self._known.get(data[start:end], (None, 0))
-        if headers is None or len(data) != end + 4 + length:
+        if end < 0 or headers is None or len(data) != end + 4 + length:
             return None
         exchange = HttpExchange(connection, headers)
         exchange.method, exchange.path, exchange.keep_alive = b"POST", line[1].decode(), True
@@ -223,15 +223,11 @@ class ServerConnections:
         self.handler, self.guard = handler, guard
         self.connections: set[ServedConnection] = set()
         self.now = monotonic()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._unsent: list[ServedConnection] = []
         self._second = 0
         self.starts: dict[int, bytes] = {}
         self.heads = KnownHeaders()
-
-    def connection(self) -> ServedConnection:
-        """Return a protocol object for a new connection."""
-        return ServedConnection(self)
 
     def start_of(self, status: int) -> bytes:
         """Return the status line and date of an answer; `starts` caches them for one second."""
@@ -245,12 +241,6 @@ class ServerConnections:
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append(connection)
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in a task."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def tick(self, now: float) -> None:
         """Update the time and run the guard; to be called several times per second."""
