@@ -27,8 +27,18 @@ _UNREGISTERED = "user-register-timeout"
 #: List elements per event of a transcript: kind, participant, instant, words (_Words). One flat list takes half the
 #: memory of objects, and a soak has many events.
 _EVENT = 4
+#: Number of replaced secureKeys that are remembered.
+_OLD_KEYS = 16
 #: An event's text, or its text and further members of its JSON.
 _Words = str | tuple[str | None, dict[str, Any]] | None
+
+
+class KeyState(Enum):
+    """Whether a key is valid. STALE: it was valid, and its grace period is over."""
+
+    GOOD = 1
+    STALE = 2
+    WRONG = 3
 
 
 @dataclass(slots=True)
@@ -55,18 +65,17 @@ class SimulatedChat:
     """
 
     __slots__ = (
-        "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
-        "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due", "email",
-        "entry", "files", "hold", "others", "settled", "typing", "user", "user_data",
+        "_agenda", "_alerts", "_held_contact", "_key", "_key_answers", "_key_since", "_last_contact", "_last_words",
+        "_old_keys", "_planned", "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due",
+        "email", "entry", "files", "hold", "others", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
         self._shared, self.config, self.entry = shared, shared.config, entry
         self.draws = SeededDraws(seed)
         self.user = f"{self.draws.bits():016X}"
-        self._key = _new_key(self.draws)
-        rotates = self.config.key_rotates_answers or self.config.key_rotates_s
-        self._keys = KeyRing(self._key, entry.started_at) if rotates else None
+        self._key, self._key_since, self._key_answers = _new_key(self.draws), entry.started_at, 0
+        self._old_keys: tuple[tuple[str, float], ...] = ()
         self.customer = _participant(nickname, 1, "Client")
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
@@ -156,10 +165,16 @@ class SimulatedChat:
                     self._agenda = None
                 if who is None or who in self.others:
                     act(self, at, who or SYSTEM)
+            elif due == idle and self._alerts > bool(self.config.idle_alert2_s):
+                self.close_idle(idle)
             elif due == idle:
-                self._idle(idle)
+                self._alerts += 1
+                self.event(idle, "IdleAlert", SYSTEM, "IDLE_CONTROL_ALERT")
+            elif deadline < self._last_contact + (self.config.flex_disconnect_timeout_s or NEVER):
+                # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
+                self.end(deadline, "early", _UNREGISTERED)
             else:
-                self._drop(deadline)
+                self.end(deadline, "expired")
 
     def next_act(self) -> float:
         """Return when something happens next without a request, other than a drop for silence."""
@@ -241,13 +256,24 @@ class SimulatedChat:
 
     def check_key(self, shown: str | None, now: float) -> KeyState:
         """Return whether the secureKey of a request is good, stale or wrong."""
-        if self._keys is not None:
-            return self._keys.check(shown, now)
-        return KeyState.GOOD if shown == self._key else KeyState.WRONG
+        if shown == self._key:
+            return KeyState.GOOD
+        good_until = dict(self._old_keys).get(shown or "")
+        if good_until is None:
+            return KeyState.WRONG
+        return KeyState.GOOD if now <= good_until else KeyState.STALE
 
     def give_key(self, now: float) -> str:
-        """Return the secureKey to put into an answer."""
-        return self._key if self._keys is None else self._keys.give(self.config, now, self.draws)
+        """Return the secureKey to put into an answer; a new one if one is due."""
+        config = self.config
+        most, after = config.key_rotates_answers, config.key_rotates_s
+        if most or after:
+            if (most and self._key_answers >= most) or (after and now - self._key_since >= after):
+                replaced = (self._key, now + config.old_key_grace_s)
+                self._old_keys = (*self._old_keys[1 - _OLD_KEYS :], replaced)
+                self._key, self._key_since, self._key_answers = _new_key(self.draws), now, 0
+            self._key_answers += 1
+        return self._key
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -291,21 +317,6 @@ class SimulatedChat:
             item["text"] = text
         item.update(more)
         return item
-
-    def _drop(self, at: float) -> None:
-        timeout = self.config.flex_disconnect_timeout_s or NEVER
-        if at < self._last_contact + timeout:
-            # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
-            self.end(at, "early", _UNREGISTERED)
-        else:
-            self.end(at, "expired")
-
-    def _idle(self, at: float) -> None:
-        if self._alerts > bool(self.config.idle_alert2_s):
-            self.close_idle(at)
-        else:
-            self._alerts += 1
-            self.event(at, "IdleAlert", SYSTEM, "IDLE_CONTROL_ALERT")
 
 
 # -- participants: agents, bots, supervisors, notices ----------------------------------------------
@@ -516,52 +527,6 @@ def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[
     more: dict[str, Any] = {}
     put_in(more, EVENT_NAMES["quit_reason"], code if config.quit_reason_number else str(code))
     return more
-
-
-# -- secureKeys ------------------------------------------------------------------------------------
-
-
-#: Number of replaced keys that are remembered.
-_REMEMBERED = 16
-
-
-class KeyState(Enum):
-    """Whether a key is valid. STALE: it was valid, and its grace period is over."""
-
-    GOOD = 1
-    STALE = 2
-    WRONG = 3
-
-
-class KeyRing:
-    """The secureKeys of one chat whose keys change. The current key changes only in `give`, when an answer is made."""
-
-    __slots__ = ("_answers", "_current", "_old", "_since")
-
-    def __init__(self, current: str, now: float) -> None:
-        self._current = current
-        self._since = now
-        self._answers = 0
-        self._old: list[tuple[str, float]] = []
-
-    def check(self, shown: str | None, now: float) -> KeyState:
-        """Return whether the key of a request is good, stale or wrong."""
-        if shown == self._current:
-            return KeyState.GOOD
-        for key, good_until in self._old:
-            if shown == key:
-                return KeyState.GOOD if now <= good_until else KeyState.STALE
-        return KeyState.WRONG
-
-    def give(self, config: SimulatorConfig, now: float, draws: SeededDraws) -> str:
-        """Return the key to put into an answer; a new one if one is due."""
-        rotates, after = config.key_rotates_answers, config.key_rotates_s
-        if (rotates and self._answers >= rotates) or (after and now - self._since >= after):
-            old = self._old = self._old[1 - _REMEMBERED :]
-            old.append((self._current, now + config.old_key_grace_s))
-            self._current, self._since, self._answers = _new_key(draws), now, 0
-        self._answers += 1
-        return self._current
 
 
 def _new_key(draws: SeededDraws) -> str:
