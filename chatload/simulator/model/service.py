@@ -348,7 +348,11 @@ class ChatService:
             return ServiceAnswer(self._not_found())
         key = chat.check_key(fields.get("secure_key"), now)
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
-            return ServiceAnswer(self._denied(now, chat, key))
+            if self.config.error_8210 and key is KeyState.WRONG:
+                chat.advance(now)
+                if not chat.ended:
+                    return ServiceAnswer(self._bad_key(now, chat, "wrong secureKey"))
+            return ServiceAnswer(error(2, "Access denied"))
         if operation not in OPERATION_FIELDS:
             return ServiceAnswer(error(1, "Unknown operation"))
         if now >= chat.due:
@@ -368,14 +372,6 @@ class ChatService:
         answer = self._act(now, chat, request)
         self._settle(chat, answer.held)
         return answer
-
-    def _denied(self, now: float, chat: SimulatedChat, key: KeyState) -> dict[str, Any]:
-        """Return the answer to a request without the customer's keys."""
-        if self.config.error_8210 and key is KeyState.WRONG:
-            chat.advance(now)
-            if not chat.ended:
-                return self._bad_key(now, chat, "wrong secureKey")
-        return error(2, "Access denied")
 
     def _bad_key(self, now: float, chat: SimulatedChat, detail: str) -> dict[str, Any]:
         chat.end(now, "unrecoverable", detail)
@@ -422,8 +418,7 @@ class ChatService:
     ) -> dict[str, Any]:
         self._came_for(now, chat.entry.chat_id)
         ended_at, config = chat.entry.ended_at, self.config
-        forgotten = ended_at is None or now - ended_at > config.keeps_ended_s
-        if forgotten:
+        if ended_at is None or now - ended_at > config.keeps_ended_s:
             return self._not_found()
         logged_out = config.error_8209 and chat.entry.end_reason == "expired"
         if chat.dropped and config.dropped_answer == "2":
@@ -569,15 +564,14 @@ class ServiceWorkers:
 
     def take(self, now: float, sessions: int) -> float:
         """Take a request that arrives now; return the seconds until it was served. sessions: open chats."""
-        mean = mean_service_s(self._config, sessions)
+        mean = self.mean_s(sessions)
         if mean <= 0:
             return 0.0
         done = max(now, self._free[0]) - mean * math.log1p(-self._draws.random())
         heapreplace(self._free, done)
         return done - now
 
-
-def mean_service_s(config: SimulatorConfig, sessions: int) -> float:
-    """Return the mean service time of a request with this many open chats (seconds)."""
-    n = max(sessions, 1)
-    return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))
+    def mean_s(self, sessions: int) -> float:
+        """Return the mean service time of a request with this many open chats (seconds)."""
+        config, n = self._config, max(sessions, 1)
+        return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))

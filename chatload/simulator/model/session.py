@@ -23,6 +23,11 @@ _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 _CUSTOMER_IS_REMOVED = frozenset({"agent", "idle"})
 #: Detail of an early end: the session could not be restored on another node.
 RESTORATION = "restoration failed"
+#: End reason of the ledger -> quit-reason-code of Chat Server [doc: Chat Server "Reason Codes"].
+_QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 7}
+_RESTORATION_CODE = 8
+#: The codes that answers to clients carry, as documented.
+_DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
 _UNREGISTERED = "user-register-timeout"
 #: List elements per event of a transcript: kind, participant, instant, words (_Words). One flat list takes half the
 #: memory of objects, and a soak has many events.
@@ -74,7 +79,7 @@ class SimulatedChat:
         self._shared, self.config, self.entry = shared, shared.config, entry
         self.draws = SeededDraws(seed)
         self.user = f"{self.draws.bits():016X}"
-        self._key, self._key_since, self._key_answers = _new_key(self.draws), entry.started_at, 0
+        self._key, self._key_since, self._key_answers = f"{self.draws.bits():016x}", entry.started_at, 0
         self._old_keys: tuple[tuple[str, float], ...] = ()
         self.customer = _participant(nickname, 1, "Client")
         self._transcript: list[Any] = []
@@ -271,7 +276,7 @@ class SimulatedChat:
             if (most and self._key_answers >= most) or (after and now - self._key_since >= after):
                 replaced = (self._key, now + config.old_key_grace_s)
                 self._old_keys = (*self._old_keys[1 - _OLD_KEYS :], replaced)
-                self._key, self._key_since, self._key_answers = _new_key(self.draws), now, 0
+                self._key, self._key_since, self._key_answers = f"{self.draws.bits():016x}", now, 0
             self._key_answers += 1
         return self._key
 
@@ -322,9 +327,6 @@ class SimulatedChat:
 # -- participants: agents, bots, supervisors, notices ----------------------------------------------
 
 
-_HELP_URL = "https://example.com/help"
-
-
 class Participant(NamedTuple):
     """A participant of a chat. kind: Client, Agent, Supervisor, Bot or External."""
 
@@ -368,7 +370,7 @@ def open_conversation(chat: SimulatedChat, now: float) -> None:
     if config.notice_every_s:
         chat.plan(now + config.notice_every_s, _notice)
     if chat.draws.happens(config.removed_chance):
-        chat.plan(now + chat.draws.uniform(*config.removed_after_s), _PLANNED_ENDS["early"])
+        plan_end(chat, now + chat.draws.uniform(*config.removed_after_s), "early")
     if chat.draws.happens(config.other_client_chance):
         chat.plan(now + chat.draws.uniform(*config.other_client_after_s), _visit)
 
@@ -433,7 +435,7 @@ def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
         chat.event(at, "TypingStopped", agent)
     chat.speak(at, agent, "Message", "I see.")
     if chat.draws.happens(config.agent_pushes_chance):
-        chat.speak(at, agent, "PushUrl", _HELP_URL)
+        chat.speak(at, agent, "PushUrl", "https://example.com/help")
 
 
 def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
@@ -509,15 +511,6 @@ _PLANNED_ENDS: Mapping[str, PlannedAct] = {
     "unrecoverable": lambda chat, at, _: chat.end(at, "unrecoverable"),
 }
 
-# -- reasons of an end -----------------------------------------------------------------------------
-
-
-_RESTORATION_CODE = 8
-#: End reason of the ledger -> quit-reason-code of Chat Server [doc: Chat Server "Reason Codes"].
-_QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 7}
-#: The codes that answers to clients carry, as documented.
-_DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
-
 
 def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, Any] | None:
     """Return the additional members of the customer's ParticipantLeft; None if it carries no code."""
@@ -527,10 +520,6 @@ def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[
     more: dict[str, Any] = {}
     put_in(more, EVENT_NAMES["quit_reason"], code if config.quit_reason_number else str(code))
     return more
-
-
-def _new_key(draws: SeededDraws) -> str:
-    return f"{draws.bits():016x}"
 
 
 # -- files -----------------------------------------------------------------------------------------
