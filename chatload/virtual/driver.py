@@ -18,8 +18,9 @@ from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
+from chatload.protocol.names import ResponseNames
 from chatload.protocol.operations import repeatable
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
 from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer

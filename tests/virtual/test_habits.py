@@ -1,7 +1,7 @@
 """Every habit does in a virtual run what its name says, in the same way each time."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import orjson
 import pytest
@@ -64,7 +64,7 @@ def image(done, answers):
         [answer.payload, answer.raw and len(answer.raw), answer.silence in _CLOSED, answer.silence is NoAnswer.LOST]
         for answer in answers
     ]
-    return orjson.dumps([[record.to_dict() for record in done.records], done.ledger, done.books.to_dict(), told])
+    return orjson.dumps([[asdict(record) for record in done.records], done.ledger, done.books.to_dict(), told])
 
 
 PLAIN = image(*run())
@@ -125,7 +125,7 @@ def test_a_restart_ends_the_chats_of_that_instant_and_refuses_connections():
     assert restarted == alive != [] and {row["ended_at"] for row in restarted} == {4.0}
     assert not [row for row in done.ledger if 4.0 < row["started_at"] < 7.2]
     assert any(answer.silence is NoAnswer.REFUSED for answer in answers)
-    assert any("refused" in detail for record in done.records for detail in map(str, record.to_dict().values()))
+    assert any("refused" in detail for record in done.records for detail in map(str, asdict(record).values()))
 
 
 def contacts(done, operation):

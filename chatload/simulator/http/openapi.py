@@ -8,7 +8,7 @@ from typing import Any
 import chatload
 from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.encode import CONTENT_TYPES, form_name
-from chatload.protocol.names import ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
+from chatload.protocol.names import EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import USER_DATA
 
 Schema = dict[str, Any]
@@ -51,7 +51,7 @@ def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, 
     """Return the OpenAPI document. service: the name served. apikey: whether requests need one."""
     places: dict[tuple[str, str], dict[str, OperationWire]] = {}
     for operation, wire in dialect.operations.items():
-        path = (dialect.prefix + wire.path).replace("{service}", service) or "/"
+        path = (dialect.request.prefix + wire.path).replace("{service}", service) or "/"
         places.setdefault((path, wire.method), {})[operation] = wire
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), operations in places.items():
@@ -113,18 +113,20 @@ def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str
         elif ours == USER_DATA:
             members[(json_name[-1].replace("{key}", "key"),)] = {**_TEXT, "description": "for any key"}
         else:
-            members[json_name] = {"type": "integer", "minimum": 0} if ours in dialect.numbers else _TEXT
+            members[json_name] = {"type": "integer", "minimum": 0} if ours in dialect.request.numbers else _TEXT
     required: dict[Name, Schema] = {
         (fixed,): {"const": value.replace("{service}", service)}
         for fixed, value in wire.fixed.items()
         if isinstance(value, str)
     }
-    if dialect.operation is not None:
-        required[dialect.operation] = {"const": wire.name}
+    if dialect.request.operation is not None:
+        required[dialect.request.operation] = {"const": wire.name}
     if wire.content is not None:
         encoded = {"contentEncoding": "base64", "pattern": _BASE64} if wire.encoding == "json" else {"format": "binary"}
         required[wire.content] = {**_TEXT, **encoded}
-    return _object({**members, **required}, required) | ({"title": operation} if dialect.operation is not None else {})
+    return _object({**members, **required}, required) | (
+        {"title": operation} if dialect.request.operation is not None else {}
+    )
 
 
 def _responses(download: bool, apikey: bool) -> dict[str, Any]:
@@ -156,19 +158,18 @@ def _own_pages() -> dict[str, Any]:
 
 
 def _answer(names: ResponseNames) -> Schema:
-    schemas: dict[str, Schema] = {
-        "status_code": {"type": "integer", "description": "0, 1 or 2; others only where a fault has it."},
-        "chat_ended": {"type": ["boolean", "null"]},
-        "messages": {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
-        "next_position": {"type": ["integer", "null"], "minimum": 1},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
-        "user_data": _USER_DATA,
-        "chat_id": _TEXT,
-        **dict.fromkeys(("user_id", "secure_key", "alias"), _TEXT_OR_NULL),
+    members: dict[Name, Schema] = {
+        names.status_code: {"type": "integer", "description": "0, 1 or 2; others only where a fault has it."},
+        names.chat_ended: {"type": ["boolean", "null"]},
+        names.messages: {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
+        names.next_position: {"type": ["integer", "null"], "minimum": 1},
+        names.errors: {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
+        names.user_data: _USER_DATA,
+        names.chat_id: _TEXT,
+        **dict.fromkeys((names.user_id, names.secure_key, names.alias), _TEXT_OR_NULL),
     }
     about = "Only the status code is in every answer. What is left out or null is as the client knows it."
-    members = {names.name(key): schema for key, schema in schemas.items()}
-    return {"description": about, **_object(members, [names.name("status_code")])}
+    return {"description": about, **_object(members, [names.status_code])}
 
 
 def _event(names: ResponseNames) -> Schema:
@@ -184,14 +185,13 @@ def _event(names: ResponseNames) -> Schema:
         "user_data": _USER_DATA,
         "quit_reason": {"type": ["string", "integer"], "description": "Why the customer was removed."},
     }
-    called = {key: names.event.get(key, ours) for key, ours in EVENT_NAMES.items()}
-    required = [called[key] for key in ("nickname", "sender", "type")]
-    return _object({called[key]: schema for key, schema in schemas.items()}, required)
+    required = [names.event.nickname, names.event.sender, names.event.type]
+    return _object({getattr(names.event, key): schema for key, schema in schemas.items()}, required)
 
 
 def _error(names: ResponseNames) -> Schema:
-    called = {key: names.error.get(key, ours) for key, ours in ERROR_NAMES.items()}
-    return _object({called["code"]: {"type": "integer"}, called["advice"]: _TEXT}, called.values())
+    members: dict[Name, Schema] = {names.error.code: {"type": "integer"}, names.error.advice: _TEXT}
+    return _object(members, members)
 
 
 def _object(members: Mapping[Name, Schema], required: Iterable[Name]) -> Schema:

@@ -20,7 +20,6 @@ import orjson
 import uvloop
 
 from chatload.errors import UsageError
-from chatload.file_limits import raise_file_limit
 from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect
 from chatload.protocol.secret import Secret
@@ -30,6 +29,7 @@ from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
+from chatload.sockets import raise_file_limit
 
 #: The largest body without a file, and the most bytes besides the file in a body with one.
 MAX_BODY_BYTES = 1024 * 1024

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from math import ceil
 from typing import Any, NamedTuple
 
-from chatload.protocol.names import EVENT_NAMES, put_in
+from chatload.protocol.names import EventNames, put_in
 from chatload.random_numbers import SeededDraws
 from chatload.simulator.model.answers import EventStamps, HeldRequest, OperationRefusedError
 from chatload.simulator.model.config import SimulatorConfig
@@ -28,6 +28,7 @@ _QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 
 _RESTORATION_CODE = 8
 #: The codes that answers to clients carry, as documented.
 _DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
+_QUIT_REASON = EventNames().quit_reason
 _UNREGISTERED = "user-register-timeout"
 #: List elements per event of a transcript: kind, participant, instant, words (_Words). One flat list takes half the
 #: memory of objects, and a soak has many events.
@@ -518,7 +519,7 @@ def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[
     if config.quit_reasons == "none" or (config.quit_reasons == "documented" and code not in _DOCUMENTED_CODES):
         return None
     more: dict[str, Any] = {}
-    put_in(more, EVENT_NAMES["quit_reason"], code if config.quit_reason_number else str(code))
+    put_in(more, _QUIT_REASON, code if config.quit_reason_number else str(code))
     return more
 
 

@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 from chatload.chat.effects import Exchange
+from chatload.features.probe.evidence import ProbeSettings
 from chatload.features.probe.probe import Probe, ProbeRequest
-from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.wire import WireResult
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
