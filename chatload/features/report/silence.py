@@ -14,8 +14,7 @@ timestamp of the end shows the silence. The claim is conservative. It is made on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from chatload.run.histogram import Histogram
 from chatload.run.reader import EndSilence
@@ -44,10 +43,6 @@ class CommonSilence:
     lower_s: float
     upper_s: float
     timeout_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
-        return asdict(self)
 
 
 def find_common_silence(

@@ -28,12 +28,13 @@ from chatload.render.document import (
     Terms,
     Tone,
     Verbatim,
+    columns,
     table,
 )
 from chatload.render.markdown import write_markdown
 from chatload.stats.rates import bound_text
 from chatload.thresholds.gate import Gate
-from chatload.thresholds.metrics import METRICS, MetricDoc
+from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
 
 MARKDOWN_FILE = "summary.md"
@@ -63,19 +64,10 @@ class PageBlocks:
 
 
 def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
-    """Write summary.json, summary.md and junit.xml beside a run's file, each whole or not at all.
+    """Write summary.json, summary.md and junit.xml beside a run's file, each whole or not at all; return the summary.
 
-    report.html is not among them: drawing it takes seconds, in which a generator would not send.
-
-    Args:
-        run: the run's folder or file.
-        gate: the thresholds to judge by; by default those of the run.
-
-    Returns:
-        The summary.
-
-    Raises:
-        UsageError: a file cannot be written.
+    report.html is not among them: drawing it takes seconds, in which a generator would not send. run: the run's folder
+    or file. gate: the thresholds to judge by; by default those of the run. Raises UsageError.
     """
     summary = write_summary(run, gate)
     run_dir = Path(run) if Path(run).is_dir() else Path(run).parent
@@ -99,7 +91,7 @@ def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks()
             Section("Refresh health", (Sentence(sentences.margin(summary)), *more.refresh), "refresh"),
             Section("Latency", more.latency or (_durations(summary),), "latency"),
             Section("Over time", (*more.over_time, *_drift(summary, more)), "time"),
-            Section("Generator health", (*_generator(summary), *more.generator, *_incidents(summary)), "generator"),
+            Section("Generator health", tuple(_generator(summary, more)), "generator"),
             *more.sections,
         ],
         **page,
@@ -120,8 +112,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[Block]:
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
         yield Sentence(answer, strong=True)
     yield Sentence(sentences.heading(summary), Tone.SOFT)
-    if unverified := sentences.insecure(summary):
-        yield Sentence(unverified, Tone.WARN, strong=True)
+    if summary["settings"].get("insecure"):
+        yield Sentence("TLS certificates not verified (--insecure)", Tone.WARN, strong=True)
 
 
 def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
@@ -130,10 +122,8 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
     ordered = sorted(summary["thresholds"], key=lambda threshold: order.index(ThresholdResult(threshold["result"])))
     if not ordered:
         return (Sentence(("no threshold was set. ", Code("chatload report RUN --gate standard"), " judges the run")),)
-    columns = [
-        TableColumn("threshold", "l"),
-        TableColumn("result", "l"),
-        TableColumn("value"),
+    shown = [
+        *columns(("threshold", "result", "value"), "llr"),
         TableColumn("bounds", optional=True),
         TableColumn("samples", optional=True),
         TableColumn("would settle it", page_only=True),
@@ -154,7 +144,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
     caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
     return (
         Sentence(sentences.judged(summary)),
-        Table("Thresholds", columns, rows, caption, noun="threshold", file="junit.xml"),
+        Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
     )
 
 
@@ -179,38 +169,26 @@ def _between(low: str, high: str) -> str:
 
 
 def _verdicts(summary: Mapping[str, Any]) -> Iterator[Block]:
-    sessions, books = summary["sessions"], summary["books"]
+    sessions, rates = summary["sessions"], summary["rates"]
     by_verdict = sessions["by_verdict"]
-    if any(by_verdict.values()):
-        yield _verdict_table(by_verdict, summary["rates"])
-    else:
-        yield Sentence("no session ended")
-    if by_verdict[Verdict.CUT_OFF]:
-        confirmed = words.number(sessions["cut_off_confirmed"])
-        yield Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
-    if books["balanced"]:
-        yield Sentence(f"books balance: {sentences.books_line(books)}", Tone.GOOD)
-
-
-def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> Table:
-    total = sum(by_verdict.values())
-    rows = []
-    for verdict, count in by_verdict.items():
+    rows, total = [], sum(by_verdict.values())
+    for verdict, count in by_verdict.items() if total else ():
         kind = Tone(tone(verdict)) if count else Tone.SOFT
         cells = (words.number(count), words.percent(count / total), words.bounds(rates[verdict]))
-        rows.append(
-            TableRow((TableCell(verdict, kind), *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind)
-        )
-    columns = [
-        *(TableColumn("verdict", "l"), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
-        TableColumn("meaning", "w", page_only=True),
-    ]
+        name = TableCell(verdict, kind)
+        rows.append(TableRow((name, *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind))
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
         f"bounds: one-sided and exact, each with {confidence} confidence, of the share of the sessions that count for "
         "the verdict"
     )
-    return Table("Verdicts", columns, rows, caption)
+    shown = [*columns(("verdict", "sessions", "share", "bounds")), TableColumn("meaning", "w", page_only=True)]
+    yield Table("Verdicts", shown, rows, caption) if rows else Sentence("no session ended")
+    if by_verdict[Verdict.CUT_OFF]:
+        confirmed = words.number(sessions["cut_off_confirmed"])
+        yield Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
+    if summary["books"]["balanced"]:
+        yield Sentence(f"books balance: {sentences.books_line(summary['books'])}", Tone.GOOD)
 
 
 def _requests(summary: Mapping[str, Any]) -> Block:
@@ -249,9 +227,8 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[Block]:
     blames = {blame: n for blame, n in sessions["dropped_late_by_blame"].items() if n}
     early = sessions["by_verdict"][Verdict.DROPPED_EARLY]
     if blames:
-        rows = [
-            (blame, words.number(n), Blame(blame).meaning) for blame, n in sorted(blames.items(), key=lambda i: -i[1])
-        ]
+        ordered = sorted(blames.items(), key=lambda item: -item[1])
+        rows = [(blame, words.number(n), Blame(blame).meaning) for blame, n in ordered]
         caption = "blame: the cause without which the session would have been in time"
         yield table("Blame", ("blame", "dropped_late", "meaning"), rows, sides="lrl", caption=caption)
     elif not sessions["accepted"]:
@@ -267,12 +244,12 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[Block]:
         )
         yield Sentence((said, Code("chatload probe"), " measures it"))
     if drops := bursts["drops"]:
-        count, alone = len(bursts["bursts"]), bursts["incidents"] - len(bursts["bursts"])
-        came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in "
-        came += words.plural(bursts["incidents"], "incident")
-        if drops > bursts["incidents"]:
-            came += f": {words.plural(count, 'burst')} and {words.number(alone)} alone. Drops are not independent, so "
-            yield Sentence(f"{came}bounds that assume independent sessions are too narrow", Tone.WARN)
+        incidents, count = bursts["incidents"], len(bursts["bursts"])
+        came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in {words.plural(incidents, 'incident')}"
+        if drops > incidents:
+            parts = f"{words.plural(count, 'burst')} and {words.number(incidents - count)} alone"
+            narrow = "Drops are not independent, so bounds that assume independent sessions are too narrow"
+            yield Sentence(f"{came}: {parts}. {narrow}", Tone.WARN)
         else:
             yield Sentence(f"{came}; none of them in a burst")
 
@@ -287,19 +264,12 @@ def _drift(summary: Mapping[str, Any], more: PageBlocks) -> Iterator[Block]:
         yield from said
 
 
-def _generator(summary: Mapping[str, Any]) -> Iterator[Block]:
-    yield Sentence(sentences.generator(summary["generator"]))
-    for said in (sentences.resent(summary["requests"]), sentences.arrivals(summary)):
-        if said:
-            yield Sentence(said)
-
-
-def _incidents(summary: Mapping[str, Any]) -> Iterator[Block]:
-    if summary["incidents"]:
-        lines = [
-            f"incident at {words.time_of_day(incident['at'])}: {incident['kind']}: {incident['what']}"
-            for incident in summary["incidents"]
-        ]
+def _generator(summary: Mapping[str, Any], more: PageBlocks) -> Iterator[Block]:
+    said = (sentences.generator(summary["generator"]), sentences.resent(summary["requests"]))
+    yield from (Sentence(sentence) for sentence in (*said, sentences.arrivals(summary)) if sentence)
+    yield from more.generator
+    if incidents := summary["incidents"]:
+        lines = [f"incident at {words.time_of_day(i['at'])}: {i['kind']}: {i['what']}" for i in incidents]
         yield Bullets(lines, Tone.WARN, "incident", _ALL)
 
 
@@ -320,21 +290,17 @@ _JUDGEMENT = (
 
 
 def thresholds_document() -> Document:
-    """Return every metric with its meaning, grouped by kind."""
-    titles = {"rate": "Rates, and counts: the same with .count", "duration": "Durations"}
+    """Return every metric of thresholds with its meaning, grouped by kind."""
+    terms: dict[str, list[tuple[str, str]]] = {"Rates, and counts: the same with .count": [], "Durations": []}
+    rates, durations = terms.values()
+    for doc in METRICS:
+        meaning = doc.meaning.partition("; also")[0].removeprefix("share of sessions: ")
+        if doc.kind == "rate" or doc.name == "sessions.count":
+            rates.append((doc.name, meaning))
+        elif doc.kind == "duration":
+            durations.append((doc.name, meaning))
     return Document(
         answer=Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(Verbatim(_EXAMPLES), Sentence(_UNITS), Sentence(_JUDGEMENT)),
-        sections=[
-            Section(title, (Terms([(doc.name, _meaning(doc.meaning)) for doc in METRICS if _belongs(doc, kind)]),))
-            for kind, title in titles.items()
-        ],
+        sections=[Section(title, (Terms(meanings),)) for title, meanings in terms.items()],
     )
-
-
-def _belongs(doc: MetricDoc, kind: str) -> bool:
-    return doc.kind == kind or (kind == "rate" and doc.name == "sessions.count")
-
-
-def _meaning(text: str) -> str:
-    return text.partition("; also")[0].removeprefix("share of sessions: ")
