@@ -182,12 +182,12 @@ def _height(seconds: float) -> int:
     return ceil(log(max(seconds, 1e-5)) / log(_HEAT_STEP))
 
 
-def verdict_chart(summary: Mapping[str, Any]) -> Chart | None:
-    """Return the share of each verdict with its bounds; None where no session ended."""
+def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
+    """The share of each verdict with its bounds; no chart where no session ended."""
     by_verdict = summary["sessions"]["by_verdict"]
     total = sum(by_verdict.values())
     if not total:
-        return None
+        return
     points = []
     for verdict, count in by_verdict.items():
         rate, share = summary["rates"][verdict], count / total
@@ -200,7 +200,7 @@ def verdict_chart(summary: Mapping[str, Any]) -> Chart | None:
             )
     said = ", ".join(f"{verdict} {words.percent(n / total)}" for verdict, n in by_verdict.items() if n)
     heading = "Share of each verdict with its bounds"
-    return Chart(heading, charts.intervals(points), "a dot is the share, a line its bounds", f"{heading}: {said}")
+    yield Chart(heading, charts.intervals(points), "a dot is the share, a line its bounds", f"{heading}: {said}")
 
 
 def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:

@@ -64,21 +64,20 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
     """Return the document of report.html."""
     books, started = reader.books(), reader.started_at or 0.0
     over_time = series(reader.windows(), started, max(reader.ended_at or started, started))
-    timeout_s = reader.settings.flex_disconnect_timeout
-    bursts = summary["bursts"]["bursts"]
-    chart = figures.verdict_chart(summary)
+    bursts, drift = summary["bursts"]["bursts"], summary["drift"]
+    rows = drift_view.drift_table(drift)
+    more: PageBlocks = {
+        "verdicts": tuple(figures.verdict_chart(summary)),
+        "outcomes": (_outcomes(summary),),
+        "drops": (*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
+        "refresh": tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
+        "latency": (_latencies(books), *figures.heat_charts(over_time, books)),
+        "time": tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
+        "drift": () if rows is None else (rows, *drift_view.drift_charts(drift, started)),
+        "generator": (*figures.generator_charts(over_time), *_processes(reader)),
+        "settings": tuple(_settings(reader, summary)),
+    }
     made = f"Made by chatload {summary['chatload_version']} on {words.instant(datetime.now(UTC).timestamp())}"
-    more = PageBlocks(
-        verdicts=() if chart is None else (chart,),
-        requests=(_outcomes(summary),),
-        drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
-        refresh=tuple(figures.refresh_charts(books, timeout_s)),
-        latency=(_latencies(books), *figures.heat_charts(over_time, books)),
-        over_time=tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
-        drift=tuple(_drift(summary["drift"], started)),
-        generator=(*figures.generator_charts(over_time), *_processes(reader)),
-        sections=(Section("Settings, and how to repeat the run", tuple(_settings(reader, summary)), "settings"),),
-    )  # fmt: skip
     return summary_document(
         summary,
         more,
@@ -178,13 +177,6 @@ def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator
     headings = (over_time.unit, "open", "requests/s", "ended", "dropped", "GetMessages p50", "p99", "lateness p99")
     caption = f"a row for each window; where there are more than {_TABLE_ROWS}, only some of them"
     yield Fold("The same in figures", (table("Figures over time", headings, rows, caption=caption),))
-
-
-def _drift(found: Mapping[str, Any], started: float) -> Iterator[Block]:
-    rows = drift_view.drift_table(found)
-    if rows is not None:
-        yield rows
-        yield from drift_view.drift_charts(found, started)
 
 
 def _processes(reader: RunReader) -> Iterator[Block]:

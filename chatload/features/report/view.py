@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +47,8 @@ _THRESHOLDS = {
 _ALL = "summary.json"
 
 
-@dataclass(frozen=True)
-class PageBlocks:
-    """What only the page shows, by section. requests and latency: in place of the shorter tables of a text."""
-
-    verdicts: Sequence[Block] = ()
-    requests: Sequence[Block] = ()
-    drops: Sequence[Block] = ()
-    refresh: Sequence[Block] = ()
-    latency: Sequence[Block] = ()
-    over_time: Sequence[Block] = ()
-    drift: Sequence[Block] = ()
-    generator: Sequence[Block] = ()
-    sections: Sequence[Section] = ()
+#: What only the page shows, by the anchor of its section.
+PageBlocks = Mapping[str, Sequence[Block]]
 
 
 def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
@@ -76,24 +64,29 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     return summary
 
 
-def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks(), **page: Any) -> Document:
-    """Return a run's summary as a document. page: further fields of `Document`."""
-    result, why = sentences.result_and_why(summary)
+def summary_document(summary: Mapping[str, Any], more: PageBlocks | None = None, **page: Any) -> Document:
+    """Return a run's summary as a document.
+
+    more: blocks for the page; those of "outcomes" and "latency" are in place of a text's shorter tables. page: further
+    fields of `Document`.
+    """
+    more, (result, why) = more or {}, sentences.result_and_why(summary)
+    sections = {
+        "thresholds": ("Thresholds", _thresholds(summary)),
+        "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.get("verdicts", ()))),
+        "outcomes": ("Requests by statusCode and chatEnded", more.get("outcomes") or (_requests(summary),)),
+        "drops": ("Why sessions were dropped", (*_drops(summary), *more.get("drops", ()))),
+        "refresh": ("Refresh health", (Sentence(sentences.margin(summary)), *more.get("refresh", ()))),
+        "latency": ("Latency", more.get("latency") or (_durations(summary),)),
+        "time": ("Over time", (*more.get("time", ()), *_drift(summary, more.get("drift", ())))),
+        "generator": ("Generator health", tuple(_generator(summary, more.get("generator", ())))),
+        "settings": ("Settings, and how to repeat the run", more.get("settings", ())),
+    }
     return Document(
         answer=Sentence(why),
         badge=Badge(result, _RESULTS[RunResult(result)]),
         lead=list(_lead(summary, why)),
-        sections=[
-            Section("Thresholds", _thresholds(summary), "thresholds"),
-            Section("What became of the sessions", (*_verdicts(summary), *more.verdicts), "verdicts"),
-            Section("Requests by statusCode and chatEnded", more.requests or (_requests(summary),), "outcomes"),
-            Section("Why sessions were dropped", (*_drops(summary), *more.drops), "drops"),
-            Section("Refresh health", (Sentence(sentences.margin(summary)), *more.refresh), "refresh"),
-            Section("Latency", more.latency or (_durations(summary),), "latency"),
-            Section("Over time", (*more.over_time, *_drift(summary, more)), "time"),
-            Section("Generator health", tuple(_generator(summary, more)), "generator"),
-            *more.sections,
-        ],
+        sections=[Section(heading, blocks, anchor) for anchor, (heading, blocks) in sections.items()],
         **page,
     )
 
@@ -254,20 +247,20 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[Block]:
             yield Sentence(f"{came}; none of them in a burst")
 
 
-def _drift(summary: Mapping[str, Any], more: PageBlocks) -> Iterator[Block]:
+def _drift(summary: Mapping[str, Any], charts: Sequence[Block]) -> Iterator[Block]:
     found = summary.get("drift") or {}
     claimed = Tone.WARN if drift_view.claims(found) else Tone.PLAIN
     said = [Sentence(f"over time: {sentence}", claimed) for sentence in drift_view.sentences(found)]
-    if more.drift:
-        yield Section("What changes slowly", (*said, *more.drift), "drift")
+    if charts:
+        yield Section("What changes slowly", (*said, *charts), "drift")
     else:
         yield from said
 
 
-def _generator(summary: Mapping[str, Any], more: PageBlocks) -> Iterator[Block]:
+def _generator(summary: Mapping[str, Any], charts: Sequence[Block]) -> Iterator[Block]:
     said = (sentences.generator(summary["generator"]), sentences.resent(summary["requests"]))
     yield from (Sentence(sentence) for sentence in (*said, sentences.arrivals(summary)) if sentence)
-    yield from more.generator
+    yield from charts
     if incidents := summary["incidents"]:
         lines = [f"incident at {words.time_of_day(i['at'])}: {i['kind']}: {i['what']}" for i in incidents]
         yield Bullets(lines, Tone.WARN, "incident", _ALL)
