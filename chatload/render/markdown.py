@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Code, Text, as_cell, capitalised, finished, parts
-from chatload.run.writer import replacing
 
 #: Rows of a table and items of a list that name a file with all of them.
 _ROWS, _ITEMS = 12, 5
@@ -17,12 +15,6 @@ _ROWS, _ITEMS = 12, 5
 _LONGEST, _SHORTER, _CODE = 2000, 300, 80
 #: Invisible; between a sign and a word it keeps @somebody, #12, !12, ~label from being a reference.
 _APART = "\u200b"
-
-
-def write_markdown(document: doc.Document, path: str | Path) -> None:
-    """Write `document` to `path`, whole or not at all. Raises UsageError where it cannot be written."""
-    with replacing(path) as stream:
-        stream.write(markdown(document))
 
 
 def markdown(document: doc.Document) -> str:

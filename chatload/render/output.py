@@ -12,35 +12,40 @@ from typing import Any
 import click
 
 from chatload.render.document import Document
-from chatload.render.markdown import write_markdown
+from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.writer import replacing
 
 
 def deliver(
-    document: Document, data: Any | None = None, markdown: Path | None = None, html: Path | None = None
+    document: Document, data: Any | None = None, markdown_file: Path | None = None, html_file: Path | None = None
 ) -> None:
     """Write `document` to the files, and print it, or `data` as JSON where that is given.
 
     Raises:
         UsageError: a file cannot be written. Nothing was printed then.
     """
-    if markdown is not None:
-        write_markdown(document, markdown)
-    if html is not None:
-        from chatload.render.html import write_html
+    if markdown_file is not None:
+        write_text(markdown(document), markdown_file)
+    if html_file is not None:
+        from chatload.render.html import html
 
-        write_html(document, html)
+        write_text(html(document), html_file)
     if data is None:
         render(document, sys.stdout)
     else:
         click.echo(_json_text(data))
 
 
-def write_json(data: Any, path: str | Path) -> None:
-    """Write `data` to `path`, whole or not at all. Raises UsageError where it cannot be written."""
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all. Raises UsageError where it cannot be written."""
     with replacing(path) as stream:
-        stream.write(f"{_json_text(data)}\n")
+        stream.write(text)
+
+
+def write_json(data: Any, path: Path) -> None:
+    """Write `data` as JSON (see `write_text`)."""
+    write_text(f"{_json_text(data)}\n", path)
 
 
 def _json_text(data: Any) -> str:

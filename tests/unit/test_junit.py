@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.features.report.junit import junit, write_junit
+from chatload.features.report.junit import junit
 
 GOLDEN = Path(__file__).parent / "golden" / "outputs"
 
@@ -171,8 +171,3 @@ def test_a_terminals_colours_and_markup_do_not_break_it():
     text = junit(summary(threshold(hostile, "fail", why=hostile)))
     (case,) = [case for name, case in cases(text).items() if "x" in name and "[31m" in name]
     assert case[0].get("message") == "\ufffd[31m<b>&\"']]>\ufffd\ufffd\ufffd\ufffd|x"
-
-
-def test_it_is_written_beside_the_run(tmp_path):
-    assert write_junit(tmp_path, summary()) == tmp_path / "junit.xml"
-    assert (tmp_path / "junit.xml").read_text() == junit(summary())

@@ -13,14 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 from chatload.features.report import sentences
-from chatload.run.writer import replacing
 
-JUNIT_FILE = "junit.xml"
 _RUN = "chatload.run"
 
 #: What XML 1.0 has no way to write, not even as a reference (https://www.w3.org/TR/xml/#charsets).
@@ -59,14 +56,6 @@ def junit(summary: Mapping[str, Any]) -> str:
                 why.set("type", case.state)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def write_junit(run_dir: str | Path, summary: Mapping[str, Any]) -> Path:
-    """Write junit.xml of a run into its folder; whole or not at all. Raises UsageError."""
-    path = Path(run_dir) / JUNIT_FILE
-    with replacing(path) as stream:
-        stream.write(junit(summary))
-    return path
 
 
 def _run_cases(summary: Mapping[str, Any]) -> Iterable[Case]:

@@ -29,14 +29,14 @@ from chatload.render.document import (
     columns,
     table,
 )
-from chatload.render.html import write_html
+from chatload.render.html import html
+from chatload.render.output import write_text
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import SETTINGS, RunSettings
 from chatload.vocabulary import Outcome
 
-REPORT_FILE = "report.html"
 #: Rows of the table over time, processes listed, and bursts listed.
 _TABLE_ROWS, _PROCESSES, _BURSTS = 60, 40, 20
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
@@ -55,8 +55,8 @@ _MEANINGS = {
 
 def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
     """Write report.html of a run into its folder, whole or not at all. Raises UsageError."""
-    path = reader.run_dir / REPORT_FILE
-    write_html(page_document(reader, summary), path)
+    path = reader.run_dir / "report.html"
+    write_text(html(page_document(reader, summary)), path)
     return path
 
 

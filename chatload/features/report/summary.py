@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from chatload import __version__, exit_codes
@@ -14,7 +13,7 @@ from chatload.features.report import sentences
 from chatload.features.report.drift import find_drift, steady_part
 from chatload.features.report.silence import find_common_silence
 from chatload.render import words
-from chatload.render.output import read_schema, write_json
+from chatload.render.output import read_schema
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader
@@ -27,7 +26,6 @@ from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, Inciden
 
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
-SUMMARY_FILE = "summary.json"
 #: A run is invalid if more than this share of its arrivals started late or never. A single one is tolerated.
 LATE_SHARE = 0.01
 #: Number of reasons that are kept for sessions that were not accepted.
@@ -144,14 +142,6 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, A
         "high": upper(min(share.most, n), n, confidence) if n else None,
         "confidence": confidence,
     }
-
-
-def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, Any]:
-    """Summarize the run in `run_dir` (or a run file) into summary.json beside it; whole or not at all."""
-    with RunReader.open(run_dir) as reader:
-        summary = summarize(reader, gate)
-        write_json(summary, reader.run_dir / SUMMARY_FILE)
-    return summary
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:

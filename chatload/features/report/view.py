@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chatload.features.report import drift_view, sentences
-from chatload.features.report.junit import write_junit
-from chatload.features.report.summary import write_summary
+from chatload.features.report.junit import junit
+from chatload.features.report.summary import summarize
 from chatload.render import words
 from chatload.render.document import (
     Badge,
@@ -30,13 +30,14 @@ from chatload.render.document import (
     columns,
     table,
 )
-from chatload.render.markdown import write_markdown
+from chatload.render.markdown import markdown
+from chatload.render.output import write_json, write_text
+from chatload.run.reader import RunReader
 from chatload.stats.rates import bound_text
 from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
 
-MARKDOWN_FILE = "summary.md"
 _RESULTS = {
     RunResult.PASSED: Tone.GOOD, RunResult.FAILED: Tone.BAD, RunResult.INCONCLUSIVE: Tone.WARN,
     RunResult.INVALID: Tone.BAD, RunResult.NOTHING_TESTED: Tone.BAD, RunResult.NOT_JUDGED: Tone.SOFT,
@@ -57,10 +58,11 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     report.html is not among them: drawing it takes seconds, in which a generator would not send. run: the run's folder
     or file. gate: the thresholds to judge by; by default those of the run. Raises UsageError.
     """
-    summary = write_summary(run, gate)
-    run_dir = Path(run) if Path(run).is_dir() else Path(run).parent
-    write_markdown(summary_document(summary), run_dir / MARKDOWN_FILE)
-    write_junit(run_dir, summary)
+    with RunReader.open(run) as reader:
+        summary, run_dir = summarize(reader, gate), reader.run_dir
+    write_json(summary, run_dir / "summary.json")
+    write_text(markdown(summary_document(summary)), run_dir / "summary.md")
+    write_text(junit(summary), run_dir / "junit.xml")
     return summary
 
 
