@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import Contact, Timeline
 from chatload.features.report.page import page_document, repeat_command, write_report
 from chatload.features.report.summary import summarize
 from chatload.features.report.worst_sessions import DRAWN, choose

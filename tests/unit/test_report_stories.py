@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import Contact, Timeline
 from chatload.features.report import worst_sessions as stories
 from chatload.features.report.worst_sessions import drawing
 from chatload.render import charts

@@ -19,9 +19,8 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from chatload.errors import FileError, UsageError
-from chatload.final_answer import FinalAnswer
 from chatload.protocol.secret import basic_authorization, without_login
-from chatload.total_deadline import TotalDeadline
+from chatload.sockets import FinalAnswer, TotalDeadline
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
 END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")

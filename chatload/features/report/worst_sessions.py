@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chatload.chat.timeline import CONTACTS, Contact, Timeline
+from chatload.chat.record import CONTACTS, Contact, Timeline
 from chatload.render import charts, words
 from chatload.render.charts import Frame, Spec
 from chatload.render.document import Chart, Fold, Section, Sentence, Tone, table

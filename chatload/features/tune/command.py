@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chatload import exit_codes
-from chatload.chat.sweep import DEFAULT_SWEEP, fractions_in
+from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
 from chatload.errors import UsageError
 from chatload.features.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
 from chatload.features.tune.compute import METRIC, TARGET, Tuning, sessions_an_arm, tally
