@@ -77,7 +77,7 @@ def _table(table: doc.Table) -> Iterator[str]:
 
 def _cell(cell: doc.TableCell | str) -> str:
     cell = as_cell(cell)
-    # A | ends a table's cell even in a code span.
+    # A | ends a table's cell even in a code span; elsewhere it is escaped already.
     text = "".join(
         _code(part.text).replace("|", "\\|") if isinstance(part, Code) else escaped(part) for part in parts(cell.text)
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -59,25 +61,19 @@ def read_schema(package: str, name: str) -> dict[str, Any]:
     return schema
 
 
-class ShareType(click.ParamType[float]):
-    """A share: 15% or 0.15. A value above 1 needs the % sign, so that 20 is not read as 2000 %.
+def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
+    """Return the type of an option that is a share: 15% or 0.15, at least `least` and less than `below`.
 
-    least, below: the share must be at least `least` and less than `below`.
+    A value above 1 needs the % sign, so that 20 is not read as 2000 %.
     """
 
-    name = "share"
+    def share(text: str) -> float:
+        number = text.strip().removesuffix("%")
+        percent = number != text.strip()
+        with suppress(ValueError):
+            found = float(number) / (100 if percent else 1)
+            if math.isfinite(found) and (percent or abs(found) <= 1) and least <= found < below:
+                return found
+        raise click.BadParameter(f"{text!r} is not a share; write 15% or 0.15")
 
-    def __init__(self, least: float = -math.inf, below: float = math.inf) -> None:
-        self._least, self._below = least, below
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the share as a number."""
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = math.nan
-        signed = text.endswith("%") or abs(share) <= 1
-        if not (math.isfinite(share) and signed and self._least <= share < self._below):
-            self.fail(f"{value!r} is not a share; write 15% or 0.15", param, ctx)
-        return share
+    return share

@@ -34,17 +34,6 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
     return result, said.removeprefix(f"{NOTHING_TESTED}: ") if result == RunResult.NOTHING_TESTED else said
 
 
-def judged(summary: Mapping[str, Any]) -> str:
-    """Return how many thresholds hold, that there are none, or that nothing was tested."""
-    thresholds = summary["thresholds"]
-    if summary["result"] == RunResult.NOTHING_TESTED:
-        return "no session was accepted"
-    if not thresholds:
-        return "no threshold was set"
-    held = sum(threshold["result"] == "pass" for threshold in thresholds)
-    return f"{words.number(held)} of {words.plural(len(thresholds), 'threshold')} hold"
-
-
 def answer(summary: Mapping[str, Any]) -> str:
     """Return how many of the accepted sessions were dropped, and how, in one sentence."""
     sessions = summary["sessions"]

@@ -50,11 +50,8 @@ def find_common_silence(
 ) -> CommonSilence | None:
     """Return the silence that most dropped sessions have in common; None if there is none, or it is the timeout.
 
-    Args:
-        dropped: one for each dropped session.
-        timeout_s: the configured flex-disconnect-timeout; without one None is returned.
-        gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
-        count_outlived: returns how many sessions were not dropped although they were silent for longer (seconds).
+    gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
+    count_outlived: returns how many sessions were not dropped although they were silent for longer (seconds).
     """
     silences = list(dropped)
     alike = _most_alike(sorted(filter(None, map(_known, silences))))
