@@ -28,7 +28,6 @@ def markdown(document: doc.Document) -> str:
 
 
 def _blocks(blocks: Sequence[doc.Block]) -> Iterator[str]:
-    """Yield the paragraphs of blocks."""
     for block in blocks:
         match block:
             case doc.Sentence(text, _, strong):
@@ -94,7 +93,6 @@ def _not_a_mark(line: str) -> str:
 
 
 def _spaced(part: str, longest: int) -> str:
-    """Return a part of a sentence as Markdown, with the blank before and after it."""
     before, after = part[:1].isspace() * " ", part[-1:].isspace() * " "
     return f"{before}{escaped(part, longest)}{after}" if part.strip() else before
 

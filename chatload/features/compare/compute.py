@@ -154,7 +154,6 @@ def bounds(books: Books) -> frozenset[ComparedMetric]:
 
 
 def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
-    """Yield rates, and requests per session."""
 
     def rate(key: str, label: str, part: int, whole: int, lower_is_better: bool | None = True) -> _Figure:
         metric = _JUDGED.get(key) or ComparedMetric(key, label, FigureKind.RATE, lower_is_better)
@@ -170,8 +169,9 @@ def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
     per_session = ComparedMetric("requests.per_session", "requests per session", FigureKind.COUNT, None)
     yield per_session, books.sent.total() / books.started if books.started else None, False
     for verdict in Verdict:
-        refused = verdict is Verdict.REFUSED
-        part, whole = (verdicts[verdict], fates.ended) if refused else (fates.accepted_with(verdict), fates.accepted)
+        part, whole = fates.accepted_with(verdict), fates.accepted
+        if verdict is Verdict.REFUSED:
+            part, whole = verdicts[verdict], fates.ended
         lower = None if verdict in NEUTRAL_ENDINGS else verdict in BAD_ENDINGS
         yield rate(f"sessions.{verdict}.rate", verdict.value, part, whole, lower)
     for blame in Blame:

@@ -74,7 +74,6 @@ def _metrics(name: str, rows: Sequence[ComparisonRow], judged: bool) -> doc.Tabl
 
 
 def _answer(comparison: Comparison) -> str:
-    """Return the comparison in one sentence."""
     base, new = len(comparison.base), len(comparison.new)
     if comparison.word is None:
         runs = f"{words.plural(base, 'run')} against {words.plural(new, 'run')}"
@@ -89,7 +88,6 @@ def _answer(comparison: Comparison) -> str:
 
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
-    """Yield remarks on the figures: tolerances, terms, and what was left out."""
     if comparison.judged:
         relative, rate = _percent(comparison.tolerance.relative), _percent(comparison.tolerance.rate)
         yield (
@@ -113,13 +111,11 @@ def value(row: ComparisonRow, figure: float | None) -> str:
 
 
 def _mean(row: ComparisonRow, mean: float | None, is_bound: bool) -> str:
-    """Return the mean of a side, and whether it is only a bound."""
     beyond = "" if mean is None or not is_bound else "under " if row.metric.kind is FigureKind.MARGIN else "over "
     return beyond + value(row, mean)
 
 
 def _interval(row: ComparisonRow) -> str:
-    """Return the interval of the change; empty where there is none."""
     if row.interval is None:
         return ""
     return f"{_change(row, row.interval[0], unit=False)} to {_change(row, row.interval[1])}"

@@ -238,7 +238,6 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
 
 
 def _together(cells: list[Cell]) -> Cell:
-    """Return one cell with the verdicts of these cells."""
     books = Books()
     for cell in cells:
         books.verdicts.update(cell.books.verdicts)

@@ -111,7 +111,6 @@ def _whole(width: float, step: float) -> float:
 
 
 def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
-    """Yield neighbouring windows merged until they are `width` seconds long."""
     held: Window | None = None
     for window in windows:
         if held is None:
@@ -281,9 +280,9 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
         arrivals = over_time.rows({"chats accepted": "accepted", "arrivals": "arrivals"})
         said = f"Chats that arrived and chats accepted, per second; at most {most_arrived:.4g} arrived.{shaded}"
         yield _timed("Arrivals", charts.lines(arrivals, time, "chats/s", colours), said, over_time, bands)
-    if endings := over_time.rows({verdict: verdict for verdict in _ENDING_COLOURS}, steps=False):
-        present = {row["what"] for row in endings}
-        colours = {name: colour for name, colour in _ENDING_COLOURS.items() if name in present}
+    present = {verdict: verdict for verdict in _ENDING_COLOURS if any(verdict in row for row in over_time.columns)}
+    if endings := over_time.rows(present, steps=False):
+        colours = {verdict: _ENDING_COLOURS[verdict] for verdict in present}
         said = f"Sessions dropped, refused, failed or given up, when that was found.{shaded}"
         spec = charts.blocks(endings, time, "sessions", colours)
         yield _timed("Drops and other bad endings", spec, said, over_time, bands)
@@ -308,7 +307,6 @@ def generator_charts(over_time: Series) -> Iterator[Chart]:
 
 
 def _timed(heading: str, spec: Spec, said: str, over_time: Series, bands: Rows, height: int = 200) -> Chart:
-    """Return a chart over time, with bursts shaded behind it and a tip with the figures of each column."""
     tips = [{"t": row["t"], "t2": row["t2"], "tip": _tip(row, over_time.unit)} for row in over_time.columns]
     span = {"x": over_time.axis, "x2": {"field": "t2"}}
     shade = charts.layer(bands, {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18}, **span)

@@ -296,7 +296,6 @@ def _requests(canvas: _Canvas) -> Iterator[Spec]:
 
 
 def _went(canvas: _Canvas) -> Iterator[Spec]:
-    """The parts of the silence one after the other."""
     at, texts = 0.0, []
     for cause, seconds in spent(canvas.timeline) if canvas.told else ():
         label = _PARTS[cause].label if cause in _PARTS else cause
