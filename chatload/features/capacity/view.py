@@ -27,8 +27,8 @@ from chatload.render.document import (
     Tone,
     table,
 )
-from chatload.render.html import write_html
-from chatload.render.output import write_json
+from chatload.render.html import html
+from chatload.render.output import write_json, write_text
 from chatload.render.terminal import render
 from chatload.stats.usl import Usl, fit
 
@@ -155,7 +155,7 @@ def report_capacity(run_dir: Path, stream: IO[str]) -> int | None:
     if facts is None:
         return None
     document = capacity_document(facts)
-    write_html(document, run_dir / PAGE_FILE)
+    write_text(html(document), run_dir / PAGE_FILE)
     stream.write("\n")
     render(document, stream)
     return exit_codes.PASSED if facts["claim"] else exit_codes.INCONCLUSIVE

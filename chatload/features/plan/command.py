@@ -27,7 +27,7 @@ from chatload.features.plan.inputs import (
 from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.protocol.toml_file import read_toml
-from chatload.render.output import ShareType, deliver
+from chatload.render.output import deliver, share_type
 from chatload.run.reader import RunReader
 
 #: Name of an input on the command line and in a file -> field of Demand.
@@ -40,7 +40,7 @@ _EXIT = {
 #: A run can be used for a plan if at least this part of its sessions was accepted.
 _LEAST_SERVED = 0.5
 
-_SHARE = ShareType()
+_SHARE = share_type()
 _RUN = "the run"
 
 
