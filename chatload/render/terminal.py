@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text as StyledText
 
-from chatload.plain_text import printable
+from chatload.errors import printable
 from chatload.render import words
 from chatload.render.document import (
     Block,

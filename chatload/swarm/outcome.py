@@ -9,10 +9,9 @@ from typing import Any
 from locust import log as locust_log
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError
+from chatload.errors import ChatloadError, drop_output
 from chatload.features.report.summary import exit_code, summarize
 from chatload.features.report.view import summary_document
-from chatload.plain_text import drop_output
 from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.swarm.coordinator import RunCoordinator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from chatload.plain_text import printable
+from chatload.errors import printable
 from chatload.run.settings import SETTINGS, RunSettings
 
 
