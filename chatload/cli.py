@@ -149,7 +149,7 @@ def thresholds() -> None:
     Example: locust -f locustfiles/chat.py ... \\
                --threshold 'dropped_late.rate < 0.1%'
     """
-    from chatload.features.report.metric_list import thresholds_document
+    from chatload.features.report.view import thresholds_document
     from chatload.render.output import deliver
 
     deliver(thresholds_document())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from chatload.chat.contacts import ContactLog
 from chatload.chat.observed_server import Interval, ObservedServer
 from chatload.chat.transcript import Transcript
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.vocabulary import Outcome, Verdict
 
 #: A timestamp shows that the timeout ended a session only if it is this precise (part of the timeout).

@@ -24,7 +24,7 @@ from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
-from chatload.swarm.run_checks import planned_rate
+from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.unit.capacity_server import RULES, Server, World
 

@@ -8,8 +8,8 @@ from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.protocol.secret import without_login
 from chatload.run.books import Books
-from chatload.swarm.run_checks import planned_rate, refuse_above_ceiling
-from chatload.swarm.stop_conditions import CeilingMonitor
+from chatload.swarm.checks import planned_rate, refuse_above_ceiling
+from chatload.swarm.load import CeilingMonitor
 from chatload.target import TargetRules
 
 SCRIPT = CustomerScript(

@@ -12,7 +12,7 @@ import pytest
 
 from chatload import cli
 from chatload.errors import printable
-from chatload.features.report.repeat import repeat_command
+from chatload.features.report.page import repeat_command
 from chatload.run.reader import RunReader
 from tests.unit.hostile import ALTERATIONS, ESCAPES, FORMULAS, SCRIPT, altered, make
 

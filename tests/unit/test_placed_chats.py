@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.protocol.wire import Detail
 from chatload.vocabulary import Outcome
 from tests.unit.placed_chat import (

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from chatload.render import words
 from chatload.render.document import Block, Document, Section, Sentence, Tone, Verbatim
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 
 State = Literal["ok", "warn", "bad"]
 _TONES = {"ok": Tone.GOOD, "warn": Tone.WARN, "bad": Tone.BAD}

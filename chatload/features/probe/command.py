@@ -92,7 +92,7 @@ def probe(
               chatload probe --host URL --flex-disconnect-timeout 45 --json
     """
     from chatload.features.probe.load import ProbeRunner
-    from chatload.swarm.plan import check_service
+    from chatload.swarm.checks import check_service
     from chatload.transport import Endpoint, make_factory
 
     settings = make_settings(configured, longest, time_allowed, sessions, ended_for, request_timeout, seed)

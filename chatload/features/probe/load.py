@@ -14,7 +14,8 @@ from chatload.chat.effects import Exchange
 from chatload.features.probe.evidence import ProbeSettings
 from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.protocol.encode import Encoder
-from chatload.protocol.reply import GATEWAY_STATUSES, ResponseNames, read
+from chatload.protocol.names import ResponseNames
+from chatload.protocol.reply import GATEWAY_STATUSES, read
 from chatload.transport import OpenTransport, Transport
 
 #: How often progress is reported (seconds).

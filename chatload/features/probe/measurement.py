@@ -11,7 +11,7 @@ from chatload.features.probe.bounds import SweepBounds
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck, ProbeEvidence
 from chatload.features.probe.probe import Probe
 from chatload.render.document import Document, Section, Sentence, Tone, table
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.render.words import plural, seconds
 
 #: A configured value this close to a bound (seconds) counts as equal.
