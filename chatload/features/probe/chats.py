@@ -104,7 +104,7 @@ class ProbeChat:
             return
         operation, fields, expected = _OPERATIONS[name]
         while self.living and not board.decided(name):
-            since, pause, before, last = self.watch.since, board.first_s, float("-inf"), float("-inf")
+            since, pause, before, last = self.watch.since, board.pause_s(None), float("-inf"), float("-inf")
             while True:
                 now = yield self._next_of(since, pause)
                 if now >= board.lapsed_at(since):
@@ -123,7 +123,7 @@ class ProbeChat:
                     break
                 self._keep(exchange)
                 before, last = last, exchange.sent_at
-                pause = board.next_s(pause)
+                pause = board.pause_s(pause)
             self._judge_trial(name, since, before)
             if self.living:
                 yield from self._settle()

@@ -191,21 +191,15 @@ class ProbeEvidence:
         upper = self.sweep.upper_s
         return _INF if upper is None else self.bounds.upper_s + upper
 
-    @property
-    def first_s(self) -> float:
-        """Time from the last other contact to the first operation that may keep the chat alive (seconds)."""
-        return _STEP * self.bounds.lower_s if self._edge_known else _FIRST_S
+    def pause_s(self, last_s: float | None) -> float:
+        """Return the time from the last other contact to the next operation that may keep the chat alive (seconds).
 
-    def next_s(self, pause_s: float) -> float:
-        """Time from the last other contact to the next operation, after `pause_s` (seconds).
-
-        While the timeout is not known, the intervals grow, so that each is a part of any timeout exceeded so far.
+        last_s: that to the last such operation. While the timeout is not known, the intervals grow, so that each is a
+        part of any timeout exceeded so far.
         """
-        return pause_s + _STEP * self.bounds.lower_s if self._edge_known else pause_s * _RATIO
-
-    @property
-    def _edge_known(self) -> bool:
-        return self.refining and self.bounds.lower_s > self.bounds.upper_s / 2
+        if self.refining and self.bounds.lower_s > self.bounds.upper_s / 2:
+            return (last_s or 0.0) + _STEP * self.bounds.lower_s
+        return _FIRST_S if last_s is None else last_s * _RATIO
 
     @property
     def good(self) -> bool:
