@@ -39,8 +39,7 @@ from scipy.special import betaincc, betaln
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
-from chatload.thresholds.grammar import Op, Threshold
-from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share
+from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Op, Share, Threshold
 from chatload.vocabulary import ThresholdResult
 
 #: At most this share of the runs that meet a threshold is aborted, however often it is tested.

@@ -16,7 +16,7 @@ from chatload.features.capacity.step import Look, StepRecord, Trouble
 from chatload.features.capacity.view import claims
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
-from chatload.thresholds.grammar import parse
+from chatload.thresholds.metrics import parse
 from tests.unit.capacity_server import RULES, Server, World, find
 
 #: Facts alone: decided by the smallest of loads.

@@ -36,8 +36,8 @@ from chatload.features.capacity.step import (
     facts_of,
 )
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.grammar import Threshold, parse
 from chatload.thresholds.judgement import COMPARE, judge
+from chatload.thresholds.metrics import Threshold, parse
 from chatload.vocabulary import Outcome, Verdict
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from chatload.run.books import Books
-from chatload.thresholds.grammar import Op, Threshold, parse
 from chatload.thresholds.judgement import COMPARE, Judgement, judge
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, Op, Threshold, parse
 from chatload.vocabulary import Outcome, SessionState, Verdict
 
 StepOutcome = Literal["held", "not held", "undecided", "spoilt"]

@@ -59,11 +59,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class PlannedLoad:
-    """The load that is to be run.
-
-    users: chats at a time. processes: of the generator. interval_s: between two GetMessages of a chat. chat_length_s:
-    mean.
-    """
+    """The load that is to be run. users: chats at a time. interval_s: between two GetMessages of a chat."""
 
     users: int = 100
     processes: int = 1
@@ -221,7 +217,6 @@ def _disk(machine: MachineFacts) -> Iterator[CheckResult]:
 
 
 def _versions(machine: MachineFacts) -> CheckResult:
-    """Check the installed versions against those known to be bad."""
     for name, low, high, why in KNOWN_BAD:
         found = machine.versions.get(name)
         if name in machine.versions and (found is None or _parts(low) <= _parts(found) < _parts(high)):
@@ -233,7 +228,6 @@ def _versions(machine: MachineFacts) -> CheckResult:
 
 
 def _own_ports(machine: MachineFacts) -> CheckResult:
-    """Check the ports that Locust itself listens on."""
     busy = [f"port {port} is in use: {_LOCUST_PORTS.get(port, 'choose another')}" for port in machine.busy_ports]
     found = "taken" if busy else "8089 (web UI) and 5557 (master) are free"
     return check("Locust's ports", found, "; ".join(busy), warn=bool(busy))
@@ -303,7 +297,6 @@ def _number(path: str | Path) -> int | None:
 
 
 def _reserved(low: int, high: int) -> int:
-    """Return how many ports of the range the kernel reserves."""
     count = 0
     for span in _text("/proc/sys/net/ipv4/ip_local_reserved_ports").strip().split(","):
         first, _, last = span.partition("-")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chatload.chat.observed_server import ServerClock
 from chatload.errors import UsageError
 from chatload.features.probe.bounds import ObservedSilence, TimeSpan, bounds, longest_survived, sweep
+from chatload.vocabulary import Outcome
 
 _INF = float("inf")
 #: The shortest silence that is tried (seconds); the timeout is at least 1 s [opt].
@@ -17,7 +18,12 @@ LONGEST_S, _LONGEST_OF_CONFIGURED = 60.0, 1.5
 MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 20, 1000, 96
 #: Time between the openings of two chats (seconds): Chat Server accepts rare peaks of 30 per second.
 APART_S = 1 / 30
-OPERATIONS = ("SendMessage", "StartTyping", "failed_request")
+#: Operations that may reset the clock -> operation on the wire, its fields, the outcome that is expected.
+OPERATIONS: dict[str, tuple[str, dict[str, str], Outcome]] = {
+    "SendMessage": ("SendMessage", {"message": "chatload probe"}, Outcome.FINE),
+    "StartTyping": ("StartTyping", {}, Outcome.FINE),
+    "failed_request": ("SendMessage", {}, Outcome.UNSUCCESSFUL),
+}
 #: Bounds are precise enough if they differ by at most this part of the timeout.
 PRECISION = 0.02
 #: A contact is narrow if its interval is at most this wide (seconds), or this many times the narrowest.
