@@ -169,12 +169,9 @@ class EndedBy(StrEnum):
 
 
 #: Incidents that end a run.
-ENDING_INCIDENTS: Final = {
-    IncidentKind.ABORTED: EndedBy.ABORTED,
-    IncidentKind.CEILING: EndedBy.CEILING,
-    IncidentKind.INTERRUPTED: EndedBy.INTERRUPTED,
-    IncidentKind.STOPPED: EndedBy.STOPPED,
-}
+ENDING_INCIDENTS: Final = frozenset(
+    {IncidentKind.ABORTED, IncidentKind.CEILING, IncidentKind.INTERRUPTED, IncidentKind.STOPPED}
+)
 
 
 class RunPhase(StrEnum):

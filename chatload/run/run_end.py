@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatload.run.reader import Incident
-from chatload.vocabulary import ENDING_INCIDENTS, EndedBy, IncidentKind
+from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def run_end(
     """Return how the run ended: by its first incident that ends a run, otherwise as planned."""
     first = next((incident for incident in incidents if incident.kind in ENDING_INCIDENTS), None)
     if first is not None:
-        return RunEnd(ENDING_INCIDENTS[IncidentKind(first.kind)], _since(started_at, first.at), planned_s)
+        return RunEnd(EndedBy(first.kind), _since(started_at, first.at), planned_s)
     by = EndedBy.PLAN if ended_at is not None else EndedBy.UNFINISHED
     return RunEnd(by, _since(started_at, ended_at), planned_s)
 

@@ -197,7 +197,7 @@ def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogra
     reading = extreme(metric, facts)
     assert reading is not None
     value, beyond = reading
-    least = metric.statistic == "min"
+    least = metric.subject == "margin"
     # If only a bound is known, the true value lies beyond it: decided only if all values beyond are on one side.
     nearest = math.nextafter(value, -math.inf if least else math.inf) if beyond else value
     met = COMPARE[threshold.op](nearest, threshold.limit)

@@ -87,13 +87,12 @@ class Share(NamedTuple):
 class Metric:
     """One metric: `subject` and, of requests, their `operation` ("" is every one).
 
-    q: the quantile (0..1) of a duration; None for its extreme (`statistic` is min or max).
+    q: the quantile (0..1) of a duration; None for its extreme: the least margin, or the longest of others.
     """
 
     name: str
     kind: Kind
     subject: str
-    statistic: str
     operation: str = ""
     q: float | None = None
 
@@ -185,15 +184,14 @@ _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
 def _docs() -> Iterator[MetricDoc]:
     yield MetricDoc("sessions.count", "count", "sessions started")
     for subject, meaning in _SESSIONS.items():
-        yield MetricDoc(f"{subject}.rate", "rate", f"share of sessions: {meaning}")
-        yield MetricDoc(f"{subject}.count", "count", f"number of sessions: {meaning}")
+        yield MetricDoc(f"{subject}.rate", "rate", meaning)
+        yield MetricDoc(f"{subject}.count", "count", meaning)
     for subject, meaning in _REQUESTS.items():
-        yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}; also GetMessages.{subject}.rate and so on")
-        yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}; also GetMessages.{subject}.count")
+        yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}")
+        yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}")
     for subject, (meaning, extreme, percentiles) in _DURATIONS.items():
-        also = "; also GetMessages.latency and so on" if subject == "latency" else ""
         for statistic in (*percentiles, extreme):
-            yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}{also}")
+            yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}")
 
 
 #: Every metric that is listed. In place of p50 any percentile is allowed (p99_9 is 99.9 %), and metrics of requests may
@@ -207,14 +205,14 @@ def metric_named(name: str) -> Metric:
     operation, rest = (head, tail) if head in OPERATION_FIELDS else ("", name)
     subject, _, statistic = rest.rpartition(".")
     if name == "sessions.count":
-        return Metric(name, "count", subject, statistic)
+        return Metric(name, "count", subject)
     if subject in _REQUESTS or (subject in _SESSIONS and not operation):
         if statistic in ("rate", "count"):
-            return Metric(name, "rate" if statistic == "rate" else "count", subject, statistic, operation)
+            return Metric(name, "rate" if statistic == "rate" else "count", subject, operation)
     elif subject == "latency" or (subject in _DURATIONS and not operation):
         q = _quantile(statistic)
         if q is not None or statistic == _DURATIONS[subject][1]:
-            return Metric(name, "duration", subject, statistic, operation, q)
+            return Metric(name, "duration", subject, operation, q)
     raise UsageError(f"threshold: unknown metric {name!r}", f"did you mean {_nearest(name)}?")
 
 
@@ -352,7 +350,7 @@ def parse_abort(text: str) -> Threshold:
         raise _wrong(text, "sessions are cut off only when the run ends", "leave it to --threshold")
     if metric.kind == "count" and threshold.op in (">", ">="):
         raise _wrong(text, "a count only grows, and may still reach it", "leave it to --threshold")
-    if metric.kind == "duration" and metric.q is None and threshold.wants_low != (metric.statistic == "max"):
+    if metric.kind == "duration" and metric.q is None and threshold.wants_low != (metric.subject != "margin"):
         raise _wrong(text, f"{metric.name} may still get there until the run ends", "leave it to --threshold")
     return threshold
 

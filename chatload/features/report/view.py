@@ -326,7 +326,7 @@ def thresholds_document() -> Document:
         answer=Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(Verbatim(_EXAMPLES), Sentence(_UNITS), Sentence(_JUDGEMENT)),
         sections=[
-            Section(title, (Terms([(doc.name, _meaning(doc.meaning)) for doc in METRICS if _belongs(doc, kind)]),))
+            Section(title, (Terms([(doc.name, doc.meaning) for doc in METRICS if _belongs(doc, kind)]),))
             for kind, title in titles.items()
         ],
     )
@@ -334,7 +334,3 @@ def thresholds_document() -> Document:
 
 def _belongs(doc: MetricDoc, kind: str) -> bool:
     return doc.kind == kind or (kind == "rate" and doc.name == "sessions.count")
-
-
-def _meaning(text: str) -> str:
-    return text.partition("; also")[0].removeprefix("share of sessions: ")
