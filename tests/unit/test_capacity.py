@@ -15,7 +15,7 @@ from chatload.features.capacity.search import MOST_STEPS, REPEATS, Look, StepRec
 from chatload.features.capacity.view import step_facts
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
-from chatload.thresholds.grammar import parse
+from chatload.thresholds.metrics import parse
 from tests.unit.capacity_server import RULES, Server, World, find
 
 #: Facts alone: decided by the smallest of loads.

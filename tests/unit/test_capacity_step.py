@@ -10,7 +10,7 @@ import pytest
 from chatload.features.capacity.search import Look, Step, StepRecord, StepRules, lateness_limit
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
-from chatload.thresholds.grammar import Threshold, parse
+from chatload.thresholds.metrics import Threshold, parse
 
 RULES = StepRules(start=10, interval_s=1.0, timeout_s=4.0, hold_s=2.0, bound_s=15.0)
 NO_REFUSALS = (parse("refused.count == 0"),)

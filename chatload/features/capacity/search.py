@@ -38,9 +38,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.grammar import Op, Threshold, parse
 from chatload.thresholds.judgement import COMPARE, Judgement, judge
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, Op, Threshold, parse
 from chatload.vocabulary import Outcome, SessionState, Verdict
 
 if TYPE_CHECKING:

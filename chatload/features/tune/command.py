@@ -21,7 +21,7 @@ from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of
 from chatload.thresholds.gate import make_gate
-from chatload.thresholds.grammar import parse
+from chatload.thresholds.metrics import parse
 
 _EXIT = {
     "recommended": exit_codes.PASSED,
