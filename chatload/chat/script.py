@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, exp, log
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from chatload.errors import FileError
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import FromFile, MistakeError, checked, parse_toml, read_toml
+from chatload.protocol.toml_file import MistakeError, checked, parse_toml, read_toml
 from chatload.random_numbers import SplitMix64
 
 #: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
@@ -97,6 +96,8 @@ def _distribution(value: Any, *key: str) -> Distribution:
 
 
 _Distributed = Annotated[Distribution, BeforeValidator(_distribution)]
+_Text = Annotated[str, Field(strict=True, min_length=1)]
+_Truth = Annotated[bool, Field(strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,9 @@ def _extras(value: Any) -> Any:
     return tuple(value)
 
 
-class CustomerScript(FromFile):
-    """What customers do. Times in seconds.
+@dataclass(frozen=True, slots=True)
+class CustomerScript:
+    """What customers do. Times in seconds. The types are checked if a script is read from a file.
 
     chat_length: from the accepted RequestChat to Disconnect.
     messages: how many messages the customer sends at most.
@@ -163,20 +165,22 @@ class CustomerScript(FromFile):
     extras: other operations.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     chat_length: _Distributed = Distribution("exponential", 60.0)
     messages: _Distributed = Distribution("uniform", 1.0, 6.0)
     think: _Distributed = Distribution("lognormal", 3.0, 0.6)
     typing: _Distributed = Distribution("lognormal", 2.0, 0.5)
     answer_patience: _Distributed = Distribution("fixed", 20.0)
     message_bytes: _Distributed = Distribution("uniform", 10.0, 120.0)
-    shows_typing: bool = True
-    waits_for_agent: bool = True
+    shows_typing: _Truth = True
+    waits_for_agent: _Truth = True
     hesitation: _Distributed = Distribution("fixed", 0.0)
-    nickname: str = "chatload"
-    first_name: str = ""
-    last_name: str = ""
-    email: str = ""
-    subject: str = "load test"
+    nickname: _Text = "chatload"
+    first_name: _Text = ""
+    last_name: _Text = ""
+    email: _Text = ""
+    subject: _Text = "load test"
     extras: Annotated[tuple[Annotated[Extra, BeforeValidator(_extra)], ...], BeforeValidator(_extras)] = ()
 
     def introduction(self) -> dict[str, str]:
@@ -185,7 +189,7 @@ class CustomerScript(FromFile):
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
         """Return this script with exponential chat lengths of the given mean (seconds)."""
-        return self.model_copy(update={"chat_length": Distribution("exponential", mean_s)})
+        return replace(self, chat_length=Distribution("exponential", mean_s))
 
 
 @dataclass(slots=True)
@@ -306,21 +310,10 @@ class Customer:
 
 
 def load_script(path: str | Path) -> CustomerScript:
-    """Return the CustomerScript in a TOML file.
-
-    Raises:
-        FileError: names file, key and what was expected.
-    """
-    return _script(read_toml(path), path)
+    """Return the CustomerScript in a TOML file. Raises FileError."""
+    return checked(read_toml(path), CustomerScript, path)
 
 
 def parse_script(text: str, source: str) -> CustomerScript:
     """Return the CustomerScript in TOML text; `source` names it in errors. Raises FileError."""
-    return _script(parse_toml(text, source), source)
-
-
-def _script(data: dict[str, Any], source: str | Path) -> CustomerScript:
-    for name in _INTRODUCTION:
-        if data.get(name) == "":
-            raise FileError(source, name, "expected text")
-    return checked(data, CustomerScript, source)
+    return checked(parse_toml(text, source), CustomerScript, source)

@@ -20,7 +20,7 @@ from chatload.chat.record import SessionRecord
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.protocol.names import ResponseNames
 from chatload.protocol.operations import repeatable
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, parse_payload, read, read_file
+from chatload.protocol.reply import GATEWAY_STATUSES, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
 from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
@@ -74,20 +74,15 @@ class VirtualSwarm:
         spread_s: float = 1.0,
         stop_at: float | None = None,
         starts_at: float = 0.0,
-        on_ended: Callable[[SessionRecord], None] | None = None,
+        on_ended: Callable[[ChatEngine], None] | None = None,
     ) -> None:
         """Prepare a run.
 
-        Args:
-            settings: those of all chats; what they know about the server is not taken over.
-            service: the chat service.
-            users, chats, arrivals: the workload.
-            seed: of the customers and the network.
-            network, stalls: the conditions.
-            spread_s: the users' first chats start spread over this time (seconds).
-            stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
-            starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
-            on_ended: is called with the record of each chat that has ended; the run keeps no records then.
+        settings: what they know about the server is not taken over. seed: of the customers and the network.
+        spread_s: the users' first chats start spread over this time (seconds).
+        stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
+        starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
+        on_ended: is called with each chat that has ended; the run keeps no records then.
         """
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
@@ -95,7 +90,7 @@ class VirtualSwarm:
         self.random = Random(seed)
         self.books = Books()
         self.records: list[SessionRecord] = []
-        self._on_ended = on_ended or self.records.append
+        self.on_ended = on_ended or (lambda chat: self.records.append(chat.record))
         self.now = self._starts_at = starts_at
         self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
@@ -141,10 +136,6 @@ class VirtualSwarm:
     def _wants_more(self) -> bool:
         return self._begun < self._chats and self.now < self.stop_at
 
-    def ended(self, session: ChatEngine) -> None:
-        """Keep the record of a chat that has ended; a subclass may override this."""
-        self._on_ended(session.record)
-
     def run(self) -> VirtualRun:
         """Run until every chat has ended."""
         heap = self._heap
@@ -177,7 +168,7 @@ class _Driven:
         try:
             effect = next(self.steps) if result is None else self.steps.send(result)
         except StopIteration:
-            swarm.ended(self.session)
+            swarm.on_ended(self.session)
             swarm.freed(0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S)
             return
         if type(effect) is Wait:
@@ -204,19 +195,19 @@ class _Driven:
             swarm.at(now + network.request_latency(random, now, send.operation), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
-        if repeatable(send.operation, send.fields) and network.goes_stale(random):
+        if repeatable(send.operation, send.fields) and network.suffers("stale", random):
             self.resent = True
             if random.random() < 0.5:
                 taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
                 swarm.at(taken, self._arrive, _UNHEARD, send)
             now += 2 * network.latency(random)
-        if network.duplicates(random):
+        if network.suffers("duplicated", random):
             again = now + network.latency(random) + random.random() * self.session.settings.timeout_s
             swarm.at(again, self._arrive, _UNHEARD, send)
-        if network.delays(random):
+        if network.suffers("late", random):
             taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
             swarm.at(taken, self._arrive, _UNHEARD, send)
-        elif not network.lost(random):
+        elif not network.suffers("loss", random):
             self.there_s = network.request_latency(random, now, send.operation)
             swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
@@ -248,7 +239,7 @@ class _Driven:
     def send_back(self, number: int, answer: ServiceAnswer) -> None:
         """Send an answer of the service back; it may get lost."""
         swarm = self.swarm
-        if answer.silence is NoAnswer.LOST or swarm.network.lost(swarm.random):
+        if answer.silence is NoAnswer.LOST or swarm.network.suffers("loss", swarm.random):
             return
         back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
         swarm.at(back, self._receive, number, answer)
@@ -257,7 +248,7 @@ class _Driven:
         if number == self.waiting and self.send is not None:
             self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
             held, swarm = self.held, self.swarm
-            if held is not None and held.number == number and not swarm.network.lost(swarm.random):
+            if held is not None and held.number == number and not swarm.network.suffers("loss", swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
@@ -267,21 +258,13 @@ class _Driven:
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = read_answer(what, send)
-        # If it was sent again, the first sending may have arrived.
-        sent = self.sent if was_sent(what) or self.resent else None
-        exchange = Exchange(
-            self.sent,
-            sent,
-            at,
-            reply,
-            stalled_s=swarm.stalls.within(self.sent, at),
-            answered=answered,
-            gateway=gateway,
-            stopping=at >= swarm.stop_at,
-            resent=self.resent,
-            connected_at=self.connected_at,
-        )
+        exchange = read_answer(what, send, self.sent, at)
+        exchange.stalled_s = swarm.stalls.within(self.sent, at)
+        exchange.stopping = at >= swarm.stop_at
+        exchange.connected_at = self.connected_at
+        if self.resent:
+            # The first sending may have arrived.
+            exchange.resent, exchange.sent_at = True, self.sent
         swarm.at(at, self._advance, exchange)
 
 
@@ -323,21 +306,17 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def was_sent(what: ServiceAnswer | WireResult) -> bool:
-    """Return whether a byte of the request left, as far as the client knows: none does without a connection."""
-    return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
-
-
-def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
-    """Return the reply, whether it is an answer (not a failure), and whether the answer is a gateway's."""
+def read_answer(what: ServiceAnswer | WireResult, send: Send, sent: float, at: float) -> Exchange:
+    """Return the result of a request that left at `sent`, and was answered or failed at `at`."""
     if isinstance(what, WireResult):
-        return read(_NAMES, what), False, False
+        # Without a connection no byte left.
+        return Exchange(sent, None if what.sent_at is None else sent, at, read(_NAMES, what), answered=False)
     if what.silence is not None:
         detail = Detail.REFUSED if what.refused else Detail.CLOSED
-        closed = WireResult(0.0, 0.0, failure="connection", detail=detail)
-        return read(_NAMES, closed), False, False
+        closed = read(_NAMES, WireResult(0.0, 0.0, failure="connection", detail=detail))
+        return Exchange(sent, None if what.refused else sent, at, closed, answered=False)
     if what.payload is not None and what.http_status == 200:
-        return parse_payload(_NAMES, what.payload), True, False
-    raw = WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b"")
+        return Exchange(sent, sent, at, parse_payload(_NAMES, what.payload))
     reader = read_file if send.operation == "FileDownload" else read
-    return reader(_NAMES, raw), True, what.http_status in GATEWAY_STATUSES
+    reply = reader(_NAMES, WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b""))
+    return Exchange(sent, sent, at, reply, gateway=what.http_status in GATEWAY_STATUSES)

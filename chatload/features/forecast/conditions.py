@@ -173,11 +173,9 @@ class MeasuredServer:
         self._refusing = chance > 0 and random.random() < chance
         return self._refusing
 
-    def lost(self, random: Random) -> bool:
+    def suffers(self, mishap: str, random: Random) -> bool:
         """No message vanishes on its way: a measured timeout is a fault of the service."""
         return False
-
-    goes_stale = duplicates = delays = lost
 
     # -- the faults and ends of the service --------------------------------------------------------
 

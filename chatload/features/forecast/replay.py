@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from chatload.chat.record import SessionRecord
+from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import Conditions, MeasuredServer
 from chatload.features.forecast.incidents import count_failures
@@ -104,7 +104,8 @@ def replay(job: ReplayJob) -> CohortResult:
     service = ChatService(server.config(settings.timeout_s, settings.keeps_ended_s), server, ends=server)
     incidents = _Incidents(job.conditions, settings.timeout_s + settings.policy.interval_s)
 
-    def ended(record: SessionRecord) -> None:
+    def ended(chat: ChatEngine) -> None:
+        record = chat.record
         result.sent += record.messages_sent
         result.heard += record.messages_received
         result.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
