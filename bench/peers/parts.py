@@ -141,8 +141,7 @@ class Customer(ChatHolder):
             driver.hold(session)
         finally:
             transport.close()
-            run.facts.add(session)
-            run.role.session_ended()
+            run.session_ended(session)
             del script, spare
 
 

@@ -409,6 +409,8 @@ class ChatEngine:
         if finding.verdict is Verdict.FAILED:
             self.settings.server.lost_in_time = True
         if finding.verdict is Verdict.DROPPED_LATE:
+            if exchange.reply.outcome is _ENDED:
+                self.settings.server.tells_silent_ends = True
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
             before = contacts.untold_gap if finding.upper_s <= timeout_s else None
             blame = before or find_blame(contacts, timeout_s, sent)

@@ -219,6 +219,8 @@ def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
         return "the server has let a chat go on after such a silence"
     if evidence.server.lost_in_time:
         return "the server has answered statusCode 2 to a chat that was refreshed in time"
+    if evidence.server.tells_silent_ends:
+        return "the server answers 0/true to a chat that ended by its silence"
     if upper > evidence.keeps_ended_s:
         return "the silence was longer than the server keeps ended chats"
     return _doubt_of_opening(evidence)

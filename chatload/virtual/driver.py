@@ -312,9 +312,10 @@ def read_answer(what: ServiceAnswer | WireResult, send: Send, sent: float, at: f
         # Without a connection no byte left.
         return Exchange(sent, None if what.sent_at is None else sent, at, read(_NAMES, what), answered=False)
     if what.silence is not None:
-        detail = Detail.REFUSED if what.refused else Detail.CLOSED
+        refused = what.silence is NoAnswer.REFUSED
+        detail = Detail.REFUSED if refused else Detail.CLOSED
         closed = read(_NAMES, WireResult(0.0, 0.0, failure="connection", detail=detail))
-        return Exchange(sent, None if what.refused else sent, at, closed, answered=False)
+        return Exchange(sent, None if refused else sent, at, closed, answered=False)
     if what.payload is not None and what.http_status == 200:
         return Exchange(sent, sent, at, parse_payload(_NAMES, what.payload))
     reader = read_file if send.operation == "FileDownload" else read

@@ -37,8 +37,7 @@ from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
-from chatload.swarm.driver import SessionDriver
-from chatload.swarm.timing import StallMonitor
+from chatload.swarm.driver import SessionDriver, StallMonitor
 from chatload.transport import Endpoint, make_factory
 from tests.integration.processes import ENV, ROOT
 

@@ -21,7 +21,7 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.features.plan.command import _file
 from chatload.features.reconcile import ledger
 from chatload.features.reconcile.compute import reconcile
-from chatload.features.script.har import read_chats, write_script
+from chatload.features.script import read_chats, write_script
 from chatload.protocol.decode import Decoder, RefusedError
 from chatload.protocol.dialect import load_dialect, parse_dialect
 from chatload.protocol.encode import Encoder
@@ -30,13 +30,12 @@ from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.reply import parse_body, read, read_file
 from chatload.protocol.toml_file import load_toml
 from chatload.protocol.wire import WireResult
-from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.simulator.command import _take_file
 from chatload.simulator.model.faults import FaultPlan
-from chatload.target import host_name, matches, require_agreed
+from chatload.target import RulesFile, host_name, matches, require_agreed
 from chatload.thresholds.grammar import parse, parse_abort
 from chatload.thresholds.judgement import judge
 from chatload.thresholds.metrics import Facts
@@ -281,7 +280,7 @@ def memory_cell(text: str) -> None:
 
 def timeline_cell(text: str) -> None:
     """A timeline that is taken can be told."""
-    from chatload.features.report.stories import headline, story
+    from chatload.features.report.worst_sessions import headline, story
 
     try:
         made = checks.timeline(text)

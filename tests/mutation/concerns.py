@@ -71,9 +71,9 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ),
         ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing"),
     ),
-    (("features/compare/compute", "run/settings", "features/compare/run_figures"), ("unit/test_compare_command",)),
+    (("features/compare/compute", "run/settings"), ("unit/test_compare_command",)),
     (("thresholds/gate", "thresholds/metrics", "thresholds/*", "thresholds/sequential", "stats/rates"), _JUDGING),
-    (("features/compare/run_figures", "thresholds/metrics"), ("unit/test_report_figures",)),
+    (("features/compare/compute", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),
     (("run/run_end",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
 )

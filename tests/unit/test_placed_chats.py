@@ -680,6 +680,20 @@ def test_a_server_that_loses_a_chat_in_time_is_remembered():
     assert (server.outlived_timeout, server.lost_in_time) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("answers", "tells"),
+    [
+        ([END, says(ENDED, weleft(5006015))], True),
+        ([END, says(ENDED, weleft(5009015))], False),  # ended after the deadline: not surely by its silence
+        ([says(LOST)], False),
+    ],
+)
+def test_a_server_that_answers_0_true_to_a_chat_dropped_for_silence_is_remembered(answers, tells):
+    settings = policy("fixed", 6.0, 30.0, None, True)
+    server = hold(opened(JOINED), OK, *answers, settings=settings).session.settings.server
+    assert server.tells_silent_ends == tells
+
+
 def test_what_was_seen_of_a_server_is_not_taken_to_the_next_run():
     settings = policy("fixed", 6.0)
     settings = replace(settings, arms=(replace(settings, group="1"),))

@@ -89,6 +89,8 @@ CASES = {
         evidence(outcome=LOST, stamp=None, server=ObservedServer(outlived_timeout=True)), OPEN),
     "2 of a server that said it in time": (
         evidence(outcome=LOST, stamp=None, server=ObservedServer(lost_in_time=True)), OPEN),
+    "2 of a server that answers 0/true after such a silence": (
+        evidence(outcome=LOST, stamp=None, server=ObservedServer(tells_silent_ends=True)), OPEN),
     "2 after longer than ended chats are kept": (evidence(60.1, None, LOST), OPEN),
     "2 just within": (evidence(59.9, None, LOST), LATE),
     "2 of a chat that was never refreshed": (evidence(outcome=LOST, stamp=None, trail={"refreshed": False}), OPEN),

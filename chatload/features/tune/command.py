@@ -16,8 +16,7 @@ from chatload.features.tune.compute import METRIC, TARGET, Tuning, sessions_an_a
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.locust_run import hold
 from chatload.features.tune.view import TuneReport, tune_document
-from chatload.render.json_output import write_json
-from chatload.render.output import deliver
+from chatload.render.output import deliver, write_json
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of

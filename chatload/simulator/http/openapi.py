@@ -10,7 +10,6 @@ from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.encode import CONTENT_TYPES, form_name
 from chatload.protocol.names import EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import USER_DATA
-from chatload.simulator.model.session import QUIT_REASON
 
 Schema = dict[str, Any]
 
@@ -203,12 +202,10 @@ def _event(names: ResponseNames) -> Schema:
         "text": _TEXT,
         "message_type": _TEXT,
         "user_data": {"type": "object", "additionalProperties": _TEXT},
+        "quit_reason": {"type": ["string", "integer"], "description": "Why the customer was removed."},
     }
     required = [names.event.nickname, names.event.sender, names.event.type]
-    reason: Schema = {"type": ["string", "integer"], "description": "Why the customer was removed."}
-    return _object(
-        {**{getattr(names.event, key): schema for key, schema in schemas.items()}, QUIT_REASON: reason}, required
-    )
+    return _object({getattr(names.event, key): schema for key, schema in schemas.items()}, required)
 
 
 def _error(names: ResponseNames) -> Schema:
