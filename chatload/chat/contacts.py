@@ -30,7 +30,7 @@ class Attempt:
     """A request that may have been a contact, at any instant in [sent, latest].
 
     lost: it got no answer, and was given up at `over`. held_s: the server may have held it for this long after it
-    arrived; a held request is a contact for all that time. Instants and durations in seconds.
+    arrived; a held request is a contact for all that time.
     """
 
     sent: float
@@ -157,11 +157,11 @@ class ContactLog:
         self._failed_with = kind
 
     def lost(self) -> list[Attempt]:
-        """Return the attempts without an answer that the server may have acted on since the last sure contact."""
+        """Return the attempts without an answer."""
         return [attempt for attempt in self.attempts if attempt.lost]
 
     def bounds(self, sent: float, received: float) -> tuple[float, float]:
-        """Return the bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
+        """Return the bounds of the longest silence before a contact seen in [sent, received]."""
         return self._least_gap(sent), received - self.sent
 
     def feasible(self, gap: float, sent: float) -> bool:
@@ -171,7 +171,7 @@ class ContactLog:
         possible contact came where it helps most.
         """
         reach = self.received + gap
-        spare = [attempt for attempt in self.attempts if attempt.lost]
+        spare = self.lost()
         for attempt in (*(a for a in self.attempts if not a.lost), Attempt(sent, sent, False)):
             while attempt.sent > reach:
                 usable = [a for a in spare if a.sent <= reach and min(a.latest, reach) + a.held_s + gap > reach]
@@ -200,7 +200,7 @@ class ContactLog:
 
 
 def stalled_since(exchange: Exchange) -> float:
-    """Return how long this process was stalled during a request, without what `add_departure` has added (seconds)."""
+    """Return how long this process was stalled during a request, without what `add_departure` has added."""
     return exchange.stalled_s if exchange.sent_at is None else max(0.0, exchange.stalled_s - exchange.connect_s)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
+from math import inf
 from random import Random
 from typing import Any
 
@@ -35,11 +36,7 @@ _UNHEARD = 0
 
 @dataclass
 class VirtualRun:
-    """The result of a virtual run.
-
-    records: of each session. ended_at: the virtual instant at which the run was over (seconds). service: the server's
-    model as the run left it.
-    """
+    """The result of a virtual run. ended_at: the virtual instant at which it was over (seconds)."""
 
     records: list[SessionRecord]
     books: Books
@@ -92,7 +89,7 @@ class VirtualSwarm:
         self.records: list[SessionRecord] = []
         self.on_ended = on_ended or (lambda chat: self.records.append(chat.record))
         self.now = self._starts_at = starts_at
-        self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
+        self.stop_at = inf if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
         self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
         self._scheduled = 0
@@ -109,21 +106,18 @@ class VirtualSwarm:
 
     def next_chat(self) -> None:
         """Begin the next chat of a user, if there are chats left to hold."""
-        if not self._wants_more():
-            return
-        self._begun += 1
-        _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
+        if self._wants_more():
+            self._begun += 1
+            _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
 
-    def freed(self, pause_s: float) -> None:
-        """Begin another chat after a pause, in a closed workload: a chat has ended."""
+    def ended(self, chat: ChatEngine) -> None:
+        """Note that a chat has ended; in a closed workload, begin another one."""
+        self.on_ended(chat)
         if self._arrivals is None:
-            self.at(self.now + pause_s, self.next_chat)
+            self.at(self.now + (0.0 if chat.record.chat_id else PAUSE_AFTER_REFUSAL_S), self.next_chat)
 
     def _next_arrival(self) -> None:
-        due = None if self._arrivals is None else next(self._arrivals, None)
-        if due is None:
-            return
-        due += self._starts_at
+        due = self._starts_at + next(self._arrivals or iter(()), inf)
         if due < self.stop_at:
             self.at(self.stalls.awake(due), self._arrive, due)
 
@@ -168,8 +162,7 @@ class _Driven:
         try:
             effect = next(self.steps) if result is None else self.steps.send(result)
         except StopIteration:
-            swarm.on_ended(self.session)
-            swarm.freed(0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S)
+            swarm.ended(self.session)
             return
         if type(effect) is Wait:
             until = effect.until
@@ -212,7 +205,6 @@ class _Driven:
             swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
     def _arrive(self, number: int, send: Send) -> None:
-        """Give a request that has arrived to the service, even if its answer will be ignored."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
         delay_s = 0.0 if swarm.service.is_down(swarm.now) else swarm.service.serve(swarm.now)
@@ -252,7 +244,6 @@ class _Driven:
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
-        """Take an answer or a failure; a stalled client takes it when it runs again."""
         if number != self.waiting or self.send is None:
             return
         send, swarm = self.send, self.swarm
@@ -274,13 +265,12 @@ class _Held:
     __slots__ = ("driven", "hold", "number", "over")
 
     def __init__(self, driven: _Driven, number: int, hold: HeldRequest) -> None:
-        self.driven, self.number, self.hold = driven, number, hold
-        self.over = False
+        self.driven, self.number, self.hold, self.over = driven, number, hold, False
         hold.wake = self._wake
         self._sleep()
 
     def abandon(self) -> None:
-        """Tell the service that the client has closed the connection."""
+        """The client has closed the connection."""
         if not self.over:
             self.over = True
             self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
