@@ -536,7 +536,7 @@ class ChatEngine:
         """Return the earliest instant at which the server released a GetMessages that it may have held."""
         assert exchange.sent_at is not None
         # An answer without events does not prove a hold, however late it came: it may just have been slow.
-        released = self.transcript.released_after(exchange.reply)
+        released = self.transcript.released_after(exchange.reply.events)
         return min(max(exchange.sent_at, released), exchange.received_at)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from chatload.chat.observed_server import ObservedServer
 from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.chat.script import CustomerScript
+from chatload.chat.transcript import ObservedServer
 from chatload.errors import UsageError
 
 #: A customer whose chat was not accepted waits this long before the next one (seconds).

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chatload.chat.contacts import ContactLog
-from chatload.chat.observed_server import Interval, ObservedServer
-from chatload.chat.transcript import Transcript
+from chatload.chat.transcript import Interval, ObservedServer, Transcript
 from chatload.protocol.names import EndCause
 from chatload.vocabulary import Outcome, Verdict
 

@@ -6,8 +6,7 @@ import pytest
 
 from chatload.chat.contacts import Attempt, ContactLog
 from chatload.chat.effects import Exchange
-from chatload.chat.observed_server import ObservedServer, ServerClock
-from chatload.chat.transcript import Transcript
+from chatload.chat.transcript import ObservedServer, ServerClock, Transcript
 from chatload.chat.verdict import EndEvidence, Goodbye, judge
 from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
