@@ -332,34 +332,18 @@ class ChatEngine:
 
     def judge(self, exchange: Exchange, goodbye: Goodbye | None = None) -> Finding:
         """Return the verdict on a chat that this answer says has ended."""
-        contacts, transcript, settings, record = self.accepted, self.transcript, self.settings, self.record
-        received, sent, reply = exchange.received_at, exchange.sent_at, exchange.reply
-        if reply.alias is not None and reply.alias != self._keys.get("alias"):
+        contacts, transcript, record = self.accepted, self.transcript, self.record
+        if exchange.reply.alias not in (None, self._keys.get("alias")):
             transcript.moved()
-        left = transcript.left_at(contacts.sent, received) if transcript.left else None
+        left = transcript.left_at(contacts.sent, exchange.received_at) if transcript.left else None
         if transcript.left and transcript.quit_reason:
             reason = f"quit reason {transcript.quit_reason}"
             record.end_evidence = f"{record.end_evidence}, {reason}".lstrip(", ")
         if left is not None:
             record.end_silence_lower_s = max(0.0, left[0] - contacts.received)
             record.end_silence_upper_s = left[1] - contacts.sent
-        return judge(
-            EndEvidence(
-                contacts,
-                transcript,
-                reply.outcome,
-                received if sent is None else sent,
-                received,
-                settings.timeout_s,
-                settings.keeps_ended_s,
-                reply.told and not reply.still_open,
-                settings.server,
-                self._cause,
-                self._code,
-                left,
-                goodbye,
-            )
-        )
+        cause, code = self._cause, self._code
+        return judge(EndEvidence(contacts, transcript, exchange, self.settings, cause, code, left, goodbye))
 
     def judge_goodbye(self, exchange: Exchange, taken: Exchange | None, verdict: Verdict, why: str) -> Finding:
         """Return the verdict on a chat that had ended by this answer, which came after our Disconnect had left.

@@ -6,11 +6,13 @@ silence, and the server's clock. If two readings are possible, the weaker claim 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from chatload.chat.contacts import ContactLog
-from chatload.chat.transcript import Interval, ObservedServer, Transcript
+from chatload.chat.effects import Exchange
+from chatload.chat.settings import SessionSettings
+from chatload.chat.transcript import Interval, Transcript
 from chatload.protocol.names import EndCause
 from chatload.vocabulary import Outcome, Verdict
 
@@ -60,10 +62,7 @@ class Goodbye:
 class EndEvidence:
     """What is known when a session has ended. Instants and durations in seconds.
 
-    outcome: of the answer that told the end. Its request left at `sent`, and was answered at `received`.
-    keeps_ended_s: see Dialect.
-    ended_told: that answer said chatEnded true.
-    server: what all chats of this process have seen of the server.
+    exchange: the answer that told the end.
     cause, code: the cause that its `errors` name, and the code.
     left: bounds of the instant at which the server wrote our own ParticipantLeft; None if nothing dates it.
     goodbye: our own Disconnect, if one left before the end was learned.
@@ -71,22 +70,23 @@ class EndEvidence:
 
     contacts: ContactLog
     transcript: Transcript
-    outcome: Outcome
-    sent: float
-    received: float
-    timeout_s: float
-    keeps_ended_s: float
-    ended_told: bool = True
-    server: ObservedServer = field(default_factory=ObservedServer)
+    exchange: Exchange
+    settings: SessionSettings
     cause: EndCause | None = None
     code: str = ""
     left: Interval | None = None
     goodbye: Goodbye | None = None
 
     @property
+    def unrecoverable(self) -> bool:
+        """Whether the end was told by a statusCode 2."""
+        return self.exchange.reply.outcome is Outcome.UNRECOVERABLE
+
+    @property
     def silent_until(self) -> float:
         """When the request left that learned the end, or the first goodbye before it."""
-        return self.sent if self.goodbye is None else min(self.sent, self.goodbye.sent)
+        sent = self.exchange.received_at if self.exchange.sent_at is None else self.exchange.sent_at
+        return sent if self.goodbye is None else min(sent, self.goodbye.sent)
 
 
 def judge(evidence: EndEvidence) -> Finding:
@@ -95,7 +95,7 @@ def judge(evidence: EndEvidence) -> Finding:
     Lateness is proven if every reading of the contacts has a silence above the timeout, and refuted if none has. A
     proven silence makes a late drop only if nothing else can have ended the session unseen.
     """
-    lower, upper = evidence.contacts.bounds(evidence.silent_until, evidence.received)
+    lower, upper = evidence.contacts.bounds(evidence.silent_until, evidence.exchange.received_at)
     found = _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(evidence, upper)
     return found._replace(lower_s=lower, upper_s=upper)
 
@@ -106,7 +106,7 @@ def _unproven(why: str) -> Finding:
 
 def _server_says(evidence: EndEvidence, upper: float) -> Finding | None:
     """Return what the server's codes say about the end; None if they decide nothing."""
-    transcript, timeout_s = evidence.transcript, evidence.timeout_s
+    transcript, timeout_s = evidence.transcript, evidence.settings.timeout_s
     reason = transcript.cause if transcript.left else None
     if reason in _BY_REASON:
         verdict, why = _BY_REASON[reason]
@@ -137,9 +137,9 @@ def _transcript_says(evidence: EndEvidence, upper: float) -> Finding | None:
     if told == "agent":
         if not transcript.left and evidence.goodbye is not None:
             return None  # the agent may have handed the chat on before our Disconnect
-        if not transcript.left and upper > evidence.timeout_s:
+        if not transcript.left and upper > evidence.settings.timeout_s:
             return _unproven("an agent had left, and the silence may have been too long")
-        if not transcript.left and evidence.server.hands_chats_on:
+        if not transcript.left and evidence.settings.server.hands_chats_on:
             return _unproven("an agent had left, but this server hands chats on to other agents")
         return Finding(Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft")
     if told == "either":
@@ -148,8 +148,7 @@ def _transcript_says(evidence: EndEvidence, upper: float) -> Finding | None:
 
 
 def _bounds_say(evidence: EndEvidence, upper: float) -> Finding:
-    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
-    unrecoverable = evidence.outcome is Outcome.UNRECOVERABLE
+    contacts, timeout_s, left = evidence.contacts, evidence.settings.timeout_s, evidence.left
     if upper <= timeout_s:
         if contacts.untold_gap:
             return _unproven(
@@ -157,7 +156,7 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> Finding:
             )
         if evidence.goodbye is not None:
             return _goodbye_says(evidence, evidence.goodbye)
-        if unrecoverable:
+        if evidence.unrecoverable:
             return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time")
         if not evidence.transcript.ended_by():
             return _unproven("the transcript does not say how it ended")
@@ -167,14 +166,14 @@ def _bounds_say(evidence: EndEvidence, upper: float) -> Finding:
         return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time")
     if contacts.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
         return _unproven("the bounds lie on both sides of the timeout")
-    doubt = _doubt_of_lost(evidence, upper) if unrecoverable else _doubt_of_ended(evidence)
+    doubt = _doubt_of_lost(evidence, upper) if evidence.unrecoverable else _doubt_of_ended(evidence)
     return _unproven(doubt) if doubt else Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout")
 
 
 def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> Finding:
     """Return what an end means that was learned after our Disconnect had left, if every contact was in time."""
     left, taken = evidence.left, goodbye.taken
-    if evidence.outcome is Outcome.UNRECOVERABLE and taken is None:
+    if evidence.unrecoverable and taken is None:
         # The server may no longer have known the chat when the Disconnect came.
         return Finding(Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time")
     if left is not None and left[1] < goodbye.sent:
@@ -188,7 +187,7 @@ def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> Finding:
 
 def _explained(evidence: EndEvidence, upper: float) -> bool:
     """Return whether our Disconnect or the timeout may be the cause of our own ParticipantLeft."""
-    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
+    contacts, timeout_s, left = evidence.contacts, evidence.settings.timeout_s, evidence.left
     if evidence.goodbye is not None and (left is None or left[1] >= evidence.goodbye.sent):
         return True
     if upper <= timeout_s or left is None:
@@ -199,16 +198,16 @@ def _explained(evidence: EndEvidence, upper: float) -> bool:
 
 def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
     """Return why a session unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
-    contacts, server = evidence.contacts, evidence.server
+    contacts, server, reply = evidence.contacts, evidence.settings.server, evidence.exchange.reply
     doubts = (
-        (not evidence.ended_told, "statusCode 2 came without chatEnded true: the chat may have gone on"),
+        (reply.still_open or not reply.told, "statusCode 2 came without chatEnded true: the chat may have gone on"),
         (contacts.attempts, "a request failed since the last contact, and may have told of another end"),
         (contacts.broken, "the connection was lost since the last contact: the server may have been restarted"),
         (server.replaces_keys, "the server replaces keys: it may have taken our key for a wrong one"),
         (server.outlived_timeout, "the server has let a chat go on after such a silence"),
         (server.lost_in_time, "the server has answered statusCode 2 to a chat that was refreshed in time"),
         (server.tells_silent_ends, "the server answers 0/true to a chat that ended by its silence"),
-        (upper > evidence.keeps_ended_s, "the silence was longer than the server keeps ended chats"),
+        (upper > evidence.settings.keeps_ended_s, "the silence was longer than the server keeps ended chats"),
     )
     return next((why for holds, why in doubts if holds), "") or _doubt_of_opening(evidence)
 
@@ -218,7 +217,7 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
 
     The server's timestamp must put the end at the deadline, to within STAMP_TOLERANCE.
     """
-    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
+    contacts, timeout_s, left = evidence.contacts, evidence.settings.timeout_s, evidence.left
     tolerance = STAMP_TOLERANCE * timeout_s
     if not evidence.transcript.left:
         return "the transcript does not say how it ended"
@@ -258,7 +257,7 @@ def _at_deadline(contacts: ContactLog, left: Interval, timeout_s: float) -> bool
 
 
 def _doubt_of_opening(evidence: EndEvidence) -> str:
-    if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.timeout_s):
+    if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.settings.timeout_s):
         return ""
     return "it may have been ended because it was never refreshed"
 
