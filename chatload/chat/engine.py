@@ -491,7 +491,7 @@ class ChatEngine:
         if operation == "GetMessages":
             self.observer.refresh_late(lateness)
         if exchange.resent:
-            contacts.add_resent(exchange, held_s)
+            contacts.add_lost(exchange, held_s)
         if exchange.reply.outcome is _FINE:
             since = self._released_from(exchange) if held_s else None
             untold = None

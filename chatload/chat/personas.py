@@ -33,7 +33,7 @@ USER_DATA: Mapping[str, str] = {
     "user_data._genesys_browser": "chatload",
     "user_data._genesys_OS": "chatload",
 }
-#: The strict client asks at most this many times for the cause of an end, or for the confirmation of its Disconnect.
+#: The strict client asks at most this many times for the cause of an end, or the confirmation of its Disconnect.
 _MOST_QUESTIONS = 3
 
 
@@ -97,9 +97,8 @@ class StrictPersona:
                 break
             # A Disconnect that was accepted but did not end the chat is not sent again: ask whether the chat has ended.
             operation = "GetMessages" if outcome is Outcome.FINE else "Disconnect"
-            if tries >= _MOST_QUESTIONS and (chat.stopping or outcome is Outcome.FINE):
-                break
-            if tries >= _MOST_QUESTIONS and (verdict is not Verdict.COMPLETED or self.gives_up(chat)):
+            patient = verdict is Verdict.COMPLETED and not chat.stopping and outcome is not Outcome.FINE
+            if tries >= _MOST_QUESTIONS and (not patient or self.gives_up(chat)):
                 break
             due = chat.settings.policy.next_retry(chat.clock, chat.ready, tries)
             yield from chat.wait(due)
@@ -111,10 +110,8 @@ class StrictPersona:
 
 
 def _is_over_untold(taken: Exchange, asked: Exchange) -> bool:
-    """Return whether a chat is over on a server that does not send chatEnded.
-
-    It is if its Disconnect was answered 0 (`taken`), and a later request (`asked`) is answered 0 without chatEnded too.
-    """
+    """Return whether a chat is over on a server that never sends chatEnded: its Disconnect was answered 0 (`taken`), and
+    so was a later request (`asked`)."""
     reply = asked.reply
     return asked is not taken and not taken.reply.told and not reply.told and reply.outcome is Outcome.FINE
 
@@ -158,11 +155,10 @@ class WidgetPersona:
         return outcome is Outcome.ENDED
 
     def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps:
-        # The widget sends nothing after the end.
-        yield from ()
+        yield from ()  # The widget sends nothing after the end.
 
     def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps:
-        # It stops polling and sends one Disconnect, whatever the answer is.
+        # One Disconnect, whatever the answer is.
         chat.enter("leaving")
         exchange = yield from chat.request("Disconnect", {}, chat.now if due is None else due)
         reply = exchange.reply

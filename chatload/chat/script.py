@@ -45,17 +45,14 @@ _INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution of non-negative numbers (seconds, or counts after rounding).
-
-    shape: fixed(value), uniform(low, high), exponential(mean), lognormal(median, sigma of the logarithm).
-    """
+    """A distribution of numbers: fixed(value), uniform(low, high), exponential(mean) or lognormal(median, sigma of the
+    logarithm)."""
 
     shape: str
     a: float
     b: float = 0.0
 
     def sample(self, random: SplitMix64) -> float:
-        """Return one random number."""
         if self.shape == "fixed":
             return self.a
         if self.shape == "uniform":
@@ -65,7 +62,6 @@ class Distribution:
         return self.a * exp(random.gauss(0.0, self.b))
 
     def mean(self) -> float:
-        """Return the expected value."""
         if self.shape == "uniform":
             return (self.a + self.b) / 2
         return exp(log(self.a) + self.b**2 / 2) if self.shape == "lognormal" and self.a else self.a
@@ -113,14 +109,14 @@ class Extra:
     size: Distribution | None = None
 
     def content(self, random: SplitMix64) -> bytes | None:
-        """Return the bytes of an upload, which are filler; None for another operation."""
+        """Return the bytes of an upload; None for another operation."""
         if self.operation != UPLOAD:
             return None
         return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), _MOST_UPLOAD))
 
 
 def _extra(value: Any) -> Extra:
-    """Return an operation from a table [[extras]] of a script."""
+    """Return an operation from a table [[extras]]."""
     if isinstance(value, Extra):
         return value
     operation, chance = str(value.get("operation")), value.get("chance", 1.0)
@@ -184,17 +180,17 @@ class CustomerScript:
     extras: Annotated[tuple[Annotated[Extra, BeforeValidator(_extra)], ...], BeforeValidator(_extras)] = ()
 
     def introduction(self) -> dict[str, str]:
-        """Return the fields of RequestChat that are given: nickname or names, e-mail address and subject."""
+        """Return the fields of RequestChat that are given."""
         return {name: value for name in _INTRODUCTION if (value := getattr(self, name))}
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
-        """Return this script with exponential chat lengths of the given mean (seconds)."""
+        """Return this script with exponential chat lengths of this mean (seconds)."""
         return replace(self, chat_length=Distribution("exponential", mean_s))
 
 
 @dataclass(slots=True)
 class Action:
-    """The customer's next operation. due: seconds on the driver's clock. content: the bytes of an upload."""
+    """The customer's next operation. content: the bytes of an upload."""
 
     due: float
     operation: str
@@ -209,11 +205,8 @@ class Customer:
 
     drafts: the client reports what the customer types: the text is fixed at the first keystroke, and a pause is sent as
         StopTyping.
-    text: the text in the input field, with drafts: typed during typing_s from typing_from on, sent at sends_at
-        (seconds).
-    end_at: when the customer ends the chat (seconds).
-    left: messages left to send.
-    The same script, random numbers and instants give the same actions.
+    text: with drafts, the text in the input field: typed during typing_s from typing_from on, sent at sends_at.
+    end_at: when the customer ends the chat. left: messages left to send.
     """
 
     script: CustomerScript
@@ -230,7 +223,7 @@ class Customer:
     _waiting_agent: bool = False
 
     def begin(self, now: float) -> None:
-        """Begin the conversation: the chat was accepted at `now` (seconds)."""
+        """Begin the conversation: the chat was accepted."""
         script, random = self.script, self.random
         self.end_at = now + script.chat_length.sample(random)
         self.left = round(script.messages.sample(random))

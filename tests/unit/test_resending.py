@@ -39,7 +39,7 @@ def exchange(sent, received, outcome=Outcome.FINE, detail="", **more):
 
 def test_the_first_sending_may_be_seen_long_after_the_second():
     contacts, again = ContactLog(0.0, 0.1), exchange(1.0, 1.2, resent=True)
-    contacts.add_resent(again)
+    contacts.add_lost(again)
     contacts.add_sure(again)
     assert contacts.feasible(2.0, 3.5), "seen once more at 2"
     assert not contacts.feasible(2.0, 5.4), "but only once"
@@ -50,7 +50,7 @@ def test_the_first_sending_may_be_seen_long_after_the_second():
 
 def test_the_first_sending_is_forgotten_after_a_while():
     contacts, again = ContactLog(0.0, 0.1), exchange(1.0, 1.2, resent=True)
-    contacts.add_resent(again)
+    contacts.add_lost(again)
     contacts.add_sure(again)
     contacts.add_sure(exchange(2.0 + LINGER_S, 2.1 + LINGER_S))
     assert not contacts.attempts
