@@ -12,7 +12,7 @@ from dataclasses import InitVar, asdict, dataclass, field
 from typing import Protocol
 
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
-from chatload.chat.effects import IN_TIME, Effect, Exchange, Result, Send, Wait, Woken
+from chatload.chat.effects import Effect, Exchange, Result, Send, Wait
 from chatload.chat.policy import RefreshClock
 from chatload.chat.record import RecentContacts, SessionRecord, Timeline, severity
 from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
@@ -191,11 +191,11 @@ class ChatEngine:
                 yield from self._act(action)
             else:
                 # Hot path: inlined, because nearly all of a chat is this.
-                woken = yield Wait(due)
-                if woken is IN_TIME:
+                stopped_at = yield Wait(due)
+                if stopped_at is None:
                     self.now = due
                 else:
-                    self._wake(woken, due)
+                    self._wake(stopped_at, due)
                     if self.stopping:
                         continue
                 policy.ticked(clock, due)
@@ -414,15 +414,14 @@ class ChatEngine:
 
     # -- requests and answers --------------------------------------------------------------------
 
-    def _wake(self, woken: Result, until: float) -> None:
-        assert isinstance(woken, Woken)
-        if woken.stopped_at is None:
+    def _wake(self, stopped_at: Result, until: float) -> None:
+        assert not isinstance(stopped_at, Exchange)
+        if stopped_at is None:
             self.now = until  # waking later than that is the generator's lateness
         else:
-            self.now, self.stopping = min(woken.stopped_at, until), True  # what follows is due now
+            self.now, self.stopping = min(stopped_at, until), True  # what follows is due now
 
     def _ask(self, operation: str, fields: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
-        """Return the effect whose result is for `_answered`."""
         settings = self.settings
         timeout_s = settings.request_timeout_s
         if operation == "GetMessages":

@@ -110,8 +110,7 @@ class StrictPersona:
 
 
 def _is_over_untold(taken: Exchange, asked: Exchange) -> bool:
-    """Return whether a chat is over on a server that never sends chatEnded: its Disconnect was answered 0 (`taken`), and
-    so was a later request (`asked`)."""
+    """Return whether, without any chatEnded, the Disconnect (`taken`) and a later request were answered 0."""
     reply = asked.reply
     return asked is not taken and not taken.reply.told and not reply.told and reply.outcome is Outcome.FINE
 

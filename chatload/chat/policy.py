@@ -33,7 +33,6 @@ class RefreshClock:
     round_trips: array[float] = field(default_factory=lambda: array("d"))
 
     def saw(self, round_trip: float) -> None:
-        """Add a round trip."""
         trips = self.round_trips
         trips.append(round_trip)
         if len(trips) > _ROUND_TRIPS:

@@ -105,7 +105,7 @@ class Contact(NamedTuple):
 
 
 class RecentContacts:
-    """A session's last CONTACTS requests, in a ring buffer that is small, because each open session has one.
+    """A session's last CONTACTS requests, in a small ring buffer: each open session has one.
 
     Nearly all requests are a GetMessages answered 0/false: operation and outcome are kept only for the others.
     """
@@ -134,9 +134,7 @@ class RecentContacts:
         at = self._at
         self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
-            if self._others is None:
-                self._others = {}
-            self._others[at] = operation, outcome
+            self._others = {**(self._others or {}), at: (operation, outcome)}
 
     def contacts(self) -> list[Contact]:
         """Return the requests, the earliest first."""
@@ -152,9 +150,7 @@ class RecentContacts:
 class Timeline:
     """The last requests of one session that ended badly. Instants: seconds, as in its record.
 
-    sure_sent, sure_received: the bounds of the last sure contact.
-    shares: what the silence was spent on (seconds; see LatenessShares).
-    severity_s: by how much the deciding gap missed the timeout (see `severity`).
+    sure_sent, sure_received: bounds of the last sure contact. severity_s: see `severity`. shares: see LatenessShares.
     """
 
     chat_id: str
@@ -188,21 +184,18 @@ class Timeline:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON and msgpack."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "contacts": [list(contact) for contact in self.contacts]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
-        """Return the timeline that `to_dict` wrote."""
         return cls(**{**data, "contacts": [Contact(*contact) for contact in data["contacts"]]})
 
 
 def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None, timeout_s: float) -> float | None:
     """Return by how much the deciding gap missed the timeout (seconds).
 
-    Returns:
-        0 if the gap says nothing for this verdict; None if sessions with this verdict are not drawn.
+    That is 0 if the gap says nothing for this verdict. None: sessions with this verdict are not drawn.
     """
     if verdict not in DRAWN_ENDINGS:
         return None

@@ -56,7 +56,7 @@ class SessionSettings:
         return replace(self, server=server, arms=tuple(replace(arm, server=server) for arm in self.arms))
 
     def arm_of(self, number: int) -> SessionSettings:
-        """Return the settings of the session of this number: those of its arm, or the same if there are no arms."""
+        """Return the settings of the session of this number: those of its arm, if there are arms."""
         if not self.arms:
             return self
         process, index = divmod(number, _PER_PROCESS)

@@ -132,8 +132,6 @@ class OperationGroup:
 
 
 class _Reader:
-    """Reads the requests of one operation."""
-
     def __init__(self, operation: str, wire: OperationWire) -> None:
         self.operation = operation
         self.parameters = [(ours, name) for ours, name in wire.parameters.items() if ours != USER_DATA]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: A larger file is refused (bytes): parsing it could take minutes.
 MOST_BYTES = 2**20
-#: More parts of one dotted key are refused: the memory that tomllib needs grows with their square (20 000: 512 MB).
+#: More parts of one dotted key are refused: the memory that tomllib needs grows with their square.
 _MOST_PARTS = 100
 #: Objects in a request are not nested deeper: the JSON encoder fails at 254.
 MOST_DEPTH = 50

@@ -14,7 +14,7 @@ from math import inf
 from random import Random
 from typing import Any
 
-from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
+from chatload.chat.effects import Exchange, Result, Send, Wait
 from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.chat.record import SessionRecord
@@ -157,10 +157,10 @@ class _Driven:
         self.connected_at = swarm.now
         self._advance(None)
 
-    def _advance(self, result: Result | None) -> None:
+    def _advance(self, result: Result) -> None:
         swarm = self.swarm
         try:
-            effect = next(self.steps) if result is None else self.steps.send(result)
+            effect = self.steps.send(result)
         except StopIteration:
             swarm.ended(self.session)
             return
@@ -174,7 +174,7 @@ class _Driven:
 
     def _wake(self) -> None:
         now = self.swarm.now
-        self._advance(Woken(now) if now >= self.swarm.stop_at else IN_TIME)
+        self._advance(now if now >= self.swarm.stop_at else None)
 
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm
@@ -191,18 +191,20 @@ class _Driven:
         if repeatable(send.operation, send.fields) and network.suffers("stale", random):
             self.resent = True
             if random.random() < 0.5:
-                taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
-                swarm.at(taken, self._arrive, _UNHEARD, send)
+                self._arrive_unheard(send, now + network.latency(random))
             now += 2 * network.latency(random)
         if network.suffers("duplicated", random):
-            again = now + network.latency(random) + random.random() * self.session.settings.timeout_s
-            swarm.at(again, self._arrive, _UNHEARD, send)
+            self._arrive_unheard(send, now + network.latency(random))
         if network.suffers("late", random):
-            taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
-            swarm.at(taken, self._arrive, _UNHEARD, send)
+            self._arrive_unheard(send, self.sent + send.timeout_s)
         elif not network.suffers("loss", random):
             self.there_s = network.request_latency(random, now, send.operation)
             swarm.at(now + self.there_s, self._arrive, self.waiting, send)
+
+    def _arrive_unheard(self, send: Send, since: float) -> None:
+        """Let a request arrive at most one timeout after `since`; its answer is ignored."""
+        arrives = since + self.swarm.random.random() * self.session.settings.timeout_s
+        self.swarm.at(arrives, self._arrive, _UNHEARD, send)
 
     def _arrive(self, number: int, send: Send) -> None:
         swarm = self.swarm
@@ -280,9 +282,7 @@ class _Held:
         swarm.at(max(swarm.now, swarm.service.hold_due(self.hold)), self._resume)
 
     def _wake(self) -> None:
-        swarm = self.driven.swarm
-        if not self.over:
-            swarm.at(swarm.now, self._resume)
+        self.driven.swarm.at(self.driven.swarm.now, self._resume)
 
     def _resume(self) -> None:
         if self.over:

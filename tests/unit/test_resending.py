@@ -3,7 +3,7 @@
 import pytest
 
 from chatload.chat.contacts import LINGER_S, ContactLog, find_blame
-from chatload.chat.effects import IN_TIME, Exchange, Send
+from chatload.chat.effects import Exchange, Send
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
@@ -65,7 +65,7 @@ def test_a_request_sent_twice_is_one_request_and_two_contacts():
     first = Reply(Outcome.FINE, "chat", "user", "key", "alias", 1)
     effect = steps.send(Exchange(0.0, 0.0, 0.1, first))
     while not isinstance(effect, Send):
-        effect = steps.send(IN_TIME)
+        effect = steps.send(None)
     steps.send(exchange(effect.due, effect.due + 0.1, resent=True))
     assert (session.record.requests, session.record.contacts, books.resent, books.sent.total()) == (2, 3, 1, 2)
     session.cut(9.0)

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.effects import Exchange, Wait
 from chatload.chat.personas import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
@@ -50,7 +50,7 @@ class Service:
 
     def wake(self, wait):
         self.now = max(self.now, wait.until)
-        return IN_TIME
+        return None
 
     def exchange(self, send):
         sent = self.now
