@@ -14,15 +14,14 @@ from copy import deepcopy
 from chatload.chat.contacts import ContactLog
 from chatload.chat.effects import Exchange
 from chatload.chat.engine import ChatEngine, ChatObserver, Persona, Steps
-from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.record import RecentContacts
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.verdict import Finding
 from chatload.vocabulary import Outcome, Verdict
 
-#: The widget polls at this interval, and gives a request up after this time (seconds).
-POLL_S, REQUEST_TIMEOUT_S = WIDGET_INTERVAL_S, 3.0
+#: The widget gives a request up after this time (seconds).
+REQUEST_TIMEOUT_S = 3.0
 #: After more than this many statusCode 1 in a row the widget says that the chat server is offline, and goes on.
 POLL_EXCEPTION_LIMIT = 5
 #: userData that the widget sends with RequestChat.

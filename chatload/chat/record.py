@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from heapq import heappush, heappushpop
 from math import isnan, nan
@@ -23,7 +23,7 @@ class SessionRecord:
     requests: all attempts. polls: the GetMessages among them. contacts: those that the server may have seen.
     gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict if the server ended the session; otherwise of
         the widest gap between two answered contacts; None if there is none.
-    learned_by: the outcome of the answer that told the end. end_evidence: what else the server said about it: codes.
+    learned_by: the outcome of the answer that told the end. end_evidence: the codes that the server gave for it.
     end_silence_lower_s, end_silence_upper_s: bounds of the time from the last sure contact to the server's own end of
         the chat, by its ParticipantLeft for us; None if nothing dates that.
     goodbye_at: when the Disconnect left that the server surely took (seconds since the Unix epoch); None if none.
@@ -70,15 +70,13 @@ class SessionColumn(NamedTuple):
     nullable: bool
 
 
-def _columns() -> Iterator[SessionColumn]:
-    kinds = get_type_hints(SessionRecord)
-    for item in fields(SessionRecord):
-        of = get_args(kinds[item.name]) or (kinds[item.name],)
-        yield SessionColumn(item.name, of[0], NoneType in of)
+def _column(name: str, hint: Any) -> SessionColumn:
+    kinds = get_args(hint) or (hint,)
+    return SessionColumn(name, kinds[0], NoneType in kinds)
 
 
 #: Columns of a session row, in order.
-SESSION_COLUMNS = tuple(_columns())
+SESSION_COLUMNS = tuple(_column(name, hint) for name, hint in get_type_hints(SessionRecord).items())
 COLUMNS = tuple(column.name for column in SESSION_COLUMNS)
 
 # -- the last requests -----------------------------------------------------------------------------

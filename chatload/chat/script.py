@@ -149,16 +149,11 @@ def _extras(value: Any) -> Any:
 class CustomerScript:
     """What customers do. Times in seconds. The types are checked if a script is read from a file.
 
-    chat_length: from the accepted RequestChat to Disconnect.
-    messages: how many messages the customer sends at most.
+    chat_length: from the accepted RequestChat to Disconnect. messages: how many the customer sends at most.
     think: from an agent's message until the customer starts typing.
-    typing: how long the customer types a message.
-    message_bytes: length of a message (bytes).
     answer_patience: how long the customer waits for an answer before going on.
-    shows_typing: StartTyping and StopTyping are sent.
-    waits_for_agent: nothing is sent before an agent has joined.
+    shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is sent before an agent has joined.
     hesitation: from the last keystroke to the sending of a message, for the persona `widget`.
-    extras: other operations.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

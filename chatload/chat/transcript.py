@@ -121,22 +121,17 @@ class ObservedServer:
 class Transcript:
     """What the client has read in the transcript of a chat.
 
-    clock: what this process knows about the server's clock.
     agent_end_removes: if an agent ends the chat, the server also writes the customer's ParticipantLeft.
     position: the cursor: events from here on are asked for.
     own_id: our participantId, "" until it is known. clients: how many Clients have joined.
     agents: the agents who take part now. agent_messages: how many messages agents have sent.
-    agent_left: by the last answer with events, an agent has left. agent_left_ms: when, by the server's clock.
-    was_left_alone: at some time the last agent had left. handed_on: another agent joined after that, or a later answer
-        told that the chat went on.
-    idle_closed: inactivity control closed the chat.
-    left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why, by
-        that event.
-    joined: there was our own ParticipantJoined. joined_ms, left_ms: the server's time of it, and of our own
-        ParticipantLeft.
+    agent_left: by the last answer with events, an agent has left. was_left_alone: at some time the last agent had left.
+    handed_on: another agent joined after that, or a later answer told that the chat went on.
+    left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why.
+    joined: there was our own ParticipantJoined.
+    agent_left_ms, joined_ms, left_ms: the server's time of these events.
     opening: bounds of the time of the request that opened the chat (seconds). None if our own ParticipantJoined is
-        missing or has no timestamp, or if the server that stamped it is not the one that answers now.
-    failed_over: a server has answered that is not the one of the opening.
+        missing or has no timestamp, or if the server that stamped it is not the one that answers now (failed_over).
     """
 
     clock: ServerClock

@@ -41,13 +41,6 @@ class Request(NamedTuple):
     service: str | None
 
 
-class Place(NamedTuple):
-    """What is at a path. methods: HTTP method -> the operations. in_path: the fields that the path contains."""
-
-    methods: Mapping[str, OperationGroup]
-    in_path: dict[str, str]
-
-
 _Patterns = list[tuple[Callable[[str], re.Match[str] | None], dict[str, "OperationGroup"]]]
 
 
@@ -69,8 +62,8 @@ class Decoder:
         self._any_end = by_end.pop("", [])
         self._by_end = {end: [*patterns, *self._any_end] for end, patterns in by_end.items()}
 
-    def find(self, path: str) -> Place | None:
-        """Return what is at a path (percent-encoded, as received), or None."""
+    def find(self, path: str) -> tuple[Mapping[str, OperationGroup], dict[str, str]] | None:
+        """Return HTTP method -> operations at a path (percent-encoded, as received), and the fields in it; or None."""
         path = path.removesuffix("/")
         for fullmatch, methods in self._by_end.get(path[path.rfind("/") + 1 :], self._any_end):
             match = fullmatch(path)
@@ -78,7 +71,7 @@ class Decoder:
                 found = match.groupdict()
                 if "%" in path:
                     found = {name: unquote(value) for name, value in found.items()}
-                return Place(methods, found)
+                return methods, found
         return None
 
     def decode(self, method: str, path: str, content_type: str, body: bytes) -> Request:
@@ -86,17 +79,16 @@ class Decoder:
         place = self.find(path)
         if place is None:
             raise RefusedError(404, "no such operation")
-        group = place.methods.get(method)
-        if group is None:
+        methods, in_path = place
+        if method not in methods:
             raise RefusedError(405, "method not allowed")
-        return group.read(place.in_path, content_type, body)
+        return methods[method].read(in_path, content_type, body)
 
 
 class OperationGroup:
     """The operations of one path and method: one, or several of which the body names one."""
 
     def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:
-        self.operations = tuple(operations)
         self.takes_files = UPLOAD in operations
         self._readers = {wire.name: _Reader(operation, wire) for operation, wire in operations.items()}
         self._only = None if dialect.request.operation is not None else next(iter(self._readers.values()))
