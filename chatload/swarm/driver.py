@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import gevent
 from gevent.event import Event
 
-from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
+from chatload.chat.effects import Exchange, Result, Send, Wait
 from chatload.chat.engine import ChatEngine
 from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ResponseNames
@@ -128,7 +128,7 @@ class SessionDriver:
         while now < until and not leave.is_set():
             self._waiter.wait(until - now)
             now = time.monotonic()
-        return Woken(now) if leave.is_set() else IN_TIME
+        return now if leave.is_set() else None
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()

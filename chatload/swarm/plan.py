@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chatload
-from chatload.chat.personas import POLL_S
 from chatload.chat.personas import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
-from chatload.chat.policy import make_policy
+from chatload.chat.policy import WIDGET_INTERVAL_S, make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
@@ -176,7 +175,7 @@ def _resolved(
     if timeout_s is None:
         raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
     widget = given.persona == "widget"
-    interval_s = POLL_S if widget and given.refresh_interval is None else given.refresh_interval
+    interval_s = WIDGET_INTERVAL_S if widget and given.refresh_interval is None else given.refresh_interval
     policy = make_policy(given.refresh_policy, timeout_s, interval_s, given.refresh_fraction, given.allow_late_refresh)
     usual_s = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout_s / 2)
     chat_length = script.chat_length.mean() if given.chat_length is None and not given.script else given.chat_length
