@@ -27,7 +27,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.swarm.checks import refuse_above_ceiling
-from chatload.swarm.load import LoadController, StopConditions
+from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of, run_settings
 from chatload.swarm.progress import ProgressLine
@@ -164,7 +164,6 @@ class RunCoordinator:
         self.refused = ""
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
-        self._stop_conditions: StopConditions | None = None
         self._stop_requested = False
         self._phase = RunPhase.READY
         self._timeout_s: float | None = None
@@ -201,7 +200,6 @@ class RunCoordinator:
         self._reset(figures)
         self._timeout_s = plan.settings.timeout_s
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
-        self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
         run_dir = run_dir_of(options)
         self._recorder = Recorder(run_dir, self.load.settings(run_settings(self._environment, plan)), clock)
         self.run_dir = run_dir
@@ -272,12 +270,10 @@ class RunCoordinator:
         self.add_note(str(error))
 
     def _stop_if_due(self) -> None:
-        if self._stop_conditions is None or self._stop_requested:
+        reason = None if self._stop_requested else self.load.stop_reason(self.figures.total, time.monotonic())
+        if reason is None:
             return
-        end = self._stop_conditions.check(self.figures.total, time.monotonic())
-        if end is None:
-            return
-        kind, why = end
+        kind, why = reason
         if kind:
             what = "the run is stopped" if kind == IncidentKind.CEILING else "the run is ended early"
             log.warning("chatload: %s: %s", what, why)

@@ -54,14 +54,14 @@ class Role(Protocol):
         facts: counters and ended sessions of this process in the current or last run.
         holds_chats: whether users run in this process.
         number: distinguishes the processes of a run that hold chats.
-        write_every_s: interval between two calls of `write` (seconds).
+        report_every_s: interval between two calls of `report` (seconds).
         coordinator: coordinates the run; None in a worker.
     """
 
     facts: ProcessFacts
     holds_chats: bool
     number: int = 0
-    write_every_s: float = REPORT_EVERY_S
+    report_every_s: float = REPORT_EVERY_S
     coordinator: RunCoordinator | None = None
 
     def make_plan(self) -> RunPlan:
@@ -73,12 +73,8 @@ class Role(Protocol):
     def refuse(self, error: ChatloadError) -> None:
         """This process cannot take part in the run."""
 
-    def write(self) -> None:
-        """Write what was received since the last call."""
-        return
-
     def report(self) -> None:
-        """Pass on what happened since the last call. Called every second."""
+        """Pass on what happened since the last call."""
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
         """The run is stopping (see RunCoordinator.begin_stopping)."""
@@ -93,19 +89,20 @@ class Role(Protocol):
 
 class _CoordinatingRole(Role):
     process: str
+    coordinator: RunCoordinator
 
     def __init__(self, environment: Environment) -> None:
         self.facts = ProcessFacts(self.process)
-        self.coordinator = self._coordinator = RunCoordinator(environment)
+        self.coordinator = RunCoordinator(environment)
 
     def make_plan(self) -> RunPlan:
-        return self._coordinator.make_plan()
+        return self.coordinator.make_plan()
 
     def refuse(self, error: ChatloadError) -> None:
-        self._coordinator.refuse(error)
+        self.coordinator.refuse(error)
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
-        self._coordinator.begin_stopping(signal_name)
+        self.coordinator.begin_stopping(signal_name)
 
 
 class LocalRole(_CoordinatingRole):
@@ -115,58 +112,61 @@ class LocalRole(_CoordinatingRole):
 
     def begin(self, plan: RunPlan) -> None:
         self.facts = ProcessFacts(self.process)
-        self._coordinator.begin(plan, self.facts.now, self.facts)
+        self.coordinator.begin(plan, self.facts.now, self.facts)
 
     def report(self) -> None:
         self._take_report(final=False)
-        self._coordinator.update(final=False)
+        self.coordinator.update(final=False)
 
     def end(self) -> None:
         self._take_report(final=True)
-        self._coordinator.end()
+        self.coordinator.end()
 
     def end_at_once(self) -> bool:
         self._take_report(final=False)
-        return self._coordinator.end_at_once()
+        return self.coordinator.end_at_once()
 
     def _take_report(self, final: bool) -> None:
-        self._coordinator.take(self.process, self.facts.report(final))
+        self.coordinator.take(self.process, self.facts.report(final))
 
 
 class MasterRole(_CoordinatingRole):
     """The master: it holds no chats, receives the reports of its workers, and coordinates."""
 
-    process, holds_chats, write_every_s = MASTER, False, _MASTER_WRITES_S
+    process, holds_chats, report_every_s = MASTER, False, _MASTER_WRITES_S
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._environment = environment
         self._runner: Any = environment.runner
         self._workers = WorkerRegistry()
+        self._reported_at = 0.0
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(UNFIT, self._on_unfit)
 
     def begin(self, plan: RunPlan) -> None:
         self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry()
-        self._coordinator.begin(plan, self.facts.now, self._workers)
-
-    def write(self) -> None:
-        self._coordinator.write_reports()
+        self._reported_at = time.monotonic()
+        self.coordinator.begin(plan, self.facts.now, self._workers)
 
     def report(self) -> None:
-        """Tell the workers that the master is alive, look for silent ones, check whether the run has to end."""
+        """Write what was received; every second, look for silent workers, check whether the run has to end."""
+        self.coordinator.write_reports()
+        if time.monotonic() - self._reported_at < REPORT_EVERY_S - _MASTER_WRITES_S / 2:
+            return
+        self._reported_at = time.monotonic()
         self._runner.send_message(ALIVE)
         for worker in self._workers.find_silent(time.monotonic()):
             what = self._workers.describe_silence(worker)
             log.warning("chatload: %s", what)
-            self._coordinator.note(IncidentKind.WORKER_SILENT, what)
+            self.coordinator.note(IncidentKind.WORKER_SILENT, what)
         self._workers.usage.update(self.facts.usage)
-        self._coordinator.update(final=False)
+        self.coordinator.update(final=False)
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
         """Let every worker end its chats, and wait for the final reports."""
         super().begin_stopping(signal_name)
-        if not self._coordinator.is_recording:
+        if not self.coordinator.is_recording:
             return
         workers = set(self._runner.clients)
         stopping.stop_rebalancing(self._runner)
@@ -180,32 +180,32 @@ class MasterRole(_CoordinatingRole):
 
     def end(self) -> None:
         self._workers.usage.update(self.facts.usage)
-        self._coordinator.end([self._workers.describe_silence(worker) for worker in self._workers.lost()])
+        self.coordinator.end([self._workers.describe_silence(worker) for worker in self._workers.lost()])
 
     def end_at_once(self) -> bool:
-        if self._coordinator.is_recording:
+        if self.coordinator.is_recording:
             self._runner.send_message("quit")
-        return self._coordinator.end_at_once()
+        return self.coordinator.end_at_once()
 
     def _on_report(self, environment: Environment, msg: Any, **_: Any) -> None:
         try:
             report = WorkerReport.read(msg.data)
         except ChatloadError as error:
-            if self._coordinator.error is None:
-                self._coordinator.fail(error)
+            if self.coordinator.error is None:
+                self.coordinator.fail(error)
             return
         if self._workers.receive(msg.node_id, report, time.monotonic()):
-            self._coordinator.note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} reports again")
-        self._coordinator.take(msg.node_id, report)
-        self._coordinator.sessions_ended(len(report.sessions))
+            self.coordinator.note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} reports again")
+        self.coordinator.take(msg.node_id, report)
+        self.coordinator.sessions_ended(len(report.sessions))
 
     def _on_unfit(self, environment: Environment, msg: Any, **_: Any) -> None:
         what = f"worker {msg.node_id} holds no chats: {msg.data}"
         log.error("chatload: %s", what)
-        self._coordinator.note(IncidentKind.WORKER_UNFIT, what)
+        self.coordinator.note(IncidentKind.WORKER_UNFIT, what)
         self._workers.unfit.add(msg.node_id)
         if self._workers.unfit.issuperset(self._runner.clients):
-            self._coordinator.request_stop()
+            self.coordinator.request_stop()
 
 
 class WorkerRole(Role):

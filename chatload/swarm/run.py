@@ -25,7 +25,7 @@ from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
 from chatload.swarm.plan import RunPlan, run_dir_of
 from chatload.swarm.roles import Role, role_of
-from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts
+from chatload.swarm.worker_report import ProcessFacts
 
 log = logging.getLogger("chatload")
 
@@ -144,18 +144,13 @@ class Run:
     # -- during the run and at its end -----------------------------------------------------------
 
     def _report_repeatedly(self) -> None:
-        every_s = self.role.write_every_s
-        due = reported_at = time.monotonic()
+        due = time.monotonic()
         while True:
             # By the clock, however long a report takes: reports that arrived meanwhile are waiting.
-            due = max(due + every_s, time.monotonic())
+            due = max(due + self.role.report_every_s, time.monotonic())
             gevent.sleep(due - time.monotonic())
             if self._reporter is not gevent.getcurrent():
                 return
-            if due - reported_at < REPORT_EVERY_S - every_s / 2:
-                self.role.write()
-                continue
-            reported_at = due
             self.statistics.flush()
             self.role.report()
             drop_old_statistics(self.environment.stats)
