@@ -42,8 +42,6 @@ _FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
-
-
 #: Counters and usage of all processes of a run.
 Figures = ProcessFacts | WorkerRegistry
 
@@ -311,8 +309,7 @@ class RunCoordinator:
         if self._recorder is None or self.run_dir is None:
             return
         self.update(final=True)
-        if self._progress is not None:
-            self._progress.close()
+        self._close_progress()
         for what in lost:
             self.note(IncidentKind.WORKER_LOST, what)
         if not self.figures.total().started:
@@ -329,10 +326,14 @@ class RunCoordinator:
             return False
         recorder.flush()
         recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
-        if self._progress is not None:
-            self._progress.close()
+        self._close_progress()
         self._write([write_outputs])
         return True
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None  # a report may still be on its way to it
 
     def _write(self, writes: Sequence[Callable[[Path], Any]]) -> None:
         assert self.run_dir is not None
@@ -352,8 +353,6 @@ class RunCoordinator:
         if environment.parsed_options.num_users == 0:
             return "-u 0 asks for no users"
         return "no user came to start one"
-
-    # -- snapshots -------------------------------------------------------------------------------
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run; that of the last run if none is active."""
