@@ -15,8 +15,7 @@ from typing import Any
 import gevent
 from locust import events
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import RecentContacts
+from chatload.chat.record import RecentContacts, SessionRecord
 from chatload.run.books import Books
 from chatload.run.windows import WindowCutter
 from chatload.swarm import coordinator

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
-from chatload.features.doctor.checks import MachineFacts, PlannedLoad, files, ports
-from chatload.features.doctor.reading import local_ports
-from chatload.file_limits import raise_file_limit
+from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, ports
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail
-from chatload.rules import TargetRules
+from chatload.sockets import local_ports, raise_file_limit
+from chatload.target import TargetRules
 from chatload.transport import Transport
 
 log = logging.getLogger("chatload")

@@ -18,8 +18,7 @@ from flask import has_request_context
 from gevent.lock import RLock
 from locust.env import Environment
 
-from chatload.chat.record import COLUMNS
-from chatload.chat.timeline import Timeline, WorstTimelines
+from chatload.chat.record import COLUMNS, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.features.report.view import write_outputs
 from chatload.run.books import Books

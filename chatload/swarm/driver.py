@@ -15,7 +15,8 @@ from gevent.event import Event
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.chat.engine import ChatEngine
 from chatload.protocol.encode import Encoder
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
+from chatload.protocol.names import ResponseNames
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
 from chatload.transport import Transport
 from chatload.transport.connection import GreenletWaiter

@@ -23,7 +23,6 @@ from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
 from chatload.plain_text import drop_output
 from chatload.render.terminal import render
-from chatload.rules import read_rules
 from chatload.run.options import OptionGroup
 from chatload.run.reader import RunReader
 from chatload.run.settings import option_of
@@ -38,6 +37,7 @@ from chatload.swarm.patches.stopping import load_source_files
 from chatload.swarm.prometheus import open_endpoint
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.web import add_tab, start_allowed
+from chatload.target import read_rules
 
 log = logging.getLogger("chatload")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO
 
 from chatload import exit_codes
-from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.swarm.plan import RunPlan
+from chatload.target import TargetRules
 from chatload.thresholds.metrics import Facts as GateFacts
 from chatload.vocabulary import IncidentKind
 

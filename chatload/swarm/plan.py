@@ -19,11 +19,9 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
-from chatload.features.doctor.checks import SPARE_FILES
-from chatload.file_limits import NO_LIMIT, file_limits
+from chatload.features.doctor.machine import SPARE_FILES
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
-from chatload.rules import TargetRules, read_rules
 from chatload.run.arrivals import RateProfile, arrivals, load_profile
 from chatload.run.options import written
 from chatload.run.retention import LEAST_KEEP_S
@@ -36,8 +34,9 @@ from chatload.run.settings import (
     stored_script,
     values_of,
 )
-from chatload.target import anywhere, require_agreed
-from chatload.thresholds.gate import Gate, make_gate
+from chatload.sockets import NO_LIMIT, file_limits
+from chatload.target import TargetRules, anywhere, read_rules, require_agreed
+from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, Transport, make_factory
 
 if TYPE_CHECKING:
@@ -135,14 +134,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     endpoint = _endpoint(run, host, [*run.target_owner_agrees, *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat: a bad certificate is a mistake of the user
-    gate = make_gate(
-        run.thresholds,
-        run.abort_on,
-        round(100 * run.confidence, 9),
-        run.allow_inconclusive,
-        named=options.gate or "",
-        long_poll_s=run.long_poll or 0.0,
-    )
+    gate = gate_of(run, options.gate or "")
     run = replace(
         run,
         host=endpoint.url,
@@ -184,7 +176,7 @@ def _resolved(
         name=run_name(given.locustfile),
         refresh_interval=policy.interval_s,
         request_timeout=usual_s if given.request_timeout is None else given.request_timeout,
-        long_poll=dialect.long_poll_s if given.long_poll is None else given.long_poll,
+        long_poll=dialect.server.long_poll_s if given.long_poll is None else given.long_poll,
         chat_length=chat_length,
         script_text=script_text,
         script_sha256=digest(script_text),

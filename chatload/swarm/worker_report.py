@@ -16,8 +16,7 @@ import orjson
 import psutil
 
 from chatload.chat.engine import ChatEngine
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Timeline, WorstTimelines
+from chatload.chat.record import COLUMNS, SessionRecord, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
 from chatload.run.punctuality import LatenessMonitor, Spent

@@ -150,7 +150,7 @@ def test_each_request_updates_the_statistics(monkeypatch):
     assert len(logged) == 10
     reporter = LocustStatistics(environment)
     for _ in range(10):
-        reporter.request("x", WireResult(1.0, 1.1, 0.0, 200, b""), Reply(Outcome.FINE, False))
+        reporter.request("x", WireResult(1.0, 1.1, 0.0, 200, b""), Reply(Outcome.FINE))
     reporter.flush()
     assert len(logged) == 10 and environment.stats.total.num_requests == 10
 

@@ -14,7 +14,7 @@ from locust import argument_parser, events
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
-from chatload.features.report.repeat import repeat_command, repeat_files
+from chatload.features.report.page import repeat_command, repeat_files
 from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, options_of, session_settings
 from chatload.swarm.coordinator import RunCoordinator

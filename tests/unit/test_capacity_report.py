@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload import rules as ceilings
+from chatload import target as ceilings
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError, UsageError

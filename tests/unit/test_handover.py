@@ -9,17 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import COLUMNS, Contact, SessionRecord, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.swarm.load import LoadController
 from chatload.swarm.worker_report import REPORT_EVERY_S, SILENT_S, ProcessFacts, WorkerRegistry, WorkerReport
+from chatload.target import TargetRules
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Outcome
 
@@ -41,7 +40,7 @@ def done(books, kind, *what):
     if kind == "request":
         operation, outcome, took = what
         books.sent[operation] += 1
-        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
+        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome)))
     elif kind == "session":
         books.started += 1
         books.session_ended(SessionRecord(verdict=what[0], blame=what[1]))

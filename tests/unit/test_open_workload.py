@@ -4,7 +4,7 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.features.report import sentences
-from chatload.features.report.repeat import repeat_command
+from chatload.features.report.page import repeat_command
 from chatload.features.report.summary import invalid_reasons
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
