@@ -51,11 +51,8 @@ _MANY = 1_000_000
 class OpenWorkload:
     """Chats that arrive whether or not earlier ones have ended.
 
-    Attributes:
-        profile: rate over time, of all sources together.
-        max_open: maximum number of open chats in one process.
-        sources: number of sources that share the rate.
-        began: start of the profile (seconds, this process's monotonic clock).
+    profile: rate over time, of all sources together. max_open: maximum number of open chats in one process. sources:
+    number of sources that share the rate. began: start of the profile (seconds, this process's monotonic clock).
     """
 
     profile: RateProfile
@@ -79,11 +76,7 @@ class OpenWorkload:
 
 
 def make_open_workload(given: RunSettings) -> OpenWorkload | None:
-    """Return the open workload of these settings, None if they ask for none.
-
-    Raises:
-        UsageError: the options contradict each other, or the profile cannot be read.
-    """
+    """Return the open workload of these settings, None if they ask for none. Raises UsageError, FileError."""
     rate, file, compress = given.arrival_rate, given.arrival_profile, given.arrival_compress
     if rate is not None and file:
         raise UsageError("--arrival-rate and --arrival-profile contradict each other", "leave one of them out")
@@ -119,14 +112,9 @@ class RunPlan:
 
 
 def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> RunPlan:
-    """Make the plan of Locust's parsed options.
+    """Make the plan of Locust's parsed options. Raises UsageError, FileError.
 
-    Args:
-        options: as parsed. host: the URL under test, with its login.
-        agreed: hosts whose owners agree, beside those in the options.
-
-    Raises:
-        UsageError: for options that are wrong or contradict each other. FileError: for a bad file.
+    host: the URL under test, with its login. agreed: hosts whose owners agree, beside those in the options.
     """
     if not host:
         raise UsageError("no host to test", "give it with --host http://HOST:PORT")
