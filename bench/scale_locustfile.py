@@ -90,7 +90,7 @@ class Meter:
                     "oldest_s": ages,
                     "file": sum(file.stat().st_size for file in files if file.name == "run.sqlite"),
                     "written": process.io_counters().write_bytes,
-                    "workers": coordinator.figures.processes,
+                    "workers": len(coordinator.figures),
                     "sample": {kind: len(data) for kind, data in self.last.items()},
                     **{name: dict(counter) for name, counter in self.counts.items()},
                 }

@@ -25,8 +25,7 @@ import orjson
 import zmq
 from locust import __version__ as locust_version
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Contact, Timeline, WorstTimelines
+from chatload.chat.record import Contact, SessionRecord, Timeline, WorstTimelines
 from chatload.run.books import Books
 from chatload.run.histogram import _GAMMA_LOG, CensoredHistogram, Histogram, _middle
 from chatload.run.windows import Usage

@@ -19,7 +19,7 @@ _MODULES = {
     "SoakUser": "chatload.swarm.user",
     "SweepUser": "chatload.swarm.user",
     # The simulator as a test server.
-    "Simulator": "chatload.simulator.process",
+    "Simulator": "chatload.simulator.command",
     # Chats in virtual time.
     "ChatService": "chatload.simulator.model.service",
     "CustomerScript": "chatload.chat.script",

@@ -7,11 +7,11 @@ from chatload.chat.settings import SessionSettings as SessionSettings
 from chatload.errors import ChatloadError as ChatloadError
 from chatload.features.capacity.load import CapacityShape as CapacityShape
 from chatload.run.reader import RunReader as RunReader
+from chatload.simulator.command import Simulator as Simulator
 from chatload.simulator.model.config import SimulatorConfig as SimulatorConfig
 from chatload.simulator.model.faults import Fault as Fault
 from chatload.simulator.model.faults import FaultPlan as FaultPlan
 from chatload.simulator.model.service import ChatService as ChatService
-from chatload.simulator.process import Simulator as Simulator
 from chatload.swarm.user import ArrivalUser as ArrivalUser
 from chatload.swarm.user import ChatUser as ChatUser
 from chatload.swarm.user import SoakUser as SoakUser

@@ -26,10 +26,9 @@ _LAZY = {
     "simulator": "chatload.simulator.command:simulator",
     "demo": "chatload.features.demo.command:demo",
     "options": "chatload.swarm.options:options_command",
-    "script": "chatload.features.script.command:script",
+    "script": "chatload.features.script:script",
     "tune": "chatload.features.tune.command:tune",
 }
-_INTERRUPTED = 130
 #: The report of more sessions than this takes longer than two seconds.
 _MANY = 100_000
 
@@ -160,7 +159,7 @@ def thresholds() -> None:
     Example: locust -f locustfiles/chat.py ... \\
                --threshold 'dropped_late.rate < 0.1%'
     """
-    from chatload.features.report.metric_list import thresholds_document
+    from chatload.features.report.view import thresholds_document
     from chatload.render.output import deliver
 
     deliver(thresholds_document())
@@ -275,7 +274,7 @@ def _code(arguments: list[str]) -> int:
     except ChatloadError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _INTERRUPTED
+        return exit_codes.INTERRUPTED
     except OSError as error:
         if error.filename is not None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from math import cos, log, pi, sqrt
 
 _MASK = 2**64 - 1
@@ -42,3 +43,16 @@ class SplitMix64:
         """Return a normally distributed number, by the Box-Muller transform."""
         radius = sqrt(-2.0 * log(1.0 - self.random()))
         return mean + sigma * radius * cos(2.0 * pi * self.random())
+
+
+class SeededDraws(SplitMix64):
+    """SplitMix64, seeded by a text."""
+
+    __slots__ = ()
+
+    def __init__(self, seed: str) -> None:
+        super().__init__(int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big"))
+
+    def happens(self, chance: float) -> bool:
+        """Return whether an event of this chance (0 to 1) happens. A chance of 0 or 1 uses no random number."""
+        return chance > 0 and (chance >= 1 or self.random() < chance)

@@ -1,28 +1,170 @@
-"""The target guard: requests in bulk go to loopback and private addresses, and elsewhere only where the host's owner
-agrees. The same command against a production host could cause an outage.
+"""What may be loaded: the rules of chatload.toml, and the target guard.
 
-Every command that sends load to a host calls `require_agreed` first. It returns a function that the code that connects
-(`Endpoint(admits=...)`) calls for each address before it connects. So a name that later resolves to another address
-(DNS rebinding, a changed record) is not followed.
+The guard: requests in bulk go to loopback and private addresses, and elsewhere only where the host's owner agrees. The
+same command against a production host could cause an outage. Every command that sends load to a host calls
+`require_agreed` first. It returns a function that the code that connects (`Endpoint(admits=...)`) calls for each
+address before it connects. So a name that later resolves to another address (DNS rebinding, a changed record) is not
+followed.
+
+The rules: two files are read, the site's (SITE_FILE), and the project's (the one that CHATLOAD_CONFIG names, otherwise
+./chatload.toml). A key of the project's file overrides the same key of the site's, and the command line overrides both.
+The keys of a file with `locked = true` can only be made stricter.
 """
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_network
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from chatload.errors import UsageError
-from chatload.protocol.address import is_private
-from chatload.rules import TargetRules, read_rules
+from pydantic import BeforeValidator, Field
 
+from chatload.errors import UsageError
+from chatload.protocol.toml_file import FromFile, load_toml
+
+SITE_FILE: Final = Path("/etc/chatload.toml")
+PROJECT_FILE: Final = "chatload.toml"
+VARIABLE: Final = "CHATLOAD_CONFIG"
+_CEILINGS = {"max_sessions": "--max-sessions", "max_requests_per_s": "--max-requests-per-s"}
 #: Returns whether an address, as text, may be connected to.
 Admits = Callable[[str], bool]
 #: Returns all addresses of a name, as text.
 Resolve = Callable[[str], Iterable[str]]
 _OPTION = "--target-owner-agrees"
+
+#: Not `ipaddress.is_private`: it includes networks that are only not routed (documentation, link-local, carriers), and
+#: it differs between Python versions. Left out on purpose: 100.64.0.0/10 (RFC 6598) is shared with a carrier and its
+#: other customers; 169.254.0.0/16 and fe80::/10 (RFC 3927, RFC 4291 2.5.6) include internal services of clouds, such
+#: as 169.254.169.254; 64:ff9b::/96 and 2002::/16 lead to public IPv4 addresses.
+PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
+    ip_network(text)
+    for text in (
+        "127.0.0.0/8",  # loopback, RFC 1122 3.2.1.3
+        "::1/128",  # loopback, RFC 4291 2.5.3
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",  # RFC 1918
+        "192.168.0.0/16",  # RFC 1918
+        "fc00::/7",  # unique local, RFC 4193
+        "0.0.0.0/32",  # "this host" (RFC 1122 3.2.1.3): a connection to it goes to this machine
+        "::/128",  # the same, RFC 4291 2.5.2
+    )
+)
+
+
+def is_private(address: str) -> bool:
+    """Return whether a text is an IP address of this machine or of a private network."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in PRIVATE)
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TargetRules:
+    """What the config files allow together.
+
+    allowed_targets: hosts whose owners agreed: names, *.domain, addresses, networks. max_sessions: sessions open at
+    once. max_requests_per_s: requests per second of all processes together. None: no ceiling. locks: each key that a
+    locked file sets, and the path of that file.
+    """
+
+    allowed_targets: tuple[str, ...] = ()
+    max_sessions: int | None = None
+    max_requests_per_s: float | None = None
+    locks: Mapping[str, str] = field(default_factory=dict)
+
+    def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> TargetRules:
+        """Return these rules with the ceilings of the command line.
+
+        Raises:
+            UsageError: a locked file has a lower ceiling.
+        """
+        given = {"max_sessions": max_sessions, "max_requests_per_s": max_requests_per_s}
+        for key, value in given.items():
+            ceiling = getattr(self, key)
+            if value is not None and key in self.locks and value > ceiling:
+                message = f"{_CEILINGS[key]} {value:g} is above the {ceiling:g} that {self.locks[key]} has locked"
+                raise UsageError(message, f"stay at {ceiling:g} or below, or ask the owner of that file")
+        sessions = self.max_sessions if max_sessions is None else int(max_sessions)
+        rate = self.max_requests_per_s if max_requests_per_s is None else max_requests_per_s
+        return replace(self, max_sessions=sessions, max_requests_per_s=rate)
+
+    def origin(self, key: str) -> str:
+        """Return where a ceiling can be changed, as a hint for the user."""
+        where = self.locks.get(key)
+        return f"{where} has locked it: ask the owner of that file" if where else f"raise {_CEILINGS[key]} to allow it"
+
+
+def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = None) -> TargetRules:
+    """Return the rules that apply to this process. site: the site's file, SITE_FILE by default.
+
+    Raises:
+        FileError: a file is wrong, or the one that CHATLOAD_CONFIG names cannot be read.
+    """
+    site = SITE_FILE if site is None else site
+    named = environment.get(VARIABLE)
+    project = Path(named or PROJECT_FILE)
+    rules = TargetRules()
+    for path, must in ((site, False), (project, bool(named))):
+        if must or path.is_file():
+            rules = _merged(rules, load_toml(path, RulesFile), str(path))
+    return rules
+
+
+def _merged(rules: TargetRules, file: RulesFile, source: str) -> TargetRules:
+    """Return the rules with the keys of another file, which override earlier ones except where these are locked."""
+    locks = dict(rules.locks)
+    changed: dict[str, Any] = {}
+    for key in file.model_fields_set - {"locked"}:
+        value = getattr(file, key)
+        if key not in locks:
+            changed[key] = value
+        elif key in _CEILINGS:
+            changed[key] = min(value, getattr(rules, key))
+        if file.locked:
+            locks.setdefault(key, source)
+    return replace(rules, **changed, locks=locks)
+
+
+_HOSTS = 'expected a list of hosts, such as ["chat.staging.example", "*.lab.example", "203.0.113.0/28"]'
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    """Return the checked list of names, *.domains, addresses and networks."""
+    if not isinstance(value, list):
+        raise ValueError(_HOSTS)
+    for entry in value:
+        if not isinstance(entry, str) or not entry or entry in ("*", "*."):
+            raise ValueError(f"{_HOSTS}, not {entry!r}")
+        if "/" in entry:
+            try:
+                ip_network(entry)
+            except ValueError as error:
+                raise ValueError(f"{entry!r} is no network ({error})") from None
+    return tuple(value)
+
+
+class RulesFile(FromFile):
+    """The keys of a chatload.toml (see TargetRules). locked: its keys can only be made stricter."""
+
+    allowed_targets: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
+    max_sessions: Annotated[int, Field(gt=0)] | None = None
+    max_requests_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    locked: bool = False
+
+
+# -- the guard ------------------------------------------------------------------------------------
 
 
 def anywhere(address: str) -> bool:
@@ -119,7 +261,7 @@ def matches(name: str, entries: Iterable[str]) -> bool:
             if name.endswith(entry[1:].lower()) and not _is_address(name):
                 return True
         elif "/" in entry and "://" not in entry:
-            if _is_address(name) and _within(name, entry):
+            if _is_address(name) and ip_address(name.partition("%")[0]) in ip_network(entry):
                 return True
         elif host_name(entry) == name and name:
             return True
@@ -132,10 +274,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _within(address: str, network: str) -> bool:
-    try:
-        return ip_address(address.partition("%")[0]) in ip_network(network)
-    except ValueError:
-        return False

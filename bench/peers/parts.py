@@ -21,8 +21,8 @@ from bench.peers import MADE
 from chatload.chat.effects import IN_TIME, Exchange, Wait
 from chatload.chat.engine import Steps
 from chatload.chat.personas import new_chat
+from chatload.chat.record import CONTACTS
 from chatload.chat.script import Customer as ScriptedCustomer
-from chatload.chat.timeline import CONTACTS
 from chatload.protocol.reply import read
 from chatload.protocol.wire import WireResult
 from chatload.random_numbers import SplitMix64
@@ -141,8 +141,7 @@ class Customer(ChatHolder):
             driver.hold(session)
         finally:
             transport.close()
-            run.facts.add(session)
-            run.role.session_ended()
+            run.session_ended(session)
             del script, spare
 
 

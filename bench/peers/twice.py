@@ -15,11 +15,10 @@ from typing import Any
 import gevent
 from locust import events
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import RecentContacts
+from chatload.chat.record import RecentContacts, SessionRecord
 from chatload.run.books import Books
 from chatload.run.windows import WindowCutter
-from chatload.swarm import recorder
+from chatload.swarm import coordinator
 from chatload.swarm.worker_report import ProcessFacts
 
 #: A slice is so long, and the first begins so long after the run (seconds).
@@ -105,7 +104,7 @@ def _init(environment: Any, **_: Any) -> None:
     Books.refresh_answered = _refreshed  # type: ignore[method-assign]
     # All that is done once a second: the facts handed over, the books copied and cut into windows, and every write,
     # which has a thread of its own.
-    for owner, name in ((ProcessFacts, "report"), (Books, "copy"), (WindowCutter, "cut"), (recorder, "_attempt")):
+    for owner, name in ((ProcessFacts, "report"), (Books, "copy"), (WindowCutter, "cut"), (coordinator, "_attempt")):
         timed(owner, name)
     watchers: list[gevent.Greenlet] = []
     environment.events.test_start.add_listener(lambda **_: watchers.append(gevent.spawn(_watch, environment, path)))

@@ -8,19 +8,18 @@ and its status table. What differs between clients is in a `Persona` (see `chatl
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import asdict
+from dataclasses import InitVar, asdict, dataclass, field
 from typing import Protocol
 
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
 from chatload.chat.effects import IN_TIME, Effect, Exchange, Result, Send, Wait, Woken
 from chatload.chat.policy import RefreshClock
-from chatload.chat.record import SessionRecord
+from chatload.chat.record import RecentContacts, SessionRecord, Timeline, severity
 from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
 from chatload.chat.settings import SessionSettings
-from chatload.chat.timeline import RecentContacts, Timeline, severity
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.random_numbers import SplitMix64
 from chatload.vocabulary import Blame, Outcome, Verdict
@@ -29,49 +28,36 @@ Steps = Generator[Effect, Result, None]
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an attribute of an enum costs more than a global
 _UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
+_KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 
 
 class ChatObserver(Protocol):
     """Receives what happens in the chats of a process, to count it. Durations in seconds.
 
-    polls_begun: the engine adds 1 for each GetMessages that it begins.
+    polls_begun: the engine adds 1 for each GetMessages that it begins. request_begun: any other request begins.
+    refresh_answered: a usual refresh has ended: GetMessages answered 0/false.
+    request_ended: any other request has ended. Then come refresh_late, if it was a GetMessages, and gap_closed, if it
+        was a sure contact.
+    request_cut: the chat was cut off before the answer came. went_offline: a client told its customer that the chat
+        server is offline.
+    timeout_s: the flex-disconnect-timeout. gap_s: the upper bound of the gap that the request closed.
+    before, after: opening, held, retrying, leaving; "" is none.
     """
 
     polls_begun: int
 
-    def session_started(self) -> None:
-        """A chat begins."""
-
-    def session_ended(self, record: SessionRecord, timeout_s: float) -> None:
-        """A chat has got its verdict. timeout_s: the flex-disconnect-timeout."""
-
-    def state_changed(self, before: str, after: str) -> None:
-        """A chat went from one state to another: opening, held, retrying, leaving; "" is none."""
-
-    def request_begun(self, operation: str) -> None:
-        """A request other than GetMessages begins."""
-
-    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
-        """A usual refresh has ended: GetMessages answered 0/false. gap_s: the upper bound of the gap it closed."""
-
-    def request_ended(self, operation: str, exchange: Exchange) -> None:
-        """Any other request has ended."""
-
-    def refresh_late(self, lateness_s: float) -> None:
-        """A request that `request_ended` reported was a GetMessages, and left this late."""
-
-    def gap_closed(self, gap_s: float) -> None:
-        """A request that `request_ended` reported was a contact, and closed a gap of at most this length."""
-
-    def request_cut(self, operation: str) -> None:
-        """A request was abandoned: the chat was cut off before its answer came."""
-
-    def key_replaced(self) -> None:
-        """The server replaced the secure key of a chat."""
-
-    def went_offline(self) -> None:
-        """A client told its customer that the chat server is offline."""
+    def session_started(self) -> None: ...
+    def session_ended(self, record: SessionRecord, timeout_s: float) -> None: ...
+    def state_changed(self, before: str, after: str) -> None: ...
+    def request_begun(self, operation: str) -> None: ...
+    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None: ...
+    def request_ended(self, operation: str, exchange: Exchange) -> None: ...
+    def refresh_late(self, lateness_s: float) -> None: ...
+    def gap_closed(self, gap_s: float) -> None: ...
+    def request_cut(self, operation: str) -> None: ...
+    def key_replaced(self) -> None: ...
+    def went_offline(self) -> None: ...
 
 
 class Persona(Protocol):
@@ -112,73 +98,66 @@ class Persona(Protocol):
         """
 
 
+@dataclass(slots=True, eq=False)
 class ChatEngine:
     """One chat. A driver runs `steps()` and answers each effect; afterwards `record` says what became of the chat.
 
     `record.verdict` is set exactly once, when `steps()` has returned or `cut` was called. By then the observer has
     received the session and every request. Deterministic in (settings, seed, results).
 
-    What personas may use, beside the methods (instants on the driver's clock, seconds):
-        settings, record, observer, customer, transcript: the chat's own.
-        contacts: None until the chat is accepted; `accepted`: the same, of an accepted chat.
-        recent: the last requests. clock: what the refresh policy knows.
-        now: the instant that the engine has reached. ready: when the last request was over.
-        failures: unsuccessful requests in a row. late_failures: those of them that ended after the deadline.
-        stopping: the run asks this chat to say goodbye.
-        goodbye_sent_at: when the first Disconnect left; the persona sets it.
-        usual_refreshes: refreshes that `record` does not count yet.
+    seed: of the customer's random numbers. started_at: now. All instants: seconds on the driver's clock.
+    contacts: None until the chat is accepted. recent: the last requests. clock: what the refresh policy knows.
+    now: the instant that the engine has reached. ready: when the last request was over.
+    failures: unsuccessful requests in a row. late_failures: those of them that ended after the deadline.
+    stopping: the run asks this chat to say goodbye.
+    goodbye_sent_at: when the first Disconnect left; the persona sets it.
+    usual_refreshes: refreshes that `record` does not count yet.
     """
 
-    __slots__ = (
-        "_cause", "_code", "_fields", "_file_id", "_opening", "_over", "_persona", "_refresh_due", "_sending", "_state",
-        "_taken", "clock", "contacts", "customer", "failures", "goodbye_sent_at", "late_failures", "now", "observer",
-        "ready", "recent", "record", "settings", "stopping", "transcript", "usual_refreshes",
-    )  # fmt: skip
+    settings: SessionSettings
+    persona: Persona
+    observer: ChatObserver
+    seed: InitVar[int]
+    started_at: InitVar[float]
+    record: SessionRecord = field(init=False)
+    customer: Customer = field(init=False)
+    transcript: Transcript = field(init=False)
+    clock: RefreshClock = field(init=False)
+    now: float = field(init=False)
+    ready: float = field(init=False)
+    contacts: ContactLog | None = field(init=False, default=None)
+    recent: RecentContacts = field(init=False, default_factory=RecentContacts)
+    failures: int = field(init=False, default=0)
+    late_failures: int = field(init=False, default=0)
+    stopping: bool = field(init=False, default=False)
+    goodbye_sent_at: float | None = field(init=False, default=None)
+    usual_refreshes: int = field(init=False, default=0)
+    _state: str = field(init=False, default="")
+    _refresh_due: float = field(init=False)
+    _keys: dict[str, str] = field(init=False, default_factory=dict)
+    #: The fields of the next GetMessages, and the position in them.
+    _refresh_fields: Mapping[str, str] = field(init=False)
+    _refresh_position: int = field(init=False, default=-1)
+    _file_id: str | None = field(init=False, default=None)
+    _sending: Send | None = field(init=False, default=None)
+    #: The answer taken last, if taking it again would change nothing.
+    _taken: Reply | None = field(init=False, default=None)
+    #: The end is known: later requests say nothing about the chat's contacts.
+    _over: bool = field(init=False, default=False)
+    #: The RequestChat that opened the chat, until our own ParticipantJoined has been looked for.
+    _opening: Exchange | None = field(init=False, default=None)
+    #: The cause of the end and its code, as the last answer that named one said it; cleared by a success.
+    _cause: EndCause | None = field(init=False, default=None)
+    _code: str = field(init=False, default="")
 
-    def __init__(
-        self,
-        settings: SessionSettings,
-        persona: Persona,
-        observer: ChatObserver,
-        seed: int,
-        started_at: float,
-    ) -> None:
-        """Begin a chat.
-
-        Args:
-            settings: those of the run.
-            persona: a new one.
-            observer: receives what happens.
-            seed: of the customer's random numbers.
-            started_at: now, on the driver's clock (seconds).
-        """
-        self.settings = settings
+    def __post_init__(self, seed: int, started_at: float) -> None:
+        settings = self.settings
         self.record = SessionRecord(started_at=started_at, group=settings.group)
-        self.observer = observer
-        self.customer = Customer(settings.script, SplitMix64(seed), persona.drafts)
+        self.customer = Customer(settings.script, SplitMix64(seed), self.persona.drafts)
         self.transcript = Transcript(settings.server.clock, settings.agent_end_removes_customer)
-        self.contacts: ContactLog | None = None
-        self.recent = RecentContacts()
         self.clock = RefreshClock(started_at, started_at)
         self._refresh_due = self.ready = self.now = started_at
-        self.failures = self.late_failures = self.usual_refreshes = 0
-        self.stopping = False
-        self._state = ""
-        self.goodbye_sent_at: float | None = None
-        self._persona = persona
-        self._fields = _RequestFields()
-        self._file_id: str | None = None
-        #: The answer taken last, if taking it again would change nothing.
-        self._taken: Reply | None = None
-        self._sending: Send | None = None
-        #: The end is known: later requests say nothing about the chat's contacts.
-        self._over = False
-        #: The RequestChat that opened the chat, until our own ParticipantJoined has been looked for.
-        self._opening: Exchange | None = None
-        #: The cause of the end and its code, as the last answer that named one said it; cleared by a success.
-        self._cause: EndCause | None = None
-        self._code = ""
-        observer.session_started()
+        self.observer.session_started()
         self.enter("opening")
 
     # -- the life cycle --------------------------------------------------------------------------
@@ -189,7 +168,7 @@ class ChatEngine:
         if opening is None:
             return
         record, customer, clock, persona, policy = (
-            self.record, self.customer, self.clock, self._persona, self.settings.policy,
+            self.record, self.customer, self.clock, self.persona, self.settings.policy,
         )  # fmt: skip
         customer.begin(opening.received_at)
         clock.anchor = opening.received_at
@@ -220,7 +199,7 @@ class ChatEngine:
                     if self.stopping:
                         continue
                 policy.ticked(clock, due)
-                fields = self._fields.of_refresh(self.transcript.position)
+                fields = self._fields_of_refresh()
                 if customer.text and (draft := customer.draft(due)):
                     fields = {**fields, "message": draft}
                 exchange = self._answered((yield self._ask("GetMessages", fields, due)))
@@ -261,7 +240,7 @@ class ChatEngine:
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
         """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
         policy = self.settings.policy
-        fields = self._persona.opening_fields(self.settings.script)
+        fields = self.persona.opening_fields(self.settings.script)
         due = self.ready
         while True:
             exchange = yield from self.request("RequestChat", fields, due)
@@ -309,7 +288,7 @@ class ChatEngine:
             self._file_id = exchange.reply.file_id or self._file_id
             if self.settings.policy.kind != "fixed":
                 self._refresh_due = self.settings.policy.next_refresh(self.clock, exchange.received_at)
-        if not (self._persona.retries and outcome in _RETRIABLE):
+        if not (self.persona.retries and outcome in _RETRIABLE):
             self.customer.done(exchange.received_at, action)
         yield from self._follow_up(exchange)
 
@@ -328,10 +307,10 @@ class ChatEngine:
 
     def _follow_up(self, exchange: Exchange) -> Steps:
         """Do what the persona does after an answer that may be the end, or a failure."""
-        if self._persona.takes_as_end(self, exchange):
+        if self.persona.takes_as_end(self, exchange):
             yield from self.learn_end(exchange)
         elif self.failures:
-            self._refresh_due = self._persona.next_poll(self, exchange.received_at)
+            self._refresh_due = self.persona.next_poll(self, exchange.received_at)
 
     # -- for personas: requests ------------------------------------------------------------------
 
@@ -342,7 +321,7 @@ class ChatEngine:
 
         due: when it should leave (seconds). content: the bytes of an upload.
         """
-        return self._answered((yield self._ask(operation, self._fields.with_keys(fields), due, content)))
+        return self._answered((yield self._ask(operation, {**self._keys, **fields}, due, content)))
 
     def wait(self, until: float) -> Steps:
         """Wait until an instant, or until the run stops (see `stopping`)."""
@@ -363,7 +342,7 @@ class ChatEngine:
     def learn_end(self, exchange: Exchange) -> Steps:
         """End the chat, which `exchange` told has ended, with the verdict that the evidence gives."""
         self._over = True
-        yield from self._persona.ask_cause(self, exchange)
+        yield from self.persona.ask_cause(self, exchange)
         finding = self.judge(exchange)
         if exchange.reply.still_open:
             # By the status table a statusCode 2 is the end for the client; the chat may still be open on the server.
@@ -378,7 +357,7 @@ class ChatEngine:
         """
         contacts, transcript, settings, record = self.accepted, self.transcript, self.settings, self.record
         received, sent, reply = exchange.received_at, exchange.sent_at, exchange.reply
-        if reply.alias is not None and reply.alias != self._fields.alias:
+        if reply.alias is not None and reply.alias != self._keys.get("alias"):
             transcript.moved()
         left = transcript.left_at(contacts.sent, received) if transcript.left else None
         if transcript.left and transcript.quit_reason:
@@ -430,6 +409,8 @@ class ChatEngine:
         if finding.verdict is Verdict.FAILED:
             self.settings.server.lost_in_time = True
         if finding.verdict is Verdict.DROPPED_LATE:
+            if exchange.reply.outcome is _ENDED:
+                self.settings.server.tells_silent_ends = True
             sent = exchange.received_at if exchange.sent_at is None else exchange.sent_at
             before = contacts.untold_gap if finding.upper_s <= timeout_s else None
             blame = before or find_blame(contacts, timeout_s, sent)
@@ -492,6 +473,13 @@ class ChatEngine:
             self.observer.request_begun(operation)
         self._sending = send = Send(operation, fields, due, timeout_s, content)
         return send
+
+    def _fields_of_refresh(self) -> Mapping[str, str]:
+        """Return the fields of a GetMessages: the same object as long as position and keys are the same."""
+        position = self.transcript.position
+        if position != self._refresh_position:
+            self._refresh_position, self._refresh_fields = position, {**self._keys, **self.cursor()}
+        return self._refresh_fields
 
     def _answered(self, exchange: Result) -> Exchange:
         """Record the result of the request under way."""
@@ -629,15 +617,21 @@ class ChatEngine:
         self._taken = None  # The next success must clear this, even if it is the same object as the last one.
 
     def _take_keys(self, reply: Reply) -> None:
-        for name in self._fields.replace_keys(reply):
-            if name == "secure_key":
+        keys = self._keys
+        for name in _KEYS:
+            value, before = getattr(reply, name), keys.get(name)
+            if value is None or value == before:
+                continue
+            keys[name] = value
+            self._refresh_position = -1
+            if before is not None and name == "secure_key":
                 self.observer.key_replaced()
                 self.settings.server.replaces_keys = True
-            elif name == "alias":
+            elif before is not None and name == "alias":
                 self.transcript.moved()
 
     def _take_events(self, exchange: Exchange, asked: bool) -> list[Event]:
-        asked = asked and self._persona.reads_next_position
+        asked = asked and self.persona.reads_next_position
         fresh = self.transcript.read(exchange.reply, exchange.received_at, asked)
         for event in fresh:
             if event.who == "Agent":
@@ -646,42 +640,3 @@ class ChatEngine:
         if self.transcript.handed_on:
             self.settings.server.hands_chats_on = True
         return fresh
-
-
-class _RequestFields:
-    """The fields that each request of a chat carries: the newest keys, and the position of a refresh."""
-
-    __slots__ = ("_keys", "_position", "_refresh")
-
-    def __init__(self) -> None:
-        self._keys: dict[str, str] = {}
-        self._position = -1
-        self._refresh: Mapping[str, str] = {}
-
-    @property
-    def alias(self) -> str | None:
-        """The newest alias."""
-        return self._keys.get("alias")
-
-    def of_refresh(self, position: int) -> Mapping[str, str]:
-        """Return the fields of a GetMessages: the same object as long as position and keys are the same."""
-        if position != self._position:
-            self._position, self._refresh = position, {**self._keys, "position": str(position)}
-        return self._refresh
-
-    def with_keys(self, fields: Mapping[str, str]) -> Mapping[str, str]:
-        """Return these fields and the keys."""
-        return {**self._keys, **fields}
-
-    def replace_keys(self, reply: Reply) -> list[str]:
-        """Keep the keys of an answer; returns the names of those that had another value before."""
-        keys = self._keys
-        replaced: list[str] = []
-        for name in ("chat_id", "user_id", "secure_key", "alias"):
-            value = getattr(reply, name)
-            if value is not None and keys.get(name) != value:
-                if name in keys:
-                    replaced.append(name)
-                keys[name] = value
-                self._position = -1
-        return replaced

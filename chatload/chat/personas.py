@@ -15,10 +15,9 @@ from chatload.chat.contacts import ContactLog
 from chatload.chat.effects import Exchange
 from chatload.chat.engine import ChatEngine, ChatObserver, Persona, Steps
 from chatload.chat.policy import WIDGET_INTERVAL_S
+from chatload.chat.record import RecentContacts
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import arm_of
-from chatload.chat.timeline import RecentContacts
 from chatload.chat.verdict import Finding
 from chatload.vocabulary import Outcome, Verdict
 
@@ -189,4 +188,4 @@ PERSONAS: Mapping[str, Callable[[], Persona]] = {"strict": StrictPersona, "widge
 def new_chat(settings: SessionSettings, observer: ChatObserver, seed: int, started_at: float) -> ChatEngine:
     """Return a new chat with the settings' persona, in the arm of a sweep that its seed gives; arguments as for
     `ChatEngine`."""
-    return ChatEngine(arm_of(settings, seed), PERSONAS[settings.persona](), observer, seed, started_at)
+    return ChatEngine(settings.arm_of(seed), PERSONAS[settings.persona](), observer, seed, started_at)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from math import ceil, exp, log
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from chatload.errors import FileError
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import parse_toml, read_toml
+from chatload.protocol.toml_file import FromFile, MistakeError, checked, parse_toml, read_toml
 from chatload.random_numbers import SplitMix64
 
 #: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
@@ -38,6 +40,8 @@ _MOST, _MOST_SIGMA = 1e9, 10.0
 _LONGEST_MESSAGE, _MOST_UPLOAD = 2**20, 64 * 2**20
 _WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the clock "
 _OPENERS = frozenset({"StartTyping", "SendMessage"})
+#: Who the customer is.
+_INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,33 @@ class Distribution:
         return exp(log(self.a) + self.b**2 / 2) if self.shape == "lognormal" and self.a else self.a
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+def _distribution(value: Any, *key: str) -> Distribution:
+    """Return a distribution from a script: a number, or a table. key: where it is, from the place that is validated."""
+    if isinstance(value, Distribution):
+        return value
+    if _is_number(value):
+        return Distribution("fixed", float(value))
+    if not isinstance(value, dict) or value.get("shape") not in _SHAPES:
+        raise MistakeError(f"expected a number or a table with shape = one of {', '.join(_SHAPES)}", *key)
+    shape = value["shape"]
+    names = _SHAPES[shape]
+    if set(value) != {"shape", *names} or not all(_is_number(value[name]) for name in names):
+        raise MistakeError(f"shape {shape} expects {' and '.join(names)}, numbers from 0 to {_MOST:g}", *key)
+    numbers = [float(value[name]) for name in names]
+    if shape == "uniform" and numbers[0] > numbers[1]:
+        raise MistakeError("expected low not above high", *key)
+    if shape == "lognormal" and numbers[1] > _MOST_SIGMA:
+        raise MistakeError(f"expected sigma not above {_MOST_SIGMA:g}: the deviation of the logarithm", *key)
+    return Distribution(shape, *numbers)
+
+
+_Distributed = Annotated[Distribution, BeforeValidator(_distribution)]
+
+
 @dataclass(frozen=True, slots=True)
 class Extra:
     """Another operation of the chat service, done once in a chat with probability `chance` (0..1).
@@ -87,8 +118,37 @@ class Extra:
         return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), _MOST_UPLOAD))
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerScript:
+def _extra(value: Any) -> Extra:
+    """Return an operation from a table [[extras]] of a script."""
+    if isinstance(value, Extra):
+        return value
+    operation, chance = str(value.get("operation")), value.get("chance", 1.0)
+    if operation not in EXTRA_FIELDS:
+        raise MistakeError(f"expected one of {', '.join(EXTRA_FIELDS)}", "operation")
+    if not _is_number(chance) or chance > 1:
+        raise MistakeError("expected a number from 0 to 1", "chance")
+    known = ("chance", *EXTRA_FIELDS[operation], *(("size",) if operation == UPLOAD else ()))
+    size = None
+    fields = {"file_name": "chatload.txt", "file_type": "text/plain"} if operation == UPLOAD else {}
+    for name, given in value.items():
+        if name == USER_DATA and name in known and isinstance(given, dict):
+            fields |= {f"{USER_DATA_PREFIX}{key}": str(text) for key, text in given.items()}
+        elif name == "size" and name in known:
+            size = _distribution(given, name)
+        elif name in EXTRA_FIELDS[operation] and isinstance(given, str) and given:
+            fields[name] = given
+        elif name not in ("operation", "chance"):
+            raise MistakeError(f"{operation} takes {', '.join(known)}, each as text but for chance", name)
+    return Extra(operation, float(chance), fields, size)
+
+
+def _extras(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, dict | Extra) for item in value):
+        raise ValueError("expected [[extras]] tables")
+    return tuple(value)
+
+
+class CustomerScript(FromFile):
     """What customers do. Times in seconds.
 
     chat_length: from the accepted RequestChat to Disconnect.
@@ -103,30 +163,29 @@ class CustomerScript:
     extras: other operations.
     """
 
-    chat_length: Distribution = Distribution("exponential", 60.0)
-    messages: Distribution = Distribution("uniform", 1.0, 6.0)
-    think: Distribution = Distribution("lognormal", 3.0, 0.6)
-    typing: Distribution = Distribution("lognormal", 2.0, 0.5)
-    answer_patience: Distribution = Distribution("fixed", 20.0)
-    message_bytes: Distribution = Distribution("uniform", 10.0, 120.0)
+    chat_length: _Distributed = Distribution("exponential", 60.0)
+    messages: _Distributed = Distribution("uniform", 1.0, 6.0)
+    think: _Distributed = Distribution("lognormal", 3.0, 0.6)
+    typing: _Distributed = Distribution("lognormal", 2.0, 0.5)
+    answer_patience: _Distributed = Distribution("fixed", 20.0)
+    message_bytes: _Distributed = Distribution("uniform", 10.0, 120.0)
     shows_typing: bool = True
     waits_for_agent: bool = True
-    hesitation: Distribution = Distribution("fixed", 0.0)
+    hesitation: _Distributed = Distribution("fixed", 0.0)
     nickname: str = "chatload"
     first_name: str = ""
     last_name: str = ""
     email: str = ""
     subject: str = "load test"
-    extras: tuple[Extra, ...] = ()
+    extras: Annotated[tuple[Annotated[Extra, BeforeValidator(_extra)], ...], BeforeValidator(_extras)] = ()
 
     def introduction(self) -> dict[str, str]:
         """Return the fields of RequestChat that are given: nickname or names, e-mail address and subject."""
-        names = ("nickname", "first_name", "last_name", "email", "subject")
-        return {name: value for name in names if (value := getattr(self, name))}
+        return {name: value for name in _INTRODUCTION if (value := getattr(self, name))}
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
         """Return this script with exponential chat lengths of the given mean (seconds)."""
-        return replace(self, chat_length=Distribution("exponential", mean_s))
+        return self.model_copy(update={"chat_length": Distribution("exponential", mean_s)})
 
 
 @dataclass(slots=True)
@@ -260,68 +319,8 @@ def parse_script(text: str, source: str) -> CustomerScript:
     return _script(parse_toml(text, source), source)
 
 
-def _script(data: dict[str, Any], path: str | Path) -> CustomerScript:
-    known = {f.name: f.type for f in fields(CustomerScript)}
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in known:
-            raise FileError(path, key, f"unknown key; expected one of {', '.join(known)}")
-        if known[key] == "Distribution":
-            values[key] = _distribution(path, key, value)
-        elif key == "extras":
-            values[key] = _extras(path, value)
-        elif known[key] == "bool":
-            if not isinstance(value, bool):
-                raise FileError(path, key, "expected true or false")
-            values[key] = value
-        else:
-            if not isinstance(value, str) or not value:
-                raise FileError(path, key, "expected text")
-            values[key] = value
-    return CustomerScript(**values)
-
-
-def _extras(path: str | Path, value: Any) -> tuple[Extra, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise FileError(path, "extras", "expected [[extras]] tables")
-    return tuple(_extra(path, f"extras[{i}]", item) for i, item in enumerate(value))
-
-
-def _extra(path: str | Path, key: str, item: dict[str, Any]) -> Extra:
-    operation = str(item.get("operation"))
-    if operation not in EXTRA_FIELDS:
-        raise FileError(path, f"{key}.operation", f"expected one of {', '.join(EXTRA_FIELDS)}")
-    chance = item.get("chance", 1.0)
-    if not _is_number(chance) or chance > 1:
-        raise FileError(path, f"{key}.chance", "expected a number from 0 to 1")
-    size = _distribution(path, f"{key}.size", item["size"]) if operation == UPLOAD and "size" in item else None
-    fields = {"file_name": "chatload.txt", "file_type": "text/plain"} if operation == UPLOAD else {}
-    for name, said in item.items():
-        if name in EXTRA_FIELDS[operation] and name == USER_DATA and isinstance(said, dict):
-            fields |= {f"{USER_DATA_PREFIX}{ours}": str(text) for ours, text in said.items()}
-        elif name in EXTRA_FIELDS[operation] and isinstance(said, str) and said:
-            fields[name] = said
-        elif name not in ("operation", "chance") and (name != "size" or operation != UPLOAD):
-            known = ", ".join(("chance", *EXTRA_FIELDS[operation], *(("size",) if operation == UPLOAD else ())))
-            raise FileError(path, f"{key}.{name}", f"{operation} takes {known}, each as text but for chance")
-    return Extra(operation, float(chance), fields, size)
-
-
-def _distribution(path: str | Path, key: str, value: Any) -> Distribution:
-    if _is_number(value):
-        return Distribution("fixed", float(value))
-    if not isinstance(value, dict) or value.get("shape") not in _SHAPES:
-        raise FileError(path, key, f"expected a number or a table with shape = one of {', '.join(_SHAPES)}")
-    names = _SHAPES[value["shape"]]
-    if set(value) != {"shape", *names} or not all(_is_number(value[name]) for name in names):
-        raise FileError(path, key, f"shape {value['shape']} expects {' and '.join(names)}, numbers from 0 to {_MOST:g}")
-    numbers = [float(value[name]) for name in names]
-    if value["shape"] == "uniform" and numbers[0] > numbers[1]:
-        raise FileError(path, key, "expected low not above high")
-    if value["shape"] == "lognormal" and numbers[1] > _MOST_SIGMA:
-        raise FileError(path, key, f"expected sigma not above {_MOST_SIGMA:g}: the deviation of the logarithm")
-    return Distribution(value["shape"], *numbers)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+def _script(data: dict[str, Any], source: str | Path) -> CustomerScript:
+    for name in _INTRODUCTION:
+        if data.get(name) == "":
+            raise FileError(source, name, "expected text")
+    return checked(data, CustomerScript, source)

@@ -1,25 +1,36 @@
-"""The settings that all sessions of a run share."""
+"""The settings that all sessions of a run share, and those of the arms of a sweep of refresh intervals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from chatload.chat.observed_server import ObservedServer
-from chatload.chat.policy import RefreshPolicy
+from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.chat.script import CustomerScript
+from chatload.errors import UsageError
 
 #: A customer whose chat was not accepted waits this long before the next one (seconds).
 PAUSE_AFTER_REFUSAL_S = 1.0
+#: The default sweep: refresh intervals as fractions of the timeout.
+DEFAULT_SWEEP = "0.5,0.7,0.8,0.9,0.95,0.98,1.02"
+#: Each process numbers its sessions from its own multiple of this.
+_PER_PROCESS = 1 << 32
+_HINT = "write parts of the timeout with commas between, such as 0.5,0.9,1.02"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
     """The settings that all sessions of a run share.
 
+    All arms of a sweep run at the same time, and so under the same load. Sessions are assigned in permuted blocks: each
+    block has every arm once, in a random order. So all arms meet the same conditions, and no user always gets the same
+    arm. Source: R. A. Fisher, "The Design of Experiments", 1935, on randomised blocks.
+
     request_timeout_s: the total time of one call; a GetMessages may be held for long_poll_s in addition.
-    keeps_ended_s, long_poll_s, agent_end_removes_customer: the dialect's (see Dialect).
+    keeps_ended_s, long_poll_s, agent_end_removes_customer: see ServerTable.
     persona: a name in `chatload.chat.personas.PERSONAS`.
-    group, arms: of a sweep (see `chatload.chat.sweep`).
+    group: the arm of a sweep that these are the settings of. arms: those of each arm, if there is a sweep.
     server: what the sessions of this process together learn about the server.
     """
 
@@ -43,3 +54,50 @@ class SessionSettings:
         """Return the same settings for a new run, in which nothing is known about the server yet."""
         server = ObservedServer()
         return replace(self, server=server, arms=tuple(replace(arm, server=server) for arm in self.arms))
+
+    def arm_of(self, number: int) -> SessionSettings:
+        """Return the settings of the session of this number: those of its arm, or the same if there are no arms."""
+        if not self.arms:
+            return self
+        process, index = divmod(number, _PER_PROCESS)
+        block, place = divmod(index, len(self.arms))
+        order = list(range(len(self.arms)))
+        Random(process * _PER_PROCESS + block).shuffle(order)
+        return self.arms[order[place]]
+
+
+def fractions_in(text: str | None) -> tuple[float, ...]:
+    """Return the fractions of the timeout in a text such as "0.5,0.9,1.02", ascending.
+
+    Raises:
+        UsageError: a part is no number, not above 0, or there twice.
+    """
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    try:
+        found = sorted(float(word) for word in words)
+    except ValueError:
+        raise UsageError(f"--sweep {text}: not numbers", _HINT) from None
+    names = [_name(fraction) for fraction in found]
+    if any(not 0 < fraction < float("inf") for fraction in found) or len(set(names)) < len(names):
+        raise UsageError(f"--sweep {text}: every part must be above 0 and there once", _HINT)
+    return tuple(found)
+
+
+def swept(settings: SessionSettings, fractions: tuple[float, ...]) -> SessionSettings:
+    """Return the settings with an arm for each fraction of the timeout; a fraction may be above 1.
+
+    Raises:
+        UsageError: the persona is `widget`, which polls on its own clock.
+    """
+    if fractions and settings.persona == "widget":
+        raise UsageError("--persona widget polls on its own clock and cannot be swept", "leave --persona out")
+    timeout_s = settings.policy.timeout_s
+    arms = (
+        replace(settings, policy=make_policy("fraction", timeout_s, fraction=part, allow_late=True), group=_name(part))
+        for part in fractions
+    )
+    return replace(settings, arms=tuple(arms))
+
+
+def _name(fraction: float) -> str:
+    return f"{fraction:g}"

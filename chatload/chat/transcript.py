@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from chatload.chat.effects import Exchange
 from chatload.chat.observed_server import Interval, ServerClock
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
 
 _MS = 0.001

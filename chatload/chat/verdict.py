@@ -12,7 +12,7 @@ from typing import NamedTuple
 from chatload.chat.contacts import ContactLog
 from chatload.chat.observed_server import Interval, ObservedServer
 from chatload.chat.transcript import Transcript
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.vocabulary import Outcome, Verdict
 
 #: A timestamp shows that the timeout ended a session only if it is this precise (part of the timeout).
@@ -219,6 +219,8 @@ def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
         return "the server has let a chat go on after such a silence"
     if evidence.server.lost_in_time:
         return "the server has answered statusCode 2 to a chat that was refreshed in time"
+    if evidence.server.tells_silent_ends:
+        return "the server answers 0/true to a chat that ended by its silence"
     if upper > evidence.keeps_ended_s:
         return "the silence was longer than the server keeps ended chats"
     return _doubt_of_opening(evidence)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 import orjson
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from chatload.protocol import form_data
-from chatload.protocol.dialect import IN_PATH, KEY
-from chatload.protocol.encode import CONTENT_TYPES, form_name
+from chatload.protocol.dialect import IN_PATH, KEY, Dialect, OperationWire
+from chatload.protocol.encode import CONTENT_TYPES, Part, form_name
 from chatload.protocol.names import Name, get_in
 from chatload.protocol.operations import UPLOAD, USER_DATA, USER_DATA_PREFIX
 
-if TYPE_CHECKING:
-    from chatload.protocol.dialect import Dialect, OperationWire
+_MAX_PARTS = 1000
 
 
 class RefusedError(Exception):
@@ -58,7 +57,7 @@ class Decoder:
     def __init__(self, dialect: Dialect) -> None:
         grouped: dict[str, dict[str, dict[str, OperationWire]]] = {}
         for operation, wire in dialect.operations.items():
-            path = (dialect.prefix + wire.path).rstrip("/")
+            path = (dialect.request.prefix + wire.path).rstrip("/")
             grouped.setdefault(path, {}).setdefault(wire.method, {})[operation] = wire
         # Indexed by the last part of the path, so that only few patterns must be tried.
         by_end: dict[str, _Patterns] = {}
@@ -77,7 +76,9 @@ class Decoder:
             match = fullmatch(path)
             if match is not None:
                 found = match.groupdict()
-                return Place(methods, _unquoted(found) if "%" in path else found)
+                if "%" in path:
+                    found = {name: unquote(value) for name, value in found.items()}
+                return Place(methods, found)
         return None
 
     def decode(self, method: str, path: str, content_type: str, body: bytes) -> Request:
@@ -98,8 +99,8 @@ class OperationGroup:
         self.operations = tuple(operations)
         self.takes_files = UPLOAD in operations
         self._readers = {wire.name: _Reader(operation, wire) for operation, wire in operations.items()}
-        self._only = None if dialect.operation is not None else next(iter(self._readers.values()))
-        self._name = dialect.operation
+        self._only = None if dialect.request.operation is not None else next(iter(self._readers.values()))
+        self._name = dialect.request.operation
         encodings = {wire.encoding for wire in operations.values()}
         # A form may also be sent as multipart, as browsers do.
         self._types: dict[str, Callable[[str, bytes], _Body]] = {}
@@ -158,56 +159,23 @@ class _Reader:
         return Request(self.operation, chat_id, fields, content, service)
 
 
-class _Body:
-    """A parsed body under the names of the dialect."""
+class _FormBody:
+    """A parsed form: name, "=" and value of each field, and its files."""
+
+    __slots__ = ("files", "pairs")
+
+    def __init__(self, pairs: list[tuple[str, str, str]], files: Iterable[Part] = ()) -> None:
+        self.pairs, self.files = pairs, files
 
     def value(self, name: Name) -> str | None:
         """Return the text at a name; None if there is none."""
-        raise NotImplementedError
+        wanted = form_name(name)
+        return next((value for theirs, _, value in reversed(self.pairs) if theirs == wanted), None)
 
     def fields(self, reader: _Reader) -> dict[str, str]:
         """Return its fields under our names."""
-        raise NotImplementedError
-
-    def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
-        """Return the bytes of an upload; the name and type of the file are added to `fields`."""
-        return None
-
-
-class _FormBody(_Body):
-    """A form. plain: nothing in it is percent-encoded."""
-
-    __slots__ = ("plain", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.plain = "%" not in text and "+" not in text
-
-    def pairs(self) -> Iterable[tuple[str, str]]:
-        """Yield all names and values, in order."""
-        for pair in self.text.split("&"):
-            name, _, value = pair.partition("=")
-            if "%" in value or "+" in value:
-                value = unquote_plus(value)
-            yield unquote_plus(name) if "%" in name or "+" in name else name, value
-
-    def value(self, name: Name) -> str | None:
-        wanted, found = form_name(name), None
-        for theirs, value in self.pairs():
-            if theirs == wanted:
-                found = value
-        return found
-
-    def fields(self, reader: _Reader) -> dict[str, str]:
         names, fields = reader.ours, {}
-        if self.plain and reader.user_data is None:
-            for pair in self.text.split("&"):
-                theirs, _, value = pair.partition("=")
-                ours = names.get(theirs)
-                if ours is not None:
-                    fields[ours] = value
-            return fields
-        for theirs, value in self.pairs():
+        for theirs, _, value in self.pairs:
             ours = names.get(theirs)
             if ours is not None:
                 fields[ours] = value
@@ -217,20 +185,10 @@ class _FormBody(_Body):
                     fields[USER_DATA_PREFIX + key] = value
         return fields
 
-
-class _MultipartBody(_FormBody):
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: list[form_data.Part]) -> None:
-        self.parts = parts
-        self.plain = False
-
-    def pairs(self) -> Iterable[tuple[str, str]]:
-        return ((part.name, part.value.decode("utf-8", "replace")) for part in self.parts if part.file_name is None)
-
     def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
+        """Return the bytes of an upload; the name and type of the file are added to `fields`."""
         wanted = form_name(reader.content or ())
-        for part in self.parts:
+        for part in self.files:
             if part.name == wanted and part.file_name is not None:
                 fields["file_name"] = part.file_name
                 if part.media_type:
@@ -239,7 +197,9 @@ class _MultipartBody(_FormBody):
         return None
 
 
-class _JsonBody(_Body):
+class _JsonBody:
+    """A parsed JSON object; its methods are those of _FormBody."""
+
     __slots__ = ("data",)
 
     def __init__(self, data: dict[str, Any]) -> None:
@@ -276,15 +236,42 @@ class _JsonBody(_Body):
             raise RefusedError(400, "the file must be base64") from None
 
 
+_Body = _FormBody | _JsonBody
+
+
 def _form_body(_: str, body: bytes) -> _Body:
-    return _FormBody(body.decode("utf-8", "replace"))
+    text = body.decode("utf-8", "replace")
+    pairs = [pair.partition("=") for pair in text.split("&")]
+    if "%" in text or "+" in text:
+        pairs = [(unquote_plus(name), between, unquote_plus(value)) for name, between, value in pairs]
+    return _FormBody(pairs)
 
 
 def _multipart_body(content_type: str, body: bytes) -> _Body:
     try:
-        return _MultipartBody(list(form_data.parse(content_type, body)))
+        parts = list(parse_multipart(content_type, body))
     except ValueError as error:
         raise RefusedError(400, f"the body is not whole multipart/form-data: {error}") from None
+    texts = [(part.name, "=", part.value.decode("utf-8", "replace")) for part in parts if part.file_name is None]
+    return _FormBody(texts, parts)
+
+
+def parse_multipart(content_type: str, body: bytes) -> Iterator[Part]:
+    """Yield the parts of a body of multipart/form-data; raises ValueError if it is incomplete or not multipart."""
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    if not boundary or len(boundary) > 200:
+        raise MultipartError("no boundary")
+    with PushMultipartParser(boundary, len(body), max_segment_count=_MAX_PARTS) as parser:
+        segment: MultipartSegment | None = None
+        chunks: list[bytes] = []
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                segment, chunks = event, []
+            elif event is not None:
+                chunks.append(bytes(event))
+            elif segment is not None:
+                media_type = segment.header("Content-Type", "")
+                yield Part(segment.name or "", b"".join(chunks), segment.filename, media_type)
 
 
 def _json_body(_: str, body: bytes) -> _Body:
@@ -317,10 +304,6 @@ def _between(text: str, before: str, after: str) -> str | None:
     if len(text) >= len(before) + len(after) and text.startswith(before) and text.endswith(after):
         return text[len(before) : len(text) - len(after)]
     return None
-
-
-def _unquoted(found: dict[str, str]) -> dict[str, str]:
-    return {name: unquote(value) for name, value in found.items()}
 
 
 def _pattern(path: str) -> str:

@@ -3,27 +3,107 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from chatload.errors import FileError, UsageError
-from chatload.protocol.causes import ERROR_CODES, QUIT_REASONS, EndCause
-from chatload.protocol.names import ANSWER_NAMES, ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
+from chatload.protocol.names import Name, ResponseNames, WireName, one_of
 from chatload.protocol.operations import CORE, OPERATION_FIELDS, UPLOAD, USER_DATA
-from chatload.protocol.secret import Secret
-from chatload.protocol.toml_file import MOST_DEPTH, FromFile, Seconds, checked, parse_toml, read_toml
+from chatload.protocol.secret import Secret, revealed
+from chatload.protocol.toml_file import (
+    MOST_DEPTH,
+    FromFile,
+    MistakeError,
+    Seconds,
+    checked,
+    parse_toml,
+    read_toml,
+    unknown_key,
+)
 
 Encoding = Literal["form", "json", "multipart"]
 Environment = Mapping[str, str]
+#: Fields that may be in the path of a request.
+IN_PATH = ("service", "chat_id", "file_id")
+#: In the name of user_data: stands for the key of one entry.
+KEY = "{key}"
 
 
-@dataclass(frozen=True, slots=True)
-class OperationWire:
-    """One operation on the wire.
+def _text_or_secret(value: Any, info: ValidationInfo, *key: str) -> str | Secret:
+    """Return a text, or the value of the environment variable that `{ env = "NAME" }` names."""
+    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
+        if info.context is None:
+            return Secret("")
+        if not info.context.get(value["env"]):
+            raise MistakeError(f"the environment variable {value['env']} is not set", *key)
+        return Secret(info.context[value["env"]])
+    if not isinstance(value, str):
+        raise ValueError('expected text, or { env = "NAME" }')
+    return value
+
+
+def _fixed_value(value: Any, info: ValidationInfo, *key: str) -> Any:
+    """Return a value sent with every request: text, a number, true, false, or a table of these."""
+    if isinstance(value, dict) and set(value) != {"env"}:
+        if len(key) >= MOST_DEPTH:
+            raise ValueError(f"expected tables {MOST_DEPTH} deep at most")
+        return {name: _fixed_value(inner, info, *key, name) for name, inner in value.items()}
+    return value if isinstance(value, bool | int | float) else _text_or_secret(value, info, *key)
+
+
+def _header_name(name: str) -> str:
+    if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError("expected a header's name: letters, digits, dashes")
+    if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
+        raise ValueError("expected to be left out; it is set for every request")
+    return name
+
+
+def _header_value(value: Any, info: ValidationInfo) -> str | Secret:
+    given = _text_or_secret(value, info)
+    text = revealed(given)
+    if text != text.strip() or not all(" " <= c <= "~" or "\xa0" <= c <= "\xff" for c in text):
+        raise ValueError("expected a value fit for a header: one line, Latin-1, no space around it")
+    return given
+
+
+def _prefix(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError('expected text starting with "/"')
+    return value
+
+
+def _field_names(names: list[str]) -> list[str]:
+    if not set(names) <= {name for fields in OPERATION_FIELDS.values() for name in fields}:
+        raise ValueError("expected a list of our field names")
+    return names
+
+
+_Fixed = dict[str, Annotated[Any, BeforeValidator(_fixed_value)]]
+
+
+class RequestTable(FromFile):
+    """The table [request].
+
+    prefix: path before that of every operation; may contain {service}. operation: the name under which a body names its
+    operation; None if the path does. numbers: our fields that are JSON numbers. fixed: see OperationWire.
+    """
+
+    prefix: Annotated[str, BeforeValidator(_prefix)]
+    encoding: Encoding = "form"
+    operation: WireName | None = None
+    numbers: Annotated[list[str], AfterValidator(_field_names)] = Field(default=[])
+    headers: dict[Annotated[str, AfterValidator(_header_name)], Annotated[Any, BeforeValidator(_header_value)]] = Field(
+        default={}
+    )
+    fixed: _Fixed = Field(default={})
+
+
+class OperationWire(FromFile):
+    """One operation on the wire: a table [operations.NAME].
 
     path: below the prefix; may contain {chat_id} and {file_id}. name: its name in a body that names the operation.
     parameters: our field -> name on the wire. fixed: values that are always sent (text; in JSON also numbers and
@@ -31,21 +111,18 @@ class OperationWire:
     JSON: that of the base64 text).
     """
 
-    path: str
-    method: str
-    parameters: Mapping[str, Name]
-    fixed: Mapping[str, Any]
-    name: str
+    path: str = ""
+    method: str = "POST"
+    parameters: dict[str, WireName] = Field(default={})
+    fixed: _Fixed = Field(default={})
+    name: str = ""
     encoding: Encoding = "form"
-    content: Name | None = None
+    content: WireName | None = None
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How one kind of chat service is spoken to.
+class ServerTable(FromFile):
+    """The table [server]: other facts about the server.
 
-    prefix: path before that of every operation; may contain {service}. operation: the name under which a body names its
-        operation; None if the path does. numbers: our fields that are JSON numbers.
     keeps_ended_s: at least this long (seconds) the server answers 0/true, with the transcript, for a chat that ended
         for another reason than silence; 0: not known.
     long_poll_s: without events, the server may hold a GetMessages for this long (seconds); 0: it answers at once.
@@ -53,25 +130,47 @@ class Dialect:
         directly after the agent's.
     """
 
-    name: str
-    prefix: str
-    encoding: Encoding
-    headers: Mapping[str, str | Secret]
-    operations: Mapping[str, OperationWire]
-    operation: Name | None = None
-    numbers: frozenset[str] = frozenset()
-    response: ResponseNames = field(default_factory=ResponseNames)
-    keeps_ended_s: float = 0.0
-    long_poll_s: float = 0.0
+    keeps_ended_s: Seconds = 0.0
+    long_poll_s: Seconds = 0.0
     agent_end_removes_customer: bool = False
+
+
+class Dialect(FromFile):
+    """How one kind of chat service is spoken to: a dialect's file."""
+
+    name: str
+    request: RequestTable
+    operations: dict[Annotated[str, one_of(OPERATION_FIELDS)], OperationWire]
+    response: ResponseNames = ResponseNames()
+    server: ServerTable = ServerTable()
+
+    @field_validator("operations")
+    @classmethod
+    def _completed(cls, operations: dict[str, OperationWire], info: ValidationInfo) -> dict[str, OperationWire]:
+        """Fill in what [request] says for all operations. They get the order of OPERATION_FIELDS."""
+        request = info.data.get("request")
+        if request is None:
+            return operations  # The mistake in [request] is reported.
+        return {
+            name: operations[name].model_copy(
+                update={
+                    "name": name,
+                    "encoding": request.encoding,
+                    **{key: getattr(operations[name], key) for key in operations[name].model_fields_set},
+                    "fixed": {**request.fixed, **operations[name].fixed},
+                }
+            )
+            for name in OPERATION_FIELDS
+            if name in operations
+        }
 
     def with_trailing_slash(self, operation: str) -> Dialect:
         """Return this dialect with one slash at the end of an operation's path; unchanged if bodies name operations."""
-        if self.operation is not None:
+        if self.request.operation is not None:
             return self
         wire = self.operations[operation]
-        slashed = replace(wire, path=wire.path.rstrip("/") + "/")
-        return replace(self, operations={**self.operations, operation: slashed})
+        slashed = wire.model_copy(update={"path": wire.path.rstrip("/") + "/"})
+        return self.model_copy(update={"operations": {**self.operations, operation: slashed}})
 
     def require(self, operations: Iterable[str]) -> None:
         """Raise UsageError if the dialect lacks one of the operations."""
@@ -110,283 +209,58 @@ def parse_dialect(text: str, source: str, environment: Environment | None = os.e
     return _dialect(parse_toml(text, source), source, environment)
 
 
-# -- the file ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class EnvironmentVariable:
-    """The value `{ env = "NAME" }`, which stands for an environment variable."""
-
-    name: str
-
-
-def _wire_name(value: Any) -> Name:
-    """Return a name on the wire: from a text, or from a list of texts that lead into nested objects."""
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part for part in parts):
-        raise ValueError('expected a name, or a list of them as in ["outer", "inner"]')
-    if len(parts) > MOST_DEPTH:
-        raise ValueError(f"expected a list of {MOST_DEPTH} names at most")
-    return tuple(parts)
-
-
-def _text_or_variable(value: Any) -> str | EnvironmentVariable:
-    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
-        return EnvironmentVariable(value["env"])
-    if not isinstance(value, str):
-        raise ValueError('expected text, or { env = "NAME" }')
-    return value
-
-
-def _fixed_value(value: Any, depth: int = 0) -> Any:
-    """Return a value sent with every request: text, a number, true, false, or a table of these."""
-    if isinstance(value, dict) and set(value) != {"env"}:
-        if depth >= MOST_DEPTH:
-            raise ValueError(f"expected tables {MOST_DEPTH} deep at most")
-        return {key: _fixed_value(inner, depth + 1) for key, inner in value.items()}
-    return value if isinstance(value, bool | int | float) else _text_or_variable(value)
-
-
-def _prefix(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/"):
-        raise ValueError('expected text starting with "/"')
-    return value
-
-
-def _different(words: dict[str, str]) -> dict[str, str]:
-    if len(set(words.values())) < len(words):
-        raise ValueError("expected a different word for each")
-    return words
-
-
-_WireName = Annotated[Name, BeforeValidator(_wire_name)]
-_Fixed = dict[str, Annotated[Any, BeforeValidator(_fixed_value)]]
-_Causes = dict[str, Annotated[EndCause, Field(strict=False)]]
-_Words = dict[str, str]
-
-
-class RequestTable(FromFile):
-    """The table [request]."""
-
-    prefix: Annotated[str, BeforeValidator(_prefix)]
-    encoding: Encoding = "form"
-    operation: _WireName | None = None
-    numbers: list[str] = Field(default=[])
-    headers: dict[str, Annotated[Any, BeforeValidator(_text_or_variable)]] = Field(default={})
-    fixed: _Fixed = Field(default={})
-
-
-class OperationTable(FromFile):
-    """A table [operations.NAME]."""
-
-    path: str = ""
-    method: str = "POST"
-    parameters: dict[str, _WireName] = Field(default={})
-    fixed: _Fixed = Field(default={})
-    name: str | None = None
-    encoding: Encoding | None = None
-    content: _WireName | None = None
-
-
-class ResponseTable(FromFile):
-    """The table [response]: our name -> the service's name, if it differs from that of gms-v2."""
-
-    status_code: _WireName | None = None
-    chat_ended: _WireName | None = None
-    chat_id: _WireName | None = None
-    user_id: _WireName | None = None
-    secure_key: _WireName | None = None
-    alias: _WireName | None = None
-    next_position: _WireName | None = None
-    messages: _WireName | None = None
-    errors: _WireName | None = None
-    user_data: _WireName | None = None
-    event: dict[str, _WireName] = Field(default={})
-    error: dict[str, _WireName] = Field(default={})
-    event_types: Annotated[_Words, AfterValidator(_different)] = Field(default={})
-    senders: Annotated[_Words, AfterValidator(_different)] = Field(default={})
-    quit_reasons: _Causes | None = None
-    error_codes: _Causes | None = None
-
-
-class ServerTable(FromFile):
-    """The table [server]: other facts about the server (see Dialect)."""
-
-    keeps_ended_s: Seconds = 0.0
-    long_poll_s: Seconds = 0.0
-    agent_end_removes_customer: bool = False
-
-
-class DialectFile(FromFile):
-    """A dialect's file."""
-
-    name: str
-    request: RequestTable
-    operations: dict[str, OperationTable]
-    response: ResponseTable = ResponseTable()
-    server: ServerTable = ServerTable()
-
-
-class _Source(NamedTuple):
-    """The file of a dialect and the environment; makes the errors about the file."""
-
-    name: str
-    environment: Environment | None
-
-    def wrong(self, key: str, expected: str) -> FileError:
-        """Return the error for a key, written as in TOML."""
-        return FileError(self.name, key, expected)
-
-    def known(self, key: str, given: Iterable[str], known: Iterable[str]) -> None:
-        """Raise FileError if the table at `key` has an unknown key."""
-        for name in given:
-            if name not in known:
-                raise self.wrong(f"{key}.{name}", f"unknown key; expected one of {', '.join(known)}")
-
-    def resolved(self, key: str, value: Any) -> Any:
-        """Return a value with its variables filled in from the environment."""
-        if isinstance(value, dict):
-            return {name: self.resolved(f"{key}.{name}", inner) for name, inner in value.items()}
-        if not isinstance(value, EnvironmentVariable):
-            return value
-        if self.environment is None:
-            return Secret("")
-        if not self.environment.get(value.name):
-            raise self.wrong(key, f"the environment variable {value.name} is not set")
-        return Secret(self.environment[value.name])
-
-
 def _dialect(data: dict[str, Any], source: str, environment: Environment | None) -> Dialect:
-    file, where = checked(data, DialectFile, source), _Source(source, environment)
-    request, server = file.request, file.server
-    where.known("operations", file.operations, OPERATION_FIELDS)
-    for name in CORE:
-        if name not in file.operations:
-            raise where.wrong(f"operations.{name}", "expected a table")
-    if not set(request.numbers) <= {name for fields in OPERATION_FIELDS.values() for name in fields}:
-        raise where.wrong("request.numbers", "expected a list of our field names")
-    if request.numbers and request.encoding != "json":
-        raise where.wrong("request.numbers", 'expected only with encoding "json"')
-    if request.operation is not None and request.encoding != "json" and len(request.operation) > 1:
-        raise where.wrong("request.operation", 'expected one name; lists are for encoding "json"')
-    fixed = where.resolved("request.fixed", request.fixed)
-    dialect = Dialect(
-        name=file.name,
-        prefix=request.prefix,
-        encoding=request.encoding,
-        headers=_headers(request, where),
-        operations={
-            # In the order of OPERATION_FIELDS, whatever the file's is.
-            name: _operation(name, file.operations[name], request.encoding, fixed, where)
-            for name in OPERATION_FIELDS
-            if name in file.operations
-        },
-        operation=request.operation,
-        numbers=frozenset(request.numbers),
-        response=_response(file.response, where),
-        keeps_ended_s=server.keeps_ended_s,
-        long_poll_s=server.long_poll_s,
-        agent_end_removes_customer=server.agent_end_removes_customer,
-    )
-    _check_operations(dialect, where)
+    dialect = checked(data, Dialect, source, environment)
+    for key, expected in _mistakes(dialect):
+        raise FileError(source, key, expected)
     return dialect
 
 
-def _operation(
-    name: str, table: OperationTable, encoding: Encoding, fixed: Mapping[str, Any], where: _Source
-) -> OperationWire:
-    key = f"operations.{name}"
-    where.known(f"{key}.parameters", table.parameters, OPERATION_FIELDS[name])
-    return OperationWire(
-        path=table.path,
-        method=table.method,
-        parameters=table.parameters,
-        fixed={**fixed, **where.resolved(f"{key}.fixed", table.fixed)},
-        name=name if table.name is None else table.name,
-        encoding=table.encoding or encoding,
-        content=table.content,
-    )
+# -- names that could not be distinguished when a request is decoded -------------------------------
 
 
-def _headers(request: RequestTable, where: _Source) -> dict[str, str | Secret]:
-    headers = {}
-    for name, given in request.headers.items():
-        key = f"request.headers.{name}"
-        value = where.resolved(key, given)
-        text = value.reveal() if isinstance(value, Secret) else value
-        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-            raise where.wrong(key, "expected a header's name: letters, digits, dashes")
-        if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
-            raise where.wrong(key, "expected to be left out; it is set for every request")
-        if text != text.strip() or not all(" " <= c <= "~" or "\xa0" <= c <= "\xff" for c in text):
-            raise where.wrong(key, "expected a value fit for a header: one line, Latin-1, no space around it")
-        headers[name] = value
-    return headers
-
-
-def _response(table: ResponseTable, where: _Source) -> ResponseNames:
-    for name, words in (
-        ("event", EVENT_NAMES),
-        ("error", ERROR_NAMES),
-        ("event_types", EVENT_TYPES),
-        ("senders", SENDERS),
-    ):
-        where.known(f"response.{name}", getattr(table, name), words)
-    answer = {key: getattr(table, key) for key in ANSWER_NAMES}
-    return ResponseNames(
-        answer={key: name for key, name in answer.items() if name is not None},
-        event=table.event,
-        error=table.error,
-        event_types=table.event_types,
-        senders=table.senders,
-        quit_reasons=QUIT_REASONS if table.quit_reasons is None else table.quit_reasons,
-        error_codes=ERROR_CODES if table.error_codes is None else table.error_codes,
-    )
-
-
-# -- checks: names that could not be distinguished when a request is decoded -----------------------
-
-#: Fields that may be in the path of a request.
-IN_PATH = ("service", "chat_id", "file_id")
-#: In the name of user_data: stands for the key of one entry.
-KEY = "{key}"
-
-
-def _check_operations(dialect: Dialect, where: _Source) -> None:
-    """Raise FileError if operations of the dialect contradict each other or themselves."""
+def _mistakes(dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """Yield the key of each contradiction within the dialect, and what is expected there."""
+    request, operations = dialect.request, dialect.operations
+    for name in CORE:
+        if name not in operations:
+            yield f"operations.{name}", "expected a table"
+    if request.encoding != "json":
+        if request.numbers:
+            yield "request.numbers", 'expected only with encoding "json"'
+        if request.operation is not None and len(request.operation) > 1:
+            yield "request.operation", 'expected one name; lists are for encoding "json"'
     places: dict[tuple[str, str, str], str] = {}
-    for operation, wire in dialect.operations.items():
+    for operation, wire in operations.items():
         key = f"operations.{operation}"
-        _check_parameters(dialect, wire, f"{key}.parameters", where)
-        _check_content(operation, wire, key, where)
+        for field in wire.parameters:
+            if field not in OPERATION_FIELDS[operation]:
+                yield f"{key}.parameters.{field}", unknown_key(OPERATION_FIELDS[operation])
+        for field, expected in _mistaken_names(request, wire):
+            yield f"{key}.parameters.{field}", expected
+        for own, expected in _mistaken_content(operation, wire):
+            yield f"{key}.{own}", expected
         if wire.encoding != "json" and any(isinstance(value, dict) for value in wire.fixed.values()):
-            raise where.wrong(f"{key}.fixed", 'expected text; tables are for encoding "json"')
+            yield f"{key}.fixed", 'expected text; tables are for encoding "json"'
         for part in IN_PATH:
-            if (dialect.prefix + wire.path).count("{" + part + "}") > 1:
-                raise where.wrong(f"{key}.path", f"expected {{{part}}} once in prefix and path")
-        named = wire.name if dialect.operation is not None else ""
-        place = (wire.method, wire.path.rstrip("/"), named)
+            if (request.prefix + wire.path).count("{" + part + "}") > 1:
+                yield f"{key}.path", f"expected {{{part}}} once in prefix and path"
+        place = (wire.method, wire.path.rstrip("/"), "" if request.operation is None else wire.name)
         if place in places:
-            told_apart = "another name" if dialect.operation is not None else "another path, or request.operation"
-            raise where.wrong(f"{key}.path", f"expected {told_apart}: {places[place]} has the same")
+            other = "another path, or request.operation" if request.operation is None else "another name"
+            yield f"{key}.path", f"expected {other}: {places[place]} has the same"
         places[place] = operation
 
 
-def _check_parameters(dialect: Dialect, wire: OperationWire, key: str, where: _Source) -> None:
-    taken: set[Name] = {wire.content} if wire.content else set()
-    if dialect.operation is not None:
-        taken.add(dialect.operation)
+def _mistaken_names(request: RequestTable, wire: OperationWire) -> Iterator[tuple[str, str]]:
+    taken = {name for name in (wire.content, request.operation) if name}
     for ours, name in wire.parameters.items():
         if (ours == USER_DATA) != any(KEY in part for part in name):
-            raise where.wrong(
-                f"{key}.{ours}", 'expected {key} in the name of user_data and in no other, as in ["userData", "{key}"]'
-            )
+            yield ours, 'expected {key} in the name of user_data and in no other, as in ["userData", "{key}"]'
         if ours == USER_DATA and (KEY in "".join(name[:-1]) or name[-1].count(KEY) > 1 or name == (KEY,)):
-            raise where.wrong(
-                f"{key}.{ours}", 'expected {key} once, at the end, and below something: ["userData", "{key}"]'
-            )
+            yield ours, 'expected {key} once, at the end, and below something: ["userData", "{key}"]'
         if any(_clash(name, other) for other in taken):
-            raise where.wrong(f"{key}.{ours}", f"expected a name of its own; {' '.join(name)} is taken")
+            yield ours, f"expected a name of its own; {' '.join(name)} is taken"
         taken.add(name)
 
 
@@ -400,11 +274,11 @@ def _clash(one: Name, other: Name) -> bool:
     return longer[: len(shorter)] == shorter
 
 
-def _check_content(operation: str, wire: OperationWire, key: str, where: _Source) -> None:
+def _mistaken_content(operation: str, wire: OperationWire) -> Iterator[tuple[str, str]]:
     if (wire.content is not None) != (operation == UPLOAD):
         expected = "the name of the file's content" if operation == UPLOAD else f"it in {UPLOAD} alone"
-        raise where.wrong(f"{key}.content", f"expected {expected}")
+        yield "content", f"expected {expected}"
     if operation == UPLOAD and wire.encoding == "form":
-        raise where.wrong(f"{key}.encoding", 'expected "multipart" or "json" for a file')
+        yield "encoding", 'expected "multipart" or "json" for a file'
     if wire.encoding != "json" and wire.content is not None and len(wire.content) > 1:
-        raise where.wrong(f"{key}.content", 'expected one name; lists are for encoding "json"')
+        yield "content", 'expected one name; lists are for encoding "json"'

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 import orjson
+from multipart import content_disposition_quote
 
 from chatload.errors import UsageError
 from chatload.protocol.dialect import KEY, Dialect, OperationWire
-from chatload.protocol.form_data import Part, compose
 from chatload.protocol.names import Name, put_in
 from chatload.protocol.operations import USER_DATA, USER_DATA_PREFIX, repeatable
 from chatload.protocol.secret import Secret, revealed
@@ -29,6 +29,29 @@ Headers = tuple[tuple[str, str], ...]
 def form_name(name: Name) -> str:
     """Return a name as it is in a form: a path into nested objects is written with brackets, as in `userData[key]`."""
     return name[0] + "".join(f"[{part}]" for part in name[1:])
+
+
+class Part(NamedTuple):
+    """One part of multipart/form-data (RFC 7578). file_name: None if it is not a file."""
+
+    name: str
+    value: bytes
+    file_name: str | None = None
+    media_type: str = ""
+
+
+def compose_multipart(parts: Iterable[Part], boundary: str) -> bytes:
+    """Return the body; no part may contain the boundary."""
+    lines = []
+    for part in parts:
+        disposition = f"form-data; name={content_disposition_quote(part.name)}"
+        if part.file_name is not None:
+            disposition += f"; filename={content_disposition_quote(part.file_name)}"
+        head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\n"
+        if part.media_type:
+            head += f"Content-Type: {part.media_type}\r\n"
+        lines.append(head.encode() + b"\r\n" + part.value + b"\r\n")
+    return b"".join(lines) + f"--{boundary}--\r\n".encode()
 
 
 class Encoder:
@@ -58,15 +81,15 @@ class _Writer:
 
     def __init__(self, dialect: Dialect, wire: OperationWire, service: str) -> None:
         self.method = wire.method
-        self.path = dialect.prefix.replace("{service}", quote(service, safe="")) + wire.path or "/"
+        self.path = dialect.request.prefix.replace("{service}", quote(service, safe="")) + wire.path or "/"
         self.in_path = [name for name in ("chat_id", "file_id") if "{" + name + "}" in self.path]
         self.headers = _headers(dialect, CONTENT_TYPES[wire.encoding])
         self.fixed: dict[str, Any] = {name: _filled(value, service) for name, value in wire.fixed.items()}
-        if dialect.operation is not None:
-            put_in(self.fixed, dialect.operation, wire.name)
+        if dialect.request.operation is not None:
+            put_in(self.fixed, dialect.request.operation, wire.name)
         self.parameters = [(ours, name) for ours, name in wire.parameters.items() if ours != USER_DATA]
         self.user_data = wire.parameters.get(USER_DATA)
-        self.numbers = dialect.numbers
+        self.numbers = frozenset(dialect.request.numbers)
         self.content = wire.content
 
     def write(self, fields: Mapping[str, str], content: bytes | None) -> WireRequest:
@@ -135,7 +158,7 @@ class _MultipartWriter(_Writer):
         if self.content is not None and content is not None:
             file_name, file_type = fields.get("file_name", "file"), fields.get("file_type", "")
             parts.append(Part(form_name(self.content), content, file_name, _one_line(file_type)))
-        return compose(parts, self.boundary)
+        return compose_multipart(parts, self.boundary)
 
 
 _WRITERS: Mapping[str, type[_Writer]] = {"form": _FormWriter, "json": _JsonWriter, "multipart": _MultipartWriter}
@@ -143,7 +166,7 @@ _WRITERS: Mapping[str, type[_Writer]] = {"form": _FormWriter, "json": _JsonWrite
 
 def _headers(dialect: Dialect, content_type: str, own: bool = False) -> Headers:
     """Return the headers. own: our content type replaces that of the dialect's headers."""
-    given = {name: revealed(value) for name, value in dialect.headers.items()}
+    given = {name: revealed(value) for name, value in dialect.request.headers.items()}
     theirs = [name for name in given if name.lower() == "content-type"]
     if own or not theirs:
         given = {"Content-Type": content_type, **{name: value for name, value in given.items() if name not in theirs}}

@@ -5,47 +5,17 @@ Our names in answers are those of gms-v2. Answers of a dialect with the same nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
 
-from chatload.protocol.causes import ERROR_CODES, QUIT_REASONS, EndCause
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from chatload.protocol.toml_file import MOST_DEPTH, FromFile, unknown_key
 
 #: A name on the wire: one name, or several that lead into nested objects.
 Name = tuple[str, ...]
-
-#: Key in a dialect's [response] -> our name, which is that of gms-v2.
-ANSWER_NAMES = {
-    "status_code": "statusCode",
-    "chat_ended": "chatEnded",
-    "chat_id": "chatId",
-    "user_id": "userId",
-    "secure_key": "secureKey",
-    "alias": "alias",
-    "next_position": "nextPosition",
-    "messages": "messages",
-    "errors": "errors",
-    "user_data": "userData",
-}
-#: The same for [response.event]: everything in an event that a client needs.
-EVENT_NAMES: Mapping[str, Name] = {
-    "nickname": ("from", "nickname"),
-    "participant_id": ("from", "participantId"),
-    "sender": ("from", "type"),
-    "index": ("index",),
-    "type": ("type",),
-    "utc_time": ("utcTime",),
-    "text": ("text",),
-    "message_type": ("messageType",),
-    "user_data": ("userData",),
-    "quit_reason": ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code"),
-}
-ERROR_NAMES: Mapping[str, Name] = {"code": ("code",), "advice": ("advice",)}
-SENDERS = ("Client", "Agent", "Supervisor", "Bot", "External")
-EVENT_TYPES = (
-    "ParticipantJoined", "ParticipantLeft", "Message", "TypingStarted", "TypingStopped", "NicknameUpdated",
-    "PushUrl", "FileUploaded", "FileDeleted", "CustomNotice", "Notice", "IdleAlert", "IdleClose",
-)  # fmt: skip
 
 
 def get_in(payload: Any, name: Name) -> Any:
@@ -64,98 +34,203 @@ def put_in(payload: dict[str, Any], name: Name, value: Any) -> None:
     payload[name[-1]] = value
 
 
-class Renaming:
+# -- the causes of an end --------------------------------------------------------------------------
+
+
+class EndCause(StrEnum):
+    """What the server names as the cause of the end of a chat.
+
+    LOGOUT: the customer disconnected. INACTIVITY: no request within flex-disconnect-timeout. PARTICIPANT: removed by
+    an agent, supervisor or bot. SYSTEM: removed by the server itself. BAD_KEY: removed for a wrong secure key.
+    IDLE: closed by inactivity control. RESTORATION: lost while the session was restored on another server.
+    UNKNOWN_SESSION: the server does not know the session (any more); this says nothing about the cause.
+
+    Sources: Genesys documentation, Chat Server "Reason Codes" (GCTI_SYSTEM / quit-reason-code), and the vendor's
+    support in its public forum for the error codes.
+    """
+
+    LOGOUT = "logout"
+    INACTIVITY = "inactivity"
+    PARTICIPANT = "participant"
+    SYSTEM = "system"
+    BAD_KEY = "bad_key"
+    IDLE = "idle"
+    RESTORATION = "restoration"
+    UNKNOWN_SESSION = "unknown_session"
+
+
+#: Code of the customer's ParticipantLeft -> cause, in the built-in dialects.
+QUIT_REASONS = {
+    "0": EndCause.LOGOUT,
+    "3": EndCause.INACTIVITY,
+    "4": EndCause.PARTICIPANT,
+    "5": EndCause.SYSTEM,
+    "6": EndCause.BAD_KEY,
+    "7": EndCause.IDLE,
+    "8": EndCause.RESTORATION,
+}
+#: Code in `errors` of an answer -> cause, in the built-in dialects.
+ERROR_CODES = {
+    "8209": EndCause.INACTIVITY,
+    "8201": EndCause.UNKNOWN_SESSION,
+    "8210": EndCause.BAD_KEY,
+}
+
+# -- the tables of a dialect's file ----------------------------------------------------------------
+
+SENDERS = ("Client", "Agent", "Supervisor", "Bot", "External")
+EVENT_TYPES = (
+    "ParticipantJoined", "ParticipantLeft", "Message", "TypingStarted", "TypingStopped", "NicknameUpdated",
+    "PushUrl", "FileUploaded", "FileDeleted", "CustomNotice", "Notice", "IdleAlert", "IdleClose",
+)  # fmt: skip
+
+
+def _wire_name(value: Any) -> Name:
+    """Return a name on the wire: from a text, or from a list of texts that lead into nested objects."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts or not all(isinstance(part, str) and part for part in parts):
+        raise ValueError('expected a name, or a list of them as in ["outer", "inner"]')
+    if len(parts) > MOST_DEPTH:
+        raise ValueError(f"expected a list of {MOST_DEPTH} names at most")
+    return tuple(parts)
+
+
+def one_of(known: Collection[str]) -> AfterValidator:
+    """Return the check that a key of a table is one of these."""
+
+    def check(key: str) -> str:
+        if key not in known:
+            raise ValueError(unknown_key(known))
+        return key
+
+    return AfterValidator(check)
+
+
+def _different(words: dict[str, str]) -> dict[str, str]:
+    if len(set(words.values())) < len(words):
+        raise ValueError("expected a different word for each")
+    return words
+
+
+WireName = Annotated[Name, BeforeValidator(_wire_name)]
+_Causes = dict[str, Annotated[EndCause, Field(strict=False)]]
+
+
+class EventNames(FromFile):
+    """The table [response.event]: everything in an event that a client needs, and its name."""
+
+    nickname: WireName = ("from", "nickname")
+    participant_id: WireName = ("from", "participantId")
+    sender: WireName = ("from", "type")
+    index: WireName = ("index",)
+    type: WireName = ("type",)
+    utc_time: WireName = ("utcTime",)
+    text: WireName = ("text",)
+    message_type: WireName = ("messageType",)
+    user_data: WireName = ("userData",)
+    quit_reason: WireName = ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code")
+
+
+class ErrorNames(FromFile):
+    """The table [response.error]."""
+
+    code: WireName = ("code",)
+    advice: WireName = ("advice",)
+
+
+class ResponseNames(FromFile):
+    """The table [response]: the names in the answers of a dialect. The defaults are our names.
+
+    event_types, senders: our word -> word on the wire. quit_reasons, error_codes: code on the wire -> the cause of the
+    end that it names.
+    """
+
+    status_code: WireName = ("statusCode",)
+    chat_ended: WireName = ("chatEnded",)
+    chat_id: WireName = ("chatId",)
+    user_id: WireName = ("userId",)
+    secure_key: WireName = ("secureKey",)
+    alias: WireName = ("alias",)
+    next_position: WireName = ("nextPosition",)
+    messages: WireName = ("messages",)
+    errors: WireName = ("errors",)
+    user_data: WireName = ("userData",)
+    event: EventNames = EventNames()
+    error: ErrorNames = ErrorNames()
+    event_types: Annotated[dict[Annotated[str, one_of(EVENT_TYPES)], str], AfterValidator(_different)] = Field(
+        default={}
+    )
+    senders: Annotated[dict[Annotated[str, one_of(SENDERS)], str], AfterValidator(_different)] = Field(default={})
+    quit_reasons: _Causes = QUIT_REASONS
+    error_codes: _Causes = ERROR_CODES
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether no name or word differs from ours."""
+        return self._to.plain
+
+    def to_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer in our names with the names of the dialect."""
+        return payload if self.plain else self._to.apply(payload)
+
+    def from_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer of the dialect with our names."""
+        return payload if self.plain else self._from.apply(payload)
+
+    @cached_property
+    def _to(self) -> _Renaming:
+        event = _renaming(self.event, words={"type": self.event_types, "sender": self.senders})
+        return _renaming(self, inner={"messages": event, "errors": _renaming(self.error)})
+
+    @cached_property
+    def _from(self) -> _Renaming:
+        return self._to.turned()
+
+
+class _Member(NamedTuple):
+    """The new name of a member, the words to replace in a text there, and the renaming of the objects in a list."""
+
+    old: Name
+    new: Name
+    words: Mapping[str, str]
+    inner: _Renaming | None
+
+
+class _Renaming:
     """Renames the members of an object; members that it does not know keep their names."""
 
-    def __init__(self, pairs: list[tuple[Name, Name]], values: Mapping[Name, Mapping[str, str]] | None = None) -> None:
-        """Prepare the renaming.
-
-        Args:
-            pairs: old name and new name of each member.
-            values: old name -> the words to replace there, and what replaces each.
-        """
-        self._pairs = [(old, new, (values or {}).get(old)) for old, new in pairs]
-        self._first = {old[0] for old, _, _ in self._pairs}
+    def __init__(self, members: Iterable[_Member]) -> None:
+        self._members = tuple(members)
+        self._first = {member.old[0] for member in self._members}
+        self.plain: bool = all(
+            old == new and not words and (inner is None or inner.plain) for old, new, words, inner in self._members
+        )
 
     def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the object with its new names."""
         renamed = {key: value for key, value in payload.items() if key not in self._first}
-        for old, new, words in self._pairs:
+        for old, new, words, inner in self._members:
             value = get_in(payload, old)
-            if value is not None:
-                put_in(renamed, new, words.get(value, value) if words and type(value) is str else value)
+            if value is None:
+                continue
+            if words and type(value) is str:
+                value = words.get(value, value)
+            elif inner is not None and type(value) is list:
+                value = [inner.apply(item) if type(item) is dict else item for item in value]
+            put_in(renamed, new, value)
         return renamed
 
-    def new_name(self, name: Name) -> Name:
-        """Return the new name of a member."""
-        return next(new for old, new, _ in self._pairs if old == name)
+    def turned(self) -> _Renaming:
+        """Return the renaming back."""
+        return _Renaming(
+            _Member(new, old, {theirs: ours for ours, theirs in words.items()}, inner and inner.turned())
+            for old, new, words, inner in self._members
+        )
 
 
-_Renamings = tuple[Renaming, Renaming, Renaming]
-
-
-@dataclass(frozen=True)
-class ResponseNames:
-    """The names in the answers of a dialect that differ from those of gms-v2.
-
-    answer, event, error: our name (a key of ANSWER_NAMES, EVENT_NAMES, ERROR_NAMES) -> name on the wire. event_types,
-    senders: our word -> word on the wire. quit_reasons, error_codes: code on the wire -> the cause of the end that it
-    names. plain: no name or word differs.
-    """
-
-    answer: Mapping[str, Name] = field(default_factory=dict)
-    event: Mapping[str, Name] = field(default_factory=dict)
-    error: Mapping[str, Name] = field(default_factory=dict)
-    event_types: Mapping[str, str] = field(default_factory=dict)
-    senders: Mapping[str, str] = field(default_factory=dict)
-    quit_reasons: Mapping[str, EndCause] = field(default_factory=lambda: QUIT_REASONS)
-    error_codes: Mapping[str, EndCause] = field(default_factory=lambda: ERROR_CODES)
-    plain: bool = field(init=False)
-    #: For an answer, its events and its errors: from our names to the dialect's, and back.
-    _to: _Renamings = field(init=False, repr=False, compare=False)
-    _from: _Renamings = field(init=False, repr=False, compare=False)
-    #: The dialect's names of the lists of events and errors.
-    _lists: tuple[Name, Name] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        set_ = object.__setattr__
-        answer: list[tuple[Name, Name]] = [((ours,), self.name(key)) for key, ours in ANSWER_NAMES.items()]
-        event = [(ours, self.event.get(key, ours)) for key, ours in EVENT_NAMES.items()]
-        error = [(ours, self.error.get(key, ours)) for key, ours in ERROR_NAMES.items()]
-        kind, sender = dict(event)[EVENT_NAMES["type"]], dict(event)[EVENT_NAMES["sender"]]
-        to_words = {EVENT_NAMES["type"]: self.event_types, EVENT_NAMES["sender"]: self.senders}
-        from_words = {kind: _turned(self.event_types), sender: _turned(self.senders)}
-        same = all(old == new for old, new in (*answer, *event, *error))
-        set_(self, "plain", same and not self.event_types and not self.senders)
-        set_(self, "_to", (Renaming(answer), Renaming(event, to_words), Renaming(error)))
-        turned = [[(new, old) for old, new in pairs] for pairs in (answer, event, error)]
-        set_(self, "_from", (Renaming(turned[0]), Renaming(turned[1], from_words), Renaming(turned[2])))
-        set_(self, "_lists", (self.name("messages"), self.name("errors")))
-
-    def to_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer in our names with the names of the dialect."""
-        return payload if self.plain else _rename(payload, self._to, (("messages",), ("errors",)))
-
-    def from_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer of the dialect with our names."""
-        return payload if self.plain else _rename(payload, self._from, self._lists)
-
-    def name(self, key: str) -> Name:
-        """Return the name on the wire of `key`, a key of ANSWER_NAMES."""
-        return self.answer.get(key, (ANSWER_NAMES[key],))
-
-
-def _rename(payload: dict[str, Any], renamings: _Renamings, lists: tuple[Name, Name]) -> dict[str, Any]:
-    answer, *inner = renamings
-    renamed = answer.apply(payload)
-    for name, renaming in zip(lists, inner, strict=True):
-        items = get_in(payload, name)
-        if type(items) is list:
-            items = [renaming.apply(item) if type(item) is dict else item for item in items]
-            put_in(renamed, answer.new_name(name), items)
-    return renamed
-
-
-def _turned(words: Mapping[str, str]) -> dict[str, str]:
-    """Return the words with keys and values exchanged."""
-    return {theirs: ours for ours, theirs in words.items()}
+def _renaming(
+    names: FromFile, words: Mapping[str, Mapping[str, str]] = {}, inner: Mapping[str, _Renaming] = {}
+) -> _Renaming:
+    """Return the renaming from our names, which are the defaults of the table, to its names."""
+    ours = {key: field.default for key, field in type(names).model_fields.items() if isinstance(field.default, tuple)}
+    return _Renaming(_Member(old, getattr(names, key), words.get(key, {}), inner.get(key)) for key, old in ours.items())

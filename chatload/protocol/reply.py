@@ -7,13 +7,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from chatload.protocol.causes import EndCause
-from chatload.protocol.names import EVENT_NAMES, ResponseNames, get_in
-from chatload.protocol.status import classify
+from chatload.protocol.names import EndCause, EventNames, ResponseNames, get_in
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
-from chatload.vocabulary import Outcome
-
-__all__ = ["GATEWAY_STATUSES", "Event", "Reply", "ResponseNames", "parse_body", "parse_payload", "read", "read_file"]
+from chatload.vocabulary import TELL_THE_END, Outcome
 
 
 class Event(NamedTuple):
@@ -36,7 +32,7 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Reply:
-    """One answer: its outcome, whether it ends the session, and what the client keeps.
+    """One answer: its outcome, and what the client keeps.
 
     Keys and position are None if the answer has none. file_id: of a file that was just uploaded. detail: a constant
     text, so that statistics can be kept by it. Message texts are not kept. told: chatEnded was in the answer and not
@@ -46,7 +42,6 @@ class Reply:
     """
 
     outcome: Outcome
-    ended: bool
     chat_id: str | None = None
     user_id: str | None = field(default=None, repr=False)
     secure_key: str | None = field(default=None, repr=False)
@@ -62,13 +57,18 @@ class Reply:
     cause: EndCause | None = None
     monitored: bool | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ends the session."""
+        return self.outcome in TELL_THE_END
+
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 #: An answer with a longer id, key, name or code is malformed (characters): every chat and the run file store them.
 MOST_TEXT = 4096
 #: The number of entries of `errors` that are kept.
 _MOST_ERRORS = 8
-_QUIT_REASON = EVENT_NAMES["quit_reason"]
+_QUIT_REASON = EventNames().quit_reason
 _NO_EVENTS: tuple[Event, ...] = ()
 _FAILURES = {
     "timeout": Outcome.TIMEOUT,
@@ -77,82 +77,99 @@ _FAILURES = {
 }
 
 
-def read(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
-    """Return the Reply for the result of a transport; inherited: the last successful chatEnded."""
+def read(names: ResponseNames, result: WireResult) -> Reply:
+    """Return the Reply for the result of a transport."""
     if result.failure is not None:
-        return Reply(_FAILURES[result.failure], inherited, detail=result.detail or result.failure)
+        return Reply(_FAILURES[result.failure], detail=result.detail or result.failure)
     if result.http_status != 200:
-        return Reply(Outcome.HTTP_ERROR, inherited, detail=f"HTTP {result.http_status}")
-    return parse_body(names, result.body, inherited)
+        return Reply(Outcome.HTTP_ERROR, detail=f"HTTP {result.http_status}")
+    return parse_body(names, result.body)
 
 
-def parse_body(names: ResponseNames, body: bytes, inherited: bool = False) -> Reply:
+def read_file(names: ResponseNames, result: WireResult) -> Reply:
+    """Return the Reply to a FileDownload: on success the body is the file itself, on refusal an ordinary answer."""
+    reply = read(names, result)
+    if result.failure is None and result.http_status == 200 and reply.outcome is Outcome.MALFORMED:
+        return Reply(Outcome.FINE)
+    return reply
+
+
+def classify(status_code: object, chat_ended: object) -> Outcome:
+    """Return the outcome for `statusCode` and `chatEnded` from JSON.
+
+    Strict: "0", 0.0, true and a missing code are malformed, not 0. On status 1 the answer's own chatEnded carries no
+    information; (1, true) cannot happen by the table, so it is counted under its own outcome and handled as 1.
+    Source: Web API Developer Guide, "Chat Server Status Codes" (the seed document).
+    """
+    if type(status_code) is not int:
+        return Outcome.MALFORMED
+    if status_code == 0:
+        if chat_ended is None or chat_ended is False:
+            return Outcome.FINE
+        return Outcome.ENDED if chat_ended is True else Outcome.MALFORMED
+    if status_code == 1:
+        return Outcome.VIOLATION if chat_ended is True else Outcome.UNSUCCESSFUL
+    return Outcome.UNRECOVERABLE if status_code == 2 else Outcome.UNKNOWN_STATUS
+
+
+def parse_body(names: ResponseNames, body: bytes) -> Reply:
     """Return the Reply in the body of an HTTP 200 answer."""
     if len(body) > MAX_BODY_BYTES:
-        return _malformed(inherited, "body too large")
+        return _malformed("body too large")
     if not body:
-        return _malformed(inherited, "empty body")
+        return _malformed("empty body")
     try:
         payload = orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
-        return _malformed(inherited, "body is not JSON")
-    return parse_payload(names, payload, inherited)
+        return _malformed("body is not JSON")
+    return parse_payload(names, payload)
 
 
 class _TooLongError(Exception):
     """A text is longer than MOST_TEXT."""
 
 
-def parse_payload(names: ResponseNames, payload: Any, inherited: bool = False) -> Reply:
+def parse_payload(names: ResponseNames, payload: Any) -> Reply:
     """Return the Reply in a decoded JSON value; members that the dialect does not name are ignored."""
     if type(payload) is not dict:
-        return _malformed(inherited, "body is not a JSON object")
+        return _malformed("body is not a JSON object")
     try:
-        return _parse(names, payload, inherited)
+        return _parse(names, payload)
     except _TooLongError:
-        return _malformed(inherited, "a text is too long")
+        return _malformed("a text is too long")
 
 
-def _parse(names: ResponseNames, payload: dict[str, Any], inherited: bool) -> Reply:
+def _malformed(detail: str) -> Reply:
+    return Reply(Outcome.MALFORMED, detail=detail)
+
+
+def _parse(names: ResponseNames, payload: dict[str, Any]) -> Reply:
     if not names.plain:
         payload = names.from_wire(payload)
     get = payload.get
     code, chat_ended = get("statusCode"), get("chatEnded")
-    outcome, ended = classify(code, chat_ended, inherited)
+    outcome = classify(code, chat_ended)
     if outcome is Outcome.MALFORMED:
         what = "chatEnded is" if type(code) is int else "statusCode is missing or"
-        return _malformed(inherited, f"{what} of the wrong type")
+        return _malformed(f"{what} of the wrong type")
     if outcome is Outcome.UNKNOWN_STATUS:
-        return Reply(outcome, ended, detail="statusCode not in the table")
+        return Reply(outcome, detail="statusCode not in the table")
     events, user_data = get("messages"), get("userData")
     reply = Reply(
         outcome,
-        ended,
         _text(get("chatId")),
         _text(get("userId")),
         _text(get("secureKey")),
         _text(get("alias")),
         _position(get("nextPosition")),
         _events(names, events) if events else _NO_EVENTS,
-        "" if ended is False and outcome is Outcome.FINE else f"statusCode {outcome.value}",
+        "" if outcome is Outcome.FINE else f"statusCode {outcome.value}",
         _text(user_data.get("file-id")) if type(user_data) is dict else None,
         chat_ended is not None,
     )
     if outcome is not Outcome.FINE:
         _read_cause(names, payload, reply)
     return reply
-
-
-def read_file(names: ResponseNames, result: WireResult, inherited: bool = False) -> Reply:
-    """Return the Reply to a FileDownload: on success the body is the file itself, on refusal an ordinary answer."""
-    reply = read(names, result, inherited)
-    if result.failure is None and result.http_status == 200 and reply.outcome is Outcome.MALFORMED:
-        return Reply(Outcome.FINE, inherited)
-    return reply
-
-
-def _malformed(inherited: bool, detail: str) -> Reply:
-    return Reply(Outcome.MALFORMED, inherited, detail=detail)
 
 
 def _read_cause(names: ResponseNames, payload: dict[str, Any], reply: Reply) -> None:

@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
@@ -96,6 +96,14 @@ class FromFile(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class MistakeError(ValueError):
+    """What a validator expects. key: where, from the place that is validated."""
+
+    def __init__(self, expected: str, *key: int | str) -> None:
+        super().__init__(expected)
+        self.key = key
+
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -105,19 +113,20 @@ def load_toml(path: str | Path, model: type[Model]) -> Model:
     return checked(read_toml(path), model, path)
 
 
-def checked(data: dict[str, Any], model: type[Model], source: str | Path, key: str = "") -> Model:
-    """Return a table of a file as a `model`; `source` and `key` name the file and the table in a FileError."""
+def checked(data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None) -> Model:
+    """Return the table of a file as a `model`; `source` names the file in a FileError. context: for its validators."""
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         # An unknown key comes first: it is often a misspelling that explains why another key is missing.
         first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-        raise FileError(source, _dotted(key, first["loc"]), _expected(first, model)) from None
+        within = getattr(first.get("ctx", {}).get("error"), "key", ())
+        raise FileError(source, _dotted((*first["loc"], *within)), _expected(first, model)) from None
 
 
-def _dotted(key: str, place: tuple[int | str, ...]) -> str:
+def _dotted(place: tuple[int | str, ...]) -> str:
     """Return a place in a table, written as in TOML: `extras[2].chance`, counted from 1."""
-    dotted = key
+    dotted = ""
     for part in place:
         if part == "[key]":  # a key of a table whose keys are declared, in pydantic's words
             continue
@@ -151,14 +160,19 @@ _EXPECTED = {
 def _expected(error: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key; expected one of {', '.join(_known(model, error['loc'][:-1]))}"
+        return unknown_key(_known(model, error["loc"][:-1]))
     if kind == "value_error":
         return str(context["error"])
     expected = _EXPECTED.get(kind)
     return expected.format(**context).replace("'", '"') if expected else error["msg"]
 
 
-def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterator[str]:
+def unknown_key(known: Iterable[str]) -> str:
+    """Return the words about a key that is none of these."""
+    return f"unknown key; expected one of {', '.join(known)}"
+
+
+def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterable[str]:
     """Return the known keys of the table at a place."""
     for part in place:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
@@ -168,4 +182,4 @@ def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterator[str
             if isinstance(kind, type) and issubclass(kind, BaseModel)
         ]
         model = inner[0] if inner else model
-    return iter(model.model_fields)
+    return model.model_fields

@@ -75,14 +75,8 @@ _THOUSANDS = "replace(datum.label, /,/g, ' ')"
 def x(field: str, title: str, **more: Any) -> Spec:
     """Return a quantitative x channel."""
     scale = {"nice": False, "zero": False, **more.pop("scale", {})}
-    return {
-        "field": field,
-        "type": "quantitative",
-        "title": title,
-        "scale": scale,
-        "axis": {"labelExpr": _THOUSANDS},
-        **more,
-    }
+    axis = {"labelExpr": _THOUSANDS}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis, **more}
 
 
 def y(field: str, title: str, **more: Any) -> Spec:
@@ -93,12 +87,8 @@ def y(field: str, title: str, **more: Any) -> Spec:
 
 def colour(field: str, colours: Mapping[str, str]) -> Spec:
     """Return a colour for each value of a field, in that order."""
-    return {
-        "field": field,
-        "type": "nominal",
-        "sort": list(colours),
-        "scale": {"domain": list(colours), "range": list(colours.values())},
-    }
+    scale = {"domain": list(colours), "range": list(colours.values())}
+    return {"field": field, "type": "nominal", "sort": list(colours), "scale": scale}
 
 
 def names(field: str, order: Sequence[str] | None = None) -> Spec:
@@ -114,14 +104,19 @@ def decades(low: float, high: float) -> Spec:
     return {"values": [10.0**power for power in range(first, last + 1)], "labelExpr": label}
 
 
+def layer(rows: Rows, mark: Spec, **channels: Any) -> Spec:
+    """Return a mark for each row. channels: what of a row each channel of Vega-Lite's encoding shows."""
+    return {"data": {"values": list(rows)}, "mark": mark, "encoding": channels}
+
+
 def intervals(rows: Rows) -> Spec:
     """Return a dot with its interval for each row: name, share, low, high (percent), colour, tip."""
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    share = {"title": "share of the sessions, % (root scale)",
+    share = {"type": "quantitative", "title": "share of the sessions, % (root scale)",
              "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
              "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
-    bar = {"x": {"field": "low", "type": "quantitative", **share}, "x2": {"field": "high"}}
-    dot = {"x": {"field": "share", "type": "quantitative", **share}}
+    bar = {"x": {"field": "low", **share}, "x2": {"field": "high"}}
+    dot = {"x": {"field": "share", **share}}
     return {
         "data": {"values": list(rows)},
         "height": {"step": 24},
@@ -143,42 +138,27 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
     across = x("low", x_title, scale=scale)
     if log:
         across["axis"] = decades(lowest, highest)
-    blocks = {
-        "data": {"values": list(bins)},
-        "mark": {"type": "rect", "color": "var(--good)", "opacity": 0.85},
-        "encoding": {
-            "x": across,
-            "x2": {"field": "high"},
-            "y": y("count", y_title, scale={"type": "sqrt", "zero": True}),
-            "y2": {"datum": 0},
-            "description": {"field": "tip"},
-        },
-    }
+    blocks = layer(
+        bins,
+        {"type": "rect", "color": "var(--good)", "opacity": 0.85},
+        x=across,
+        x2={"field": "high"},
+        y=y("count", y_title, scale={"type": "sqrt", "zero": True}),
+        y2={"datum": 0},
+        description={"field": "tip"},
+    )
     return {"layer": [blocks, *([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))]}
 
 
 def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -> list[Spec]:
     """Return a vertical line with its name beside it, `top` pixels below the upper edge."""
-    data = {"data": {"values": [{"at": at, "text": text}]}}
-    place = {"x": {"field": "at", "type": "quantitative"}}
-    rule = {"type": "rule", "strokeDash": [5, 4], "color": colour, "aria": False}
-    label = {"type": "text", "align": "right", "dx": -6, "baseline": "top", "color": colour, "fontSize": 12}
-    return [
-        {**data, "mark": rule, "encoding": place},
-        {**data, "mark": label, "encoding": {**place, "y": {"value": top}, "text": {"field": "text"}}},
-    ]
+    label = {"align": "right", "dx": -6, "baseline": "top"}
+    return _named_line("x", at, text, colour, (5, 4), label, y={"value": top})
 
 
 def level_line(at: float, text: str, colour: str = "var(--soft)", dash: Sequence[int] = (5, 4)) -> list[Spec]:
     """Return a horizontal line with its name above it."""
-    data = {"data": {"values": [{"at": at, "text": text}]}}
-    place = {"y": {"field": "at", "type": "quantitative"}}
-    rule = {"type": "rule", "strokeDash": list(dash), "color": colour, "aria": False}
-    label = {"type": "text", "align": "left", "dx": 4, "dy": -7, "color": colour, "fontSize": 12}
-    return [
-        {**data, "mark": rule, "encoding": place},
-        {**data, "mark": label, "encoding": {**place, "x": {"value": 0}, "text": {"field": "text"}}},
-    ]
+    return _named_line("y", at, text, colour, dash, {"align": "left", "dx": 4, "dy": -7}, x={"value": 0})
 
 
 def limit_line(at: float, text: str) -> list[Spec]:
@@ -186,56 +166,50 @@ def limit_line(at: float, text: str) -> list[Spec]:
     return mark_line(at, text, "var(--bad)")
 
 
+def _named_line(
+    axis: str, at: float, text: str, colour: str, dash: Sequence[int], label: Spec, **place: Spec
+) -> list[Spec]:
+    rows, along = [{"at": at, "text": text}], {axis: {"field": "at", "type": "quantitative"}}
+    rule = {"type": "rule", "strokeDash": list(dash), "color": colour, "aria": False}
+    name = {"type": "text", "color": colour, "fontSize": 12, **label}
+    return [layer(rows, rule, **along), layer(rows, name, **along, **place, text={"field": "text"})]
+
+
 def line(rows: Rows, across: Spec, up: Spec, interpolate: str = "linear") -> Spec:
     """Return one line through the points x, y."""
     mark = {"type": "line", "aria": False, "color": "var(--good)", "strokeWidth": 2, "interpolate": interpolate}
-    return {"data": {"values": list(rows)}, "mark": mark, "encoding": {"x": across, "y": up}}
+    return layer(rows, mark, x=across, y=up)
 
 
 def points(rows: Rows, across: Spec, up: Spec, colours: Mapping[str, str]) -> Spec:
     """Return a dot for each row: its tip, and a colour for each `what`."""
-    return {
-        "data": {"values": list(rows)},
-        "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.9},
-        "encoding": {"x": across, "y": up, "color": colour("what", colours), "description": {"field": "tip"}},
-    }
+    mark = {"type": "point", "filled": True, "size": 60, "opacity": 0.9}
+    return layer(rows, mark, x=across, y=up, color=colour("what", colours), description={"field": "tip"})
 
 
 def bands(rows: Rows, time: Spec) -> Spec:
     """Return shaded stretches of time, from t to t2, over the whole height."""
-    return {
-        "data": {"values": list(rows)},
-        "mark": {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18},
-        "encoding": {"x": time, "x2": {"field": "t2"}},
-    }
+    mark = {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18}
+    return layer(rows, mark, x=time, x2={"field": "t2"})
 
 
 def hover(rows: Rows, time: Spec) -> Spec:
     """Return invisible stretches of time, from t to t2, that carry a tip."""
-    return {
-        "data": {"values": list(rows)},
-        "mark": {"type": "rect", "opacity": 0},
-        "encoding": {"x": time, "x2": {"field": "t2"}, "description": {"field": "tip"}},
-    }
+    return layer(rows, {"type": "rect", "opacity": 0}, x=time, x2={"field": "t2"}, description={"field": "tip"})
 
 
 def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
     """Return stacked areas over time: t, what, n."""
-    return {
-        "data": {"values": list(rows)},
-        "mark": {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85},
-        "encoding": {"x": time, "y": y("n", y_title), "color": colour("what", colours)},
-    }
+    mark = {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85}
+    return layer(rows, mark, x=time, y=y("n", y_title), color=colour("what", colours))
 
 
 def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], least: float = 0.0) -> Spec:
     """Return lines over time: t, what, n. The scale goes from 0 to at least `least`."""
     most = 1.05 * max([least / 1.05, *(row["n"] for row in rows)])
-    return {
-        "data": {"values": list(rows)},
-        "mark": {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75},
-        "encoding": {"x": time, "y": y("n", y_title, scale={"domain": [0, most]}), "color": colour("what", colours)},
-    }
+    mark = {"type": "line", "aria": False, "interpolate": "step-after", "strokeWidth": 1.75}
+    up = y("n", y_title, scale={"domain": [0, most]})
+    return layer(rows, mark, x=time, y=up, color=colour("what", colours))
 
 
 def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
@@ -246,36 +220,22 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
         below = tops.get(row["t"], 0.0)
         tops[row["t"]] = below + row["n"]
         stacked.append({**row, "from": below, "to": below + row["n"]})
-    return {
-        "data": {"values": stacked},
-        "mark": {"type": "rect", "aria": False},
-        "encoding": {
-            "x": time,
-            "x2": {"field": "t2"},
-            "y": y("from", y_title, scale={"zero": True}),
-            "y2": {"field": "to"},
-            "color": colour("what", colours),
-        },
-    }
+    up = {"y": y("from", y_title, scale={"zero": True}), "y2": {"field": "to"}}
+    mark = {"type": "rect", "aria": False}
+    return layer(stacked, mark, x=time, x2={"field": "t2"}, **up, color=colour("what", colours))
 
 
 def heat(cells: Rows, time: Spec, y_title: str) -> Spec:
     """Return a heat map: rectangles from t to t2 and from low to high (ms, log scale), darker for a larger share."""
     lowest, highest = min(cell["low"] for cell in cells), max(cell["high"] for cell in cells)
-    up = y("low", y_title, scale={"type": "log", "domain": [lowest, highest]})
-    return {
-        "data": {"values": list(cells)},
-        "mark": {"type": "rect", "aria": False, "color": "var(--good)"},
-        "encoding": {
-            "x": time,
-            "x2": {"field": "t2"},
-            "y": {**up, "axis": decades(lowest, highest)},
-            "y2": {"field": "high"},
-            "opacity": {
-                "field": "share",
-                "type": "quantitative",
-                "scale": {"type": "sqrt", "range": [0.12, 1]},
-                "legend": None,
-            },
-        },
-    }
+    up = y("low", y_title, scale={"type": "log", "domain": [lowest, highest]}, axis=decades(lowest, highest))
+    shade = {"type": "sqrt", "range": [0.12, 1]}
+    return layer(
+        cells,
+        {"type": "rect", "aria": False, "color": "var(--good)"},
+        x=time,
+        x2={"field": "t2"},
+        y=up,
+        y2={"field": "high"},
+        opacity={"field": "share", "type": "quantitative", "scale": shade, "legend": None},
+    )

@@ -74,15 +74,10 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Callout:
-    """What must be read before anything else.
-
-    details: a line each; file: has all details where a writer cuts them.
-    """
+    """What must be read before anything else."""
 
     label: str
     text: str
-    details: tuple[str, ...] = ()
-    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,24 +104,17 @@ class Terms:
     meanings: Sequence[tuple[str, str]]
 
 
-class Side(StrEnum):
-    """How a column is set: names to the left, numbers to the right, words in lines."""
-
-    NAME = "name"
-    NUMBER = "number"
-    WORDS = "words"
-
-
 @dataclass(frozen=True)
 class TableColumn:
     """A column of a table.
 
-    optional: left out of a terminal that is too narrow for the table, the last such column first. page_only: left out
-    of a terminal and of Markdown.
+    side: "l" for names (left), "r" for numbers (right), "w" for words, which may take several lines. optional: left out
+    of a terminal that is too narrow for the table, the last such column first. page_only: left out of a terminal and of
+    Markdown.
     """
 
     heading: str
-    side: Side = Side.NUMBER
+    side: str = "r"
     optional: bool = False
     page_only: bool = False
 
@@ -138,6 +126,11 @@ class TableCell:
     text: Text
     tone: Tone = Tone.PLAIN
     strong: bool = False
+
+
+def as_cell(cell: TableCell | str) -> TableCell:
+    """Return a cell of a row, where a plain text is one too."""
+    return cell if isinstance(cell, TableCell) else TableCell(cell)
 
 
 @dataclass(frozen=True)
@@ -165,13 +158,10 @@ class Table:
     dense: bool = False
 
 
-_SIDES = {"l": Side.NAME, "r": Side.NUMBER, "w": Side.WORDS}
-
-
 def columns(headings: Sequence[str], sides: str = "") -> list[TableColumn]:
-    """Return columns. sides: a letter for each: l for names, r for numbers, w for words; by default one l, then r."""
+    """Return columns. sides: a letter for each, as in `TableColumn`; by default one l, then r."""
     letters = sides or "l" + "r" * (len(headings) - 1)
-    return [TableColumn(heading, _SIDES[letter]) for heading, letter in zip(headings, letters, strict=True)]
+    return [TableColumn(heading, side) for heading, side in zip(headings, letters, strict=True)]
 
 
 def table(

@@ -12,16 +12,7 @@ from markupsafe import Markup, escape
 
 from chatload.render import words
 from chatload.render.charts import draw
-from chatload.render.document import (
-    Code,
-    Document,
-    TableCell,
-    Text,
-    capitalised,
-    finished,
-    parts,
-    plain,
-)
+from chatload.render.document import Code, Document, Text, as_cell, capitalised, finished, parts, plain
 from chatload.run.writer import replacing
 
 #: Items of a list that names a file with all of them.
@@ -43,22 +34,14 @@ def html(document: Document) -> str:
     )  # fmt: skip
     templates.filters.update(
         inline=_inline, sentence=lambda text: _inline(finished(text)), head=lambda text: _inline(capitalised(text)),
-        plain=plain, kind=lambda block: type(block).__name__, breakable=_breakable, as_cell=_as_cell,
+        plain=plain, kind=lambda block: type(block).__name__, breakable=_breakable, as_cell=as_cell,
     )  # fmt: skip
     templates.globals.update(draw=draw, more=words.more, items=_ITEMS)
-    anchors = [section for section in document.sections if section.anchor]
-    page: str = templates.get_template("page.html.j2").render(
-        document=document,
-        anchors=anchors,
-        script_hash=_script_hash(templates, "tip.js.j2"),
-    )
+    # What lets the page's own script run, and no other (Content Security Policy Level 3, hash-source).
+    script = templates.get_template("tip.js.j2").render()
+    script_hash = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
+    page: str = templates.get_template("page.html.j2").render(document=document, script_hash=script_hash)
     return page
-
-
-def _script_hash(templates: Environment, name: str) -> str:
-    """Return what lets a page's own script run, and no other (Content Security Policy Level 3, hash-source)."""
-    text = templates.get_template(name).render()
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
 def _inline(text: Text) -> Markup:
@@ -73,7 +56,3 @@ def _inline(text: Text) -> Markup:
 def _breakable(name: str) -> Markup:
     """Return a name that may be broken before its capitals."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name))
-
-
-def _as_cell(cell: TableCell | str) -> TableCell:
-    return cell if isinstance(cell, TableCell) else TableCell(cell)

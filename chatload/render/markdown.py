@@ -6,28 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from chatload.render import document as doc
 from chatload.render import words
-from chatload.render.document import (
-    Block,
-    Bullets,
-    Callout,
-    Chart,
-    Code,
-    Document,
-    Fold,
-    Section,
-    Sentence,
-    Side,
-    Table,
-    TableCell,
-    TableRow,
-    Terms,
-    Text,
-    Verbatim,
-    capitalised,
-    finished,
-    parts,
-)
+from chatload.render.document import Code, Text, as_cell, capitalised, finished, parts
 from chatload.run.writer import replacing
 
 #: Rows of a table and items of a list that name a file with all of them.
@@ -38,79 +19,63 @@ _LONGEST, _SHORTER, _CODE = 2000, 300, 80
 _APART = "\u200b"
 
 
-def write_markdown(document: Document, path: str | Path) -> None:
+def write_markdown(document: doc.Document, path: str | Path) -> None:
     """Write `document` to `path`, whole or not at all. Raises UsageError where it cannot be written."""
     with replacing(path) as stream:
         stream.write(markdown(document))
 
 
-def markdown(document: Document) -> str:
+def markdown(document: doc.Document) -> str:
     """Return `document` as Markdown."""
     answer = _inline(capitalised(document.answer.text))
     if document.badge is None:
         head = [f"### {answer}"]
     else:
         head = [f"### chatload: {escaped(document.badge.word)}", f"**{answer}**"]
-    paragraphs = [*head, *_blocks(document.blocks)]
-    return "\n\n".join(paragraphs) + "\n"
+    return "\n\n".join([*head, *_blocks(document.blocks)]) + "\n"
 
 
-def _blocks(blocks: Sequence[Block]) -> Iterator[str]:
+def _blocks(blocks: Sequence[doc.Block]) -> Iterator[str]:
     """Yield the paragraphs of blocks."""
     for block in blocks:
         match block:
-            case Sentence(text, _, strong):
+            case doc.Sentence(text, _, strong):
                 said = _not_a_mark(_inline(finished(text)))
                 yield f"**{said}**" if strong else said
-            case Callout():
-                yield _callout(block)
-            case Bullets(items, _, noun, file):
+            case doc.Callout(label, said):
+                yield f"**{escaped(label[:1].upper() + label[1:])}: {escaped(said, _SHORTER)}**"
+            case doc.Bullets(items, _, noun, file):
                 most, longest = (_ITEMS, _SHORTER) if file else (len(items), _LONGEST)
                 lines = [f"- {_inline(item, longest)}" for item in items[:most]]
                 if len(items) > most:
                     lines.append(f"- {words.more(len(items) - most, noun, file)}")
                 if lines:
                     yield "\n".join(lines)
-            case Verbatim(text):
+            case doc.Verbatim(text):
                 yield "\n".join(f"    {_clean(line, _LONGEST)}" for line in text.splitlines())
-            case Terms(meanings):
+            case doc.Terms(meanings):
                 yield "\n".join(f"- **{escaped(word)}**: {escaped(meaning)}" for word, meaning in meanings)
-            case Table():
+            case doc.Table():
                 yield from _table(block)
-            case Section(heading, inner, _, minor):
-                yield from _section(heading, tuple(_blocks(inner)), minor)
-            case Chart() | Fold():
+            case doc.Section(heading, inner, _, minor):
+                if paragraphs := list(_blocks(inner)):
+                    yield f"<details><summary>{escaped(heading)}</summary>" if minor else f"#### {escaped(heading)}"
+                    yield from paragraphs
+                    if minor:
+                        yield "</details>"
+            case doc.Chart() | doc.Fold():
                 continue
 
 
-def _section(heading: str, paragraphs: Sequence[str], minor: bool) -> Iterator[str]:
-    if not paragraphs:
-        return
-    if minor:
-        yield f"<details><summary>{escaped(heading)}</summary>"
-        yield from paragraphs
-        yield "</details>"
-    else:
-        yield f"#### {escaped(heading)}"
-        yield from paragraphs
-
-
-def _callout(callout: Callout) -> str:
-    lines = [f"**{escaped(callout.label[:1].upper() + callout.label[1:])}: {escaped(callout.text, _SHORTER)}**"]
-    lines += [f"- {escaped(detail, _SHORTER)}" for detail in callout.details[:_ITEMS]]
-    if len(callout.details) > _ITEMS:
-        lines.append(f"- {words.more(len(callout.details) - _ITEMS, '', callout.file)}")
-    return "\n".join(lines[:1] + [""] * (len(lines) > 1) + lines[1:])
-
-
-def _table(table: Table) -> Iterator[str]:
+def _table(table: doc.Table) -> Iterator[str]:
     notes = any(row.note for row in table.rows)
     rows = table.rows[:_ROWS] if table.file else table.rows
-    columns = [column for column in table.columns if not column.page_only]
-    heads = [*(escaped(column.heading) for column in columns), *["why"] * notes]
-    sides = [*("--:" if column.side is Side.NUMBER else ":--" for column in columns), *[":--"] * notes]
-    lines = [heads, sides]
-    lines += [[*_cells(table, row), *[escaped(row.note, _SHORTER)] * notes] for row in rows]
+    shown = [i for i, column in enumerate(table.columns) if not column.page_only]
+    heads = [escaped(table.columns[i].heading) for i in shown]
+    sides = ["--:" if table.columns[i].side == "r" else ":--" for i in shown]
+    lines = [[*heads, *["why"] * notes], [*sides, *[":--"] * notes]]
+    for row in rows:
+        lines.append([*(_cell(row.cells[i]) for i in shown), *[escaped(row.note, _SHORTER)] * notes])
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if len(table.rows) > len(rows):
         yield words.more(len(table.rows) - len(rows), table.noun, table.file)
@@ -118,13 +83,8 @@ def _table(table: Table) -> Iterator[str]:
         yield _inline(finished(table.caption))
 
 
-def _cells(table: Table, row: TableRow) -> list[str]:
-    return [_cell(cell) for cell, column in zip(row.cells, table.columns, strict=True) if not column.page_only]
-
-
-def _cell(cell: TableCell | str) -> str:
-    if isinstance(cell, str):
-        return escaped(cell)
+def _cell(cell: doc.TableCell | str) -> str:
+    cell = as_cell(cell)
     # A | ends a table's cell even in a code span.
     text = "".join(
         _code(part.text).replace("|", "\\|") if isinstance(part, Code) else escaped(part) for part in parts(cell.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import IO
 
 from rich.cells import cell_len
@@ -12,25 +13,9 @@ from rich.console import Console
 from rich.text import Text as StyledText
 
 from chatload.plain_text import printable
+from chatload.render import document as doc
 from chatload.render import words
-from chatload.render.document import (
-    Block,
-    Bullets,
-    Callout,
-    Chart,
-    Document,
-    Fold,
-    Section,
-    Sentence,
-    Side,
-    Table,
-    TableCell,
-    TableRow,
-    Terms,
-    Tone,
-    Verbatim,
-    plain,
-)
+from chatload.render.document import Tone, as_cell, plain
 
 #: Columns where the width is not known, and the most that are used: longer lines are hard to read.
 _WIDTH, _WIDEST = 80, 100
@@ -51,11 +36,8 @@ def terminal_width(stream: IO[str]) -> int:
     return min(max(shutil.get_terminal_size((_WIDTH, 24)).columns, _WIDTH), _WIDEST)
 
 
-def render(document: Document, stream: IO[str], width: int | None = None) -> None:
-    """Write `document` to `stream`; in colour where it is a terminal.
-
-    width: columns; by default those of the terminal.
-    """
+def render(document: doc.Document, stream: IO[str], width: int | None = None) -> None:
+    """Write `document` to `stream`; in colour where it is a terminal. width: columns; by default the terminal's."""
     width = width or terminal_width(stream)
     # Not left to rich: it would colour a file wherever the environment says FORCE_COLOR.
     terminal = stream.isatty()
@@ -63,94 +45,71 @@ def render(document: Document, stream: IO[str], width: int | None = None) -> Non
         file=stream, width=width, force_terminal=terminal, color_system="auto" if terminal else None,
         highlight=False, markup=False, emoji=False,
     )  # fmt: skip
-    for line, style in _document(document, width):
+    badge = document.badge
+    head = f"{badge.word.upper()}: " if badge else ""
+    style = f"bold {_STYLES[badge.tone if badge else document.answer.tone]}"
+    answer = _wrapped(head + plain(document.answer.text), width, style)
+    for line, style in chain(answer, _blocks(document.blocks, width)):
         console.print(StyledText(line, style.strip()), soft_wrap=True)
 
 
-def _document(document: Document, width: int) -> Iterator[Line]:
-    answer, badge = document.answer, document.badge
-    head = f"{badge.word.upper()}: " if badge else ""
-    tone = badge.tone if badge else answer.tone
-    yield from _wrapped(head + plain(answer.text), width, f"bold {_STYLES[tone]}")
-    yield from _blocks(document.blocks, width)
-
-
-def _blocks(blocks: Sequence[Block], width: int) -> Iterator[Line]:
+def _blocks(blocks: Sequence[doc.Block], width: int) -> Iterator[Line]:
+    """Yield the lines of blocks. Tables and sections have an empty line before them, tables also one after them."""
     after_table = False
     for block in blocks:
-        lines = list(_block(block, width))
-        apart = isinstance(block, Table | Section) or after_table
-        if lines and apart:
-            yield "", ""
-        yield from lines
-        if lines:
-            after_table = isinstance(block, Table)
+        if lines := list(_block(block, width)):
+            if isinstance(block, doc.Table | doc.Section) or after_table:
+                yield "", ""
+            yield from lines
+            after_table = isinstance(block, doc.Table)
 
 
-def _block(block: Block, width: int) -> Iterator[Line]:
+def _block(block: doc.Block, width: int) -> Iterator[Line]:
     match block:
-        case Sentence(text, tone, strong):
+        case doc.Sentence(text, tone, strong):
             yield from _wrapped(plain(text), width, f"{'bold ' if strong else ''}{_STYLES[tone]}")
-        case Callout():
-            yield from _callout(block, width)
-        case Bullets(items, tone, noun, file):
-            for item in items[:_ITEMS] if file else items:
+        case doc.Callout(label, said):
+            yield from _wrapped(f"{label.upper()}: {said}", width, "bold red")
+        case doc.Bullets(items, tone, noun, file):
+            shown = items[:_ITEMS] if file else items
+            for item in shown:
                 yield from _wrapped(f"- {plain(item)}", width, _STYLES[tone])
-            if file and len(items) > _ITEMS:
-                yield from _wrapped(words.more(len(items) - _ITEMS, noun, file), width, "dim")
-        case Verbatim(text):
+            if len(items) > len(shown):
+                yield from _wrapped(words.more(len(items) - len(shown), noun, file), width, "dim")
+        case doc.Verbatim(text):
             # Not wrapped: it is there to be copied.
             yield from ((printable(line), "") for line in text.splitlines())
-        case Terms(meanings):
-            yield from _terms(meanings, width)
-        case Table():
+        case doc.Terms(meanings):
+            left = 2 + max((cell_len(word) for word, _ in meanings), default=0)
+            for word, meaning in meanings:
+                first, *more = textwrap.wrap(printable(meaning, _LONGEST), width - left) or [""]
+                yield f"{word:<{left}}{first}", ""
+                yield from ((" " * left + line, "") for line in more)
+        case doc.Table():
             yield from _table(block, width)
-        case Section(heading, inner):
-            lines = list(_blocks(inner, width))
-            if lines:
+        case doc.Section(heading, inner):
+            if lines := list(_blocks(inner, width)):
                 yield from _wrapped(heading, width, "bold")
                 # A heading names the table below it.
                 yield from lines[1:] if lines[0] == ("", "") else lines
-        case Chart() | Fold():
+        case doc.Chart() | doc.Fold():
             return
-
-
-def _terms(meanings: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
-    """Yield each word at the left and its meaning at the right."""
-    left = 2 + max((cell_len(word) for word, _ in meanings), default=0)
-    for word, meaning in meanings:
-        first, *more = textwrap.wrap(printable(meaning, _LONGEST), width - left) or [""]
-        yield f"{word:<{left}}{first}", ""
-        yield from ((" " * left + line, "") for line in more)
-
-
-def _callout(callout: Callout, width: int) -> Iterator[Line]:
-    yield from _wrapped(f"{callout.label.upper()}: {callout.text}", width, "bold red")
-    for detail in callout.details[:_ITEMS]:
-        yield from _wrapped(f"- {detail}", width, "red")
-    if len(callout.details) > _ITEMS:
-        yield from _wrapped(words.more(len(callout.details) - _ITEMS, "", callout.file), width)
 
 
 def _wrapped(text: str, width: int, style: str = "", indent: str = "") -> Iterator[Line]:
     """Yield a text as lines, broken neither inside 3 214 nor inside 1.5 %."""
     kept = words.unbroken(printable(text, _LONGEST))
-    more = f"{indent}  "
-    for line in textwrap.wrap(kept, width, initial_indent=indent, subsequent_indent=more, break_on_hyphens=False) or [
-        ""
-    ]:
+    hanging = f"{indent}  "
+    lines = textwrap.wrap(kept, width, initial_indent=indent, subsequent_indent=hanging, break_on_hyphens=False)
+    for line in lines or [""]:
         yield line.replace("\u00a0", " "), style
 
 
-def _shown(cell: TableCell | str) -> str:
-    text = plain(cell.text) if isinstance(cell, TableCell) else cell
-    return printable(text, _LONGEST).replace("\u00a0", " ")
-
-
-def _table(table: Table, width: int) -> Iterator[Line]:
-    heads = [column.heading for column in table.columns]
-    cells = [heads, *([_shown(cell) for cell in row.cells] for row in table.rows)]
-    widths = [max(cell_len(line[i]) for line in cells) for i in range(len(table.columns))]
+def _table(table: doc.Table, width: int) -> Iterator[Line]:
+    cells = [[column.heading for column in table.columns]]
+    for row in table.rows:
+        cells.append([printable(plain(as_cell(cell).text), _LONGEST).replace("\u00a0", " ") for cell in row.cells])
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     kept, gap = _fitted(table, widths, width)
     # If the table is still too wide, the names in its first column are cut.
     widths[0] = min(widths[0], max(_LEAST_NAME, width - _length(widths, kept[1:], gap) - gap))
@@ -160,26 +119,22 @@ def _table(table: Table, width: int) -> Iterator[Line]:
         for i in kept:
             text = texts[i] if cell_len(texts[i]) <= widths[i] else f"{texts[i][: widths[i] - 1]}…"
             blank = " " * (widths[i] - cell_len(text))
-            placed.append(blank + text if table.columns[i].side is Side.NUMBER else text + blank)
+            placed.append(blank + text if table.columns[i].side == "r" else text + blank)
         return (" " * gap).join(placed).rstrip()
 
     yield line(cells[0]), "bold"
     yield "─" * _length(widths, kept, gap), "dim"
     for row, texts in zip(table.rows, cells[1:], strict=True):
-        yield line(texts), _row_style(row)
+        # A row has one colour: its own, else that of its first cell that has one.
+        tones = [row.tone, *(as_cell(cell).tone for cell in row.cells)]
+        yield line(texts), _STYLES[next((tone for tone in tones if tone), Tone.PLAIN)]
         if row.note:
             yield from _wrapped(row.note, width, "dim", indent="  ")
     if table.caption:
         yield from _wrapped(table.caption, width, "dim")
 
 
-def _row_style(row: TableRow) -> str:
-    """A row has one colour: its own, else that of its first cell that has one."""
-    tones = [row.tone, *(cell.tone for cell in row.cells if isinstance(cell, TableCell))]
-    return _STYLES[next((tone for tone in tones if tone), Tone.PLAIN)]
-
-
-def _fitted(table: Table, widths: Sequence[int], width: int) -> tuple[list[int], int]:
+def _fitted(table: doc.Table, widths: Sequence[int], width: int) -> tuple[list[int], int]:
     """Return the numbers of the columns that are shown, and how many blanks are between two."""
     kept = [i for i, column in enumerate(table.columns) if not column.page_only]
     for left_out in (None, *(i for i in reversed(kept) if table.columns[i].optional)):

@@ -31,8 +31,7 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 def more(n: int, noun: str, file: str) -> str:
     """Return the line that ends a list that was cut. file: where the `n` items that are left out can be found."""
-    what = f"{'more ' + noun if noun else 'more'}{'s' if noun and n != 1 else ''}"
-    return f"and {number(n)} {what}: {file} has all of them"
+    return f"and {plural(n, f'more {noun}')}: {file} has all of them"
 
 
 def percent(share: float) -> str:

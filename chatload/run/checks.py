@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any, Final
 
-from chatload.chat.record import COLUMNS, SESSION_COLUMNS
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import COLUMNS, SESSION_COLUMNS, Timeline
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.run.settings import RunSettings

@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from chatload.chat.sweep import fractions_in
+from chatload.chat.settings import fractions_in
 from chatload.errors import UsageError
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

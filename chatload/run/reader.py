@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
 from chatload.run import checks
 from chatload.run.books import Books

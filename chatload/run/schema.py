@@ -5,7 +5,7 @@ sessions: one row for each session that ended, columns as in `chatload.chat.reco
 books: one row for each process, its books so far as JSON; they are cumulative, so the newest replaces the older.
 incidents: what happened to the run itself and is not in its books, for example that a worker was lost.
 windows: one row for each window of time, with what was added to all books in it (see `chatload.run.windows`).
-timelines: the last contacts of the worst sessions (see `chatload.chat.timeline`), as JSON.
+timelines: the last contacts of the worst sessions (see `chatload.chat.record`), as JSON.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ from typing import Any, Final
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script, parse_script
-from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import DEFAULT_SWEEP, swept
+from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
 from chatload.protocol.toml_file import format_toml, read_toml
@@ -440,10 +439,10 @@ def session_settings(
         policy,
         request_timeout_s,
         script if run.chat_length is None else script.with_chat_length(run.chat_length),
-        dialect.keeps_ended_s,
-        dialect.long_poll_s if run.long_poll is None else run.long_poll,
+        dialect.server.keeps_ended_s,
+        dialect.server.long_poll_s if run.long_poll is None else run.long_poll,
         run.persona,
-        dialect.agent_end_removes_customer,
+        dialect.server.agent_end_removes_customer,
     )
     return swept(settings, run.sweep)
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chatload import __version__
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Timeline
+from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import ChatloadError, UsageError
 from chatload.run.books import Books
 from chatload.run.retention import Kept, Retention, fold

@@ -1,42 +1,56 @@
-"""`chatload simulator`: the chat service alone, with its settings as options and as keys of a settings file."""
+"""`chatload simulator`: the chat service alone, as a command and as a process that tests start.
+
+Its settings are options of the command, and keys of a settings file.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import MISSING, Field
-from typing import Any, TypeVar
+import subprocess
+import sys
+import urllib.request
+from dataclasses import Field
+from typing import Any
 
 import click
 
-from chatload.errors import FileError, UsageError
+from chatload.errors import ChatloadError, FileError, UsageError
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.secret import Secret
 from chatload.protocol.toml_file import read_toml
 from chatload.simulator.http.openapi import document
-from chatload.simulator.model.config import SETTINGS, SettingKind, SimulatorConfig, wrong
+from chatload.simulator.model.config import SETTINGS, SimulatorConfig, type_of, wrong
 from chatload.simulator.model.faults import FaultPlan
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-#: Kind of setting -> type of the option.
-_TYPES: dict[str, Any] = {
-    "seconds": float,
-    "timeout": float,
-    "chance": float,
-    "rate": float,
-    "count": int,
-    "limit": int,
-    "text": str,
-}
-_METAVARS = {"seconds": "S", "timeout": "S", "chance": "0..1", "rate": "X", "count": "N", "limit": "N", "text": "TEXT"}
+
+class _SettingOption(click.Option):
+    """The option of one setting. group: the heading under which the help lists it."""
+
+    def __init__(self, key: str, setting: Field[Any]) -> None:
+        self.group = setting.metadata["group"]
+        kind, shown = type_of(key)
+        more: dict[str, Any] = {"type": kind, "metavar": shown.metavar}
+        name = f"--{key}"
+        shown_default: bool | str = setting.default is not None
+        if kind is bool:
+            name, more, shown_default = f"--{key}/--no-{key}", {}, "on" if setting.default else "off"
+        elif shown.choices:
+            more = {"type": click.Choice(shown.choices)}
+        elif isinstance(setting.default, tuple):
+            more["type"] = (float, float)
+        more |= {"default": setting.default, "show_default": shown_default, "help": setting.metadata["help"]}
+        super().__init__([name, setting.name], **more)
 
 
-class SettingsCommand(click.Command):
-    """A command whose help lists its settings by group, after its other options."""
+class _SimulatorCommand(click.Command):
+    """The command with an option for each setting; its help lists them by group, after the other options."""
+
+    def __init__(self, *, params: list[click.Parameter], **more: Any) -> None:
+        settings = [_SettingOption(key, setting) for key, setting in SETTINGS.items()]
+        super().__init__(params=[*params, *settings], **more)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, group by group."""
-        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
@@ -46,55 +60,16 @@ class SettingsCommand(click.Command):
                 formatter.write_dl(records)
 
 
-class _SettingOption(click.Option):
-    """An option that belongs to a group of settings."""
-
-    def __init__(self, *names: Any, group: str, **more: Any) -> None:
-        super().__init__(*names, **more)
-        self.group = group
-
-
-def settings(command: Command) -> Command:
-    """Add --config and an option for every setting to a command; `config_of` reads them."""
-    for key, setting in reversed(SETTINGS.items()):
-        command = _option(key, setting)(command)
-    return click.option(
-        "--config", "settings_file", metavar="FILE", is_eager=True, expose_value=False, callback=_take_file,
-        help="Settings as TOML, by option name: long-poll = 25, agent-wait = [1, 2]. Options override the file.",
-    )(command)  # fmt: skip
-
-
-def config_of(options: dict[str, Any]) -> SimulatorConfig:
-    """Return the settings from parsed options, and remove them from `options`. Raises UsageError."""
-    values = {}
+def _config_of(options: dict[str, Any]) -> SimulatorConfig:
+    """Return the settings in the parsed options. Raises UsageError."""
     for key, setting in SETTINGS.items():
-        value = options.pop(setting.name)
-        if value != setting.default:
-            expected = wrong(key, value)
-            if expected:
-                shown = " ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else value
-                raise UsageError(f"--{key} {shown:g}" if isinstance(shown, float) else f"--{key} {shown}", expected)
-        values[setting.name] = value
-    return SimulatorConfig(**values)
-
-
-def _option(key: str, setting: Field[Any]) -> Callable[[Command], Command]:
-    kind: SettingKind = setting.metadata["kind"]
-    assert setting.default is not MISSING
-    more: dict[str, Any] = {"type": _TYPES.get(kind.name), "metavar": _METAVARS.get(kind.name)}
-    shown: bool | str
-    name, shown = f"--{key}", setting.default is not None
-    if kind.name == "switch":
-        name, shown = f"--{key}/--no-{key}", "on" if setting.default else "off"
-    elif kind.name == "span":
-        more = {"type": (float, float), "metavar": "LOW HIGH"}
-    elif kind.name == "choice":
-        more = {"type": click.Choice(kind.choices)}
-
-    return click.option(
-        name, setting.name, cls=_SettingOption, group=setting.metadata["group"], default=setting.default,
-        show_default=shown, help=setting.metadata["help"], **more,
-    )  # fmt: skip
+        value = options[setting.name]
+        expected = None if value == setting.default else wrong(key, value)
+        if expected:
+            values = value if isinstance(value, tuple) else (value,)
+            shown = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in values)
+            raise UsageError(f"--{key} {shown}", expected)
+    return SimulatorConfig(**options)
 
 
 def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -112,7 +87,7 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
-@click.command(cls=SettingsCommand, short_help="A chat service with agents, limits and faults.")
+@click.command(cls=_SimulatorCommand, short_help="A chat service with agents, limits and faults.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, metavar="PORT", help="Port to listen on; 0: any free one.")
 @click.option("--faults", metavar="FILE", help="Faults as TOML: [[fault]] kind = ..., chance = ...")
@@ -140,7 +115,15 @@ def _take_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None
 @click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM; the chain after it).")
 @click.option("--tls-key", metavar="FILE", help="Key of --tls-cert (PEM, without a password).")
 @click.option("--openapi", is_flag=True, help="Print its OpenAPI document instead of serving.")
-@settings
+@click.option(
+    "--config",
+    "settings_file",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_take_file,
+    help="Settings as TOML, by option name: long-poll = 25, agent-wait = [1, 2]. Options override the file.",
+)
 def simulator(
     host: str,
     port: int,
@@ -163,7 +146,7 @@ def simulator(
     the client polls (inactivity control). S is seconds. [opt] marks an option of Genesys Chat Server, [gms] a rule of
     the GMS Chat API, [client] a behaviour of the vendor's browser client; the others are choices.
     """
-    config = config_of(options)
+    config = _config_of(options)
     if not 0 < read_timeout < float("inf"):
         raise UsageError(f"--read-timeout {read_timeout:g}", "expected seconds, above 0")
     if apikey is not None and not (apikey.isascii() and apikey.isprintable() and apikey == apikey.strip() != ""):
@@ -180,3 +163,64 @@ def simulator(
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
     key = None if apikey is None else Secret(apikey)
     run(config, plan, host, port, click.echo, spoken, key, read_timeout, tls)
+
+
+# -- as a process, for tests and examples ------------------------------------------------------------
+
+
+#: The process gets this long (seconds) to end after SIGTERM.
+_STOP_S = 10.0
+_LEDGER_TIMEOUT_S = 30.0
+
+
+class Simulator:
+    """A running `chatload simulator` on a free port of loopback.
+
+    Use it as a context manager, or call `stop`. `url` is its base URL, for example http://127.0.0.1:40123.
+
+        with Simulator("--flex-disconnect-timeout", 2) as simulator:
+            requests.post(f"{simulator.url}/genesys/2/chat/default", {"nickname": "Ann"})
+    """
+
+    def __init__(self, *options: object) -> None:
+        """Start the process and wait until it listens. options: those of `chatload simulator`.
+
+        Raises:
+            ChatloadError: it did not start; its own message is on stderr.
+        """
+        command = [sys.executable, "-m", "chatload", "simulator", "--port", "0", *map(str, options)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        announced = self._process.stdout.readline().split()
+        if announced[:2] != ["listening", "on"]:
+            self.stop()
+            raise ChatloadError("the simulator did not start", "see its message above")
+        self.url = announced[-1]
+
+    def ledger(self) -> bytes:
+        """Return what the server saw of each chat, as NDJSON: the input of `chatload reconcile --ledger`."""
+        with urllib.request.urlopen(f"{self.url}/simulator/ledger", timeout=_LEDGER_TIMEOUT_S) as answer:
+            body: bytes = answer.read()
+        return body
+
+    def chats(self) -> list[dict[str, Any]]:
+        """Return the ledger as one dict per chat."""
+        return [json.loads(line) for line in self.ledger().splitlines()]
+
+    def stop(self) -> None:
+        """End the process. Does nothing if it has ended."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

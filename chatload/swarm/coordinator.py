@@ -6,29 +6,32 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 from flask import has_request_context
+from gevent.lock import RLock
 from locust.env import Environment
 
-from chatload.chat.record import COLUMNS
+from chatload.chat.record import COLUMNS, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.features.report.view import write_outputs
 from chatload.run.books import Books
-from chatload.run.windows import Usage
-from chatload.swarm.load import LoadController, load_of
+from chatload.run.settings import RunSettings
+from chatload.run.windows import WindowCutter
+from chatload.run.writer import RunWriter
+from chatload.swarm.checks import refuse_above_ceiling
+from chatload.swarm.load import LoadController, StopConditions
 from chatload.swarm.patches.host_login import host_with_login
-from chatload.swarm.plan import RunPlan, default_run_dir, make_plan, run_settings
+from chatload.swarm.plan import RunPlan, make_plan, run_dir_of, run_settings
 from chatload.swarm.progress import ProgressLine
-from chatload.swarm.recorder import Recorder
-from chatload.swarm.run_checks import refuse_above_ceiling
 from chatload.swarm.snapshot import RunSnapshot
-from chatload.swarm.stop_conditions import StopConditions
-from chatload.swarm.worker_report import WorkerReport
+from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry, WorkerReport
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
 
 log = logging.getLogger("chatload")
@@ -40,49 +43,131 @@ _NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
 
 
-class Figures(Protocol):
-    """The figures of all processes of a run."""
+#: Counters and usage of all processes of a run.
+Figures = ProcessFacts | WorkerRegistry
 
-    def books(self) -> Books:
-        """Return the counters of all processes. Not to be changed."""
 
-    def usage(self) -> dict[str, Usage]:
-        """Return CPU time and memory of each process that holds chats."""
+class Recorder:
+    """Writes the run file of an active run: one synced transaction for all reports, every second or more often.
 
-    @property
-    def processes(self) -> int:
-        """The number of processes that have reported."""
+    A worker reports every second, and its report is written within half a second: at most 2 s of facts are lost
+    whatever is killed, even if a hundred workers' reports take some time to be written. If nothing can be written any
+    more (a full disk), recording stops and the run goes on. This is logged at once and again at the end, and the run is
+    invalid.
+    """
+
+    def __init__(self, run_dir: Path, settings: RunSettings, clock: Callable[[], float]) -> None:
+        """Create the file. clock: seconds since the Unix epoch. Raises UsageError if the folder cannot take a run."""
+        self.error: ChatloadError | None = None
+        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.keep_windows)
+        self._clock = clock
+        self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
+        self._reports: list[tuple[str, WorkerReport]] = []
+        self._lost = 0
+        self._turn = RLock()
+
+    def take(self, worker: str, report: WorkerReport) -> None:
+        """Take the report of a process. The next `flush` writes it."""
+        if self.error is None:
+            self._reports.append((worker, report))
+        else:
+            self._lost += len(report.sessions)
+
+    def flush(self) -> None:
+        """Write the reports, synced. Other greenlets run meanwhile."""
+        reports, self._reports = self._reports, []
+        if reports:
+            sessions = [session for _, report in reports for session in report.sessions]
+            books = {worker: report.books for worker, report in reports}
+            timelines = [Timeline.from_dict(data) for _, report in reports for data in report.timelines]
+            worst = [timeline for timeline in timelines if self._worst.admits(timeline)]
+            self._try(len(sessions), self._writer.keep, sessions, books, worst)
+
+    def cut_window(self, figures: Figures, last: bool) -> None:
+        """Write the window that ends now, if one does. last: end the current window in any case."""
+        now = self._clock()
+        if last or self._cutter.due(now):
+            self._try(0, self._writer.add_windows, [self._cutter.cut(now, figures.total(), figures.usage)])
+
+    def note(self, kind: str, what: str) -> None:
+        """Write an incident of the run."""
+        self._try(0, self._writer.incident, kind, what, self._clock())
+
+    def finish(self) -> None:
+        """Finish the file of an ended run. Raises ChatloadError if the file is not complete."""
+        with self._turn:
+            stopped = self.error
+        if stopped is not None:
+            self._mark(stopped)
+        else:
+            self._writer.finish(self._clock())
+        with suppress(ChatloadError):
+            self._writer.close()
+        if stopped is not None:
+            raise stopped
+
+    def _try(self, sessions: int, write: Callable[..., None], *arguments: Any) -> None:
+        """Write in a thread: a sync takes milliseconds, in which chats have to be refreshed."""
+        with self._turn:
+            if self.error is not None:
+                self._lost += sessions
+                return
+            error = gevent.get_hub().threadpool.apply(_attempt, (write, arguments))
+            if error is not None:
+                self.error, self._lost = error, sessions
+                log.error("chatload: RECORDING STOPPED: %s; the run goes on, and is invalid", error)
+                self._mark(error)
+
+    def _mark(self, error: ChatloadError) -> None:
+        """Write into the file that it is not complete: a few bytes may fit where a transaction did not.
+
+        If they do not fit either, the file says that the run was never finished.
+        """
+        at = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
+        lost = f", {self._lost} sessions that ended until then are missing" if self._lost else ""
+        self._writer.make_room()
+        with suppress(ChatloadError):
+            self._writer.incident(IncidentKind.RECORDING_STOPPED, f"at {at} UTC: {error.message}{lost}", self._clock())
+
+
+def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> ChatloadError | None:
+    """Return the error instead of raising it: gevent prints exceptions of its threads, even if they are caught."""
+    try:
+        write(*arguments)
+    except ChatloadError as error:
+        return error
+    return None
 
 
 class RunCoordinator:
     """Coordinates the runs of one master or single process, one after another.
 
     Attributes:
-        figures: of all processes of the run.
+        figures: of the current or last run.
         run_dir: folder of the current or last run, None if there was none.
         error: the last error that made the run invalid.
-        load: controls the load of the current or last run.
-        shape_load: of a load shape, for all runs; None: Locust's options decide for each run.
+        load: controls the load. A load shape puts its own here.
         refused: why the last start was refused, empty if it was not.
-        last_outputs: called when everything else has been written.
     """
 
-    def __init__(self, environment: Environment, figures: Figures) -> None:
-        self._environment, self.figures = environment, figures
-        self.run_dir: Path | None = None
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self.load = LoadController()
         self._checked: tuple[dict[str, Any], str | None, RunPlan] | None = None
+        self._reset(WorkerRegistry())
+
+    def _reset(self, figures: Figures) -> None:
+        self.figures = figures
+        self.run_dir: Path | None = None
         self.error: ChatloadError | None = None
-        self.load: LoadController | None = None
-        self.shape_load: LoadController | None = None
         self.refused = ""
-        self.last_outputs: list[Callable[[], None]] = []
-        self._plan: RunPlan | None = None
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
         self._stop_conditions: StopConditions | None = None
         self._stop_requested = False
         self._phase = RunPhase.READY
-        self._began_at = 0.0
+        self._timeout_s: float | None = None
+        self._began_at = time.monotonic()
         self._cut_off_confirmed = 0
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._last = RunSnapshot(RunPhase.READY, Books())
@@ -99,8 +184,8 @@ class RunCoordinator:
         if plan.workload is not None:
             plan = replace(plan, workload=plan.workload.shared_out(*options.arrivals_shared))
         options.host_with_login = host
-        options.agreed_host = plan.host if plan.owner_agrees else ""
-        return plan if self.shape_load is None else self.shape_load.begin(plan)
+        options.agreed_host = plan.run.host if plan.owner_agrees else ""
+        return self.load.begin(plan)
 
     def plan_for(self, options: Any, host: str | None) -> RunPlan:
         """Return the plan of these options on this host. It is made once for the check of a start and the start."""
@@ -109,23 +194,19 @@ class RunCoordinator:
             self._checked = given, host, make_plan(options, host)
         return self._checked[2]
 
-    def begin(self, plan: RunPlan, clock: Callable[[], float]) -> None:
+    def begin(self, plan: RunPlan, clock: Callable[[], float], figures: Figures) -> None:
         """Begin a run with an empty folder. clock: seconds since the Unix epoch. Raises UsageError."""
-        began_at, options = time.monotonic(), self._environment.parsed_options
-        self.run_dir, self.error, self.refused, self._stop_requested = None, None, "", False
-        self._plan, self._phase, self._cut_off_confirmed = plan, RunPhase.READY, 0
-        self._notes.clear()
-        self._last = RunSnapshot(RunPhase.READY, Books())
+        options = self._environment.parsed_options
+        self._reset(figures)
+        self._timeout_s = plan.settings.timeout_s
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
-        self.load = self.shape_load or load_of(plan)
         self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
-        run_dir = Path(options.run_dir) if options.run_dir else default_run_dir(options)
-        settings = self.load.settings(run_settings(self._environment, plan))
-        self._recorder = Recorder(run_dir, settings, clock)
+        run_dir = run_dir_of(options)
+        self._recorder = Recorder(run_dir, self.load.settings(run_settings(self._environment, plan)), clock)
         self.run_dir = run_dir
         if options.headless:
-            self._progress = ProgressLine(sys.stderr, plan.chats, options.run_time)
-        self._phase, self._began_at = RunPhase.RUNNING, began_at
+            self._progress = ProgressLine(sys.stderr, plan.run.chats, options.run_time)
+        self._phase = RunPhase.RUNNING
 
     def refuse(self, error: ChatloadError) -> None:
         """The run cannot begin. A headless process ends: otherwise it would idle for its whole time and exit with 0."""
@@ -154,7 +235,7 @@ class RunCoordinator:
 
     def sessions_ended(self, count: int) -> None:
         """`count` sessions ended in some process."""
-        if self.load is not None and self.load.sessions_ended(count):
+        if self.load.sessions_ended(count):
             self.request_stop()
 
     def write_reports(self) -> None:
@@ -162,13 +243,8 @@ class RunCoordinator:
         if self._recorder is not None:
             self._recorder.flush()
 
-    def update(self, usage: Mapping[str, Usage], final: bool) -> None:
-        """Write reports, show progress, check the stop conditions, write the window that ends now.
-
-        Args:
-            usage: CPU time and memory of each process.
-            final: whether this is the end of the run.
-        """
+    def update(self, final: bool) -> None:
+        """Write reports, show progress, check the stop conditions (not if `final`), write the window that ends now."""
         self.write_reports()
         # Nothing else runs from here to the window, so that the counters of all processes are merged once at most.
         if self._progress is not None and (final or self._progress.due()):
@@ -176,11 +252,11 @@ class RunCoordinator:
         if not final:
             self._stop_if_due()
         if self._recorder is not None:
-            self._recorder.cut_window(self.figures.books, usage, final)
+            self._recorder.cut_window(self.figures, final)
 
     def note(self, kind: str, what: str) -> None:
         """Record an incident of the run."""
-        self._notes.append(what)
+        self.add_note(what)
         if self._recorder is not None:
             self._recorder.note(kind, what)
 
@@ -192,17 +268,19 @@ class RunCoordinator:
         """Facts were lost or could not be written: the run goes on, and is invalid."""
         self.error = error
         log.error("chatload: %s", error)
-        self._notes.append(str(error))
+        self.add_note(str(error))
 
     def _stop_if_due(self) -> None:
-        conditions = self._stop_conditions
-        end = None if conditions is None else conditions.check(self.figures.books, time.monotonic())
-        if end is None or self._stop_requested:
+        if self._stop_conditions is None or self._stop_requested:
             return
-        if end.kind:
-            what = "the run is stopped" if end.kind == IncidentKind.CEILING else "the run is ended early"
-            log.warning("chatload: %s: %s", what, end.why)
-            self.note(end.kind, end.why)
+        end = self._stop_conditions.check(self.figures.total, time.monotonic())
+        if end is None:
+            return
+        kind, why = end
+        if kind:
+            what = "the run is stopped" if kind == IncidentKind.CEILING else "the run is ended early"
+            log.warning("chatload: %s: %s", what, why)
+            self.note(kind, why)
         self.request_stop()
 
     def request_stop(self) -> None:
@@ -220,8 +298,7 @@ class RunCoordinator:
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
         """The chats begin to disconnect. Record who ended the run, if it was a user.
 
-        Args:
-            signal_name: returns the signal that asked for the end, empty if there was none.
+        signal_name: returns the signal that asked for the end, empty if there was none.
         """
         if self._phase is not RunPhase.RUNNING:
             return
@@ -232,51 +309,33 @@ class RunCoordinator:
         elif has_request_context():
             self.note(IncidentKind.STOPPED, "by a user in the web UI")
 
-    def end(self, usage: Mapping[str, Usage], lost: Iterable[str] = ()) -> None:
-        """All reports are in: write the outputs.
-
-        Args:
-            usage: CPU time and memory of each process.
-            lost: sentences about workers whose final report never came.
-        """
+    def end(self, lost: Iterable[str] = ()) -> None:
+        """All reports are in: write the outputs. lost: sentences about workers whose final report never came."""
         if self._recorder is None or self.run_dir is None:
             return
-        self.update(usage, final=True)
-        self._close_progress()
+        self.update(final=True)
+        if self._progress is not None:
+            self._progress.close()
         for what in lost:
             self.note(IncidentKind.WORKER_LOST, what)
-        if not self.figures.books().started:
+        if not self.figures.total().started:
             self.note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
-        assert self.load is not None
         self._write([lambda _: recorder.finish(), write_outputs, self.load.write])
         self._phase = RunPhase.ENDED
         self._last = self._snapshot_now()
 
-    def end_at_once(self, last: WorkerReport | None) -> bool:
-        """Write the outputs without waiting for chats to disconnect: a second signal.
-
-        Args:
-            last: report of this process, if it holds chats.
-
-        Returns:
-            False if no run is active.
-        """
+    def end_at_once(self) -> bool:
+        """Write the outputs without waiting for chats to disconnect. Return False if no run is active."""
         recorder, self._recorder = self._recorder, None
         if recorder is None or self.run_dir is None:
             return False
-        if last is not None:
-            recorder.take("local", last)
         recorder.flush()
         recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
-        self._close_progress()
-        self._write([write_outputs])
-        return True
-
-    def _close_progress(self) -> None:
         if self._progress is not None:
             self._progress.close()
-            self._progress = None
+        self._write([write_outputs])
+        return True
 
     def _write(self, writes: Sequence[Callable[[Path], Any]]) -> None:
         assert self.run_dir is not None
@@ -301,16 +360,16 @@ class RunCoordinator:
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run; that of the last run if none is active."""
-        now = self._last if self._phase in (RunPhase.READY, RunPhase.ENDED) else self._snapshot_now()
+        now = self._snapshot_now() if self._phase in (RunPhase.RUNNING, RunPhase.STOPPING) else self._last
         return replace(now, refused=self.refused, notes=tuple(self._notes))
 
     def _snapshot_now(self) -> RunSnapshot:
         return RunSnapshot(
             phase=self._phase,
-            books=self.figures.books(),
-            timeout_s=None if self._plan is None else self._plan.settings.timeout_s,
+            books=self.figures.total(),
+            timeout_s=self._timeout_s,
             elapsed_s=time.monotonic() - self._began_at,
-            processes=self.figures.processes,
+            processes=len(self.figures),
             cut_off_confirmed=self._cut_off_confirmed,
             run="" if self.run_dir is None else self.run_dir.absolute().name,
         )

@@ -1,35 +1,85 @@
-"""The real driver: runs a chat in a greenlet, over real sockets, in real time."""
+"""The real driver: runs a chat in a greenlet, over real sockets, in real time.
+
+A stall is time in which the process did not run its event loop. The server is never blamed for it.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
+import gevent
 from gevent.event import Event
 
 from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
 from chatload.chat.engine import ChatEngine
 from chatload.protocol.encode import Encoder
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, read, read_file
+from chatload.protocol.names import ResponseNames
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, read, read_file
 from chatload.protocol.wire import WireRequest, WireResult
-from chatload.swarm.timing import StallMonitor
 from chatload.transport import Transport
 from chatload.transport.connection import GreenletWaiter
 
+#: Interval of the heartbeat, and the delay of a heartbeat that counts as a stall (seconds).
+BEAT_S = 0.02
+STALL_S = 0.03
+_REMEMBERED = 1000
 #: Called with every finished request: operation, result of the transport, reply.
 OnRequest = Callable[[str, WireResult, Reply], None]
+
+
+class StallMonitor:
+    """A heartbeat in the event loop: what delays it delays every chat.
+
+    `within` does not depend on the order in which greenlets run after a stall: either the heartbeat has recorded the
+    stall, or the last heartbeat is old.
+    """
+
+    def __init__(self, on_stall: Callable[[float], None]) -> None:
+        self._on_stall = on_stall
+        self._last = time.monotonic()
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
+        self._greenlet: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Start the heartbeat."""
+        self._last = time.monotonic()
+        self._greenlet = gevent.spawn(self._beat)
+
+    def stop(self) -> None:
+        """Stop the heartbeat."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+            self._greenlet = None
+
+    def within(self, start: float, end: float) -> float:
+        """Return the seconds of [start, end] in which this process was stalled. end: now or just before."""
+        stalls = self._stalls
+        recorded = bool(stalls) and stalls[-1][1] > start
+        unrecorded = end - self._last - BEAT_S > STALL_S and self._greenlet is not None
+        if not recorded and not unrecorded:
+            return 0.0
+        total = end - max(start, self._last + BEAT_S) if unrecorded else 0.0
+        if recorded:
+            total += sum(max(0.0, min(end, b) - max(start, a)) for a, b in stalls if b > start)
+        return max(0.0, total)
+
+    def _beat(self) -> None:
+        while True:
+            gevent.sleep(BEAT_S)
+            now = time.monotonic()
+            late = now - self._last - BEAT_S
+            if late > STALL_S:
+                self._stalls.append((self._last + BEAT_S, now))
+                self._on_stall(late)
+            self._last = now
 
 
 class SessionDriver:
     """Runs sessions one after the other over one transport.
 
-    Args:
-        encoder: encodes operations as requests.
-        names: names in the replies.
-        transport: sends the requests.
-        monitor: knows when this process was stalled.
-        leave: set when the chat has to disconnect; ends a wait at once.
-        on_request: called with every finished request.
+    names: names in the replies. leave: set when the chat has to disconnect; ends a wait at once.
     """
 
     __slots__ = (

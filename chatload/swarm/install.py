@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import gevent
+from gevent import subprocess
 from locust import events
+from locust import log as locust_log
 from locust.env import Environment
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError
-from chatload.swarm import options, outcome, patches, soak
+from chatload.features.report.summary import exit_code as exit_code_of
+from chatload.features.report.summary import summarize
+from chatload.features.report.view import summary_document
+from chatload.plain_text import drop_output
+from chatload.render.terminal import render
+from chatload.run.options import OptionGroup
+from chatload.run.reader import RunReader
+from chatload.run.settings import option_of
+from chatload.swarm import options, patches
+from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
 from chatload.swarm.patches.host_login import hide_login, host_with_login
-from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.signals import Signals, exit_on_signal
 from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
-from chatload.swarm.plan import max_sessions_of
 from chatload.swarm.prometheus import open_endpoint
 from chatload.swarm.run import Run, run_of
-from chatload.swarm.web import add_tab, keep_settings, refusal
+from chatload.swarm.web import add_tab, start_allowed
+from chatload.target import read_rules
 
+log = logging.getLogger("chatload")
+
+_GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY}
 _installed: set[str] = set()
 #: The `quit` event does not say of which environment it is.
 _environments: list[Environment] = []
@@ -33,32 +51,29 @@ def install(workload: str = "") -> None:
     """Install chatload in this process. The base classes of locustfiles call it; further calls have no effect.
 
     Args:
-        workload: what to install beside the options and listeners of every locustfile: "", "arrivals" (options),
-            "sweep" (option) or "soak" (listeners).
+        workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
+            (options), "sweep" (option) or "soak" (listeners).
     """
     if not _installed:
         exit_on_signal()
         patches.install()
         events.init_command_line_parser.add_listener(options.add_options)
         events.init.add_listener(_init)
-        events.test_start.add_listener(_test_start)
-        events.test_stopping.add_listener(_test_stopping)
-        events.test_stop.add_listener(_test_stop)
+        events.test_start.add_listener(lambda environment, **_: run_of(environment).begin())
+        events.test_stopping.add_listener(lambda environment, **_: run_of(environment).begin_stopping())
+        events.test_stop.add_listener(lambda environment, **_: run_of(environment).end())
         events.cpu_warning.add_listener(_cpu_warning)
         events.quitting.add_listener(_quitting)
         events.quit.add_listener(_quit)
     if workload not in _installed:
-        _installed.add(workload)
-        _WORKLOADS[workload]()
-    _installed.add("")
-
-
-_WORKLOADS = {
-    "": lambda: None,
-    "arrivals": lambda: events.init_command_line_parser.add_listener(options.add_arrival_options),
-    "sweep": lambda: events.init_command_line_parser.add_listener(options.add_sweep_options),
-    "soak": soak.install,
-}
+        if workload in _GROUPS:
+            events.init_command_line_parser.add_listener(partial(options.add_group, group=_GROUPS[workload]))
+        elif workload == "sweep":
+            events.init_command_line_parser.add_listener(options.add_sweep_options)
+        elif workload == "soak":
+            events.test_start.add_listener(_start_drift_checks)
+            events.test_stopping.add_listener(_stop_drift_checks)
+    _installed.update(("", workload))
 
 
 def _init(environment: Environment, **_: Any) -> None:
@@ -66,26 +81,25 @@ def _init(environment: Environment, **_: Any) -> None:
     hide_login(environment)
     load_source_files()
     freeze_existing()
-    html = LocustHtml(environment)
     run = run_of(environment)
     coordinator = run.role.coordinator
     parsed: Any = environment.parsed_options
-    _handle_signals(run, waits_for_workers=not run.role.holds_chats and bool(parsed and parsed.headless))
+    waits_for_workers = not run.role.holds_chats and bool(parsed and parsed.headless)
+    run.signals = Signals(environment.runner, waits_for_workers, lambda: _end_at_once(run))
     if coordinator is None:
         return
-    coordinator.last_outputs.append(html.write)
     limit_users(environment.runner, lambda: _session_ceiling(environment), coordinator.add_note)
     if parsed is None:
         return
     try:
-        # A capacity search checks its own start, with its own limits first.
-        if (parsed.headless or parsed.autostart) and not getattr(environment.shape_class, "checks_start", False):
+        for shape in (environment.available_shape_classes or {"": environment.shape_class}).values():
+            if hasattr(shape, "load_controller"):
+                coordinator.load = shape.load_controller(run)
+        if parsed.headless or parsed.autostart:
             run.check(parsed, host_with_login(environment))
         if environment.web_ui is not None:
             add_tab(environment.web_ui, coordinator.snapshot)
-            web_start.check_starts(
-                environment.web_ui, lambda form: refusal(run, form), lambda: keep_settings(environment, coordinator)
-            )
+            web_start.check_starts(environment.web_ui, lambda form: start_allowed(run, form))
         open_endpoint(parsed, coordinator.snapshot)
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
@@ -95,54 +109,128 @@ def _init(environment: Environment, **_: Any) -> None:
 def _session_ceiling(environment: Environment) -> int | None:
     # Not the plan's rules: before the first start, which a load shape may make, there is no plan.
     try:
-        return max_sessions_of(environment.parsed_options)
+        given = option_of("max_sessions").value(environment.parsed_options.max_sessions)
+        return read_rules().lowered(given, None).max_sessions
     except ChatloadError:
         return None
 
 
-def _handle_signals(run: Run, waits_for_workers: bool) -> None:
-    """Locust calls listeners in reverse order of registration: these come before those of its runner, which wait until
-    the chats have disconnected."""
-    signals = run.signals = Signals(run.environment.runner, waits_for_workers, lambda: _end_at_once(run))
-    run.environment.events.test_start.add_listener(lambda **_: signals.watch_sigterm())
-    run.environment.events.quitting.add_listener(lambda **_: signals.run_ends())
-    run.environment.events.quit.add_listener(lambda **_: signals.ignore_all())
-
-
 def _end_at_once(run: Run) -> None:
     if run.end_at_once():
-        os._exit(outcome.report(run, exit_codes.INVALID))
-
-
-def _test_start(environment: Environment, **_: Any) -> None:
-    run = run_of(environment)
-    try:
-        run.begin()
-    except ChatloadError as error:
-        run.refuse(error)
-
-
-def _test_stopping(environment: Environment, **_: Any) -> None:
-    run_of(environment).begin_stopping()
-
-
-def _test_stop(environment: Environment, **_: Any) -> None:
-    run_of(environment).end()
+        os._exit(_report(run, exit_codes.INVALID))
 
 
 def _cpu_warning(environment: Environment, **_: Any) -> None:
     run_of(environment).facts.books.cpu_saturated += 1
 
 
+# -- the end: outputs and the exit code ------------------------------------------------------------
+
+
 def _quitting(environment: Environment, **_: Any) -> None:
+    # Failed requests are facts of a run here, not errors of it.
     if environment.process_exit_code is None:
-        environment.process_exit_code = outcome.exit_code_for_locust()
+        failed = locust_log.unhandled_greenlet_exception
+        environment.process_exit_code = exit_codes.WRONG_USAGE if failed else exit_codes.PASSED
 
 
 def _quit(exit_code: int, **_: Any) -> None:
     """Last of all: only now every chat has ended and is counted."""
     code = exit_code
     for environment in _environments:
-        code = outcome.report(run_of(environment), code)
+        code = _report(run_of(environment), code)
     if code != exit_code:
         raise SystemExit(code)
+
+
+def _report(run: Run, code: int) -> int:
+    """Write Locust's report and print the summary, except in a worker; return the exit code of the process.
+
+    code: Locust's exit code.
+    """
+    coordinator = run.role.coordinator
+    if coordinator is None:
+        return code
+    try:
+        run.html.write()
+    except ChatloadError as error:
+        coordinator.fail(error)
+    if coordinator.run_dir is None:
+        return code if coordinator.error is None else exit_codes.INVALID
+    try:
+        with RunReader.open(coordinator.run_dir) as reader:
+            summary = summarize(reader)
+    except ChatloadError as error:
+        coordinator.fail(error)
+        return exit_codes.INVALID
+    try:
+        own = _print(coordinator, coordinator.run_dir, summary)
+    except OSError:
+        # The reader of the output is gone (| head, a closed terminal). The run's files have it all.
+        drop_output()
+        own = _print(coordinator, coordinator.run_dir, summary)
+    if coordinator.error is not None:
+        return exit_codes.INVALID
+    return exit_code_of(summary) or own or code
+
+
+def _print(coordinator: RunCoordinator, run_dir: Path, summary: dict[str, Any]) -> int:
+    """Print the summary and what the load controller found; return the latter's exit code."""
+    print(flush=True)
+    render(summary_document(summary), sys.stdout)
+    try:
+        own = coordinator.load.report(run_dir, sys.stdout)
+    except ChatloadError as error:
+        coordinator.fail(error)
+        own = exit_codes.INVALID
+    print(f"\nrun: {run_dir}", flush=True)
+    return own
+
+
+# -- soak tests: what drifts, logged from time to time ---------------------------------------------
+
+#: The first check is made after this time (seconds), each later one when the run is twice as long: the probability of a
+#: false alarm is divided among the doublings (see `chatload.features.report.drift`).
+FIRST_S = 1200.0
+_LIMIT_S = 300.0
+
+_watchers: dict[int, gevent.Greenlet] = {}
+
+
+def next_check(began: float, last: float) -> float:
+    """Return when the next check is due, for a run that began and was last checked at these instants (seconds)."""
+    return last + max(last - began, FIRST_S)
+
+
+def _start_drift_checks(environment: Environment, **_: Any) -> None:
+    if run_of(environment).role.coordinator is not None:
+        _watchers[id(environment)] = gevent.spawn(_check_drift_repeatedly, environment)
+
+
+def _stop_drift_checks(environment: Environment, **_: Any) -> None:
+    watcher = _watchers.pop(id(environment), None)
+    if watcher is not None:
+        watcher.kill(block=False)
+
+
+def _check_drift_repeatedly(environment: Environment) -> None:
+    began = last = time.monotonic()
+    while True:
+        gevent.sleep(max(next_check(began, last) - time.monotonic(), 0))
+        last = time.monotonic()
+        coordinator = run_of(environment).role.coordinator
+        if coordinator is not None and coordinator.run_dir is not None:
+            _check_drift(coordinator.run_dir)
+
+
+def _check_drift(run_dir: Path) -> None:
+    """Log what `chatload drift` says. It runs in a process of its own, so that the generator is not stalled by it."""
+    command = [sys.executable, "-m", "chatload", "drift", str(run_dir)]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_LIMIT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.warning("chatload: drift could not be checked: %s", error)
+        return
+    # One sentence per line; its continuation lines are indented.
+    said = done.stdout.split("\n\n", 1)[0].strip().replace("\n  ", " ").replace("\n", "; ")
+    log.info("chatload: so far %s", said)

@@ -1,4 +1,4 @@
-"""The load of a run: how many chats, when they begin, and when the load is complete.
+"""The load of a run: when it is complete, and what ends it before.
 
 Locust decides how many users there are (--users, --run-time, a load shape). A load controller decides the rest.
 """
@@ -7,98 +7,60 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from chatload import exit_codes
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
-from chatload.swarm.plan import RunPlan
-from chatload.swarm.workload import OpenWorkload
+from chatload.swarm.plan import OpenWorkload, RunPlan
+from chatload.target import TargetRules
+from chatload.thresholds.metrics import Facts as GateFacts
+from chatload.vocabulary import IncidentKind
 
 #: An open workload is complete when no chat was open for this long after its last arrival (seconds).
 _QUIET_S = 2.0
+#: Requests of this many seconds may be sent at once (at the ceiling's rate): all users start their chats within the
+#: first seconds, and workers report once a second.
+BURST_S = 5.0
 
 
-class LoadController(Protocol):
-    """Controls the load of one run. The master has one, or the only process of a run."""
+class LoadController:
+    """Controls the load of the runs of a master or single process, one after another.
+
+    A closed workload is complete when `--chats` have ended; so is an interval sweep, whose intervals are in the plan's
+    session settings. An open workload is complete after the last chat of its arrival profile. A load shape has a
+    controller of its own, derived from this one.
+    """
+
+    def __init__(self) -> None:
+        self._chats = self._ended = 0
+        self._workload: OpenWorkload | None = None
+        self._quiet_since: float | None = None
 
     def check(self, plan: RunPlan) -> None:
         """Check a plan before its run. Raises UsageError."""
 
     def begin(self, plan: RunPlan) -> RunPlan:
         """Begin a run; return the plan to use. Raises UsageError."""
-
-    def settings(self, run: RunSettings) -> RunSettings:
-        """Return the settings of the run, given those of its plan."""
-
-    def sessions_ended(self, count: int) -> bool:
-        """`count` more sessions ended; return whether the load is complete."""
-
-    def is_complete(self, books: Callable[[], Books], now: float) -> bool:
-        """Return whether the load is complete. Called every second.
-
-        Args:
-            books: returns the counters of all processes.
-            now: seconds, monotonic.
-        """
-
-    def write(self, run_dir: Path) -> None:
-        """Write its results into the folder of the ended run. Raises UsageError."""
-
-    def report(self, run_dir: Path, stream: IO[str]) -> int:
-        """Print its results after the run's summary; return the exit code. Raises UsageError."""
-
-
-class ClosedLoad:
-    """Each user holds one chat after another, until `--chats` have ended.
-
-    An interval sweep is a closed load too: the intervals are in the plan's session settings.
-    """
-
-    def __init__(self, chats: int = 0) -> None:
-        """chats: number of chats to hold, 0 if that does not end the run."""
-        self._chats, self._ended = chats, 0
-
-    def check(self, plan: RunPlan) -> None:
-        """Accept any plan."""
-
-    def begin(self, plan: RunPlan) -> RunPlan:
-        """Begin a run by this plan."""
-        self._chats, self._ended = plan.chats, 0
+        self._chats, self._ended = plan.run.chats, 0
+        self._workload, self._quiet_since = plan.workload, None
         return plan
 
     def settings(self, run: RunSettings) -> RunSettings:
-        """Return the settings of the plan."""
+        """Return the settings of the run, given those of its plan."""
         return run
 
     def sessions_ended(self, count: int) -> bool:
-        """Count ended sessions; return whether all chats have ended."""
+        """`count` more sessions ended; return whether all chats have."""
         self._ended += count
         return bool(self._chats) and self._ended >= self._chats
 
     def is_complete(self, books: Callable[[], Books], now: float) -> bool:
-        """Return False: `sessions_ended` tells it earlier."""
-        return False
+        """Return whether the last chat of an arrival profile has ended. Called every second; `now` is monotonic.
 
-    def write(self, run_dir: Path) -> None:
-        """Write nothing."""
-
-    def report(self, run_dir: Path, stream: IO[str]) -> int:
-        """Print nothing."""
-        return exit_codes.PASSED
-
-
-class OpenLoad(ClosedLoad):
-    """Chats arrive at a rate. The run ends after the last chat of an arrival profile."""
-
-    def __init__(self, workload: OpenWorkload, chats: int = 0) -> None:
-        super().__init__(chats)
-        self._workload = workload
-        self._quiet_since: float | None = None
-
-    def is_complete(self, books: Callable[[], Books], now: float) -> bool:
-        """Return whether the last chat of the profile has ended."""
-        if not self._workload.over():
+        books: returns the counters of all processes.
+        """
+        if self._workload is None or not self._workload.over():
             return False
         counters = books()
         if counters.started != counters.verdicts.total():
@@ -109,7 +71,62 @@ class OpenLoad(ClosedLoad):
             self._quiet_since = now
         return now - self._quiet_since > _QUIET_S
 
+    def write(self, run_dir: Path) -> None:
+        """Write its results into the folder of the ended run. Raises UsageError."""
 
-def load_of(plan: RunPlan) -> LoadController:
-    """Return the load controller of a run that no load shape controls."""
-    return ClosedLoad(plan.chats) if plan.workload is None else OpenLoad(plan.workload, plan.chats)
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """Print its results after the run's summary; return the exit code. Raises UsageError."""
+        return exit_codes.PASSED
+
+
+class CeilingMonitor:
+    """Compares the counters with the ceilings of the run.
+
+    The rate of requests is measured by a leaky bucket: each request fills it, it leaks at the ceiling's rate, and it
+    holds BURST_S seconds of requests. Requests are never delayed: a delayed refresh would look like a late one.
+    """
+
+    def __init__(self, rules: TargetRules, now: float) -> None:
+        self._rules = rules
+        self._sent, self._level, self._at = 0, 0.0, now
+
+    def exceeded(self, books: Books, now: float) -> str:
+        """Return which ceiling the counters of all processes exceed at `now` (monotonic), empty if none."""
+        still_open = books.started - books.verdicts.total()
+        most = self._rules.max_sessions
+        if most is not None and still_open > most:
+            return f"{still_open} sessions open, above the ceiling of {most}"
+        rate = self._rules.max_requests_per_s
+        sent, elapsed = books.sent.total(), now - self._at
+        more = sent - self._sent
+        self._sent, self._at = sent, now
+        if rate is None:
+            return ""
+        self._level = max(0.0, self._level + more - rate * elapsed)
+        if self._level > rate * BURST_S:
+            return f"{more / max(elapsed, 1e-3):.4g} requests/s, above the ceiling of {rate:g}"
+        return ""
+
+
+class StopConditions:
+    """What ends one run: a ceiling was exceeded, an --abort-on threshold is lost, the load is complete."""
+
+    def __init__(self, plan: RunPlan, load: LoadController, now: float) -> None:
+        rules = plan.rules
+        limited = rules.max_sessions is not None or rules.max_requests_per_s is not None
+        self._plan, self._load = plan, load
+        self._ceilings = CeilingMonitor(rules, now) if limited else None
+
+    def check(self, books: Callable[[], Books], now: float) -> tuple[str, str] | None:
+        """Return why the run has to end, None if it goes on. Called every second; `now` is monotonic.
+
+        The reason is an incident, its kind and text; both are empty if the load is complete.
+
+        books: returns the counters of all processes; called only if they are needed.
+        """
+        if self._ceilings is not None and (why := self._ceilings.exceeded(books(), now)):
+            return IncidentKind.CEILING, why
+        gate = self._plan.gate
+        if gate.abort_on and (why := gate.abort(GateFacts(books(), self._plan.settings.timeout_s))):
+            return IncidentKind.ABORTED, why
+        return ("", "") if self._load.is_complete(books, now) else None

@@ -25,7 +25,6 @@ DEFAULT_STOP_TIMEOUT = "5"
 #: The address of Locust's web UI where --web-host is not set: Locust's own default is all interfaces, where anybody
 #: could start load.
 WEB_HOST = "127.0.0.1"
-_EXIT_CODES = "0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 invalid run, 4 inconclusive"
 _OWN_GROUPS = (OptionGroup.ARRIVALS, OptionGroup.SWEEP, OptionGroup.CAPACITY)
 _checked = False
 
@@ -41,11 +40,6 @@ def add_group(parser: Any, group: OptionGroup) -> None:
     """Declare the options of a group to Locust's parser, with their environment variables and fields of the web UI."""
     for option in options_of(group):
         option.add_to(parser, env_var=option.variable or None, include_in_web_ui=option.web_ui)
-
-
-def add_arrival_options(parser: Any, **_: Any) -> None:
-    """Declare the options of the open workload."""
-    add_group(parser, OptionGroup.ARRIVALS)
 
 
 def add_sweep_options(parser: Any, **_: Any) -> None:
@@ -85,7 +79,13 @@ def _check_when_parsed(parser: Any) -> None:
 
 def check(options: Namespace) -> None:
     """Raise UsageError where Locust cannot start with these of its own options."""
-    _check_exit_code(options.exit_code_on_error)
+    # 1 is Locust's default. 0 says that failed requests are no error, which is so here.
+    if options.exit_code_on_error not in (0, 1):
+        raise UsageError(
+            f"--exit-code-on-error {options.exit_code_on_error} cannot be obeyed: chatload's exit codes are fixed "
+            "(0 passed or not judged, 1 a threshold failed, 2 wrong usage, 3 invalid run, 4 inconclusive)",
+            "leave it out, and say with --threshold how many requests may fail",
+        )
     if options.worker:
         return
     if options.master or options.processes:
@@ -93,15 +93,6 @@ def check(options: Namespace) -> None:
         _check_port("--master-bind-host", options.master_bind_host, options.master_bind_port, hint)
     if not options.headless or options.headful:
         _check_port("--web-host", options.web_host, options.web_port, "give this run its own: --web-port N")
-
-
-def _check_exit_code(code: int) -> None:
-    # 1 is Locust's default. 0 says that failed requests are no error, which is so here.
-    if code not in (0, 1):
-        raise UsageError(
-            f"--exit-code-on-error {code} cannot be obeyed: chatload's exit codes are fixed ({_EXIT_CODES})",
-            "leave it out, and say with --threshold how many requests may fail",
-        )
 
 
 def _check_port(option: str, host: str, port: int, hint: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +19,10 @@ from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
+from chatload.features.doctor.machine import SPARE_FILES
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
-from chatload.protocol.wire import Detail, WireRequest
-from chatload.rules import TargetRules, read_rules
+from chatload.run.arrivals import RateProfile, arrivals, load_profile
 from chatload.run.options import written
 from chatload.run.retention import LEAST_KEEP_S
 from chatload.run.settings import (
@@ -33,9 +34,9 @@ from chatload.run.settings import (
     stored_script,
     values_of,
 )
-from chatload.swarm.workload import OpenWorkload, make_open_workload
-from chatload.target import anywhere, require_agreed
-from chatload.thresholds.gate import Gate, make_gate
+from chatload.sockets import NO_LIMIT, file_limits
+from chatload.target import TargetRules, anywhere, read_rules, require_agreed
+from chatload.thresholds.gate import Gate, gate_of
 from chatload.transport import Endpoint, Transport, make_factory
 
 if TYPE_CHECKING:
@@ -43,27 +44,72 @@ if TYPE_CHECKING:
 
 #: One request may take this long in all by default (seconds); less under a short timeout.
 REQUEST_TIMEOUT_S = 10.0
-_PREFLIGHT_TRIES = 3
-_UNREACHABLE = frozenset(
-    {
-        *(Detail.REFUSED, Detail.NAME, Detail.UNREACHABLE, Detail.NOT_AGREED),
-        *(Detail.TLS, Detail.EXPIRED, Detail.OTHER_NAME, Detail.UNTRUSTED),
-    }
-)
+#: The default of --max-open where the number of open files has no limit.
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True)
+class OpenWorkload:
+    """Chats that arrive whether or not earlier ones have ended.
+
+    Attributes:
+        profile: rate over time, of all sources together.
+        max_open: maximum number of open chats in one process.
+        sources: number of sources that share the rate.
+        began: start of the profile (seconds, this process's monotonic clock).
+    """
+
+    profile: RateProfile
+    max_open: int
+    sources: int = 1
+    began: float = field(default_factory=time.monotonic)
+
+    def instants(self, seed: str) -> Iterator[float]:
+        """Yield when chats arrive at one source from now on (seconds, monotonic)."""
+        since = time.monotonic() - self.began
+        for instant in arrivals(self.profile, 1 / self.sources, seed, since):
+            yield self.began + instant
+
+    def shared_out(self, sources: int, began: float) -> OpenWorkload:
+        """Return this workload with its rate shared by `sources`, in a run that began at `began` (Unix seconds)."""
+        return replace(self, sources=max(1, sources), began=time.monotonic() - max(0.0, time.time() - began))
+
+    def over(self) -> bool:
+        """Return whether the last chat has arrived."""
+        return time.monotonic() > self.began + self.profile.length_s
+
+
+def make_open_workload(given: RunSettings) -> OpenWorkload | None:
+    """Return the open workload of these settings, None if they ask for none.
+
+    Raises:
+        UsageError: the options contradict each other, or the profile cannot be read.
+    """
+    rate, file, compress = given.arrival_rate, given.arrival_profile, given.arrival_compress
+    if rate is not None and file:
+        raise UsageError("--arrival-rate and --arrival-profile contradict each other", "leave one of them out")
+    if compress is not None and not file:
+        raise UsageError("--arrival-compress needs --arrival-profile", "a constant rate has no profile to compress")
+    if rate is None and not file:
+        return None
+    profile = RateProfile.constant(rate) if rate is not None else load_profile(file, compress or 1.0)
+    limit, _ = file_limits()
+    # One connection per chat.
+    room = _MANY if limit == NO_LIMIT else max(1, limit - SPARE_FILES)
+    return OpenWorkload(profile, given.max_open or room)
 
 
 @dataclass(frozen=True)
 class RunPlan:
     """Everything the users of one process share.
 
-    run: the settings of the run. settings: those of its chats. host: its URL without user and password. encoder:
-    builds the requests of `dialect`. gate: the thresholds. workload: how chats arrive, None where each user holds one
-    after another. rules: the ceilings on the load. owner_agrees: the host's owner agrees to load, at any address.
+    run: the settings of the run. settings: those of its chats. encoder: builds the requests of `dialect`. gate: the
+    thresholds. workload: how chats arrive, None where each user holds one after another. rules: the ceilings on the
+    load. owner_agrees: the host's owner agrees to load, at any address.
     """
 
     run: RunSettings
     settings: SessionSettings
-    host: str
     dialect: Dialect
     encoder: Encoder
     open_transport: Callable[[], Transport]
@@ -71,16 +117,6 @@ class RunPlan:
     workload: OpenWorkload | None = None
     rules: TargetRules = TargetRules()
     owner_agrees: bool = False
-
-    @property
-    def chats(self) -> int:
-        """The run ends once this many chats have ended; 0 is no limit."""
-        return self.run.chats
-
-    @property
-    def seed(self) -> int:
-        """The seed of what customers do."""
-        return self.run.chat_seed
 
 
 def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> RunPlan:
@@ -101,20 +137,16 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         dialect = dialect.with_trailing_slash("RequestChat")
     script = load_script(given.script) if given.script else CustomerScript()
     dialect.require(extra.operation for extra in script.extras)
-    workload = _workload(given, options)
+    workload = make_open_workload(given)
+    shared = getattr(options, "arrivals_shared", None)
+    if workload is not None and shared is not None:
+        workload = workload.shared_out(*shared)
     run = _resolved(given, dialect, script, workload)
     rules = read_rules().lowered(run.max_sessions, run.max_requests_per_s)
     endpoint = _endpoint(run, host, [*run.target_owner_agrees, *agreed], rules)
     if endpoint.tls:
         _ = endpoint.context  # built before the first chat: a bad certificate is a mistake of the user
-    gate = make_gate(
-        run.thresholds,
-        run.abort_on,
-        round(100 * run.confidence, 9),
-        run.allow_inconclusive,
-        named=options.gate or "",
-        long_poll_s=run.long_poll or 0.0,
-    )
+    gate = gate_of(run, options.gate or "")
     run = replace(
         run,
         host=endpoint.url,
@@ -125,7 +157,6 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
     return RunPlan(
         run=run,
         settings=session_settings(run, dialect, script),
-        host=endpoint.url,
         dialect=dialect,
         encoder=Encoder(dialect, run.service),
         open_transport=make_factory(run.transport, endpoint, connections=run.connections),
@@ -134,11 +165,6 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         rules=rules,
         owner_agrees=endpoint.admits is anywhere,
     )
-
-
-def max_sessions_of(options: Namespace) -> int | None:
-    """Return the ceiling on sessions of a run with these options, None without one. Raises UsageError, FileError."""
-    return read_rules().lowered(option_of("max_sessions").value(options.max_sessions), None).max_sessions
 
 
 def _resolved(
@@ -162,7 +188,7 @@ def _resolved(
         name=run_name(given.locustfile),
         refresh_interval=policy.interval_s,
         request_timeout=usual_s if given.request_timeout is None else given.request_timeout,
-        long_poll=dialect.long_poll_s if given.long_poll is None else given.long_poll,
+        long_poll=dialect.server.long_poll_s if given.long_poll is None else given.long_poll,
         chat_length=chat_length,
         script_text=script_text,
         script_sha256=digest(script_text),
@@ -200,16 +226,6 @@ def _check_contradictions(given: RunSettings) -> None:
         raise UsageError(f"--transport {given.transport} shares no connections", "leave --connections out")
 
 
-def _workload(given: RunSettings, options: Namespace) -> OpenWorkload | None:
-    return make_open_workload(
-        given.arrival_rate,
-        given.arrival_profile or None,
-        given.arrival_compress,
-        given.max_open or 0,
-        getattr(options, "arrivals_shared", None),
-    )
-
-
 def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetRules) -> Endpoint:
     """Return where to connect to. Raises UsageError if the host's owner has not agreed to load."""
     endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
@@ -230,9 +246,9 @@ def run_name(locustfile: str | None) -> str:
     return Path((locustfile or "run").split(",")[0]).stem
 
 
-def default_run_dir(options: Any) -> Path:
-    """Return the folder of a run without --run-dir, named by its locustfile."""
-    return new_run_dir(run_name(getattr(options, "locustfile", None)))
+def run_dir_of(options: Namespace) -> Path:
+    """Return the folder of a run with these options."""
+    return Path(options.run_dir) if options.run_dir else new_run_dir(run_name(getattr(options, "locustfile", None)))
 
 
 def new_run_dir(name: str) -> Path:
@@ -255,39 +271,3 @@ def run_settings(environment: Environment, plan: RunPlan) -> RunSettings:
         locust_version=version("locust"),
         python_version=platform.python_version(),
     )
-
-
-# -- the service --------------------------------------------------------------------------------
-
-
-def preflight(plan: RunPlan) -> None:
-    """Check the service of a run; see `check_service`."""
-    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.host, plan.run.service)
-
-
-def check_service(
-    encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
-) -> None:
-    """Ask the service for a chat that does not exist. This opens no chat.
-
-    Raises:
-        UsageError: the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
-            nothing: the run reports them.
-    """
-    keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
-    request: WireRequest = encoder.encode("GetMessages", keys)
-    transport = open_transport()
-    try:
-        for _ in range(_PREFLIGHT_TRIES):
-            result = transport.call(request, timeout_s)
-            if result.failure is None or result.detail not in _UNREACHABLE:
-                break
-    finally:
-        transport.close()
-    if result.failure is not None and result.detail in _UNREACHABLE:
-        raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
-    if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
-        raise UsageError(
-            f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",
-            "check --service, --dialect and --host",
-        )

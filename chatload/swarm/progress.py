@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -49,23 +49,18 @@ class ProgressLine:
 
     def show(self, snapshot: RunSnapshot) -> None:
         """Show the state of the run. Nothing is shown once the reader is gone (| head, a closed terminal)."""
+        left = time_left(snapshot.elapsed_s, self._run_time_s, snapshot.books.verdicts.total(), self._chats)
+        parts = _parts(snapshot, left, self._chats)
+        self._unwritten = fit(parts, _PLAIN_WIDTH)
         try:
-            self._show(snapshot)
+            if self._bar is not None:
+                self._bar.show(parts, snapshot.elapsed_s, left)
+            elif snapshot.elapsed_s >= self._next:
+                # `show` is called about once a second.
+                self._next = snapshot.elapsed_s + _PLAIN_EVERY_S - 0.5
+                self._write()
         except OSError:
             self._reader_gone = True
-
-    def _show(self, snapshot: RunSnapshot) -> None:
-        ended = snapshot.books.verdicts.total()
-        left = time_left(snapshot.elapsed_s, self._run_time_s, ended, self._chats)
-        parts = _parts(snapshot, left, self._chats)
-        if self._bar is not None:
-            self._bar.show(parts, snapshot.elapsed_s, left)
-            return
-        self._unwritten = fit(parts, _PLAIN_WIDTH)
-        if snapshot.elapsed_s >= self._next:
-            # `show` is called about once a second.
-            self._next = snapshot.elapsed_s + _PLAIN_EVERY_S - 0.5
-            self._write()
 
     def close(self) -> None:
         """Leave the last line on the terminal."""
@@ -93,17 +88,17 @@ class _Bar:
     """A progress bar in one line: rewriting several lines would erase log lines between them."""
 
     def __init__(self, console: Console, stream: TextIO, bounded: bool) -> None:
-        columns = [TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))]
+        column = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
         bar = [BarColumn(_BAR_WIDTH)] if bounded else []
         self._console, self._taken = console, _BAR_WIDTH + 2 if bounded else 1
         # rich's automatic refresh is a thread; a refresh per second is enough.
         self._progress = Progress(
-            *bar, *columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+            *bar, column, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
         self._task: TaskID = self._progress.add_task("", total=1.0)
         self._progress.start()
         console.show_cursor(True)  # a killed process could not show it again
-        self._logs = list(_logs_to(stream))
+        self._logs = _logs_to(stream)
         for log in self._logs:
             log.setStream(_Above(stream, self._progress))
 
@@ -135,13 +130,11 @@ class _Above:
         self._stream.flush()
 
 
-def _logs_to(stream: TextIO) -> Iterator[logging.StreamHandler[Any]]:
-    """Yield each log handler that writes to this stream once."""
+def _logs_to(stream: TextIO) -> set[logging.StreamHandler[Any]]:
+    """Return the log handlers that write to this stream."""
     loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
-    handlers = {id(handler): handler for logger in loggers for handler in logger.handlers}
-    for handler in handlers.values():
-        if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
-            yield handler
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    return {each for each in handlers if isinstance(each, logging.StreamHandler) and each.stream is stream}
 
 
 def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int) -> float | None:
@@ -149,12 +142,10 @@ def time_left(elapsed_s: float, run_time_s: float | None, ended: int, chats: int
 
     None if neither limits the run, or no chat has ended yet.
     """
-    bounds = []
-    if run_time_s:
-        bounds.append(max(0.0, run_time_s - elapsed_s))
+    bounds = [run_time_s - elapsed_s] if run_time_s else []
     if chats and ended:
-        bounds.append(max(0.0, elapsed_s * (chats - ended) / ended))
-    return min(bounds, default=None)
+        bounds.append(elapsed_s * (chats - ended) / ended)
+    return max(0.0, min(bounds)) if bounds else None
 
 
 def fit(parts: Iterable[str], width: int) -> str:
@@ -174,7 +165,7 @@ def _parts(snapshot: RunSnapshot, left_s: float | None, chats: int) -> list[str]
     still = ", ".join(f"{words.number(n)} {state}" for state, n in states.items() if n or state == "held")
     left = "" if left_s is None else f", {_clock(left_s)} left"
     of = f" of {words.number(chats)}" if chats else ""
-    dropped = rate("dropped", Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed), snapshot.confidence)
+    dropped = rate("dropped", Facts(books, snapshot.timeout_s, snapshot.cut_off_confirmed))
     between = words.bounds(dropped).replace(" % to ", "-")
     parts = [
         f"{_clock(snapshot.elapsed_s)}{left}: {still}",

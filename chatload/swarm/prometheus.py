@@ -10,7 +10,8 @@ import logging
 import os
 from argparse import Namespace
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from gevent.pywsgi import WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -23,7 +24,7 @@ from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
 from chatload.swarm.snapshot import RunSnapshot
-from chatload.vocabulary import Blame, Outcome, RunPhase, SessionState, Verdict
+from chatload.vocabulary import Blame, Outcome, SessionState, Verdict
 
 log = logging.getLogger("chatload")
 
@@ -37,41 +38,62 @@ def families(snapshot: RunSnapshot) -> Iterator[Metric]:
     """Yield all metrics of a run. Before the first run they are 0 or absent."""
     books = snapshot.books
     yield InfoMetricFamily("chatload_build", "chatload's version", {"version": __version__})
-    running = snapshot.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
-    yield GaugeMetricFamily("chatload_run_active", "1 while a run is active or its chats disconnect", int(running))
-    yield from _sessions(books)
-    yield from _requests(books)
-    yield from _refreshes(snapshot)
-    yield from _arrivals(books)
-    yield from _generator(snapshot)
-
-
-def _sessions(books: Books) -> Iterator[Metric]:
-    yield CounterMetricFamily("chatload_sessions_started", "Sessions started", books.started)
-    verdicts = {verdict.value: books.verdicts[verdict.value] for verdict in Verdict}
-    yield _counter("chatload_sessions_ended", "Sessions ended, by verdict", "verdict", verdicts)
-    unserved = CounterMetricFamily(
-        "chatload_sessions_unserved", "Sessions that ended and were never accepted", books.fates.never_accepted.most
-    )
-    yield unserved
+    for name, what, value in _gauges(snapshot):
+        yield GaugeMetricFamily(f"chatload_{name}", what, value)
     states = GaugeMetricFamily("chatload_sessions_open", "Open sessions, by state", labels=["state"])
     for state in SessionState:
-        states.add_metric([state.value], books.states[state.value])
+        states.add_metric([state], books.states[state])
     yield states
-    blames = {blame.value: books.blames[blame.value] for blame in Blame}
-    yield _counter("chatload_dropped_late", "Sessions with the verdict dropped_late, by blame", "blame", blames)
-
-
-def _requests(books: Books) -> Iterator[Metric]:
-    yield _counter("chatload_requests_sent", "Requests sent", "operation", books.sent)
+    for name, what, value in (
+        ("sessions_started", "Sessions started", books.started),
+        ("sessions_unserved", "Sessions that ended and were never accepted", books.fates.never_accepted.most),
+        ("arrivals", "Chats of an open workload that were due to begin", books.arrivals),
+        ("arrivals_late", "Arrivals that began more than 0.1 s after their time", books.late_starts),
+        ("arrivals_not_started", "Arrivals that never began", books.not_started),
+        ("generator_stalls", "Stalls of generator processes", books.stalls),
+        ("generator_stalled_seconds", "Time in which generator processes were stalled", books.stalled_s),
+        ("generator_cpu_saturated", "Locust's warnings that a generator process was out of CPU", books.cpu_saturated),
+        ("generator_suspect_drops", "Drops the generator's own lateness could have caused", books.suspects),
+    ):
+        yield CounterMetricFamily(f"chatload_{name}", what, value)
+    for name, what, label, counts in (
+        ("sessions_ended", "Sessions ended, by verdict", "verdict", {kind: books.verdicts[kind] for kind in Verdict}),
+        (
+            "dropped_late",
+            "Sessions with the verdict dropped_late, by blame",
+            "blame",
+            {b: books.blames[b] for b in Blame},
+        ),
+        ("requests_sent", "Requests sent", "operation", books.sent),
+    ):
+        counter = CounterMetricFamily(f"chatload_{name}", what, labels=[label])
+        for label_value, n in counts.items():
+            counter.add_metric([label_value], n)
+        yield counter
     requests = CounterMetricFamily(
         "chatload_requests", "Requests finished, by outcome", labels=["operation", "outcome"]
     )
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         by_outcome = books.outcomes.get(operation, Counter())
         for outcome in Outcome:
-            requests.add_metric([operation, outcome.value], by_outcome[outcome.value])
+            requests.add_metric([operation, outcome], by_outcome[outcome])
     yield requests
+    yield from _histograms(books)
+
+
+def _gauges(snapshot: RunSnapshot) -> Iterator[tuple[str, str, float]]:
+    books, timeout_s, widest = snapshot.books, snapshot.timeout_s, snapshot.books.gap.maximum
+    yield "run_active", "1 while a run is active or its chats disconnect", int(snapshot.is_active)
+    if timeout_s is not None:
+        yield "flex_disconnect_timeout_seconds", "Longest silence of a chat that the server allows", timeout_s
+        if widest is not None:
+            what = "Smallest margin of a refresh so far (timeout minus gap); an upper bound if a chat was dropped"
+            yield "refresh_margin_min_seconds", what, timeout_s - widest.seconds
+    yield "generator_longest_stall_seconds", "Longest stall of a generator process", books.longest_stall_s
+    yield "generator_processes", "Generator processes that have reported", snapshot.processes
+
+
+def _histograms(books: Books) -> Iterator[Metric]:
     latency = HistogramMetricFamily(
         "chatload_latency_seconds",
         "Time from the first byte of a request to the last byte of its answer. A request without an answer counts in "
@@ -79,75 +101,16 @@ def _requests(books: Books) -> Iterator[Metric]:
         labels=["operation"],
     )
     for operation, samples in sorted(books.latency.items()):
-        latency.add_metric([operation], _buckets(samples, LATENCY_LE), samples.total_us / 1e6)
+        latency.add_metric([operation], *_buckets(samples, LATENCY_LE))
     yield latency
-
-
-def _refreshes(snapshot: RunSnapshot) -> Iterator[Metric]:
-    books = snapshot.books
-    lateness = CensoredHistogram(books.lateness)
+    lateness, start_lateness = CensoredHistogram(books.lateness), CensoredHistogram(books.start_lateness)
     last = "The last silence of a dropped chat counts in +Inf, and in the sum with its lower bound"
     for name, what, samples, bounds in (
-        ("lateness", "Delay of a refresh in the generator itself", lateness, LATENESS_LE),
-        ("gap", f"Time between two contacts of a session (upper bound). {last}", books.gap, GAP_LE),
+        ("refresh_lateness", "Delay of a refresh in the generator itself", lateness, LATENESS_LE),
+        ("refresh_gap", f"Time between two contacts of a session (upper bound). {last}", books.gap, GAP_LE),
+        ("arrival_lateness", "Delay with which a chat of an open workload began", start_lateness, LATENESS_LE),
     ):
-        yield HistogramMetricFamily(
-            f"chatload_refresh_{name}_seconds", what, _buckets(samples, bounds), samples.total_us / 1e6
-        )
-    if snapshot.timeout_s is None:
-        return
-    yield GaugeMetricFamily(
-        "chatload_flex_disconnect_timeout_seconds",
-        "Longest silence of a chat that the server allows",
-        snapshot.timeout_s,
-    )
-    widest = books.gap.maximum
-    if widest is not None:
-        yield GaugeMetricFamily(
-            "chatload_refresh_margin_min_seconds",
-            "Smallest margin of a refresh so far (timeout minus gap); an upper bound if a chat was dropped",
-            snapshot.timeout_s - widest.seconds,
-        )
-
-
-def _arrivals(books: Books) -> Iterator[Metric]:
-    for name, what, value in (
-        ("arrivals", "Chats of an open workload that were due to begin", books.arrivals),
-        ("arrivals_late", "Arrivals that began more than 0.1 s after their time", books.late_starts),
-        ("arrivals_not_started", "Arrivals that never began", books.not_started),
-    ):
-        yield CounterMetricFamily(f"chatload_{name}", what, value)
-    lateness = books.start_lateness
-    yield HistogramMetricFamily(
-        "chatload_arrival_lateness_seconds",
-        "Delay with which a chat of an open workload began",
-        _buckets(CensoredHistogram(lateness), LATENESS_LE),
-        lateness.total_us / 1e6,
-    )
-
-
-def _generator(snapshot: RunSnapshot) -> Iterator[Metric]:
-    books = snapshot.books
-    for name, what, value in (
-        ("generator_stalls", "Stalls of generator processes", books.stalls),
-        ("generator_stalled_seconds", "Time in which generator processes were stalled", books.stalled_s),
-        ("generator_cpu_saturated", "Locust's warnings that a generator process was out of CPU", books.cpu_saturated),
-        ("generator_suspect_drops", "Drops the generator's own lateness could have caused", books.suspects),
-    ):
-        yield CounterMetricFamily(f"chatload_{name}", what, value)
-    yield GaugeMetricFamily(
-        "chatload_generator_longest_stall_seconds", "Longest stall of a generator process", books.longest_stall_s
-    )
-    yield GaugeMetricFamily(
-        "chatload_generator_processes", "Generator processes that have reported", snapshot.processes
-    )
-
-
-def _counter(name: str, what: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, what, labels=[label])
-    for value, n in values.items():
-        family.add_metric([value], n)
-    return family
+        yield HistogramMetricFamily(f"chatload_{name}_seconds", what, *_buckets(samples, bounds))
 
 
 def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
@@ -163,10 +126,10 @@ def cumulative(histogram: Histogram, bounds: Sequence[float]) -> list[int]:
     return counts
 
 
-def _buckets(samples: CensoredHistogram, bounds: Sequence[float]) -> list[tuple[str, float]]:
-    """Return cumulative counts. Samples known only to be longer than a bound are in the last one."""
-    counts = cumulative(samples.observed, bounds)
-    return [*((str(le), float(n)) for le, n in zip(bounds, counts, strict=True)), ("+Inf", float(samples.count))]
+def _buckets(samples: CensoredHistogram, bounds: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
+    """Return cumulative counts and the sum. Samples known only to be longer than a bound are in the last bucket."""
+    counts = zip(map(str, bounds), map(float, cumulative(samples.observed, bounds)), strict=True)
+    return [*counts, ("+Inf", float(samples.count))], samples.total_us / 1e6
 
 
 class SwarmCollector(Collector):
@@ -176,19 +139,15 @@ class SwarmCollector(Collector):
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        """Return all metrics of the run."""
         return families(self._snapshot())
 
 
-def open_endpoint(options: Namespace | None, snapshot: Callable[[], RunSnapshot]) -> WSGIServer | None:
-    """Serve http://HOST:PORT/metrics if --prometheus-port is given. Raises UsageError.
-
-    snapshot: returns the state of the run.
-    """
-    port = _port(getattr(options, "prometheus_port", 0))
+def open_endpoint(options: Namespace, snapshot: Callable[[], RunSnapshot]) -> None:
+    """Serve the run's metrics at http://HOST:PORT/metrics if --prometheus-port is given. Raises UsageError."""
+    port = _port(options.prometheus_port)
     if not port:
-        return None
-    host = str(getattr(options, "prometheus_host", "")) or "127.0.0.1"
+        return
+    host = options.prometheus_host or "127.0.0.1"
     registry = CollectorRegistry()
     registry.register(SwarmCollector(snapshot))
     server = WSGIServer((host, port), make_wsgi_app(registry), log=None, error_log=log)
@@ -199,14 +158,11 @@ def open_endpoint(options: Namespace | None, snapshot: Callable[[], RunSnapshot]
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror
         raise UsageError(f"--prometheus-port {port} cannot be opened on {host}: {why}", "choose another") from error
-    return server
 
 
 def _port(value: str | int | None) -> int:
-    try:
+    with suppress(ValueError):
         port = int(value or 0)
-    except ValueError:
-        port = -1
-    if not 0 <= port <= 65535:
-        raise UsageError(f"--prometheus-port {value} is not a port number from 0 to 65535")
-    return port
+        if 0 <= port <= 65535:
+            return port
+    raise UsageError(f"--prometheus-port {value} is not a port number from 0 to 65535")

@@ -18,13 +18,12 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from chatload.errors import ChatloadError
-from chatload.run.books import Books
-from chatload.run.windows import MASTER, Usage
+from chatload.run.windows import MASTER
 from chatload.swarm.coordinator import RunCoordinator
-from chatload.swarm.master_watchdog import MasterWatchdog
 from chatload.swarm.patches import stopping
+from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
+from chatload.swarm.patches.orphaned_workers import has_lost_parent
 from chatload.swarm.plan import RunPlan, make_plan
-from chatload.swarm.worker_registry import WorkerRegistry
 from chatload.swarm.worker_report import (
     ALIVE,
     DRAIN,
@@ -32,6 +31,7 @@ from chatload.swarm.worker_report import (
     REPORT_EVERY_S,
     UNFIT,
     ProcessFacts,
+    WorkerRegistry,
     WorkerReport,
 )
 from chatload.vocabulary import IncidentKind
@@ -43,48 +43,46 @@ log = logging.getLogger("chatload")
 _DRAIN_GRACE_S = 10.0
 #: A master writes reports to the run file at this interval (seconds).
 _MASTER_WRITES_S = 0.5
+#: A master not heard from for this long is gone (seconds): during a run, and otherwise. Stalls of a master are shorter.
+GONE_S, IDLE_GONE_S = 10.0, 60.0
 
 
 class Role(Protocol):
     """What a process does for the run, beside holding chats.
 
     Attributes:
-        process: name of this process in the run's records.
-        number: distinguishes the processes of a run that hold chats.
+        facts: counters and ended sessions of this process in the current or last run.
         holds_chats: whether users run in this process.
+        number: distinguishes the processes of a run that hold chats.
         write_every_s: interval between two calls of `write` (seconds).
         coordinator: coordinates the run; None in a worker.
     """
 
-    process: str
+    facts: ProcessFacts
     holds_chats: bool
-    write_every_s: float
-    coordinator: RunCoordinator | None
-
-    @property
-    def number(self) -> int:
-        """See above."""
+    number: int = 0
+    write_every_s: float = REPORT_EVERY_S
+    coordinator: RunCoordinator | None = None
 
     def make_plan(self) -> RunPlan:
         """Make the plan of the next run. Raises UsageError."""
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        """Begin a run. facts: of this process. Raises UsageError."""
+    def begin(self, plan: RunPlan) -> None:
+        """Begin a run, with new facts. Raises UsageError."""
 
     def refuse(self, error: ChatloadError) -> None:
         """This process cannot take part in the run."""
 
-    def session_ended(self) -> None:
-        """A session ended in this process."""
-
     def write(self) -> None:
         """Write what was received since the last call."""
+        return
 
     def report(self) -> None:
         """Pass on what happened since the last call. Called every second."""
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
         """The run is stopping (see RunCoordinator.begin_stopping)."""
+        return
 
     def end(self) -> None:
         """All users of the run have ended."""
@@ -93,101 +91,66 @@ class Role(Protocol):
         """End the run without waiting for chats to disconnect; return whether outputs were written."""
 
 
-class LocalRole:
-    """The only process of a run: it holds the chats and coordinates."""
-
-    process, number, holds_chats, write_every_s = "local", 0, True, REPORT_EVERY_S
+class _CoordinatingRole(Role):
+    process: str
 
     def __init__(self, environment: Environment) -> None:
-        self._facts = ProcessFacts(self.process)
-        self._coordinator = RunCoordinator(environment, self)
-        self.coordinator: RunCoordinator | None = self._coordinator
+        self.facts = ProcessFacts(self.process)
+        self.coordinator = self._coordinator = RunCoordinator(environment)
 
     def make_plan(self) -> RunPlan:
-        """Make the plan of the next run. Raises UsageError."""
         return self._coordinator.make_plan()
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        """Begin a run. Raises UsageError."""
-        self._facts = facts
-        self._coordinator.begin(plan, facts.now)
-
     def refuse(self, error: ChatloadError) -> None:
-        """Refuse the run."""
         self._coordinator.refuse(error)
 
-    def session_ended(self) -> None:
-        """Count an ended session."""
-        self._coordinator.sessions_ended(1)
-
-    def write(self) -> None:
-        """Do nothing: `report` writes."""
-
-    def report(self) -> None:
-        """Record what happened, and check whether the run has to end."""
-        self._coordinator.take(self.process, self._facts.report(final=False))
-        self._coordinator.update(self.usage(), final=False)
-
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
-        """Record who ended the run."""
         self._coordinator.begin_stopping(signal_name)
 
+
+class LocalRole(_CoordinatingRole):
+    """The only process of a run: it holds the chats and coordinates."""
+
+    process, holds_chats = "local", True
+
+    def begin(self, plan: RunPlan) -> None:
+        self.facts = ProcessFacts(self.process)
+        self._coordinator.begin(plan, self.facts.now, self.facts)
+
+    def report(self) -> None:
+        self._take_report(final=False)
+        self._coordinator.update(final=False)
+
     def end(self) -> None:
-        """Write the outputs."""
-        self._coordinator.take(self.process, self._facts.report(final=True))
-        self._coordinator.end(self.usage())
+        self._take_report(final=True)
+        self._coordinator.end()
 
     def end_at_once(self) -> bool:
-        """Write the outputs with what has happened so far."""
-        return self._coordinator.end_at_once(self._facts.report(final=False))
+        self._take_report(final=False)
+        return self._coordinator.end_at_once()
 
-    def books(self) -> Books:
-        """Return the counters of this process."""
-        return self._facts.books.copy()
-
-    def usage(self) -> dict[str, Usage]:
-        """Return CPU time and memory of this process."""
-        return {self.process: self._facts.usage()}
-
-    @property
-    def processes(self) -> int:
-        """1 once a run has begun."""
-        return int(self._coordinator.run_dir is not None)
+    def _take_report(self, final: bool) -> None:
+        self._coordinator.take(self.process, self.facts.report(final))
 
 
-class MasterRole:
+class MasterRole(_CoordinatingRole):
     """The master: it holds no chats, receives the reports of its workers, and coordinates."""
 
-    process, number, holds_chats, write_every_s = "local", 0, False, _MASTER_WRITES_S
+    process, holds_chats, write_every_s = MASTER, False, _MASTER_WRITES_S
 
     def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
         self._environment = environment
         self._runner: Any = environment.runner
-        self._facts = ProcessFacts(self.process)
         self._workers = WorkerRegistry()
-        self._coordinator = RunCoordinator(environment, self)
-        self.coordinator: RunCoordinator | None = self._coordinator
         self._runner.register_message(REPORT, self._on_report)
         self._runner.register_message(UNFIT, self._on_unfit)
 
-    def make_plan(self) -> RunPlan:
-        """Make the plan of the next run. Raises UsageError."""
-        return self._coordinator.make_plan()
-
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        """Begin a run. Raises UsageError."""
-        self._facts, self._workers = facts, WorkerRegistry()
-        self._coordinator.begin(plan, facts.now)
-
-    def refuse(self, error: ChatloadError) -> None:
-        """Refuse the run."""
-        self._coordinator.refuse(error)
-
-    def session_ended(self) -> None:
-        """Do nothing: sessions end in workers."""
+    def begin(self, plan: RunPlan) -> None:
+        self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry()
+        self._coordinator.begin(plan, self.facts.now, self._workers)
 
     def write(self) -> None:
-        """Write the workers' reports."""
         self._coordinator.write_reports()
 
     def report(self) -> None:
@@ -197,11 +160,12 @@ class MasterRole:
             what = self._workers.describe_silence(worker)
             log.warning("chatload: %s", what)
             self._coordinator.note(IncidentKind.WORKER_SILENT, what)
-        self._coordinator.update(self._usage_with_master(), final=False)
+        self._workers.usage.update(self.facts.usage)
+        self._coordinator.update(final=False)
 
     def begin_stopping(self, signal_name: Callable[[], str]) -> None:
         """Let every worker end its chats, and wait for the final reports."""
-        self._coordinator.begin_stopping(signal_name)
+        super().begin_stopping(signal_name)
         if not self._coordinator.is_recording:
             return
         workers = set(self._runner.clients)
@@ -215,31 +179,13 @@ class MasterRole:
             gevent.sleep(0.05)
 
     def end(self) -> None:
-        """Write the outputs."""
-        lost = [self._workers.describe_silence(worker) for worker in self._workers.lost()]
-        self._coordinator.end(self._usage_with_master(), lost)
+        self._workers.usage.update(self.facts.usage)
+        self._coordinator.end([self._workers.describe_silence(worker) for worker in self._workers.lost()])
 
     def end_at_once(self) -> bool:
-        """Write the outputs with the reports so far, and end the workers."""
         if self._coordinator.is_recording:
             self._runner.send_message("quit")
-        return self._coordinator.end_at_once(None)
-
-    def books(self) -> Books:
-        """Return the counters of all workers together."""
-        return self._workers.total()
-
-    def usage(self) -> dict[str, Usage]:
-        """Return CPU time and memory of each worker by its latest report."""
-        return self._workers.usage
-
-    @property
-    def processes(self) -> int:
-        """The number of workers that have reported."""
-        return len(self._workers)
-
-    def _usage_with_master(self) -> dict[str, Usage]:
-        return {**self._workers.usage, MASTER: self._facts.usage()}
+        return self._coordinator.end_at_once()
 
     def _on_report(self, environment: Environment, msg: Any, **_: Any) -> None:
         try:
@@ -262,60 +208,52 @@ class MasterRole:
             self._coordinator.request_stop()
 
 
-class WorkerRole:
-    """A worker: it holds chats and reports to its master."""
+class WorkerRole(Role):
+    """A worker: it holds chats, reports to its master, and stops loading the target when its master is gone.
 
-    holds_chats, write_every_s = True, REPORT_EVERY_S
-    coordinator: RunCoordinator | None = None
+    Locust's own check takes a minute and uses the wall clock (see `patches.master_heartbeat`). This one uses the
+    monotonic clock. During a run the master says every second that it is alive; Locust's heartbeats count too.
+
+    A worker of --processes is a child of its master and ends with it: another master may bind the port, and the worker
+    would join it and load another target.
+    """
+
+    holds_chats = True
 
     def __init__(self, environment: Environment, stop_lock: AbstractContextManager[Any]) -> None:
         """stop_lock: held while the users are stopped."""
         self._environment, self._stop_lock = environment, stop_lock
         self._runner: Any = environment.runner
-        self.process: str = self._runner.client_id
-        self._facts = ProcessFacts(self.process)
+        self.facts = ProcessFacts(self._runner.client_id)
+        self._master_heard_at: float | None = None
+        self._run_active = False
         self._runner.register_message(DRAIN, self._stop, concurrent=True)
-        self._watchdog = MasterWatchdog(self._runner, self._master_gone)
+        self._runner.register_message(ALIVE, self._hear_master, concurrent=True)
+        environment.events.heartbeat_received.add_listener(self._hear_master)
         # Locust's own listener sends "quit", after which the master may stop reading. Listeners run in reverse order
         # of registration, so this one sends the final report first.
         environment.events.quitting.add_listener(self._stop)
-
-    @property
-    def number(self) -> int:
-        """The worker's index, from 1 on."""
-        return int(self._runner.worker_index) + 1
+        gevent.spawn(self._watch_master)
 
     def make_plan(self) -> RunPlan:
         """Make the plan from the options that the master sent. Raises UsageError."""
+        self.number = int(self._runner.worker_index) + 1
         options: Any = self._environment.parsed_options
         return make_plan(options, options.host_with_login, [options.agreed_host])
 
-    def begin(self, plan: RunPlan, facts: ProcessFacts) -> None:
-        """Begin a run."""
-        self._facts = facts
-        self._watchdog.run_begins()
+    def begin(self, plan: RunPlan) -> None:
+        self.facts = ProcessFacts(self._runner.client_id)
+        self._master_heard_at, self._run_active = time.monotonic(), True
 
     def refuse(self, error: ChatloadError) -> None:
-        """Tell the master that this worker cannot hold chats."""
         self._runner.send_message(UNFIT, str(error))
 
-    def session_ended(self) -> None:
-        """Do nothing: the master counts sessions."""
-
-    def write(self) -> None:
-        """Do nothing: the master writes."""
-
     def report(self) -> None:
-        """Send a report."""
-        self._runner.send_message(REPORT, self._facts.report(final=False))
-
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
-        """Do nothing: the users are being stopped."""
+        self._runner.send_message(REPORT, self.facts.report(final=False))
 
     def end(self) -> None:
-        """Send the final report."""
-        self._watchdog.run_ends()
-        self._runner.send_message(REPORT, self._facts.report(final=True))
+        self._run_active = False
+        self._runner.send_message(REPORT, self.facts.report(final=True))
         stopping.send_final_statistics(self._runner)
 
     def end_at_once(self) -> bool:
@@ -327,7 +265,26 @@ class WorkerRole:
         with self._stop_lock:
             self._runner.stop()
 
-    def _master_gone(self) -> None:
+    def _hear_master(self, **_: Any) -> None:
+        self._master_heard_at = time.monotonic()
+
+    def _watch_master(self) -> None:
+        before = time.monotonic()
+        while not has_lost_parent():
+            gevent.sleep(1.0)
+            now = time.monotonic()
+            stalled, before = max(0.0, now - before - 2.0), now
+            accept_any_spawn_timestamp(self._runner)
+            if self._master_heard_at is None:
+                continue
+            # Time in which this process was stalled proves nothing about the master.
+            self._master_heard_at += stalled
+            silent_s = now - self._master_heard_at
+            if silent_s > (GONE_S if self._run_active else IDLE_GONE_S):
+                log.error("chatload: no message from the master for %.0f s: this worker stops", silent_s)
+                break
+        else:
+            log.error("chatload: the process that started this worker has ended: this worker stops")
         self._stop()
         self._runner.quit()
 

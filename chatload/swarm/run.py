@@ -14,20 +14,18 @@ from locust.env import Environment
 from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
-from chatload.run.books import LATE_START_S
 from chatload.run.writer import refuse_unwritable
-from chatload.swarm.driver import SessionDriver
+from chatload.swarm.checks import check_service, check_users, refuse_above_ceiling, refuse_beyond_limits
+from chatload.swarm.driver import SessionDriver, StallMonitor
 from chatload.swarm.patches.garbage_collection import GarbageCollection
+from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
-from chatload.swarm.plan import RunPlan, default_run_dir, preflight
+from chatload.swarm.plan import RunPlan, run_dir_of
 from chatload.swarm.roles import Role, role_of
-from chatload.swarm.run_checks import refuse_above_ceiling, refuse_beyond_limits
-from chatload.swarm.timing import StallMonitor
 from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts
-from chatload.swarm.workload import check_users
 
 log = logging.getLogger("chatload")
 
@@ -38,7 +36,7 @@ class Run:
     Attributes:
         role: what this process does for the run beside holding chats.
         plan: what the users go by; None before the first run and if the run was refused.
-        facts: counters and ended sessions of this process.
+        html: Locust's report, which is written last.
         signals: set once Locust's runner exists.
     """
 
@@ -47,14 +45,19 @@ class Run:
         self._stop_lock = RLock()
         self.role: Role = role_of(environment, self._stop_lock)
         self.plan: RunPlan | None = None
-        self.facts = ProcessFacts(self.role.process)
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
         self.statistics = LocustStatistics(environment)
         self.cooperative_yield = CooperativeYield()
+        self.html = LocustHtml(environment)
         self.signals: Signals | None = None
         self._collection = GarbageCollection()
         self._reporter: gevent.Greenlet | None = None
         self._sources = 0
+
+    @property
+    def facts(self) -> ProcessFacts:
+        """Counters and ended sessions of this process."""
+        return self.role.facts
 
     # -- before and at the beginning -------------------------------------------------------------
 
@@ -63,67 +66,65 @@ class Run:
         coordinator = self.role.coordinator
         assert coordinator is not None, "a worker checks nothing"
         plan = coordinator.plan_for(options, host)
-        if coordinator.shape_load is not None:
-            coordinator.shape_load.check(plan)
-        check_users(self.environment.user_classes, plan.workload)
+        coordinator.load.check(plan)
+        self._check_users(plan)
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
-        refuse_unwritable(options.run_dir or default_run_dir(options))
+        refuse_unwritable(run_dir_of(options))
         refuse_beyond_limits(options)
-        preflight(plan)
+        check_service(
+            plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.run.host, plan.run.service
+        )
+
+    def _check_users(self, plan: RunPlan) -> None:
+        check_users(self.environment.user_classes, is_open=plan.workload is not None)
 
     def begin(self) -> None:
-        """Begin a run with empty counters (`test_start`). Raises UsageError."""
+        """Begin a run with empty counters (`test_start`), if the options allow it."""
+        try:
+            self._begin()
+        except ChatloadError as error:
+            self.plan = None
+            log.error("chatload: %s", error)
+            self.role.refuse(error)
+
+    def _begin(self) -> None:
         self.plan = self.role.make_plan()
-        check_users(self.environment.user_classes, self.plan.workload)
-        self.facts = ProcessFacts(self.role.process)
+        self._check_users(self.plan)
         self._sources = 0
-        self.role.begin(self.plan, self.facts)
+        self.role.begin(self.plan)
         if self.role.holds_chats:
             self._collection.begin()
             self.monitor.start()
         self._reporter = gevent.spawn(self._report_repeatedly)
 
-    def refuse(self, error: ChatloadError) -> None:
-        """The run cannot begin."""
-        self.plan = None
-        log.error("chatload: %s", error)
-        self.role.refuse(error)
-
     # -- what users need -------------------------------------------------------------------------
 
     def wants_more(self) -> bool:
         """Return whether another chat may begin in this process."""
-        return self.plan is not None and not (self.plan.chats and self.facts.books.started >= self.plan.chats)
+        return self.plan is not None and not (self.plan.run.chats and self.facts.books.started >= self.plan.run.chats)
 
     @property
-    def asked_to_end(self) -> bool:
-        """Whether a signal has asked this process to end."""
-        return self.signals is not None and bool(self.signals.received)
+    def ending_signal(self) -> str:
+        """The name of the signal that has asked this process to end; empty if there was none."""
+        return "" if self.signals is None else self.signals.received
 
     def new_session(self) -> ChatEngine | None:
         """Return the next chat to hold, None if no more chats may begin."""
         plan, books = self.plan, self.facts.books
         if plan is None or not self.wants_more():
             return None
-        number = (plan.seed << 48) + (self.role.number << 32) + books.started
+        number = (plan.run.chat_seed << 48) + (self.role.number << 32) + books.started
         return new_chat(plan.settings, books, number, time.monotonic())
 
     def name_source(self) -> str:
         """Return a name for another source of arrivals: unique in the run, and the same when the run is repeated."""
         self._sources += 1
-        return f"{self.plan.seed if self.plan else 0} {self.role.number} {self._sources}"
-
-    def is_overdue(self, due: float, now: float) -> bool:
-        """Return whether an arrival that was due then (seconds, monotonic) is late by now."""
-        return due <= now - LATE_START_S
+        return f"{self.plan.run.chat_seed if self.plan else 0} {self.role.number} {self._sources}"
 
     def hold(self, plan: RunPlan, session: ChatEngine, leave: Event) -> None:
         """Hold one chat, over a transport of its own, until it has ended or the calling greenlet is killed.
 
-        Args:
-            plan: of the run.
-            session: the chat.
-            leave: set when the chat has to disconnect.
+        leave: set when the chat has to disconnect.
         """
         transport = plan.open_transport()
         try:
@@ -132,8 +133,13 @@ class Run:
             ).hold(session)
         finally:
             transport.close()
-            self.facts.add(session)
-            self.role.session_ended()
+            self.session_ended(session)
+
+    def session_ended(self, session: ChatEngine) -> None:
+        """Add an ended session to the facts. A master counts the sessions of its workers when they report them."""
+        self.facts.add(session)
+        if self.role.coordinator is not None:
+            self.role.coordinator.sessions_ended(1)
 
     # -- during the run and at its end -----------------------------------------------------------
 
@@ -157,7 +163,7 @@ class Run:
 
     def begin_stopping(self) -> None:
         """The run is stopping (`test_stopping`)."""
-        self.role.begin_stopping(lambda: self.signals.received if self.signals is not None else "")
+        self.role.begin_stopping(lambda: self.ending_signal)
 
     def end(self) -> None:
         """All users have ended (`test_stop`)."""

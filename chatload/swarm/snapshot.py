@@ -6,7 +6,7 @@ A figure that summary.json has too is computed by the same function. At the end 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -27,17 +27,9 @@ _SHOWN = (Verdict.DROPPED_LATE.value, DROPPED, UNSERVED)
 class RunSnapshot:
     """The state of a run at one instant.
 
-    Attributes:
-        phase: what the run is doing.
-        books: counters of all processes.
-        timeout_s: flex-disconnect-timeout (seconds), None before the first run.
-        elapsed_s: duration of the run so far (seconds).
-        processes: number of processes that have reported.
-        cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed.
-        run: name of the run's folder.
-        confidence: of one-sided bounds.
-        refused: why the last start was refused, empty if it was not.
-        notes: incidents of the run, the newest last.
+    books: of all processes. timeout_s: flex-disconnect-timeout, None before the first run. processes: number of those
+    that have reported. cut_off_confirmed: sessions with verdict cut_off whose Disconnect was confirmed. run: name of
+    its folder. refused: why the last start was refused, empty if it was not. notes: incidents, the newest last.
     """
 
     phase: RunPhase
@@ -47,9 +39,13 @@ class RunSnapshot:
     processes: int = 0
     cut_off_confirmed: int = 0
     run: str = ""
-    confidence: float = CONFIDENCE
     refused: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a run is active or its chats disconnect."""
+        return self.phase in (RunPhase.RUNNING, RunPhase.STOPPING)
 
 
 def figures(snapshot: RunSnapshot) -> dict[str, Any]:
@@ -70,20 +66,10 @@ def figures(snapshot: RunSnapshot) -> dict[str, Any]:
             "by_state": {state.value: books.states[state] for state in SessionState},
             **endings(facts),
         },
-        "rates": rates(facts, snapshot.confidence),
+        "rates": rates(facts, CONFIDENCE),
         "books": totals(books),
         **measured(books, snapshot.timeout_s, snapshot.processes),
     }
-
-
-def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the figures as table rows with COLUMNS. Only the first row of an area names it."""
-    table: list[dict[str, str]] = []
-    before = ""
-    for area, figure, value, note in _rows(figures):
-        table.append({"area": "" if area == before else area, "figure": figure, "value": value, "note": note})
-        before = area
-    return table
 
 
 def to_csv(figures: Mapping[str, Any]) -> str:
@@ -96,44 +82,45 @@ def to_csv(figures: Mapping[str, Any]) -> str:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flat(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _flat(inner, f"{path}.{number}")
     else:
         yield path, "" if value is None else value
 
 
-_Row = tuple[str, str, str, str]
+def rows(figures: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the figures as table rows with COLUMNS. Only the first row of an area names it."""
+    table: list[dict[str, str]] = []
+    before = ""
+    for area, figure, value, note in (*_session_rows(figures), *_request_rows(figures)):
+        table.append({"area": "" if area == before else area, "figure": figure, "value": value, "note": note})
+        before = area
+    return table
 
 
-def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+def _session_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """Yield rows by importance: drop rates, open sessions, health of the run, counts."""
-    sessions = figures["sessions"]
+    sessions, ended = figures["sessions"], figures["sessions"]["ended"]
     timeout = figures["flex_disconnect_timeout_s"]
     where = f"{figures['run']}, flex-disconnect-timeout {timeout:g} s" if timeout is not None else "no run yet"
     yield "run", figures["phase"], words.duration(figures["elapsed_s"]), where
+    # Texts are in the second column, which is visible on a narrow screen too.
     if figures["refused"]:
-        # In the second column, which is visible on a narrow screen too.
         yield "run", f"start refused: {figures['refused']}", "", ""
     for note in figures["notes"]:
         yield "run", f"note: {note}", "", ""
     for name in _SHOWN:
         entry = figures["rates"][name]
-        yield (
-            "unserved" if name == UNSERVED else "drop rate",
-            name,
-            "" if entry["rate"] is None else words.percent(entry["rate"]),
-            _rate_note(entry),
-        )
-    yield "sessions", "started", words.number(sessions["started"]), ""
-    yield "sessions", "open", words.number(sessions["open"]), ""
+        area, share = "unserved" if name == UNSERVED else "drop rate", entry["rate"]
+        yield area, name, "" if share is None else words.percent(share), _rate_note(entry)
+    for name in ("started", "open"):
+        yield "sessions", name, words.number(sessions[name]), ""
     for state, n in sessions["by_state"].items():
         yield "open, by state", state, words.number(n), SessionState(state).meaning
     yield from _health_rows(figures)
-    ended = sessions["ended"]
     for verdict, n in sessions["by_verdict"].items():
         note = words.percent(n / ended) if n else ""
         if verdict == Verdict.CUT_OFF and n:
@@ -141,7 +128,6 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
         yield "ended, by verdict", verdict, words.number(n), note
     for blame, n in sessions["dropped_late_by_blame"].items():
         yield "dropped_late, by blame", blame, words.number(n), ""
-    yield from _request_rows(figures)
 
 
 def _rate_note(entry: Mapping[str, Any]) -> str:
@@ -154,42 +140,38 @@ def _rate_note(entry: Mapping[str, Any]) -> str:
     return f"{words.bounds(entry)} ({chance}): {seen}, of {words.plural(entry['of'], 'session')}"
 
 
-def _health_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
-    refresh, generator = figures["refresh"], figures["generator"]
+def _health_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    refresh, arrivals, generator = figures["refresh"], figures["arrivals"], figures["generator"]
     margin, gap, lateness = refresh["margin_s"], refresh["gap_s"], refresh["lateness_s"]
     over = f"over {words.plural(refresh['count'], 'refresh', 'refreshes')}"
-    left = _percentiles(margin, ("p1", "p50"))
-    yield "margin", "min", words.of_tail(margin, "min"), f"{left}, {over}" if left else over
-    yield "gap", "max", words.of_tail(gap, "max"), _percentiles(gap, ("p50", "p99"))
-    yield "lateness", "max", words.seconds(lateness["max"]), _percentiles(lateness, ("p50", "p99", "p99_9"))
-    arrivals = figures["arrivals"]
+    yield "margin", "min", words.of_tail(margin, "min"), ", ".join(filter(None, (_tail(margin, "p1", "p50"), over)))
+    yield "gap", "max", words.of_tail(gap, "max"), _tail(gap, "p50", "p99")
+    yield "lateness", "max", words.seconds(lateness["max"]), _tail(lateness, "p50", "p99", "p99_9")
     if arrivals["count"]:
-        tail = _percentiles(arrivals["start_lateness_s"], ("p50", "p99", "p99_9", "max"))
-        yield "arrivals", "count", words.number(arrivals["count"]), f"start lateness {tail}" if tail else ""
+        tail = _tail(arrivals["start_lateness_s"], "p50", "p99", "p99_9", "max")
         late = f"began more than {words.seconds(LATE_START_S)} late"
+        yield "arrivals", "count", words.number(arrivals["count"]), f"start lateness {tail}" if tail else ""
         yield "arrivals", "late_starts", words.number(arrivals["late_starts"]), late
         yield "arrivals", "not_started", words.number(arrivals["not_started"]), "did not begin"
-    stalls, longest = generator["stalls"], words.seconds(generator["longest_stall_s"])
-    stalled = f"{words.seconds(generator['stalled_s'])} in all, longest {longest}"
-    yield "generator", "stalls", words.number(stalls), stalled if stalls else "no stalls"
+    stalled = f"{words.seconds(generator['stalled_s'])} in all, longest {words.seconds(generator['longest_stall_s'])}"
+    yield "generator", "stalls", words.number(generator["stalls"]), stalled if generator["stalls"] else "no stalls"
     processes = words.plural(generator["processes"], "process", "processes")
     yield "generator", "cpu_saturated", words.number(generator["cpu_saturated"]), f"warnings, of {processes}"
 
 
-def _percentiles(tail: Mapping[str, Any], names: Iterable[str]) -> str:
+def _tail(tail: Mapping[str, Any], *names: str) -> str:
     said = ((name.replace("_", "."), words.of_tail(tail, name)) for name in names)
     return ", ".join(f"{name} {value}" for name, value in said if value)
 
 
-def _request_rows(figures: Mapping[str, Any]) -> Iterator[_Row]:
+def _request_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     for operation, entry in figures["requests"]["by_operation"].items():
-        latency = _percentiles(entry["latency_s"], ("p50", "p99", "p99_9", "max"))
+        latency = _tail(entry["latency_s"], "p50", "p99", "p99_9", "max")
         yield "requests sent", operation, words.number(entry["sent"]), f"latency {latency}" if latency else ""
     books = figures["books"]
-    yield "books", "sessions", *_balance(books["sessions_started"], books["sessions_ended"], "ended", "open")
-    outcomes = books["requests_with_outcome"]
-    yield "books", "requests", *_balance(books["requests_sent"], outcomes, "outcomes", "under way")
-
-
-def _balance(begun: int, over: int, word: str, rest: str) -> tuple[str, str]:
-    return words.number(begun), f"= {words.number(over)} {word} + {words.number(begun - over)} {rest}"
+    for figure, begun, over, word, rest in (
+        ("sessions", books["sessions_started"], books["sessions_ended"], "ended", "open"),
+        ("requests", books["requests_sent"], books["requests_with_outcome"], "outcomes", "under way"),
+    ):
+        balance = f"= {words.number(over)} {word} + {words.number(begun - over)} {rest}"
+        yield "books", figure, words.number(begun), balance

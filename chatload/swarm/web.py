@@ -13,7 +13,6 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from chatload.errors import ChatloadError, UsageError
-from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.patches.web_start import state_for_page
 from chatload.swarm.run import Run
@@ -27,10 +26,7 @@ _OF_USERS = frozenset({"num_users", "spawn_rate", "run_time", "user_classes", "p
 
 
 def add_tab(web_ui: Any, snapshot: Callable[[], RunSnapshot]) -> None:
-    """Add the tab, its download, and `/chatload/live` below the web UI's base path.
-
-    snapshot: returns the state of the run.
-    """
+    """Add the tab, its download, and `/chatload/live` below the web UI's base path."""
     structure = [{"key": key, "title": title} for key, title in COLUMNS.items()]
     for name, entry in (
         ("extended_tabs", {"key": TAB, "title": TAB}),
@@ -39,43 +35,60 @@ def add_tab(web_ui: Any, snapshot: Callable[[], RunSnapshot]) -> None:
     ):
         web_ui.template_args[name] = [*web_ui.template_args.get(name, []), entry]
     prefix = web_ui.app.blueprints["locust"].url_prefix or ""
-    web_ui.app.register_blueprint(_pages(web_ui, snapshot, f"{prefix}/chatload"))
+    pages = Blueprint("chatload", __name__, url_prefix=f"{prefix}/chatload")
+
+    @pages.route("/live")
+    @web_ui.auth_required_if_enabled
+    def live() -> Response:
+        return jsonify(figures(snapshot()))
+
+    @pages.route("/live.csv")
+    @web_ui.auth_required_if_enabled
+    def live_csv() -> Response:
+        headers = {"Content-Disposition": "attachment;filename=chatload.csv"}
+        return Response(to_csv(figures(snapshot())), headers=headers, mimetype="text/csv")
+
+    @pages.after_request
+    def do_not_cache(response: Response) -> Response:
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    web_ui.app.register_blueprint(pages)
 
     @web_ui.app.after_request
     def add_figures(response: Response) -> Response:
         if request.endpoint != "locust.request_stats" or response.status_code != 200 or not response.is_json:
             return response
         # A new response: Locust caches the one at hand for the next requests.
-        return jsonify(_extended(response.get_json(), snapshot()))
-
-
-def refusal(run: Run, form: Mapping[str, str]) -> str:
-    """Return why a start with this form is refused, empty if it is not or if the form only changes an active run."""
-    coordinator = run.role.coordinator
-    assert coordinator is not None
-    if _is_active(run.environment):
-        return ""
-    try:
-        if not run.role.holds_chats and not run.environment.runner.worker_count:
-            # Locust would answer that it has started, and start nothing.
-            hint = "start one; after a stop, Locust takes its workers back once --stop-timeout has passed"
-            raise UsageError("no worker is connected", hint)
-        run.check(_options_of(run.environment, form), host_with_login(run.environment, form.get("host")))
-    except ChatloadError as error:
-        log.error("chatload: %s", error)
-        coordinator.refused = str(error)
-        return str(error)
-    return ""
+        report, now = response.get_json(), snapshot()
+        tables = [*report.get("extended_stats", []), {"key": TAB, "data": rows(figures(now))}]
+        state = state_for_page(report["state"], now.is_active)
+        return jsonify({**report, "extended_stats": tables, "state": state})
 
 
 @contextmanager
-def keep_settings(environment: Environment, coordinator: RunCoordinator) -> Iterator[None]:
-    """While Locust reads the form of an active run, keep all options but those about users.
+def start_allowed(run: Run, form: Mapping[str, str]) -> Iterator[None]:
+    """Check a start with this form. Locust reads an allowed one within this context. Raises ChatloadError.
 
-    Workers that connect later go by the same options.
+    The form may change an active run: then all options but those about users are kept, because workers that connect
+    later go by the same options.
     """
-    options, host = environment.parsed_options, environment.host
-    before = dict(vars(options)) if _is_active(environment) else {}
+    environment, coordinator = run.environment, run.role.coordinator
+    assert coordinator is not None
+    options, host, before = environment.parsed_options, environment.host, {}
+    if environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
+        before = dict(vars(options))
+    else:
+        try:
+            if not run.role.holds_chats and not environment.runner.worker_count:
+                # Locust would answer that it has started, and start nothing.
+                hint = "start one; after a stop, Locust takes its workers back once --stop-timeout has passed"
+                raise UsageError("no worker is connected", hint)
+            run.check(_options_of(environment, form), host_with_login(environment, form.get("host")))
+        except ChatloadError as error:
+            log.error("chatload: %s", error)
+            coordinator.refused = str(error)
+            raise
     try:
         yield
     finally:
@@ -85,10 +98,6 @@ def keep_settings(environment: Environment, coordinator: RunCoordinator) -> Iter
             environment.host = host
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(changed))
             coordinator.add_note(f"not changed, an active run keeps its settings: {flags}")
-
-
-def _is_active(environment: Environment) -> bool:
-    return environment.runner.state in (STATE_SPAWNING, STATE_RUNNING)
 
 
 def _options_of(environment: Environment, form: Mapping[str, str]) -> Namespace:
@@ -104,33 +113,3 @@ def _options_of(environment: Environment, form: Mapping[str, str]) -> Namespace:
         elif hasattr(options, name):
             setattr(options, name, text == "true" if isinstance(getattr(options, name), bool) else text)
     return options
-
-
-def _pages(web_ui: Any, snapshot: Callable[[], RunSnapshot], prefix: str) -> Blueprint:
-    pages = Blueprint("chatload", __name__, url_prefix=prefix)
-
-    @pages.route("/live")
-    @web_ui.auth_required_if_enabled
-    def live() -> Response:
-        return _fresh(jsonify(figures(snapshot())))
-
-    @pages.route("/live.csv")
-    @web_ui.auth_required_if_enabled
-    def live_csv() -> Response:
-        response = Response(to_csv(figures(snapshot())), mimetype="text/csv")
-        response.headers["Content-Disposition"] = "attachment;filename=chatload.csv"
-        return _fresh(response)
-
-    return pages
-
-
-def _fresh(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _extended(report: dict[str, Any], now: RunSnapshot) -> dict[str, Any]:
-    """Return Locust's statistics with the tab's rows."""
-    tables = [*report.get("extended_stats", []), {"key": TAB, "data": rows(figures(now))}]
-    state = state_for_page(report["state"], now.phase in ("running", "stopping"))
-    return {**report, "extended_stats": tables, "state": state}

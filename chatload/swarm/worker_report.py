@@ -1,4 +1,4 @@
-"""The facts of one process, and the messages between the master and its workers (beside Locust's own).
+"""The facts of one process, its reports to the master, and the workers as their master knows them by their reports.
 
 A master reads a hundred reports per second, so it decodes nothing that is only written to the run file: sessions arrive
 as rows, counters as the JSON that the run file stores. All processes run the same version of chatload.
@@ -7,6 +7,7 @@ as rows, counters as the JSON that the run file stores. All processes run the sa
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,7 @@ import orjson
 import psutil
 
 from chatload.chat.engine import ChatEngine
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Timeline, WorstTimelines
+from chatload.chat.record import COLUMNS, SessionRecord, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
 from chatload.run.punctuality import LatenessMonitor, Spent
@@ -28,6 +28,11 @@ from chatload.run.writer import row
 REPORT, UNFIT, DRAIN, ALIVE = "chatload-report", "chatload-unfit", "chatload-drain", "chatload-alive"
 #: A worker sends its report at this interval (seconds).
 REPORT_EVERY_S = 1.0
+#: A worker without a report for this long is silent (seconds). It sends one every second.
+SILENT_S = 5.0
+#: The master checks for silent workers every second. If it has not checked for this long (seconds), the master itself
+#: was stalled.
+_CHECK_OVERDUE_S = 2.0
 
 
 class WorkerReport(NamedTuple):
@@ -59,7 +64,7 @@ class WorkerReport(NamedTuple):
 
 
 class ProcessFacts:
-    """Counters and ended sessions of this process. `report` returns each session once."""
+    """Counters, ended sessions and usage of this process. `report` returns each session once."""
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
@@ -87,11 +92,19 @@ class ProcessFacts:
             timeline.shift(self._epoch)
             self._timelines.append(timeline)
 
-    def usage(self) -> Usage:
-        """Return CPU time and memory. The memory is the last known one if no file can be opened."""
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """CPU time and memory by process. The memory is the last known one if no file can be opened."""
         with suppress(OSError, psutil.Error):
             self._rss = self._process.memory_info().rss
-        return Usage(time.process_time(), self._rss)
+        return {self.worker: Usage(time.process_time(), self._rss)}
+
+    def __len__(self) -> int:
+        return 1
+
+    def total(self) -> Books:
+        """Return a copy of the counters."""
+        return self.books.copy()
 
     def now(self) -> float:
         """Return seconds since the Unix epoch by the monotonic clock: a step of the wall clock has no effect."""
@@ -101,11 +114,15 @@ class ProcessFacts:
         """Return what happened since the previous report."""
         ended, self._ended = self._ended, []
         timelines, self._timelines = self._timelines, []
-        books = orjson.dumps(self.books.to_dict()).decode()
-        usage = self.usage()
-        behind = self._lateness.look(self.books, Spent(usage.cpu_s, _ready_s()), time.monotonic())
-        rows = [row(record) for record in ended]
-        return WorkerReport(rows, [timeline.to_dict() for timeline in timelines], books, usage, final, behind)
+        usage = self.usage[self.worker]
+        return WorkerReport(
+            [row(record) for record in ended],
+            [timeline.to_dict() for timeline in timelines],
+            orjson.dumps(self.books.to_dict()).decode(),
+            usage,
+            final,
+            self._lateness.look(self.books, Spent(usage.cpu_s, _ready_s()), time.monotonic()),
+        )
 
 
 def _ready_s() -> float | None:
@@ -114,3 +131,88 @@ def _ready_s() -> float | None:
         return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return None
+
+
+class WorkerRegistry:
+    """Counters and usage of each worker by its latest report. Times: any monotonic clock, seconds.
+
+    usage: CPU time and memory by worker, without silent ones. unfit: workers that cannot hold chats (for example: too
+    few file descriptors). progressed_at: when a report last had ended sessions or was final.
+    """
+
+    def __init__(self) -> None:
+        self.usage: dict[str, Usage] = {}
+        self.unfit: set[str] = set()
+        self.progressed_at = 0.0
+        self._final: set[str] = set()
+        self._books_json: dict[str, str] = {}
+        self._books: dict[str, Books] = {}
+        self._total: Books | None = None
+        self._heard_at: dict[str, float] = {}
+        self._silent: set[str] = set()
+        self._checked_at: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._books_json)
+
+    def receive(self, worker: str, report: WorkerReport, now: float) -> bool:
+        """Store a report; return whether the worker was silent before."""
+        self._books_json[worker] = report.books
+        self._books.pop(worker, None)
+        self._total = None
+        self.usage[worker] = report.usage
+        self._heard_at[worker] = now
+        if report.final:
+            self._final.add(worker)
+        if report.final or report.sessions:
+            self.progressed_at = now
+        was_silent = worker in self._silent
+        self._silent.discard(worker)
+        return was_silent
+
+    def find_silent(self, now: float) -> list[str]:
+        """Return the workers that became silent since the previous call.
+
+        Time in which the master was stalled does not count: reports that arrived meanwhile are still unread.
+        """
+        stalled = max(0.0, now - self._checked_at - _CHECK_OVERDUE_S) if self._checked_at is not None else 0.0
+        self._checked_at = now
+        if stalled:
+            self._heard_at = {worker: min(now, heard + stalled) for worker, heard in self._heard_at.items()}
+        found = [
+            worker
+            for worker, heard in self._heard_at.items()
+            if now - heard > SILENT_S and worker not in self._silent and worker not in self._final
+        ]
+        self._silent.update(found)
+        for worker in found:
+            self.usage.pop(worker, None)
+        return found
+
+    def awaited(self, workers: Iterable[str]) -> set[str]:
+        """Return those of the workers whose final report may still come."""
+        return set(workers) - self._final - self._silent
+
+    def lost(self) -> list[str]:
+        """Return the workers whose final report never came."""
+        return sorted(set(self._books_json) - self._final)
+
+    def describe_silence(self, worker: str) -> str:
+        """Return a sentence about a worker that became silent."""
+        books = self._books_of(worker)
+        still_open = books.started - books.verdicts.total()
+        return f"worker {worker} fell silent with {still_open} sessions open, their state unknown"
+
+    def total(self) -> Books:
+        """Return the counters of all workers together, computed on demand. Not to be changed."""
+        if self._total is None:
+            self._total = Books()
+            for worker in self._books_json:
+                self._total.merge(self._books_of(worker))
+        return self._total
+
+    def _books_of(self, worker: str) -> Books:
+        books = self._books.get(worker)
+        if books is None:
+            books = self._books[worker] = Books.from_dict(orjson.loads(self._books_json[worker]))
+        return books

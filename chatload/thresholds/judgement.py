@@ -8,6 +8,22 @@ range that is less favourable to the claim is used.
 
 The bounds assume that samples are independent. If bursts of drops are found, sessions are not independent, and the
 judgement says so. Requests of one session, or of one bad minute, are seldom fully independent.
+
+`hopeless` is a test that may be repeated any number of times during the run.
+Method: the one-sided mixture likelihood ratio. After k hits in n samples, with a prior uniform on (L, 1],
+
+    M = [ integral from L to 1 of p^k (1-p)^(n-k) dp / (1-L) ] / [ L^k (1-L)^(n-k) ]
+
+is a nonnegative supermartingale, starting at 1, for every true rate p <= L: for each q > L the factor of one
+more sample has the mean p q/L + (1-p)(1-q)/(1-L), which is 1 at p = L and grows with p. So by Ville's
+inequality (J. Ville, "Étude critique de la notion de collectif", 1939) M *ever* reaches 1/alpha with a
+probability of at most alpha. The mixture is H. Robbins' ("Statistical methods related to the law of the
+iterated logarithm", Annals of Mathematical Statistics 41, 1970); see S. R. Howard, A. Ramdas, J. McAuliffe
+and J. Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", Annals of Statistics 49 (2021).
+
+Sessions are counted in the order in which they *began*, and those still alive count as if they will meet the threshold.
+If only ended sessions were counted, every run would look bad early on, because dropped sessions end first. M grows with
+k, so this choice only makes it smaller. Sessions are assumed to be independent.
 """
 
 from __future__ import annotations
@@ -18,12 +34,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from scipy.special import betaincc, betaln
+
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
 from chatload.thresholds.grammar import Op, Threshold
 from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share
 from chatload.vocabulary import ThresholdResult
 
+#: At most this share of the runs that meet a threshold is aborted, however often it is tested.
+ALPHA = 0.05
 COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -37,37 +57,31 @@ COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
 class Judgement:
     """The judgement of one threshold by the facts of a run.
 
-    value: what was observed (a fraction, seconds or a count). lower, upper: its one-sided bounds, each at the required
-    confidence; for a count the range that it may be in. None: there is no such value. beyond: `value` is only a bound:
-    the true duration is longer, or the margin less, because answers never came. samples: number of samples. needed:
-    total number of samples that would decide it; None if it is decided or no number would. why: one sentence.
+    value: what was observed (a fraction, seconds or a count). beyond: `value` is only a bound: the true duration is
+    longer, or the margin less, because answers never came. lower, upper: its one-sided bounds, each at the required
+    confidence; for a count the range that it may be in. samples: number of samples. needed: total number of samples
+    that would decide it; None if it is decided or no number would. why: one sentence.
     """
 
     threshold: Threshold
     result: ThresholdResult
-    value: float | None
-    lower: float | None
-    upper: float | None
-    samples: int
-    needed: int | None
-    why: str
+    value: float | None = None
     beyond: bool = False
+    lower: float | None = None
+    upper: float | None = None
+    samples: int = 0
+    needed: int | None = None
+    why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON. unit: "%": limit, value, bounds are fractions; "s": seconds; "": count."""
+        metric = self.threshold.metric
         return {
             "expression": str(self.threshold),
-            "metric": self.threshold.metric.name,
-            "unit": {"rate": "%", "duration": "s"}.get(self.threshold.metric.kind, ""),
+            "metric": metric.name,
+            "unit": {"rate": "%", "duration": "s"}.get(metric.kind, ""),
             "limit": self.threshold.limit,
-            "result": self.result,
-            "value": self.value,
-            "beyond": self.beyond,
-            "lower": self.lower,
-            "upper": self.upper,
-            "samples": self.samples,
-            "needed": self.needed,
-            "why": self.why,
+            **{name: value for name, value in vars(self).items() if name != "threshold"},
         }
 
 
@@ -97,6 +111,27 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
     if not share.n:
         return _open(threshold, f"no {_of(metric)} to judge by")
     return _judge_rate(threshold, facts, confidence)
+
+
+def hopeless(threshold: Threshold, facts: Facts, alpha: float = ALPHA) -> str | None:
+    """Return why a threshold (of `parse_abort`) is lost; None while it may still hold.
+
+    If a rate or percentile holds, it is called lost with a probability of at most alpha in the whole run. Only proven
+    samples count against it. A count or an extreme is lost once it is exceeded.
+    """
+    metric = threshold.metric
+    if metric.subject == "margin" and facts.timeout_s is None:
+        return None
+    if metric.kind == "count" or (metric.kind == "duration" and metric.q is None):
+        return _exceeded(threshold, facts)
+    against, n, limit = _against(threshold, facts)
+    if not 0 < limit < 1 or log_evidence(against, n, limit) < -math.log(alpha):
+        return None
+    noun = {"session": "sessions begun", "refresh": "refreshes"}.get(metric.noun, "requests")
+    return (
+        f"{threshold} is lost: {against} of {n} {noun} speak against it; if it holds, this many do so "
+        f"in at most {percent(alpha)} of runs"
+    )
 
 
 def overall(judgements: Iterable[Judgement]) -> ThresholdResult | None:
@@ -141,7 +176,7 @@ def _open(threshold: Threshold, why: str) -> Judgement:
         needed = sessions_needed(0, 0, threshold.limit if threshold.wants_low else 1 - threshold.limit)
     elif metric.q is not None:
         needed = sessions_needed(0, 0, round(1 - metric.q if threshold.wants_low else metric.q, 9))
-    return Judgement(threshold, ThresholdResult.INCONCLUSIVE, None, None, None, 0, needed, why)
+    return Judgement(threshold, ThresholdResult.INCONCLUSIVE, needed=needed, why=why)
 
 
 def _judge_count(threshold: Threshold, share: Share) -> Judgement:
@@ -154,7 +189,7 @@ def _judge_count(threshold: Threshold, share: Share) -> Judgement:
     said = f"{_plural(share.counted, metric.noun)}{_unproven(share)}, as counted"
     met_result = ThresholdResult.PASS if surely else ThresholdResult.INCONCLUSIVE
     result = met_result if met else ThresholdResult.FAIL
-    return Judgement(threshold, result, share.counted, share.least, share.most, share.n, None, said)
+    return Judgement(threshold, result, share.counted, False, share.least, share.most, share.n, why=said)
 
 
 def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogram) -> Judgement:
@@ -172,45 +207,38 @@ def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogra
     which, past = ("least", "under ") if least else ("longest", "over ")
     seen = _plural(samples.count, metric.noun)
     why = f"the {which} of {seen} was {past if beyond else ''}{_seconds(value)}; it says nothing of those not seen"
-    return Judgement(threshold, result, value, None, None, samples.count, None, why, beyond)
+    return Judgement(threshold, result, value, beyond, samples=samples.count, why=why)
 
 
 def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgement:
-    asked = question(threshold, facts)
+    noun, asked = threshold.metric.noun, question(threshold, facts)
     share = asked.share
-    result, low, high = _settle(asked, confidence)
-    needed = None
-    if result == ThresholdResult.INCONCLUSIVE:
-        needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most)
-    head = f"{share.counted} of {_plural(share.n, threshold.metric.noun)}{_unproven(share)}"
-    why = f"{head}; {_reason(asked, (low, high), needed, confidence, 'the rate', threshold.metric.noun)}"
-    value = share.counted / share.n
-    return Judgement(threshold, result, value, low, high, share.n, needed, why + _dependence(threshold.metric, facts))
+    result, needed, reason = _settle(asked, confidence, "the rate", noun)
+    why = f"{share.counted} of {_plural(share.n, noun)}{_unproven(share)}; {reason}"
+    why += _dependence(threshold.metric, facts)
+    return Judgement(
+        threshold, result, share.counted / share.n, False, *_bounds(share, confidence), share.n, needed, why
+    )
 
 
 def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHistogram, confidence: float) -> Judgement:
     metric, asked = threshold.metric, question(threshold, facts)
-    share = asked.share
-    result, low, high = _settle(asked, confidence)
-    needed = None
-    if result == ThresholdResult.INCONCLUSIVE:
-        needed = sessions_needed(share.least, share.n, asked.limit, confidence, share.most)
+    share, margin = asked.share, metric.subject == "margin"
+    result, needed, reason = _settle(asked, confidence, "their share", metric.noun)
     assert metric.q is not None
-    q = 1 - metric.q if metric.subject == "margin" else metric.q
+    q = 1 - metric.q if margin else metric.q
     reading = _of_gap(metric, samples.quantile(q), facts)
     assert reading is not None
-    bounds = _quantile_bounds(samples, q, confidence)
-    if metric.subject == "margin":
+    low, high = _quantile_bounds(samples, q, confidence)
+    if margin:
         assert facts.timeout_s is not None
         timeout_s = facts.timeout_s
-        shortest, longest = (None if bound is None else timeout_s - bound for bound in bounds)
-        bounds = longest, shortest
+        high, low = (None if bound is None else timeout_s - bound for bound in (low, high))
     count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
     at = _seconds(threshold.limit)
-    that = f"with {at} or less left" if metric.subject == "margin" else f"at or above {at}"
-    head = f"{count} of {_plural(share.n, metric.noun)} {that}{_censored(metric, samples)}"
-    why = f"{head}; {_reason(asked, (low, high), needed, confidence, 'their share', metric.noun)}"
-    return Judgement(threshold, result, reading.seconds, *bounds, share.n, needed, why, reading.over)
+    that = f"with {at} or less left" if margin else f"at or above {at}"
+    why = f"{count} of {_plural(share.n, metric.noun)} {that}{_censored(metric, samples)}; {reason}"
+    return Judgement(threshold, result, reading.seconds, reading.over, low, high, share.n, needed, why)
 
 
 def _censored(metric: Metric, samples: CensoredHistogram) -> str:
@@ -221,15 +249,35 @@ def _censored(metric: Metric, samples: CensoredHistogram) -> str:
     return f" ({n} without an answer)" if metric.subject == "latency" else f" ({n} the last silence of a chat)"
 
 
-def _settle(asked: Question, confidence: float) -> tuple[ThresholdResult, float, float]:
-    """Return the result, and the bounds of the share that it is based on."""
+def _bounds(share: Share, confidence: float) -> tuple[float, float]:
+    return lower(share.least, share.n, confidence), upper(share.most, share.n, confidence)
+
+
+def _settle(asked: Question, confidence: float, what: str, noun: str) -> tuple[ThresholdResult, int | None, str]:
+    """Return the result, the number of samples that would decide it if it is inconclusive, and the reason."""
     share, limit, wants_low = asked
-    low, high = lower(share.least, share.n, confidence), upper(share.most, share.n, confidence)
+    low, high = _bounds(share, confidence)
+    sure, at = f"with {percent(confidence)} confidence", percent(limit)
+    at_least, at_most = bound_text(low, up=False), bound_text(high, up=True)
+    below, above = ThresholdResult.PASS, ThresholdResult.FAIL
+    if not wants_low:
+        below, above = above, below
     if high < limit:
-        return ThresholdResult.PASS if wants_low else ThresholdResult.FAIL, low, high
+        return below, None, f"{what} is below {at} {sure} (at most {at_most})"
     if low > limit:
-        return ThresholdResult.FAIL if wants_low else ThresholdResult.PASS, low, high
-    return ThresholdResult.INCONCLUSIVE, low, high
+        return above, None, f"{what} is above {at} {sure} (at least {at_least})"
+    if not share.least:
+        known = f"{what} is below {at_most} {sure}, not below {at}"
+    elif share.most == share.n:
+        known = f"{what} is above {at_least} {sure}, not above {at}"
+    else:
+        known = f"{what} is above {at_least} and below {at_most}, each {sure}, and {at} lies between"
+    needed = sessions_needed(share.least, share.n, limit, confidence, share.most)
+    if needed is None:
+        settles = f"not even a billion {_plurals(noun)} like these"
+    else:
+        settles = f"{_plural(needed, noun)} {'like these' if share.most else 'without one'}"
+    return ThresholdResult.INCONCLUSIVE, needed, f"{known}: {settles} would settle it"
 
 
 def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) -> tuple[float | None, float | None]:
@@ -258,34 +306,6 @@ def _count_true(n: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def _reason(
-    asked: Question,
-    bounds: tuple[float, float],
-    needed: int | None,
-    confidence: float,
-    what: str,
-    noun: str,
-) -> str:
-    share, limit, _ = asked
-    low, high = bounds
-    sure = f"with {percent(confidence)} confidence"
-    if high < limit:
-        return f"{what} is below {percent(limit)} {sure} (at most {bound_text(high, up=True)})"
-    if low > limit:
-        return f"{what} is above {percent(limit)} {sure} (at least {bound_text(low, up=False)})"
-    if not share.least:
-        known = f"{what} is below {bound_text(high, up=True)} {sure}, not below {percent(limit)}"
-    elif share.most == share.n:
-        known = f"{what} is above {bound_text(low, up=False)} {sure}, not above {percent(limit)}"
-    else:
-        known = f"{what} is above {bound_text(low, up=False)} and below {bound_text(high, up=True)}, each {sure}"
-        known += f", and {percent(limit)} lies between"
-    if needed is None:
-        return f"{known}: not even a billion {_plurals(noun)} like these would settle it"
-    alike = "without one" if not share.most else "like these"
-    return f"{known}: {_plural(needed, noun)} {alike} would settle it"
-
-
 def _unproven(share: Share) -> str:
     if share.most > share.counted:
         return f" (and {share.most - share.counted} that may be)"
@@ -304,6 +324,44 @@ def _dependence(metric: Metric, facts: Facts) -> str:
         f"; this assumes independent sessions, which these were not: {_plural(incidence.events, 'drop')} "
         f"came in {incidents}{often}"
     )
+
+
+def log_evidence(k: int, n: int, limit: float) -> float:
+    """Return the natural logarithm of M: the evidence of k hits in n samples that a rate is above 0 < limit < 1."""
+    if not 0 <= k <= n or not 0 < limit < 1:
+        raise ValueError(f"{k} of {n} against {limit}")
+    above = float(betaincc(k + 1, n - k + 1, limit))
+    if above <= 0:
+        # It underflows only if there are so few hits that the evidence is for the threshold.
+        return -math.inf
+    mixture = float(betaln(k + 1, n - k + 1)) + math.log(above) - math.log1p(-limit)
+    return mixture - k * math.log(limit) - (n - k) * math.log1p(-limit)
+
+
+def _exceeded(threshold: Threshold, facts: Facts) -> str | None:
+    """Return why a count or an extreme is lost. Counts and maxima only rise, minima only fall: this is final."""
+    metric = threshold.metric
+    reading = extreme(metric, facts) if metric.kind == "duration" else Reading(metric.share(facts).counted)
+    # A count that is still below the value for == may reach it. If only a bound is known and it exceeds the limit, the
+    # true value does too.
+    op = "<=" if threshold.op == "==" else threshold.op
+    if reading is None or COMPARE[op](value := reading.seconds, threshold.limit):
+        return None
+    seen = f"{value:g}" if metric.kind == "count" else f"{value:.4g} s"
+    return f"{threshold} is lost: {metric.name} is {seen}"
+
+
+def _against(threshold: Threshold, facts: Facts) -> tuple[int, int, float]:
+    """Return the number of samples against a threshold, the number of all samples, and the share that it allows."""
+    share, limit, wants_low = question(threshold, facts)
+    n = share.n
+    if threshold.metric.of_sessions:
+        fates = facts.books.fates
+        # Sessions that have not ended count as if they will meet the threshold. Sessions that were never accepted are
+        # left out of shares of the accepted ones.
+        apart = 0 if threshold.metric.subject in OF_ALL else fates.never_accepted.most
+        n = max(n, facts.books.started - apart)
+    return (share.least, n, limit) if wants_low else (max(share.n - share.most, 0), n, 1 - limit)
 
 
 def _of(metric: Metric) -> str:

@@ -98,7 +98,7 @@ class Metric:
     @property
     def of_sessions(self) -> bool:
         """Whether its samples are sessions."""
-        return self.subject == "sessions" or self.subject in _SESSIONS
+        return self.subject in ("sessions", *_SESSIONS)
 
     @property
     def noun(self) -> str:
@@ -177,7 +177,6 @@ _DURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("p1", "p50"),
     ),
 }
-OPERATIONS = tuple(OPERATION_FIELDS)
 _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
 
 
@@ -197,26 +196,22 @@ def _docs() -> Iterator[MetricDoc]:
 
 #: Every metric that is listed. In place of p50 any percentile is allowed (p99_9 is 99.9 %), and metrics of requests may
 #: begin with an operation.
-METRICS: tuple[MetricDoc, ...] = tuple(_docs())
+METRICS = tuple(_docs())
 
 
 def metric_named(name: str) -> Metric:
     """Return the metric with this name; raises UsageError, which names the most similar metric."""
-    operation, rest = "", name
     head, _, tail = name.partition(".")
-    if head in OPERATION_FIELDS:
-        operation, rest = head, tail
+    operation, rest = (head, tail) if head in OPERATION_FIELDS else ("", name)
     subject, _, statistic = rest.rpartition(".")
-    if rest == "sessions.count" and not operation:
-        return Metric(name, "count", "sessions", statistic)
+    if name == "sessions.count":
+        return Metric(name, "count", subject, statistic)
     if subject in _REQUESTS or (subject in _SESSIONS and not operation):
         if statistic in ("rate", "count"):
             return Metric(name, "rate" if statistic == "rate" else "count", subject, statistic, operation)
-    elif subject in _DURATIONS and (subject == "latency" or not operation):
-        if statistic == _DURATIONS[subject][1]:
-            return Metric(name, "duration", subject, statistic, operation)
+    elif subject == "latency" or (subject in _DURATIONS and not operation):
         q = _quantile(statistic)
-        if q is not None:
+        if q is not None or statistic == _DURATIONS[subject][1]:
             return Metric(name, "duration", subject, statistic, operation, q)
     raise UsageError(f"threshold: unknown metric {name!r}", f"did you mean {_nearest(name)}?")
 
@@ -232,7 +227,7 @@ def _quantile(statistic: str) -> float | None:
 def _nearest(name: str) -> str:
     names = [doc.name for doc in METRICS]
     requests = [known for known in names if known.rpartition(".")[0] in {*_REQUESTS, "latency"}]
-    names += [f"{operation}.{known}" for operation in OPERATIONS for known in requests]
+    names += [f"{operation}.{known}" for operation in OPERATION_FIELDS for known in requests]
     folded = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), folded, 1, 0.0)
     return folded[close[0]]

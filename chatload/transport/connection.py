@@ -14,7 +14,6 @@ import struct
 import time
 from contextlib import suppress
 from math import inf
-from pathlib import Path
 from select import POLLIN
 from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
@@ -24,6 +23,7 @@ from gevent import get_hub, getcurrent, monkey, socket
 from gevent.ssl import MemoryBIO
 
 from chatload.protocol.wire import Detail
+from chatload.sockets import local_ports
 from chatload.transport.endpoint import Endpoint
 from chatload.transport.http_messages import CallFailed
 
@@ -34,7 +34,6 @@ _RECV_BYTES = 4 * 1024
 _SSL_ERROR_EOF = 8
 _poller: Any = monkey.get_original("select", "poll")()
 _IP_LOCAL_PORT_RANGE = 51  # setsockopt; Linux 6.3 and later
-_PORT_RANGE_FILE = "/proc/sys/net/ipv4/ip_local_port_range"
 _PORT_WINDOW = 64
 
 
@@ -92,7 +91,7 @@ class LocalPorts:
     """
 
     def __init__(self) -> None:
-        self._least, self._most = _local_port_range()
+        self._least, self._most = local_ports()
         self._known = self._most - self._least >= _PORT_WINDOW
         self._windows = (self._most - self._least) // _PORT_WINDOW
         self._at = random.randrange(max(self._windows, 1))
@@ -122,14 +121,6 @@ class LocalPorts:
         except OSError:
             self._known = False
         return self._known
-
-
-def _local_port_range() -> tuple[int, int]:
-    try:
-        least, most = map(int, Path(_PORT_RANGE_FILE).read_text(encoding="ascii").split())
-    except (OSError, ValueError):
-        return 0, 0
-    return least, most
 
 
 _ports = LocalPorts()

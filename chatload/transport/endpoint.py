@@ -13,10 +13,9 @@ import gevent.ssl
 from gevent.lock import BoundedSemaphore
 
 from chatload.errors import UsageError
-from chatload.protocol.address import is_private
 from chatload.protocol.secret import basic_authorization
 from chatload.protocol.wire import Detail
-from chatload.target import Admits, NotAgreedError
+from chatload.target import Admits, NotAgreedError, is_private
 from chatload.transport.base import Clock, Headers
 
 #: How long the addresses of a name, or the failure to resolve it, are reused (seconds).

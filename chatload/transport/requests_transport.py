@@ -23,8 +23,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from chatload.final_answer import FinalAnswer
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
+from chatload.sockets import FinalAnswer
 from chatload.target import Admits, NotAgreedError
 from chatload.transport.base import Clock, Headers
 from chatload.transport.endpoint import Endpoint, detail_of, safe_target, unless_out_of_files

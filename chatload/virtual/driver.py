@@ -18,8 +18,9 @@ from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
+from chatload.protocol.names import ResponseNames
 from chatload.protocol.operations import repeatable
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, ResponseNames, parse_payload, read, read_file
+from chatload.protocol.reply import GATEWAY_STATUSES, Reply, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
 from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
@@ -324,7 +325,7 @@ class _Held:
 
 def was_sent(what: ServiceAnswer | WireResult) -> bool:
     """Return whether a byte of the request left, as far as the client knows: none does without a connection."""
-    return what.sent_at is not None if isinstance(what, WireResult) else not what.refused
+    return what.sent_at is not None if isinstance(what, WireResult) else what.silence is not NoAnswer.REFUSED
 
 
 def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
@@ -332,7 +333,7 @@ def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bo
     if isinstance(what, WireResult):
         return read(_NAMES, what), False, False
     if what.silence is not None:
-        detail = Detail.REFUSED if what.refused else Detail.CLOSED
+        detail = Detail.REFUSED if what.silence is NoAnswer.REFUSED else Detail.CLOSED
         closed = WireResult(0.0, 0.0, failure="connection", detail=detail)
         return read(_NAMES, closed), False, False
     if what.payload is not None and what.http_status == 200:

@@ -3,7 +3,7 @@
 import pytest
 
 from chatload.chat.script import load_script
-from chatload.features.script.har import read_chats
+from chatload.features.script import read_chats
 from chatload.protocol.dialect import load_dialect
 from tests.browser.test_client import AGENT, TIMEOUT, origin, start, wait_for
 from tests.integration.processes import chatload, locust, simulator, summary_of

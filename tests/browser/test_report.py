@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import Contact, Timeline
 from chatload.features.report.page import write_report
 from chatload.features.report.summary import summarize
 from chatload.run.books import Books

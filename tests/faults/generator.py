@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any
 
 import gevent
@@ -36,8 +37,7 @@ from chatload.protocol.encode import Encoder
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.run.books import Books
-from chatload.swarm.driver import SessionDriver
-from chatload.swarm.timing import StallMonitor
+from chatload.swarm.driver import SessionDriver, StallMonitor
 from chatload.transport import Endpoint, make_factory
 from tests.integration.processes import ENV, ROOT
 
@@ -127,7 +127,7 @@ def _hold(asked: dict[str, Any], monitor: StallMonitor) -> dict[str, Any]:
 
         SessionDriver(Encoder(dialect, "default"), dialect.response, transport, monitor, Event(), note).hold(session)
         transport.close()
-        return session.record.to_dict()
+        return asdict(session.record)
 
     chats = [gevent.spawn_later(0.02 * number, one, number) for number in range(asked["chats"])]
     gevent.joinall(chats, timeout=100, raise_error=True)

@@ -18,7 +18,7 @@ from chatload.features.report.summary import invalid_reasons
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
-from chatload.swarm.plan import preflight
+from chatload.swarm.checks import check_service
 from chatload.virtual.driver import VirtualSwarm
 from tests.faults.certificates import Certificates
 from tests.integration.processes import (
@@ -206,15 +206,19 @@ def test_a_restart_that_forgets_all_sessions(tmp_path):
     )
 
 
+def check(plan):
+    check_service(plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.run.host, plan.run.service)
+
+
 @pytest.mark.parametrize("transport", ["lean", "requests"])
 def test_what_no_run_could_mend_is_found_before_it(tmp_path, transport):
     certificates = Certificates(tmp_path)
     with RawServer(answering(OK), certificates.expired) as server:
         with pytest.raises(UsageError, match="cannot be reached: certificate expired or not yet valid"):
-            preflight(plan_for(server.url, "--ca-file", certificates.authority, "--transport", transport))
+            check(plan_for(server.url, "--ca-file", certificates.authority, "--transport", transport))
     with RawServer(answering(b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n")) as server:
         with pytest.raises(UsageError, match="HTTP 302"):
-            preflight(plan_for(server.url, "--transport", transport))
+            check(plan_for(server.url, "--transport", transport))
     assert len(server.seen) == 1 and b"/login" not in server.seen[0][1]
 
 

@@ -15,28 +15,27 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from chatload.chat.record import SessionRecord
+from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.chat.script import load_script
-from chatload.chat.timeline import Contact, Timeline
 from chatload.errors import ChatloadError, UsageError
 from chatload.features.plan.command import _file
 from chatload.features.reconcile import ledger
 from chatload.features.reconcile.compute import reconcile
-from chatload.features.script.har import read_chats, write_script
+from chatload.features.script import read_chats, write_script
 from chatload.protocol.decode import Decoder, RefusedError
 from chatload.protocol.dialect import load_dialect, parse_dialect
 from chatload.protocol.encode import Encoder
+from chatload.protocol.names import EventNames, ResponseNames
 from chatload.protocol.operations import OPERATION_FIELDS
-from chatload.protocol.reply import ResponseNames, parse_body, read, read_file
+from chatload.protocol.reply import parse_body, read, read_file
 from chatload.protocol.toml_file import load_toml
 from chatload.protocol.wire import WireResult
-from chatload.rules import RulesFile
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.simulator.command import _take_file
 from chatload.simulator.model.faults import FaultPlan
-from chatload.target import host_name, matches, require_agreed
+from chatload.target import RulesFile, host_name, matches, require_agreed
 from chatload.thresholds.grammar import parse, parse_abort
 from chatload.thresholds.judgement import judge
 from chatload.thresholds.metrics import Facts
@@ -158,7 +157,7 @@ def as_file(ending: str, read_it: Callable[[Path], object]) -> Callable[[bytes],
 
 DIALECTS = [load_dialect(name, None) for name in ("gms-v2", "webapi")]
 ODD = ResponseNames(
-    answer={"statusCode": ("a", "b"), "messages": ("m",)}, event={"type": ("t", "u")}, event_types={"Message": "M"}
+    status_code=("a", "b"), messages=("m",), event=EventNames(type=("t", "u")), event_types={"Message": "M"}
 )
 REPLIES = (
     {"statusCode": 0, "chatEnded": False, "messages": [{"from": {"nickname": "A", "participantId": 2, "type": "Agent"}, "index": 1,
@@ -172,12 +171,11 @@ REPLIES = (
 def reply(body: bytes) -> None:
     """Never raises, whatever arrives."""
     for names in (ResponseNames(), ODD, *(dialect.response for dialect in DIALECTS)):
-        for inherited in (False, True):
-            made = parse_body(names, body, inherited)
-            assert made.detail.isascii() and len(made.detail) < 100
-            result = WireResult(0.0, 1.0, 0.0, 200, body)
-            assert read(names, result, inherited).outcome == made.outcome
-            read_file(names, result, inherited)
+        made = parse_body(names, body)
+        assert made.detail.isascii() and len(made.detail) < 100
+        result = WireResult(0.0, 1.0, 0.0, 200, body)
+        assert read(names, result).outcome == made.outcome
+        read_file(names, result)
 
 
 def request(value: tuple[int, str, str, str, bytes]) -> None:
@@ -282,7 +280,7 @@ def memory_cell(text: str) -> None:
 
 def timeline_cell(text: str) -> None:
     """A timeline that is taken can be told."""
-    from chatload.features.report.stories import headline, story
+    from chatload.features.report.worst_sessions import headline, story
 
     try:
         made = checks.timeline(text)

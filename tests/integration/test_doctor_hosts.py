@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from chatload.features.doctor import reach
+from chatload.features.doctor import host
 from chatload.protocol.dialect import load_dialect
 from tests.integration.rawserver import RawServer, answering, once
 
@@ -16,7 +16,7 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
 
 def examined(script):
     with RawServer(script) as server:
-        return reach.examine(server.url, load_dialect("gms-v2"), "default")
+        return host.examine(server.url, load_dialect("gms-v2"), "default")
 
 
 def test_interim_answers_are_passed_over():
@@ -37,6 +37,6 @@ def test_a_trickle_ends_at_the_deadline_of_the_request(monkeypatch, before):
         while peer.send(b" "):
             time.sleep(0.02)
 
-    monkeypatch.setattr(reach, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(host, "TIMEOUT_S", 0.5)
     facts = examined(trickle)
     assert (facts.outcome, facts.detail) == ("timeout", "timeout waiting for the answer")

@@ -12,7 +12,7 @@ import time
 import jsonschema
 import pytest
 
-from chatload.features.probe.view import schema
+from chatload.features.probe.measurement import schema
 from tests.integration.processes import ENV, ledger_of, simulator
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatload.features.report.repeat import repeat_command, repeat_files
+from chatload.features.report.page import repeat_command, repeat_files
 from chatload.run.reader import RunReader
 from tests.integration.processes import HASTY, chatload_here, locust, simulator
 from tests.integration.test_stopping import ports

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from chatload.protocol.dialect import load_dialect
-from chatload.protocol.form_data import Part, compose
+from chatload.protocol.encode import Part, compose_multipart
 from tests.integration.processes import ledger_of
 from tests.integration.wire import BASE, Speaker, Wire, opened, started
 
@@ -81,7 +81,7 @@ def test_every_operation_may_come_as_a_multipart_form():
         kind = "multipart/form-data; boundary=b0undary"
 
         def post(where, **fields):
-            body = compose([Part(name, value.encode()) for name, value in fields.items()], "b0undary")
+            body = compose_multipart([Part(name, value.encode()) for name, value in fields.items()], "b0undary")
             wire.connection.request("POST", where, body, {"Content-Type": kind})
             return json.loads(wire.connection.getresponse().read())
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from chatload.chat.sweep import fractions_in
+from chatload.chat.settings import fractions_in
 from tests.integration.processes import ENV, HASTY, assert_balanced, chatload, simulator, summary_of
 
 pytestmark = pytest.mark.slow

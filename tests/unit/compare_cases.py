@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chatload.features.compare.run_figures import RunFigures, measure
+from chatload.features.compare.compute import RunFigures, measure
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 

@@ -6,8 +6,7 @@ import json
 import sqlite3
 from dataclasses import replace
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window

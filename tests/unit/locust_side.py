@@ -55,9 +55,7 @@ def test_many_at_a_time_make_the_same_statistics(requests):
     reporters = [LocustStatistics(alone), LocustStatistics(watched)]
     for name, took, size, outcome in requests:
         for reporter in reporters:
-            reporter.request(
-                name, WireResult(1.0, 1.0 + took, 0.0, 200, b"x" * size), Reply(outcome, False, detail="x")
-            )
+            reporter.request(name, WireResult(1.0, 1.0 + took, 0.0, 200, b"x" * size), Reply(outcome, detail="x"))
     for reporter in reporters:
         reporter.flush()
         reporter.flush()
@@ -76,7 +74,7 @@ def test_a_listener_that_comes_late_hears_what_comes_after():
     reporter, result, reply = (
         LocustStatistics(environment),
         WireResult(1.0, 1.1, 0.0, 200, b"x"),
-        Reply(Outcome.FINE, False),
+        Reply(Outcome.FINE),
     )
     reporter.request("GetMessages", result, reply)
     environment.events.request.add_listener(lambda **named: heard.append(named["name"]))

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import gevent
@@ -23,6 +24,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.stats import RequestStats
 
+from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
 from chatload.swarm.patches import default_options, host_login, master_heartbeat, stopping, user_counts, web_start
@@ -148,7 +150,7 @@ def test_each_request_updates_the_statistics(monkeypatch):
     assert len(logged) == 10
     reporter = LocustStatistics(environment)
     for _ in range(10):
-        reporter.request("x", WireResult(1.0, 1.1, 0.0, 200, b""), Reply(Outcome.FINE, False))
+        reporter.request("x", WireResult(1.0, 1.1, 0.0, 200, b""), Reply(Outcome.FINE))
     reporter.flush()
     assert len(logged) == 10 and environment.stats.total.num_requests == 10
 
@@ -359,7 +361,13 @@ def test_a_start_from_the_web_ui_cannot_be_refused():
     environment.runner.quit()
 
     environment = web_ui()
-    web_start.check_starts(environment.web_ui, lambda form: f"no {form['user_count']}", lambda: None)
+
+    @contextmanager
+    def allowed(form):
+        raise UsageError(f"no {form['user_count']}")
+        yield
+
+    web_start.check_starts(environment.web_ui, allowed)
     answer = environment.web_ui.app.test_client().post("/swarm", data=form).get_json()
     assert (answer["success"], answer["message"]) == (False, "no 1")
     environment.runner.quit()

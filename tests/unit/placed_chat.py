@@ -28,7 +28,7 @@ class Answer:
     """What becomes of one request. took: from its first byte to its answer, or to its failure; late: it leaves so long
     after it was due; connect: time spent connecting; the others as in Exchange. Seconds."""
 
-    reply: Reply = field(default_factory=lambda: Reply(FINE, False))
+    reply: Reply = field(default_factory=lambda: Reply(FINE))
     took: float = 0.01
     late: float = 0.0
     connect: float = 0.0
@@ -55,7 +55,7 @@ OK = Answer()
 def says(outcome, *events, **more):
     """An answer with this outcome."""
     given = {f.name: more.pop(f.name) for f in fields(Answer) if f.name in more}
-    return Answer(Reply(outcome, outcome in (ENDED, LOST), events=events, **more), **given)
+    return Answer(Reply(outcome, events=events, **more), **given)
 
 
 def opened(*events, **more):

@@ -14,11 +14,11 @@ from locust import argument_parser, events
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
-from chatload.features.report.repeat import repeat_command, repeat_files
+from chatload.features.report.page import repeat_command, repeat_files
 from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, options_of, session_settings
 from chatload.swarm.coordinator import RunCoordinator
-from chatload.swarm.load import ClosedLoad
+from chatload.swarm.load import LoadController
 from chatload.swarm.plan import make_plan, run_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def settings_of(argv):
         stop_timeout=float(options.stop_timeout),
     )  # fmt: skip
     environment.runner = object()  # a real one would listen and spawn
-    plan, load = make_plan(options, options.host), ClosedLoad()
+    plan, load = make_plan(options, options.host), LoadController()
     if NAME == "capacity":
         from chatload.features.capacity.load import CapacityLoad
 
@@ -115,7 +115,7 @@ def test_the_command_in_the_report_makes_the_same_run(given, files):
 def test_a_start_that_was_checked_has_the_plan_of_the_check():
     argv = ["-f", FILE, "--host", "http://127.0.0.1:1", "--headless"]
     options = argument_parser.get_parser(default_config_files=[]).parse_args(argv)
-    coordinator = RunCoordinator(Environment(parsed_options=options), None)
+    coordinator = RunCoordinator(Environment(parsed_options=options))
     plan = coordinator.plan_for(options, options.host)
     options.arrivals_shared = (1, 0.0)  # what the start itself adds
     assert coordinator.plan_for(options, options.host) is plan

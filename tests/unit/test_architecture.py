@@ -21,7 +21,7 @@ OF_LIBRARIES: dict[str, set[str]] = {
     "swarm/patches/request_statistics.py": {"_handlers", "_cache_response_times"},
     "swarm/patches/stopping.py": {"_users_dispatcher", "_send_stats"},
     "transport/requests_transport.py": {"_new_conn"},
-    "final_answer.py": {"_read_status"},
+    "sockets.py": {"_read_status"},
 }
 
 

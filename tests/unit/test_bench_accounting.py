@@ -87,7 +87,7 @@ while answered < 40:
         effect = steps.send(IN_TIME)
         continue
     names = ("chat", "user", "key", "1", 2) if effect.operation == "RequestChat" else ()
-    exchange = Exchange(now, now, now + 0.01, Reply(Outcome.FINE, False, *names))
+    exchange = Exchange(now, now, now + 0.01, Reply(Outcome.FINE, *names))
     if effect.operation == "GetMessages":
         again.book(0.01, 0.0, 5.0)
         answered += 1

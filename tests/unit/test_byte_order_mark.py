@@ -7,9 +7,9 @@ import pytest
 from chatload.chat.script import load_script
 from chatload.features.reconcile import ledger
 from chatload.protocol.dialect import load_dialect
-from chatload.rules import VARIABLE, read_rules
 from chatload.run.arrivals import load_profile
 from chatload.simulator.model.faults import FaultPlan
+from chatload.target import VARIABLE, read_rules
 
 DIALECT = (Path(load_dialect.__code__.co_filename).parent / "dialects" / "gms-v2.toml").read_text()
 READERS = {

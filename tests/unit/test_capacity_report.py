@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload import rules as ceilings
+from chatload import target as ceilings
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.errors import FileError, UsageError
@@ -24,7 +24,7 @@ from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
-from chatload.swarm.run_checks import planned_rate
+from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.unit.capacity_server import RULES, Server, World
 

@@ -7,10 +7,10 @@ from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
 from chatload.protocol.secret import without_login
-from chatload.rules import TargetRules
 from chatload.run.books import Books
-from chatload.swarm.run_checks import planned_rate, refuse_above_ceiling
-from chatload.swarm.stop_conditions import CeilingMonitor
+from chatload.swarm.checks import planned_rate, refuse_above_ceiling
+from chatload.swarm.load import CeilingMonitor
+from chatload.target import TargetRules
 
 SCRIPT = CustomerScript(
     chat_length=Distribution("fixed", 60.0),

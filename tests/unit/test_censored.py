@@ -171,7 +171,7 @@ def test_a_difference_of_nothing_has_no_extremes() -> None:
 
 
 def exchange(outcome: Outcome, sent: float | None, received: float, answered: bool, detail: str = "") -> Exchange:
-    return Exchange(1.0, sent, received, Reply(outcome, False, detail=detail), answered=answered)
+    return Exchange(1.0, sent, received, Reply(outcome, detail=detail), answered=answered)
 
 
 def test_every_request_that_is_over_has_a_latency() -> None:

@@ -17,7 +17,7 @@ from chatload.vocabulary import Blame, Outcome
 
 def exchange(sent, received, outcome=Outcome.FINE, begun=None, answered=True, **more):
     begun = sent if begun is None else begun
-    return Exchange(begun, sent, received, Reply(outcome, False), answered=answered, **more)
+    return Exchange(begun, sent, received, Reply(outcome), answered=answered, **more)
 
 
 def test_gap_lies_between_the_bounds_of_the_design():
@@ -228,7 +228,7 @@ FAILED = {
     **{
         f"{detail.name} {outcome}": (
             replace(exchange(None, 3.0, outcome, begun=1.0, answered=False),
-                    reply=Reply(outcome, False, detail=detail)), "generator", 2.0, None, True)
+                    reply=Reply(outcome, detail=detail)), "generator", 2.0, None, True)
         for detail in (Detail.EXHAUSTED, Detail.NO_TURN) for outcome in (Outcome.CONNECTION, Outcome.TIMEOUT)
     },
 }  # fmt: skip

@@ -2,8 +2,7 @@ import json
 
 from chatload.run.books import Books
 from chatload.run.windows import Usage
-from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
-from chatload.swarm.worker_report import WorkerReport
+from chatload.swarm.worker_report import SILENT_S, WorkerRegistry, WorkerReport
 
 
 def test_a_silent_workers_memory_is_not_counted_until_it_is_heard_of_again():

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatload.protocol.decode import Decoder, RefusedError, Request
+from chatload.protocol.decode import Decoder, RefusedError, Request, parse_multipart
 from chatload.protocol.dialect import load_dialect, parse_dialect
-from chatload.protocol.encode import Encoder
-from chatload.protocol.form_data import Part, compose, parse
+from chatload.protocol.encode import Encoder, Part, compose_multipart
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 MULTIPART = "multipart/form-data; boundary=xyz"
@@ -162,7 +161,7 @@ def test_an_upload_in_json() -> None:
 
 
 def multipart(*parts: Part) -> Request:
-    return GMS.decode("POST", UPLOAD, MULTIPART, compose(parts, "xyz"))
+    return GMS.decode("POST", UPLOAD, MULTIPART, compose_multipart(parts, "xyz"))
 
 
 def test_an_upload_in_multipart() -> None:
@@ -177,19 +176,19 @@ def test_an_upload_in_multipart() -> None:
 
 
 def test_a_form_may_come_as_multipart() -> None:
-    body = compose([Part("message", "é + %41".encode()), Part("alias", b"7")], "xyz")
+    body = compose_multipart([Part("message", "é + %41".encode()), Part("alias", b"7")], "xyz")
     assert GMS.decode("POST", SEND, MULTIPART, body).fields == {"message": "é + %41", "alias": "7"}
 
 
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
-        ("multipart/form-data", compose([Part("a", b"b")], "xyz")),
-        ("multipart/form-data; boundary=abc", compose([Part("a", b"b")], "xyz")),
-        (MULTIPART, compose([Part("a", b"b")], "xyz")[:-9]),
+        ("multipart/form-data", compose_multipart([Part("a", b"b")], "xyz")),
+        ("multipart/form-data; boundary=abc", compose_multipart([Part("a", b"b")], "xyz")),
+        (MULTIPART, compose_multipart([Part("a", b"b")], "xyz")[:-9]),
         (MULTIPART, b"message=hi"),
-        (f"multipart/form-data; boundary={'x' * 201}", compose([Part("a", b"b")], "x" * 201)),
-        (MULTIPART, compose([Part("a", b"b")] * 1001, "xyz")),
+        (f"multipart/form-data; boundary={'x' * 201}", compose_multipart([Part("a", b"b")], "x" * 201)),
+        (MULTIPART, compose_multipart([Part("a", b"b")] * 1001, "xyz")),
     ],
 )
 def test_multipart_that_is_not_whole(content_type: str, body: bytes) -> None:
@@ -199,9 +198,12 @@ def test_multipart_that_is_not_whole(content_type: str, body: bytes) -> None:
 
 def test_a_thousand_parts_and_a_long_boundary_are_read() -> None:
     parts = [Part(f"p{i}", b"", None if i else "f", "text/x" if i else "") for i in range(1000)]
-    assert list(parse(MULTIPART, compose(parts, "xyz"))) == parts
+    assert list(parse_multipart(MULTIPART, compose_multipart(parts, "xyz"))) == parts
     boundary = "x" * 200
-    assert list(parse(f"multipart/form-data; boundary={boundary}", compose(parts[:1], boundary))) == parts[:1]
+    assert (
+        list(parse_multipart(f"multipart/form-data; boundary={boundary}", compose_multipart(parts[:1], boundary)))
+        == parts[:1]
+    )
 
 
 FORM_DIALECT = """

@@ -286,13 +286,13 @@ def test_unknown_name_and_missing_file():
 
 def test_what_a_dialect_does_not_say_of_its_server():
     said = GMS.partition("[server]")[0]
-    silent = parse_dialect(said, "d.toml")
+    silent = parse_dialect(said, "d.toml").server
     assert (silent.keeps_ended_s, silent.long_poll_s, silent.agent_end_removes_customer) == (0.0, 0.0, False)
     told = parse_dialect(
         said + "[server]\nkeeps_ended_s = 5\nlong_poll_s = 7.5\nagent_end_removes_customer = true\n", "d.toml"
-    )
+    ).server
     assert (told.keeps_ended_s, told.long_poll_s, told.agent_end_removes_customer) == (5.0, 7.5, True)
-    webapi = load_dialect("webapi")
+    webapi = load_dialect("webapi").server
     assert (webapi.keeps_ended_s, webapi.long_poll_s, webapi.agent_end_removes_customer) == (60.0, 0.0, False)
 
 
@@ -317,7 +317,7 @@ def test_fixed_values_of_a_form_are_written_as_they_are_and_truths_in_small_lett
 
 def test_a_secret_says_its_variable_and_nothing_else():
     text = GMS.replace("[request.headers]", '[request.headers]\napikey = { env = "KEY" }', 1)
-    assert parse_dialect(text, "d.toml", {"KEY": "k"}).headers["apikey"].reveal() == "k"
+    assert parse_dialect(text, "d.toml", {"KEY": "k"}).request.headers["apikey"].reveal() == "k"
     for more, said in (('env = "KEY", or = "x"', "or"), ('env = "NONE"', "NONE is not set")):
         with pytest.raises(FileError, match=said):
             parse_dialect(text.replace('env = "KEY"', more), "d.toml", {"KEY": "k"})

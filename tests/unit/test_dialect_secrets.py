@@ -47,7 +47,13 @@ def test_a_secret_cannot_leak_by_accident():
     assert not hasattr(secret, "__dict__")
 
 
-@pytest.mark.parametrize("text, key", [(HEADER, "request.headers.apikey"), (FIXED, "request.fixed.tenant")])
+NESTED = FIXED.replace("tenant = {", "tenant.of.it = {")
+
+
+@pytest.mark.parametrize(
+    "text, key",
+    [(HEADER, "request.headers.apikey"), (FIXED, "request.fixed.tenant"), (NESTED, "request.fixed.tenant.of.it")],
+)
 @pytest.mark.parametrize("environment", [{}, {"CHATLOAD_APIKEY": ""}])
 def test_one_that_is_missing_is_named(text, key, environment):
     with pytest.raises(FileError) as caught:

@@ -7,18 +7,10 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.features.doctor import reach, reading
-from chatload.features.doctor.checks import (
-    CheckResult,
-    HostFacts,
-    MachineFacts,
-    PlannedLoad,
-    check_host,
-    check_machine,
-    worst,
-)
-from chatload.features.doctor.reading import read_machine
-from chatload.features.doctor.view import doctor_document, schema, to_dict
+from chatload.features.doctor import host, machine
+from chatload.features.doctor.host import HostFacts, check_host
+from chatload.features.doctor.machine import MachineFacts, PlannedLoad, check_machine, read_machine
+from chatload.features.doctor.view import CheckResult, doctor_document, schema, to_dict, worst
 from chatload.protocol.dialect import load_dialect
 from chatload.render.terminal import render
 
@@ -143,9 +135,9 @@ def test_what_mends_tls_is_said_by_what_is_wrong_with_it(trouble, change):
 
 
 def test_nothing_is_sent_to_a_host_that_the_guard_refuses(monkeypatch):
-    monkeypatch.setattr(reach, "resolve", lambda name: ["203.0.113.5"])
-    monkeypatch.setattr(reach.socket, "create_connection", lambda *_: pytest.fail("it was connected to"))
-    facts = reach.examine("https://user:word@chat.example/x", load_dialect("gms-v2"), "default")
+    monkeypatch.setattr(host, "resolve", lambda name: ["203.0.113.5"])
+    monkeypatch.setattr(host.socket, "create_connection", lambda *_: pytest.fail("it was connected to"))
+    facts = host.examine("https://user:word@chat.example/x", load_dialect("gms-v2"), "default")
     (row,) = check_host(facts)
     assert row.state == "bad" and "--target-owner-agrees chat.example" in row.change
     assert "word" not in str(facts)
@@ -187,8 +179,8 @@ def test_wrong_usage(arguments, capsys):
 
 
 def test_facts_of_this_machine_are_read():
-    machine = read_machine(sample_s=0.01)
-    assert machine.files_soft and machine.cores >= 0.1 and machine.versions["locust"] and machine.disk_free
+    facts = read_machine(sample_s=0.01)
+    assert facts.files_soft and facts.cores >= 0.1 and facts.versions["locust"] and facts.disk_free
 
 
 @pytest.mark.parametrize(
@@ -210,7 +202,7 @@ def test_what_control_groups_leave_of_the_machine(own, files, tmp_path, monkeypa
     for name, text in {"own": own, **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
-    monkeypatch.setattr(reading, "_GROUPS", tmp_path)
-    monkeypatch.setattr(reading, "_OWN_GROUPS", tmp_path / "own")
-    machine = read_machine(sample_s=0.01)
-    assert (machine.cores, machine.memory_available) == (0.25, 4000)
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "own")
+    facts = read_machine(sample_s=0.01)
+    assert (facts.cores, facts.memory_available) == (0.25, 4000)

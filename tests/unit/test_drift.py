@@ -372,8 +372,9 @@ def test_a_look_during_a_run_lands_in_the_log(run):
     folder = run(windows(latency=lambda h: 0.1 + 0.012 * h), finish=False)
     code = (
         "import locust, logging, pathlib, sys; logging.basicConfig(level=logging.INFO, stream=sys.stdout);"
-        "from chatload.swarm import soak;"
-        f"soak._check(pathlib.Path({str(folder)!r})); print([soak.next_check(0, at) for at in (0, 1200, 2400, 7200)])"
+        "from chatload.swarm import install;"
+        f"install._check_drift(pathlib.Path({str(folder)!r}));"
+        "print([install.next_check(0, at) for at in (0, 1200, 2400, 7200)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert re.search(r"so far GetMessages.latency.p50 grows by \S+ ms an hour \(.*\); Get", done.stdout), done.stderr

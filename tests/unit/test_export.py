@@ -41,7 +41,7 @@ def run(tmp_path):
             books.session_ended(SessionRecord(verdict=verdict))
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.FINE, 0.5), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency * second, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency * second, Reply(outcome)))
             books.sent["Disconnect"] += 1
             books.request_cut("Disconnect")
             books.lateness.add(0.01 * second)
@@ -114,7 +114,7 @@ def test_a_window_adds_up_operations_and_has_its_own_percentiles(tmp_path):
     for i in range(1, 1001):
         for operation, slower in (("GetMessages", 1), ("SendMessage", 5)):
             books.sent[operation] += 1
-            books.request_ended(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE, False)))
+            books.request_ended(operation, Exchange(0, 1, 1 + slower * i / 1000, Reply(Outcome.FINE)))
         books.lateness.add(i / 100)
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
         writer.add_windows([WindowCutter(0.0).cut(1.0, books)])

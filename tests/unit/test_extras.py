@@ -107,13 +107,13 @@ def test_chances_and_order():
     "text, key",
     [
         ("extras = 3", "extras"),
-        ('[[extras]]\noperation = "Dance"', "extras[0].operation"),
-        ('[[extras]]\noperation = "SendMessage"', "extras[0].operation"),
-        ('[[extras]]\noperation = "PushUrl"\nchance = 2', "extras[0].chance"),
-        ('[[extras]]\noperation = "PushUrl"\nsize = 2', "extras[0].size"),
-        ('[[extras]]\noperation = "PushUrl"\nurl = 2', "extras[0].url"),
-        ('[[extras]]\noperation = "FileUpload"\nsize = "big"', "extras[0].size"),
-        ('[[extras]]\noperation = "FileUpload"\nfile_id = "x"', "extras[0].file_id"),
+        ('[[extras]]\noperation = "Dance"', "extras[1].operation"),
+        ('[[extras]]\noperation = "SendMessage"', "extras[1].operation"),
+        ('[[extras]]\noperation = "PushUrl"\nchance = 2', "extras[1].chance"),
+        ('[[extras]]\noperation = "PushUrl"\nsize = 2', "extras[1].size"),
+        ('[[extras]]\noperation = "PushUrl"\nurl = 2', "extras[1].url"),
+        ('[[extras]]\noperation = "FileUpload"\nsize = "big"', "extras[1].size"),
+        ('[[extras]]\noperation = "FileUpload"\nfile_id = "x"', "extras[1].file_id"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, key):

@@ -25,7 +25,7 @@ METRICS = (
 
 def request(books: Books, operation: str, latency_s: float = 0.8, outcome: Outcome = Outcome.FINE) -> None:
     books.request_begun(operation)
-    books.request_ended(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome, False)))
+    books.request_ended(operation, Exchange(0.0, 1.0, 1.0 + latency_s, Reply(outcome)))
 
 
 def session(books: Books, verdict: str = "completed", chat_id: str = "c") -> None:

@@ -9,19 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.chat.effects import Exchange
-from chatload.chat.record import COLUMNS, SessionRecord
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import COLUMNS, Contact, SessionRecord, Timeline
 from chatload.errors import ChatloadError
 from chatload.protocol.reply import Reply
-from chatload.rules import TargetRules
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
-from chatload.swarm.load import load_of
-from chatload.swarm.stop_conditions import StopConditions, StopReason
-from chatload.swarm.worker_registry import SILENT_S, WorkerRegistry
-from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts, WorkerReport
+from chatload.swarm.load import LoadController, StopConditions
+from chatload.swarm.worker_report import REPORT_EVERY_S, SILENT_S, ProcessFacts, WorkerRegistry, WorkerReport
+from chatload.target import TargetRules
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Outcome
 
@@ -43,7 +40,7 @@ def done(books, kind, *what):
     if kind == "request":
         operation, outcome, took = what
         books.sent[operation] += 1
-        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome, False)))
+        books.request_ended(operation, Exchange(1.0, 1.0, 1.0 + took, Reply(outcome)))
     elif kind == "session":
         books.started += 1
         books.session_ended(SessionRecord(verdict=what[0], blame=what[1]))
@@ -163,12 +160,13 @@ def test_progress_is_a_session_that_ended_or_a_worker_that_did():
 def plan(rules=TargetRules(), abort_on=(), over=None):
     workload = None if over is None else SimpleNamespace(over=lambda: over)
     settings = SimpleNamespace(timeout_s=45.0)
-    return SimpleNamespace(rules=rules, gate=make_gate((), abort_on), workload=workload, settings=settings, chats=0)
+    gate, run = make_gate((), abort_on), SimpleNamespace(chats=0)
+    return SimpleNamespace(rules=rules, gate=gate, workload=workload, settings=settings, run=run)
 
 
 def conditions(**given):
-    made = plan(**given)
-    return StopConditions(made, load_of(made), 0.0)
+    load = LoadController()
+    return StopConditions(load.begin(plan(**given)), load, 0.0)
 
 
 def asked_never():
@@ -183,15 +181,15 @@ def test_a_run_that_nothing_ends_never_adds_its_books_up():
 def test_what_ends_a_run():
     books = Books()
     books.started, books.verdicts["failed"] = 11, 1
-    assert conditions(rules=TargetRules(max_sessions=9)).check(lambda: books, 1.0).kind == "ceiling"
+    assert conditions(rules=TargetRules(max_sessions=9)).check(lambda: books, 1.0)[0] == "ceiling"
     assert conditions(rules=TargetRules(max_sessions=10)).check(lambda: books, 1.0) is None
-    assert conditions(abort_on=("failed.count < 1",)).check(lambda: books, 1.0).kind == "aborted"
+    assert conditions(abort_on=("failed.count < 1",)).check(lambda: books, 1.0)[0] == "aborted"
     assert conditions(abort_on=("failed.count < 2",)).check(lambda: books, 1.0) is None
     ending = conditions(over=True)
     assert ending.check(lambda: books, 1.0) is None, "ten chats are open"
     books.verdicts["completed"] = 10
     looks = [ending.check(lambda: books, second * REPORT_EVERY_S) for second in range(1, 5)]
-    assert looks == [None, None, None, StopReason()]
+    assert looks == [None, None, None, ("", "")]
 
 
 def test_books_are_json_that_the_run_file_has_always_had():

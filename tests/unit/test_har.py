@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chatload.chat.script import CustomerScript, load_script
 from chatload.errors import FileError, UsageError
-from chatload.features.script import har
-from chatload.features.script.har import RecordedChat, read_chats, write_script
+from chatload.features import script as har
+from chatload.features.script import RecordedChat, read_chats, write_script
 from chatload.protocol.dialect import load_dialect
 from tests.integration.processes import chatload_here
 

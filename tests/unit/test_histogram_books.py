@@ -54,7 +54,7 @@ def test_zero_is_zero():
 
 
 def exchange(outcome=Outcome.FINE):
-    return Exchange(1.0, 1.0, 1.5, Reply(outcome, False))
+    return Exchange(1.0, 1.0, 1.5, Reply(outcome))
 
 
 def kept():
@@ -115,7 +115,7 @@ def _counted(books, numbers):
     """The same, counted at once."""
     latency, lateness, gap = numbers
     books.request_begun("GetMessages")
-    books.request_ended("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE, False)))
+    books.request_ended("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE)))
     books.refresh_late(lateness)
     books.gap_closed(gap)
 

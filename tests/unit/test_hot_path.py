@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from chatload.chat.effects import IN_TIME, Exchange, Wait
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
+from chatload.chat.record import CONTACTS, Contact, RecentContacts
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.chat.timeline import CONTACTS, Contact, RecentContacts
 from chatload.protocol.reply import Reply
 from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books
@@ -133,13 +133,13 @@ def test_a_plain_head_is_known_the_second_time():
 
 # -- the engine --------------------------------------------------------------------------------------
 
-FINE = Reply(Outcome.FINE, False, alias="1", next_position=3)
+FINE = Reply(Outcome.FINE, alias="1", next_position=3)
 REPLIES = {
     "fine": FINE,
-    "moved on": Reply(Outcome.FINE, False, alias="1", next_position=5),
-    "new key": Reply(Outcome.FINE, False, secure_key="other", next_position=3),
-    "failed": Reply(Outcome.UNSUCCESSFUL, False, detail="statusCode 1/false"),
-    "server error": Reply(Outcome.HTTP_ERROR, False, detail="HTTP 500"),
+    "moved on": Reply(Outcome.FINE, alias="1", next_position=5),
+    "new key": Reply(Outcome.FINE, secure_key="other", next_position=3),
+    "failed": Reply(Outcome.UNSUCCESSFUL, detail="statusCode 1/false"),
+    "server error": Reply(Outcome.HTTP_ERROR, detail="HTTP 500"),
 }
 
 
@@ -150,7 +150,7 @@ def _held(names, replied):
     session = new_chat(settings, books, 1, 0.0)
     steps, now = session.steps(), 0.0
     effect = next(steps)
-    opening = Reply(Outcome.FINE, False, "chat", "user", "key", "1", 2)
+    opening = Reply(Outcome.FINE, "chat", "user", "key", "1", 2)
     while number <= len(names):
         if isinstance(effect, Wait):
             now = max(now, effect.until)
@@ -175,7 +175,7 @@ def _asked(replies, script):
     settings = SessionSettings(make_policy("fixed", 30.0, 5.0), 10.0, script)
     steps, now, asked = new_chat(settings, Books(), 1, 0.0).steps(), 0.0, []
     effect = next(steps)
-    replies = [Reply(Outcome.FINE, False, "chat", "user", "key", "1", 2), *replies]
+    replies = [Reply(Outcome.FINE, "chat", "user", "key", "1", 2), *replies]
     while replies:
         if isinstance(effect, Wait):
             now = effect.until
@@ -194,12 +194,12 @@ def test_a_position_that_was_passed_over_is_taken_when_it_was_asked_for():
         typing=Distribution("fixed", 1e5), waits_for_agent=False,
     )  # fmt: skip
     for replies in ((FINE, FINE, FINE), (FINE, copy(FINE), copy(FINE))):
-        asked = _asked([Reply(Outcome.FINE, False), *replies, FINE], typing)
+        asked = _asked([Reply(Outcome.FINE), *replies, FINE], typing)
         assert [fields["position"] for fields in asked] == ["2", "2", "3", "3"]
 
 
 def test_the_fields_are_the_same_object_for_as_long_as_they_say_the_same():
-    other = Reply(Outcome.FINE, False, secure_key="other")
+    other = Reply(Outcome.FINE, secure_key="other")
     first, second, third, fourth = _asked([FINE, FINE, other, FINE], CustomerScript().with_chat_length(1e6))
     assert second == third and third is second and first == {**second, "position": "2"}
     assert fourth == {**third, "secure_key": "other"}

@@ -12,7 +12,7 @@ import pytest
 
 from chatload.errors import FileError, UsageError
 from chatload.features.reconcile.ledger import Columns, _why, read
-from chatload.total_deadline import TotalDeadline
+from chatload.sockets import TotalDeadline
 
 
 def ended_at(folder: Path, value: Any) -> float | None:

@@ -41,18 +41,18 @@ class Server:
             return Woken(self.now) if self.now >= self.stop_at else IN_TIME
         assert isinstance(effect, Send)
         self.asked.append((round(self.now, 2), effect.operation, dict(effect.fields)))
-        reply = self.replies.pop(0) if self.replies else Reply(FINE, False)
+        reply = self.replies.pop(0) if self.replies else Reply(FINE)
         sent, self.now = self.now, self.now + 0.01
         lost = reply.outcome in (Outcome.TIMEOUT, Outcome.CONNECTION)
         return Exchange(sent, sent, self.now, reply, answered=not lost)
 
 
 def opened(**more):
-    return Reply(FINE, False, "chat-1", "u", "k1", "7", 2, **more)
+    return Reply(FINE, "chat-1", "u", "k1", "7", 2, **more)
 
 
 def test_polls_at_once_then_on_the_clock_and_disconnects_at_the_end():
-    server = Server([opened(), *[Reply(FINE, False)] * 5, Reply(ENDED, True)])
+    server = Server([opened(), *[Reply(FINE)] * 5, Reply(ENDED)])
     record = server.run()
     assert record.verdict == "completed"
     assert [operation for _, operation, _ in server.asked] == ["RequestChat", *["GetMessages"] * 5, "Disconnect"]
@@ -61,7 +61,7 @@ def test_polls_at_once_then_on_the_clock_and_disconnects_at_the_end():
 
 
 def test_newest_keys_and_position_are_used():
-    server = Server([opened(), Reply(FINE, False, secure_key="k2", next_position=9), Reply(FINE, False)])
+    server = Server([opened(), Reply(FINE, secure_key="k2", next_position=9), Reply(FINE)])
     server.run()
     assert server.asked[1][2]["secure_key"] == "k1"
     assert server.asked[1][2]["position"] == "2"
@@ -72,7 +72,7 @@ def test_newest_keys_and_position_are_used():
 
 @pytest.mark.parametrize("outcome", [Outcome.UNSUCCESSFUL, Outcome.VIOLATION, Outcome.HTTP_ERROR, Outcome.TIMEOUT])
 def test_a_failed_refresh_is_retried_before_the_deadline(outcome):
-    server = Server([opened(), Reply(FINE, False), *[Reply(outcome, False)] * 3, Reply(FINE, False)])
+    server = Server([opened(), Reply(FINE), *[Reply(outcome)] * 3, Reply(FINE)])
     server.run()
     times = [at for at, operation, _ in server.asked if operation == "GetMessages"]
     assert times[1] == 2.01
@@ -81,7 +81,7 @@ def test_a_failed_refresh_is_retried_before_the_deadline(outcome):
 
 
 def test_the_first_request_is_never_sent_twice_where_it_may_have_been_taken():
-    server = Server([Reply(Outcome.TIMEOUT, False)])
+    server = Server([Reply(Outcome.TIMEOUT)])
     record = server.run()
     assert record.verdict == "gave_up"
     assert record.chat_id == ""
@@ -89,7 +89,7 @@ def test_the_first_request_is_never_sent_twice_where_it_may_have_been_taken():
 
 
 def test_an_unsuccessful_first_request_is_retried_then_refused():
-    server = Server([Reply(Outcome.UNSUCCESSFUL, False)] * 10)
+    server = Server([Reply(Outcome.UNSUCCESSFUL)] * 10)
     assert server.run().verdict == "refused"
     assert len(server.asked) == 4
 
@@ -97,7 +97,7 @@ def test_an_unsuccessful_first_request_is_retried_then_refused():
 def test_an_agent_who_leaves_ends_the_chat():
     left = Event(3, "ParticipantLeft", "Agent", "A", 1)
     joined = Event(2, "ParticipantJoined", "Agent", "A", 0)
-    server = Server([opened(), Reply(FINE, False, events=(joined,)), Reply(ENDED, True, events=(left,))])
+    server = Server([opened(), Reply(FINE, events=(joined,)), Reply(ENDED, events=(left,))])
     assert server.run().verdict == "ended_by_agent"
     assert len(server.asked) == 3
 
@@ -106,7 +106,7 @@ def test_an_agent_who_leaves_ends_the_chat():
 def test_both_leaving_at_once_is_the_agents_end_only_where_the_server_is_known_to_do_so(removes, verdict):
     joined = Event(2, "ParticipantJoined", "Agent", "A", 0)
     both = Event(3, "ParticipantLeft", "Agent", "A", 1000), Event(4, "ParticipantLeft", "Client", "me", 1010)
-    server = Server([opened(), Reply(FINE, False, events=(joined,)), Reply(ENDED, True, events=both)])
+    server = Server([opened(), Reply(FINE, events=(joined,)), Reply(ENDED, events=both)])
     settings = replace(server.session.settings, agent_end_removes_customer=removes)
     server.books = Books()
     server.session = new_chat(settings, server.books, 1, 0.0)
@@ -119,18 +119,18 @@ def test_an_end_without_a_transcript_is_asked_about():
         chat_length=Distribution("fixed", 10.0), waits_for_agent=False, think=Distribution("fixed", 1.0)
     )
     left = Event(3, "ParticipantLeft", "Agent", "A", 1)
-    server = Server([opened(), Reply(FINE, False), Reply(ENDED, True), Reply(ENDED, True, events=(left,))], script)
+    server = Server([opened(), Reply(FINE), Reply(ENDED), Reply(ENDED, events=(left,))], script)
     assert server.run().verdict == "ended_by_agent"
     assert [operation for _, operation, _ in server.asked][2:] == ["StartTyping", "GetMessages"]
 
 
 def test_unrecoverable_in_time_is_failed():
-    record = Server([opened(), Reply(Outcome.UNRECOVERABLE, True)]).run()
+    record = Server([opened(), Reply(Outcome.UNRECOVERABLE)]).run()
     assert (record.verdict, record.learned_by) == ("failed", "2")
 
 
 def test_a_stopped_run_says_goodbye_at_once():
-    server = Server([opened(), Reply(FINE, False), Reply(ENDED, True)], stop_at=1.0)
+    server = Server([opened(), Reply(FINE), Reply(ENDED)], stop_at=1.0)
     record = server.run()
     assert (record.verdict, record.goodbye_confirmed) == ("cut_off", True)
     assert server.asked[-1][:2] == (1.0, "Disconnect")
@@ -145,7 +145,7 @@ def test_disconnect_that_does_not_end_the_chat_is_not_completed():
 @pytest.mark.parametrize(("stop_at", "verdict"), [(float("inf"), "dropped_unproven"), (0.02, "cut_off")])
 def test_a_goodbye_without_a_transcript_after_a_lost_answer_shows_no_end_of_ours(stop_at, verdict):
     script = replace(QUIET, chat_length=Distribution("fixed", 0.02))
-    server = Server([opened(), Reply(Outcome.TIMEOUT, False), Reply(ENDED, True)], script, stop_at=stop_at)
+    server = Server([opened(), Reply(Outcome.TIMEOUT), Reply(ENDED)], script, stop_at=stop_at)
     record = server.run()
     assert [operation for _, operation, _ in server.asked] == ["RequestChat", "GetMessages", "Disconnect"]
     assert record.verdict == verdict
@@ -176,8 +176,8 @@ def test_an_answer_to_what_asked_for_no_events_skips_none():
     )  # fmt: skip
     left = Event(4, "ParticipantLeft", "Agent", "Ann", 0)
     server = Server(
-        [opened(), Reply(FINE, False, next_position=3), Reply(ENDED, True, next_position=9),
-         Reply(ENDED, True, events=(left,), next_position=9)],
+        [opened(), Reply(FINE, next_position=3), Reply(ENDED, next_position=9),
+         Reply(ENDED, events=(left,), next_position=9)],
         script,
     )  # fmt: skip
     record = server.run()
@@ -201,7 +201,7 @@ def held_polls(hold_s, timeout_s=4.0):
             assert effect.timeout_s == 1.0 + hold_s
             server.now = result.received_at = before + hold_s + 0.02
         elif isinstance(effect, Send) and effect.operation == "Disconnect":
-            result.reply = Reply(ENDED, True)
+            result.reply = Reply(ENDED)
         return result
 
     server.answer = held

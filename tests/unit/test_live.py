@@ -36,7 +36,7 @@ def busy():
     books.state_changed("", "retrying")
     for outcome in (Outcome.FINE, Outcome.FINE, Outcome.UNSUCCESSFUL):
         books.sent["GetMessages"] += 1
-        books.request_ended("GetMessages", Exchange(0, 1, 1.25, Reply(outcome, False)))
+        books.request_ended("GetMessages", Exchange(0, 1, 1.25, Reply(outcome)))
     books.sent["RequestChat"] += 1
     books.gap.add(20.0)
     books.gap.add(44.0)

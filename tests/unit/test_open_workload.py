@@ -4,12 +4,13 @@ import pytest
 
 from chatload.errors import UsageError
 from chatload.features.report import sentences
-from chatload.features.report.repeat import repeat_command
+from chatload.features.report.page import repeat_command
 from chatload.features.report.summary import invalid_reasons
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
+from chatload.swarm.checks import check_users
+from chatload.swarm.plan import make_open_workload
 from chatload.swarm.snapshot import figures, rows
-from chatload.swarm.workload import check_users, make_open_workload
 from tests.unit.test_live import at
 from tests.unit.test_prometheus import scraped, value
 from tests.unit.test_summary import make_run, nothing
@@ -101,7 +102,7 @@ class Customer:
     pass
 
 
-RATE = make_open_workload(20.0, None, None, 0, None)
+RATE = make_open_workload(RunSettings(arrival_rate=20.0))
 
 
 @pytest.mark.parametrize(
@@ -117,18 +118,18 @@ RATE = make_open_workload(20.0, None, None, 0, None)
 )
 def test_users_are_what_the_options_are_about(users, workload, message):
     if message is None:
-        check_users(users, workload)
+        check_users(users, workload is not None)
     else:
         with pytest.raises(UsageError, match=message):
-            check_users(users, workload)
+            check_users(users, workload is not None)
 
 
 def test_a_rate_and_a_profile_contradict_and_a_rate_has_no_shape(tmp_path):
     with pytest.raises(UsageError, match="contradict each other"):
-        make_open_workload(1.0, "day.csv", None, 0, None)
+        make_open_workload(RunSettings(arrival_rate=1.0, arrival_profile="day.csv"))
     with pytest.raises(UsageError, match="--arrival-compress needs --arrival-profile"):
-        make_open_workload(1.0, None, 24.0, 0, None)
-    assert make_open_workload(None, None, None, 0, None) is None
+        make_open_workload(RunSettings(arrival_rate=1.0, arrival_compress=24.0))
+    assert make_open_workload(RunSettings()) is None
 
 
 def test_an_open_run_s_command_repeats_its_arrivals():

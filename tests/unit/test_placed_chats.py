@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.protocol.wire import Detail
 from chatload.vocabulary import Outcome
 from tests.unit.placed_chat import (
@@ -678,6 +678,20 @@ def test_a_server_that_answers_after_a_silence_too_long_is_remembered(answer, ou
 def test_a_server_that_loses_a_chat_in_time_is_remembered():
     server = hold(opened(), OK, says(LOST)).session.settings.server
     assert (server.outlived_timeout, server.lost_in_time) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "tells"),
+    [
+        ([END, says(ENDED, weleft(5006015))], True),
+        ([END, says(ENDED, weleft(5009015))], False),  # ended after the deadline: not surely by its silence
+        ([says(LOST)], False),
+    ],
+)
+def test_a_server_that_answers_0_true_to_a_chat_dropped_for_silence_is_remembered(answers, tells):
+    settings = policy("fixed", 6.0, 30.0, None, True)
+    server = hold(opened(JOINED), OK, *answers, settings=settings).session.settings.server
+    assert server.tells_silent_ends == tells
 
 
 def test_what_was_seen_of_a_server_is_not_taken_to_the_next_run():

@@ -166,7 +166,7 @@ def test_a_fine_server_that_stamps_is_known_to_the_blur():
 
 
 def exchange(sent, received, outcome=Outcome.FINE, answered=True):
-    return Exchange(sent, sent, received, Reply(outcome, False), answered=answered)
+    return Exchange(sent, sent, received, Reply(outcome), answered=answered)
 
 
 def test_an_unsuccessful_request_may_have_been_a_contact_and_counts_for_neither_side():

@@ -9,13 +9,12 @@ import jsonschema
 import pytest
 
 from chatload import cli
-from chatload.features.probe.measurement import measurement
-from chatload.features.probe.settings import make_settings
-from chatload.features.probe.view import probe_document, schema
-from chatload.features.probe.virtual_driver import VirtualProbe
+from chatload.features.probe.evidence import make_settings
+from chatload.features.probe.measurement import measurement, probe_document, schema
 from chatload.render.terminal import render
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.service import ChatService
+from tests.virtual.probe_driver import VirtualProbe
 
 URL = ["--host", "http://127.0.0.1:9"]
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from chatload.protocol.address import is_private
 from chatload.protocol.decode import _between
 from chatload.protocol.dialect import _clash
 from chatload.protocol.encode import _is_number
 from chatload.protocol.names import ResponseNames, get_in, put_in
 from chatload.protocol.reply import parse_body, parse_payload
 from chatload.protocol.wire import WireRequest, WireResult
+from chatload.target import is_private
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_names_lead_into_objects():
     ("names", "plain"),
     [
         ({}, True),
-        ({"answer": {"chat_id": ("sessionId",)}}, False),
+        ({"chat_id": ("sessionId",)}, False),
         ({"event": {"index": ("number",)}}, False),
         ({"error": {"code": ("number",)}}, False),
         ({"event_types": {"Message": "text"}}, False),
         ({"senders": {"Agent": "agent"}}, False),
         ({"event_types": {"Message": "text"}, "senders": {"Agent": "agent"}}, False),
-        ({"answer": {"chat_id": ("chatId",)}}, True),
+        ({"chat_id": ("chatId",)}, True),
         ({"quit_reasons": {}, "error_codes": {}}, True),
     ],
 )
@@ -92,7 +92,7 @@ def test_an_answer_is_passed_through_only_where_every_name_is_ours(names, plain)
 
 
 def test_answers_with_other_names_are_read_as_ours():
-    names = ResponseNames(answer={"chat_id": ("session", "id")}, event={"index": ("n",)}, error={"code": ("no",)})
+    names = ResponseNames(chat_id=("session", "id"), event={"index": ("n",)}, error={"code": ("no",)})
     ours = {"chatId": "c", "messages": [{"index": 3}, 7], "errors": [{"code": "1"}], "x": 1}
     theirs = {"session": {"id": "c"}, "messages": [{"n": 3}, 7], "errors": [{"no": "1"}], "x": 1}
     assert names.from_wire(theirs) == ours

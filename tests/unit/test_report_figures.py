@@ -7,7 +7,7 @@ import pytest
 
 from chatload.chat.record import SessionRecord
 from chatload.features.report import figures
-from chatload.features.report.over_time import COLUMNS, HEAT_COLUMNS, series
+from chatload.features.report.figures import COLUMNS, HEAT_COLUMNS, series
 from chatload.features.report.page import _latencies, page_document
 from chatload.features.report.summary import summarize
 from chatload.render import charts
@@ -93,11 +93,11 @@ def windows(count=WINDOWS, length=10.0):
 @pytest.mark.parametrize("count", [WINDOWS, 3250])
 def test_thousands_of_windows_become_few_columns_that_add_up(count):
     made = series(windows(count), 0.0, count * 10.0)
-    assert 0.7 * COLUMNS < len(made.table) <= COLUMNS
-    assert len({round(row["t2"] - row["t"], 6) for row in made.table[:-1]}) == 1
-    assert sum(row["ended"] for row in made.table) == count * 33
-    assert sum(row["dropped"] for row in made.table) == len(range(0, count, 7))
-    assert all(row["requests"] == pytest.approx(40.0) for row in made.table)
+    assert 0.7 * COLUMNS < len(made.columns) <= COLUMNS
+    assert len({round(row["t2"] - row["t"], 6) for row in made.columns[:-1]}) == 1
+    assert sum(row["ended"] for row in made.columns) == count * 33
+    assert sum(row["dropped"] for row in made.columns) == len(range(0, count, 7))
+    assert all(row["requests"] == pytest.approx(40.0) for row in made.columns)
     assert len({cell["t"] for cell in made.heat["GetMessages"]}) <= HEAT_COLUMNS
     assert (made.unit, made.length) == ("h", pytest.approx(count / 360))
 
@@ -106,15 +106,15 @@ def test_columns_are_alike_though_the_first_windows_are_finer():
     fine = list(windows(300, 1.003))
     coarse = [Window(w.start + 300.9, w.end + 300.9, w.open, w.books) for w in windows(30, 10.02)]
     made = series([*fine, *coarse], 0.0, 601.5)
-    lengths = {round(60 * (row["t2"] - row["t"])) for row in made.table}
-    assert lengths == {10} and len(made.table) == 60
+    lengths = {round(60 * (row["t2"] - row["t"])) for row in made.columns}
+    assert lengths == {10} and len(made.columns) == 60
 
 
 def test_the_last_column_is_as_wide_as_it_lasted():
     made = series(windows(30, 1.0), 0.0, 30.0)
-    for rows_of in (made.requests, made.cpu, made.memory):
+    for figure in ("requests", "refreshes", "cpu", "memory"):
         last = {}
-        for row in rows_of:
+        for row in made.rows({figure: figure}):
             last.setdefault(row["what"], []).append((row["t"], row["n"]))
         for points in last.values():
             # A step reaches to the next point: the last column needs one at its end.

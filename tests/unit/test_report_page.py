@@ -7,11 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from chatload.chat.timeline import Contact, Timeline
-from chatload.features.report.drawings import DRAWN, choose
-from chatload.features.report.page import page_document, write_report
-from chatload.features.report.repeat import repeat_command
+from chatload.chat.record import Contact, Timeline
+from chatload.features.report.page import page_document, repeat_command, write_report
 from chatload.features.report.summary import summarize
+from chatload.features.report.worst_sessions import DRAWN, choose
 from chatload.render import words
 from chatload.render.html import html
 from chatload.run.books import Books

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from chatload.chat.timeline import Contact, Timeline
-from chatload.features.report import stories
-from chatload.features.report.drawings import drawing
+from chatload.chat.record import Contact, Timeline
+from chatload.features.report import worst_sessions as stories
+from chatload.features.report.worst_sessions import drawing
 from chatload.render import charts
 from chatload.render.document import Chart
 

@@ -34,7 +34,7 @@ def test_every_operation_is_decided():
 
 
 def exchange(sent, received, outcome=Outcome.FINE, detail="", **more):
-    return Exchange(received if sent is None else sent, sent, received, Reply(outcome, False, detail=detail), **more)
+    return Exchange(received if sent is None else sent, sent, received, Reply(outcome, detail=detail), **more)
 
 
 def test_the_first_sending_may_be_seen_long_after_the_second():
@@ -62,7 +62,7 @@ def test_a_request_sent_twice_is_one_request_and_two_contacts():
     steps = session.steps()
     opening = next(steps)
     assert isinstance(opening, Send)
-    first = Reply(Outcome.FINE, False, "chat", "user", "key", "alias", 1)
+    first = Reply(Outcome.FINE, "chat", "user", "key", "alias", 1)
     effect = steps.send(Exchange(0.0, 0.0, 0.1, first))
     while not isinstance(effect, Send):
         effect = steps.send(IN_TIME)
@@ -76,9 +76,7 @@ def test_a_shortage_of_the_generators_is_its_own_fault():
     contacts = ContactLog(0.0, 0.1)
     for n in range(5):
         due = 0.5 + 0.5 * n
-        short = Exchange(
-            due, None, due + 0.4, Reply(Outcome.CONNECTION, False, detail=Detail.EXHAUSTED), answered=False
-        )
+        short = Exchange(due, None, due + 0.4, Reply(Outcome.CONNECTION, detail=Detail.EXHAUSTED), answered=False)
         contacts.add_departure(due, due - 0.1, short)
         contacts.add_failed(short)
     assert contacts.shares.generator > 1.9 and contacts.shares.network == 0

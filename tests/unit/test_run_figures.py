@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from chatload.features.compare.run_figures import LATENCY_FLOOR_S, LATENESS_FLOOR_S, FigureKind, bounds, measure
+from chatload.features.compare.compute import LATENCY_FLOOR_S, LATENESS_FLOOR_S, FigureKind, bounds, measure
 from chatload.run.books import Books
 
 

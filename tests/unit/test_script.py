@@ -181,12 +181,12 @@ def test_a_distribution_in_a_file(tmp_path: Path, text: str, distribution: Distr
         ("nickname = 5", "nickname: expected text"),
         ("extras = [1]", "extras: expected [[extras]] tables"),
         ('extras = "x"', "extras: expected [[extras]] tables"),
-        ("[[extras]]\n", "extras[0].operation: expected one of"),
-        ('[[extras]]\noperation = "PushUrl"\nchance = 1.1', "extras[0].chance: expected a number from 0 to 1"),
-        ('[[extras]]\noperation = "PushUrl"\nchance = -0.1', "extras[0].chance: expected a number from 0 to 1"),
-        ('[[extras]]\noperation = "PushUrl"\nurl = ""', "extras[0].url: PushUrl takes chance, url, each as text"),
-        ('[[extras]]\noperation = "PushUrl"\n[[extras]]\noperation = "x"', "extras[1].operation: expected one of"),
-        ('[[extras]]\noperation = "FileUpload"\nurl = "x"', "extras[0].url: FileUpload takes chance, "),
+        ("[[extras]]\n", "extras[1].operation: expected one of"),
+        ('[[extras]]\noperation = "PushUrl"\nchance = 1.1', "extras[1].chance: expected a number from 0 to 1"),
+        ('[[extras]]\noperation = "PushUrl"\nchance = -0.1', "extras[1].chance: expected a number from 0 to 1"),
+        ('[[extras]]\noperation = "PushUrl"\nurl = ""', "extras[1].url: PushUrl takes chance, url, each as text"),
+        ('[[extras]]\noperation = "PushUrl"\n[[extras]]\noperation = "x"', "extras[2].operation: expected one of"),
+        ('[[extras]]\noperation = "FileUpload"\nurl = "x"', "extras[1].url: FileUpload takes chance, "),
     ],
 )
 def test_a_mistake_in_a_file(tmp_path: Path, text: str, says: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from chatload.run.books import Books
 from chatload.thresholds.grammar import parse_abort
+from chatload.thresholds.judgement import hopeless, log_evidence
 from chatload.thresholds.metrics import Facts
-from chatload.thresholds.sequential import hopeless, log_evidence
 
 SESSIONS = 2000
 

@@ -10,9 +10,8 @@ import pytest
 
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
-from chatload.simulator.model.capacity import ServiceWorkers, mean_service_s
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.service import ChatService
+from chatload.simulator.model.service import ChatService, ServiceWorkers, mean_service_s
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 

@@ -195,7 +195,7 @@ def test_a_stored_dialect_reads_its_keys_from_the_environment(tmp_path):
     assert stored_dialect(again) == stored
     environment = {"CHATLOAD_APIKEY": "k-5b21", "CHATLOAD_X_GATE": "g-77", "CHATLOAD_GETMESSAGES_TOKEN": "k-9"}
     before, after = load_dialect(str(given)), load_dialect(str(again), environment)
-    assert set(before.headers) == set(after.headers) and set(before.operations) == set(after.operations)
+    assert set(before.request.headers) == set(after.request.headers) and set(before.operations) == set(after.operations)
     assert str(after.operations["GetMessages"].fixed["token"]) == "***"
     with pytest.raises(UsageError, match="CHATLOAD_APIKEY is not set"):
         load_dialect(str(again), {})

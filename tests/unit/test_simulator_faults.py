@@ -3,9 +3,10 @@
 import pytest
 
 from chatload.errors import FileError
+from chatload.protocol.operations import OPERATION_FIELDS
+from chatload.simulator.model.answers import NoAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import KINDS, Fault, FaultPlan
-from chatload.simulator.model.ledger import OPERATIONS
 from chatload.simulator.model.service import ChatService
 
 CONFIG = SimulatorConfig(flex_disconnect_timeout_s=10.0, agents=False, idle_alert_s=0.0)
@@ -50,9 +51,9 @@ SEEN = {
 
 
 def seen(answer):
-    if answer.drop or answer.lost:
+    if answer.silence is not None:
         assert answer.payload is None and answer.raw is None
-        return "nothing" if answer.lost else "refused" if answer.refused else "closed"
+        return {NoAnswer.LOST: "nothing", NoAnswer.REFUSED: "refused", NoAnswer.CLOSED: "closed"}[answer.silence]
     if answer.http_status != 200:
         return answer.http_status
     if answer.payload is None:
@@ -152,9 +153,9 @@ def test_operations_narrow_a_fault():
 
 def test_every_operation_can_be_named_in_a_fault(tmp_path):
     file = tmp_path / "faults.toml"
-    file.write_text(f'[[fault]]\nkind = "http_500"\noperations = {list(OPERATIONS)}\n')
+    file.write_text(f'[[fault]]\nkind = "http_500"\noperations = {list(OPERATION_FIELDS)}\n')
     plan = FaultPlan.load(file)
-    assert all(plan.draw(0.0, operation) for operation in OPERATIONS)
+    assert all(plan.draw(0.0, operation) for operation in OPERATION_FIELDS)
 
 
 def test_a_fault_hides_a_download_too():

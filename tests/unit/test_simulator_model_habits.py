@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatload.simulator.model.answers import NoAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import VIRTUAL_EPOCH, ChatService
@@ -367,7 +368,7 @@ def test_a_restart_loses_every_chat_at_its_instant_and_none_is_known_afterwards(
     assert chats.live_sessions == 1
     chats.sweep(4.5)
     assert chats.live_sessions == 0 and chats.flex_users == 0
-    assert client.answer(5.0).drop and chats.is_down(5.999) and not chats.is_down(6.0)
+    assert client.answer(5.0).silence is NoAnswer.CLOSED and chats.is_down(5.999) and not chats.is_down(6.0)
     assert codes(client.ask(6.0)) == [8201] and codes(gone.ask(6.0)) == [8201]
     row = client.row(7.0)
     assert (row["end_reason"], row["ended_at"], len(row["contacts"])) == ("restarted", 4.0, 2)
@@ -393,8 +394,7 @@ def test_a_request_under_way_when_the_service_goes_down_is_cut_off_and_a_new_one
     chats = faulty(Fault("restart", from_s=4.0))
     client = Client(chats)
     cut, refused = client.answer(5.0), client.answer(5.0, fault=chats.draw(5.0, "GetMessages"))
-    assert cut.drop and not cut.refused
-    assert refused.drop and refused.refused
+    assert (cut.silence, refused.silence) == (NoAnswer.CLOSED, NoAnswer.REFUSED)
 
 
 def test_a_held_request_is_cut_off_by_a_restart():
@@ -404,7 +404,7 @@ def test_a_held_request_is_cut_off_by_a_restart():
     woken = []
     held.wake = lambda: woken.append(True)
     assert chats.hold_due(held) == 4.0
-    assert chats.resume(4.0, held).drop and woken
+    assert chats.resume(4.0, held).silence is NoAnswer.CLOSED and woken
     assert client.row(6.0)["ended_at"] == 4.0
 
 
@@ -442,7 +442,7 @@ def test_an_opening_that_arrives_twice_opens_two_chats():
 def test_a_lost_request_is_never_answered_and_arrives_never_or_late(reaches, delay, contacts):
     client = Client(faulty())
     answer = client.answer(1.0, fault=Fault("lost", reaches=reaches, delay_s=delay))
-    assert answer.lost and answer.payload is None
+    assert answer.silence is NoAnswer.LOST and answer.payload is None
     assert [at for at, _ in client.row(5.0)["contacts"]][1:] == contacts
 
 

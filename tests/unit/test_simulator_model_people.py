@@ -55,6 +55,24 @@ def test_only_the_last_agent_to_leave_ends_the_chat():
     assert client.row(6.9)["end_reason"] is None
 
 
+def test_an_overlapping_transfer_leaves_no_chat_without_an_agent():
+    first_to_leave = set()
+    settings = {
+        **AGENT, "agent_leaves_chance": 0.5, "agent_leaves_after_s": (0.5, 20.0), "transfer_chance": 0.5,
+        "transfer_after_s": (3.0, 3.0), "transfer_gap_s": (0.5, 9.0), "transfer_overlaps": True,
+    }  # fmt: skip
+    for seed in range(30):
+        client = Client(service(**settings, seed=seed, flex_disconnect_timeout_s=60.0))
+        present = 0
+        for at, kind, name in happened(client, 40.0):
+            present += {"ParticipantJoined": 1, "ParticipantLeft": -1}[kind]
+            if kind == "ParticipantLeft":
+                first_to_leave.add(name)
+            if not present:
+                assert int(client.row(40.0)["ended_at"] * 1000) == round(at * 1000)
+    assert {"agent", "agent-2"} <= first_to_leave
+
+
 def test_whoever_handed_the_chat_on_does_not_end_it_later():
     client = Client(service(**TRANSFER, agent_leaves_chance=1.0, agent_leaves_after_s=(4.5, 4.5)))
     assert status(client.ask(7.0)) == (0, False)

@@ -197,7 +197,7 @@ def test_memory_of_files_is_what_the_known_chats_hold(config, steps):
         for item in chat.events_from(1)
         if item["type"] in ("FileUploaded", "FileDeleted")
     ]
-    assert chats._memory.used == sum(sizes)
+    assert chats._shared.files_bytes == sum(sizes)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)

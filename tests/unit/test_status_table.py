@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from chatload.protocol.reply import MOST_TEXT, Reply, ResponseNames, parse_body, read
-from chatload.protocol.status import classify
+from chatload.protocol.names import ResponseNames
+from chatload.protocol.reply import MOST_TEXT, Reply, classify, parse_body, read
 from chatload.protocol.wire import MAX_BODY_BYTES, WireResult
 from chatload.vocabulary import Outcome
 
@@ -12,32 +12,30 @@ NAMES = ResponseNames()
 
 
 @pytest.mark.parametrize(
-    ("status_code", "chat_ended", "inherited", "outcome", "ended"),
+    ("status_code", "chat_ended", "outcome", "ended"),
     [
-        # statusCode, chatEnded, last successful chatEnded -> outcome, has the session ended?
-        (0, False, False, "0/false", False),  # everything is fine
-        (0, True, False, "0/true", True),  # the chat has ended; terminate the session
-        (1, False, False, "1/false", False),  # the request was unsuccessful; retry
-        (1, None, False, "1/false", False),
-        (1, True, False, "1/true", False),  # cannot happen: counted, and chatEnded inherited
-        (1, True, True, "1/true", True),
-        (1, False, True, "1/false", True),
-        (2, False, False, "2", True),  # unrecoverable error; terminate the session
-        (2, True, False, "2", True),
-        (2, None, False, "2", True),
+        # statusCode, chatEnded -> outcome, has the session ended?
+        (0, False, "0/false", False),  # everything is fine
+        (0, True, "0/true", True),  # the chat has ended; terminate the session
+        (1, False, "1/false", False),  # the request was unsuccessful; retry
+        (1, None, "1/false", False),
+        (1, True, "1/true", False),  # cannot happen: counted, and handled as 1
+        (2, False, "2", True),  # unrecoverable error; terminate the session
+        (2, True, "2", True),
+        (2, None, "2", True),
     ],
 )
-def test_table(status_code, chat_ended, inherited, outcome, ended):
-    assert classify(status_code, chat_ended, inherited) == (outcome, ended)
+def test_table(status_code, chat_ended, outcome, ended):
+    assert classify(status_code, chat_ended) == outcome
+    assert Reply(outcome).ended is ended
 
 
-@pytest.mark.parametrize(("inherited", "outcome"), [(False, "0/false"), (True, "0/true")])
 @pytest.mark.parametrize(
     "body", [b'{"statusCode":0}', b'{"statusCode":0,"chatEnded":null,"messages":null,"alias":null}']
 )
-def test_an_absent_or_null_chat_ended_is_as_it_was(body, inherited, outcome):
-    reply = parse_body(NAMES, body, inherited)
-    assert (reply.outcome, reply.ended, reply.told, reply.alias) == (outcome, inherited, False, None)
+def test_an_absent_or_null_chat_ended_is_as_it_was(body):
+    reply = parse_body(NAMES, body)
+    assert (reply.outcome, reply.ended, reply.told, reply.alias) == ("0/false", False, False, None)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +84,10 @@ def test_the_quit_reason_of_a_participant_who_left(shown, code, cause):
         (-1, True, "unknown_status"),
     ],
 )
-@pytest.mark.parametrize("inherited", [False, True])
-def test_not_in_the_table(status_code, chat_ended, outcome, inherited):
-    """A category of its own, never one of the five rows; whether it ended is inherited."""
-    assert classify(status_code, chat_ended, inherited) == (outcome, inherited)
+def test_not_in_the_table(status_code, chat_ended, outcome):
+    """A category of its own, never one of the five rows; it does not end the session."""
+    assert classify(status_code, chat_ended) == outcome
+    assert not Reply(outcome).ended
 
 
 @pytest.mark.parametrize(
@@ -159,7 +157,7 @@ TOO_LONG = [
 @pytest.mark.parametrize("payload", TOO_LONG)
 def test_a_text_that_no_server_means_is_malformed_and_not_kept(payload):
     body = orjson.dumps(payload)
-    assert parse_body(NAMES, body) == Reply(Outcome.MALFORMED, False, detail="a text is too long")
+    assert parse_body(NAMES, body) == Reply(Outcome.MALFORMED, detail="a text is too long")
     bounded = parse_body(NAMES, body.replace(LONG.encode(), LONG[1:].encode()))
     assert bounded.outcome is not Outcome.MALFORMED
 

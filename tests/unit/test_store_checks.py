@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import Contact, Timeline
+from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram

@@ -44,7 +44,7 @@ def make_run(
             writer.add_sessions([record])
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
-                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome, False)))
+                books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome)))
         books.gap.add(20.0)
         books.gap.add(44.0)
         books.lateness.add(0.002)

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
-from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import DEFAULT_SWEEP, arm_of, fractions_in, swept
+from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
 from chatload.run.books import Books
 
@@ -17,7 +16,7 @@ SETTINGS = SessionSettings(make_policy("fixed", 40.0), 5.0)
 
 
 def groups(settings, numbers):
-    return [arm_of(settings, number).group for number in numbers]
+    return [settings.arm_of(number).group for number in numbers]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 import pytest
 
 from chatload.errors import FileError, UsageError
-from chatload.protocol.address import is_private
-from chatload.rules import TargetRules, read_rules
-from chatload.target import anywhere, host_name, matches, require_agreed
+from chatload.target import TargetRules, anywhere, host_name, is_private, matches, read_rules, require_agreed
 
 NAMES = {
     "localhost": ["127.0.0.1", "::1"],

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatload.errors import UsageError
+from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.thresholds.grammar import parse, parse_abort
-from chatload.thresholds.metrics import METRICS, OPERATIONS, metric_named
+from chatload.thresholds.metrics import METRICS, metric_named
 from chatload.vocabulary import Blame, Outcome, Verdict
 
 NAMES = [doc.name for doc in METRICS]
@@ -101,7 +102,7 @@ def test_every_verdict_blame_and_outcome_has_its_metrics() -> None:
     for doc in METRICS:
         assert metric_named(doc.name).kind == doc.kind
         assert doc.meaning and "\n" not in doc.meaning
-    for operation in OPERATIONS:
+    for operation in OPERATION_FIELDS:
         assert metric_named(f"{operation}.{Outcome.TIMEOUT}.rate").operation == operation
 
 

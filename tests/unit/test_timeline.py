@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from chatload.chat.timeline import CONTACTS, KEPT, Contact, RecentContacts, Timeline, WorstTimelines, severity
+from chatload.chat.record import CONTACTS, KEPT, Contact, RecentContacts, Timeline, WorstTimelines, severity
 
 KINDS = [
     ("GetMessages", "0/false"),

@@ -19,13 +19,13 @@ def event(position, kind, who="Client", number="1", ms=None):
 def opened(ms=5_000_003, clock=None, took=0.004, **more):
     """A chat whose opening left at T and told our own ParticipantJoined, stamped `ms`."""
     transcript = Transcript(clock or ServerClock(), **more)
-    reply = Reply(FINE, False, events=(event(1, "ParticipantJoined", ms=ms),))
+    reply = Reply(FINE, events=(event(1, "ParticipantJoined", ms=ms),))
     assert transcript.synchronise(transcript.read(reply, T + took), Exchange(T, T, T + took, reply))
     return transcript
 
 
 def end(transcript, *events, received=T + 99):
-    transcript.read(Reply(ENDED, True, events=events), received)
+    transcript.read(Reply(ENDED, events=events), received)
     return transcript
 
 
@@ -94,7 +94,7 @@ def test_who_ended_it_by_the_events_alone(events, by):
 def test_without_an_id_the_only_client_is_we():
     def left(*events):
         transcript = Transcript(ServerClock())
-        joined = Reply(FINE, False, events=(event(1, "ParticipantJoined", number=""), *events))
+        joined = Reply(FINE, events=(event(1, "ParticipantJoined", number=""), *events))
         transcript.synchronise(transcript.read(joined, T), Exchange(T, T, T, joined))
         return end(transcript, event(6, "ParticipantLeft", number=""))
 
@@ -106,7 +106,7 @@ def test_without_an_id_the_only_client_is_we():
 
 def test_an_agent_who_left_before_the_chat_went_on_did_not_end_it():
     transcript = opened()
-    transcript.read(Reply(FINE, False, events=(AGENT, AGENT_LEFT)), T + 1)
+    transcript.read(Reply(FINE, events=(AGENT, AGENT_LEFT)), T + 1)
     assert not transcript.agent_left
     assert end(transcript).ended_by() == ""
 
@@ -114,7 +114,7 @@ def test_an_agent_who_left_before_the_chat_went_on_did_not_end_it():
 @pytest.mark.parametrize(("told", "goes_on"), [(True, True), (False, False)])
 def test_a_chat_goes_on_after_our_leaving_only_where_the_server_says_so(told, goes_on):
     transcript = opened()
-    transcript.read(Reply(FINE, False, events=(AGENT, AGENT_LEFT, WE_LEFT), told=told), T + 1)
+    transcript.read(Reply(FINE, events=(AGENT, AGENT_LEFT, WE_LEFT), told=told), T + 1)
     assert (transcript.left, transcript.agent_left) == (not goes_on, not goes_on)
 
 
@@ -136,21 +136,21 @@ def test_a_chat_goes_on_after_our_leaving_only_where_the_server_says_so(told, go
 def test_events_are_read_once_and_the_cursor_lies_behind_the_last(positions, next_position, asked, fresh, position):
     transcript = opened()
     events = tuple(event(p, "Message", "Agent", "2") for p in positions)
-    read = transcript.read(Reply(FINE, False, events=events, next_position=next_position), T + 1, asked)
+    read = transcript.read(Reply(FINE, events=events, next_position=next_position), T + 1, asked)
     assert [e.position for e in read] == fresh
     assert (transcript.position, transcript.agent_messages) == (position, len(fresh))
 
 
 def test_a_position_is_asked_for_unless_it_is_said_otherwise():
     transcript = Transcript(ServerClock())
-    transcript.read(Reply(FINE, False, next_position=0), T)
+    transcript.read(Reply(FINE, next_position=0), T)
     assert transcript.position == 1
-    transcript.read(Reply(FINE, False, next_position=7), T)
+    transcript.read(Reply(FINE, next_position=7), T)
     assert transcript.position == 7
 
 
 def test_the_participants_joined_of_others_do_not_say_who_we_are():
-    transcript, opening = Transcript(ServerClock()), Exchange(T, T, T, Reply(FINE, False))
+    transcript, opening = Transcript(ServerClock()), Exchange(T, T, T, Reply(FINE))
     others = [event(1, "ParticipantJoined", "Agent", "2"), event(2, "Message", "Client", "7")]
     assert not transcript.synchronise(others, opening)
     assert transcript.own_id == ""
@@ -165,7 +165,7 @@ def test_an_opening_that_cannot_be_dated_dates_nothing(ms, failed_over):
     if failed_over:
         transcript.moved()
     joined = event(1, "ParticipantJoined", ms=ms)
-    transcript.synchronise([joined], Exchange(T, T, T + 0.004, Reply(FINE, False)))
+    transcript.synchronise([joined], Exchange(T, T, T + 0.004, Reply(FINE)))
     assert (transcript.joined_ms, transcript.opening) == (None, None)
     end(transcript, event(2, "ParticipantLeft", ms=5_002_007))
     assert transcript.left_at(T, T + 2.5) is None and not transcript.outlived(1.0)
@@ -202,7 +202,7 @@ def test_an_event_told_before_it_was_written_is_of_a_clock_that_moved():
     for ms, usable in [(5_001_004, True), (5_001_012, False)]:
         clock = ServerClock()
         transcript = opened(clock=clock)
-        transcript.read(Reply(FINE, False, events=(event(2, "Message", "Agent", "2", ms),)), T + 1.003)
+        transcript.read(Reply(FINE, events=(event(2, "Message", "Agent", "2", ms),)), T + 1.003)
         assert clock.is_witness(T) is usable
 
 
@@ -212,7 +212,7 @@ def test_a_clock_that_is_no_witness_dates_nothing():
     assert transcript.left_at(T, T + 99) is not None and transcript.outlived(2.0)
     clock.contradicted(T + 50)
     assert transcript.left_at(T, T + 99) is None and not transcript.outlived(2.0)
-    message = Reply(FINE, False, events=(event(3, "Message", ms=5_001_004),))
+    message = Reply(FINE, events=(event(3, "Message", ms=5_001_004),))
     assert transcript.released_after(message) == float("-inf")
 
 
@@ -250,13 +250,13 @@ def test_the_age_by_a_clock_that_moved_is_not_known():
 )
 def test_an_answer_left_the_server_after_its_last_event_was_written(stamps, after):
     events = tuple(event(2 + i, "Message", "Agent", "2", ms) for i, ms in enumerate(stamps))
-    released = opened().released_after(Reply(FINE, False, events=events))
+    released = opened().released_after(Reply(FINE, events=events))
     assert released == (float("-inf") if after is None else pytest.approx(T + after, abs=1e-6))
 
 
 def test_without_an_opening_nothing_tells_when_an_answer_left():
     assert Transcript(ServerClock()).released_after(
-        Reply(FINE, False, events=(event(2, "Message", ms=5_001_004),))
+        Reply(FINE, events=(event(2, "Message", ms=5_001_004),))
     ) == float("-inf")  # fmt: skip
 
 
@@ -361,11 +361,11 @@ def test_what_a_chat_found_counts_as_one_contradiction():
 )
 def test_without_ids_a_clients_leaving_is_ours_only_if_no_other_client_has_joined(told, surely_ours):
     transcript = Transcript(ServerClock())
-    opening = Exchange(1.0, 1.0, 1.1, Reply(Outcome.FINE, False))
+    opening = Exchange(1.0, 1.0, 1.1, Reply(Outcome.FINE))
     for position, who in enumerate((*told, "left"), 1):
         kind = "ParticipantLeft" if who == "left" else "ParticipantJoined"
         told_now = Event(position, kind, "Client", "chatload", None)
-        fresh = transcript.read(Reply(Outcome.FINE, who == "left", events=(told_now,)), 2.0)
+        fresh = transcript.read(Reply(ENDED if who == "left" else FINE, events=(told_now,)), 2.0)
         if who == "ours":
             transcript.synchronise(fresh, opening)
     assert transcript.surely_ours is surely_ours

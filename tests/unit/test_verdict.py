@@ -9,7 +9,7 @@ from chatload.chat.effects import Exchange
 from chatload.chat.observed_server import ObservedServer, ServerClock
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Goodbye, judge
-from chatload.protocol.causes import EndCause
+from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
 from chatload.vocabulary import Blame, Outcome, Verdict
 
@@ -22,7 +22,7 @@ ENDED, LOST = Outcome.ENDED, Outcome.UNRECOVERABLE
 def told(*events, agent_end_removes=False, own_id="1"):
     """A transcript whose answer told of the end with these events."""
     transcript = Transcript(ServerClock(), agent_end_removes, own_id=own_id)
-    transcript.read(Reply(ENDED, True, events=events), T + 99)
+    transcript.read(Reply(ENDED, events=events), T + 99)
     return transcript
 
 
@@ -89,6 +89,8 @@ CASES = {
         evidence(outcome=LOST, stamp=None, server=ObservedServer(outlived_timeout=True)), OPEN),
     "2 of a server that said it in time": (
         evidence(outcome=LOST, stamp=None, server=ObservedServer(lost_in_time=True)), OPEN),
+    "2 of a server that answers 0/true after such a silence": (
+        evidence(outcome=LOST, stamp=None, server=ObservedServer(tells_silent_ends=True)), OPEN),
     "2 after longer than ended chats are kept": (evidence(60.1, None, LOST), OPEN),
     "2 just within": (evidence(59.9, None, LOST), LATE),
     "2 of a chat that was never refreshed": (evidence(outcome=LOST, stamp=None, trail={"refreshed": False}), OPEN),
@@ -237,14 +239,14 @@ def opened(clock, stamp_ms, sent=T, took=0.004, position=1):
     """A transcript that has told our own ParticipantJoined, stamped stamp_ms."""
     transcript = Transcript(clock)
     joined = Event(position, "ParticipantJoined", "Client", "me", stamp_ms, "1")
-    reply = Reply(Outcome.FINE, False, events=(joined,))
+    reply = Reply(Outcome.FINE, events=(joined,))
     opening = Exchange(sent, sent, sent + took, reply)
     assert transcript.synchronise(transcript.read(reply, sent + took), opening)
     return transcript
 
 
 def end(transcript, stamp_ms, received, number="1"):
-    transcript.read(Reply(ENDED, True, events=(left(number=number, ms=stamp_ms),)), received)
+    transcript.read(Reply(ENDED, events=(left(number=number, ms=stamp_ms),)), received)
 
 
 def test_a_timestamp_of_a_fine_clock_is_known_to_the_opening_s_round_trip():
@@ -301,9 +303,9 @@ def test_another_client_s_leaving_is_not_ours():
 
 def test_a_chat_that_goes_on_was_left_by_another():
     transcript = Transcript(ServerClock())
-    transcript.read(Reply(Outcome.FINE, False, events=(left(number="7"),)), T)
+    transcript.read(Reply(Outcome.FINE, events=(left(number="7"),)), T)
     assert not transcript.left
-    transcript.read(Reply(Outcome.FINE, False, events=(left(position=6),), told=False), T + 1)
+    transcript.read(Reply(Outcome.FINE, events=(left(position=6),), told=False), T + 1)
     assert transcript.left
 
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.chat.record import SessionRecord
-from chatload.chat.timeline import KEPT, Contact, Timeline, WorstTimelines, severity
+from chatload.chat.record import KEPT, Contact, SessionRecord, Timeline, WorstTimelines, severity
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, Histogram
 from chatload.run.reader import RunReader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chatload.chat.timeline import WorstTimelines
+from chatload.chat.record import WorstTimelines
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter

@@ -2,8 +2,7 @@
 
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript
-from chatload.chat.settings import SessionSettings
-from chatload.chat.sweep import swept
+from chatload.chat.settings import SessionSettings, swept
 from chatload.features.tune.model import model_sweep
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from chatload.features.probe.evidence import make_settings
 from chatload.features.probe.measurement import measurement
-from chatload.features.probe.settings import make_settings
-from chatload.features.probe.virtual_driver import VirtualProbe
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.network import NetworkModel
+from tests.virtual.probe_driver import VirtualProbe
 
 #: CHATLOAD_EVERY_WAY=1 draws twenty times as many.
 EXAMPLES, SEEDS = (500, range(20)) if os.environ.get("CHATLOAD_EVERY_WAY") else (25, range(1))
@@ -30,6 +30,14 @@ def probed(server, network=LAN, faults=(), seed=0, stop_at=None, begin_at=77.7, 
     driver = VirtualProbe(make_settings(seed=seed, **given), service, network, seed, stop_at, begin_at)
     probe = driver.run()
     return measurement(probe), list(service.ledger_rows(driver.now)), probe
+
+
+def ages_of(found):
+    """For how long a dropped and a disconnected chat stay known: at least and at most."""
+    return (
+        (found.ended_known_s, found.ended_known_upper_s),
+        (found.disconnected_known_s, found.disconnected_known_upper_s),
+    )
 
 
 def server_of(timeout, **more):
@@ -82,7 +90,7 @@ def test_no_timeout_within_the_time_allowed_is_said(allowed, longest):
 def test_a_difference_to_what_is_configured_is_warned_of(configured, warned):
     found, _, _ = probed(server_of(5.0), configured_s=configured)
     assert found.timeout_s == pytest.approx(5.0, rel=0.02)
-    assert (warned in str(found.warnings)) if warned else found.warnings == ()
+    assert (warned in str(found.warnings)) if warned else found.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -102,10 +110,10 @@ def test_which_operations_reset_the_clock(server, expected):
 
 def test_how_long_an_ended_chat_stays_known():
     found, _, _ = probed(server_of(5.0, keeps_ended_s=20.0), ended_for_s=30.0)
-    for age in (found.dropped_known, found.disconnected_known):
-        assert 15 < age.lower_s <= 20 <= age.upper_s < 25
+    for known_s, known_upper_s in ages_of(found):
+        assert 15 < known_s <= 20 <= known_upper_s < 25
     found, _, _ = probed(server_of(5.0))
-    assert found.dropped_known.upper_s is None and found.dropped_known.lower_s > 1
+    assert found.ended_known_upper_s is None and found.ended_known_s > 1
 
 
 # -- what the server sees ------------------------------------------------------------------------------
@@ -149,7 +157,7 @@ def test_a_chat_that_an_agent_ended_does_not_show_that_an_operation_did_not_keep
 def test_keys_that_are_replaced_with_every_answer_are_followed():
     found, _, _ = probed(server_of(5.0, key_rotates_answers=1, old_key_grace_s=0.0))
     assert found.timeout_s == pytest.approx(5, rel=0.02) and found.dropped_answer == "0/true"
-    assert found.disconnected_known.upper_s is None and found.counts["odd"] == 0
+    assert found.disconnected_known_upper_s is None and found.counts["odd"] == 0
 
 
 def test_a_limit_on_sessions_is_said_and_lived_with():
@@ -210,9 +218,9 @@ def test_no_bound_is_ever_false(timeout, coarse, answer, keeps, habits, flags, n
         for name, resets in truth(flags).items():
             assert found.resets_clock[name] in (resets, None), name
     assert found.silence_survived_s <= timeout + sweep + 1e-6
-    ages = [found.disconnected_known, *([found.dropped_known] if found.dropped_answer == "0/true" else [])]
-    for age in ages:
-        assert (age.lower_s or 0) <= keeps + 1e-6 and (age.upper_s is None or age.upper_s >= keeps - 1e-6)
+    dropped, disconnected = ages_of(found)
+    for known_s, known_upper_s in [disconnected, *([dropped] if found.dropped_answer == "0/true" else [])]:
+        assert (known_s or 0) <= keeps + 1e-6 and (known_upper_s is None or known_upper_s >= keeps - 1e-6)
     assert len(probe.chats) <= chats and found.sessions_opened <= len(ledger) <= chats
     assert found.duration_s <= probe.settings.time_allowed_s + 6
 

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import asdict
 
 import orjson
 import pytest
@@ -62,7 +63,7 @@ def test_no_proven_verdict_is_contradicted(capsys):
 def test_the_same_seed_gives_the_same_run_byte_for_byte(seed):
     def image():
         run = draw(seed).run(60)
-        rows = [record.to_dict() for record in run.records]
+        rows = [asdict(record) for record in run.records]
         return orjson.dumps([rows, run.books.to_dict(), run.ledger])
 
     assert image() == image()

@@ -59,7 +59,7 @@ class Service:
         said = self.answer(sent, send.operation, send.fields)
         reply, took = said if isinstance(said, tuple) else (said, CALL_S)
         if took >= send.timeout_s:
-            reply, took = Reply(Outcome.TIMEOUT, False), send.timeout_s
+            reply, took = Reply(Outcome.TIMEOUT), send.timeout_s
         self.now = sent + took
         answered = reply.outcome not in (Outcome.TIMEOUT, Outcome.CONNECTION)
         return Exchange(sent, sent, self.now, reply, answered=answered)
@@ -72,7 +72,7 @@ class Service:
 
 
 def opened(**more):
-    return Reply(FINE, False, "chat-1", "u1", "k1", "7", 2, **more)
+    return Reply(FINE, "chat-1", "u1", "k1", "7", 2, **more)
 
 
 def usually(other=None):
@@ -84,20 +84,20 @@ def usually(other=None):
             return said
         if operation == "RequestChat":
             return opened()
-        return Reply(ENDED, True) if operation == "Disconnect" else Reply(FINE, False)
+        return Reply(ENDED) if operation == "Disconnect" else Reply(FINE)
 
     return answer
 
 
 def test_it_polls_at_once_and_then_every_3_seconds_on_a_fixed_clock():
-    service = Service(usually(lambda now, op, _: (Reply(FINE, False), 0.9) if op == "GetMessages" else None))
+    service = Service(usually(lambda now, op, _: (Reply(FINE), 0.9) if op == "GetMessages" else None))
     record = service.run()
     assert service.at("GetMessages") == [CALL_S + 3.0 * i for i in range(7)]
     assert record.verdict == "completed"
 
 
 def test_ticks_are_skipped_while_a_poll_is_unanswered():
-    slow = (Reply(FINE, False), 2.999)
+    slow = (Reply(FINE), 2.999)
     answer = usually(lambda now, op, _: slow if op == "GetMessages" and 3 < now < 4 else None)
     service = Service(answer)
     service.session.settings = SessionSettings(
@@ -110,7 +110,7 @@ def test_ticks_are_skipped_while_a_poll_is_unanswered():
 
 
 def test_a_poll_is_given_up_after_3_seconds_and_the_next_tick_polls_again():
-    service = Service(usually(lambda now, op, _: (Reply(FINE, False), 60.0) if op == "GetMessages" else None))
+    service = Service(usually(lambda now, op, _: (Reply(FINE), 60.0) if op == "GetMessages" else None))
     record = service.run()
     assert {send.timeout_s for send in service.sends} == {REQUEST_TIMEOUT_S}
     assert service.at("GetMessages") == pytest.approx([CALL_S + 3.0 * i for i in range(7)])
@@ -121,9 +121,9 @@ def test_a_poll_is_given_up_after_3_seconds_and_the_next_tick_polls_again():
 def test_the_cursor_is_one_past_the_highest_index_seen_and_not_next_position():
     def events(now, operation, fields):
         if operation == "GetMessages" and now < 1:
-            return Reply(FINE, False, events=(event(1), event(2)), next_position=99)
+            return Reply(FINE, events=(event(1), event(2)), next_position=99)
         if operation == "GetMessages" and now < 4:
-            return Reply(FINE, False, events=(event(2), event(4)), next_position=1)
+            return Reply(FINE, events=(event(2), event(4)), next_position=1)
         return None
 
     service = Service(usually(events))
@@ -141,7 +141,7 @@ def test_keys_are_read_anew_from_every_success_and_from_nothing_else():
             return None
         number = round((now - CALL_S) / 3)
         outcome = NOT_NOW if number == 1 else FINE
-        return Reply(outcome, False, user_id=f"u{number + 2}", secure_key=f"k{number + 2}")
+        return Reply(outcome, user_id=f"u{number + 2}", secure_key=f"k{number + 2}")
 
     service = Service(usually(rotating))
     service.run()
@@ -156,13 +156,13 @@ def test_it_ends_with_one_disconnect_and_asks_nothing_after():
     assert service.asked[-1][1] == "Disconnect" and service.asked[-1][0] == pytest.approx(20.01)
     assert set(service.fields("Disconnect")[0]) == {"chat_id", "user_id", "secure_key", "alias"}
     assert record.verdict == "completed"
-    unconfirmed = Service(usually(lambda now, op, _: Reply(FINE, False) if op == "Disconnect" else None))
+    unconfirmed = Service(usually(lambda now, op, _: Reply(FINE) if op == "Disconnect" else None))
     assert unconfirmed.run().verdict == "gave_up"
     assert unconfirmed.at("Disconnect") == [pytest.approx(20.01)] and unconfirmed.asked[-1][1] == "Disconnect"
 
 
 def test_chat_ended_ends_it_without_a_disconnect():
-    ended = Reply(ENDED, True, events=(event(2, "ParticipantLeft"),))
+    ended = Reply(ENDED, events=(event(2, "ParticipantLeft"),))
     service = Service(usually(lambda now, op, _: ended if op == "GetMessages" and now > 5 else None))
     record = service.run()
     assert [name for _, name, _ in service.asked][-1] == "GetMessages" and not service.at("Disconnect")
@@ -170,18 +170,18 @@ def test_chat_ended_ends_it_without_a_disconnect():
 
 
 def test_status_1_is_counted_and_polling_goes_on_without_a_retry_between_ticks():
-    service = Service(usually(lambda now, op, _: Reply(NOT_NOW, False) if op == "GetMessages" else None))
+    service = Service(usually(lambda now, op, _: Reply(NOT_NOW) if op == "GetMessages" else None))
     service.run()
     assert service.at("GetMessages") == pytest.approx([CALL_S + 3.0 * i for i in range(7)])
     assert service.books.offline == 1
     limit = 3 * POLL_EXCEPTION_LIMIT
-    few = Service(usually(lambda now, op, _: Reply(NOT_NOW, False) if op == "GetMessages" and now < limit else None))
+    few = Service(usually(lambda now, op, _: Reply(NOT_NOW) if op == "GetMessages" and now < limit else None))
     few.run()
     assert few.books.offline == 0
 
 
 def test_it_does_not_end_on_status_2_and_its_verdict_is_that_of_the_first():
-    service = Service(usually(lambda now, op, _: Reply(LOST, True) if op != "RequestChat" and now > 5 else None))
+    service = Service(usually(lambda now, op, _: Reply(LOST) if op != "RequestChat" and now > 5 else None))
     record = service.run()
     assert service.at("GetMessages")[-1] > 17 and service.asked[-1][1] == "Disconnect"
     assert record.verdict == "failed"
@@ -190,7 +190,7 @@ def test_it_does_not_end_on_status_2_and_its_verdict_is_that_of_the_first():
 
 
 def test_a_status_2_that_is_taken_back_is_forgotten():
-    service = Service(usually(lambda now, op, _: Reply(LOST, True) if op == "GetMessages" and 5 < now < 7 else None))
+    service = Service(usually(lambda now, op, _: Reply(LOST) if op == "GetMessages" and 5 < now < 7 else None))
     assert service.run().verdict == "completed"
 
 

@@ -7,27 +7,21 @@ thresholds for each step, not for the run as a whole, which overloads the server
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from locust import LoadTestShape, events
-from locust.env import Environment
+from locust import LoadTestShape
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError
 from chatload.features.capacity.search import CapacitySearch, rules_of
 from chatload.features.capacity.step import Look, StepRules
 from chatload.features.capacity.view import facts_of, report_capacity, write_capacity
-from chatload.run.options import OptionGroup
 from chatload.run.settings import RunSettings, option_of
+from chatload.run.windows import MASTER
 from chatload.swarm.install import install
-from chatload.swarm.load import ClosedLoad
-from chatload.swarm.options import add_group
-from chatload.swarm.patches.host_login import host_with_login
+from chatload.swarm.load import LoadController
 from chatload.swarm.plan import RunPlan
 from chatload.swarm.run import Run, run_of
 
@@ -41,11 +35,14 @@ def _start_of(options: Any) -> int:
     return int(option_of("start_sessions").value(options.start_sessions) or 1)
 
 
-class CapacityLoad(ClosedLoad):
+class CapacityLoad(LoadController):
     """Load controller of a capacity search: a step each second, its results at the end."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
+        options: Any = run.environment.parsed_options
+        if options.num_users is not None or options.spawn_rate is not None:
+            log.warning("chatload: --users and --spawn-rate have no effect on a capacity search; see --max-sessions")
         self._run = run
         self._search: CapacitySearch | None = None
         self._began = 0.0
@@ -89,7 +86,8 @@ class CapacityLoad(ClosedLoad):
             return _start_of(run.environment.parsed_options), 100.0
         now = time.monotonic()
         figures = coordinator.figures
-        look = Look(now, figures.books(), {who: usage.cpu_s for who, usage in figures.usage().items()})
+        cpu_s = {who: usage.cpu_s for who, usage in figures.usage.items() if who != MASTER}
+        look = Look(now, figures.total(), cpu_s)
         limit_s = run.environment.parsed_options.run_time
         wanted = search.look(look)
         self._record(now - self._began, wanted or 0, look.open)
@@ -131,43 +129,18 @@ class CapacityShape(LoadTestShape):
     abstract = True
     #: Prevents Locust's warning that --run-time is ignored: it is not.
     use_common_options = True
-    #: The listener below checks a start: the limits of a search first, then what every run checks.
-    checks_start = True
+    #: Makes the load controller of a process's runs.
+    load_controller = CapacityLoad
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
         if not cls.abstract:
-            install()
-            _install_search()
+            install("capacity")
 
     def tick(self) -> tuple[int, float] | None:
         """Return users wanted and spawn rate (per second), None at the end."""
         if self.runner is None:
             return None
         coordinator = run_of(self.runner.environment).role.coordinator
-        assert coordinator is not None and isinstance(coordinator.shape_load, CapacityLoad)
-        return coordinator.shape_load.tick()
-
-
-@cache
-def _install_search() -> None:
-    """Register the options and the listener of the search in this process, once."""
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_group(parser, OptionGroup.CAPACITY))
-    events.init.add_listener(_init)
-
-
-def _init(environment: Environment, **_: Any) -> None:
-    run = run_of(environment)
-    options: Any = environment.parsed_options
-    coordinator = run.role.coordinator
-    if coordinator is None or options is None:
-        return
-    coordinator.shape_load = CapacityLoad(run)
-    if options.num_users is not None or options.spawn_rate is not None:
-        log.warning("chatload: --users and --spawn-rate have no effect on a capacity search; see --max-sessions")
-    try:
-        if options.headless or options.autostart:
-            run.check(options, host_with_login(environment))
-    except ChatloadError as error:
-        print(f"chatload: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(error.exit_code) from None
+        assert coordinator is not None and isinstance(coordinator.load, CapacityLoad)
+        return coordinator.load.tick()

@@ -35,7 +35,7 @@ from chatload.features.capacity.step import (
     Trouble,
     facts_of,
 )
-from chatload.swarm.run_checks import planned_rate
+from chatload.swarm.checks import planned_rate
 from chatload.thresholds.grammar import Threshold, parse
 from chatload.thresholds.judgement import COMPARE, judge
 from chatload.vocabulary import Outcome, Verdict

@@ -30,7 +30,7 @@ from chatload.render.document import (
     columns,
 )
 from chatload.render.html import write_html
-from chatload.render.json_output import read_schema, write_json
+from chatload.render.output import read_schema, write_json
 from chatload.render.terminal import render
 from chatload.stats.usl import Usl, fit
 

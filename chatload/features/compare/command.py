@@ -11,14 +11,11 @@ import click
 
 from chatload import exit_codes
 from chatload.errors import ChatloadError, UsageError
-from chatload.features.compare.compute import WORSE, Tolerance, compare_runs
-from chatload.features.compare.run_figures import RunFigures, bounds, measure
+from chatload.features.compare.compute import WORSE, RunFigures, Tolerance, bounds, compare_runs, measure
 from chatload.features.compare.view import comparison_document
 from chatload.features.report.summary import refuse_untested, summarize
-from chatload.render.output import deliver
-from chatload.render.share import ShareType
+from chatload.render.output import ShareType, deliver
 from chatload.run.reader import RunReader
-from chatload.run.settings import settings_differences
 
 #: Replaces -- in the arguments, because click would remove it. No run has this name.
 _DIVIDER = "\x1f--"
@@ -91,9 +88,15 @@ def compare(
       chatload compare v1-* -- v2-* --tolerance 10% --markdown compare.md
     """
     base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
-    _refuse_unsound([*base, *new], allow_invalid)
-    _refuse_different(base, new, allow_different)
+    for run in (*base, *new):
+        if run.problems and not allow_invalid:
+            message = f"{run.run}: the run is invalid or does not balance: {run.problems[0]}"
+            raise ChatloadError(message, "leave it out, or say --allow-invalid")
     comparison = compare_runs(base, new, Tolerance(tolerance, rate_tolerance))
+    defining = [str(difference) for difference in comparison.differences if difference.defines_load]
+    if defining and not allow_different:
+        message = f"the runs made different load ({' | '.join(defining)})"
+        raise UsageError(message, "--allow-different compares them all the same")
     deliver(comparison_document(comparison), comparison.to_dict() if as_json else None, markdown, html)
     return exit_codes.THRESHOLD_FAILED if comparison.word == WORSE else exit_codes.PASSED
 
@@ -101,35 +104,19 @@ def compare(
 def _read(name: str, allow_invalid: bool) -> RunFigures:
     with RunReader.open(name) as reader:
         summary = summarize(reader)
-        if not allow_invalid and not summary["invalid_reasons"] and summary["books"]["balanced"]:
-            refuse_untested(summary, name, "leave it out, or say --allow-invalid")
-        books = reader.books()
-        settings = reader.settings
+        books, settings = reader.books(), reader.settings
         told = json.dumps([settings.to_dict(), reader.facts, books.to_dict()], sort_keys=True)
-    timeout_s = settings.flex_disconnect_timeout
+    problems = (*summary["invalid_reasons"], *summary["books"]["imbalances"])
+    if not allow_invalid and not problems:
+        refuse_untested(summary, name, "leave it out, or say --allow-invalid")
     return RunFigures(
         run=name,
-        figures=measure(books, timeout_s, summary["sessions"]["cut_off_confirmed"]),
-        bounds=bounds(books),
-        timeout_s=timeout_s,
+        figures=measure(books, settings.flex_disconnect_timeout, summary["sessions"]["cut_off_confirmed"]),
+        timeout_s=settings.flex_disconnect_timeout,
         settings=settings,
         started_at=summary["started_at"],
         sessions=summary["sessions"]["started"],
         identity=hashlib.sha256(told.encode()).hexdigest(),
-        problems=(*summary["invalid_reasons"], *summary["books"]["imbalances"]),
+        bounds=bounds(books),
+        problems=problems,
     )
-
-
-def _refuse_unsound(runs: Sequence[RunFigures], allowed: bool) -> None:
-    for run in runs:
-        if run.problems and not allowed:
-            message = f"{run.run}: the run is invalid or does not balance: {run.problems[0]}"
-            raise ChatloadError(message, "leave it out, or say --allow-invalid")
-
-
-def _refuse_different(base: Sequence[RunFigures], new: Sequence[RunFigures], allowed: bool) -> None:
-    found = settings_differences([run.settings for run in base], [run.settings for run in new])
-    defining = [str(difference) for difference in found if difference.defines_load]
-    if defining and not allowed:
-        message = f"the runs made different load ({' | '.join(defining)})"
-        raise UsageError(message, "--allow-different compares them all the same")

@@ -19,8 +19,9 @@ The tests assume that without a difference any order of the runs is as likely as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from itertools import chain, combinations
 from math import comb
 from typing import Any
@@ -29,8 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata, t
 
-from chatload.features.compare.run_figures import FAMILY, ComparedMetric, FigureKind, RunFigures
-from chatload.run.settings import SettingDifference, settings_differences
+from chatload.run.books import Books
+from chatload.run.histogram import CensoredHistogram
+from chatload.run.settings import RunSettings, SettingDifference, settings_differences
+from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
 #: Minimum number of runs per side for a word: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.
 ENOUGH_RUNS = 4
@@ -49,6 +52,160 @@ _EPSILON = 1e-9
 _SEED = 20150404
 
 Floats = NDArray[np.float64]
+_GAPS = ("p50", "p99")
+#: Margin -> the quantile of the gap that it is computed from (timeout minus gap).
+_MARGINS = {"p1": 0.99, "p50": 0.5, "min": 1.0}
+_TAIL = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+#: Differences in latency below this do not matter to a user (seconds).
+LATENCY_FLOOR_S = 0.0001
+#: Differences in lateness below this do not matter (seconds): the smallest timeout is 1 s.
+LATENESS_FLOOR_S = 0.01
+
+
+class FigureKind(StrEnum):
+    """How figures of a metric are compared: as a ratio, or as a difference."""
+
+    RATE = "rate"  # a share from 0 to 1; difference
+    DURATION = "duration"  # seconds; ratio
+    COUNT = "count"  # a number above 0; ratio
+    MARGIN = "margin"  # seconds, below 0 where a refresh came late; difference
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether figures are compared by their ratio."""
+        return self in (FigureKind.DURATION, FigureKind.COUNT)
+
+
+@dataclass(frozen=True)
+class ComparedMetric:
+    """One thing that is compared. `key` is its path in words of summary.json; `label` is for people.
+
+    judged: belongs to the family that gets a word; all others are shown without one.
+    lower_is_better: None where neither direction is good by itself.
+    least: differences below it never matter, whatever their ratio (in the metric's own unit).
+    """
+
+    key: str
+    label: str
+    kind: FigureKind
+    lower_is_better: bool | None = True
+    judged: bool = False
+    least: float = 0.0
+
+
+#: The metrics that are judged, fixed before any run is read. Only six, so that five runs per side are enough.
+FAMILY = (
+    ComparedMetric("sessions.dropped.rate", "dropped sessions", FigureKind.RATE, judged=True),
+    ComparedMetric("sessions.unserved.rate", "unserved sessions", FigureKind.RATE, judged=True),
+    ComparedMetric("requests.unsuccessful.rate", "unsuccessful requests", FigureKind.RATE, judged=True),
+    ComparedMetric("requests.GetMessages.latency_s.p99", "GetMessages latency p99", FigureKind.DURATION,
+           judged=True, least=LATENCY_FLOOR_S),
+    ComparedMetric("refresh.lateness_s.p99", "refresh lateness p99", FigureKind.DURATION,
+           judged=True, least=LATENESS_FLOOR_S),
+    ComparedMetric("refresh.margin_s.p1", "margin p1", FigureKind.MARGIN, lower_is_better=False, judged=True),
+)  # fmt: skip
+#: What the family's words mean; reports print it.
+FAMILY_TERMS = (
+    "dropped: dropped late or early, or perhaps (dropped_unproven, or accepted and gave_up), of the sessions whose "
+    "fate is known",
+    "unserved: started but never accepted, of all sessions",
+    "unsuccessful: requests with any outcome but 0/false and 0/true",
+)
+_JUDGED = {metric.key: metric for metric in FAMILY}
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """One run as the comparison sees it.
+
+    run: where it is, as the user named it. figures: what was measured; a metric without samples is missing. timeout_s:
+    the flex-disconnect-timeout. bounds: figures that are only lower bounds (for margins upper ones), because of
+    requests without an answer or the last silences of chats. identity: equal for two copies of one run. problems: why
+    it is invalid or does not balance.
+    """
+
+    run: str
+    figures: Mapping[ComparedMetric, float]
+    timeout_s: float | None = None
+    settings: RunSettings = RunSettings()
+    started_at: float | None = None
+    sessions: int = 0
+    identity: str = ""
+    bounds: frozenset[ComparedMetric] = frozenset()
+    problems: tuple[str, ...] = ()
+
+
+#: A metric, its figure in one run, and whether that is only a bound.
+_Figure = tuple[ComparedMetric, float | None, bool]
+
+
+def measure(books: Books, timeout_s: float | None, cut_off_confirmed: int = 0) -> dict[ComparedMetric, float]:
+    """Return the figures in one run's books; percentiles are those of all its processes together.
+
+    cut_off_confirmed: of the sessions cut off, those whose goodbye was confirmed.
+    """
+    figures = [*_durations(books, timeout_s), *_shares(books, cut_off_confirmed)]
+    return {metric: value for metric, value, _ in figures if value is not None}
+
+
+def bounds(books: Books) -> frozenset[ComparedMetric]:
+    """Return which of the figures of `measure` are only bounds."""
+    return frozenset(metric for metric, _, is_bound in _durations(books, None) if is_bound)
+
+
+def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
+    """Yield rates, and requests per session."""
+
+    def rate(key: str, label: str, part: int, whole: int, lower_is_better: bool | None = True) -> _Figure:
+        metric = _JUDGED.get(key) or ComparedMetric(key, label, FigureKind.RATE, lower_is_better)
+        return metric, part / whole if whole else None, False
+
+    verdicts, fates = books.verdicts, books.fates
+    known = fates.known(cut_off_confirmed)
+    outcomes = [item for by in books.outcomes.values() for item in by.items()]
+    unsuccessful = sum(n for outcome, n in outcomes if outcome not in SUCCESSFUL)
+    yield rate("sessions.dropped.rate", "", fates.dropped.most, known)
+    yield rate("sessions.unserved.rate", "", fates.never_accepted.most, fates.ended)
+    yield rate("requests.unsuccessful.rate", "", unsuccessful, sum(n for _, n in outcomes))
+    per_session = ComparedMetric("requests.per_session", "requests per session", FigureKind.COUNT, None)
+    yield per_session, books.sent.total() / books.started if books.started else None, False
+    for verdict in Verdict:
+        refused = verdict is Verdict.REFUSED
+        part, whole = (verdicts[verdict], fates.ended) if refused else (fates.accepted_with(verdict), fates.accepted)
+        lower = None if verdict in NEUTRAL_ENDINGS else verdict in BAD_ENDINGS
+        yield rate(f"sessions.{verdict}.rate", verdict.value, part, whole, lower)
+    for blame in Blame:
+        yield rate(f"sessions.dropped_late.{blame}.rate", f"dropped_late by {blame}", books.blames[blame], known)
+
+
+def _durations(books: Books, timeout_s: float | None) -> Iterator[_Figure]:
+    """Yield latencies, lateness, gaps and margins (the timeout minus a gap; None without a timeout)."""
+    operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
+    tails = [
+        *(
+            (f"requests.{name}.latency_s", f"{name} latency", books.latency[name], LATENCY_FLOOR_S)
+            for name in operations
+        ),
+        ("refresh.lateness_s", "refresh lateness", CensoredHistogram(books.lateness), LATENESS_FLOOR_S),
+    ]
+    for key, label, samples, least in tails:
+        for quantile, q in _TAIL.items():
+            name, says = f"{key}.{quantile}", f"{label} {quantile.replace('_', '.')}"
+            metric = _JUDGED.get(name) or ComparedMetric(name, says, FigureKind.DURATION, least=least)
+            yield metric, samples.figure(q), _is_bound(samples, q)
+    for quantile in _GAPS:
+        q = _TAIL[quantile]
+        metric = ComparedMetric(f"refresh.gap_s.{quantile}", f"gap {quantile}", FigureKind.DURATION, None)
+        yield metric, books.gap.figure(q), _is_bound(books.gap, q)
+    for quantile, q in _MARGINS.items():
+        name, gap = f"refresh.margin_s.{quantile}", books.gap.figure(q)
+        metric = _JUDGED.get(name) or ComparedMetric(name, f"margin {quantile}", FigureKind.MARGIN, False)
+        yield metric, None if gap is None or timeout_s is None else timeout_s - gap, _is_bound(books.gap, q)
+
+
+def _is_bound(samples: CensoredHistogram, q: float) -> bool:
+    reading = samples.quantile(q)
+    return reading is not None and reading.over
 
 
 @dataclass(frozen=True)
@@ -97,7 +254,7 @@ class Comparison:
     tolerance: Tolerance
     rows: tuple[ComparisonRow, ...]
     differences: tuple[SettingDifference, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def worse(self) -> list[ComparisonRow]:
@@ -137,30 +294,25 @@ class Comparison:
 
 
 def _run_to_dict(run: RunFigures) -> dict[str, Any]:
-    return {
-        "run": run.run,
-        "started_at": run.started_at,
-        "sessions": run.sessions,
-        "problems": list(run.problems),
-    }
+    about = {name: getattr(run, name) for name in ("run", "started_at", "sessions")}
+    return {**about, "problems": list(run.problems)}
 
 
 def _row_to_dict(row: ComparisonRow) -> dict[str, Any]:
-    data = {key: value for key, value in vars(row).items() if key != "metric"}
-    kind = row.metric.kind
-    change_is = "ratio_minus_1" if kind in (FigureKind.DURATION, FigureKind.COUNT) else "difference"
-    about = {"label": row.metric.label, "kind": kind.value, "judged": row.metric.judged, "change_is": change_is}
-    return {**about, **data}
+    data, metric = vars(row).copy(), row.metric
+    del data["metric"]
+    change_is = "ratio_minus_1" if metric.kind.is_ratio else "difference"
+    return {"label": metric.label, "kind": metric.kind, "judged": metric.judged, "change_is": change_is, **data}
 
 
 def compare_runs(
-    base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance = Tolerance(), descriptive: bool = True
+    base: Sequence[RunFigures], new: Sequence[RunFigures], tolerance: Tolerance = Tolerance()
 ) -> Comparison:
-    """Compare two sides of at least one run each. descriptive: include the metrics that are not judged."""
+    """Compare two sides of at least one run each."""
     base, new, notes, apart = _distinct(base, new)
     enough = apart and min(len(base), len(new)) >= ENOUGH_RUNS
     metrics = list(dict.fromkeys([*FAMILY, *chain.from_iterable(run.figures for run in (*base, *new))]))
-    rows = [_row(metric, base, new, enough) for metric in metrics if descriptive or metric.judged]
+    rows = [_row(metric, base, new, enough) for metric in metrics]
     if enough:
         rows = _judge(rows, base, new, tolerance)
         notes += [
@@ -192,38 +344,36 @@ def _distinct(
 
 def _row(metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], enough: bool) -> ComparisonRow:
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
-    bound = [any(metric in run.bounds for run in side) for side in (base, new)]
-    row = ComparisonRow(metric, seen, shown, base_is_bound=bound[0], new_is_bound=bound[1])
     before, after = (_scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
-    if len(before):
-        row = replace(row, base_mean=float(_unscaled(metric, before.mean())))
-    if len(after):
-        row = replace(row, new_mean=float(_unscaled(metric, after.mean())))
-    if not len(before) or not len(after):
-        return row
-    whole = len(before) == len(seen) and len(after) == len(shown)
-    return replace(
-        row,
-        change=float(_change(metric, after.mean() - before.mean())),
-        interval=_interval(metric, before, after) if enough and whole else None,
+    change = interval = None
+    if len(before) and len(after):
+        change = float(_change(metric, after.mean() - before.mean()))
+        if enough and None not in (*seen, *shown):
+            interval = _interval(metric, before, after)
+    return ComparisonRow(
+        metric,
+        seen,
+        shown,
+        base_mean=float(_unscaled(metric, before.mean())) if len(before) else None,
+        new_mean=float(_unscaled(metric, after.mean())) if len(after) else None,
+        change=change,
+        interval=interval,
+        base_is_bound=any(metric in run.bounds for run in base),
+        new_is_bound=any(metric in run.bounds for run in new),
     )
-
-
-def _relative(metric: ComparedMetric) -> bool:
-    return metric.kind in (FigureKind.DURATION, FigureKind.COUNT)
 
 
 def _scaled(metric: ComparedMetric, values: Floats) -> Floats:
     """Return figures on the scale on which they are averaged and subtracted: logarithmic if ratios are compared."""
-    return np.log(np.maximum(values, _SHORTEST_S)) if _relative(metric) else values
+    return np.log(np.maximum(values, _SHORTEST_S)) if metric.kind.is_ratio else values
 
 
 def _unscaled(metric: ComparedMetric, values: Any) -> Any:
-    return np.exp(values) if _relative(metric) else values
+    return np.exp(values) if metric.kind.is_ratio else values
 
 
 def _change(metric: ComparedMetric, difference: Any) -> Any:
-    return np.expm1(difference) if _relative(metric) else difference
+    return np.expm1(difference) if metric.kind.is_ratio else difference
 
 
 def _interval(metric: ComparedMetric, base: Floats, new: Floats) -> tuple[float, float]:
@@ -260,20 +410,19 @@ def _judge(
         return rows
     largest = np.max(list(statistics.values()), axis=0)
     p_family = {metric: float(np.mean(largest >= values[0] * (1 - _EPSILON))) for metric, values in statistics.items()}
-    return [_judged(row, alone, p_family) for row in rows]
-
-
-def _judged(
-    row: ComparisonRow, alone: Mapping[ComparedMetric, float], p_family: Mapping[ComparedMetric, float]
-) -> ComparisonRow:
-    metric, interval = row.metric, row.interval
-    if metric not in p_family or interval is None or row.change is None:
-        return row
-    evident = p_family[metric] <= ALPHA and alone[metric] <= _ALPHA_ALONE and not interval[0] <= 0 <= interval[1]
-    word = NO_EVIDENCE if not evident else WORSE if (row.change > 0) == metric.lower_is_better else BETTER
-    if word is BETTER and row.new_is_bound:
-        word = NO_EVIDENCE  # beyond its bound NEW may be worse than BASE
-    return replace(row, p=alone[metric], p_family=p_family[metric], word=word)
+    judged = []
+    for row in rows:
+        p = p_family.get(row.metric)
+        if p is not None and row.interval is not None and row.change is not None:
+            outside = not row.interval[0] <= 0 <= row.interval[1]
+            word = NO_EVIDENCE
+            if p <= ALPHA and alone[row.metric] <= _ALPHA_ALONE and outside:
+                word = WORSE if (row.change > 0) == row.metric.lower_is_better else BETTER
+            if word is BETTER and row.new_is_bound:
+                word = NO_EVIDENCE  # beyond its bound NEW may be worse than BASE
+            row = replace(row, p=alone[row.metric], p_family=p, word=word)
+        judged.append(row)
+    return judged
 
 
 def _deals(base: int, new: int) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import click
 
 from chatload.run.schema import RUN_FILE
 from chatload.run.writer import refuse_unwritable, replacing_bytes
-from chatload.simulator.process import Simulator
+from chatload.simulator.command import Simulator
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 2.0

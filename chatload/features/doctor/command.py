@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from chatload import exit_codes
-from chatload.features.doctor.checks import PlannedLoad, check_host, check_machine, worst
-from chatload.features.doctor.reach import TlsOptions, examine
-from chatload.features.doctor.reading import read_machine
-from chatload.features.doctor.view import doctor_document, to_dict
+from chatload.features.doctor.host import check_host, examine
+from chatload.features.doctor.machine import PlannedLoad, check_machine, read_machine
+from chatload.features.doctor.view import doctor_document, to_dict, worst
 from chatload.protocol.dialect import load_dialect
 from chatload.render.output import deliver
 
@@ -17,33 +16,22 @@ from chatload.render.output import deliver
 @click.option("--host", metavar="URL", help="Also examine the way to this host, and open one chat on it.")
 @click.option("--users", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Chats at a time.")
 @click.option(
-    "--processes",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
+    "--processes", type=click.IntRange(1), default=1, show_default=True, metavar="N",
     help="Processes of the generator on this machine.",
-)
+)  # fmt: skip
 @click.option(
     "--refresh-interval", type=click.FloatRange(0.01), default=3.0, show_default=True, metavar="S",
     help="Time between two GetMessages of a chat.",
 )  # fmt: skip
 @click.option(
-    "--chat-length",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    show_default=True,
-    metavar="S",
+    "--chat-length", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S",
     help="Mean length of a chat.",
-)
+)  # fmt: skip
 @click.option("--service", default="default", show_default=True, metavar="NAME", help="The chat service's name.")
 @click.option(
-    "--dialect",
-    default="gms-v2",
-    show_default=True,
-    metavar="NAME_OR_FILE",
+    "--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE",
     help="The dialect of the service: a built-in one, or a .toml file.",
-)
+)  # fmt: skip
 @click.option(
     "--target-owner-agrees", "agreed", multiple=True, metavar="HOST",
     help="Its owner agrees to load on this host: needed where it is not loopback or private.",
@@ -82,6 +70,6 @@ def doctor(
     spoken = load_dialect(dialect)
     rows = check_machine(read_machine(run_dir), PlannedLoad(users, processes, refresh_interval, chat_length))
     if host:
-        rows += check_host(examine(host, spoken, service, agreed, TlsOptions(ca_file, client_cert, insecure)))
+        rows += check_host(examine(host, spoken, service, agreed, ca_file, client_cert, insecure))
     deliver(doctor_document(rows), to_dict(rows, users, processes) if as_json else None)
     return exit_codes.THRESHOLD_FAILED if worst(rows) == "bad" else exit_codes.PASSED

@@ -1,43 +1,59 @@
-"""What `chatload doctor` found, as a document and as JSON."""
+"""The result of a check, and all results as a document and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from chatload.features.doctor.checks import CheckResult, worst
 from chatload.render import words
 from chatload.render.document import Block, Document, Section, Sentence, Tone, Verbatim
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 
-#: `schema_version` of --json.
-SCHEMA_VERSION = 1
+State = Literal["ok", "warn", "bad"]
 _TONES = {"ok": Tone.GOOD, "warn": Tone.WARN, "bad": Tone.BAD}
 
 
-def doctor_document(rows: list[CheckResult]) -> Document:
+@dataclass(frozen=True)
+class CheckResult:
+    """The result of one check. found: the facts; change: what to do, with the command; empty if nothing."""
+
+    name: str
+    state: State
+    found: str
+    change: str = ""
+
+
+def check(name: str, found: str, change: str = "", *, warn: bool = False, bad: bool = False) -> CheckResult:
+    """Return the result of a check. change: what to do if it is a warning or bad."""
+    state: State = "bad" if bad else "warn" if warn else "ok"
+    return CheckResult(name, state, found, "" if state == "ok" else change)
+
+
+def worst(rows: Sequence[CheckResult]) -> State:
+    """Return the worst state."""
+    states = {row.state for row in rows}
+    return "bad" if "bad" in states else "warn" if "warn" in states else "ok"
+
+
+def doctor_document(rows: Sequence[CheckResult]) -> Document:
     """Return the checks as a document: each check, and below it what to change."""
     bad, warn = (sum(row.state == state for row in rows) for state in ("bad", "warn"))
     found = f"{words.number(bad)} bad, {words.plural(warn, 'warning')}" if bad or warn else "nothing stands in the way"
-    return Document(Sentence(found, _TONES[worst(rows)]), (Section("Checks", tuple(_checks(rows))),))
+    return Document(Sentence(found, _TONES[worst(rows)]), (Section("Checks", tuple(_blocks(rows))),))
 
 
-def _checks(rows: list[CheckResult]) -> Iterator[Block]:
+def _blocks(rows: Sequence[CheckResult]) -> Iterator[Block]:
     for row in rows:
         yield Sentence(f"{row.state:<5} {row.name}: {row.found}", _TONES[row.state], strong=row.state == "bad")
         if row.change:
             yield Verbatim(f"      change: {row.change}")
 
 
-def to_dict(rows: list[CheckResult], users: int, processes: int) -> dict[str, Any]:
+def to_dict(rows: Sequence[CheckResult], users: int, processes: int) -> dict[str, Any]:
     """Return what --json prints; see `schema`."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "state": worst(rows),
-        "users": users,
-        "processes": processes,
-        "checks": [row.to_dict() for row in rows],
-    }
+    checks = [asdict(row) for row in rows]
+    return {"schema_version": 1, "state": worst(rows), "users": users, "processes": processes, "checks": checks}
 
 
 def schema() -> dict[str, Any]:

@@ -20,8 +20,7 @@ from chatload.features.forecast.fit import FittedRun, fit
 from chatload.features.forecast.predict import FitQuality, ForecastQuestion, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_untested, summarize
-from chatload.render.json_output import write_json
-from chatload.render.output import deliver
+from chatload.render.output import deliver, write_json
 from chatload.render.words import duration
 from chatload.run.options import DURATION
 from chatload.run.reader import RunReader

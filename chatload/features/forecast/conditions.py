@@ -11,9 +11,9 @@ from itertools import accumulate
 from math import inf, log, log10
 from random import Random
 
+from chatload.random_numbers import SeededDraws
 from chatload.run.histogram import Histogram
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import SeededDraws
 from chatload.simulator.model.faults import Fault
 
 #: Kind of failure (see RequestOdds) -> the simulator's fault that gives it. `refused` is the network's.
@@ -228,7 +228,7 @@ def age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
     """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
     if not any(chance for _, chance in hazard):
         return inf
-    left = -log(1.0 - draws.within((0.0, 1.0)))
+    left = -log(1.0 - draws.random())
     for number, (age, chance) in enumerate(hazard):
         until = hazard[number + 1][0] if number + 1 < len(hazard) else inf
         if chance > 0:

@@ -101,7 +101,7 @@ def replay(job: ReplayJob) -> CohortResult:
     """Hold the customers of a job with one virtual swarm."""
     settings, result = job.settings, CohortResult()
     server = MeasuredServer(job.conditions, settings.request_timeout_s, job.factor, job.seed)
-    service = ChatService(server.config(settings.timeout_s, settings.keeps_ended_s), server, ends=server)
+    service = ChatService(server.config(settings.timeout_s, settings.keeps_ended_s), server)
     incidents = _Incidents(job.conditions, settings.timeout_s + settings.policy.interval_s)
 
     def ended(record: SessionRecord) -> None:

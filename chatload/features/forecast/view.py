@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatload.render.document import Block, Bullets, Document, Section, Sentence, Tone, table
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.render.words import duration, number, percent, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 

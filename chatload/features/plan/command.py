@@ -21,8 +21,7 @@ from chatload.features.plan.sensitivity import influences
 from chatload.features.plan.view import PlanReport, plan_document
 from chatload.features.report.summary import refuse_untested, summarize
 from chatload.protocol.toml_file import read_toml
-from chatload.render.output import deliver
-from chatload.render.share import ShareType
+from chatload.render.output import ShareType, deliver
 from chatload.run.reader import RunReader
 
 #: Name of an input on the command line and in a file -> field of Demand.

@@ -16,7 +16,7 @@ from chatload.features.plan.sensitivity import STEP, Influence
 from chatload.render import charts
 from chatload.render.charts import Spec
 from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.render.words import MINUS, with_minus
 from chatload.render.words import number as _number
 from chatload.render.words import plural as _plural

@@ -23,6 +23,11 @@ from typing import NamedTuple
 from chatload.chat.contacts import LINGER_S
 from chatload.chat.effects import Exchange
 
+_INF = float("inf")
+#: Rounding errors are smaller than this (seconds).
+EXACT_S = 1e-6
+_BISECTIONS = 30
+
 
 class TimeSpan(NamedTuple):
     """Something happened once, not before `earliest` and not after `latest` (instants, seconds)."""
@@ -54,21 +59,23 @@ class ObservedSilence:
     @property
     def dropped_s(self) -> float:
         """It surely did not live through more than this; infinite where it lived."""
-        return float("inf") if self.ended_by is None else self.ended_by - self.since.earliest
+        return _INF if self.ended_by is None else self.ended_by - self.since.earliest
+
+    def end(self, timeout_s: float) -> TimeSpan:
+        """Return when the chat ended, if no timeout is shorter than this (seconds)."""
+        assert self.ended_by is not None
+        return TimeSpan(max(self.survived_to, self.since.earliest + timeout_s), self.ended_by)
 
 
 class SilenceWatch:
     """The contacts of one chat, turned into silences. contact: the last sure one; since: the last there may
     have been, for a request without an answer may have come after it."""
 
-    __slots__ = ("_chat", "_doubt_from", "_lost_until", "contact", "since")
-
     def __init__(self, chat: int, opening: Exchange) -> None:
-        assert opening.sent_at is not None
-        self._chat = chat
-        self.since = self.contact = TimeSpan(opening.sent_at, opening.received_at)
+        self._chat, self.opening = chat, opening
+        self.since = self.contact = _span(opening)
         self._doubt_from: float | None = None
-        self._lost_until = float("-inf")
+        self._lost_until = -_INF
 
     def unclear(self, exchange: Exchange) -> None:
         """A request that may have been a contact, and tells nothing of the chat."""
@@ -81,11 +88,10 @@ class SilenceWatch:
 
     def alive(self, exchange: Exchange) -> ObservedSilence:
         """A request was a contact, and found the chat alive: one silence is over, another begins."""
-        sent = exchange.begun_at if exchange.sent_at is None else exchange.sent_at
-        survived_to = sent if self._doubt_from is None else self._doubt_from
-        silence = ObservedSilence(self._chat, self.since, survived_to, None, TimeSpan(sent, exchange.received_at))
-        self.contact = TimeSpan(sent, exchange.received_at)
-        self.since = TimeSpan(sent, max(exchange.received_at, self._lost_until))
+        found = _span(exchange)
+        silence = ObservedSilence(self._chat, self.since, self._undoubted_to(found), None, found)
+        self.contact = found
+        self.since = TimeSpan(found.earliest, max(found.latest, self._lost_until))
         self._doubt_from = None
         return silence
 
@@ -95,19 +101,19 @@ class SilenceWatch:
         That is believed only of an instant before any request that may have ended the silence, or the chat:
         some servers notice, and stamp, an end only when they are asked.
         """
-        sent = exchange.begun_at if exchange.sent_at is None else exchange.sent_at
-        found = TimeSpan(sent, exchange.received_at)
-        first = sent if self._doubt_from is None else self._doubt_from
-        if left is not None and self.since.earliest <= left.latest < first:
-            survived_to = max(left.earliest, self.since.earliest)
-            return ObservedSilence(self._chat, self.since, survived_to, min(left.latest, found.latest), found)
-        return ObservedSilence(self._chat, self.since, self.since.earliest, found.latest, found)
+        found = _span(exchange)
+        survived_to, ended_by = self.since.earliest, found.latest
+        if left is not None and self.since.earliest <= left.latest < self._undoubted_to(found):
+            survived_to, ended_by = max(left.earliest, survived_to), min(left.latest, ended_by)
+        return ObservedSilence(self._chat, self.since, survived_to, ended_by, found)
+
+    def _undoubted_to(self, found: TimeSpan) -> float:
+        """Return when the first request left that may have ended the silence."""
+        return found.earliest if self._doubt_from is None else self._doubt_from
 
 
-_INF = float("inf")
-#: Rounding errors are smaller than this (seconds).
-EXACT_S = 1e-6
-_BISECTIONS = 30
+def _span(exchange: Exchange) -> TimeSpan:
+    return TimeSpan(exchange.begun_at if exchange.sent_at is None else exchange.sent_at, exchange.received_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,23 +208,18 @@ class _Pair(NamedTuple):
 
 
 def _pairs(timeout: TimeoutBounds) -> list[_Pair]:
-    ends = [(*_end(drop, timeout.lower_s), drop.chat) for drop in timeout.drops]
+    ends = [(drop.chat, drop.end(timeout.lower_s)) for drop in timeout.drops]
     return [
-        _Pair(late[0] - early[1], late[1] - early[0], frozenset((early[2], late[2])))
-        for early in ends
-        for late in ends
-        if late[0] > early[1] + EXACT_S
+        _Pair(late.earliest - early.latest, late.latest - early.earliest, frozenset((first, second)))
+        for first, early in ends
+        for second, late in ends
+        if late.earliest > early.latest + EXACT_S
     ]
 
 
 def _second(pairs: Sequence[_Pair]) -> _Pair:
     """Return the first pair that shares no chat with the very first: each bound rests on more than one chat."""
     return next((pair for pair in pairs if not pair.chats & pairs[0].chats), pairs[0])
-
-
-def _end(drop: ObservedSilence, least_s: float) -> tuple[float, float]:
-    assert drop.ended_by is not None
-    return max(drop.survived_to, drop.since.earliest + least_s), drop.ended_by
 
 
 def _second_highest(drops: Sequence[ObservedSilence], lived: Sequence[ObservedSilence]) -> float:
@@ -247,13 +248,12 @@ def _too_low(drop: ObservedSilence, timeout_s: float, lived: Sequence[ObservedSi
 
     lived: in order of their contacts. Monotone: below a timeout that is too low, every timeout is too low.
     """
-    assert drop.ended_by is not None
-    reach = max(drop.since.earliest + timeout_s, drop.survived_to)
+    reach, ended_by = drop.end(timeout_s)
     for silence in lived:
         if silence.since.latest + timeout_s > reach - EXACT_S:
             return False
         if silence is not drop and silence.survived_to > reach:
             reach = silence.survived_to
-            if reach > drop.ended_by:
+            if reach > ended_by:
                 return True
     return False

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 from chatload.chat.effects import Exchange, Send
 from chatload.chat.transcript import Transcript
 from chatload.features.probe.bounds import ObservedSilence, SilenceWatch, TimeSpan
-from chatload.features.probe.evidence import KeepAliveTrial, KnownCheck, ProbeEvidence
-from chatload.vocabulary import Outcome
+from chatload.features.probe.evidence import KnownCheck, ProbeEvidence
+from chatload.vocabulary import TELL_THE_END, Outcome
 
-T = TypeVar("T")
-Script = Generator["Send | WaitUntil", Any, T]
+_Result = TypeVar("_Result")
+Script = Generator["Send | WaitUntil", Any, _Result]
 
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 _OPENING_TRIES, _TRIES, _GOODBYES, _NARROWINGS = 5, 8, 3, 3
@@ -53,26 +53,24 @@ class ProbeChat:
         self.living = self.asked = self.ended = self.lost = False
         self.drop: ObservedSilence | None = None
         self._silence: ObservedSilence | None = None
-        self.watch: SilenceWatch | None = None
+        self._watch: SilenceWatch | None = None
         self.rung: float | None = None
         self.verifies = False
         self.refresh_at = float("inf")
-        self._opening: Exchange | None = None
         self._witness, self._lot, self._draws = True, 0.0, 0
         self._transcript = Transcript(board.server_clock)
         self._keys: dict[str, str] = {}
 
     @property
-    def since(self) -> TimeSpan:
-        """The last possible contact."""
-        assert self.watch is not None
-        return self.watch.since
+    def opened(self) -> bool:
+        """Whether the server accepted it."""
+        return self._watch is not None
 
     @property
-    def contact(self) -> TimeSpan:
-        """The last sure contact."""
-        assert self.watch is not None
-        return self.watch.contact
+    def watch(self) -> SilenceWatch:
+        """Its contacts and silences, once it was opened."""
+        assert self._watch is not None
+        return self._watch
 
     @property
     def pending(self) -> bool:
@@ -97,7 +95,7 @@ class ProbeChat:
             yield from self._settle()
         if self.drop is not None and board.counts["asked_on"] < _ASKED_ON:
             board.counts["asked_on"] += 1
-            yield from self._stay_known(self.drop, None)
+            yield from self._stay_known(self.drop, board.known)
 
     def keep_doing(self, at: float, name: str) -> Script[None]:
         """Send one operation only; after longer than the timeout, ask whether the chat lives."""
@@ -106,7 +104,7 @@ class ProbeChat:
             return
         operation, fields, expected = _OPERATIONS[name]
         while self.living and not board.decided(name):
-            since, pause, before, last = self.since, board.first_s, float("-inf"), float("-inf")
+            since, pause, before, last = self.watch.since, board.first_s, float("-inf"), float("-inf")
             while True:
                 now = yield self._next_of(since, pause)
                 if now >= board.lapsed_at(since):
@@ -141,8 +139,10 @@ class ProbeChat:
                 self.living, self.ended = False, True
                 self._keep(exchange)
                 # Sooner after a contact than any timeout it was not dropped but did end by this.
-                if exchange.reply.outcome is Outcome.ENDED and exchange.received_at < self.contact.earliest + _LEAST_S:
-                    yield from self._stay_known(None, TimeSpan(exchange.sent_at, exchange.received_at))
+                asked, contact = TimeSpan(exchange.sent_at, exchange.received_at), self.watch.contact
+                if exchange.reply.outcome is Outcome.ENDED and asked.latest < contact.earliest + _LEAST_S:
+                    end = ObservedSilence(self.number, contact, asked.earliest, asked.latest, asked)
+                    yield from self._stay_known(end, self.board.left_known)
                 return
             self._unclear(exchange)
             yield from self._settle()
@@ -163,7 +163,7 @@ class ProbeChat:
         return (draw() + (self.number + self._draws) % 2) / 2
 
     def _ask_at(self) -> float:
-        return min(self.refresh_at, self.board.ask_at(self.contact, self.rung, self.verifies, self._lot))
+        return min(self.refresh_at, self.board.ask_at(self.watch.contact, self.rung, self.verifies, self._lot))
 
     def _next_of(self, since: TimeSpan, pause: float) -> WaitUntil:
         return WaitUntil(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))
@@ -178,7 +178,7 @@ class ProbeChat:
             if reply.outcome is Outcome.FINE and reply.chat_id and exchange.sent_at is not None:
                 self.living = True
                 self.board.counts["opened"] += 1
-                self.watch, self._opening = SilenceWatch(self.number, exchange), exchange
+                self._watch = SilenceWatch(self.number, exchange)
                 self._keep(exchange)
                 yield from self._settle()
                 return self.living
@@ -199,7 +199,7 @@ class ProbeChat:
         """Ask until the contact is known narrowly enough: it begins a silence."""
         for _ in range(_NARROWINGS):
             yield from self._find()
-            if not self.living or self.board.narrow(self.contact):
+            if not self.living or self.board.narrow(self.watch.contact):
                 return
 
     def _find(self) -> Script[None]:
@@ -211,7 +211,6 @@ class ProbeChat:
                 return
             if exchange.reply.outcome is Outcome.FINE and exchange.sent_at is not None:
                 self._keep(exchange)
-                assert self.watch is not None
                 self._silence = self.watch.alive(exchange)
                 if self._witness:
                     self.board.add(self._silence)
@@ -220,19 +219,19 @@ class ProbeChat:
             yield _at(exchange.received_at + (_BACKOFF_S * 2.0**attempt if attempt else 0.0))
         self.lost, self.living = True, False
 
-    def _stay_known(self, drop: ObservedSilence | None, at: TimeSpan | None) -> Script[None]:
+    def _stay_known(self, end: ObservedSilence, checks: list[KnownCheck]) -> Script[None]:
+        """Ask whether the ended chat is still known, until it is not; add each answer to `checks`."""
+        assert end.ended_by is not None
         limit = self.board.settings.ended_for_s or float("inf")
-        begun = at.latest if at is not None else drop.ended_by if drop is not None else None
-        assert begun is not None
-        asked = drop.found.latest if drop is not None else begun
-        while asked - begun < limit:
-            yield _at(asked + max(_LEAST_STEP_S, _AGE_STEP * (asked - begun)))
+        asked = end.found.latest
+        while asked - end.ended_by < limit:
+            yield _at(asked + max(_LEAST_STEP_S, _AGE_STEP * (asked - end.ended_by)))
             exchange = yield self._request("GetMessages", {"position": "1"})
             asked, outcome = exchange.received_at, exchange.reply.outcome
-            if outcome in (Outcome.ENDED, Outcome.UNRECOVERABLE) and exchange.sent_at is not None:
+            if outcome in TELL_THE_END and exchange.sent_at is not None:
                 self._keep(exchange)
-                span, known = TimeSpan(exchange.sent_at, asked), outcome is Outcome.ENDED
-                self.board.known.append(KnownCheck(drop, at, span, known))
+                known = outcome is Outcome.ENDED
+                checks.append(KnownCheck(end, TimeSpan(exchange.sent_at, asked), known))
                 if not known:
                     return
 
@@ -247,32 +246,28 @@ class ProbeChat:
             value = getattr(exchange.reply, name)
             if value is not None:
                 self._keys[name] = value
-        assert self._opening is not None
         fresh = self._transcript.read(exchange.reply, exchange.received_at)
         if self._transcript.joined_ms is None:
-            self._transcript.synchronise(fresh, self._opening)
+            self._transcript.synchronise(fresh, self.watch.opening)
 
     def _unclear(self, exchange: Exchange) -> None:
-        assert self.watch is not None
         self.board.counts["unclear"] += 1
         self.watch.unclear(exchange)
 
     def _end(self, exchange: Exchange) -> None:
         """Record an end: caused by silence, unless the transcript shows another reason."""
-        assert self.watch is not None
         self.living, self.ended = False, True
         self._keep(exchange)
         by = self._transcript.ended_by(True)
         if by in ("agent", "idle", "either"):
             self.board.counts["idle" if by == "idle" else "agent"] += 1
             return
-        left = self._transcript.left_at(self.contact.earliest, exchange.received_at)
+        left = self._transcript.left_at(self.watch.contact.earliest, exchange.received_at)
         self.drop = self.watch.ended(exchange, None if left is None else TimeSpan(*left))
         if self._witness:
             self.board.add(self.drop)
-            self.board.known.append(
-                KnownCheck(self.drop, None, self.drop.found, exchange.reply.outcome is not Outcome.UNRECOVERABLE)
-            )
+            known = exchange.reply.outcome is not Outcome.UNRECOVERABLE
+            self.board.known.append(KnownCheck(self.drop, self.drop.found, known))
 
     def _judge_trial(self, name: str, since: TimeSpan, before: float) -> None:
         """Record what a chat shows that was kept alive by one operation, after it was asked or found ended.
@@ -281,6 +276,6 @@ class ProbeChat:
         a contact; that both did is unlikely.
         """
         if self.living and self._silence is not None and self._silence.since is since:
-            self.board.tried(name, KeepAliveTrial(silent_s=self._silence.survived_s))
+            self.board.outlived[name].append(self._silence.survived_s)
         elif self.drop is not None:
-            self.board.tried(name, KeepAliveTrial(since_s=self.drop.found.latest - before))
+            self.board.lapsed[name].append(self.drop.found.latest - before)

@@ -8,24 +8,12 @@ import click
 
 from chatload import exit_codes
 from chatload.errors import UsageError
-from chatload.features.probe.evidence import ProbePhase
-from chatload.features.probe.measurement import Measurement, measurement
-from chatload.features.probe.probe import Probe
-from chatload.features.probe.settings import (
-    DEFAULT_CHATS,
-    LONGEST_S,
-    MAX_CHATS,
-    MIN_CHATS,
-    ProbeSettings,
-    make_settings,
-)
-from chatload.features.probe.view import probe_document
+from chatload.features.probe.evidence import DEFAULT_CHATS, LONGEST_S, MAX_CHATS, MIN_CHATS, make_settings
+from chatload.features.probe.measurement import measurement, probe_document
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.render.output import deliver
 from chatload.target import require_agreed
-
-_INTERRUPTED = 130
 
 
 @click.command(short_help="Measure the flex-disconnect-timeout of a server.")
@@ -103,34 +91,11 @@ def probe(
     Examples: chatload probe --host https://chat.example --service support
               chatload probe --host URL --flex-disconnect-timeout 45 --json
     """
-    settings = make_settings(configured, longest, time_allowed, sessions, ended_for, request_timeout, seed)
-    found = measurement(_run(settings, host, service, dialect, ca_file, client_cert, agreed))
-    if not found.sessions_opened and not found.interrupted:
-        why = next((warning for warning in found.warnings if "could not be opened" in warning), "no chat was opened")
-        raise UsageError(why, "check that the service takes chats, and --service")
-    deliver(probe_document(found), found.to_dict() if as_json else None)
-    return _exit_code(found)
-
-
-def _exit_code(found: Measurement) -> int:
-    if found.interrupted:
-        return _INTERRUPTED
-    return exit_codes.INCONCLUSIVE if found.timeout_s is None else exit_codes.PASSED
-
-
-def _run(
-    settings: ProbeSettings,
-    host: str,
-    service: str,
-    dialect: str,
-    ca_file: str | None,
-    client_cert: str | None,
-    agreed: tuple[str, ...],
-) -> Probe:
     from chatload.features.probe.load import ProbeRunner
-    from chatload.swarm.plan import check_service
+    from chatload.swarm.checks import check_service
     from chatload.transport import Endpoint, make_factory
 
+    settings = make_settings(configured, longest, time_allowed, sessions, ended_for, request_timeout, seed)
     for name, path in (("--ca-file", ca_file), ("--client-cert", client_cert)):
         if path and not Path(path).is_file():
             raise UsageError(f"{name} {path}: no such file")
@@ -141,14 +106,11 @@ def _run(
     open_transport = make_factory("lean", endpoint)
     check_service(encoder, open_transport, settings.request_timeout_s, endpoint.url, service)
     click.echo(settings.announcement(), err=True)
-    driver = ProbeRunner(settings, encoder, spoken.response, open_transport, _tell)
-    return driver.run()
-
-
-def _tell(running: Probe, elapsed_s: float) -> None:
-    board, open_now = running.board, sum(chat.living for chat in running.chats)
-    if board.phase is ProbePhase.SEARCHING:
-        known = f"silences of {board.longest_survived_s:.2f} s survived so far"
-    else:
-        known = f"the timeout is between {board.bounds.lower_s:.2f} and {board.bounds.upper_s:.2f} s"
-    click.echo(f"{elapsed_s:.0f} s: {open_now} chats open; {known}", err=True)
+    found = measurement(ProbeRunner(settings, encoder, spoken.response, open_transport).run())
+    if not found.sessions_opened and not found.interrupted:
+        why = next((warning for warning in found.warnings if "could not be opened" in warning), "no chat was opened")
+        raise UsageError(why, "check that the service takes chats, and --service")
+    deliver(probe_document(found), found.to_dict() if as_json else None)
+    if found.interrupted:
+        return exit_codes.INTERRUPTED
+    return exit_codes.INCONCLUSIVE if found.timeout_s is None else exit_codes.PASSED

@@ -1,25 +1,25 @@
-"""The evidence of a probe: what its chats have shown, and when each chat sends next."""
+"""Settings of a probe, what its chats have shown, and when each chat sends next."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
 
 from chatload.chat.observed_server import ServerClock
-from chatload.features.probe.bounds import (
-    ObservedSilence,
-    SweepBounds,
-    TimeoutBounds,
-    TimeSpan,
-    bounds,
-    longest_survived,
-    sweep,
-)
-from chatload.features.probe.settings import PRECISION, ProbeSettings
+from chatload.errors import UsageError
+from chatload.features.probe.bounds import ObservedSilence, TimeSpan, bounds, longest_survived, sweep
 
 _INF = float("inf")
+#: The shortest silence that is tried (seconds); the timeout is at least 1 s [opt].
+_SHORTEST_S = 0.7
+#: The longest silence if no timeout is configured (seconds), and as a multiple of a configured one.
+LONGEST_S, _LONGEST_OF_CONFIGURED = 60.0, 1.5
+MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 20, 1000, 96
+#: Time between the openings of two chats (seconds): Chat Server accepts rare peaks of 30 per second.
+APART_S = 1 / 30
+OPERATIONS = ("SendMessage", "StartTyping", "failed_request")
+#: Bounds are precise enough if they differ by at most this part of the timeout.
+PRECISION = 0.02
 #: A contact is narrow if its interval is at most this wide (seconds), or this many times the narrowest.
 _NARROW_S, _NARROW_OF_BEST = 0.004, 2.0
 #: Bounds of the sweep are good within this many PRECISIONs, or this many times each other.
@@ -31,79 +31,133 @@ _STEP, _FIRST_S, _RATIO = 0.4, 0.4, 1.4
 _EDGE = 0.3
 
 
-class ProbePhase(StrEnum):
-    """SEARCHING until two chats have been dropped; then REFINING."""
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """Settings of one probe; times in seconds.
 
-    SEARCHING = "searching"
-    REFINING = "refining"
+    longest_s: the longest silence tried. time_allowed_s: for everything but the goodbyes. configured_s: the timeout
+    that the server is said to have. chats: opened at most. ended_for_s: how long ended chats are asked whether they are
+    still known; 0: for the time that is left.
+    """
+
+    longest_s: float
+    time_allowed_s: float
+    configured_s: float | None
+    chats: int
+    ended_for_s: float
+    request_timeout_s: float
+    seed: int
+
+    @property
+    def operation_chats(self) -> int:
+        """Chats for each operation that may reset the clock."""
+        return 3 if self.chats >= 64 else 2
+
+    @property
+    def rungs(self) -> int:
+        """Chats whose first silences have different lengths."""
+        return max(6, (self.chats - 11) * 3 // 8)
+
+    @property
+    def silent(self) -> int:
+        """Chats that are silent until the others have bounded the timeout."""
+        return max(4, self.chats // 8)
+
+    @property
+    def disconnected(self) -> int:
+        """Chats that are disconnected at once and then asked whether they are known."""
+        return 2 if self.chats >= 64 else 1
+
+    @property
+    def first(self) -> int:
+        """Chats of the first round; the others are opened if the bounds need them."""
+        return self.rungs + self.silent + self.operation_chats * len(OPERATIONS) + self.disconnected
+
+    def silences(self) -> list[float]:
+        """Return the silences of the first round (seconds), longest first, in a geometric series."""
+        shortest = min(_SHORTEST_S, self.longest_s / 2)
+        ratio = (self.longest_s / shortest) ** (1 / (self.rungs - 1))
+        return [self.longest_s / ratio**rung for rung in range(self.rungs)]
+
+    def announcement(self) -> str:
+        """Return a sentence that says what the probe will do."""
+        return (
+            f"opening {self.first} chats, {self.chats} at most, silent for up to {self.longest_s:g} s each. "
+            f"This takes one to four times the server's timeout, {self.time_allowed_s:g} s at most."
+        )
+
+
+def make_settings(
+    configured_s: float | None = None,
+    longest_s: float | None = None,
+    time_allowed_s: float | None = None,
+    chats: int = DEFAULT_CHATS,
+    ended_for_s: float = 0.0,
+    request_timeout_s: float = 5.0,
+    seed: int = 0,
+) -> ProbeSettings:
+    """Return settings from the values of the options; raises UsageError for values outside their range."""
+    for name, value in (
+        ("--flex-disconnect-timeout", configured_s), ("--longest", longest_s), ("--time-allowed", time_allowed_s),
+        ("--request-timeout", request_timeout_s), ("--ended-for", ended_for_s or None),
+    ):  # fmt: skip
+        if value is not None and not 0 < value < _INF:
+            raise UsageError(f"{name} {value:g} is not a number of seconds above 0")
+    if not MIN_CHATS <= chats <= MAX_CHATS:
+        raise UsageError(f"--sessions {chats} is outside {MIN_CHATS}..{MAX_CHATS}")
+    if longest_s is None:
+        longest_s = LONGEST_S if configured_s is None else max(_LONGEST_OF_CONFIGURED * configured_s, 5.0)
+        if time_allowed_s is not None:
+            longest_s = min(longest_s, 0.8 * time_allowed_s)
+    if time_allowed_s is None:
+        time_allowed_s = 3 * longest_s + ended_for_s + 15.0
+    if longest_s < 1.0:
+        raise UsageError(f"the longest silence, {longest_s:g} s, is below the least timeout there is, 1 s")
+    if longest_s > time_allowed_s:
+        raise UsageError(f"--longest {longest_s:g} is longer than --time-allowed {time_allowed_s:g}")
+    return ProbeSettings(longest_s, time_allowed_s, configured_s, chats, ended_for_s, request_timeout_s, seed)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCheck:
-    """Whether the server still knew an ended chat when asked.
+    """Whether the server still knew an ended chat when asked. end: the silence that ended with it."""
 
-    drop: the silence that ended it; else at: when our Disconnect ended it.
-    """
-
-    drop: ObservedSilence | None
-    at: TimeSpan | None
+    end: ObservedSilence
     asked: TimeSpan
     known: bool
-
-
-@dataclass(frozen=True, slots=True)
-class KeepAliveTrial:
-    """A chat that was kept alive by one operation only.
-
-    silent_s: least time without another contact when it was found alive; None if it was found ended. since_s: most
-    time since the operation when it was found ended.
-    """
-
-    silent_s: float | None = None
-    since_s: float | None = None
-
-
-class _DerivedBounds:
-    """Bounds computed from the silences so far; replaced when a silence is added."""
-
-    def __init__(self, silences: list[ObservedSilence]) -> None:
-        self._silences = silences
-
-    @cached_property
-    def bounds(self) -> TimeoutBounds:
-        return bounds(self._silences)
-
-    @cached_property
-    def sweep(self) -> SweepBounds:
-        return sweep(self._silences, self.bounds)
-
-    @cached_property
-    def longest(self) -> float:
-        return longest_survived(self._silences)
 
 
 class ProbeEvidence:
     """All evidence of one probe.
 
-    phase: see ProbePhase. hurried: the time for refining is over. version: increased whenever something changed that
-    chats wait for. chats: opened so far. retried: RequestChats sent again.
+    refining: two chats have been dropped, so that the timeout is known roughly. hurried: the time for refining is over.
+    version: increased whenever something changed that chats wait for. known, left_known: whether dropped and
+    disconnected chats were still known. outlived, lapsed: for chats that were kept alive by one operation only, the
+    least time without another contact of those found alive, and the most time since the operation of those found
+    ended. chats: opened so far. retried: RequestChats sent again.
     """
 
     def __init__(self, settings: ProbeSettings) -> None:
         self.settings = settings
-        self.phase = ProbePhase.SEARCHING
-        self.hurried = False
+        self.refining = self.hurried = False
         self.version = 0
         self.silences: list[ObservedSilence] = []
         self.known: list[KnownCheck] = []
-        self.trials: dict[str, list[KeepAliveTrial]] = {}
+        self.left_known: list[KnownCheck] = []
+        self.outlived: defaultdict[str, list[float]] = defaultdict(list)
+        self.lapsed: defaultdict[str, list[float]] = defaultdict(list)
         self.taken: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.server_clock = ServerClock()
         self.refusal = ""
         self.chats = self.retried = 0
         self._best_s = _INF
-        self._figures = _DerivedBounds([])
+        self._compute()
+
+    def _compute(self) -> None:
+        self.bounds = bounds(self.silences)
+        self.sweep = sweep(self.silences, self.bounds)
+        self.longest_survived_s = longest_survived(self.silences)
 
     # -- evidence ----------------------------------------------------------------------------------
 
@@ -111,13 +165,9 @@ class ProbeEvidence:
         """Add a silence that is over."""
         if silence.survived_s > 0 or silence.ended_by is not None:
             self.silences.append(silence)
-            self._figures = _DerivedBounds(self.silences)
+            self._compute()
         self.version += 1
         self._best_s = min(self._best_s, silence.found.latest - silence.found.earliest)
-
-    def tried(self, operation: str, trial: KeepAliveTrial) -> None:
-        """Add a trial: a chat kept alive by one operation was found alive or ended."""
-        self.trials.setdefault(operation, []).append(trial)
 
     @property
     def room(self) -> int:
@@ -129,21 +179,6 @@ class ProbeEvidence:
         return contact.latest - contact.earliest <= max(_NARROW_S, _NARROW_OF_BEST * self._best_s)
 
     # -- what follows ------------------------------------------------------------------------------
-
-    @property
-    def bounds(self) -> TimeoutBounds:
-        """Bounds of the timeout."""
-        return self._figures.bounds
-
-    @property
-    def sweep(self) -> SweepBounds:
-        """Bounds of the sweep interval."""
-        return self._figures.sweep
-
-    @property
-    def longest_survived_s(self) -> float:
-        """The longest silence that two chats survived (seconds)."""
-        return self._figures.longest
 
     @property
     def overlaps(self) -> bool:
@@ -170,7 +205,7 @@ class ProbeEvidence:
 
     @property
     def _edge_known(self) -> bool:
-        return self.phase is ProbePhase.REFINING and self.bounds.lower_s > self.bounds.upper_s / 2
+        return self.refining and self.bounds.lower_s > self.bounds.upper_s / 2
 
     @property
     def good(self) -> bool:
@@ -185,13 +220,11 @@ class ProbeEvidence:
 
     def resets(self, operation: str) -> bool | None:
         """Whether an operation resets the clock; None if nothing shows it."""
-        trials = self.trials.get(operation, ())
         if operation in self.taken:
             return None
-        if any(trial.silent_s is not None and trial.silent_s > self.lapse_s for trial in trials):
+        if any(silent_s > self.lapse_s for silent_s in self.outlived[operation]):
             return True
-        least = self.bounds.lower_s
-        ended = sum(trial.since_s is not None and trial.since_s < least for trial in trials)
+        ended = sum(since_s < self.bounds.lower_s for since_s in self.lapsed[operation])
         # One chat may have ended for another reason, and a transient fault looks like a failed request.
         return False if ended > 1 else None
 
@@ -207,15 +240,15 @@ class ProbeEvidence:
         rung: length of its first silence. verifies: it is asked early, to confirm a single drop. draw: the chat's
         random number, 0 to 1.
         """
-        if self.phase is ProbePhase.SEARCHING:
-            if verifies and len(self.bounds.drops) == 1:
-                return contact.latest
-            return contact.latest + (self.settings.longest_s if rung is None else rung)
-        return (contact.earliest + contact.latest) / 2 + self._target(draw)
+        if self.refining:
+            return (contact.earliest + contact.latest) / 2 + self._target(draw)
+        if verifies and len(self.bounds.drops) == 1:
+            return contact.latest
+        return contact.latest + (self.settings.longest_s if rung is None else rung)
 
     def lapsed_at(self, since: TimeSpan) -> float:
         """Return when a chat without contact since then is surely dropped; infinite while not known well enough."""
-        if self.phase is ProbePhase.SEARCHING or not (self.good or self.hurried):
+        if not self.refining or not (self.good or self.hurried):
             return _INF
         return since.latest + 1.005 * self.lapse_s + 0.01
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
+import click
 import gevent
 from gevent.event import Event
 
 from chatload.chat.effects import Exchange
+from chatload.features.probe.evidence import ProbeSettings
 from chatload.features.probe.probe import Probe, ProbeRequest
-from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.encode import Encoder
-from chatload.protocol.reply import GATEWAY_STATUSES, ResponseNames, read
-from chatload.transport import Transport
+from chatload.protocol.names import ResponseNames
+from chatload.protocol.reply import GATEWAY_STATUSES, read
+from chatload.transport import OpenTransport, Transport
 
 #: How often progress is reported (seconds).
 PROGRESS_S = 5.0
@@ -29,12 +30,9 @@ class ProbeRunner:
         settings: ProbeSettings,
         encoder: Encoder,
         names: ResponseNames,
-        open_transport: Callable[[], Transport],
-        tell: Callable[[Probe, float], None],
+        open_transport: OpenTransport,
     ) -> None:
-        """tell: called every PROGRESS_S with the probe and the seconds since it began."""
-        self._settings, self._encoder, self._names = settings, encoder, names
-        self._open_transport, self._tell = open_transport, tell
+        self._settings, self._encoder, self._names, self._open_transport = settings, encoder, names, open_transport
         self._transports: dict[int, Transport] = {}
         self._wake = Event()
         self._signals = 0
@@ -62,7 +60,7 @@ class ProbeRunner:
             now = time.monotonic()
             if now >= told + PROGRESS_S:
                 told = now
-                self._tell(probe, now - probe.begun_at)
+                _print_progress(probe, now - probe.begun_at)
             self._wake.wait(min(max(probe.due() - now, 0.0), PROGRESS_S))
             self._wake.clear()
             if self._signals and not probe.interrupted:
@@ -97,3 +95,12 @@ class ProbeRunner:
     def _failed(self, greenlet: gevent.Greenlet) -> None:
         self._error = greenlet.exception
         self._wake.set()
+
+
+def _print_progress(probe: Probe, elapsed_s: float) -> None:
+    board, open_now = probe.board, sum(chat.living for chat in probe.chats)
+    if board.refining:
+        known = f"the timeout is between {board.bounds.lower_s:.2f} and {board.bounds.upper_s:.2f} s"
+    else:
+        known = f"silences of {board.longest_survived_s:.2f} s survived so far"
+    click.echo(f"{elapsed_s:.0f} s: {open_now} chats open; {known}", err=True)

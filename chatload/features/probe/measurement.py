@@ -1,120 +1,99 @@
-"""The result of a probe: figures with their bounds, and warnings."""
+"""The result of a probe: figures with their bounds, warnings, and the document that says them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatload import __version__
 from chatload.features.probe.bounds import SweepBounds
-from chatload.features.probe.evidence import KnownCheck, ProbeEvidence
+from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck, ProbeEvidence
 from chatload.features.probe.probe import Probe
-from chatload.features.probe.settings import OPERATIONS, PRECISION
+from chatload.render.document import Document, Section, Sentence, Tone, table
+from chatload.render.output import read_schema
+from chatload.render.words import plural, seconds
 
-#: `schema_version` of the JSON this code makes.
-SCHEMA_VERSION = 1
 #: A configured value this close to a bound (seconds) counts as equal.
 _ROUNDING_S = 1e-3
+_NAMES = {"failed_request": "a failed request"}
+_RESETS = {True: "resets the clock", False: "does not reset it", None: "unknown"}
 
 
-@dataclass(frozen=True, slots=True)
-class KnownAge:
-    """How long an ended chat stays known: at least lower_s, less than upper_s (seconds).
-
-    upper_s: None if it was never forgotten. lower_s: None if it was not known at the first question.
-    """
-
-    lower_s: float | None
-    upper_s: float | None
-    contradicts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """The result of a probe; times in seconds. docs/probe.md describes each figure.
+    """The result of a probe, as the published JSON (probe.schema.json) has it; docs/probe.md describes each figure.
 
-    The timeout and its bounds are None if no chat was dropped; those of the sweep if its upper bound is not known.
+    Times are in seconds. The timeout and its bounds are None if no chat was dropped; those of the sweep if its upper
+    bound is not known. An ended chat stays known for at least ended_known_s, None if it was not known at the first
+    question, and less than ended_known_upper_s, None if it was never forgotten; likewise a disconnected one.
     """
 
-    timeout_s: float | None
-    timeout_lower_s: float | None
-    timeout_upper_s: float | None
+    timeout_s: float | None = None
+    timeout_lower_s: float | None = None
+    timeout_upper_s: float | None = None
     configured_s: float | None
     silence_survived_s: float
-    silence_dropped_s: float | None
-    sweep_s: float | None
-    sweep_lower_s: float | None
-    sweep_upper_s: float | None
+    silence_dropped_s: float | None = None
+    sweep_s: float | None = None
+    sweep_lower_s: float | None = None
+    sweep_upper_s: float | None = None
     resets_clock: dict[str, bool | None]
-    dropped_answer: str | None
-    dropped_known: KnownAge
-    disconnected_known: KnownAge
+    dropped_answer: str | None = None
+    ended_known_s: float | None = None
+    ended_known_upper_s: float | None = None
+    disconnected_known_s: float | None
+    disconnected_known_upper_s: float | None
     sessions_opened: int
     sessions_max: int
     duration_s: float
     longest_s: float
     interrupted: bool
     counts: dict[str, int]
-    warnings: tuple[str, ...]
+    warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """The published JSON (features/probe/probe.schema.json)."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "chatload_version": __version__,
-            "timeout_s": self.timeout_s,
-            "timeout_lower_s": self.timeout_lower_s,
-            "timeout_upper_s": self.timeout_upper_s,
-            "configured_s": self.configured_s,
-            "silence_survived_s": self.silence_survived_s,
-            "silence_dropped_s": self.silence_dropped_s,
-            "sweep_s": self.sweep_s,
-            "sweep_lower_s": self.sweep_lower_s,
-            "sweep_upper_s": self.sweep_upper_s,
-            "resets_clock": self.resets_clock,
-            "dropped_answer": self.dropped_answer,
-            "ended_known_s": self.dropped_known.lower_s,
-            "ended_known_upper_s": self.dropped_known.upper_s,
-            "disconnected_known_s": self.disconnected_known.lower_s,
-            "disconnected_known_upper_s": self.disconnected_known.upper_s,
-            "sessions_opened": self.sessions_opened,
-            "sessions_max": self.sessions_max,
-            "duration_s": self.duration_s,
-            "longest_s": self.longest_s,
-            "interrupted": self.interrupted,
-            "counts": self.counts,
-            "warnings": list(self.warnings),
-        }
+        """Return the published JSON."""
+        return {"schema_version": 1, "chatload_version": __version__, **asdict(self)}
 
 
 def measurement(probe: Probe) -> Measurement:
     """Return what the probe has measured so far, or at its end."""
     board, found, sweep = probe.board, probe.board.bounds, probe.board.sweep
-    # A single drop may have had another reason.
-    told = len(found.drops) > 1
-    of_drops = [known for known in board.known if told and known.drop in found.drops]
-    return Measurement(
-        timeout_s=_figure(board) if told else None,
-        timeout_lower_s=found.lower_s if told else None,
-        timeout_upper_s=found.upper_s if told else None,
+    counts = _counts(probe)
+    left_known_s, left_known_upper_s = _age(board.left_known, 0.0)
+    result = Measurement(
         configured_s=probe.settings.configured_s,
         silence_survived_s=board.longest_survived_s,
-        silence_dropped_s=found.drops[0].dropped_s if told else None,
-        sweep_s=_sweep(sweep) if told else None,
-        sweep_lower_s=sweep.lower_s if told else None,
-        sweep_upper_s=sweep.upper_s if told else None,
-        resets_clock={name: board.resets(name) if told else None for name in OPERATIONS},
-        dropped_answer=("0/true" if any(known.known for known in of_drops) else "2") if of_drops else None,
-        dropped_known=_age(of_drops, found.lower_s),
-        disconnected_known=_age([known for known in board.known if known.at is not None], 0.0),
+        resets_clock=dict.fromkeys(OPERATIONS),
+        disconnected_known_s=left_known_s,
+        disconnected_known_upper_s=left_known_upper_s,
         sessions_opened=board.counts["opened"],
         sessions_max=probe.settings.chats,
         duration_s=probe.ended_at - probe.begun_at,
         longest_s=probe.settings.longest_s,
         interrupted=probe.interrupted,
-        counts=_counts(probe),
-        warnings=tuple(_warnings(probe)),
+        counts=counts,
+        warnings=list(_warnings(probe, counts)),
+    )
+    # A single drop may have had another reason.
+    if len(found.drops) < 2:
+        return result
+    checks = [check for check in board.known if check.end in found.drops]
+    known_s, known_upper_s = _age(checks, found.lower_s)
+    return replace(
+        result,
+        timeout_s=_figure(board),
+        timeout_lower_s=found.lower_s,
+        timeout_upper_s=found.upper_s,
+        silence_dropped_s=found.drops[0].dropped_s,
+        sweep_s=_sweep(sweep),
+        sweep_lower_s=sweep.lower_s,
+        sweep_upper_s=sweep.upper_s,
+        resets_clock={name: board.resets(name) for name in OPERATIONS},
+        dropped_answer=("0/true" if any(check.known for check in checks) else "2") if checks else None,
+        ended_known_s=known_s,
+        ended_known_upper_s=known_upper_s,
     )
 
 
@@ -129,23 +108,12 @@ def _figure(board: ProbeEvidence) -> float:
     return (lower + found.upper_s) / 2
 
 
-def _age(asked: Sequence[KnownCheck], timeout_lower_s: float) -> KnownAge:
+def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | None, float | None]:
     """Return bounds of the age at which an ended chat is forgotten, by the least favourable reading of each answer."""
-    lower = upper = None
-    for known in asked:
-        drop, at = known.drop, known.at
-        if drop is not None:
-            assert drop.ended_by is not None
-            first, last = max(drop.survived_to, drop.since.earliest + timeout_lower_s), drop.ended_by
-        else:
-            assert at is not None
-            first, last = at
-        if known.known:
-            lower = max(lower or 0.0, known.asked.earliest - last)
-        else:
-            age = known.asked.latest - first
-            upper = age if upper is None else min(upper, age)
-    return KnownAge(lower, upper, lower is not None and upper is not None and lower > upper)
+    ends = [(check, check.end.end(timeout_lower_s)) for check in checks]
+    known = [check.asked.earliest - end.latest for check, end in ends if check.known]
+    forgotten = [check.asked.latest - end.earliest for check, end in ends if not check.known]
+    return max(0.0, *known) if known else None, min(forgotten, default=None)
 
 
 def _sweep(sweep: SweepBounds) -> float | None:
@@ -164,15 +132,15 @@ def _counts(probe: Probe) -> dict[str, int]:
         "ended_by_agent": board.counts["agent"],
         "closed_idle": board.counts["idle"],
         "not_opened": board.counts["not_opened"],
-        "lost": sum(chat.lost and chat.watch is not None for chat in probe.chats),
+        "lost": sum(chat.lost and chat.opened for chat in probe.chats),
         "unclear_requests": board.counts["unclear"],
-        "goodbyes_unconfirmed": sum(chat.watch is not None and not chat.ended for chat in probe.chats),
+        "goodbyes_unconfirmed": sum(chat.opened and not chat.ended for chat in probe.chats),
     }
 
 
-def _warnings(probe: Probe) -> Iterator[str]:
+def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
     board, found = probe.board, probe.board.bounds
-    counts, told = _counts(probe), len(found.drops) > 1
+    told = len(found.drops) > 1
     if probe.interrupted:
         yield "interrupted: what was measured until then"
     configured = probe.settings.configured_s
@@ -216,3 +184,97 @@ def _doubts(probe: Probe, counts: dict[str, int], told: bool) -> Iterator[str]:
     for name in OPERATIONS if told else ():
         if board.resets(name) is None and name not in board.taken:
             yield f"whether {name} resets the clock was not found out"
+
+
+# -- the document --------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """Return the published JSON Schema of a measurement."""
+    return read_schema("chatload.features.probe", "probe.schema.json")
+
+
+def probe_document(found: Measurement) -> Document:
+    """Return the measurement as a document."""
+    rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
+    opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
+    return Document(
+        answer=Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN),
+        sections=(
+            Section("Measured", (rows,)),
+            Section(
+                "Remarks",
+                (
+                    *map(Sentence, _notes(found)),
+                    *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
+                    Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
+                ),
+            ),
+        ),
+    )
+
+
+def answer(found: Measurement) -> str:
+    """Return what was found, in one sentence."""
+    if found.timeout_s is None:
+        tried = f"chats survived silences of up to {seconds(found.silence_survived_s)}"
+        if found.interrupted:
+            return f"interrupted before any timeout showed: {tried}"
+        return f"no flex-disconnect-timeout within the time allowed: {tried}"
+    bounds = f"between {_exact(found.timeout_lower_s)} and {_exact(found.timeout_upper_s)}"
+    return f"the server's flex-disconnect-timeout is {_exact(found.timeout_s)}, {bounds}"
+
+
+def _rows(found: Measurement) -> Iterator[tuple[str, str, str]]:
+    if found.timeout_s is not None:
+        yield "timeout", _exact(found.timeout_s), f"{_exact(found.timeout_lower_s)} to {_exact(found.timeout_upper_s)}"
+        yield "sweep", *_sweep_cells(found)
+        for name, resets in found.resets_clock.items():
+            yield _NAMES.get(name, name), _RESETS[resets], ""
+        yield "dropped chats answer", found.dropped_answer or "unknown", ""
+    yield "longest silence survived", seconds(found.silence_survived_s), ""
+    if found.silence_dropped_s is not None:
+        yield "shortest silence that dropped a chat", seconds(found.silence_dropped_s), "at most"
+    if found.timeout_s is not None:
+        yield "dropped chats stay known", *_age_cells(found.ended_known_s, found.ended_known_upper_s)
+    yield "disconnected chats stay known", *_age_cells(found.disconnected_known_s, found.disconnected_known_upper_s)
+
+
+def _sweep_cells(found: Measurement) -> tuple[str, str]:
+    lower, upper = found.sweep_lower_s or 0.0, found.sweep_upper_s
+    if upper is None:
+        return ("coarse" if lower > 0 else "unknown"), f"at least {seconds(lower)}" if lower > 0 else ""
+    if not found.sweep_s:
+        return "none seen", f"at most {seconds(upper)}"
+    return seconds(found.sweep_s), f"{seconds(lower)} to {seconds(upper)}"
+
+
+def _age_cells(lower: float | None, upper: float | None) -> tuple[str, str]:
+    if lower is None:
+        return ("not asked", "") if upper is None else ("not at all", f"forgotten within {seconds(upper)}")
+    if upper is None:
+        return f"{seconds(lower)} or longer", "as long as asked"
+    return f"about {seconds((lower + upper) / 2)}", f"{seconds(lower)} to {seconds(upper)}"
+
+
+def _notes(found: Measurement) -> Iterator[str]:
+    """Yield what the figures mean for the choice of a refresh interval."""
+    if found.timeout_s is None:
+        return
+    if found.sweep_s:
+        yield (
+            "The server checks for silent chats at intervals: a chat lives on after the timeout until the next check. "
+            "Refresh within the timeout all the same."
+        )
+    configured, lower, upper = found.configured_s, found.timeout_lower_s, found.timeout_upper_s
+    if configured is not None and lower is not None and upper is not None and lower <= configured <= upper:
+        yield f"That agrees with the {configured:g} s configured."
+    if found.disconnected_known_s is not None:
+        yield f"A dialect for this server may say keeps_ended_s = {found.disconnected_known_s:.1f}."
+
+
+def _exact(value: float | None) -> str:
+    """A timeout to the hundredth; below 10 s to the thousandth."""
+    if value is None:
+        return ""
+    return f"{value:.3f} s" if value < 10 else f"{value:.2f} s"

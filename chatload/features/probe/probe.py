@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from chatload.chat.effects import Exchange, Send
 from chatload.features.probe.chats import ProbeChat, Script, WaitUntil
-from chatload.features.probe.evidence import ProbeEvidence, ProbePhase
-from chatload.features.probe.settings import APART_S, OPERATIONS, ProbeSettings
+from chatload.features.probe.evidence import APART_S, OPERATIONS, ProbeEvidence, ProbeSettings
 
 _INF = float("inf")
 #: Chats that test the timeout together, and how far apart they begin, as a part of the timeout. A first group, wide
@@ -53,7 +52,7 @@ class Probe:
         self._flying: dict[int, float] = {}
         self._orders: list[ProbeRequest] = []
         self._searchers: list[ProbeChat] = []
-        self._limit = now + settings.time_allowed_s
+        self._last = self._limit = now + settings.time_allowed_s
         self._edge_at = now
         self._leaving = False
         self._goodbyes: set[int] = set()
@@ -161,29 +160,29 @@ class Probe:
             if not self.over and (now >= self._limit or not (self._scripts or self._flying)):
                 self.over, self.ended_at = True, now
             return False
-        if now >= self.begun_at + self.settings.time_allowed_s:
+        if now >= self._last:
             self._leave(now)
             return True
         drops, searched = len(board.bounds.drops), self._searched
-        if board.phase is ProbePhase.SEARCHING:
-            if drops >= 2 or (drops and searched):
-                board.phase, self._edge_at = ProbePhase.REFINING, now
-                board.version += 1
-                return True
-            if searched and self._known_long_enough(now):
-                self._leave(now)
-                return True
-            return False
-        return self._refine(now)
+        if board.refining:
+            return self._refine(now)
+        if drops >= 2 or (drops and searched):
+            board.refining, self._edge_at = True, now
+            board.version += 1
+            return True
+        if searched and self._known_long_enough():
+            self._leave(now)
+            return True
+        return False
 
     def _refine(self, now: float) -> bool:
-        board, last = self.board, self.begun_at + self.settings.time_allowed_s
+        board = self.board
         decided = all(board.decided(name) for name in OPERATIONS)
         if board.good or board.hurried:
-            if (decided or now >= self._edge_limit()) and self._known_long_enough(now):
+            if (decided or now >= self._edge_limit()) and self._known_long_enough():
                 self._leave(now)
                 return True
-            self._limit = self._edge_limit() if now < self._edge_limit() else last
+            self._limit = self._edge_limit() if now < self._edge_limit() else self._last
             return False
         self._limit = self._edge_limit()
         if self._more(now):
@@ -200,7 +199,7 @@ class Probe:
         board = self.board
         timeouts = _HURRYING if board.hurried else _REFINING
         timeout = min(board.bounds.upper_s + board.sweep.lower_s, self.settings.longest_s)
-        return min(self._edge_at + timeouts * timeout + _REFINING_S, self.begun_at + self.settings.time_allowed_s)
+        return min(self._edge_at + timeouts * timeout + _REFINING_S, self._last)
 
     def _more(self, now: float) -> bool:
         """Start another group of chats that test the timeout, if needed; return whether any were started.
@@ -210,14 +209,14 @@ class Probe:
         if any(chat.pending and self._awaited(chat.number, now) for chat in self._searchers):
             return False
         upper = self.board.bounds.upper_s
-        near = sum(chat.living and now < chat.contact.latest + upper for chat in self._searchers)
+        near = sum(chat.living and now < chat.watch.contact.latest + upper for chat in self._searchers)
         wide = self.board.overlaps or (not self._cohorts and near < _ENOUGH)
         apart = (_WIDE if wide else _CLOSE) * upper
         fresh = min(_COHORT, self.board.room)
         for place in range(fresh):
             self._search(now + place * apart, None)
         living = [] if fresh or self._gathered else [chat for chat in self._searchers if chat.living]
-        living.sort(key=lambda chat: -chat.contact.earliest)
+        living.sort(key=lambda chat: -chat.watch.contact.earliest)
         for place, chat in enumerate(living[:_COHORT]):
             chat.refresh_at, self._gathered = now + place * apart, True
             self.board.version += 1
@@ -233,13 +232,12 @@ class Probe:
         """Whether every chat that tests the timeout was asked once."""
         return not any(chat.pending for chat in self._searchers)
 
-    def _known_long_enough(self, now: float) -> bool:
+    def _known_long_enough(self) -> bool:
         """Return whether ended chats were asked for as long as requested."""
-        wished = self.settings.ended_for_s
-        if not wished:
+        if not self.settings.ended_for_s:
             return True
-        asking = [chat for chat in self.chats if chat.ended and chat.number in self._scripts]
-        return not asking and any(chat.ended for chat in self.chats)
+        ended = [chat.number for chat in self.chats if chat.ended]
+        return bool(ended) and self._scripts.keys().isdisjoint(ended)
 
     # -- leaving -------------------------------------------------------------------------------------
 
@@ -257,6 +255,6 @@ class Probe:
             self._part(chat)
 
     def _part(self, chat: ProbeChat) -> None:
-        if chat.watch is not None and not chat.ended:
+        if chat.opened and not chat.ended:
             self._goodbyes.add(chat.number)
             self._begin(chat, chat.say_goodbye())

@@ -31,7 +31,6 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
 }
 #: How a chat may have ended just before or while our Disconnect was under way.
 _AT_GOODBYE = frozenset({"agent", "idle", "early", "restarted", "unrecoverable"})
-_BY_DEFAULT = frozenset({"dropped_late"})
 _SAYS = {
     "disconnected": "the client's Disconnect ended it",
     "agent": "the agent ended it",
@@ -57,10 +56,11 @@ class Contradiction(NamedTuple):
 
 @dataclass
 class Reconciliation:
-    """The result of a comparison. confusion: sessions per (verdict, ending by the ledger).
+    """The result of a comparison.
 
-    sessions: records of the run. ledger_sessions: rows of the ledger. without_chat_id: records that no ledger can have.
-    orphans: sessions of the ledger that the run has no record of.
+    confusion: sessions per (verdict, ending by the ledger). sessions: records of the run. ledger_sessions: rows of the
+    ledger. without_chat_id: records that no ledger can have. orphans: sessions of the ledger that the run has no record
+    of.
     """
 
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -153,15 +153,14 @@ def reconcile(records: Iterable[SessionRecord], rows: Iterable[LedgerRow]) -> Re
         result.contradictions += _contradictions(record, ending, ended_at.get(record.chat_id), record.chat_id in seen)
         seen.add(record.chat_id)
     result.orphans = len(endings.keys() - seen)
-    result.notes += _notes(result)
+    if not result.compared:
+        result.notes.append("the run has no session with a chat id: there was nothing to compare")
+    if result.orphans > result.without_chat_id:
+        result.notes.append(
+            f"the ledger has {result.orphans} sessions the run has no record of, more than the "
+            f"{result.without_chat_id} whose RequestChat had no answer: the server may have served others too"
+        )
     return result
-
-
-def _ended_before_goodbye(record: SessionRecord, ended_at: float | None) -> bool:
-    """Return whether the ledger ends a chat before our Disconnect left, although it was open then; True if unknown."""
-    if not record.goodbye_confirmed:
-        return False
-    return ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at
 
 
 def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, again: bool) -> Iterator[Contradiction]:
@@ -171,8 +170,10 @@ def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, 
     goodbye = ""
     if record.goodbye_confirmed and record.verdict in (Verdict.CUT_OFF, Verdict.GAVE_UP):
         goodbye = " with its goodbye confirmed"
-    contradicted_by = _CONTRADICTED_BY.get(record.verdict, _BY_DEFAULT) | {MISSING}
-    if record.verdict == Verdict.COMPLETED and not _ended_before_goodbye(record, ended_at):
+    contradicted_by = _CONTRADICTED_BY.get(record.verdict, frozenset({"dropped_late"})) | {MISSING}
+    # Whether the ledger ends an open chat before our Disconnect left; True if unknown.
+    before_goodbye = ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at
+    if record.verdict == Verdict.COMPLETED and not (record.goodbye_confirmed and before_goodbye):
         # The customer had left, or the client cannot know that the chat had ended just before: no claim is made.
         contradicted_by = contradicted_by - _AT_GOODBYE
     if record.verdict == Verdict.FAILED and ended_at is not None and ended_at > record.ended_at:
@@ -181,16 +182,5 @@ def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, 
     if goodbye:
         contradicted_by |= {"alive", "abandoned", "dropped_late"}
     if ending in contradicted_by:
-        ours = f"chat {record.chat_id} is {record.verdict}{goodbye} by the run"
-        sentence = f"{ours}, but the ledger says {_SAYS[ending]}"
+        sentence = f"chat {record.chat_id} is {record.verdict}{goodbye} by the run, but the ledger says {_SAYS[ending]}"
         yield Contradiction(record.chat_id, record.verdict, ending, sentence)
-
-
-def _notes(result: Reconciliation) -> Iterator[str]:
-    if not result.compared:
-        yield "the run has no session with a chat id: there was nothing to compare"
-    if result.orphans > result.without_chat_id:
-        yield (
-            f"the ledger has {result.orphans} sessions the run has no record of, more than the "
-            f"{result.without_chat_id} whose RequestChat had no answer: the server may have served others too"
-        )

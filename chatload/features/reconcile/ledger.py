@@ -8,18 +8,19 @@ import io
 import json
 import math
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_address
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from chatload.errors import FileError, UsageError
-from chatload.final_answer import FinalAnswer
 from chatload.protocol.secret import basic_authorization, without_login
-from chatload.total_deadline import TotalDeadline
+from chatload.sockets import FinalAnswer, TotalDeadline
 
 #: Why a server ends a session, in the ledger's words; one still alive has no reason.
 END_REASONS = ("disconnected", "agent", "idle", "expired", "unrecoverable", "early", "restarted")
@@ -30,15 +31,16 @@ FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", 
 _TIMEOUT_S, _TOTAL_S = 30.0, 600.0
 #: Maximum length of a line and of a ledger (characters): about 16 million sessions.
 _MOST_LINE, _MOST = 2**20, 4 * 2**30
+#: In place of a cell that a line does not have.
+_ABSENT = object()
 
 
 @dataclass(slots=True, frozen=True)
 class LedgerRow:
     """One session as the server saw it. Instants: Unix seconds; max_gap_s: its widest gap, seconds.
 
-    end_reason: one of END_REASONS, None of a session still alive. late_contact_at: when the server
-    first heard of a session it had already expired, None where it never did. late_contact_known:
-    the ledger has that column at all.
+    end_reason: one of END_REASONS, None of a session still alive. late_contact_at: when the server first heard of a
+    session it had already expired. late_contact_known: the ledger has that column at all.
     """
 
     chat_id: str
@@ -62,25 +64,26 @@ class Columns:
             if ours not in FIELDS:
                 raise UsageError(f"a ledger has no column {ours!r}", f"expected one of {', '.join(FIELDS)}")
         for ours in self.reasons.values():
-            if ours not in (*END_REASONS, "alive"):
-                known = ", ".join(END_REASONS)
-                raise UsageError(f"no end reason {ours!r}", f"expected one of {known}, alive")
+            if ours not in (known := (*END_REASONS, "alive")):
+                raise UsageError(f"no end reason {ours!r}", f"expected one of {', '.join(known)}")
 
 
-def read(source: str, columns: Columns | None = None) -> Iterator[LedgerRow]:
+def read(source: str, columns: Columns = Columns()) -> Iterator[LedgerRow]:
     """Yield the rows of a ledger: an http(s) URL or a file of NDJSON, or a .csv file with a header line.
 
     A URL without a path means a simulator, and its /simulator/ledger is read; a user and password in it are sent to
     that host only, and in no error. Raises FileError (one line, with the line number) where the ledger cannot be read
     or says something unexpected.
     """
-    columns = columns or Columns()
+    shown = source
     if source.startswith(("http://", "https://")):
         shown = without_login(source)
-        return _rows(shown, _json_lines(shown, _from_url(source, shown)), columns)
-    if source.lower().endswith(".csv"):
-        return _rows(source, _csv_lines(source, columns), columns)
-    return _rows(source, _json_lines(source, _from_file(source)), columns)
+        lines = _json_lines(shown, _from_url(source, shown))
+    elif source.lower().endswith(".csv"):
+        lines = _csv_lines(source, columns)
+    else:
+        lines = _json_lines(source, _from_file(source))
+    return _rows(shown, lines, columns)
 
 
 def _from_file(source: str) -> Iterator[str]:
@@ -141,7 +144,7 @@ def _opened(source: str, shown: str, deadline: TotalDeadline) -> http.client.HTT
     parts = urlsplit(shown)
     if parts.path in ("", "/"):
         parts = parts._replace(path="/simulator/ledger")
-    handlers: list[BaseHandler] = [_Plain(deadline), _Secure(deadline)]
+    handlers: list[BaseHandler] = [_Watching(deadline)]
     if _is_loopback(parts.hostname or ""):
         handlers.append(ProxyHandler({}))
     request = Request(urlunsplit(parts))
@@ -152,40 +155,32 @@ def _opened(source: str, shown: str, deadline: TotalDeadline) -> http.client.HTT
     return answer
 
 
-class _Plain(HTTPHandler):
-    """urllib's handler of http URLs, with connections that a deadline watches."""
+class _Watching(HTTPHandler, HTTPSHandler):
+    """urllib's handler of http and https URLs, with connections that a deadline watches."""
 
     def __init__(self, deadline: TotalDeadline) -> None:
         super().__init__()
-        self._deadline = deadline
+        self._deadline, self._tls = deadline, ssl.create_default_context()
 
     def http_open(self, request: Request) -> http.client.HTTPResponse:
         """Open an http URL."""
-        return self.do_open(_watched(http.client.HTTPConnection, self._deadline), request)
-
-
-class _Secure(HTTPSHandler):
-    """The same for https URLs."""
-
-    def __init__(self, deadline: TotalDeadline) -> None:
-        super().__init__(context=ssl.create_default_context())
-        self._deadline = deadline
+        return self.do_open(self._watched(http.client.HTTPConnection), request)
 
     def https_open(self, request: Request) -> http.client.HTTPResponse:
         """Open an https URL."""
-        connection = _watched(http.client.HTTPSConnection, self._deadline)
-        return self.do_open(connection, request, context=self._context)  # type: ignore[attr-defined]
+        return self.do_open(self._watched(http.client.HTTPSConnection), request, context=self._tls)
 
+    def _watched(self, kind: type[http.client.HTTPConnection]) -> Any:
+        deadline = self._deadline
 
-def _watched(kind: type[http.client.HTTPConnection], deadline: TotalDeadline) -> Any:
-    class Watched(kind):  # type: ignore[misc, valid-type]
-        response_class = FinalAnswer
+        class Watched(kind):  # type: ignore[misc, valid-type]
+            response_class = FinalAnswer
 
-        def connect(self) -> None:
-            super().connect()
-            deadline.watch(self.sock)
+            def connect(self) -> None:
+                super().connect()
+                deadline.watch(self.sock)
 
-    return Watched
+        return Watched
 
 
 def _is_loopback(host: str) -> bool:
@@ -228,54 +223,27 @@ def _csv_lines(source: str, columns: Columns) -> Iterator[tuple[int, Mapping[str
 
 def _rows(source: str, lines: Iterable[tuple[int, Mapping[str, Any]]], columns: Columns) -> Iterator[LedgerRow]:
     names = {ours: columns.names.get(ours, ours) for ours in FIELDS}
+    parsers: dict[str, Callable[[Any], Any]] = dict.fromkeys(FIELDS, _seconds)
+    parsers |= {"chat_id": _chat_id, "end_reason": partial(_reason, reasons=columns.reasons)}
     for number, row in lines:
-        cells = _Cells(source, number, row, names)
-        yield LedgerRow(
-            chat_id=cells.chat_id(),
-            end_reason=cells.end_reason(columns.reasons),
-            started_at=cells.seconds("started_at"),
-            ended_at=cells.seconds("ended_at"),
-            late_contact_at=cells.seconds("late_contact_at"),
-            max_gap_s=cells.seconds("max_gap_s"),
-            late_contact_known=names["late_contact_at"] in row,
-        )
+        values = {}
+        for ours, parse in parsers.items():
+            try:
+                values[ours] = parse(row.get(names[ours], _ABSENT))
+            except ValueError as error:
+                raise FileError(source, f"line {number}: {names[ours]}", str(error)) from None
+        yield LedgerRow(**values, late_contact_known=names["late_contact_at"] in row)
 
 
-class _Cells(NamedTuple):
-    """One line of a ledger with its place, which is part of every error message."""
-
-    source: str
-    line: int
-    row: Mapping[str, Any]
-    names: Mapping[str, str]
-
-    def wrong(self, ours: str, expected: str) -> FileError:
-        return FileError(self.source, f"line {self.line}: {self.names[ours]}", expected)
-
-    def chat_id(self) -> str:
-        value = self.row.get(self.names["chat_id"])
-        if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-            raise self.wrong("chat_id", "expected the chat's id")
-        return str(value)
-
-    def end_reason(self, reasons: Mapping[str, str]) -> str | None:
-        name = self.names["end_reason"]
-        if name not in self.row:
-            raise self.wrong("end_reason", "missing; expected the reason, or null of a session still alive")
-        try:
-            return _reason(self.row[name], reasons)
-        except ValueError as error:
-            raise self.wrong("end_reason", str(error)) from None
-
-    def seconds(self, ours: str) -> float | None:
-        value = self.row.get(self.names[ours])
-        try:
-            return _seconds(value)
-        except (ValueError, OverflowError):
-            raise self.wrong(ours, f"expected seconds or an ISO 8601 time, not {value!r}") from None
+def _chat_id(value: Any) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise ValueError("expected the chat's id")
+    return str(value)
 
 
 def _reason(value: Any, reasons: Mapping[str, str]) -> str | None:
+    if value is _ABSENT:
+        raise ValueError("missing; expected the reason, or null of a session still alive")
     text = "" if value is None else str(value).strip()
     ours = reasons.get(text, text)
     if ours in ("", "alive"):
@@ -288,15 +256,19 @@ def _reason(value: Any, reasons: Mapping[str, str]) -> str | None:
 
 def _seconds(value: Any) -> float | None:
     """Return seconds from a number, its text, or an ISO 8601 time (UTC if it has no zone)."""
-    if value is None or value == "":
+    if value is _ABSENT or value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            seconds = _instant(value)
+            if math.isfinite(seconds):
+                return seconds
+    raise ValueError(f"expected seconds or an ISO 8601 time, not {value!r}")
+
+
+def _instant(value: float | str) -> float:
     try:
-        seconds = float(value)
+        return float(value)
     except ValueError:
         moment = datetime.fromisoformat(str(value).strip())
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(seconds):
-        raise ValueError
-    return seconds

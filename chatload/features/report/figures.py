@@ -1,18 +1,33 @@
-"""The charts of report.html, made from the facts of a run."""
+"""The charts of report.html: rows made from the facts of a run, and how they are drawn.
+
+The windows of a run are merged into a limited number of columns, so one window is in memory at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, exp, log
 from typing import Any
 
-from chatload.features.report.over_time import Series
 from chatload.render import charts, words
 from chatload.render.charts import Frame, Rows, Spec
 from chatload.render.document import Chart, Table, table
 from chatload.run.books import Books
-from chatload.run.histogram import Histogram
-from chatload.vocabulary import tone
+from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, Window
+from chatload.vocabulary import Outcome, SessionState, tone
 
+#: The most columns in a chart over time, and in a heat map.
+COLUMNS, HEAT_COLUMNS = 160, 80
+#: How much longer the latency of a heat map's cell is than that of the cell below it.
+_HEAT_STEP = 1.5
+#: Windows are not cut to the millisecond: a column may be this much longer (share, and seconds).
+_SLACK, _JITTER_S = 1.005, 0.6 * FINE_S
+#: Units of the time axis, in seconds; and its title.
+_SCALES = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours"}
 _ENDING_COLOURS = {
     "dropped_late": "var(--v-late)", "dropped_unproven": "var(--v-unproven)", "dropped_early": "var(--v-early)",
     "gave_up": "var(--v-gave)", "failed": "var(--v-failed)", "refused": "var(--v-refused)",
@@ -25,6 +40,146 @@ _TONE_COLOURS = {"good": "var(--pass)", "bad": "var(--bad)", "warn": "var(--warn
 _HEAT_MAPS = 3
 #: Bars of equal width up to the timeout and in all; and how much longer than its start a bar on a log scale is.
 _BARS, _MOST_BARS, _GROWS = 30, 90, 1.25
+
+
+@dataclass
+class Series:
+    """A run over time; t, t2 and the run's length are in `unit`s (of `scale` seconds) since the start.
+
+    columns: rows t, t2 and the figures of that time. heat: cells of latency, by operation.
+    """
+
+    unit: str
+    scale: float
+    length: float
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    heat: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def axis(self) -> Spec:
+        """The time axis."""
+        return charts.x("t", f"{_UNITS[self.unit]} into the run", scale={"domain": [0, self.length]})
+
+    def most(self, figure: str) -> float:
+        """Return the highest value of a figure in any column."""
+        return max(column[figure] or 0 for column in self.columns)
+
+    def rows(self, figures: Mapping[str, str], steps: bool = True) -> list[dict[str, Any]]:
+        """Return rows t, t2, what, n of the columns that have a figure. figures: what -> its key.
+
+        steps: for a line of steps, which reaches to the next point, so that it needs one at the end of the last column.
+        """
+        rows = [
+            {"t": column["t"], "t2": column["t2"], "what": what, "n": column[key]}
+            for column in self.columns
+            for what, key in figures.items()
+            if column.get(key) is not None
+        ]
+        last = {row["what"]: {**row, "t": row["t2"]} for row in rows}
+        return [*rows, *last.values()] if steps else rows
+
+
+def series(windows: Iterable[Window], started: float, ended: float) -> Series:
+    """Return the series of a run from started to ended (Unix seconds)."""
+    length = max(ended - started, 1e-9)
+    unit = "s" if length < 180 else "min" if length < 3 * 3600 else "h"
+    scale = _SCALES[unit]
+    made = Series(unit, scale, length / scale)
+    # All columns have the same length, in whole windows, although the first windows of a run are finer.
+    step = COARSE_S if length > FINE_FOR_S else FINE_S
+    width = _whole(length / COLUMNS, step)
+    heat_width = _whole(length / HEAT_COLUMNS, width)
+    heat: list[tuple[float, float, Books]] = []
+    for window in _coarse(windows, width * _SLACK + _JITTER_S):
+        made.columns.append(_column(window, started, scale))
+        start, end = window.start - started, window.end - started
+        if heat and end - heat[-1][0] <= heat_width * _SLACK + _JITTER_S:
+            merged = Books()
+            merged.merge(heat[-1][2])
+            merged.merge(window.books)
+            heat[-1] = (heat[-1][0], end, merged)
+        else:
+            heat.append((start, end, window.books))
+    for operation in sorted({name for _, _, books in heat for name in books.latency}):
+        made.heat[operation] = list(_heat(heat, operation, scale))
+    return made
+
+
+def _whole(width: float, step: float) -> float:
+    """Return the smallest multiple of step that is not below width (seconds)."""
+    return max(1, ceil(width / step)) * step
+
+
+def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
+    """Yield neighbouring windows merged until they are `width` seconds long."""
+    held: Window | None = None
+    for window in windows:
+        if held is None:
+            held = window
+        elif window.end - held.start <= width:
+            books = held.books
+            books.merge(window.books)
+            books.states = window.books.states
+            cpu = max((cpu for cpu in (held.cpu, window.cpu) if cpu is not None), default=None)
+            held = Window(held.start, window.end, window.open, books, cpu, window.rss)
+        else:
+            yield held
+            held = window
+    if held is not None:
+        yield held
+
+
+def _column(window: Window, started: float, scale: float) -> dict[str, Any]:
+    books, seconds = window.books, max(window.end - window.start, 1e-9)
+    accepted = books.outcomes.get("RequestChat", Counter())[Outcome.FINE.value]
+    refresh = books.latency.get("GetMessages", CensoredHistogram())
+    states = books.states or {SessionState.HELD: window.open}
+    return {
+        "t": (window.start - started) / scale,
+        "t2": (window.end - started) / scale,
+        "open": window.open,
+        **{state.value: states.get(state, 0) for state in SessionState},
+        "requests": books.sent.total() / seconds,
+        "refreshes": books.sent["GetMessages"] / seconds,
+        "accepted": accepted / seconds,
+        "arrivals": books.arrivals / seconds,
+        "ended": books.verdicts.total(),
+        **{verdict: n for verdict, n in books.verdicts.items() if verdict in _ENDING_COLOURS and n},
+        "dropped": books.fates.dropped.most,
+        "p50": refresh.quantile(0.5),
+        "p99": refresh.quantile(0.99),
+        "lateness": books.lateness.quantile(0.99),
+        "cpu": window.cpu,
+        "memory": window.rss / 2**20 if window.rss else None,
+        "stalled": 1000 * books.stalled_s if books.stalled_s > 0 else None,
+    }
+
+
+def _heat(columns: list[tuple[float, float, Books]], operation: str, scale: float) -> Iterator[dict[str, Any]]:
+    """Yield cells of latency (ms) over time; a cell's share is of its column's requests.
+
+    Requests without an answer are in a row of their own above all others, because their duration is unknown.
+    """
+    known = [(start, end, latency) for start, end, books in columns if (latency := books.latency.get(operation))]
+    highest = max((_height(low) for _, _, latency in known for low, _, _ in latency.observed.bins()), default=0)
+    for start, end, latency in known:
+        cells: dict[int, int] = {}
+        for low, _, count in latency.observed.bins():
+            cells[_height(low)] = cells.get(_height(low), 0) + count
+        if latency.censored.count:
+            cells[highest + 2] = latency.censored.count
+        for key, count in cells.items():
+            yield {
+                "t": start / scale,
+                "t2": end / scale,
+                "low": 1000 * exp((key - 1) * log(_HEAT_STEP)),
+                "high": 1000 * exp(key * log(_HEAT_STEP)),
+                "share": count / latency.count,
+            }
+
+
+def _height(seconds: float) -> int:
+    return ceil(log(max(seconds, 1e-5)) / log(_HEAT_STEP))
 
 
 def verdict_chart(summary: Mapping[str, Any]) -> Chart | None:
@@ -78,40 +233,38 @@ def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
     """Latency over time, GetMessages first."""
     operations = sorted(over_time.heat, key=lambda name: (name != "GetMessages", -len(over_time.heat[name]), name))
     for operation in operations[:_HEAT_MAPS]:
-        cells = over_time.heat[operation]
         said = "The stronger a cell's colour, the more of its column's requests took so long"
         # A window may be on the disk before the first books that tell of this operation.
         latency = books.latency.get(operation)
         said += f"; the slowest {words.reading(latency.maximum)}." if latency else "."
         if latency and latency.censored.count:
             said += f" The row at the top: {words.plural(latency.censored.count, 'request')} without an answer."
-        spec = charts.heat(cells, _time(over_time), "latency (log scale)")
+        spec = charts.heat(over_time.heat[operation], over_time.axis, "latency (log scale)")
         yield Chart(f"{operation} over time", spec, said, f"Latency of {operation} over time. {said}")
 
 
 def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Iterator[Chart]:
     """Sessions, requests and drops; bursts: start and end (seconds into the run)."""
-    time, table = _time(over_time), over_time.table
+    if not over_time.columns:
+        return
+    time = over_time.axis
     bands = [{"t": start / over_time.scale, "t2": end / over_time.scale} for start, end in bursts]
     shaded = " Shaded: bursts of drops." if bands else ""
-    if over_time.states:
-        most = max(row["open"] for row in table)
-        spec = charts.areas(over_time.states, time, "sessions", _STATE_COLOURS)
-        said = f"Sessions open by state; at most {words.plural(most, 'session')} at the end of a column.{shaded}"
-        yield _timed("Sessions open", spec, said, over_time, bands)
-    if over_time.requests:
-        most = max(row["requests"] for row in table)
-        colours = {"all requests": "var(--c6)", "GetMessages": "var(--good)"}
-        spec = charts.lines(over_time.requests, time, "requests/s", colours)
-        yield _timed("Request rate", spec, f"Requests per second; at most {most:.4g}.{shaded}", over_time, bands)
-    arrivals = [row["n"] for row in over_time.arrivals if row["what"] == "arrivals"]
-    if any(arrivals):
+    states = [{**row, "t": row["t2"]} for row in over_time.rows({state: state for state in SessionState}, steps=False)]
+    spec = charts.areas(states, time, "sessions", _STATE_COLOURS)
+    most = words.plural(int(over_time.most("open")), "session")
+    said = f"Sessions open by state; at most {most} at the end of a column.{shaded}"
+    yield _timed("Sessions open", spec, said, over_time, bands)
+    colours = {"all requests": "var(--c6)", "GetMessages": "var(--good)"}
+    requests = over_time.rows({"all requests": "requests", "GetMessages": "refreshes"})
+    said = f"Requests per second; at most {over_time.most('requests'):.4g}.{shaded}"
+    yield _timed("Request rate", charts.lines(requests, time, "requests/s", colours), said, over_time, bands)
+    if most_arrived := over_time.most("arrivals"):
         colours = {"chats accepted": "var(--good)", "arrivals": "var(--v-late)"}
-        spec = charts.lines(over_time.arrivals, time, "chats/s", colours)
-        said = f"Chats that arrived and chats accepted, per second; at most {max(arrivals):.4g} arrived.{shaded}"
-        yield _timed("Arrivals", spec, said, over_time, bands)
-    endings = [row for row in over_time.endings if row["what"] in _ENDING_COLOURS]
-    if endings:
+        arrivals = over_time.rows({"chats accepted": "accepted", "arrivals": "arrivals"})
+        said = f"Chats that arrived and chats accepted, per second; at most {most_arrived:.4g} arrived.{shaded}"
+        yield _timed("Arrivals", charts.lines(arrivals, time, "chats/s", colours), said, over_time, bands)
+    if endings := over_time.rows({verdict: verdict for verdict in _ENDING_COLOURS}, steps=False):
         present = {row["what"] for row in endings}
         colours = {name: colour for name, colour in _ENDING_COLOURS.items() if name in present}
         said = f"Sessions dropped, refused, failed or given up, when that was found.{shaded}"
@@ -121,30 +274,28 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
 
 def generator_charts(over_time: Series) -> Iterator[Chart]:
     """CPU, memory and stalls of the generator itself."""
-    time = _time(over_time)
-    for heading, rows, unit, least in (
-        ("CPU of the busiest process", over_time.cpu, "% of a core", 100.0),
-        ("Memory of all processes", over_time.memory, "MiB", 0.0),
+    one_colour = {"value": "var(--good)"}
+    for heading, what, key, unit, least in (
+        ("CPU of the busiest process", "busiest process", "cpu", "% of a core", 100.0),
+        ("Memory of all processes", "all processes", "memory", "MiB", 0.0),
     ):
-        if rows:
-            most = max(row["n"] for row in rows)
-            spec = charts.lines(rows, time, unit, {rows[0]["what"]: "var(--good)"}, least)
-            spec["encoding"]["color"] = {"value": "var(--good)"}
-            yield _timed(heading, spec, f"{heading}: at most {most:.0f} {unit}.", over_time, [], 120)
-    if over_time.stalls:
-        most = max(row["n"] for row in over_time.stalls)
-        said = f"Time the generator was stalled, per column: at most {most:.0f} ms."
-        spec = charts.blocks(over_time.stalls, time, "ms per column", {"stalled": "var(--v-late)"})
+        if rows := over_time.rows({what: key}):
+            spec = charts.lines(rows, over_time.axis, unit, {}, least)
+            spec["encoding"]["color"] = one_colour
+            yield _timed(heading, spec, f"{heading}: at most {over_time.most(key):.0f} {unit}.", over_time, [], 120)
+    if stalls := over_time.rows({"stalled": "stalled"}, steps=False):
+        said = f"Time the generator was stalled, per column: at most {over_time.most('stalled'):.0f} ms."
+        spec = charts.blocks(stalls, over_time.axis, "ms per column", {"stalled": ""})
         spec["encoding"]["color"] = {"value": "var(--v-late)"}
         yield _timed("Stalls", spec, said, over_time, [], 120)
 
 
 def _timed(heading: str, spec: Spec, said: str, over_time: Series, bands: Rows, height: int = 200) -> Chart:
     """Return a chart over time, with bursts shaded behind it and a tip with the figures of each column."""
-    tips = [{"t": row["t"], "t2": row["t2"], "tip": _tip(row, over_time.unit)} for row in over_time.table]
+    tips = [{"t": row["t"], "t2": row["t2"], "tip": _tip(row, over_time.unit)} for row in over_time.columns]
 
     def layered(frame: Frame) -> Spec:
-        layers = [charts.bands(bands, _time(over_time)), spec, charts.hover(tips, _time(over_time))]
+        layers = [charts.bands(bands, over_time.axis), spec, charts.hover(tips, over_time.axis)]
         # A phone has no pointer.
         return {"height": height, "layer": layers if frame is charts.WIDE else layers[:2]}
 
@@ -163,10 +314,6 @@ def _tip(row: Mapping[str, Any], unit: str) -> str:
     if row["cpu"] is not None:
         parts.append(f"CPU {row['cpu']:.0f} %")
     return ", ".join(parts)
-
-
-def _time(over_time: Series) -> Spec:
-    return charts.x("t", over_time.title, scale={"domain": [0, over_time.length]})
 
 
 def _even_bins(histogram: Histogram, timeout_s: float | None) -> list[dict[str, Any]]:

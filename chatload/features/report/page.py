@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from chatload.features.report import drift_view, figures
-from chatload.features.report.drawings import choose, drawing
-from chatload.features.report.over_time import Series, series
-from chatload.features.report.repeat import repeat_command, repeat_files
+from chatload.features.report.figures import Series, series
 from chatload.features.report.view import PageBlocks, summary_document
+from chatload.features.report.worst_sessions import choose, drawing
+from chatload.plain_text import printable
 from chatload.render import words
 from chatload.render.document import (
     Block,
@@ -32,6 +33,7 @@ from chatload.render.html import write_html
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
+from chatload.run.settings import SETTINGS, RunSettings
 from chatload.vocabulary import Outcome
 
 REPORT_FILE = "report.html"
@@ -162,7 +164,7 @@ def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator
     if not charts:
         yield Sentence("this run has no windows over time", Tone.SOFT)
     yield from charts
-    windows = over_time.table[:: max(1, -(-len(over_time.table) // _TABLE_ROWS))]
+    windows = over_time.columns[:: max(1, -(-len(over_time.columns) // _TABLE_ROWS))]
     if not windows:
         return
     rows = [
@@ -217,6 +219,31 @@ def _settings(reader: RunReader, summary: Mapping[str, Any]) -> Iterator[Block]:
     caption = f"settings of the run; chatload {summary['chatload_version']}"
     yield Table("Settings", columns(("setting", "value"), "lw"), rows, caption)
     yield Section("Terms", (Terms(tuple(_MEANINGS.items())),))
+
+
+def repeat_command(run: RunSettings) -> str:
+    """Return the Locust command that makes such a run again, an option a line. It holds no secrets."""
+    locustfile = run.locustfile or f"locustfiles/{run.name or 'chat'}.py"
+    first = f"-f{locustfile}" if locustfile.startswith("-") else "-f"
+    classes = [word for word in run.user_classes if not word.startswith("-")]
+    parts = [["locust", first, *([] if first != "-f" else [locustfile]), *classes, "--headless"], *_options(run)]
+    return printable(" \\\n  ".join(map(shlex.join, parts)))
+
+
+def repeat_files(run: RunSettings) -> dict[str, str]:
+    """Return the files that the command names, as the run stored them: the name of each, and its text."""
+    return {getattr(run, setting.removesuffix("_text")): text for setting, text in run.files().items()}
+
+
+def _options(run: RunSettings) -> Iterator[list[str]]:
+    # What a policy makes of the interval is no option of it: Locust would be refused.
+    skipped = {"locustfile"} | (set() if run.refresh_policy == "fixed" else {"refresh_interval"})
+    for name, setting in SETTINGS.items():
+        value = getattr(run, name)
+        if setting.option is not None and setting.is_set(value) and name not in skipped:
+            yield from setting.option.words(value)
+    for threshold in run.step_thresholds:
+        yield ["--threshold", threshold]
 
 
 def _setting(name: str, value: Any) -> str:

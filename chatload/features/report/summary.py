@@ -13,7 +13,7 @@ from chatload.features.report import sentences
 from chatload.features.report.drift import Soak, find_drift, steady_part
 from chatload.features.report.silence import CommonSilence, find_common_silence
 from chatload.render import words
-from chatload.render.json_output import read_schema, write_json
+from chatload.render.output import read_schema, write_json
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader

@@ -21,17 +21,19 @@ from chatload.render.document import (
     Document,
     Section,
     Sentence,
-    Side,
     Table,
     TableCell,
     TableColumn,
     TableRow,
+    Terms,
     Tone,
+    Verbatim,
     table,
 )
 from chatload.render.markdown import write_markdown
 from chatload.stats.rates import bound_text
 from chatload.thresholds.gate import Gate
+from chatload.thresholds.metrics import METRICS, MetricDoc
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
 
 MARKDOWN_FILE = "summary.md"
@@ -109,7 +111,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[Block]:
         yield Sentence("what was measured cannot be held against the server", Tone.BAD)
     books = summary["books"]
     if not books["balanced"]:
-        yield Callout("the books do not balance", sentences.books_line(books, "/"), tuple(books["imbalances"]), _ALL)
+        yield Callout("the books do not balance", sentences.books_line(books, "/"))
+        yield Bullets(books["imbalances"], Tone.BAD, "imbalance", _ALL)
     if summary["aborted"] and summary["aborted"] not in why:
         yield Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
@@ -128,13 +131,12 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
     if not ordered:
         return (Sentence(("no threshold was set. ", Code("chatload report RUN --gate standard"), " judges the run")),)
     columns = [
-        *(
-            TableColumn("threshold", Side.NAME),
-            TableColumn("result", Side.NAME),
-            TableColumn("value"),
-            TableColumn("bounds", optional=True),
-        ),
-        *(TableColumn("samples", optional=True), TableColumn("would settle it", page_only=True)),
+        TableColumn("threshold", "l"),
+        TableColumn("result", "l"),
+        TableColumn("value"),
+        TableColumn("bounds", optional=True),
+        TableColumn("samples", optional=True),
+        TableColumn("would settle it", page_only=True),
     ]
     rows = [
         TableRow(
@@ -200,8 +202,8 @@ def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> T
             TableRow((TableCell(verdict, kind), *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind)
         )
     columns = [
-        *(TableColumn("verdict", Side.NAME), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
-        TableColumn("meaning", Side.WORDS, page_only=True),
+        *(TableColumn("verdict", "l"), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
+        TableColumn("meaning", "w", page_only=True),
     ]
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
@@ -299,3 +301,40 @@ def _incidents(summary: Mapping[str, Any]) -> Iterator[Block]:
             for incident in summary["incidents"]
         ]
         yield Bullets(lines, Tone.WARN, "incident", _ALL)
+
+
+_EXAMPLES = """\
+  dropped_late.rate < 0.1%          GetMessages.latency.p99 < 300ms
+  margin.p1 > 5s                    lateness.p99_9 <= 10ms
+  failed.count == 0                 GetMessages.timeout.rate < 0.5%"""
+_UNITS = (
+    "Rates take % or a fraction; durations take us, ms, s or min. Any percentile can be used: p50, p99, p99_9 "
+    "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate."
+)
+_JUDGEMENT = (
+    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence. A threshold "
+    "passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, and is "
+    "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
+    "claim. Counts, min and max are compared as observed."
+)
+
+
+def thresholds_document() -> Document:
+    """Return every metric with its meaning, grouped by kind."""
+    titles = {"rate": "Rates, and counts: the same with .count", "duration": "Durations"}
+    return Document(
+        answer=Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
+        lead=(Verbatim(_EXAMPLES), Sentence(_UNITS), Sentence(_JUDGEMENT)),
+        sections=[
+            Section(title, (Terms([(doc.name, _meaning(doc.meaning)) for doc in METRICS if _belongs(doc, kind)]),))
+            for kind, title in titles.items()
+        ],
+    )
+
+
+def _belongs(doc: MetricDoc, kind: str) -> bool:
+    return doc.kind == kind or (kind == "rate" and doc.name == "sessions.count")
+
+
+def _meaning(text: str) -> str:
+    return text.partition("; also")[0].removeprefix("share of sessions: ")

@@ -9,15 +9,14 @@ from typing import Any
 import click
 
 from chatload import exit_codes
-from chatload.chat.sweep import DEFAULT_SWEEP, fractions_in
+from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
 from chatload.errors import UsageError
 from chatload.features.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
 from chatload.features.tune.compute import METRIC, TARGET, Tuning, sessions_an_arm, tally
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.locust_run import hold
 from chatload.features.tune.view import TuneReport, tune_document
-from chatload.render.json_output import write_json
-from chatload.render.output import deliver
+from chatload.render.output import deliver, write_json
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of

@@ -23,7 +23,7 @@ from typing import Literal
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.record import SessionRecord
-from chatload.chat.sweep import fractions_in
+from chatload.chat.settings import fractions_in
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram

@@ -26,7 +26,7 @@ from chatload.render.document import (
     columns,
     table,
 )
-from chatload.render.json_output import read_schema
+from chatload.render.output import read_schema
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.

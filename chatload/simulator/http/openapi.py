@@ -8,9 +8,8 @@ from typing import Any
 import chatload
 from chatload.protocol.dialect import Dialect, OperationWire
 from chatload.protocol.encode import CONTENT_TYPES, form_name
-from chatload.protocol.names import ERROR_NAMES, EVENT_NAMES, EVENT_TYPES, SENDERS, Name, ResponseNames
+from chatload.protocol.names import EVENT_TYPES, SENDERS, Name, ResponseNames
 from chatload.protocol.operations import USER_DATA
-from chatload.simulator.model.session import QUIT_REASON
 
 Schema = dict[str, Any]
 
@@ -73,7 +72,7 @@ def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, 
 def _places(dialect: Dialect, service: str) -> Iterable[tuple[str, str, dict[str, OperationWire]]]:
     places: dict[tuple[str, str], dict[str, OperationWire]] = {}
     for operation, wire in dialect.operations.items():
-        path = (dialect.prefix + wire.path).replace("{service}", service) or "/"
+        path = (dialect.request.prefix + wire.path).replace("{service}", service) or "/"
         places.setdefault((path, wire.method), {})[operation] = wire
     return [(path, method, operations) for (path, method), operations in places.items()]
 
@@ -128,20 +127,20 @@ def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str
         elif ours == USER_DATA:
             members[(json_name[-1].replace("{key}", "key"),)] = {**_TEXT, "description": "for any key"}
         else:
-            members[json_name] = {"type": "integer", "minimum": 0} if ours in dialect.numbers else _TEXT
+            members[json_name] = {"type": "integer", "minimum": 0} if ours in dialect.request.numbers else _TEXT
     required: list[Name] = []
     for fixed, value in wire.fixed.items():
         if isinstance(value, str):
             members[(fixed,)] = {"const": value.replace("{service}", service)}
             required.append((fixed,))
-    if dialect.operation is not None:
-        members[dialect.operation] = {"const": wire.name}
-        required.append(dialect.operation)
+    if dialect.request.operation is not None:
+        members[dialect.request.operation] = {"const": wire.name}
+        required.append(dialect.request.operation)
     if wire.content is not None:
         encoded = {"contentEncoding": "base64", "pattern": _BASE64} if wire.encoding == "json" else {"format": "binary"}
         members[wire.content] = {**_TEXT, **encoded}
         required.append(wire.content)
-    return _object(members, required) | ({"title": operation} if dialect.operation is not None else {})
+    return _object(members, required) | ({"title": operation} if dialect.request.operation is not None else {})
 
 
 def _responses(download: bool, apikey: bool) -> dict[str, Any]:
@@ -177,17 +176,17 @@ def _own_pages() -> dict[str, Any]:
 
 def _answer(names: ResponseNames) -> Schema:
     members: dict[Name, Schema] = {
-        names.name("status_code"): {"type": "integer", "description": "0, 1 or 2; others only where a fault has it."},
-        names.name("chat_ended"): {"type": ["boolean", "null"]},
-        names.name("messages"): {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
-        names.name("next_position"): {"type": ["integer", "null"], "minimum": 1},
-        names.name("errors"): {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
-        names.name("user_data"): {"type": "object", "additionalProperties": _TEXT},
-        names.name("chat_id"): _TEXT,
-        **{names.name(key): {"type": ["string", "null"]} for key in ("user_id", "secure_key", "alias")},
+        names.status_code: {"type": "integer", "description": "0, 1 or 2; others only where a fault has it."},
+        names.chat_ended: {"type": ["boolean", "null"]},
+        names.messages: {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
+        names.next_position: {"type": ["integer", "null"], "minimum": 1},
+        names.errors: {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
+        names.user_data: {"type": "object", "additionalProperties": _TEXT},
+        names.chat_id: _TEXT,
+        **{name: {"type": ["string", "null"]} for name in (names.user_id, names.secure_key, names.alias)},
     }
     about = "Only the status code is in every answer. What is left out or null is as the client knows it."
-    return {"description": about, **_object(members, [names.name("status_code")])}
+    return {"description": about, **_object(members, [names.status_code])}
 
 
 def _event(names: ResponseNames) -> Schema:
@@ -203,16 +202,15 @@ def _event(names: ResponseNames) -> Schema:
         "text": _TEXT,
         "message_type": _TEXT,
         "user_data": {"type": "object", "additionalProperties": _TEXT},
+        "quit_reason": {"type": ["string", "integer"], "description": "Why the customer was removed."},
     }
-    called = {key: names.event.get(key, ours) for key, ours in EVENT_NAMES.items()}
-    required = [called[key] for key in ("nickname", "sender", "type")]
-    reason: Schema = {"type": ["string", "integer"], "description": "Why the customer was removed."}
-    return _object({**{called[key]: schema for key, schema in schemas.items()}, QUIT_REASON: reason}, required)
+    required = [names.event.nickname, names.event.sender, names.event.type]
+    return _object({getattr(names.event, key): schema for key, schema in schemas.items()}, required)
 
 
 def _error(names: ResponseNames) -> Schema:
-    called = {key: names.error.get(key, ours) for key, ours in ERROR_NAMES.items()}
-    return _object({called["code"]: {"type": "integer"}, called["advice"]: _TEXT}, list(called.values()))
+    members: dict[Name, Schema] = {names.error.code: {"type": "integer"}, names.error.advice: _TEXT}
+    return _object(members, members)
 
 
 def _object(members: Mapping[Name, Schema], required: Iterable[Name]) -> Schema:

@@ -9,15 +9,15 @@ next request would be read before anything else runs: with more than a thousand 
 timers of the event loop would be delayed by seconds.
 
 Requests with known headers skip the parser, which makes one call per header. Requests of one client differ in path and
-body; their headers are the same but for the body's length. So what httptools made of a block of headers is kept. Of a
-whole request that arrives in one piece with a known block, only the first line and the length are read.
+body; their headers are the same but for the body's length. So the headers that the parser read from a block are kept.
+Of a whole request that arrives in one piece with a known block, only the first line and the length are read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 _NO_BODY_LIMIT = 1 << 62
+TEXT = b"content-type: text/plain; charset=utf-8\r\n"
 
 
 class HttpHandler(Protocol):
@@ -108,7 +109,7 @@ class HttpExchange:
         self.answered = True
         self.connection.abort()
 
-    def later(self, answer: Coroutine[Any, Any, None]) -> None:
+    def later(self, answer: Awaitable[None]) -> None:
         """Answer the request in a task."""
         self.connection.shared.start(self.connection.in_task(self, answer))
 
@@ -121,24 +122,12 @@ class HttpExchange:
         return self.gone
 
 
-def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return headers as bytes. Values are ours, or from the parser, which rejects line ends."""
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
-
-
 # -- slow clients ----------------------------------------------------------------------------------
 
 
 MAX_HEAD_BYTES = 64 * 1024
 #: Stage of a connection: between requests, in the headers of a request, in its body.
 IDLE, HEAD, BODY = 0, 1, 2
-
-
-class GuardedConnection(Protocol):
-    """A connection as the guard sees it."""
-
-    def cut(self) -> None:
-        """End the connection: its time is over."""
 
 
 class SlowClientGuard:
@@ -150,9 +139,9 @@ class SlowClientGuard:
 
     def __init__(self, read_timeout_s: float, max_waiting: int) -> None:
         self.read_timeout_s, self.max_waiting = read_timeout_s, max_waiting
-        self._waiting: dict[GuardedConnection, float] = {}
+        self._waiting: dict[ServedConnection, float] = {}
 
-    def note(self, connection: GuardedConnection, stage: int, now: float) -> None:
+    def note(self, connection: ServedConnection, stage: int, now: float) -> None:
         """Note the stage of a connection."""
         self._waiting.pop(connection, None)
         if stage != IDLE:
@@ -161,7 +150,7 @@ class SlowClientGuard:
                 self._cut_oldest()
 
     def sweep(self, now: float) -> None:
-        """End every connection whose time is over. The cost grows with what is due only."""
+        """End every connection whose time is over."""
         while self._waiting and now - next(iter(self._waiting.values())) > self.read_timeout_s:
             self._cut_oldest()
 
@@ -176,7 +165,6 @@ class SlowClientGuard:
 
 #: Most header blocks kept, and the most bytes of each.
 _MOST, _MOST_BYTES = 512, 1024
-_LINE = b"POST / HTTP/1.1\r\n"
 _first_line = re.compile(rb"POST (/[!-\"$->@-~]*) HTTP/1\.1\r\n").match
 #: Headers with which the following bytes may be something else than a body of content-length.
 _OTHERWISE = frozenset({b"transfer-encoding", b"connection", b"proxy-connection", b"upgrade", b"expect"})
@@ -197,53 +185,26 @@ class KnownHeaders:
         end = data.find(b"\r\n\r\n", start)
         if end < 0:
             return None
-        known = self._known.get(data[start:end])
-        if known is None:
-            self._learn(data[start:end])
-            return None
-        headers, length = known
-        if len(data) != end + 4 + length:
+        headers, length = self._known.get(data[start:end], (None, 0))
+        if headers is None or len(data) != end + 4 + length:
             return None
         exchange = HttpExchange(connection, headers)
         exchange.method, exchange.path, exchange.keep_alive = b"POST", line[1].decode(), True
         exchange.body, exchange.whole = data[end + 4 :], True
         return exchange
 
-    def _learn(self, block: bytes) -> None:
-        if len(block) > _MOST_BYTES or len(self._known) >= _MOST:
+    def learn(self, exchange: HttpExchange, data: bytes) -> None:
+        """Keep the headers of a request that was parsed, if `data` is exactly this request, with a line per header."""
+        line, headers = _first_line(data), exchange.headers
+        length = headers.get(b"content-length", b"")
+        if line is None or not length.isdigit() or _OTHERWISE & headers.keys() or len(self._known) >= _MOST:
             return
-        headers = _Headers().of(block)
-        length = headers.get(b"content-length", b"") if headers is not None else b""
-        if headers is not None and length.isdigit() and not _OTHERWISE & headers.keys():
+        start = line.end()
+        end = data.find(b"\r\n\r\n", start)
+        block = data[start:end]
+        alone = len(data) == end + 4 + int(length) and block.count(b"\n") + 1 == len(headers)
+        if alone and len(block) <= _MOST_BYTES:
             self._known[block] = headers, int(length)
-
-
-class _Headers:
-    """Parses a header block with httptools."""
-
-    def __init__(self) -> None:
-        self._headers: dict[bytes, bytes] = {}
-        self._complete = False
-
-    def of(self, block: bytes) -> dict[bytes, bytes] | None:
-        """Return the headers, names in lower case; None if the block is not valid or ends early."""
-        parser = HttpRequestParser(self)
-        try:
-            parser.feed_data(_LINE + block + b"\r\n")
-            if self._complete:
-                return None
-            parser.feed_data(b"\r\n")
-        except (HttpParserError, HttpParserUpgrade):
-            return None
-        return self._headers if self._complete else None
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        """That was the last one."""
-        self._complete = True
 
 
 # -- connections -----------------------------------------------------------------------------------
@@ -354,7 +315,6 @@ class ServedConnection(asyncio.Protocol):
         self.shared.guard.note(self, HEAD, monotonic())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
         self.ending = True
         self.shared.connections.discard(self)
         self.shared.guard.note(self, IDLE, 0.0)
@@ -367,7 +327,6 @@ class ServedConnection(asyncio.Protocol):
         self._incoming = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Bytes were received."""
         before, rest = self._stage, data
         if before == IDLE and self._current is None and not self._full and not self.ending:
             exchange = self.shared.heads.read(self, data)
@@ -386,6 +345,8 @@ class ServedConnection(asyncio.Protocol):
                 self._refuse(b"400 Bad Request", b"Invalid HTTP request received.")
                 return
         stage = self._stage
+        if before == stage == IDLE:
+            self.shared.heads.learn(self._incoming, data)
         if stage == HEAD:
             # Bytes that arrived with the end of another request count as one byte.
             self._head_bytes += len(data) if before == HEAD else 1
@@ -397,11 +358,9 @@ class ServedConnection(asyncio.Protocol):
             self.shared.guard.note(self, stage, monotonic())
 
     def pause_writing(self) -> None:
-        """The client does not read its answers."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """The client reads again."""
         self._full = False
         self._make_room()
         self._go_on()
@@ -409,18 +368,15 @@ class ServedConnection(asyncio.Protocol):
     # -- the parser --------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
         self._stage = HEAD
         self._head_bytes = 0
         self._url = b""
         self._incoming = HttpExchange(self, {})
 
     def on_url(self, url: bytes) -> None:
-        """The path, or a part of it."""
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
         self._incoming.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
@@ -444,7 +400,6 @@ class ServedConnection(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
         exchange = self._incoming
         if exchange.answered:
             return
@@ -458,7 +413,6 @@ class ServedConnection(asyncio.Protocol):
             self.shared.handler.too_long(exchange)
 
     def on_message_complete(self) -> None:
-        """The request is complete."""
         self._stage = IDLE
         exchange = self._incoming
         exchange.whole = True
@@ -479,7 +433,7 @@ class ServedConnection(asyncio.Protocol):
         if not exchange.keep_alive:
             self._close()
 
-    async def in_task(self, exchange: HttpExchange, answer: Coroutine[Any, Any, None]) -> None:
+    async def in_task(self, exchange: HttpExchange, answer: Awaitable[None]) -> None:
         """Await the answer to a request, then start the queued ones."""
         try:
             await answer
@@ -512,7 +466,7 @@ class ServedConnection(asyncio.Protocol):
     def _failed(self, exchange: HttpExchange, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": "the simulator failed", "exception": error})
         exchange.keep_alive = False
-        exchange.reply(500, b"content-type: text/plain; charset=utf-8\r\n", b"Internal Server Error")
+        exchange.reply(500, TEXT, b"Internal Server Error")
 
     # -- its end -----------------------------------------------------------------------------------
 
@@ -581,7 +535,7 @@ class ServedConnection(asyncio.Protocol):
         if self._in_line or (current is not None and current.whole):
             self.abort()
             return
-        kind = b"content-type: text/plain; charset=utf-8\r\n" if text else b""
+        kind = TEXT if text else b""
         head = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (status, kind, len(text))
         self.write(head + text)
         self._close()

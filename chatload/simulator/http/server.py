@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,25 +20,22 @@ import orjson
 import uvloop
 
 from chatload.errors import UsageError
-from chatload.file_limits import raise_file_limit
 from chatload.protocol.decode import Decoder, RefusedError, Request
-from chatload.protocol.dialect import Dialect, load_dialect
+from chatload.protocol.dialect import Dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
-from chatload.simulator.http.protocol import HttpExchange, ServerConnections, SlowClientGuard, lines
-from chatload.simulator.model.answers import ServiceAnswer
+from chatload.simulator.http.protocol import TEXT, HttpExchange, ServerConnections, SlowClientGuard
+from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.simulator.model.service import ChatService
+from chatload.sockets import raise_file_limit
 
 #: The largest body without a file, and the most bytes besides the file in a body with one.
 MAX_BODY_BYTES = 1024 * 1024
 #: Size of the parts in which the ledger is sent (bytes).
 _LEDGER_PART_BYTES = 64 * 1024
 _JSON = b"content-type: application/json\r\n"
-_NDJSON = b"content-type: application/x-ndjson\r\n"
-_TEXT = b"content-type: text/plain; charset=utf-8\r\n"
-_HTML = b"content-type: text/html\r\n"
 _OWN = "/simulator/"
 _now = time.monotonic
 
@@ -49,11 +46,8 @@ class ChatHandler:
     apikey: the value that requests need in their `apikey` header; None: they need none.
     """
 
-    def __init__(
-        self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect | None = None, apikey: Secret | None = None
-    ) -> None:
+    def __init__(self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect, apikey: Secret | None) -> None:
         self.service = ChatService(config, faults, time.time() - _now())
-        dialect = dialect or load_dialect("gms-v2", None)
         self._decoder = Decoder(dialect)
         self._names = dialect.response
         self._apikey = None if apikey is None else apikey.reveal().encode()
@@ -64,7 +58,7 @@ class ChatHandler:
     def head(self, exchange: HttpExchange) -> None:
         """See HttpHandler: route a request, and refuse what can be refused without its body."""
         if b"origin" in exchange.headers:
-            exchange.more = lines(for_origin(exchange.headers[b"origin"]))
+            exchange.more = _for_origin(exchange.headers[b"origin"])
         exchange.limit, path = MAX_BODY_BYTES, exchange.path
         if path.startswith(_OWN):
             return
@@ -176,14 +170,13 @@ class ChatHandler:
             names = self._names
             payload = answer.payload if names.plain else names.to_wire(answer.payload)
             exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
-        elif answer.drop:
+        elif answer.silence is NoAnswer.LOST:
+            # The connection stays open and the request unanswered until the client gives up.
+            exchange.later(exchange.hangs_up())
+        elif answer.silence is not None:
             exchange.drop()
-        elif answer.lost:
-            exchange.later(_say_nothing(exchange))
         else:
-            exchange.reply(
-                answer.http_status, _file_headers(answer) if answer.content_type else _HTML, answer.raw or b""
-            )
+            exchange.reply(answer.http_status, _file_headers(answer), answer.raw or b"")
 
     def _own_page(self, exchange: HttpExchange) -> None:
         pages = ledger, status_page, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
@@ -193,7 +186,7 @@ class ChatHandler:
         elif exchange.method not in (b"GET", b"HEAD"):
             _other_method(exchange, ("GET", "HEAD"))
         elif path == ledger:
-            exchange.later(exchange.stream(_NDJSON, self._ledger()))
+            exchange.later(exchange.stream(b"content-type: application/x-ndjson\r\n", self._ledger()))
         elif path == status_page:
             service = self.service
             status = {"live_sessions": service.live_sessions, "latest_expiry_s": service.latest_expiry_s}
@@ -214,22 +207,17 @@ class ChatHandler:
             yield b"".join(part)
 
 
-async def _say_nothing(exchange: HttpExchange) -> None:
-    """Keep the connection open and the request unanswered until the client gives up."""
-    await exchange.hangs_up()
-
-
 def _refuse(exchange: HttpExchange, status: int, text: str, more: bytes = b"") -> None:
-    exchange.reply(status, _TEXT + more, text.encode())
+    exchange.reply(status, TEXT + more, text.encode())
 
 
 def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
     """Answer a method that the path does not support: a preflight, or a refusal."""
+    allowed = ", ".join((*methods, "OPTIONS")).encode()
     if exchange.method == b"OPTIONS":
-        exchange.reply(204, lines(preflight(exchange.headers, methods)), b"")
+        exchange.reply(204, _preflight(exchange.headers, allowed), b"")
     else:
-        allow = ", ".join((*methods, "OPTIONS")).encode()
-        _refuse(exchange, 405, f"{' or '.join(methods)} only", lines([(b"allow", allow)]))
+        _refuse(exchange, 405, f"{' or '.join(methods)} only", b"allow: %b\r\n" % allowed)
 
 
 async def _sleep(seconds: float) -> None:
@@ -240,50 +228,41 @@ async def _sleep(seconds: float) -> None:
 
 
 def _file_headers(answer: ServiceAnswer) -> bytes:
-    """Return the headers of a download; the client's media type is used only if it is valid in a header."""
+    """Return the headers of raw bytes: HTML, or a download with the client's media type if that is fit for a header."""
     media_type = answer.content_type
+    if not media_type:
+        return b"content-type: text/html\r\n"
     if not media_type.isascii() or not media_type.isprintable():
         media_type = "application/octet-stream"
-    disposition = f"attachment; filename*=UTF-8''{quote(answer.file_name, safe='')}"
-    return lines(
-        [
-            (b"content-type", media_type.encode()),
-            (b"content-disposition", disposition.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
-    )
+    disposition = f"content-disposition: attachment; filename*=UTF-8''{quote(answer.file_name, safe='')}\r\n"
+    return f"content-type: {media_type}\r\n{disposition}x-content-type-options: nosniff\r\n".encode()
 
 
 # -- other origins (CORS) --------------------------------------------------------------------------
 
 
-Headers = list[tuple[bytes, bytes]]
-
 #: How long a browser may cache a preflight (seconds).
-MAX_AGE_S = 600
+_MAX_AGE_S = 600
 
 
-def for_origin(origin: bytes) -> Headers:
-    """Return the headers of every answer to a page of that origin."""
-    return [
-        (b"access-control-allow-origin", origin),
-        (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", b"content-disposition"),
-        (b"vary", b"origin"),
-    ]
+def _for_origin(origin: bytes) -> bytes:
+    """Return the header lines of every answer to a page of that origin."""
+    return (
+        b"access-control-allow-origin: %b\r\naccess-control-allow-credentials: true\r\n"
+        b"access-control-expose-headers: content-disposition\r\nvary: origin\r\n" % origin
+    )
 
 
-def preflight(asked: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
-    """Return the headers of an answer to OPTIONS. asked: headers of the request; methods: those of its path."""
-    allowed = ", ".join((*methods, "OPTIONS")).encode()
-    answer = [(b"allow", allowed)]
+def _preflight(asked: Mapping[bytes, bytes], allowed: bytes) -> bytes:
+    """Return the header lines of an answer to OPTIONS. asked: headers of the request. allowed: methods of its path."""
+    answer = b"allow: %b\r\n" % allowed
     if b"access-control-request-method" in asked:
-        answer += [(b"access-control-allow-methods", allowed), (b"access-control-max-age", b"%d" % MAX_AGE_S)]
+        answer += b"access-control-allow-methods: %b\r\naccess-control-max-age: %d\r\n" % (allowed, _MAX_AGE_S)
     wanted = asked.get(b"access-control-request-headers")
     if wanted:
-        answer.append((b"access-control-allow-headers", wanted))
+        answer += b"access-control-allow-headers: %b\r\n" % wanted
     if asked.get(b"access-control-request-private-network") == b"true":
-        answer.append((b"access-control-allow-private-network", b"true"))
+        answer += b"access-control-allow-private-network: true\r\n"
     return answer
 
 
@@ -292,8 +271,6 @@ def preflight(asked: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
 
 #: How often the ends of chats without requests are booked (seconds).
 SWEEP_S = 0.05
-#: How long the headers of a request, and then its body, may take to arrive (seconds).
-READ_TIMEOUT_S = 10.0
 #: How long pending answers may take after a request to stop (seconds).
 STOP_S = 1.0
 _BACKLOG = 4096
@@ -304,37 +281,32 @@ _BIND_TRIES, _BIND_AGAIN_S = 100, 0.005
 def run(
     config: SimulatorConfig,
     faults: FaultPlan,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    announce: Callable[[str], None] = print,
-    dialect: Dialect | None = None,
-    apikey: Secret | None = None,
-    read_timeout_s: float = READ_TIMEOUT_S,
-    tls: ssl.SSLContext | None = None,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    dialect: Dialect,
+    apikey: Secret | None,
+    read_timeout_s: float,
+    tls: ssl.SSLContext | None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    dialect: None is gms-v2. read_timeout_s: see SlowClientGuard. tls: from tls_context. Raises UsageError if the
-    address cannot be bound.
+    read_timeout_s: see SlowClientGuard. tls: from tls_context. Raises UsageError if the address cannot be bound.
     """
     listener = _listen(host, port)
-    try:
-        shell = ChatHandler(config, faults, dialect, apikey)
+    with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
+        handler = ChatHandler(config, faults, dialect, apikey)
         # A quarter of the files may be used by incomplete requests; the rest are for chats.
-        shared = ServerConnections(shell, SlowClientGuard(read_timeout_s, max(64, raise_file_limit()[0] // 4)))
+        shared = ServerConnections(handler, SlowClientGuard(read_timeout_s, max(64, raise_file_limit()[0] // 4)))
         # What exists now stays for the life of this process, and chats make few reference cycles. Garbage collection
         # over all of them every few thousand requests would cause long pauses.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
-        shown = f"[{host}]" if ":" in host else host
-        with contextlib.suppress(KeyboardInterrupt):
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                scheme = "http" if tls is None else "https"
-                announce(f"listening on {scheme}://{shown}:{listener.getsockname()[1]}")
-                runner.run(_serve(shell, shared, listener, tls))
-    finally:
-        listener.close()
+        shown, scheme = f"[{host}]" if ":" in host else host, "http" if tls is None else "https"
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            announce(f"listening on {scheme}://{shown}:{listener.getsockname()[1]}")
+            runner.run(_serve(handler, shared, listener, tls))
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:
@@ -343,8 +315,7 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
     """
     for option, name in (("--tls-cert", certificate), ("--tls-key", key)):
         try:
-            with Path(name).open("rb"):
-                pass
+            Path(name).open("rb").close()
         except OSError as error:
             raise UsageError(f"{option} {name} cannot be read ({error.strerror})", "expected a PEM file") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -361,27 +332,23 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        listener = _bind((host, port))
-        try:
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
+        return _bind((host, port), listen=True)
     except (OSError, OverflowError) as error:
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise UsageError(
             f"port {port} is in use" if in_use else f"cannot listen on {host}:{port} ({error})",
             "choose another with --port, or 0 for any free one",
         ) from None
-    return listener
 
 
-def _bind(address: tuple[Any, ...]) -> socket.socket:
+def _bind(address: tuple[Any, ...], listen: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        if listen:
+            listener.listen(_BACKLOG)
     except (OSError, OverflowError):
         listener.close()
         raise
@@ -389,20 +356,23 @@ def _bind(address: tuple[Any, ...]) -> socket.socket:
 
 
 async def _serve(
-    shell: ChatHandler, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None
+    handler: ChatHandler, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None
 ) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     front = _Listener(shared, listener, tls)
     await front.open()
-    sweeper, stopped = asyncio.create_task(_sweep_for_ever(shell, shared, front)), asyncio.create_task(told.wait())
-    await asyncio.wait((sweeper, stopped), return_when=asyncio.FIRST_COMPLETED)
-    sweeper.cancel()
-    front.stop_listening()
-    await shared.stop(STOP_S)
-    if sweeper.done() and not sweeper.cancelled():
-        sweeper.result()
+    try:
+        while not told.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), SWEEP_S)
+            handler.sweep()
+            shared.tick(_now())
+            await front.follow(handler.is_down())
+    finally:
+        front.close()
+        await shared.stop(STOP_S)
 
 
 class _Listener:
@@ -418,7 +388,7 @@ class _Listener:
         loop, shared = asyncio.get_running_loop(), self._shared
         self._server = await loop.create_server(shared.connection, sock=self._listener, backlog=_BACKLOG, ssl=self._tls)
 
-    def stop_listening(self) -> None:
+    def close(self) -> None:
         """Accept no more connections."""
         if self._server is not None:
             self._server.close()
@@ -426,11 +396,10 @@ class _Listener:
 
     async def follow(self, down: bool) -> None:
         """Close the socket and all connections while the service is down; open it otherwise."""
-        if not down:
-            if self._server is None:
-                await self.open()
-        elif self._server is not None:
-            self.stop_listening()
+        if not down and self._server is None:
+            await self.open()
+        elif down and self._server is not None:
+            self.close()
             for connection in list(self._shared.connections):
                 connection.abort()
             # Bound but not listening: it refuses connections, and no other process gets the port.
@@ -443,11 +412,3 @@ class _Listener:
             with contextlib.suppress(OSError):
                 return _bind(self._address)
         return _bind(self._address)
-
-
-async def _sweep_for_ever(shell: ChatHandler, shared: ServerConnections, front: _Listener) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_S)
-        shell.sweep()
-        shared.tick(time.monotonic())
-        await front.follow(shell.is_down())

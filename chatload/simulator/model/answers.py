@@ -8,8 +8,8 @@ from enum import Enum
 from math import floor
 from typing import Any
 
-from chatload.simulator.model.config import CLOCKS, FIELDS, SimulatorConfig, changed
-from chatload.simulator.model.draws import SeededDraws
+from chatload.random_numbers import SeededDraws
+from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.ledger import LedgerEntry
 
 
@@ -17,9 +17,8 @@ from chatload.simulator.model.ledger import LedgerEntry
 class HeldRequest:
     """A GetMessages that is held: answered when an event past its cursor comes, or at `until`.
 
-    position: its transcriptPosition. fields: all its fields. until: the latest instant of its answer. wake: set by the
-    caller; called if `resume` is needed before the instant that `ChatService.hold_due` returned last. It must not call
-    the model.
+    position: its transcriptPosition. until: the latest instant of its answer. wake: set by the caller; called if
+    `resume` is needed before the instant that `ChatService.hold_due` returned last. It must not call the model.
     """
 
     chat_id: str
@@ -55,21 +54,6 @@ class ServiceAnswer:
     file_name: str = ""
     held: HeldRequest | None = None
 
-    @property
-    def drop(self) -> bool:
-        """Whether the connection is closed or refused."""
-        return self.silence is NoAnswer.CLOSED or self.silence is NoAnswer.REFUSED
-
-    @property
-    def refused(self) -> bool:
-        """Whether the connection is refused."""
-        return self.silence is NoAnswer.REFUSED
-
-    @property
-    def lost(self) -> bool:
-        """Whether nothing comes back."""
-        return self.silence is NoAnswer.LOST
-
 
 class OperationRefusedError(Exception):
     """A request that is understood but not carried out; the chat goes on."""
@@ -87,51 +71,30 @@ def error(status_code: int, advice: str, code: int | None = None) -> dict[str, A
 # -- fields of answers -----------------------------------------------------------------------------
 
 
-Payload = dict[str, Any]
-
 #: Field of a request -> field of an answer that has the same value if nothing changed.
 _SHOWN = {"user_id": "userId", "secure_key": "secureKey", "alias": "alias"}
 _NULLS = ("chatEnded", "alias", "secureKey", "userId", "messages")
 
 
-class AnswerShape:
-    """Removes fields from complete answers, or sets them to null, as configured."""
-
-    __slots__ = ("_config",)
-
-    def __init__(self, config: SimulatorConfig) -> None:
-        self._config = config
-
-    def apply(self, operation: str, fields: Mapping[str, str], payload: Payload) -> Payload:
-        """Return the answer to a request with these fields (our names)."""
-        config, ended = self._config, bool(payload["chatEnded"])
-        if operation == "Disconnect" and payload["statusCode"] == 0 and config.disconnect_answer != "full":
-            return {"statusCode": 0, **(dict.fromkeys(_NULLS) if config.disconnect_answer == "null" else {})}
-        if ended and not config.end_transcript:
-            payload = {**payload, "messages": []}
-        untold = set() if config.answer_fields == "full" else _nothing_new(operation, fields, payload)
-        if config.chat_ended_told == "never" or (config.chat_ended_told == "true" and not ended):
-            untold.add("chatEnded")
-        if config.answer_fields == "null":
-            return {name: None if name in untold else value for name, value in payload.items()}
-        return {name: value for name, value in payload.items() if name not in untold}
-
-
-def shape_of(config: SimulatorConfig) -> AnswerShape | None:
-    """Return the shape of a service's answers; None if they are complete."""
-    return AnswerShape(config) if changed(config, FIELDS) else None
-
-
-def _nothing_new(operation: str, fields: Mapping[str, str], payload: Payload) -> set[str]:
+def shaped(
+    config: SimulatorConfig, operation: str, fields: Mapping[str, str], payload: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a complete answer with the fields removed or null that the settings leave out."""
+    ended = bool(payload["chatEnded"])
+    if operation == "Disconnect" and payload["statusCode"] == 0 and config.disconnect_answer != "full":
+        return {"statusCode": 0, **(dict.fromkeys(_NULLS) if config.disconnect_answer == "null" else {})}
+    if ended and not config.end_transcript:
+        payload = {**payload, "messages": []}
     untold = set()
-    if not payload["messages"]:
-        untold.add("messages")
-        if operation != "RequestChat":
-            untold.add("nextPosition")
-    for ours, name in _SHOWN.items():
-        if name in payload and fields.get(ours) == payload[name]:
-            untold.add(name)
-    return untold
+    if config.answer_fields != "full":
+        untold = {name for ours, name in _SHOWN.items() if name in payload and fields.get(ours) == payload[name]}
+        if not payload["messages"]:
+            untold |= {"messages"} if operation == "RequestChat" else {"messages", "nextPosition"}
+    if config.chat_ended_told == "never" or (config.chat_ended_told == "true" and not ended):
+        untold.add("chatEnded")
+    if config.answer_fields == "null":
+        return {name: None if name in untold else value for name, value in payload.items()}
+    return {name: value for name, value in payload.items() if name not in untold}
 
 
 # -- timestamps and nodes --------------------------------------------------------------------------
@@ -178,7 +141,7 @@ class EventStamps:
             return draws.bits() % config.nodes
         own = SeededDraws(f"{config.seed}/{entry.chat_id}/nodes")
         first, onward = own.bits() % config.nodes, 1 + own.bits() % (config.nodes - 1)
-        moved = at >= entry.started_at + own.within(config.node_moves_after_s)
+        moved = at >= entry.started_at + own.uniform(*config.node_moves_after_s)
         return (first + onward) % config.nodes if moved else first
 
     def _utc_ms(self, at: float, node: int) -> int:
@@ -192,9 +155,3 @@ class EventStamps:
             return int(shown * 1000)
         half = 0.5 if config.utc_rounds == "nearest" else 0.0
         return int(floor(shown / config.utc_resolution_s + half) * config.utc_resolution_s * 1000 + 0.5)
-
-
-def stamps_of(config: SimulatorConfig, utc_offset: float) -> EventStamps | None:
-    """Return the clocks of a service; None if all its timestamps are true, to the millisecond."""
-    habits = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
-    return EventStamps(config, utc_offset) if habits else None

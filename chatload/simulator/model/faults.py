@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from math import exp, log1p
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, get_type_hints
+
+from pydantic import Field, create_model
 
 from chatload.errors import FileError
-from chatload.protocol.toml_file import read_toml
+from chatload.protocol.operations import OPERATION_FIELDS
+from chatload.protocol.toml_file import FromFile, checked, load_toml
+from chatload.random_numbers import SeededDraws
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
-from chatload.simulator.model.ledger import OPERATIONS
+from chatload.simulator.model.config import Chance, Seconds, SettingKind, one_of
 
-#: Kind of fault -> whether the request reaches the chat server (is processed) where `reaches` is not given.
-KINDS = {
-    "status_1": False,
-    "status_1_violation": False,
-    "status_2": True,
-    "status_2_open": False,
-    "http_500": False,
-    "http_503": False,
-    "malformed": True,
-    "html": False,
-    "unknown_status": True,
-    "slow": True,
-    "stall": True,
-    "drop_connection": True,
-    "early_end": True,
-    "failed_restoration": True,
-    "duplicate": True,
-    "lost": False,
-    "outage": False,
-    "restart": False,
+
+class FaultKind(NamedTuple):
+    """processed: whether the request reaches the chat server (is processed) where `reaches` is not given.
+
+    answer: what the client gets; None: the answer to the request. fixed: `reaches` cannot be chosen.
+    """
+
+    processed: bool
+    answer: ServiceAnswer | None = None
+    fixed: bool = False
+
+
+_CLOSED, _INTERNAL_ERROR = ServiceAnswer(silence=NoAnswer.CLOSED), b"Internal error"
+KINDS: Mapping[str, FaultKind] = {
+    "status_1": FaultKind(False, ServiceAnswer(error(1, "Try again"))),
+    "status_1_violation": FaultKind(False, ServiceAnswer({**error(1, "Try again"), "chatEnded": True})),
+    "status_2": FaultKind(True, fixed=True),
+    "status_2_open": FaultKind(False, ServiceAnswer({**error(2, "Not now"), "chatEnded": False})),
+    "http_500": FaultKind(False, ServiceAnswer(raw=_INTERNAL_ERROR, http_status=500)),
+    "http_503": FaultKind(False, ServiceAnswer(raw=_INTERNAL_ERROR, http_status=503)),
+    "malformed": FaultKind(True, ServiceAnswer(raw=b'{"statusCode":0,"chatEnded":fal')),
+    "html": FaultKind(False, ServiceAnswer(raw=b"<html><body>Please log in</body></html>")),
+    "unknown_status": FaultKind(True, ServiceAnswer({"statusCode": 7, "chatEnded": False, "messages": []})),
+    "slow": FaultKind(True, fixed=True),
+    "stall": FaultKind(True, fixed=True),
+    "drop_connection": FaultKind(True, _CLOSED),
+    "early_end": FaultKind(True, fixed=True),
+    "failed_restoration": FaultKind(True, fixed=True),
+    "duplicate": FaultKind(True, fixed=True),
+    "lost": FaultKind(False, ServiceAnswer(silence=NoAnswer.LOST)),
+    "outage": FaultKind(False, _CLOSED, fixed=True),
+    "restart": FaultKind(False, ServiceAnswer(silence=NoAnswer.REFUSED), fixed=True),
 }
 #: A delay grows at most to exp(_MOST_GROWTH) times its first value.
 _MOST_GROWTH = 20.0
-_CLOSED = frozenset({"outage", "drop_connection"})
-#: Kinds for which `reaches` cannot be chosen.
-_REACH_IS_GIVEN = frozenset(
-    {"status_2", "slow", "stall", "early_end", "failed_restoration", "duplicate", "outage", "restart"}
-)
 #: Kinds that end the chat, unless they strike a Disconnect.
 ENDS = frozenset({"early_end", "failed_restoration"})
+_Growth = Annotated[
+    float,
+    Field(ge=0, allow_inf_nan=False),
+    SettingKind("", "expected a part an hour, not below 0, such as 0.01"),
+]
+_Operations = Annotated[
+    frozenset[Annotated[str, one_of(*OPERATION_FIELDS)]],
+    Field(strict=False, min_length=1),
+    SettingKind("", f"expected a list of {', '.join(OPERATION_FIELDS)}"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +82,27 @@ class Fault:
     'outage'
     """
 
-    kind: str
-    chance: float = 1.0
-    operations: frozenset[str] | None = None
-    from_s: float = 0.0
-    until_s: float | None = None
-    delay_s: float = 0.0
-    growth_per_hour: float = 0.0
+    kind: Annotated[str, one_of(*KINDS)]
+    chance: Chance = 1.0
+    operations: _Operations | None = None
+    from_s: Seconds = 0.0
+    until_s: Seconds | None = None
+    delay_s: Seconds = 0.0
+    growth_per_hour: _Growth = 0.0
     reaches: bool | None = None
 
     def processed(self) -> bool:
         """Return whether the chat server receives the request."""
-        return KINDS[self.kind] if self.reaches is None else self.reaches
+        return KINDS[self.kind].processed if self.reaches is None else self.reaches
+
+    def disguise(self, answer: ServiceAnswer) -> ServiceAnswer:
+        """Return the answer to a request as the fault changes it."""
+        other = KINDS[self.kind].answer
+        if other is not None:
+            answer = replace(other)
+        if self.kind in ("slow", "drop_connection"):
+            answer.delay_s = self.delay_s
+        return answer
 
     def open_at(self, elapsed: float, operation: str) -> bool:
         """Return whether the fault may strike a request now."""
@@ -89,7 +119,7 @@ class Fault:
 
 
 class FaultSource(Protocol):
-    """Decides which request fails, and how. `FaultPlan` is the configured one.
+    """Decides which request fails, and how, and which chats the server ends. `FaultPlan` is the configured one.
 
     restarts: the faults of kind "restart", by their from_s; they need no request to happen.
     """
@@ -98,6 +128,11 @@ class FaultSource(Protocol):
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """Return the fault that strikes a request, or None; elapsed: seconds since the start of the service."""
+
+    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+        """Return the age of a new chat (seconds) at which the server's side ends it and the end reason: agent, idle,
+        early or unrecoverable; None if only the client, a silence, or what the settings say ends it.
+        """
 
 
 class FaultPlan:
@@ -116,80 +151,41 @@ class FaultPlan:
                 return fault.at(elapsed)
         return None
 
+    def draw_end(self, draws: SeededDraws) -> None:
+        """See FaultSource: faults of a file strike requests only."""
+
     @classmethod
     def load(cls, path: str | Path) -> FaultPlan:
         """Return a plan read from TOML; raises FileError with file, key and what was expected."""
-        data = read_toml(path)
-        for key in data:
-            if key not in ("seed", "fault"):
-                raise FileError(path, key, "unknown key; expected seed or [[fault]]")
-        seed, tables = data.get("seed", 0), data.get("fault", [])
-        if type(seed) is not int:
-            raise FileError(path, "seed", "expected a whole number")
-        if not isinstance(tables, list):
-            raise FileError(path, "fault", "expected [[fault]] tables")
-        return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(tables, 1)], seed)
+        file = load_toml(path, FaultsFile)
+        return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(file.fault, 1)], file.seed)
 
 
-def disguise(answer: ServiceAnswer, fault: Fault) -> ServiceAnswer:
-    """Return the answer as a fault changes it."""
-    kind = fault.kind
-    if kind in _CLOSED:
-        return ServiceAnswer(silence=NoAnswer.CLOSED, delay_s=fault.delay_s if kind == "drop_connection" else 0.0)
-    if kind == "restart":
-        return ServiceAnswer(silence=NoAnswer.REFUSED)
-    if kind == "lost":
-        return ServiceAnswer(silence=NoAnswer.LOST)
-    if kind == "status_2_open":
-        return ServiceAnswer({**error(2, "Not now"), "chatEnded": False})
-    if kind in ("status_1", "status_1_violation"):
-        return ServiceAnswer({**error(1, "Try again"), "chatEnded": kind == "status_1_violation"})
-    if kind in ("http_500", "http_503"):
-        return ServiceAnswer(raw=b"Internal error", http_status=int(kind[-3:]))
-    if kind == "malformed":
-        return ServiceAnswer(raw=b'{"statusCode":0,"chatEnded":fal')
-    if kind == "html":
-        return ServiceAnswer(raw=b"<html><body>Please log in</body></html>")
-    if kind == "unknown_status":
-        return ServiceAnswer({"statusCode": 7, "chatEnded": False, "messages": []})
-    if kind == "slow":
-        answer.delay_s = fault.delay_s
-    return answer
+class FaultsFile(FromFile):
+    """A file of faults."""
+
+    seed: int = 0
+    fault: Annotated[list[Any], SettingKind("", "expected [[fault]] tables")] = Field(default=[])
+
+
+_HINTS = get_type_hints(Fault, include_extras=True)
+#: A table [[fault]]: the fields of Fault. A missing kind is checked as if it was None.
+_FaultTable = create_model(
+    "_FaultTable",
+    __base__=FromFile,
+    **{
+        f.name: (_HINTS[f.name], Field(default=None if f.default is MISSING else f.default, validate_default=True))
+        for f in fields(Fault)
+    },
+)  # type: ignore[call-overload]
 
 
 def _fault(path: str | Path, key: str, table: Any) -> Fault:
-    if not isinstance(table, dict):
-        raise FileError(path, key, "expected a table")
-    known = [f.name for f in fields(Fault)]
-    for name in table:
-        if name not in known:
-            raise FileError(path, f"{key}.{name}", f"unknown key; expected one of {', '.join(known)}")
-    kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise FileError(path, f"{key}.kind", f"expected one of {', '.join(KINDS)}")
-    if not _is_number(table.get("chance", 0)) or table.get("chance", 0) > 1:
-        raise FileError(path, f"{key}.chance", "expected 0 to 1")
-    for name in ("from_s", "until_s", "delay_s"):
-        if not _is_number(table.get(name, 0)):
-            raise FileError(path, f"{key}.{name}", "expected seconds, not below 0")
-    if not _is_number(table.get("growth_per_hour", 0)):
-        raise FileError(path, f"{key}.growth_per_hour", "expected a part an hour, not below 0, such as 0.01")
-    if kind == "restart" and table.keys() & {"chance", "operations"}:
+    fault = Fault(**dict(checked(table, _FaultTable, path, key)))
+    if fault.kind == "restart" and table.keys() & {"chance", "operations"}:
         raise FileError(path, f"{key}.kind", "expected no chance and no operations for restart: it strikes all")
-    operations = table.get("operations")
-    if operations is not None and not _are_operations(operations):
-        raise FileError(path, f"{key}.operations", f"expected a list of {', '.join(OPERATIONS)}")
-    reaches = table.get("reaches")
-    if reaches is not None and not isinstance(reaches, bool):
-        raise FileError(path, f"{key}.reaches", "expected true or false")
-    if kind in _REACH_IS_GIVEN and reaches not in (None, KINDS[kind]):
-        raise FileError(path, f"{key}.reaches", f"expected {str(KINDS[kind]).lower()} for {kind}, or to be left out")
-    return Fault(**{**table, "operations": None if operations is None else frozenset(operations)})
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-
-
-def _are_operations(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(o, str) and o in OPERATIONS for o in value)
+    processed, _, fixed = KINDS[fault.kind]
+    if fixed and fault.reaches not in (None, processed):
+        expected = f"expected {str(processed).lower()} for {fault.kind}, or to be left out"
+        raise FileError(path, f"{key}.reaches", expected)
+    return fault

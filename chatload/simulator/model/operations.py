@@ -14,22 +14,23 @@ from typing import Any
 from chatload.protocol.operations import USER_DATA_PREFIX
 from chatload.simulator.model.answers import OperationRefusedError, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.files import ChatFiles, FileMemory, of_request
-from chatload.simulator.model.session import Participant, SimulatedChat, agent_is_there
+from chatload.simulator.model.faults import Fault
+from chatload.simulator.model.session import Participant, SimulatedChat, StoredFile, agent_is_there
 
 
 @dataclass(slots=True)
 class ChatRequest:
-    """One request for a chat. memory: counts the bytes of its files."""
+    """One request. fields: our names. content: the bytes of an upload. fault: the fault that strikes it."""
 
-    now: float
+    operation: str
+    chat_id: str | None
     fields: Mapping[str, str]
-    content: bytes | None
-    memory: FileMemory
+    content: bytes | None = None
+    fault: Fault | None = None
 
 
 Handled = dict[str, Any] | ServiceAnswer | None
-Handler = Callable[[SimulatedChat, ChatRequest], Handled]
+Handler = Callable[[SimulatedChat, float, ChatRequest], Handled]
 
 
 def nickname_of(fields: Mapping[str, str]) -> str:
@@ -76,7 +77,7 @@ def bounded(config: SimulatorConfig, name: str, text: str) -> str:
     return text
 
 
-def _get_messages(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _get_messages(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     text = text_of(chat, request.fields, required=False)
     if not text:
         return None
@@ -84,64 +85,54 @@ def _get_messages(chat: SimulatedChat, request: ChatRequest) -> Handled:
     if mode == "draft" or (mode == "auto" and chat.typing):
         chat.draft = text
     else:
-        chat.said(request.now, text)
+        chat.said(now, text)
     return None
 
 
-def _send_message(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _send_message(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     text, kind = text_of(chat, request.fields), request.fields.get("message_type")
-    chat.said(request.now, text, {"messageType": kind} if kind else None)
+    chat.said(now, text, {"messageType": kind} if kind else None)
     return None
 
 
-def _start_typing(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    chat.draft, chat.typing = text_of(chat, request.fields, required=False), True
-    _show_typing(chat, request.now, "TypingStarted")
-    return None
-
-
-def _stop_typing(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    chat.draft, chat.typing = text_of(chat, request.fields, required=False), False
-    _show_typing(chat, request.now, "TypingStopped")
-    return None
-
-
-def _show_typing(chat: SimulatedChat, now: float, kind: str) -> None:
+def _typing(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+    chat.draft, chat.typing = text_of(chat, request.fields, required=False), request.operation == "StartTyping"
     if chat.config.typing_events:
-        chat.event(now, kind, chat.customer, chat.draft or None)
-
-
-def _disconnect(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    chat.end(request.now, "disconnected")
+        chat.event(now, "TypingStarted" if chat.typing else "TypingStopped", chat.customer, chat.draft or None)
     return None
 
 
-def _update_nickname(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _disconnect(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+    chat.end(now, "disconnected")
+    return None
+
+
+def _update_nickname(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     nickname = nickname_of(request.fields)
     if not nickname:
         raise OperationRefusedError("nickname is required")
     bounded(chat.config, "nickname", nickname)
     chat.customer = Participant(nickname, chat.customer.number, chat.customer.kind)
-    chat.event(request.now, "NicknameUpdated", chat.customer)
+    chat.event(now, "NicknameUpdated", chat.customer)
     return None
 
 
-def _update_data(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _update_data(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     attach(chat, request.fields)
     return {"userData": dict(chat.user_data or {})}
 
 
-def _push_url(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    chat.speak(request.now, chat.customer, "PushUrl", text_of(chat, request.fields, "url"))
+def _push_url(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+    chat.speak(now, chat.customer, "PushUrl", text_of(chat, request.fields, "url"))
     return None
 
 
-def _custom_notice(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    chat.event(request.now, "CustomNotice", chat.customer, text_of(chat, request.fields))
+def _custom_notice(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+    chat.event(now, "CustomNotice", chat.customer, text_of(chat, request.fields))
     return None
 
 
-def _read_receipt(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _read_receipt(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     """Store the position; the known event types have none for it."""
     position = position_of(request.fields)
     if not 0 < position <= chat.events + 1:
@@ -150,47 +141,42 @@ def _read_receipt(chat: SimulatedChat, request: ChatRequest) -> Handled:
     return None
 
 
-def _file_limits(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _file_limits(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     """Answer with a Notice that carries the limits; it is not in the transcript and has no index [client]."""
-    notice = chat.notice(request.now, "file-client-cfg-get", _files(chat, request).limits(chat.config))
-    return {"messages": [notice]}
+    return {"messages": [chat.notice(now, "file-client-cfg-get", chat.own_files().limits())]}
 
 
-def _file_upload(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    file = of_request(request.fields, request.content)
+def _file_upload(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+    name, media_type = request.fields.get("file_name", ""), request.fields.get("file_type")
+    if request.content is None or not name:
+        raise OperationRefusedError("file is required")
     if chat.config.file_needs_agent and not agent_is_there(chat):
         raise OperationRefusedError("files are taken only while an agent is there")
-    bounded(chat.config, "file_name", file.name)
-    file_id = _files(chat, request).upload(chat.config, file)
-    described = {"userData": file.user_data(file_id)}
-    chat.speak(request.now, chat.customer, "FileUploaded", file.name, described)
-    return described
+    bounded(chat.config, "file_name", name)
+    file = StoredFile(name, media_type or "application/octet-stream", request.content)
+    about = file.event_data(chat.own_files().upload(file))
+    chat.speak(now, chat.customer, "FileUploaded", name, about)
+    return about
 
 
-def _file_download(chat: SimulatedChat, request: ChatRequest) -> Handled:
-    file = _files(chat, request).download(chat.config, request.fields.get("file_id", ""))
+def _file_download(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+    file = chat.own_files().download(request.fields.get("file_id", ""))
     return ServiceAnswer(raw=file.content, content_type=file.media_type, file_name=file.name)
 
 
-def _file_delete(chat: SimulatedChat, request: ChatRequest) -> Handled:
+def _file_delete(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
     file_id = request.fields.get("file_id", "")
-    file = _files(chat, request).delete(chat.config, file_id)
-    chat.event(request.now, "FileDeleted", chat.customer, file.name, {"userData": file.user_data(file_id)})
+    file = chat.own_files().delete(file_id)
+    chat.event(now, "FileDeleted", chat.customer, file.name, file.event_data(file_id))
     return None
-
-
-def _files(chat: SimulatedChat, request: ChatRequest) -> ChatFiles:
-    if chat.files is None:
-        chat.files = ChatFiles(request.memory)
-    return chat.files
 
 
 #: Every operation on a chat; RequestChat opens one.
 HANDLERS: Mapping[str, Handler] = {
     "GetMessages": _get_messages,
     "SendMessage": _send_message,
-    "StartTyping": _start_typing,
-    "StopTyping": _stop_typing,
+    "StartTyping": _typing,
+    "StopTyping": _typing,
     "Disconnect": _disconnect,
     "UpdateNickname": _update_nickname,
     "UpdateData": _update_data,

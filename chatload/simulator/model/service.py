@@ -2,60 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from heapq import heappop, heappush
-from typing import Any, NamedTuple, Protocol
+from heapq import heappop, heappush, heapreplace
+from typing import Any
 
+from chatload.random_numbers import SeededDraws
 from chatload.simulator.model.answers import (
     FIRST_ALIAS,
+    EventStamps,
     HeldRequest,
     NoAnswer,
     OperationRefusedError,
     ServiceAnswer,
     error,
-    shape_of,
-    stamps_of,
+    shaped,
 )
-from chatload.simulator.model.capacity import ChatLimits, ServiceWorkers
-from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import SeededDraws
-from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource, disguise
-from chatload.simulator.model.files import FileMemory
+from chatload.simulator.model.config import CLOCKS, FIELDS, SimulatorConfig, changed
+from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource
 from chatload.simulator.model.ledger import LedgerEntry
-from chatload.simulator.model.operations import (
-    HANDLERS,
-    ChatRequest,
-    attach,
-    bounded,
-    nickname_of,
-    position_of,
+from chatload.simulator.model.operations import HANDLERS, ChatRequest, attach, bounded, nickname_of, position_of
+from chatload.simulator.model.session import (
+    NEVER,
+    RESTORATION,
+    KeyState,
+    ServiceState,
+    SimulatedChat,
+    open_conversation,
+    plan_end,
 )
-from chatload.simulator.model.session import NEVER, RESTORATION, KeyState, SimulatedChat, open_conversation, plan_end
 
 #: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
 VIRTUAL_EPOCH = 1_700_000_000.0
 _ALIAS = str(FIRST_ALIAS)
 _NO_SUCH_USER, _LOGGED_OUT, _BAD_KEY = 8201, 8209, 8210
-
-
-class _Arrival(NamedTuple):
-    """A request that arrives late, or a second time, because of a fault; its answer goes nowhere."""
-
-    at: float
-    number: int
-    operation: str
-    chat_id: str | None
-    fields: Mapping[str, str]
-    content: bytes | None
-    fault: Fault
-
-
-class PlannedEnds(Protocol):
-    """Decides when the server's side ends a chat, besides what the settings say."""
-
-    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
-        """Return the age of a new chat (seconds) at which it ends and the end reason: agent, idle, early or
-        unrecoverable; None if only the client, or a silence, ends it."""
 
 
 class ChatService:
@@ -82,15 +62,15 @@ class ChatService:
         config: SimulatorConfig,
         faults: FaultSource | None = None,
         utc_offset: float = VIRTUAL_EPOCH,
-        ends: PlannedEnds | None = None,
     ) -> None:
         """utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock."""
         self.config = config
         self._faults = None if isinstance(faults, FaultPlan) and not faults.faults else faults
-        self._ends = ends
-        self._utc_offset = utc_offset
-        self._stamps, self._shape = stamps_of(config, utc_offset), shape_of(config)
-        self._has_habits = self._stamps is not None or self._shape is not None
+        marked = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
+        self._stamps = EventStamps(config, utc_offset) if marked else None
+        self._shared = ServiceState(config, utc_offset, self._stamps)
+        self._has_shape = changed(config, FIELDS)
+        self._has_habits = self._has_shape or self._stamps is not None
         self._started = 0.0
         #: The next instant of work without a request: begin, restart, late arrival. In the past while the service is
         #: down.
@@ -100,7 +80,9 @@ class ChatService:
         #: When a restart last lost all chats and connections.
         self.restarted_at = -NEVER
         self._down_until = -NEVER
-        self._arrivals: list[_Arrival] = []
+        #: Requests that arrive late, or a second time, because of a fault: instant, number, request. Their answers go
+        #: nowhere.
+        self._arrivals: list[tuple[float, int, ChatRequest]] = []
         self._arrived = 0
         self._chats: dict[str, SimulatedChat] = {}
         #: In order of starting; the chatId is the position.
@@ -109,7 +91,6 @@ class ChatService:
         self.latest_expiry_s = 0.0
         self._limits = ChatLimits(config)
         self._workers = ServiceWorkers(config)
-        self._memory = FileMemory(config.files_memory_bytes)
         self._holds = config.long_poll_s > 0
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
@@ -156,64 +137,33 @@ class ChatService:
             if now < self._down_until:
                 refused = fault is not None and fault.kind == "restart"
                 return ServiceAnswer(silence=NoAnswer.REFUSED if refused else NoAnswer.CLOSED)
-        if fault is not None:
-            answer = self._struck(now, operation, chat_id, fields, fault, content)
-        elif operation == "RequestChat":
-            answer = ServiceAnswer(self._open(now, fields, None))
-        else:
-            answer = self._handle(now, operation, chat_id, fields, content, None)
-        return self._as_told(now, operation, chat_id, fields, answer) if self._has_habits else answer
+        request = ChatRequest(operation, chat_id, fields, content, fault)
+        answer = self._carry_out(now, request) if fault is None else self._struck(now, request, fault)
+        return self._as_told(now, request, answer) if self._has_habits else answer
 
-    def _as_told(
-        self, now: float, operation: str, chat_id: str | None, fields: Mapping[str, str], answer: ServiceAnswer
-    ) -> ServiceAnswer:
+    def _as_told(self, now: float, request: ChatRequest, answer: ServiceAnswer) -> ServiceAnswer:
         """Return the answer with the fields and the alias that this server gives it."""
         payload = answer.payload
-        if payload is None:
-            return answer
-        if self._stamps is not None and "alias" in payload:
-            entry = self._entry_of(payload.get("chatId") or chat_id or "")
-            if entry is not None:
-                payload["alias"] = self._stamps.alias(now, entry)
-        if self._shape is not None:
-            answer.payload = self._shape.apply(operation, fields, payload)
+        if payload is not None:
+            if self._stamps is not None and "alias" in payload:
+                entry = self._entry_of(payload.get("chatId") or request.chat_id or "")
+                if entry is not None:
+                    payload["alias"] = self._stamps.alias(now, entry)
+            if self._has_shape:
+                answer.payload = shaped(self.config, request.operation, request.fields, payload)
         return answer
 
-    def _carry_out(
-        self,
-        now: float,
-        operation: str,
-        chat_id: str | None,
-        fields: Mapping[str, str],
-        fault: Fault | None,
-        content: bytes | None,
-    ) -> ServiceAnswer:
-        if operation == "RequestChat":
-            return ServiceAnswer(self._open(now, fields, fault))
-        return self._handle(now, operation, chat_id, fields, content, fault)
-
-    def _struck(
-        self,
-        now: float,
-        operation: str,
-        chat_id: str | None,
-        fields: Mapping[str, str],
-        fault: Fault,
-        content: bytes | None,
-    ) -> ServiceAnswer:
+    def _struck(self, now: float, request: ChatRequest, fault: Fault) -> ServiceAnswer:
         """Handle a request that a fault strikes."""
-        kind = fault.kind
-        if kind == "duplicate" or (kind == "lost" and fault.processed()):
+        if fault.kind == "duplicate" or (fault.kind == "lost" and fault.processed()):
             self._arrived += 1
-            arrival = _Arrival(now + fault.delay_s, self._arrived, operation, chat_id, fields, content, fault)
-            heappush(self._arrivals, arrival)
-            self._attends_at = min(self._attends_at, arrival.at)
-        if kind == "lost":
-            return disguise(ServiceAnswer({}), fault)
-        if not fault.processed():
-            self._came_for(now, chat_id)
-            return disguise(ServiceAnswer({}), fault)
-        return disguise(self._carry_out(now, operation, chat_id, fields, fault, content), fault)
+            heappush(self._arrivals, (now + fault.delay_s, self._arrived, request))
+            self._attends_at = min(self._attends_at, now + fault.delay_s)
+        if fault.kind != "lost" and fault.processed():
+            return fault.disguise(self._carry_out(now, request))
+        if fault.kind != "lost":
+            self._came_for(now, request.chat_id)
+        return fault.disguise(ServiceAnswer({}))
 
     # -- what no request asks for ------------------------------------------------------------------
 
@@ -231,9 +181,9 @@ class ChatService:
             if self._restarts and self._restart_at() <= self._arrives_at():
                 self._restart()
                 continue
-            late = heappop(self._arrivals)
-            if late.at >= self._down_until:
-                self._carry_out(late.at, late.operation, late.chat_id, late.fields, late.fault, late.content)
+            at, _, late = heappop(self._arrivals)
+            if at >= self._down_until:
+                self._carry_out(at, late)
         self._attends_at = -NEVER if now < self._down_until else self._next_due()
 
     def _next_due(self) -> float:
@@ -243,7 +193,7 @@ class ChatService:
         return self._started + self._restarts[0].from_s if self._restarts else NEVER
 
     def _arrives_at(self) -> float:
-        return self._arrivals[0].at if self._arrivals else NEVER
+        return self._arrivals[0][0] if self._arrivals else NEVER
 
     def _restart(self) -> None:
         """Lose every chat; nothing is answered until the service is up again."""
@@ -287,7 +237,7 @@ class ChatService:
             chat.release(now)
         self._settle(chat)
         answer = ServiceAnswer(self._answer(now, chat, hold.position))
-        return self._as_told(now, "GetMessages", hold.chat_id, hold.fields, answer)
+        return self._as_told(now, ChatRequest("GetMessages", hold.chat_id, hold.fields), answer)
 
     def abandon(self, now: float, hold: HeldRequest) -> None:
         """Note that the connection of a held request is gone: the silence counts from here."""
@@ -358,10 +308,10 @@ class ChatService:
 
     # -- one request -----------------------------------------------------------------------------
 
-    def _open(self, now: float, fields: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:
-        if fault is not None and fault.kind == "status_2":
+    def _open(self, now: float, request: ChatRequest) -> dict[str, Any]:
+        if request.fault is not None and request.fault.kind == "status_2":
             return error(2, "Chat refused")
-        config, limits = self.config, self._limits
+        config, limits, fields = self.config, self._limits, request.fields
         nickname = nickname_of(fields)
         if not nickname:
             return error(2, "Nickname or both names are needed")
@@ -373,7 +323,7 @@ class ChatService:
                 return error(2, refusal)
         number = len(self._ledger) + 1
         entry = LedgerEntry(_chat_id(number), now)
-        chat = SimulatedChat(config, entry, f"{config.seed}/{number}", self._utc_offset, nickname, self._stamps)
+        chat = SimulatedChat(self._shared, entry, f"{config.seed}/{number}", nickname)
         try:
             bounded(config, "nickname", nickname)
             text = bounded(config, "text", fields.get("text", ""))
@@ -386,7 +336,7 @@ class ChatService:
         limits.opened(chat.user, email)
         chat.contact(now, "RequestChat")
         open_conversation(chat, now)
-        planned = None if self._ends is None else self._ends.draw_end(chat.draws)
+        planned = None if self._faults is None else self._faults.draw_end(chat.draws)
         if planned is not None:
             plan_end(chat, now + planned[0], planned[1])
         if text:
@@ -399,18 +349,13 @@ class ChatService:
                 answer["nextPosition"] = 1
         return answer
 
-    def _handle(
-        self,
-        now: float,
-        operation: str,
-        chat_id: str | None,
-        fields: Mapping[str, str],
-        content: bytes | None,
-        fault: Fault | None,
-    ) -> ServiceAnswer:
-        chat = self._chats.get(chat_id or "")
+    def _carry_out(self, now: float, request: ChatRequest) -> ServiceAnswer:
+        operation, fields = request.operation, request.fields
+        if operation == "RequestChat":
+            return ServiceAnswer(self._open(now, request))
+        chat = self._chats.get(request.chat_id or "")
         if chat is None:
-            self._came_for(now, chat_id)
+            self._came_for(now, request.chat_id)
             return ServiceAnswer(self._not_found())
         key = chat.check_key(fields.get("secure_key"), now)
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
@@ -425,13 +370,13 @@ class ChatService:
         if key is KeyState.STALE:
             # By the status table the client must take a 2 as the end of the session, so the session ends.
             return ServiceAnswer(self._bad_key(now, chat, "stale secureKey"))
-        if operation == "GetMessages" and fault is None and chat.hold is None and not fields.get("message"):
+        if operation == "GetMessages" and request.fault is None and chat.hold is None and not fields.get("message"):
             position = position_of(fields)
             if not self._may_hold(chat, position):
                 # It only moves the deadline, so there is nothing to settle.
                 chat.contact(now, operation)
                 return ServiceAnswer(self._answer(now, chat, position))
-        answer = self._act(chat, operation, ChatRequest(now, fields, content, self._memory), fault)
+        answer = self._act(now, chat, request)
         self._settle(chat, answer.held)
         return answer
 
@@ -451,13 +396,13 @@ class ChatService:
     def _not_found(self) -> dict[str, Any]:
         return error(2, "Chat session not found", _NO_SUCH_USER if self.config.error_8201 else None)
 
-    def _act(self, chat: SimulatedChat, operation: str, request: ChatRequest, fault: Fault | None) -> ServiceAnswer:
+    def _act(self, now: float, chat: SimulatedChat, request: ChatRequest) -> ServiceAnswer:
         """Handle a request for a chat that is alive."""
-        now, position = request.now, position_of(request.fields)
+        operation, fault, position = request.operation, request.fault, position_of(request.fields)
         handled, refused, struck = None, None, fault.kind if fault is not None else ""
         if struck != "status_2" and (struck not in ENDS or operation == "Disconnect"):
             try:
-                handled = HANDLERS[operation](chat, request)
+                handled = HANDLERS[operation](chat, now, request)
             except OperationRefusedError as why:
                 refused = why
         if operation not in self._no_contacts and (refused is None or self.config.failed_keeps_alive):
@@ -539,3 +484,111 @@ class ChatService:
 def _chat_id(number: int) -> str:
     """Return the chatId of the chat with this number, from 1."""
     return f"{number:08X}CHAT"
+
+
+# -- limits and service time -----------------------------------------------------------------------
+
+
+class ChatLimits:
+    """Counts live chats and flex users, and decides which chats are refused.
+
+    A limit that has refused a chat keeps refusing until its count is below limits-restore-threshold of it. sessions:
+    live chats. With `one_user_per_email` customers are told apart by e-mail address; else each chat is a flex user.
+    """
+
+    __slots__ = ("_config", "_named", "_refusing", "_users", "sessions")
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._config = config
+        self.sessions = self._named = 0
+        self._refusing: set[str] = set()
+        self._users: dict[str, tuple[str, int]] = {}
+
+    @property
+    def flex_users(self) -> int:
+        """Live flex users."""
+        return self.sessions - self._named + len(self._users)
+
+    def user_of(self, email: str) -> str | None:
+        """Return the userId of a flex user who has a chat already, or None."""
+        known = self._users.get(email)
+        return known[0] if known else None
+
+    def refusal(self, email: str) -> str:
+        """Return why a chat is refused; empty if it is not."""
+        config = self._config
+        known = self._users.get(email)
+        if self._over("limit-for-sessions", self.sessions, config.limit_for_sessions):
+            return "limit-for-sessions reached"
+        if known is None and self._over("limit-for-flex-users", self.flex_users, config.limit_for_flex_users):
+            return "limit-for-flex-users reached"
+        if known is not None and config.sessions_per_flex_user and known[1] >= config.sessions_per_flex_user:
+            return "this user has as many chats as allowed"
+        return ""
+
+    def opened(self, user: str, email: str) -> None:
+        """Count a chat that was opened. email: empty unless it names the user."""
+        self.sessions += 1
+        if email:
+            self._named += 1
+            self._users[email] = (user, self._users.get(email, (user, 0))[1] + 1)
+
+    def closed(self, email: str) -> None:
+        """Count a chat that is over."""
+        self.sessions -= 1
+        if email:
+            self._named -= 1
+            user, count = self._users[email]
+            if count > 1:
+                self._users[email] = (user, count - 1)
+            else:
+                del self._users[email]
+
+    def _over(self, name: str, count: int, limit: int | None) -> bool:
+        if limit is None:
+            return False
+        if count >= limit:
+            self._refusing.add(name)
+        elif count < self._config.limits_restore_threshold * limit:
+            self._refusing.discard(name)
+        return name in self._refusing
+
+
+class ServiceWorkers:
+    """The workers of one service, and the line before them, as in queueing theory.
+
+    Every request waits for the first of `servers` workers that is free (first come, first served) and is then served
+    for an exponential time. Its mean grows with the open chats by the Universal Scalability Law (N. J. Gunther, "A
+    General Theory of Computational Scalability Based on Rational Functions", 2008):
+
+        mean(N) = service_time (1 + contention (N - 1) + coherency N (N - 1))
+
+    With both at 0 and independent requests at a rate r this is the M/M/c queue: its load is r service_time / servers,
+    and above 1 the line grows without end. Sessions that refresh by a clock arrive more evenly, so their line is
+    shorter.
+
+    A request reaches the chat once it was served, not when it arrives: a refresh that waits too long in line comes too
+    late, as at a real server. A request is served even if its client has hung up.
+    """
+
+    __slots__ = ("_config", "_draws", "_free")
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._config = config
+        self._free = [-math.inf] * config.servers
+        self._draws = SeededDraws(f"{config.seed}/service time")
+
+    def take(self, now: float, sessions: int) -> float:
+        """Take a request that arrives now; return the seconds until it was served. sessions: open chats."""
+        mean = mean_service_s(self._config, sessions)
+        if mean <= 0:
+            return 0.0
+        done = max(now, self._free[0]) - mean * math.log1p(-self._draws.random())
+        heapreplace(self._free, done)
+        return done - now
+
+
+def mean_service_s(config: SimulatorConfig, sessions: int) -> float:
+    """Return the mean service time of a request with this many open chats (seconds)."""
+    n = max(sessions, 1)
+    return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))

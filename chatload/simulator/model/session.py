@@ -1,19 +1,19 @@
-"""One chat on the server: its transcript, clocks, secureKeys and participants. It is advanced on demand."""
+"""One chat on the server: its transcript, clocks, secureKeys, participants and files. It is advanced on demand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import ceil
 from typing import Any, NamedTuple
 
-from chatload.protocol.names import put_in
-from chatload.simulator.model.answers import EventStamps, HeldRequest
+from chatload.protocol.names import EventNames, put_in
+from chatload.random_numbers import SeededDraws
+from chatload.simulator.model.answers import EventStamps, HeldRequest, OperationRefusedError
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.draws import SeededDraws
-from chatload.simulator.model.files import ChatFiles
 from chatload.simulator.model.ledger import LedgerEntry
 
 NEVER = float("inf")
@@ -21,13 +21,28 @@ NEVER = float("inf")
 _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 #: Ends after which only some servers write that the customer left.
 _CUSTOMER_IS_REMOVED = frozenset({"agent", "idle"})
-
+#: Detail of an early end: the session could not be restored on another node.
+RESTORATION = "restoration failed"
 _UNREGISTERED = "user-register-timeout"
 #: List elements per event of a transcript: kind, participant, instant, words (_Words). One flat list takes half the
 #: memory of objects, and a soak has many events.
 _EVENT = 4
 #: An event's text, or its text and further members of its JSON.
 _Words = str | tuple[str | None, dict[str, Any]] | None
+
+
+@dataclass(slots=True)
+class ServiceState:
+    """What the chats of one service share.
+
+    utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock. stamps: None: all timestamps are true.
+    files_bytes: size of the files of all chats.
+    """
+
+    config: SimulatorConfig
+    utc_offset: float
+    stamps: EventStamps | None
+    files_bytes: int = 0
 
 
 class SimulatedChat:
@@ -41,24 +56,17 @@ class SimulatedChat:
 
     __slots__ = (
         "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
-        "_stamps", "_transcript", "_utc_offset", "awaited", "config", "customer", "draft", "draws", "due", "email",
+        "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due", "email",
         "entry", "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        config: SimulatorConfig,
-        entry: LedgerEntry,
-        seed: str,
-        utc_offset: float,
-        nickname: str,
-        stamps: EventStamps | None = None,
-    ) -> None:
-        self.config, self.entry = config, entry
+    def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
+        self._shared, self.config, self.entry = shared, shared.config, entry
         self.draws = SeededDraws(seed)
         self.user = f"{self.draws.bits():016X}"
-        self._key = new_key(self.draws)
-        self._keys = KeyRing(self._key, entry.started_at) if keys_rotate(config) else None
+        self._key = _new_key(self.draws)
+        rotates = self.config.key_rotates_answers or self.config.key_rotates_s
+        self._keys = KeyRing(self._key, entry.started_at) if rotates else None
         self.customer = customer_named(nickname)
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
@@ -70,7 +78,6 @@ class SimulatedChat:
         self.hold: HeldRequest | None = None
         self.due = NEVER
         self._held_contact = 0
-        self._utc_offset, self._stamps = utc_offset, stamps
         self._agenda: list[tuple[float, int, PlannedAct, Participant | None]] | None = None
         self._planned = 0
         self._last_contact = entry.started_at
@@ -108,9 +115,11 @@ class SimulatedChat:
         if self.hold is not None:
             self.entry.released(self._held_contact, now)
         self.entry.ended_at, self.entry.end_reason, self.entry.detail = now, reason, detail
-        leaves = reason in _CUSTOMER_LEAVES or (reason in _CUSTOMER_IS_REMOVED and customer_is_removed(self.config))
-        if leaves and self.config.customer_left_told:
-            self.event(now, "ParticipantLeft", self.customer, more=quit_attributes(self.config, reason, detail))
+        config = self.config
+        removed = config.removed_customer_leaves or config.quit_reasons != "none"
+        leaves = reason in _CUSTOMER_LEAVES or (reason in _CUSTOMER_IS_REMOVED and removed)
+        if leaves and config.customer_left_told:
+            self.event(now, "ParticipantLeft", self.customer, more=_quit_attributes(config, reason, detail))
         self._agenda = None
 
     def close_idle(self, at: float) -> None:
@@ -143,10 +152,11 @@ class SimulatedChat:
             if due > now or (due == now and due == deadline):
                 return
             if agenda and due == planned:
-                at, _, plan, who = heappop(agenda)
+                at, _, act, who = heappop(agenda)
                 if not agenda:
                     self._agenda = None
-                carry_out(self, at, plan, who)
+                if who is None or who in self.others:
+                    act(self, at, who or SYSTEM)
             elif due == idle:
                 self._idle(idle)
             else:
@@ -163,12 +173,12 @@ class SimulatedChat:
         """Return when something happens next without a request."""
         return NEVER if self.ended else min(self._deadline(), self.next_act())
 
-    def plan(self, at: float, what: PlannedAct, who: Participant | None = None) -> None:
-        """Plan that `who` does `what` at an instant, unless the chat is over by then."""
+    def plan(self, at: float, act: PlannedAct, who: Participant | None = None) -> None:
+        """Plan that `who` does something at an instant, unless they have left or the chat is over by then."""
         self._planned += 1
         if self._agenda is None:
             self._agenda = []
-        heappush(self._agenda, (at, self._planned, what, who))
+        heappush(self._agenda, (at, self._planned, act, who))
 
     # -- the transcript ----------------------------------------------------------------------------
 
@@ -194,16 +204,17 @@ class SimulatedChat:
             self._payload(index, *log[at : at + _EVENT])
             for index, at in enumerate(range((position - 1) * _EVENT, len(log), _EVENT), position)
         ]
-        if self._stamps is not None:
+        stamps = self._shared.stamps
+        if stamps is not None:
             for item in items:
-                self._stamps.apply(item, log[item["index"] * _EVENT - 2], self.entry)
+                stamps.apply(item, log[item["index"] * _EVENT - 2], self.entry)
         return items
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
         """Return a Notice for the customer alone: it is not in the transcript and has no index."""
         payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
-        if self._stamps is not None:
-            self._stamps.apply(payload, now, self.entry)
+        if self._shared.stamps is not None:
+            self._shared.stamps.apply(payload, now, self.entry)
         del payload["index"]
         return payload
 
@@ -211,6 +222,12 @@ class SimulatedChat:
     def events(self) -> int:
         """Number of events in the transcript."""
         return len(self._transcript) // _EVENT
+
+    def own_files(self) -> ChatFiles:
+        """Return the files of the chat; they are made when they are first needed."""
+        if self.files is None:
+            self.files = ChatFiles(self._shared)
+        return self.files
 
     def agents(self) -> set[int]:
         """Return the numbers of all agents with an event in the transcript."""
@@ -246,7 +263,16 @@ class SimulatedChat:
 
     @property
     def _idle_at(self) -> float:
-        return idle_due(self.config, self._last_words, self._alerts)
+        """When inactivity control acts next: it alerts once or twice, then closes. Polls do not count as words.
+
+        Source: options timeout-alert, timeout-alert2 and timeout-close of Chat Server [opt].
+        """
+        config = self.config
+        if not config.idle_alert_s:
+            return NEVER
+        second = [config.idle_alert2_s] if config.idle_alert2_s else []
+        waits = [config.idle_alert_s, *second, config.idle_close_s or NEVER]
+        return self._last_words + sum(waits[: self._alerts + 1])
 
     def _payload(self, index: int, kind: str, who: Participant, at: float, words: _Words) -> dict[str, Any]:
         """An event's JSON, with the names of gms-v2."""
@@ -254,7 +280,7 @@ class SimulatedChat:
             "from": {"nickname": who.nickname, "participantId": who.number, "type": who.kind},
             "index": index,
             "type": kind,
-            "utcTime": int((self._utc_offset + at) * 1000),
+            "utcTime": int((self._shared.utc_offset + at) * 1000),
         }
         text, more = words if type(words) is tuple else (words, {})
         if text is not None:
@@ -271,7 +297,7 @@ class SimulatedChat:
             self.end(at, "expired")
 
     def _idle(self, at: float) -> None:
-        if idle_closes(self.config, self._alerts):
+        if self._alerts > bool(self.config.idle_alert2_s):
             self.close_idle(at)
         else:
             self._alerts += 1
@@ -292,26 +318,8 @@ class Participant(NamedTuple):
     kind: str
 
 
-class PlannedAct(Enum):
-    """Acts that can be planned in a chat."""
-
-    JOIN = 1
-    ANSWER = 2
-    LEAVE = 3
-    HAND_ON = 4
-    TAKE_OVER = 5
-    GO = 6
-    SUPERVISE = 7
-    BOT_ANSWER = 8
-    NOTICE = 9
-    TYPE = 10
-    VISIT = 11
-    REMOVE = 12
-    AGENT_ENDS = 13
-    IDLE_CLOSES = 14
-    LOSE = 15
-
-
+#: What a participant does: (chat, instant, participant). SYSTEM, if the act was planned for nobody in particular.
+PlannedAct = Callable[[SimulatedChat, float, Participant], None]
 SYSTEM = Participant("system", 0, "External")
 _BOT = Participant("bot", 100, "Bot")
 _SUPERVISOR = Participant("supervisor", 101, "Supervisor")
@@ -337,28 +345,32 @@ def _with(others: tuple[Participant, ...], who: Participant) -> tuple[Participan
     return (*others, who)
 
 
+def _enter(chat: SimulatedChat, at: float, who: Participant) -> None:
+    chat.event(at, "ParticipantJoined", who)
+    chat.others = _with(chat.others, who)
+
+
 def open_conversation(chat: SimulatedChat, now: float) -> None:
     """Add the customer to a new chat, and plan who joins."""
     config = chat.config
     if config.customer_join_told:
         chat.event(now, "ParticipantJoined", chat.customer)
     if config.agents:
-        chat.plan(now + chat.draws.within(config.agent_wait_s), PlannedAct.JOIN)
+        chat.plan(now + chat.draws.uniform(*config.agent_wait_s), _first_joins)
     if chat.draws.happens(config.bot_chance):
-        chat.event(now, "ParticipantJoined", _BOT)
+        _enter(chat, now, _BOT)
         chat.speak(now, _BOT, "Message", "Hello, an agent will be with you soon.")
-        chat.others = _with(chat.others, _BOT)
     if config.notice_every_s:
-        chat.plan(now + config.notice_every_s, PlannedAct.NOTICE)
+        chat.plan(now + config.notice_every_s, _notice)
     if chat.draws.happens(config.removed_chance):
-        chat.plan(now + chat.draws.within(config.removed_after_s), PlannedAct.REMOVE)
+        chat.plan(now + chat.draws.uniform(*config.removed_after_s), _PLANNED_ENDS["early"])
     if chat.draws.happens(config.other_client_chance):
-        chat.plan(now + chat.draws.within(config.other_client_after_s), PlannedAct.VISIT)
+        chat.plan(now + chat.draws.uniform(*config.other_client_after_s), _visit)
 
 
 def plan_end(chat: SimulatedChat, at: float, reason: str) -> None:
     """Plan that the server's side ends the chat at an instant; reason: agent, idle, early or unrecoverable."""
-    chat.plan(at, _ENDS[reason])
+    chat.plan(at, _PLANNED_ENDS[reason])
 
 
 def answer_customer(chat: SimulatedChat, now: float) -> None:
@@ -369,13 +381,7 @@ def answer_customer(chat: SimulatedChat, now: float) -> None:
         return
     chat.awaited = config.agents
     if _BOT in chat.others:
-        chat.plan(now + chat.draws.within(config.bot_answer_s), PlannedAct.BOT_ANSWER)
-
-
-def carry_out(chat: SimulatedChat, at: float, plan: PlannedAct, who: Participant | None) -> None:
-    """Carry out a planned act, unless its participant has left since."""
-    if who is None or who in chat.others:
-        _ACTS[plan](chat, at, who or SYSTEM)
+        chat.plan(now + chat.draws.uniform(*config.bot_answer_s), _bot_answers)
 
 
 def agent_is_there(chat: SimulatedChat) -> bool:
@@ -384,27 +390,26 @@ def agent_is_there(chat: SimulatedChat) -> bool:
 
 
 def _plan_answer(chat: SimulatedChat, now: float) -> None:
-    wait = chat.draws.within(chat.config.agent_answer_s)
+    wait = chat.draws.uniform(*chat.config.agent_answer_s)
     if chat.config.agent_types:
-        chat.plan(now + wait / 2, PlannedAct.TYPE)
-    chat.plan(now + wait, PlannedAct.ANSWER)
+        chat.plan(now + wait / 2, _type)
+    chat.plan(now + wait, _agent_answers)
 
 
 def _join(chat: SimulatedChat, at: float, number: int) -> None:
     config = chat.config
     name = "agent" if number == 2 or config.agents_share_name else f"agent-{number - 1}"
     agent = _agent(name, number)
-    chat.event(at, "ParticipantJoined", agent)
-    chat.others = _with(chat.others, agent)
+    _enter(chat, at, agent)
     chat.stir(at)
     if _BOT in chat.others:
         _go(chat, at, _BOT)
     if chat.draws.happens(config.agent_leaves_chance):
-        chat.plan(at + chat.draws.within(config.agent_leaves_after_s), PlannedAct.LEAVE, agent)
+        chat.plan(at + chat.draws.uniform(*config.agent_leaves_after_s), _agent_leaves, agent)
     if chat.draws.happens(config.transfer_chance):
-        chat.plan(at + chat.draws.within(config.transfer_after_s), PlannedAct.HAND_ON, agent)
+        chat.plan(at + chat.draws.uniform(*config.transfer_after_s), _hand_on, agent)
     if chat.draws.happens(config.supervisor_chance):
-        chat.plan(at + chat.draws.within(config.supervisor_after_s), PlannedAct.SUPERVISE)
+        chat.plan(at + chat.draws.uniform(*config.supervisor_after_s), _supervise)
     if chat.awaited:
         chat.awaited = False
         _plan_answer(chat, at)
@@ -457,13 +462,14 @@ def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
 
 
 def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
-    gap = chat.draws.within(chat.config.transfer_gap_s)
+    gap = chat.draws.uniform(*chat.config.transfer_gap_s)
     if chat.config.transfer_overlaps:
         _take_over(chat, at, agent)
-        chat.plan(at + gap, PlannedAct.GO, agent)
+        # The chat ends with the last agent: the second one may leave first.
+        chat.plan(at + gap, _agent_leaves, agent)
     else:
         _go(chat, at, agent)
-        chat.plan(at + gap, PlannedAct.TAKE_OVER)
+        chat.plan(at + gap, _take_over)
 
 
 def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
@@ -479,10 +485,9 @@ def _without(chat: SimulatedChat, who: Participant) -> None:
 def _supervise(chat: SimulatedChat, at: float, _: Participant) -> None:
     if _SUPERVISOR in chat.others:
         return
-    chat.event(at, "ParticipantJoined", _SUPERVISOR)
-    chat.others = _with(chat.others, _SUPERVISOR)
+    _enter(chat, at, _SUPERVISOR)
     chat.speak(at, _SUPERVISOR, "Message", "Let me help.")
-    chat.plan(at + chat.draws.within(chat.config.supervisor_stays_s), PlannedAct.GO, _SUPERVISOR)
+    chat.plan(at + chat.draws.uniform(*chat.config.supervisor_stays_s), _go, _SUPERVISOR)
 
 
 def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
@@ -490,9 +495,8 @@ def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
     config = chat.config
     name = chat.customer.nickname if config.other_client_shares_name else _OTHER_CLIENT.nickname
     other = _OTHER_CLIENT._replace(nickname=name)
-    chat.event(at, "ParticipantJoined", other)
-    chat.others = _with(chat.others, other)
-    chat.plan(at + chat.draws.within(config.other_client_stays_s), PlannedAct.GO, other)
+    _enter(chat, at, other)
+    chat.plan(at + chat.draws.uniform(*config.other_client_stays_s), _go, other)
 
 
 def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
@@ -502,12 +506,7 @@ def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.event(at, "Notice", SYSTEM, "All conversations are recorded.")
-    chat.plan(at + chat.config.notice_every_s, PlannedAct.NOTICE)
-
-
-def _remove(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """The server ends the chat by itself."""
-    chat.end(at, "early")
+    chat.plan(at + chat.config.notice_every_s, _notice)
 
 
 def _agent_ends(chat: SimulatedChat, at: float, _: Participant) -> None:
@@ -516,88 +515,32 @@ def _agent_ends(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.end(at, "agent")
 
 
-def _idle_closes(chat: SimulatedChat, at: float, _: Participant) -> None:
-    chat.close_idle(at)
-
-
-def _lose(chat: SimulatedChat, at: float, _: Participant) -> None:
-    chat.end(at, "unrecoverable")
-
-
-_ENDS = {
-    "agent": PlannedAct.AGENT_ENDS,
-    "idle": PlannedAct.IDLE_CLOSES,
-    "early": PlannedAct.REMOVE,
-    "unrecoverable": PlannedAct.LOSE,
-}  # fmt: skip
-_ACTS: Mapping[PlannedAct, Callable[[SimulatedChat, float, Participant], None]] = {
-    PlannedAct.JOIN: _first_joins,
-    PlannedAct.ANSWER: _agent_answers,
-    PlannedAct.LEAVE: _agent_leaves,
-    PlannedAct.HAND_ON: _hand_on,
-    PlannedAct.TAKE_OVER: _take_over,
-    PlannedAct.GO: _go,
-    PlannedAct.SUPERVISE: _supervise,
-    PlannedAct.BOT_ANSWER: _bot_answers,
-    PlannedAct.NOTICE: _notice,
-    PlannedAct.TYPE: _type,
-    PlannedAct.VISIT: _visit,
-    PlannedAct.REMOVE: _remove,
-    PlannedAct.AGENT_ENDS: _agent_ends,
-    PlannedAct.IDLE_CLOSES: _idle_closes,
-    PlannedAct.LOSE: _lose,
+_PLANNED_ENDS: Mapping[str, PlannedAct] = {
+    "agent": _agent_ends,
+    "idle": lambda chat, at, _: chat.close_idle(at),
+    "early": lambda chat, at, _: chat.end(at, "early"),
+    "unrecoverable": lambda chat, at, _: chat.end(at, "unrecoverable"),
 }
-
-
-# -- inactivity control ----------------------------------------------------------------------------
-
-
-def idle_due(config: SimulatorConfig, last_words: float, alerts: int) -> float:
-    """Return when inactivity control acts next. alerts: given since the last words.
-
-    Source: options timeout-alert, timeout-alert2 and timeout-close of Chat Server [opt]. Polls do not count as words.
-    """
-    if not config.idle_alert_s:
-        return float("inf")
-    waits = [config.idle_alert_s]
-    if config.idle_alert2_s:
-        waits.append(config.idle_alert2_s)
-    waits.append(config.idle_close_s or float("inf"))
-    return last_words + sum(waits[: alerts + 1])
-
-
-def idle_closes(config: SimulatorConfig, alerts: int) -> bool:
-    """Return whether the next act after this many alerts is to close the chat."""
-    return alerts >= (2 if config.idle_alert2_s else 1)
-
 
 # -- reasons of an end -----------------------------------------------------------------------------
 
 
-#: The quit-reason-code of Chat Server in an event [doc: Chat Server "Reason Codes"].
-QUIT_REASON = ("eventAttributes", "GCTI_SYSTEM", "quit-reason-code")
-#: Detail of an early end: the session could not be restored on another node.
-RESTORATION = "restoration failed"
 _RESTORATION_CODE = 8
-#: End reason of the ledger -> code.
+#: End reason of the ledger -> quit-reason-code of Chat Server [doc: Chat Server "Reason Codes"].
 _QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 7}
 #: The codes that answers to clients carry, as documented.
 _DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
+_QUIT_REASON = EventNames().quit_reason
 
 
-def quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, Any] | None:
+def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, Any] | None:
     """Return the additional members of the customer's ParticipantLeft; None if it carries no code."""
     code = _RESTORATION_CODE if detail == RESTORATION else _QUIT_CODES[reason]
     if config.quit_reasons == "none" or (config.quit_reasons == "documented" and code not in _DOCUMENTED_CODES):
         return None
     more: dict[str, Any] = {}
-    put_in(more, QUIT_REASON, code if config.quit_reason_number else str(code))
+    put_in(more, _QUIT_REASON, code if config.quit_reason_number else str(code))
     return more
-
-
-def customer_is_removed(config: SimulatorConfig) -> bool:
-    """Return whether the customer's ParticipantLeft is written too when an agent or inactivity control ends a chat."""
-    return config.removed_customer_leaves or config.quit_reasons != "none"
 
 
 # -- secureKeys ------------------------------------------------------------------------------------
@@ -641,16 +584,106 @@ class KeyRing:
         if (rotates and self._answers >= rotates) or (after and now - self._since >= after):
             old = self._old = self._old[1 - _REMEMBERED :]
             old.append((self._current, now + config.old_key_grace_s))
-            self._current, self._since, self._answers = new_key(draws), now, 0
+            self._current, self._since, self._answers = _new_key(draws), now, 0
         self._answers += 1
         return self._current
 
 
-def keys_rotate(config: SimulatorConfig) -> bool:
-    """Return whether keys change."""
-    return bool(config.key_rotates_answers or config.key_rotates_s)
-
-
-def new_key(draws: SeededDraws) -> str:
-    """Return a new key."""
+def _new_key(draws: SeededDraws) -> str:
     return f"{draws.bits():016x}"
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+class StoredFile(NamedTuple):
+    """One file. media_type: as the client stated it."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+    def event_data(self, file_id: str) -> dict[str, Any]:
+        """Return the members of a transcript event that describes the file."""
+        size = str(len(self.content))
+        about = {"file-id": file_id, "file-name": self.name, "file-size": size, "file-type": self.media_type}
+        return {"userData": about}
+
+
+class ChatFiles:
+    """The files of one chat. Its methods raise OperationRefusedError if a limit is reached."""
+
+    __slots__ = ("_downloads", "_kept", "_shared", "_size", "_taken")
+
+    def __init__(self, shared: ServiceState) -> None:
+        self._shared = shared
+        self._kept: dict[str, StoredFile] = {}
+        self._size = self._taken = self._downloads = 0
+
+    def limits(self) -> dict[str, str]:
+        """Return the limits and how much of each is used, in the vendor's names [client]."""
+        config = self._shared.config
+        return {
+            "upload-max-files": str(config.file_max_count),
+            "upload-max-file-size": str(config.file_max_bytes),
+            "upload-max-total-size": str(config.file_max_total_bytes),
+            "upload-file-types": config.file_types,
+            "upload-need-agent": str(config.file_needs_agent).lower(),
+            "download-attempts": str(config.file_downloads),
+            "delete-file": "odd" if config.file_deletes else "none",
+            "used-upload-max-files": str(len(self._kept)),
+            "used-upload-max-total-size": str(self._size),
+            "used-download-attempts": str(self._downloads),
+        }
+
+    def upload(self, file: StoredFile) -> str:
+        """Store a file; return its id."""
+        config = self._shared.config
+        size, ending = len(file.content), file.name.rpartition(".")[2].lower()
+        if config.file_types != "*" and ("." not in file.name or ending not in config.file_types.split(":")):
+            raise OperationRefusedError(f"file type not allowed; allowed are {config.file_types}")
+        if size > config.file_max_bytes:
+            raise OperationRefusedError(f"file too large; at most {config.file_max_bytes} bytes")
+        if len(self._kept) >= config.file_max_count:
+            raise OperationRefusedError(f"too many files; at most {config.file_max_count}")
+        if self._size + size > config.file_max_total_bytes:
+            raise OperationRefusedError(f"files too large together; at most {config.file_max_total_bytes} bytes")
+        if self._shared.files_bytes + size > config.files_memory_bytes:
+            raise OperationRefusedError("the server has no room for files now")
+        self._taken += 1
+        file_id = f"{self._taken:08X}FILE"
+        self._kept[file_id] = file
+        self._count(size)
+        return file_id
+
+    def download(self, file_id: str) -> StoredFile:
+        """Return a file; counts as one download."""
+        file, most = self._find(file_id), self._shared.config.file_downloads
+        if self._downloads >= most:
+            raise OperationRefusedError(f"too many downloads; at most {most}")
+        self._downloads += 1
+        return file
+
+    def delete(self, file_id: str) -> StoredFile:
+        """Delete a file and return it."""
+        file = self._find(file_id)
+        if not self._shared.config.file_deletes:
+            raise OperationRefusedError("files may not be deleted")
+        del self._kept[file_id]
+        self._count(-len(file.content))
+        return file
+
+    def clear(self) -> None:
+        """Delete all files."""
+        self._count(-self._size)
+        self._kept.clear()
+
+    def _find(self, file_id: str) -> StoredFile:
+        file = self._kept.get(file_id)
+        if file is None:
+            raise OperationRefusedError("no such file")
+        return file
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        self._shared.files_bytes += size

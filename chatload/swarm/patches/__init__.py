@@ -13,8 +13,5 @@ def install() -> None:
     # Imported here: some workarounds are used without Locust, whose import patches the process.
     from chatload.swarm.patches import default_options, host_login, master_heartbeat, orphaned_workers, user_counts
 
-    default_options.install()
-    host_login.install()
-    master_heartbeat.install()
-    orphaned_workers.install()
-    user_counts.install()
+    for patch in (default_options, host_login, master_heartbeat, orphaned_workers, user_counts):
+        patch.install()

@@ -25,20 +25,19 @@ class GarbageCollection:
     """Controls the collector during one run of a process that holds chats."""
 
     def __init__(self) -> None:
-        self._off = False
         self._most_open = self._before = 0
 
     def begin(self) -> None:
         """Turn the collector off."""
-        self._off, self._most_open, self._before = True, 0, 0
+        self._most_open = self._before = 0
         freeze_existing()
         gc.disable()
 
     def check(self, open_chats: int) -> None:
         """Collect if there is much garbage. Called every second with the number of open chats."""
-        count = gc.get_count()[0]
-        if not self._off:
+        if gc.isenabled():
             return
+        count = gc.get_count()[0]
         if open_chats > self._most_open:
             self._most_open, self._before = open_chats, count
             gc.freeze()
@@ -48,6 +47,5 @@ class GarbageCollection:
 
     def end(self) -> None:
         """Turn the collector on again."""
-        self._off = False
         gc.unfreeze()
         gc.enable()

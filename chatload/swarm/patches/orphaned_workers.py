@@ -5,7 +5,7 @@ would join the next master on that port. Locust 2.47.0, runners.py, `connect_to_
 main.py, `kill_workers`, does not end its workers either: it takes `os.waitpid` with WNOHANG for the end of a child that
 still runs. No upstream issue found.
 
-`chatload.swarm.master_watchdog` ends the workers that have connected.
+`chatload.swarm.roles` ends the workers that have connected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from locust.runners import WorkerRunner
 from chatload import exit_codes
 
 #: The process that read the locustfile: with --processes the parent of the workers.
-_MAIN_PROCESS = os.getpid()
+MAIN_PROCESS = os.getpid()
 _CHECK_EVERY_S = 1.0
 
 _connect_to_master = WorkerRunner.connect_to_master
@@ -27,7 +27,7 @@ _connect_to_master = WorkerRunner.connect_to_master
 
 def has_lost_parent() -> bool:
     """Return whether this process was forked by a process that has ended."""
-    return os.getpid() != _MAIN_PROCESS and os.getppid() != _MAIN_PROCESS
+    return os.getpid() != MAIN_PROCESS and os.getppid() != MAIN_PROCESS
 
 
 def install() -> None:

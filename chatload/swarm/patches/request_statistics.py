@@ -9,7 +9,7 @@ If another listener is registered, every request fires the event as Locust does.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from locust import stats as locust_stats
@@ -38,7 +38,7 @@ class LocustStatistics:
         self._event = environment.events.request
         self._listeners: list[Any] = self._event._handlers
         self._locusts_own = [each for each in self._listeners if each.__module__ == "locust.runners"]
-        self._times_ms: dict[str, list[float]] = {}
+        self._times_ms: defaultdict[str, list[float]] = defaultdict(list)
         self._bytes: Counter[str] = Counter()
 
     def request(self, operation: str, result: WireResult, reply: Reply) -> None:
@@ -56,9 +56,7 @@ class LocustStatistics:
                 context={},
             )
             return
-        buffered = self._times_ms.get(operation)
-        if buffered is None:
-            buffered = self._times_ms[operation] = []
+        buffered = self._times_ms[operation]
         buffered.append(took_ms)
         self._bytes[operation] += len(result.body)
         if len(buffered) >= _MAX_BUFFERED:

@@ -28,10 +28,9 @@ import gevent
 from locust import runners
 
 from chatload import exit_codes
+from chatload.swarm.patches.orphaned_workers import MAIN_PROCESS
 
 _BOTH = (signal.SIGINT, signal.SIGTERM)
-#: The process that read the locustfile. The workers of --processes are forked from it and print nothing.
-_MAIN_PROCESS = os.getpid()
 
 
 def exit_on_signal() -> None:
@@ -55,6 +54,12 @@ class Signals:
             waits_for_workers: whether the main greenlet waits for workers before it starts a run.
             end_at_once: ends the process without disconnects, with outputs. Returns if no chat is left to wait for.
         """
+        # Locust calls listeners in reverse order of registration: these come before those of its runner, which wait
+        # until the chats have disconnected.
+        events = runner.environment.events
+        events.test_start.add_listener(self._watch_sigterm)
+        events.quitting.add_listener(self.run_ends)
+        events.quit.add_listener(self.ignore_all)
         self._main = gevent.getcurrent()
         self._runner, self._waits, self._end_at_once = runner, waits_for_workers, end_at_once
         self._asked_twice = False
@@ -66,12 +71,12 @@ class Signals:
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, _hung_up)
 
-    def watch_sigterm(self) -> None:
+    def _watch_sigterm(self, **_: Any) -> None:
         """A run has begun: record SIGTERM, which Locust handles now, with a gevent watcher."""
         if self._sigterm is None:
             self._sigterm = gevent.signal_handler(signal.SIGTERM, self._record, signal.SIGTERM)
 
-    def run_ends(self) -> None:
+    def run_ends(self, **_: Any) -> None:
         """The run is ending for any reason: the next signal ends it at once.
 
         This also replaces Locust's handler of SIGTERM, which would run its shutdown again for each signal.
@@ -79,7 +84,7 @@ class Signals:
         for number in _BOTH:
             signal.signal(number, self._next)
 
-    def ignore_all(self) -> None:
+    def ignore_all(self, **_: Any) -> None:
         """All outputs are written: no signal may change the exit code."""
         for number in (*_BOTH, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -116,7 +121,7 @@ def _exit_before_run(number: int, _: Any) -> None:
 
 def _exit_code(number: int) -> SystemExit:
     """Return what ends a process in which no run has begun."""
-    if os.getpid() == _MAIN_PROCESS:
+    if os.getpid() == MAIN_PROCESS:  # the workers of --processes print nothing
         print("chatload: interrupted before the run began", file=sys.stderr, flush=True)
     return SystemExit(128 + number)
 

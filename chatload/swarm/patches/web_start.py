@@ -15,32 +15,27 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
+from chatload.errors import ChatloadError
+
 #: States in which the web UI stops polling.
 _FINAL_STATES = frozenset({"cleanup", "stopping", "stopped"})
 
 
-def check_starts(
-    web_ui: Any,
-    refusal: Callable[[Mapping[str, str]], str],
-    keep_settings: Callable[[], AbstractContextManager[None]],
-) -> None:
-    """Call `refusal` with the form of each start.
+def check_starts(web_ui: Any, allowed: Callable[[Mapping[str, str]], AbstractContextManager[None]]) -> None:
+    """Let Locust start a run, or change an active one, only within the context that `allowed` returns for the form.
 
-    Args:
-        web_ui: Locust's web UI.
-        refusal: returns why the start is refused, empty if it is not. A reason is the answer to the form.
-        keep_settings: Locust reads the form of an allowed start within this context.
+    A ChatloadError of it refuses the start, and is the answer to the form.
     """
     start = web_ui.app.view_functions["locust.swarm"]
 
     @web_ui.auth_required_if_enabled
     def start_unless_refused() -> Response:
-        reason = refusal(request.form)
-        if reason:
-            return jsonify({"success": False, "message": reason, "host": web_ui.environment.host})
-        with keep_settings():
-            answer: Response = start()
-        return answer
+        try:
+            with allowed(request.form):
+                answer: Response = start()
+                return answer
+        except ChatloadError as error:
+            return jsonify({"success": False, "message": str(error), "host": web_ui.environment.host})
 
     web_ui.app.view_functions["locust.swarm"] = start_unless_refused
 

@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from chatload.chat.effects import Exchange
+from chatload.features.probe.evidence import ProbeSettings
 from chatload.features.probe.probe import Probe, ProbeRequest
-from chatload.features.probe.settings import ProbeSettings
 from chatload.protocol.wire import WireResult
-from chatload.simulator.model.answers import ServiceAnswer
+from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import read_answer, was_sent
@@ -103,7 +103,7 @@ class _RequestUnderWay:
         operation = self.order.send.operation
         answer = driver.service.process(driver.now, operation, fields.get("chat_id"), fields, fault)
         assert answer.held is None, "a request for the whole transcript is never held"
-        if not answer.lost and not driver.network.lost(driver.random):
+        if answer.silence is not NoAnswer.LOST and not driver.network.lost(driver.random):
             driver.later(answer.delay_s + driver.network.latency(driver.random), self.receive, answer)
 
     def receive(self, what: ServiceAnswer | WireResult) -> None:

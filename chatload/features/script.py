@@ -1,4 +1,4 @@
-"""Makes a customer script from browser recordings (HAR 1.2) of real chats.
+"""`chatload script`: makes a customer script from browser recordings (HAR 1.2) of real chats.
 
 Only counts, lengths and times of a recording are kept. No text, name, key or address of it is in the result.
 """
@@ -18,15 +18,17 @@ from statistics import fmean, median, pstdev
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import click
 import orjson
 
 from chatload.chat.script import EXTRA_FIELDS
 from chatload.errors import FileError, UsageError
 from chatload.protocol.decode import Decoder, RefusedError, Request
-from chatload.protocol.dialect import Dialect
+from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.operations import UPLOAD
 from chatload.protocol.reply import Reply, parse_body
 from chatload.protocol.toml_file import without_mark
+from chatload.run.writer import replacing
 from chatload.vocabulary import Outcome
 
 #: Larger recordings are refused (bytes): a recording is read into memory.
@@ -256,3 +258,37 @@ def _get(data: Any, *names: str) -> Any:
     for name in names:
         data = data.get(name) if isinstance(data, dict) else None
     return data
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+@click.group()
+def script() -> None:
+    """Make a customer script for --script."""
+
+
+@script.command("from-har")
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE.har...")
+@click.option("--dialect", default="gms-v2", show_default=True, metavar="NAME_OR_FILE", help="Dialect of the chats.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
+def from_har(recordings: tuple[Path, ...], dialect: str, output: Path | None) -> None:
+    """Make a script from browser recordings of real chats.
+
+    Record chats with the browser's developer tools (Network, "Save all as HAR with content"). The script holds the
+    number and lengths of messages, how fast customers think and type, and which operations they use. It holds no
+    texts, names, keys or addresses.
+
+    \b
+    Example: chatload script from-har monday.har --output customers.toml
+    """
+    spoken = load_dialect(dialect, None)
+    chats = [chat for recording in recordings for chat in read_chats(recording, spoken)]
+    text = write_script(chats)
+    for line in missing(chats):
+        click.echo(f"chatload: {line}", err=True)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(output) as stream:
+        stream.write(text)

@@ -1,1 +1,0 @@
-"""`chatload script`: a customer script from a recorded conversation."""
