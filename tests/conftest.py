@@ -31,8 +31,8 @@ LONGEST = (
 def pytest_collection_modifyitems(items):
     """Files that compute alternate with files that wait for processes, so that both cores have work until the end.
 
-    The longest come first of each kind. Of all the first are the bad runs: their generators need a core, and later
-    more files that wait run beside each other.
+    The longest come first of each kind. The first of all are the bad runs: their generators need a core, so files that
+    wait are beside them, and the first that computes comes a little later.
     """
     files = {item.path: None for item in items}
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
@@ -40,7 +40,8 @@ def pytest_collection_modifyitems(items):
     for computes in (False, True):
         kind = [path for path in files if (path.parent.name in ("unit", "virtual")) is computes]
         kind.sort(key=lambda path: ranks.get(path.stem, len(ranks)))
-        turns |= {path: (place + 0.5) / len(kind) for place, path in enumerate(kind)}
+        later = 0.1 if computes else 0.0
+        turns |= {path: later + (1 - later) * place / len(kind) for place, path in enumerate(kind)}
     items.sort(key=lambda item: (item.path.stem != "test_bad_runs", turns[item.path]))
 
 
