@@ -155,7 +155,9 @@ def test_longer_round_trips_are_felt(fitted, hold):
     assert grown["drop_rate"] > as_measured["drop_rate"]
 
 
-def test_slow_times_of_the_run_stay_slow_times(tmp_path, hold):
+def test_slow_times_of_the_run_stay_slow_times(tmp_path, hold, monkeypatch):
+    # Round trips are read from the run: the replays of the fit, for the agents' times, need not be long.
+    monkeypatch.setattr(fitting, "FITTING_REQUESTS", 2000)
     slow = Fault("slow", chance=0.9, delay_s=1.2, from_s=60.0, until_s=90.0)
     record(tmp_path / "run", ("fixed", TIMEOUT, 2.0), faults=(slow,), users=30, run_s=120.0,
            network=NetworkModel(0.005, 0.3))  # fmt: skip
