@@ -47,9 +47,8 @@ _environments: list[Environment] = []
 def install(workload: str = "") -> None:
     """Install chatload in this process. The base classes of locustfiles call it; further calls have no effect.
 
-    Args:
-        workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
-            (options), "sweep" (option) or "soak" (listeners).
+    workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
+    (options), "sweep" (option) or "soak" (listeners).
     """
     if not _installed:
         exit_on_signal()

@@ -23,7 +23,7 @@ from itertools import accumulate
 from math import inf, log
 from random import Random
 
-from chatload.chat.record import SessionRecord
+from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import BROKEN, REFUSED, TIMED_OUT, Conditions, RequestOdds, count_failures
 from chatload.random_numbers import SeededDraws
@@ -111,11 +111,9 @@ class MeasuredServer:
         self._refusing = chance > 0 and random.random() < chance
         return self._refusing
 
-    def lost(self, random: Random) -> bool:
+    def suffers(self, mishap: str, random: Random) -> bool:
         """No message vanishes on its way: a measured timeout is a fault of the service."""
         return False
-
-    goes_stale = duplicates = delays = lost
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """Return the failure of the request that arrives `elapsed` seconds after the start, or None."""
@@ -273,7 +271,8 @@ def replay(job: ReplayJob) -> CohortResult:
     # A drop belongs to an incident that was over for no longer than clients take to find out.
     spans = [(start, end + lingers_s) for start, end, _ in job.conditions.incidents]
 
-    def ended(record: SessionRecord) -> None:
+    def ended(chat: ChatEngine) -> None:
+        record = chat.record
         result.sent += record.messages_sent
         result.heard += record.messages_received
         result.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
