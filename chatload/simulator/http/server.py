@@ -49,7 +49,7 @@ class ChatHandler:
     def __init__(self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect, apikey: Secret | None) -> None:
         self.service = ChatService(config, faults, time.time() - _now())
         self._decoder = Decoder(dialect)
-        self._names = dialect.response
+        self._names = None if dialect.response.plain else dialect.response
         self._apikey = None if apikey is None else apikey.reveal().encode()
         self._name = config.service
         self._max_upload = config.file_max_bytes * 4 // 3 + MAX_BODY_BYTES
@@ -146,7 +146,8 @@ class ChatHandler:
 
     def _give(self, exchange: HttpExchange, answer: ServiceAnswer) -> None:
         if answer.payload is not None:
-            exchange.reply(answer.http_status, _JSON, orjson.dumps(self._names.to_wire(answer.payload)))
+            payload = answer.payload if self._names is None else self._names.to_wire(answer.payload)
+            exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
         elif answer.silence is NoAnswer.LOST:
             # The connection stays open and the request unanswered until the client gives up.
             exchange.later(exchange.hangs_up())
