@@ -30,7 +30,7 @@ _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
 
 
 class WaitUntil(NamedTuple):
-    """Sleep until the instant that `when` returns; it is called again whenever new evidence arrives."""
+    """Sleep until the instant that `when` returns, which new evidence may change."""
 
     when: Callable[[], float]
 

@@ -47,8 +47,6 @@ class Probe:
         self._random = Random(settings.seed)
         self._scripts: dict[int, Script[None]] = {}
         self._waiting: dict[int, WaitUntil] = {}
-        self._wakes: dict[int, float] = {}
-        self._version = 0
         self._flying: dict[int, float] = {}
         self._orders: list[ProbeRequest] = []
         self._searchers: list[ProbeChat] = []
@@ -63,15 +61,15 @@ class Probe:
         """Return when `take` must be called next if nothing is received before."""
         if self._orders:
             return -_INF
-        return min(self._limit, min(self._awake().values(), default=_INF))
+        return min([self._limit, *(until.when() for until in self._waiting.values())])
 
     def take(self, now: float) -> list[ProbeRequest]:
         """Return everything to send now."""
         moved = True
         while moved:
-            ready = [number for number, at in self._awake().items() if at <= now]
+            ready = [number for number, until in self._waiting.items() if until.when() <= now]
             for number in ready:
-                del self._waiting[number], self._wakes[number]
+                del self._waiting[number]
                 self._advance(number, now)
             moved = bool(ready) or self._govern(now)
         orders, self._orders = self._orders, []
@@ -142,14 +140,7 @@ class Probe:
         elif isinstance(step, Send):
             self._orders.append(ProbeRequest(number, step))
         elif step is not None:
-            self._waiting[number], self._wakes[number] = step, step.when()
-
-    def _awake(self) -> dict[int, float]:
-        """Return when each waiting chat continues; computed again after new evidence."""
-        if self._version != self.board.version:
-            self._version = self.board.version
-            self._wakes = {number: until.when() for number, until in self._waiting.items()}
-        return self._wakes
+            self._waiting[number] = step
 
     # -- what the whole does next --------------------------------------------------------------------
 
@@ -168,7 +159,6 @@ class Probe:
             return self._refine(now)
         if drops >= 2 or (drops and searched):
             board.refining, self._edge_at = True, now
-            board.version += 1
             return True
         if searched and self._known_long_enough():
             self._leave(now)
@@ -190,7 +180,6 @@ class Probe:
         if now >= self._limit or (self._searched and not any(chat.living for chat in self._searchers)):
             # The bounds stay as they are; the operations get the time of one more timeout.
             board.hurried, self._edge_at = True, now
-            board.version += 1
             return True
         return False
 
@@ -219,7 +208,6 @@ class Probe:
         living.sort(key=lambda chat: -chat.watch.contact.earliest)
         for place, chat in enumerate(living[:_COHORT]):
             chat.refresh_at, self._gathered = now + place * apart, True
-            self.board.version += 1
         self._cohorts += 1
         return bool(fresh or living)
 
@@ -245,7 +233,6 @@ class Probe:
         """Disconnect every chat that may be open."""
         self._leaving, self._limit = True, now + GOODBYE_S
         self._waiting.clear()
-        self._wakes.clear()
         self._orders.clear()
         for chat in self.chats:
             if chat.number in self._flying:
