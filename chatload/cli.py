@@ -18,7 +18,7 @@ from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, p
 _LAZY = {
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
-    "drift": "chatload.features.drift.command:drift",
+    "drift": "chatload.features.report.drift_view:drift",
     "forecast": "chatload.features.forecast.command:forecast",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",

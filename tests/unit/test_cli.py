@@ -18,6 +18,7 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 
 def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) -> Path:
@@ -26,8 +27,8 @@ def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) ->
         for record in records:
             books.started += 1
             books.session_ended(record)
-        writer.add_sessions(records)
-        writer.put_books("w", books)
+        add_sessions(writer, records)
+        put_books(writer, "w", books)
         if finish:
             writer.finish()
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from chatload.run.schema import RUN_FILE
-from chatload.run.writer import refuse_unwritable, replacing_bytes
+from chatload.run.writer import refuse_unwritable, replacing
 from chatload.simulator.command import Simulator
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
             # Locust refused the run (for example: a threshold that is wrong) and has said why.
             sys.exit(code)
         ledger = run_dir / "ledger.ndjson"
-        with replacing_bytes(ledger) as stream:
+        with replacing(ledger, "wb") as stream:
             stream.write(server.ledger())
     click.echo("\nagainst the server's ledger:")
     reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from chatload.chat.observed_server import ServerClock
+from chatload.chat.transcript import ServerClock
 from chatload.errors import UsageError
 from chatload.features.probe.bounds import (
     ObservedSilence,
