@@ -178,8 +178,6 @@ class ProbeEvidence:
         self.lapse_s = _INF if self.sweep.upper_s is None else self.bounds.upper_s + self.sweep.upper_s
         self.good = _good(self.bounds, self.sweep)
 
-    # -- evidence ----------------------------------------------------------------------------------
-
     def add(self, silence: ObservedSilence) -> None:
         """Add a silence that is over."""
         if silence.survived_s > 0 or silence.ended_by is not None:
@@ -195,8 +193,6 @@ class ProbeEvidence:
     def narrow(self, contact: TimeSpan) -> bool:
         """Whether the interval of a contact is about as narrow as intervals get on this connection."""
         return contact.latest - contact.earliest <= max(_NARROW_S, _NARROW_OF_BEST * self._best_s)
-
-    # -- what follows ------------------------------------------------------------------------------
 
     def pause_s(self, last_s: float | None) -> float:
         """Return the time from the last other contact to the next operation that may keep the chat alive (seconds).
@@ -221,8 +217,6 @@ class ProbeEvidence:
     def decided(self, operation: str) -> bool:
         """Whether no more trials of an operation are needed."""
         return operation in self.taken or self.resets(operation) is not None
-
-    # -- what next ---------------------------------------------------------------------------------
 
     def ask_at(self, contact: TimeSpan, rung: float | None, verifies: bool, draw: float) -> float:
         """Return the instant at which a silent chat is asked next.

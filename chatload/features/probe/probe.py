@@ -88,8 +88,6 @@ class Probe:
         if not self._leaving:
             self._leave(now)
 
-    # -- the chats ---------------------------------------------------------------------------------
-
     def _first_round(self, now: float) -> None:
         """Start the chats that stay silent until the timeout is bounded, then those with the longest silences.
 
@@ -141,8 +139,6 @@ class Probe:
             self._orders.append(ProbeRequest(number, step))
         elif step is not None:
             self._waiting[number] = step
-
-    # -- what the whole does next --------------------------------------------------------------------
 
     def _govern(self, now: float) -> bool:
         """Start the next phase when its time has come; return whether anything changed."""
@@ -226,8 +222,6 @@ class Probe:
             return True
         ended = [chat.number for chat in self.chats if chat.ended]
         return bool(ended) and self._scripts.keys().isdisjoint(ended)
-
-    # -- leaving -------------------------------------------------------------------------------------
 
     def _leave(self, now: float) -> None:
         """Disconnect every chat that may be open."""
