@@ -203,12 +203,11 @@ def _entries(path: str | Path) -> Iterable[_Entry]:
 
 def _entry(item: Any) -> _Entry | None:
     """Return the needed parts of one entry; None if it is not a complete HTTP exchange."""
-    method, url = _get(item, "request", "method"), _get(item, "request", "url")
-    started, took = _get(item, "startedDateTime"), _get(item, "time")
-    if not (isinstance(method, str) and isinstance(url, str) and isinstance(started, str)):
+    method, url, took = _text(item, "request", "method"), _text(item, "request", "url"), _get(item, "time")
+    if not method or not url:
         return None
     try:
-        sent = datetime.fromisoformat(started).timestamp()
+        sent = datetime.fromisoformat(_text(item, "startedDateTime")).timestamp()
     except (ValueError, OverflowError):
         return None
     duration = took / 1000 if isinstance(took, int | float) and 0 <= took < 1e9 else 0.0
@@ -217,20 +216,15 @@ def _entry(item: Any) -> _Entry | None:
 
 
 def _body(data: Any) -> tuple[str, bytes]:
-    mime, text, pairs = _get(data, "mimeType"), _get(data, "text"), _get(data, "params")
-    mime = mime if isinstance(mime, str) else ""
-    if isinstance(text, str) and text:
-        return mime, text.encode(errors="replace")
-    if isinstance(pairs, list):
-        said = [(pair.get("name"), pair.get("value")) for pair in pairs if isinstance(pair, dict)]
+    mime, text, pairs = _text(data, "mimeType"), _text(data, "text"), _get(data, "params")
+    if not text and isinstance(pairs, list):
+        said = [(_get(pair, "name"), _get(pair, "value")) for pair in pairs]
         return mime, urlencode([(n, v) for n, v in said if isinstance(n, str) and isinstance(v, str)]).encode()
-    return mime, b""
+    return mime, text.encode(errors="replace")
 
 
 def _answer(content: Any) -> bytes:
-    text = _get(content, "text")
-    if not isinstance(text, str):
-        return b""
+    text = _text(content, "text")
     if _get(content, "encoding") != "base64":
         return text.encode(errors="replace")
     try:
@@ -258,6 +252,11 @@ def _get(data: Any, *names: str) -> Any:
     for name in names:
         data = data.get(name) if isinstance(data, dict) else None
     return data
+
+
+def _text(data: Any, *names: str) -> str:
+    value = _get(data, *names)
+    return value if isinstance(value, str) else ""
 
 
 # -- the command ---------------------------------------------------------------------------------

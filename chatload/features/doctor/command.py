@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from chatload import exit_codes
@@ -20,11 +22,11 @@ from chatload.render.output import deliver
     help="Processes of the generator on this machine.",
 )  # fmt: skip
 @click.option(
-    "--refresh-interval", type=click.FloatRange(0.01), default=3.0, show_default=True, metavar="S",
+    "--refresh-interval", "interval_s", type=click.FloatRange(0.01), default=3.0, show_default=True, metavar="S",
     help="Time between two GetMessages of a chat.",
 )  # fmt: skip
 @click.option(
-    "--chat-length", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S",
+    "--chat-length", "chat_length_s", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S",
     help="Mean length of a chat.",
 )  # fmt: skip
 @click.option("--service", default="default", show_default=True, metavar="NAME", help="The chat service's name.")
@@ -43,10 +45,6 @@ from chatload.render.output import deliver
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(
     host: str | None,
-    users: int,
-    processes: int,
-    refresh_interval: float,
-    chat_length: float,
     service: str,
     dialect: str,
     agreed: tuple[str, ...],
@@ -55,6 +53,7 @@ def doctor(
     insecure: bool,
     run_dir: str,
     as_json: bool,
+    **load: Any,
 ) -> int:
     """Check whether this machine is ready for a run of this many chats, and name the command that corrects what is not.
 
@@ -67,9 +66,9 @@ def doctor(
     Examples: chatload doctor --users 5000
               chatload doctor --host https://chat.example --users 500
     """
-    spoken = load_dialect(dialect)
-    rows = check_machine(read_machine(run_dir), PlannedLoad(users, processes, refresh_interval, chat_length))
+    spoken, wish = load_dialect(dialect), PlannedLoad(**load)
+    rows = check_machine(read_machine(run_dir), wish)
     if host:
         rows += check_host(examine(host, spoken, service, agreed, ca_file, client_cert, insecure))
-    deliver(doctor_document(rows), to_dict(rows, users, processes) if as_json else None)
+    deliver(doctor_document(rows), to_dict(rows, wish.users, wish.processes) if as_json else None)
     return exit_codes.THRESHOLD_FAILED if worst(rows) == "bad" else exit_codes.PASSED

@@ -32,8 +32,7 @@ def check(name: str, found: str, change: str = "", *, warn: bool = False, bad: b
 
 def worst(rows: Sequence[CheckResult]) -> State:
     """Return the worst state."""
-    states = {row.state for row in rows}
-    return "bad" if "bad" in states else "warn" if "warn" in states else "ok"
+    return max((row.state for row in rows), key=("ok", "warn", "bad").index, default="ok")
 
 
 def doctor_document(rows: Sequence[CheckResult]) -> Document:

@@ -30,7 +30,7 @@ _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
 
 
 class WaitUntil(NamedTuple):
-    """Sleep until the instant that `when` returns; it is called again whenever new evidence arrives."""
+    """Sleep until the instant that `when` returns, which new evidence may change."""
 
     when: Callable[[], float]
 
@@ -70,8 +70,6 @@ class ProbeChat:
     def pending(self) -> bool:
         """Whether it was not yet asked after its first silence."""
         return not (self.asked or self.ended or self.lost)
-
-    # -- roles -------------------------------------------------------------------------------------
 
     def keep_silent(self, at: float, rung: float | None, draw: Callable[[], float]) -> Script[None]:
         """Stay silent, then ask whether the chat lives, repeatedly until it is dropped; then ask whether it is known.
@@ -162,8 +160,6 @@ class ProbeChat:
     def _next_of(self, since: TimeSpan, pause: float) -> WaitUntil:
         return WaitUntil(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))
 
-    # -- steps -------------------------------------------------------------------------------------
-
     def _open(self, at: float) -> Script[bool]:
         yield _at(at)
         for attempt in range(_OPENING_TRIES):
@@ -228,8 +224,6 @@ class ProbeChat:
                 checks.append(KnownCheck(end, TimeSpan(exchange.sent_at, asked), known))
                 if not known:
                     return
-
-    # -- requests and answers ----------------------------------------------------------------------
 
     def _request(self, operation: str, fields: dict[str, str]) -> Send:
         return Send(operation, {**self._keys, **fields}, 0.0, self.board.settings.request_timeout_s)

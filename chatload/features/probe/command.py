@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,28 +25,29 @@ from chatload.target import require_agreed
     help="The dialect of the service: a built-in one, or a .toml file.",
 )  # fmt: skip
 @click.option(
-    "--flex-disconnect-timeout", "configured", type=float, metavar="S",
+    "--flex-disconnect-timeout", "configured_s", type=float, metavar="S",
     help="The configured timeout. Silences go up to 1.5 times this; a different result is a warning.",
 )  # fmt: skip
 @click.option(
-    "--longest", type=float, metavar="S",
+    "--longest", "longest_s", type=float, metavar="S",
     help=f"The longest silence to try. Default: from the option above, else {LONGEST_S:g} s.",
 )  # fmt: skip
 @click.option(
-    "--time-allowed", type=float, metavar="S",
+    "--time-allowed", "time_allowed_s", type=float, metavar="S",
     help="Time limit, without the goodbyes. Default: three times the longest silence plus 15 s.",
 )  # fmt: skip
 @click.option(
-    "--sessions", type=int, default=DEFAULT_CHATS, show_default=True, metavar="N",
+    "--sessions", "chats", type=int, default=DEFAULT_CHATS, show_default=True, metavar="N",
     help=f"Chats to open at most, {MIN_CHATS} to {MAX_CHATS}. More give narrower bounds.",
 )  # fmt: skip
 @click.option(
-    "--ended-for", type=float, default=0.0, metavar="S",
+    "--ended-for", "ended_for_s", type=float, default=0.0, metavar="S",
     help="How long to ask ended chats whether they are still known. Default: as long as the rest takes.",
 )  # fmt: skip
 @click.option(
-    "--request-timeout", type=float, default=5.0, show_default=True, metavar="S", help="Total time of one request."
-)
+    "--request-timeout", "request_timeout_s", type=float, default=5.0, show_default=True, metavar="S",
+    help="Total time of one request.",
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the random numbers.")
 @click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust in place of the system's (PEM).")
 @click.option("--client-cert", metavar="FILE", help="Client certificate and its key in one file (PEM).")
@@ -58,17 +60,11 @@ def probe(
     host: str,
     service: str,
     dialect: str,
-    configured: float | None,
-    longest: float | None,
-    time_allowed: float | None,
-    sessions: int,
-    ended_for: float,
-    request_timeout: float,
-    seed: int,
     ca_file: str | None,
     client_cert: str | None,
     agreed: tuple[str, ...],
     as_json: bool,
+    **limits: Any,
 ) -> int:
     """Measure how long a server lets a chat be silent before it drops it.
 
@@ -95,7 +91,7 @@ def probe(
     from chatload.swarm.checks import check_service
     from chatload.transport import Endpoint, make_factory
 
-    settings = make_settings(configured, longest, time_allowed, sessions, ended_for, request_timeout, seed)
+    settings = make_settings(**limits)
     for name, path in (("--ca-file", ca_file), ("--client-cert", client_cert)):
         if path and not Path(path).is_file():
             raise UsageError(f"{name} {path}: no such file")

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from chatload.chat.transcript import ServerClock
 from chatload.errors import UsageError
-from chatload.features.probe.bounds import ObservedSilence, TimeSpan, bounds, longest_survived, sweep
+from chatload.features.probe.bounds import (
+    ObservedSilence,
+    SweepBounds,
+    TimeoutBounds,
+    TimeSpan,
+    bounds,
+    longest_survived,
+    sweep,
+)
 from chatload.vocabulary import Outcome
 
 _INF = float("inf")
@@ -137,16 +145,18 @@ class ProbeEvidence:
     """All evidence of one probe.
 
     refining: two chats have been dropped, so that the timeout is known roughly. hurried: the time for refining is over.
-    version: increased whenever something changed that chats wait for. known, left_known: whether dropped and
-    disconnected chats were still known. outlived, lapsed: for chats that were kept alive by one operation only, the
-    least time without another contact of those found alive, and the most time since the operation of those found
-    ended. chats: opened so far. retried: RequestChats sent again.
+    known, left_known: whether dropped and disconnected chats were still known. outlived, lapsed: for chats that were
+    kept alive by one operation only, the least time without another contact of those found alive, and the most time
+    since the operation of those found ended. chats: opened so far. retried: RequestChats sent again.
+
+    Computed from the silences: the bounds of timeout and sweep; good: whether they are precise enough;
+    longest_survived_s: the longest silence that two chats survived; overlaps: whether some chats survived a silence
+    that ended others, because the sweep is coarse; lapse_s: a silence that no chat survives, infinite while not known.
     """
 
     def __init__(self, settings: ProbeSettings) -> None:
         self.settings = settings
         self.refining = self.hurried = False
-        self.version = 0
         self.silences: list[ObservedSilence] = []
         self.known: list[KnownCheck] = []
         self.left_known: list[KnownCheck] = []
@@ -164,15 +174,15 @@ class ProbeEvidence:
         self.bounds = bounds(self.silences)
         self.sweep = sweep(self.silences, self.bounds)
         self.longest_survived_s = longest_survived(self.silences)
-
-    # -- evidence ----------------------------------------------------------------------------------
+        self.overlaps = self.longest_survived_s >= self.bounds.upper_s
+        self.lapse_s = _INF if self.sweep.upper_s is None else self.bounds.upper_s + self.sweep.upper_s
+        self.good = _good(self.bounds, self.sweep)
 
     def add(self, silence: ObservedSilence) -> None:
         """Add a silence that is over."""
         if silence.survived_s > 0 or silence.ended_by is not None:
             self.silences.append(silence)
             self._compute()
-        self.version += 1
         self._best_s = min(self._best_s, silence.found.latest - silence.found.earliest)
 
     @property
@@ -184,19 +194,6 @@ class ProbeEvidence:
         """Whether the interval of a contact is about as narrow as intervals get on this connection."""
         return contact.latest - contact.earliest <= max(_NARROW_S, _NARROW_OF_BEST * self._best_s)
 
-    # -- what follows ------------------------------------------------------------------------------
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether some chats survived a silence that ended others: the sweep is coarse."""
-        return self.longest_survived_s >= self.bounds.upper_s
-
-    @property
-    def lapse_s(self) -> float:
-        """A silence that no chat survives (seconds); infinite while not known."""
-        upper = self.sweep.upper_s
-        return _INF if upper is None else self.bounds.upper_s + upper
-
     def pause_s(self, last_s: float | None) -> float:
         """Return the time from the last other contact to the next operation that may keep the chat alive (seconds).
 
@@ -206,17 +203,6 @@ class ProbeEvidence:
         if self.refining and self.bounds.lower_s > self.bounds.upper_s / 2:
             return (last_s or 0.0) + _STEP * self.bounds.lower_s
         return _FIRST_S if last_s is None else last_s * _RATIO
-
-    @property
-    def good(self) -> bool:
-        """Whether the bounds of timeout and sweep are precise enough."""
-        found, sweep = self.bounds, self.sweep
-        if len(found.drops) < 2 or found.contradicts or sweep.upper_s is None:
-            return False
-        fine = PRECISION * found.upper_s
-        if found.width_s > max(fine, sweep.lower_s):
-            return False
-        return sweep.upper_s <= max(_SWEEP_PRECISION * fine, _SWEEP_RATIO * sweep.lower_s)
 
     def resets(self, operation: str) -> bool | None:
         """Whether an operation resets the clock; None if nothing shows it."""
@@ -231,8 +217,6 @@ class ProbeEvidence:
     def decided(self, operation: str) -> bool:
         """Whether no more trials of an operation are needed."""
         return operation in self.taken or self.resets(operation) is not None
-
-    # -- what next ---------------------------------------------------------------------------------
 
     def ask_at(self, contact: TimeSpan, rung: float | None, verifies: bool, draw: float) -> float:
         """Return the instant at which a silent chat is asked next.
@@ -267,3 +251,12 @@ class ProbeEvidence:
         if upper - lower > _EDGE * PRECISION * upper + 2 * self._best_s:
             return lower + (0.1 + 0.8 * draw) * (upper - lower) - on_the_way
         return upper if draw < 0.5 else lower - 2 * on_the_way
+
+
+def _good(timeout: TimeoutBounds, sweep: SweepBounds) -> bool:
+    if len(timeout.drops) < 2 or timeout.contradicts or sweep.upper_s is None:
+        return False
+    fine = PRECISION * timeout.upper_s
+    if timeout.width_s > max(fine, sweep.lower_s):
+        return False
+    return sweep.upper_s <= max(_SWEEP_PRECISION * fine, _SWEEP_RATIO * sweep.lower_s)

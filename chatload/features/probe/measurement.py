@@ -166,7 +166,6 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
 
 
 def _doubts(probe: Probe, counts: dict[str, int], told: bool) -> Iterator[str]:
-    """Yield what makes the figures less certain."""
     board, found = probe.board, probe.board.bounds
     if found.contradicts:
         yield "the evidence contradicts itself; the bounds span what it says"

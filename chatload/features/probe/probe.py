@@ -47,8 +47,6 @@ class Probe:
         self._random = Random(settings.seed)
         self._scripts: dict[int, Script[None]] = {}
         self._waiting: dict[int, WaitUntil] = {}
-        self._wakes: dict[int, float] = {}
-        self._version = 0
         self._flying: dict[int, float] = {}
         self._orders: list[ProbeRequest] = []
         self._searchers: list[ProbeChat] = []
@@ -63,15 +61,15 @@ class Probe:
         """Return when `take` must be called next if nothing is received before."""
         if self._orders:
             return -_INF
-        return min(self._limit, min(self._awake().values(), default=_INF))
+        return min([self._limit, *(until.when() for until in self._waiting.values())])
 
     def take(self, now: float) -> list[ProbeRequest]:
         """Return everything to send now."""
         moved = True
         while moved:
-            ready = [number for number, at in self._awake().items() if at <= now]
+            ready = [number for number, until in self._waiting.items() if until.when() <= now]
             for number in ready:
-                del self._waiting[number], self._wakes[number]
+                del self._waiting[number]
                 self._advance(number, now)
             moved = bool(ready) or self._govern(now)
         orders, self._orders = self._orders, []
@@ -89,8 +87,6 @@ class Probe:
         self.interrupted = True
         if not self._leaving:
             self._leave(now)
-
-    # -- the chats ---------------------------------------------------------------------------------
 
     def _first_round(self, now: float) -> None:
         """Start the chats that stay silent until the timeout is bounded, then those with the longest silences.
@@ -142,16 +138,7 @@ class Probe:
         elif isinstance(step, Send):
             self._orders.append(ProbeRequest(number, step))
         elif step is not None:
-            self._waiting[number], self._wakes[number] = step, step.when()
-
-    def _awake(self) -> dict[int, float]:
-        """Return when each waiting chat continues; computed again after new evidence."""
-        if self._version != self.board.version:
-            self._version = self.board.version
-            self._wakes = {number: until.when() for number, until in self._waiting.items()}
-        return self._wakes
-
-    # -- what the whole does next --------------------------------------------------------------------
+            self._waiting[number] = step
 
     def _govern(self, now: float) -> bool:
         """Start the next phase when its time has come; return whether anything changed."""
@@ -168,7 +155,6 @@ class Probe:
             return self._refine(now)
         if drops >= 2 or (drops and searched):
             board.refining, self._edge_at = True, now
-            board.version += 1
             return True
         if searched and self._known_long_enough():
             self._leave(now)
@@ -190,7 +176,6 @@ class Probe:
         if now >= self._limit or (self._searched and not any(chat.living for chat in self._searchers)):
             # The bounds stay as they are; the operations get the time of one more timeout.
             board.hurried, self._edge_at = True, now
-            board.version += 1
             return True
         return False
 
@@ -219,7 +204,6 @@ class Probe:
         living.sort(key=lambda chat: -chat.watch.contact.earliest)
         for place, chat in enumerate(living[:_COHORT]):
             chat.refresh_at, self._gathered = now + place * apart, True
-            self.board.version += 1
         self._cohorts += 1
         return bool(fresh or living)
 
@@ -239,13 +223,10 @@ class Probe:
         ended = [chat.number for chat in self.chats if chat.ended]
         return bool(ended) and self._scripts.keys().isdisjoint(ended)
 
-    # -- leaving -------------------------------------------------------------------------------------
-
     def _leave(self, now: float) -> None:
         """Disconnect every chat that may be open."""
         self._leaving, self._limit = True, now + GOODBYE_S
         self._waiting.clear()
-        self._wakes.clear()
         self._orders.clear()
         for chat in self.chats:
             if chat.number in self._flying:
