@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text as StyledText
 
-from chatload.plain_text import printable
+from chatload.errors import printable
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone, as_cell, plain

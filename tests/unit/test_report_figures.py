@@ -18,6 +18,7 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 WINDOWS, SESSIONS = 3000, 100_000
 
@@ -125,14 +126,16 @@ def test_the_last_column_is_as_wide_as_it_lasted():
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
     total = Books()
     with RunWriter.create(tmp_path / "run", RunSettings(flex_disconnect_timeout=45.0), 0.0) as writer:
-        for window in windows():
+        made = list(windows())
+        for window in made:
             total.merge(window.books)
-            writer.add_windows([window])
+        writer.add_windows(made)  # in one transaction: each one waits for the disk
         bad = total.verdicts["dropped_late"]
         for start in range(0, WINDOWS * 33, 1000):
             verdict = "dropped_late" if start < bad else "completed"
-            writer.add_sessions(SessionRecord(str(i), verdict, ended_at=float(i)) for i in range(start, start + 1000))
-        writer.put_books("w", total)
+            some = range(start, start + 1000)
+            add_sessions(writer, [SessionRecord(str(i), verdict, ended_at=float(i)) for i in some])
+        put_books(writer, "w", total)
         writer.finish(WINDOWS * 10.0)
     with RunReader.open(tmp_path / "run") as reader:
         summary = summarize(reader)

@@ -25,6 +25,7 @@ from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Blame, Outcome, Verdict
+from tests.run_files import add_sessions, put_books
 
 Change = Callable[[RunWriter, Books], None]
 
@@ -43,7 +44,7 @@ def make_run(
             record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
                 books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome)))
@@ -51,7 +52,7 @@ def make_run(
         books.gap.add(44.0)
         books.lateness.add(0.002)
         change(writer, books)
-        writer.put_books("w1", books)
+        put_books(writer, "w1", books)
         if finish:
             writer.finish(1300.0)
     return write_outputs(folder)
@@ -156,7 +157,7 @@ def test_an_invalid_run_says_so_first(tmp_path: Path, change: Change, reason: st
         (lambda _, b: b.sent.update(["GetMessages"]), "GetMessages: 7 requests sent, 6 outcomes"),
         (lambda _, b: b.sent.update(["Disconnect"]), "Disconnect: 1 requests sent, 0 outcomes"),
         (
-            lambda w, _: w.add_sessions([SessionRecord("x", "failed")]),
+            lambda w, _: add_sessions(w, [SessionRecord("x", "failed")]),
             "failed: 0 sessions in the books, 1 session rows",
         ),
         (lambda w, _: w.incident("worker_lost", "w9 died"), "worker_lost: w9 died"),
@@ -178,8 +179,8 @@ def test_one_process_s_surplus_does_not_make_up_for_another_s_lack(tmp_path: Pat
         books.started += 1
         second = Books()
         second.verdicts["completed"] = 1
-        writer.add_sessions([SessionRecord("x", "completed")])
-        writer.put_books("w2", second)
+        add_sessions(writer, [SessionRecord("x", "completed")])
+        put_books(writer, "w2", second)
 
     summary = make_run(tmp_path, ["completed"], other)
     assert summary["books"]["sessions_started"] == summary["books"]["sessions_ended"] == 2
@@ -242,8 +243,8 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
             record = SessionRecord("", "refused", why=why)
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
-        writer.put_books("w1", books)
+            add_sessions(writer, [record])
+        put_books(writer, "w1", books)
         writer.finish(1300.0)
     return write_outputs(folder, gate)
 
@@ -290,7 +291,7 @@ def test_sessions_that_the_end_of_the_run_cut_off_are_no_reason_while_there_is_a
             record = SessionRecord("", verdict, why=why)
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
 
     summary = make_run(tmp_path / "run", [], unanswered)
     assert [reason["why"] for reason in summary["sessions"]["not_accepted"]] == ["dead", "the run was stopped"]
@@ -302,7 +303,7 @@ def test_a_session_that_gave_up_before_it_had_a_chat_id_is_not_accepted(tmp_path
             record = SessionRecord("", verdict, why="RequestChat: no answer")
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
 
     summary = make_run(tmp_path / "a", [], unanswered)
     assert (summary["result"], exit_code(summary)) == ("nothing tested", 4)
@@ -356,7 +357,7 @@ def dropped_after(lower: float | None, upper: float | None, found: float, n: int
             record.end_silence_lower_s, record.end_silence_upper_s = lower, upper
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
 
     return change
 

@@ -10,6 +10,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.virtual.driver import VirtualSwarm
+from tests.run_files import add_sessions, add_timelines, put_books
 
 #: 2023-11-14, the simulator's own (seconds since the Unix epoch).
 EPOCH = 1_700_000_000.0
@@ -20,14 +21,14 @@ class RecordingSwarm(VirtualSwarm):
     """A virtual swarm that writes its sessions, windows and worst timelines as a real run does."""
 
     def __init__(self, run_dir, settings, service, *, named=None, **more):
-        super().__init__(settings, service, **more)
+        super().__init__(settings, service, on_ended=self._keep, **more)
         run = RunSettings(name="virtual", flex_disconnect_timeout=settings.timeout_s, users=more["users"])
         self._writer = RunWriter.create(run_dir, replace(run, **(named or {})), started_at=EPOCH)
         self._worst, self._cutter = WorstTimelines(), WindowCutter(EPOCH)
         self._rows = []
         self.at(1.0, self._tick)
 
-    def ended(self, session):
+    def _keep(self, session):
         record, timeline = session.record, session.timeline()
         record.started_at += EPOCH
         record.ended_at += EPOCH
@@ -35,7 +36,7 @@ class RecordingSwarm(VirtualSwarm):
         self._rows.append(record)
         if timeline is not None and self._worst.admits(timeline):
             timeline.shift(EPOCH)
-            self._writer.add_timelines([timeline])
+            add_timelines(self._writer, [timeline])
         if len(self._rows) >= _AT_ONCE:
             self._flush()
 
@@ -44,7 +45,7 @@ class RecordingSwarm(VirtualSwarm):
         result = super().run()
         self._flush()
         self._cut()
-        self._writer.put_books("virtual", self.books)
+        put_books(self._writer, "virtual", self.books)
         self._writer.finish(EPOCH + self.now)
         self._writer.close()
         return result
@@ -59,5 +60,5 @@ class RecordingSwarm(VirtualSwarm):
         self._writer.add_windows([self._cutter.cut(EPOCH + self.now, Books.from_dict(self.books.to_dict()))])
 
     def _flush(self):
-        self._writer.add_sessions(self._rows)
+        add_sessions(self._writer, self._rows)
         self._rows = []

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chatload.errors import printable
 from chatload.features.report import drift_view, figures
 from chatload.features.report.figures import Series, series
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
-from chatload.plain_text import printable
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chatload import __version__, exit_codes
-from chatload.errors import NothingTestedError
+from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
 from chatload.features.report.drift import find_drift, steady_part
 from chatload.features.report.silence import find_common_silence
@@ -16,8 +16,7 @@ from chatload.render import words
 from chatload.render.output import read_schema
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunReader
-from chatload.run.run_end import run_end
+from chatload.run.reader import Incident, RunReader, run_end
 from chatload.stats.bursts import find_incidence
 from chatload.stats.rates import CONFIDENCE, lower, upper
 from chatload.thresholds.gate import Gate, gate_of
@@ -153,6 +152,13 @@ def refuse_untested(summary: Mapping[str, Any], run: str, hint: str = "give anot
     """Raise NothingTestedError where no session of the run was accepted: nothing can be concluded from it."""
     if not summary["sessions"]["accepted"]:
         raise NothingTestedError(f"{run}: {sentences.answer(summary)}", hint)
+
+
+def refuse_unusable(summary: Mapping[str, Any], run: str, hint: str) -> None:
+    """Raise ChatloadError where the run is invalid, its books do not balance, or nothing was tested in it."""
+    if problems := [*summary["invalid_reasons"], *summary["books"]["imbalances"]]:
+        raise ChatloadError(f"{run}: the run is invalid or does not balance: {problems[0]}", hint)
+    refuse_untested(summary, run, hint)
 
 
 def schema() -> dict[str, Any]:

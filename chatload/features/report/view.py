@@ -269,11 +269,10 @@ def thresholds_document() -> doc.Document:
     terms: dict[str, list[tuple[str, str]]] = {"Rates, and counts: the same with .count": [], "Durations": []}
     rates, durations = terms.values()
     for metric in METRICS:
-        meaning = metric.meaning.partition("; also")[0].removeprefix("share of sessions: ")
         if metric.kind == "rate" or metric.name == "sessions.count":
-            rates.append((metric.name, meaning))
+            rates.append((metric.name, metric.meaning))
         elif metric.kind == "duration":
-            durations.append((metric.name, meaning))
+            durations.append((metric.name, metric.meaning))
     return doc.Document(
         answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(doc.Verbatim(_EXAMPLES), doc.Sentence(_UNITS), doc.Sentence(_JUDGEMENT)),
