@@ -29,17 +29,16 @@ _STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "r
 Line = tuple[str, str]
 
 
-def terminal_width(stream: IO[str]) -> int:
-    """Return how many columns to use: those of the terminal within limits, 80 where `stream` is none."""
-    columns = shutil.get_terminal_size((_WIDTH, 24)).columns if stream.isatty() else _WIDTH
-    return min(max(columns, _WIDTH), _WIDEST)
-
-
 def render(document: doc.Document, stream: IO[str], width: int | None = None) -> None:
-    """Write `document` to `stream`; in colour where it is a terminal. width: columns; by default the terminal's."""
-    width = width or terminal_width(stream)
+    """Write `document` to `stream`; in colour where it is a terminal.
+
+    width: columns; by default those of the terminal within limits, 80 where `stream` is none.
+    """
     # Not left to rich: it would colour a file wherever the environment says FORCE_COLOR.
     terminal = stream.isatty()
+    if width is None:
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if terminal else _WIDTH
+        width = min(max(width, _WIDTH), _WIDEST)
     console = Console(
         file=stream, width=width, force_terminal=terminal, color_system="auto" if terminal else None,
         highlight=False, markup=False, emoji=False,
