@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := bench/.venv
+# On two cores. Two in three test files wait for other processes most of the time.
+JOBS ?= 5
 
 .PHONY: help demo test bench mutants lint format clean
 
@@ -15,8 +17,8 @@ demo: $(READY) ## Hold chats on a built-in chat server for 20 s and check every 
 
 # The tests start hundreds of processes that import the same modules. Without bytecode each would compile them again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(READY) ## Run all tests, three files at a time
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## Run all tests, some files at a time (JOBS=)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: $(BENCH)/.ready ## Measure chatload beside other load generators, about three quarters of an hour (ONLY=, ARGS=)
 	@$(BENCH)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)

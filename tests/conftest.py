@@ -1,6 +1,7 @@
 """For all tests."""
 
 import functools
+import gc
 import signal
 
 import vl_convert
@@ -18,9 +19,33 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 vl_convert.vegalite_to_svg = functools.lru_cache(maxsize=500)(vl_convert.vegalite_to_svg)
 
 
-def pytest_collection_modifyitems(items):
-    """The bad runs come first, beside tests that are one process each: their generators need a core.
+#: The longest files, the longest first. Those of the folders that compute, then those that start processes and wait.
+LONGEST = (
+    *("test_forecast_fit", "test_large_report", "test_truth", "test_export", "test_report_figures", "test_soak"),
+    *("test_bad_runs", "test_stopping", "test_results_real", "test_truth_real", "test_thresholds_real"),
+    *("test_personas_real", "test_fuzz", "test_wrong_input", "test_safety_real", "test_secrets", "test_live"),
+    *("test_live_tab", "test_ci_recipes", "test_kill", "test_report", "test_arrivals_real", "test_bad_counts_real"),
+)
 
-    Other real runs come last."""
-    turns = {"badruns": 0, "unit": 1, "virtual": 1}
-    items.sort(key=lambda item: turns.get(item.path.parent.name, 2))
+
+def pytest_collection_modifyitems(items):
+    """Files that compute alternate with files that wait for processes, so that both cores have work until the end.
+
+    The longest come first of each kind. The first of all are the bad runs: their generators need a core, so files that
+    wait are beside them, and the first that computes comes a little later.
+    """
+    files = {item.path: None for item in items}
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    turns = {}
+    for computes in (False, True):
+        kind = [path for path in files if (path.parent.name in ("unit", "virtual")) is computes]
+        kind.sort(key=lambda path: ranks.get(path.stem, len(ranks)))
+        later = 0.1 if computes else 0.0
+        turns |= {path: later + (1 - later) * place / len(kind) for place, path in enumerate(kind)}
+    items.sort(key=lambda item: (item.path.stem != "test_bad_runs", turns[item.path]))
+
+
+def pytest_collection_finish():
+    """Everything that was imported and collected stays: the garbage collector need not walk it in each full round."""
+    gc.collect()
+    gc.freeze()

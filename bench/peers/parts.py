@@ -18,7 +18,7 @@ from gevent.event import Event
 from locust import events, task
 
 from bench.peers import MADE
-from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.effects import Exchange, Wait
 from chatload.chat.engine import Steps
 from chatload.chat.personas import new_chat
 from chatload.chat.record import CONTACTS
@@ -67,7 +67,7 @@ def engine(plan: RunPlan, number: int, books: Books) -> Steps:
     for _ in range(2 * CONTACTS + 1):
         if isinstance(effect, Wait):
             now = effect.until
-            effect = steps.send(IN_TIME)
+            effect = steps.send(None)
         else:
             reply = replies[effect.operation != "RequestChat"]
             effect = steps.send(Exchange(now, now, now, reply))

@@ -30,7 +30,7 @@ class Attempt:
     """A request that may have been a contact, at any instant in [sent, latest].
 
     lost: it got no answer, and was given up at `over`. held_s: the server may have held it for this long after it
-    arrived; a held request is a contact for all that time. Instants and durations in seconds.
+    arrived; a held request is a contact for all that time.
     """
 
     sent: float
@@ -79,10 +79,10 @@ class ContactLog:
     _failed_with: str = ""
 
     def add_sure(self, exchange: Exchange, since: float | None = None) -> float:
-        """Add a sure contact; returns the upper bound of the gap that it closed (seconds).
+        """Add a sure contact; returns the upper bound of the gap that it closed.
 
         since: the earliest instant at which the server released it, if it may have held it. Such a request came long
-        before its answer. So its gap is counted up to the instant it left, which is one latency short.
+        before its answer, so its gap is counted up to the instant it left, which is one latency short.
         """
         assert exchange.sent_at is not None
         sent = exchange.sent_at
@@ -102,9 +102,9 @@ class ContactLog:
         return upper
 
     def add_departure(self, due: float, ready: float, exchange: Exchange) -> float:
-        """Add the time up to a request's first byte to the shares; returns the generator's lateness (seconds).
+        """Add the time up to a request's first byte to the shares; returns the generator's lateness.
 
-        due: when the request should leave. ready: when the request before it was over.
+        ready: when the request before it was over.
         """
         shares, start = self.shares, due if due > ready else ready
         waited = start - ready
@@ -125,8 +125,8 @@ class ContactLog:
             shares.network += exchange.connect_s - stalled
         return lateness
 
-    def add_resent(self, exchange: Exchange, held_s: float = 0.0) -> None:
-        """Add the first sending of a request that was sent again: the server may have acted on it."""
+    def add_lost(self, exchange: Exchange, held_s: float = 0.0) -> None:
+        """Add a request without an answer, or the first sending of one that was sent again."""
         assert exchange.sent_at is not None
         latest = max(exchange.sent_at + LINGER_S, exchange.received_at)
         self.attempts.append(Attempt(exchange.sent_at, latest, True, exchange.received_at, held_s))
@@ -136,10 +136,10 @@ class ContactLog:
         outcome = exchange.reply.outcome
         sent = exchange.sent_at
         if sent is not None:
-            lost = not exchange.answered or exchange.gateway
-            latest = sent + LINGER_S if lost else exchange.received_at
-            latest = max(latest, exchange.received_at)
-            self.attempts.append(Attempt(sent, latest, lost, exchange.received_at, held_s if lost else 0.0))
+            if exchange.gateway or not exchange.answered:
+                self.add_lost(exchange, held_s)
+            else:
+                self.attempts.append(Attempt(sent, exchange.received_at, False, exchange.received_at))
         if outcome is Outcome.TIMEOUT and sent is not None:
             kind = "server"
         elif exchange.reply.detail in _OWN_SHORTAGES:
@@ -157,11 +157,11 @@ class ContactLog:
         self._failed_with = kind
 
     def lost(self) -> list[Attempt]:
-        """Return the attempts without an answer that the server may have acted on since the last sure contact."""
+        """Return the attempts without an answer."""
         return [attempt for attempt in self.attempts if attempt.lost]
 
     def bounds(self, sent: float, received: float) -> tuple[float, float]:
-        """Return the bounds of the longest silence before a contact seen in [sent, received] (seconds)."""
+        """Return the bounds of the longest silence before a contact seen in [sent, received]."""
         return self._least_gap(sent), received - self.sent
 
     def feasible(self, gap: float, sent: float) -> bool:
@@ -171,7 +171,7 @@ class ContactLog:
         possible contact came where it helps most.
         """
         reach = self.received + gap
-        spare = [attempt for attempt in self.attempts if attempt.lost]
+        spare = self.lost()
         for attempt in (*(a for a in self.attempts if not a.lost), Attempt(sent, sent, False)):
             while attempt.sent > reach:
                 usable = [a for a in spare if a.sent <= reach and min(a.latest, reach) + a.held_s + gap > reach]
@@ -200,7 +200,7 @@ class ContactLog:
 
 
 def stalled_since(exchange: Exchange) -> float:
-    """Return how long this process was stalled during a request, without what `add_departure` has added (seconds)."""
+    """Return how long this process was stalled during a request, without what `add_departure` has added."""
     return exchange.stalled_s if exchange.sent_at is None else max(0.0, exchange.stalled_s - exchange.connect_s)
 
 

@@ -10,7 +10,10 @@ from chatload.protocol.reply import Reply
 
 @dataclass(slots=True)
 class Wait:
-    """Wait until the instant `until`, or until the run stops if that is earlier. Its result is a Woken."""
+    """Wait until an instant, or until the run stops if that is earlier.
+
+    Its result is None: the instant is reached or past. Or the time now: the run asks this chat to say goodbye.
+    """
 
     until: float
 
@@ -30,17 +33,6 @@ class Send:
     due: float
     timeout_s: float
     content: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """A Wait is over. stopped_at: the time now, if the run asks this chat to say goodbye."""
-
-    stopped_at: float | None = None
-
-
-#: The instant that was waited for is reached or past.
-IN_TIME = Woken()
 
 
 @dataclass(slots=True)
@@ -74,4 +66,4 @@ class Exchange:
 
 
 Effect = Wait | Send
-Result = Woken | Exchange
+Result = Exchange | float | None

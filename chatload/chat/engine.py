@@ -12,7 +12,7 @@ from dataclasses import InitVar, asdict, dataclass, field
 from typing import Protocol
 
 from chatload.chat.contacts import ContactLog, find_blame, stalled_since
-from chatload.chat.effects import IN_TIME, Effect, Exchange, Result, Send, Wait, Woken
+from chatload.chat.effects import Effect, Exchange, Result, Send, Wait
 from chatload.chat.policy import RefreshClock
 from chatload.chat.record import RecentContacts, SessionRecord, Timeline, severity
 from chatload.chat.script import OF_A_FILE, Action, Customer, CustomerScript
@@ -77,7 +77,7 @@ class Persona(Protocol):
         """Return the fields of RequestChat."""
 
     def next_poll(self, chat: ChatEngine, now: float) -> float:
-        """Return the instant of the next GetMessages, after a request that failed."""
+        """Return the instant of the next GetMessages, after a failure."""
 
     def gives_up(self, chat: ChatEngine) -> bool:
         """Return whether the client leaves because too many requests have failed."""
@@ -188,11 +188,11 @@ class ChatEngine:
                 yield from self._act(action)
             else:
                 # Hot path: inlined, because nearly all of a chat is this.
-                woken = yield Wait(due)
-                if woken is IN_TIME:
+                stopped_at = yield Wait(due)
+                if stopped_at is None:
                     self.now = due
                 else:
-                    self._wake(woken, due)
+                    self._wake(stopped_at, due)
                     if self.stopping:
                         continue
                 policy.ticked(clock, due)
@@ -221,18 +221,9 @@ class ChatEngine:
         severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout_s)
         if severe is None or contacts is None:
             return None
-        return Timeline(
-            record.chat_id,
-            record.verdict,
-            record.blame,
-            record.why,
-            timeout_s,
-            severe,
-            contacts.sent,
-            contacts.received,
-            asdict(contacts.shares),
-            self.recent.contacts(),
-        )
+        told = (record.chat_id, record.verdict, record.blame, record.why)
+        shares, requests = asdict(contacts.shares), self.recent.contacts()
+        return Timeline(*told, timeout_s, severe, contacts.sent, contacts.received, shares, requests)
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
         """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
@@ -270,14 +261,19 @@ class ChatEngine:
         self._close(verdict, why, exchange.received_at)
 
     def _act(self, action: Action) -> Steps:
-        """Carry out an action of the customer."""
         yield from self.wait(action.due)
         if self.stopping:
             return
-        fields = self._action_fields(action)
-        if fields is None:
-            self.customer.done(self.now, action)
+        if action.operation in OF_A_FILE and self._file_id is None:
+            self.customer.done(self.now, action)  # The file that it needs was never uploaded.
             return
+        fields = dict(action.fields)
+        if action.message:
+            fields["message"] = action.message
+        if action.operation in ("SendMessage", "ReadReceipt"):
+            fields |= self.cursor()
+        if action.operation in OF_A_FILE and self._file_id is not None:
+            fields["file_id"] = self._file_id
         exchange = yield from self.request(action.operation, fields, action.due, action.content)
         outcome = exchange.reply.outcome
         if outcome is _FINE:
@@ -288,19 +284,6 @@ class ChatEngine:
         if not (self.persona.retries and outcome in _RETRIABLE):
             self.customer.done(exchange.received_at, action)
         yield from self._follow_up(exchange)
-
-    def _action_fields(self, action: Action) -> dict[str, str] | None:
-        """Return an action's own fields; None if the file that it needs was never uploaded."""
-        fields = dict(action.fields)
-        if action.message:
-            fields["message"] = action.message
-        if action.operation in ("SendMessage", "ReadReceipt"):
-            fields["position"] = str(self.transcript.position)
-        if action.operation in OF_A_FILE:
-            if self._file_id is None:
-                return None
-            fields["file_id"] = self._file_id
-        return fields
 
     def _follow_up(self, exchange: Exchange) -> Steps:
         """Do what the persona does after an answer that may be the end, or a failure."""
@@ -314,14 +297,11 @@ class ChatEngine:
     def request(
         self, operation: str, fields: Mapping[str, str], due: float, content: bytes | None = None
     ) -> Generator[Effect, Result, Exchange]:
-        """Send one operation with the chat's keys and these fields, and record its result.
-
-        due: when it should leave (seconds). content: the bytes of an upload.
-        """
+        """Send one operation with the chat's keys and these fields, and record its result; arguments as for Send."""
         return self._answered((yield self._ask(operation, {**self._keys, **fields}, due, content)))
 
     def wait(self, until: float) -> Steps:
-        """Wait until an instant, or until the run stops (see `stopping`)."""
+        """Wait until an instant, or until the run stops."""
         self._wake((yield Wait(until)), until)
 
     def cursor(self) -> Mapping[str, str]:
@@ -329,7 +309,7 @@ class ChatEngine:
         return {"position": str(self.transcript.position)}
 
     def enter(self, state: str) -> None:
-        """Report the change to another state: opening, held, retrying, leaving, and "" at the end."""
+        """Report the change to another state (see ChatObserver)."""
         if state != self._state:
             self.observer.state_changed(self._state, state)
             self._state = state
@@ -337,7 +317,7 @@ class ChatEngine:
     # -- for personas: the end -------------------------------------------------------------------
 
     def learn_end(self, exchange: Exchange) -> Steps:
-        """End the chat, which `exchange` told has ended, with the verdict that the evidence gives."""
+        """End the chat by an answer that told its end, with the verdict that the evidence gives."""
         self._over = True
         yield from self.persona.ask_cause(self, exchange)
         finding = self.judge(exchange)
@@ -348,44 +328,24 @@ class ChatEngine:
         self.end(finding, exchange)
 
     def judge(self, exchange: Exchange, goodbye: Goodbye | None = None) -> Finding:
-        """Return the verdict on a chat that this answer says has ended.
-
-        goodbye: our own Disconnect, if one had left before.
-        """
-        contacts, transcript, settings, record = self.accepted, self.transcript, self.settings, self.record
-        received, sent, reply = exchange.received_at, exchange.sent_at, exchange.reply
-        if reply.alias is not None and reply.alias != self._keys.get("alias"):
+        """Return the verdict on a chat that this answer says has ended."""
+        contacts, transcript, record = self.accepted, self.transcript, self.record
+        if exchange.reply.alias not in (None, self._keys.get("alias")):
             transcript.moved()
-        left = transcript.left_at(contacts.sent, received) if transcript.left else None
+        left = transcript.left_at(contacts.sent, exchange.received_at) if transcript.left else None
         if transcript.left and transcript.quit_reason:
             reason = f"quit reason {transcript.quit_reason}"
             record.end_evidence = f"{record.end_evidence}, {reason}".lstrip(", ")
         if left is not None:
             record.end_silence_lower_s = max(0.0, left[0] - contacts.received)
             record.end_silence_upper_s = left[1] - contacts.sent
-        return judge(
-            EndEvidence(
-                contacts,
-                transcript,
-                reply.outcome,
-                received if sent is None else sent,
-                received,
-                settings.timeout_s,
-                settings.keeps_ended_s,
-                reply.told and not reply.still_open,
-                settings.server,
-                self._cause,
-                self._code,
-                left,
-                goodbye,
-            )
-        )
+        cause, code = self._cause, self._code
+        return judge(EndEvidence(contacts, transcript, exchange, self.settings, cause, code, left, goodbye))
 
     def judge_goodbye(self, exchange: Exchange, taken: Exchange | None, verdict: Verdict, why: str) -> Finding:
         """Return the verdict on a chat that had ended by this answer, which came after our Disconnect had left.
 
-        taken: the Disconnect that the server surely processed, None if there is none. verdict, why: what holds if the
-        chat went on until then.
+        taken: the Disconnect that the server surely processed. verdict, why: what holds if the chat went on until then.
         """
         assert self.goodbye_sent_at is not None
         alive = taken is not None and taken.reply.told and taken.reply.outcome is _FINE
@@ -451,16 +411,14 @@ class ChatEngine:
 
     # -- requests and answers --------------------------------------------------------------------
 
-    def _wake(self, woken: Result, until: float) -> None:
-        """Take the result of a Wait until `until`."""
-        assert isinstance(woken, Woken)
-        if woken.stopped_at is None:
+    def _wake(self, stopped_at: Result, until: float) -> None:
+        assert not isinstance(stopped_at, Exchange)
+        if stopped_at is None:
             self.now = until  # waking later than that is the generator's lateness
         else:
-            self.now, self.stopping = min(woken.stopped_at, until), True  # what follows is due now
+            self.now, self.stopping = min(stopped_at, until), True  # what follows is due now
 
     def _ask(self, operation: str, fields: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
-        """Return the effect that sends one operation; its result is for `_answered`."""
         settings = self.settings
         timeout_s = settings.request_timeout_s
         self.observer.request_begun(operation)
@@ -509,13 +467,11 @@ class ChatEngine:
         return exchange
 
     def _count_request(self, operation: str, contacts: int) -> None:
-        record = self.record
-        record.requests += 1
-        record.polls += operation == "GetMessages"
-        record.contacts += contacts
+        self.record.requests += 1
+        self.record.polls += operation == "GetMessages"
+        self.record.contacts += contacts
 
     def _record_departure(self, contacts: ContactLog, due: float, exchange: Exchange) -> float:
-        """Record the time up to a request's first byte; returns its lateness (seconds)."""
         lateness = contacts.add_departure(due, self.ready, exchange)
         if lateness > self.record.lateness_max_s:
             self.record.lateness_max_s = lateness
@@ -529,7 +485,7 @@ class ChatEngine:
         if operation == "GetMessages":
             self.observer.refresh_late(lateness)
         if exchange.resent:
-            contacts.add_resent(exchange, held_s)
+            contacts.add_lost(exchange, held_s)
         if exchange.reply.outcome is _FINE:
             since = self._released_from(exchange) if held_s else None
             untold = None
@@ -543,13 +499,11 @@ class ChatEngine:
             contacts.add_failed(exchange, held_s)
 
     def _note_outlived(self, contacts: ContactLog, sent: float) -> None:
-        """Note if the chat outlived a silence longer than the timeout: a request that left at `sent` was answered."""
         if not contacts.attempts and sent - contacts.received > self.settings.timeout_s:
             self.settings.server.outlived_timeout = True
 
     def _untold_gap(self, contacts: ContactLog, exchange: Exchange) -> Blame | None:
-        """Return the blame for a silence after which the chat may have been over, if a success without chatEnded does
-        not tell whether it was; None if there was no such silence."""
+        """Return the blame for a silence after which the chat may have been over: the success does not tell."""
         timeout_s, sent = self.settings.timeout_s, exchange.sent_at
         assert sent is not None
         if contacts.untold_gap is None and exchange.received_at - contacts.sent > timeout_s:
@@ -557,17 +511,14 @@ class ChatEngine:
         return contacts.untold_gap
 
     def _released_from(self, exchange: Exchange) -> float:
-        """Return the earliest instant at which the server released a successful GetMessages that it may have held."""
+        """Return the earliest instant at which the server released a GetMessages that it may have held."""
         assert exchange.sent_at is not None
         # An answer without events does not prove a hold, however late it came: it may just have been slow.
-        released = self.transcript.released_after(exchange.reply)
+        released = self.transcript.released_after(exchange.reply.events)
         return min(max(exchange.sent_at, released), exchange.received_at)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
-        """Take what an answer contains: keys, position, events; count failures in a row.
-
-        asked: the request carried our position.
-        """
+        """Take what an answer contains: keys, position, events. asked: the request carried our position."""
         reply, outcome, contacts = exchange.reply, exchange.reply.outcome, self.contacts
         assert contacts is not None
         if exchange.answered and exchange.sent_at is not None:

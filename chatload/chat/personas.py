@@ -14,15 +14,14 @@ from copy import deepcopy
 from chatload.chat.contacts import ContactLog
 from chatload.chat.effects import Exchange
 from chatload.chat.engine import ChatEngine, ChatObserver, Persona, Steps
-from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.record import RecentContacts
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings
 from chatload.chat.verdict import Finding
 from chatload.vocabulary import Outcome, Verdict
 
-#: The widget polls at this interval, and gives a request up after this time (seconds).
-POLL_S, REQUEST_TIMEOUT_S = WIDGET_INTERVAL_S, 3.0
+#: The widget gives a request up after this time (seconds).
+REQUEST_TIMEOUT_S = 3.0
 #: After more than this many statusCode 1 in a row the widget says that the chat server is offline, and goes on.
 POLL_EXCEPTION_LIMIT = 5
 #: userData that the widget sends with RequestChat.
@@ -33,7 +32,7 @@ USER_DATA: Mapping[str, str] = {
     "user_data._genesys_browser": "chatload",
     "user_data._genesys_OS": "chatload",
 }
-#: The strict client asks at most this many times for the cause of an end, or for the confirmation of its Disconnect.
+#: The strict client asks at most this many times for the cause of an end, or the confirmation of its Disconnect.
 _MOST_QUESTIONS = 3
 
 
@@ -97,9 +96,8 @@ class StrictPersona:
                 break
             # A Disconnect that was accepted but did not end the chat is not sent again: ask whether the chat has ended.
             operation = "GetMessages" if outcome is Outcome.FINE else "Disconnect"
-            if tries >= _MOST_QUESTIONS and (chat.stopping or outcome is Outcome.FINE):
-                break
-            if tries >= _MOST_QUESTIONS and (verdict is not Verdict.COMPLETED or self.gives_up(chat)):
+            patient = verdict is Verdict.COMPLETED and not chat.stopping and outcome is not Outcome.FINE
+            if tries >= _MOST_QUESTIONS and (not patient or self.gives_up(chat)):
                 break
             due = chat.settings.policy.next_retry(chat.clock, chat.ready, tries)
             yield from chat.wait(due)
@@ -111,10 +109,7 @@ class StrictPersona:
 
 
 def _is_over_untold(taken: Exchange, asked: Exchange) -> bool:
-    """Return whether a chat is over on a server that does not send chatEnded.
-
-    It is if its Disconnect was answered 0 (`taken`), and a later request (`asked`) is answered 0 without chatEnded too.
-    """
+    """Return whether, without any chatEnded, the Disconnect (`taken`) and a later request were answered 0."""
     reply = asked.reply
     return asked is not taken and not taken.reply.told and not reply.told and reply.outcome is Outcome.FINE
 
@@ -158,11 +153,10 @@ class WidgetPersona:
         return outcome is Outcome.ENDED
 
     def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps:
-        # The widget sends nothing after the end.
-        yield from ()
+        yield from ()  # The widget sends nothing after the end.
 
     def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps:
-        # It stops polling and sends one Disconnect, whatever the answer is.
+        # One Disconnect, whatever the answer is.
         chat.enter("leaving")
         exchange = yield from chat.request("Disconnect", {}, chat.now if due is None else due)
         reply = exchange.reply

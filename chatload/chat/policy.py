@@ -25,7 +25,6 @@ class RefreshClock:
     anchor: the instant from which a fixed clock counts its ticks.
     contact_sent: when the last sure contact left; the server saw it then or later.
     last_tick: the number of the last fixed tick that was used.
-    round_trips: the last few round trips.
     """
 
     anchor: float
@@ -34,14 +33,13 @@ class RefreshClock:
     round_trips: array[float] = field(default_factory=lambda: array("d"))
 
     def saw(self, round_trip: float) -> None:
-        """Add a round trip (seconds)."""
         trips = self.round_trips
         trips.append(round_trip)
         if len(trips) > _ROUND_TRIPS:
             del trips[0]
 
     def tail(self) -> float:
-        """Return the slowest of the remembered round trips (seconds)."""
+        """Return the slowest of the remembered round trips."""
         return max(self.round_trips, default=0.0)
 
 
@@ -108,9 +106,7 @@ def make_policy(
     """Return the policy that the options' values describe.
 
     The default interval of `fixed` is 3 s or a third of the timeout, whichever is less; of `fraction`, 0.5 of it.
-
-    Raises:
-        UsageError: a value is out of range, or the interval is not below the timeout and allow_late is false.
+    Raises UsageError if a value is out of range, or the interval is not below the timeout and allow_late is false.
     """
     if not MIN_TIMEOUT_S <= timeout_s <= MAX_TIMEOUT_S:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from heapq import heappush, heappushpop
 from math import isnan, nan
@@ -23,7 +23,7 @@ class SessionRecord:
     requests: all attempts. polls: the GetMessages among them. contacts: those that the server may have seen.
     gap_lower_s, gap_upper_s: bounds of the gap that decided the verdict if the server ended the session; otherwise of
         the widest gap between two answered contacts; None if there is none.
-    learned_by: the outcome of the answer that told the end. end_evidence: what else the server said about it: codes.
+    learned_by: the outcome of the answer that told the end. end_evidence: the codes that the server gave for it.
     end_silence_lower_s, end_silence_upper_s: bounds of the time from the last sure contact to the server's own end of
         the chat, by its ParticipantLeft for us; None if nothing dates that.
     goodbye_at: when the Disconnect left that the server surely took (seconds since the Unix epoch); None if none.
@@ -70,15 +70,13 @@ class SessionColumn(NamedTuple):
     nullable: bool
 
 
-def _columns() -> Iterator[SessionColumn]:
-    kinds = get_type_hints(SessionRecord)
-    for item in fields(SessionRecord):
-        of = get_args(kinds[item.name]) or (kinds[item.name],)
-        yield SessionColumn(item.name, of[0], NoneType in of)
+def _column(name: str, hint: Any) -> SessionColumn:
+    kinds = get_args(hint) or (hint,)
+    return SessionColumn(name, kinds[0], NoneType in kinds)
 
 
 #: Columns of a session row, in order.
-SESSION_COLUMNS = tuple(_columns())
+SESSION_COLUMNS = tuple(_column(name, hint) for name, hint in get_type_hints(SessionRecord).items())
 COLUMNS = tuple(column.name for column in SESSION_COLUMNS)
 
 # -- the last requests -----------------------------------------------------------------------------
@@ -105,7 +103,7 @@ class Contact(NamedTuple):
 
 
 class RecentContacts:
-    """A session's last CONTACTS requests, in a ring buffer that is small, because each open session has one.
+    """A session's last CONTACTS requests, in a small ring buffer: each open session has one.
 
     Nearly all requests are a GetMessages answered 0/false: operation and outcome are kept only for the others.
     """
@@ -134,9 +132,7 @@ class RecentContacts:
         at = self._at
         self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
-            if self._others is None:
-                self._others = {}
-            self._others[at] = operation, outcome
+            self._others = {**(self._others or {}), at: (operation, outcome)}
 
     def contacts(self) -> list[Contact]:
         """Return the requests, the earliest first."""
@@ -152,9 +148,7 @@ class RecentContacts:
 class Timeline:
     """The last requests of one session that ended badly. Instants: seconds, as in its record.
 
-    sure_sent, sure_received: the bounds of the last sure contact.
-    shares: what the silence was spent on (seconds; see LatenessShares).
-    severity_s: by how much the deciding gap missed the timeout (see `severity`).
+    sure_sent, sure_received: bounds of the last sure contact. severity_s: see `severity`. shares: see LatenessShares.
     """
 
     chat_id: str
@@ -188,21 +182,18 @@ class Timeline:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON and msgpack."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "contacts": [list(contact) for contact in self.contacts]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:
-        """Return the timeline that `to_dict` wrote."""
         return cls(**{**data, "contacts": [Contact(*contact) for contact in data["contacts"]]})
 
 
 def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None, timeout_s: float) -> float | None:
     """Return by how much the deciding gap missed the timeout (seconds).
 
-    Returns:
-        0 if the gap says nothing for this verdict; None if sessions with this verdict are not drawn.
+    That is 0 if the gap says nothing for this verdict. None: sessions with this verdict are not drawn.
     """
     if verdict not in DRAWN_ENDINGS:
         return None

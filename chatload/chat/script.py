@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, exp, log
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from chatload.errors import FileError
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import FromFile, MistakeError, checked, parse_toml, read_toml
+from chatload.protocol.toml_file import MistakeError, checked, parse_toml, read_toml
 from chatload.random_numbers import SplitMix64
 
 #: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
@@ -46,17 +45,14 @@ _INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution of non-negative numbers (seconds, or counts after rounding).
-
-    shape: fixed(value), uniform(low, high), exponential(mean), lognormal(median, sigma of the logarithm).
-    """
+    """A distribution of numbers: fixed(value), uniform(low, high), exponential(mean) or lognormal(median, sigma of the
+    logarithm)."""
 
     shape: str
     a: float
     b: float = 0.0
 
     def sample(self, random: SplitMix64) -> float:
-        """Return one random number."""
         if self.shape == "fixed":
             return self.a
         if self.shape == "uniform":
@@ -66,7 +62,6 @@ class Distribution:
         return self.a * exp(random.gauss(0.0, self.b))
 
     def mean(self) -> float:
-        """Return the expected value."""
         if self.shape == "uniform":
             return (self.a + self.b) / 2
         return exp(log(self.a) + self.b**2 / 2) if self.shape == "lognormal" and self.a else self.a
@@ -97,6 +92,8 @@ def _distribution(value: Any, *key: str) -> Distribution:
 
 
 _Distributed = Annotated[Distribution, BeforeValidator(_distribution)]
+_Text = Annotated[str, Field(strict=True, min_length=1)]
+_Truth = Annotated[bool, Field(strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +109,14 @@ class Extra:
     size: Distribution | None = None
 
     def content(self, random: SplitMix64) -> bytes | None:
-        """Return the bytes of an upload, which are filler; None for another operation."""
+        """Return the bytes of an upload; None for another operation."""
         if self.operation != UPLOAD:
             return None
         return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), _MOST_UPLOAD))
 
 
 def _extra(value: Any) -> Extra:
-    """Return an operation from a table [[extras]] of a script."""
+    """Return an operation from a table [[extras]]."""
     if isinstance(value, Extra):
         return value
     operation, chance = str(value.get("operation")), value.get("chance", 1.0)
@@ -148,20 +145,18 @@ def _extras(value: Any) -> Any:
     return tuple(value)
 
 
-class CustomerScript(FromFile):
-    """What customers do. Times in seconds.
+@dataclass(frozen=True, slots=True)
+class CustomerScript:
+    """What customers do. Times in seconds. The types are checked if a script is read from a file.
 
-    chat_length: from the accepted RequestChat to Disconnect.
-    messages: how many messages the customer sends at most.
+    chat_length: from the accepted RequestChat to Disconnect. messages: how many the customer sends at most.
     think: from an agent's message until the customer starts typing.
-    typing: how long the customer types a message.
-    message_bytes: length of a message (bytes).
     answer_patience: how long the customer waits for an answer before going on.
-    shows_typing: StartTyping and StopTyping are sent.
-    waits_for_agent: nothing is sent before an agent has joined.
+    shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is sent before an agent has joined.
     hesitation: from the last keystroke to the sending of a message, for the persona `widget`.
-    extras: other operations.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     chat_length: _Distributed = Distribution("exponential", 60.0)
     messages: _Distributed = Distribution("uniform", 1.0, 6.0)
@@ -169,28 +164,28 @@ class CustomerScript(FromFile):
     typing: _Distributed = Distribution("lognormal", 2.0, 0.5)
     answer_patience: _Distributed = Distribution("fixed", 20.0)
     message_bytes: _Distributed = Distribution("uniform", 10.0, 120.0)
-    shows_typing: bool = True
-    waits_for_agent: bool = True
+    shows_typing: _Truth = True
+    waits_for_agent: _Truth = True
     hesitation: _Distributed = Distribution("fixed", 0.0)
-    nickname: str = "chatload"
-    first_name: str = ""
-    last_name: str = ""
-    email: str = ""
-    subject: str = "load test"
+    nickname: _Text = "chatload"
+    first_name: _Text = ""
+    last_name: _Text = ""
+    email: _Text = ""
+    subject: _Text = "load test"
     extras: Annotated[tuple[Annotated[Extra, BeforeValidator(_extra)], ...], BeforeValidator(_extras)] = ()
 
     def introduction(self) -> dict[str, str]:
-        """Return the fields of RequestChat that are given: nickname or names, e-mail address and subject."""
+        """Return the fields of RequestChat that are given."""
         return {name: value for name in _INTRODUCTION if (value := getattr(self, name))}
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
-        """Return this script with exponential chat lengths of the given mean (seconds)."""
-        return self.model_copy(update={"chat_length": Distribution("exponential", mean_s)})
+        """Return this script with exponential chat lengths of this mean (seconds)."""
+        return replace(self, chat_length=Distribution("exponential", mean_s))
 
 
 @dataclass(slots=True)
 class Action:
-    """The customer's next operation. due: seconds on the driver's clock. content: the bytes of an upload."""
+    """The customer's next operation. content: the bytes of an upload."""
 
     due: float
     operation: str
@@ -205,11 +200,8 @@ class Customer:
 
     drafts: the client reports what the customer types: the text is fixed at the first keystroke, and a pause is sent as
         StopTyping.
-    text: the text in the input field, with drafts: typed during typing_s from typing_from on, sent at sends_at
-        (seconds).
-    end_at: when the customer ends the chat (seconds).
-    left: messages left to send.
-    The same script, random numbers and instants give the same actions.
+    text: with drafts, the text in the input field: typed during typing_s from typing_from on, sent at sends_at.
+    end_at: when the customer ends the chat. left: messages left to send.
     """
 
     script: CustomerScript
@@ -226,7 +218,7 @@ class Customer:
     _waiting_agent: bool = False
 
     def begin(self, now: float) -> None:
-        """Begin the conversation: the chat was accepted at `now` (seconds)."""
+        """Begin the conversation: the chat was accepted."""
         script, random = self.script, self.random
         self.end_at = now + script.chat_length.sample(random)
         self.left = round(script.messages.sample(random))
@@ -306,21 +298,10 @@ class Customer:
 
 
 def load_script(path: str | Path) -> CustomerScript:
-    """Return the CustomerScript in a TOML file.
-
-    Raises:
-        FileError: names file, key and what was expected.
-    """
-    return _script(read_toml(path), path)
+    """Return the CustomerScript in a TOML file. Raises FileError."""
+    return checked(read_toml(path), CustomerScript, path)
 
 
 def parse_script(text: str, source: str) -> CustomerScript:
     """Return the CustomerScript in TOML text; `source` names it in errors. Raises FileError."""
-    return _script(parse_toml(text, source), source)
-
-
-def _script(data: dict[str, Any], source: str | Path) -> CustomerScript:
-    for name in _INTRODUCTION:
-        if data.get(name) == "":
-            raise FileError(source, name, "expected text")
-    return checked(data, CustomerScript, source)
+    return checked(parse_toml(text, source), CustomerScript, source)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from chatload.chat.observed_server import ObservedServer
 from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.chat.script import CustomerScript
+from chatload.chat.transcript import ObservedServer
 from chatload.errors import UsageError
 
 #: A customer whose chat was not accepted waits this long before the next one (seconds).
@@ -56,7 +56,7 @@ class SessionSettings:
         return replace(self, server=server, arms=tuple(replace(arm, server=server) for arm in self.arms))
 
     def arm_of(self, number: int) -> SessionSettings:
-        """Return the settings of the session of this number: those of its arm, or the same if there are no arms."""
+        """Return the settings of the session of this number: those of its arm, if there are arms."""
         if not self.arms:
             return self
         process, index = divmod(number, _PER_PROCESS)
@@ -67,37 +67,25 @@ class SessionSettings:
 
 
 def fractions_in(text: str | None) -> tuple[float, ...]:
-    """Return the fractions of the timeout in a text such as "0.5,0.9,1.02", ascending.
-
-    Raises:
-        UsageError: a part is no number, not above 0, or there twice.
-    """
+    """Return the fractions of the timeout in a text such as "0.5,0.9,1.02", ascending. Raises UsageError."""
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     try:
         found = sorted(float(word) for word in words)
     except ValueError:
         raise UsageError(f"--sweep {text}: not numbers", _HINT) from None
-    names = [_name(fraction) for fraction in found]
-    if any(not 0 < fraction < float("inf") for fraction in found) or len(set(names)) < len(names):
+    names = {f"{fraction:g}" for fraction in found}
+    if any(not 0 < fraction < float("inf") for fraction in found) or len(names) < len(found):
         raise UsageError(f"--sweep {text}: every part must be above 0 and there once", _HINT)
     return tuple(found)
 
 
 def swept(settings: SessionSettings, fractions: tuple[float, ...]) -> SessionSettings:
-    """Return the settings with an arm for each fraction of the timeout; a fraction may be above 1.
-
-    Raises:
-        UsageError: the persona is `widget`, which polls on its own clock.
-    """
+    """Return the settings with an arm for each fraction of the timeout; a fraction may be above 1."""
     if fractions and settings.persona == "widget":
         raise UsageError("--persona widget polls on its own clock and cannot be swept", "leave --persona out")
     timeout_s = settings.policy.timeout_s
     arms = (
-        replace(settings, policy=make_policy("fraction", timeout_s, fraction=part, allow_late=True), group=_name(part))
+        replace(settings, policy=make_policy("fraction", timeout_s, fraction=part, allow_late=True), group=f"{part:g}")
         for part in fractions
     )
     return replace(settings, arms=tuple(arms))
-
-
-def _name(fraction: float) -> str:
-    return f"{fraction:g}"

@@ -1,40 +1,137 @@
-"""The transcript of a chat: who takes part, who ended it, why, and when by the server's clock."""
+"""The transcript of a chat: who takes part, who ended it, why, and when by the server's clock.
+
+A timestamp is an interval. It is as wide as the clock's resolution, and in our time it is known only as well as the
+offset between the clocks. A clock that contradicts itself proves nothing: it was set, or several nodes stamp
+the events.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import gcd
 
 from chatload.chat.effects import Exchange
-from chatload.chat.observed_server import Interval, ServerClock
 from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
 
+Interval = tuple[float, float]
+
 _MS = 0.001
+#: The largest drift between two clocks (seconds per second): a crystal drifts by 1e-4, a slewed clock by 5e-4.
+_DRIFT = 1e-3
+#: How many chats in a row must agree before a clock is a witness again after a contradiction, and before their common
+#: bounds narrow those of one chat.
+_AGREE_AGAIN = 20
+#: After this many contradictions a clock is never a witness again.
+_MOST_CONTRADICTIONS = 3
 #: Two ParticipantLeft (the agent's and the customer's) that are at most the first time apart (seconds) belong to one
 #: ending if the server is known to write both. Up to the second time they may, if nothing else explains the customer's.
 _AT_ONCE_S, _TOGETHER_S = 0.05, 1.0
+
+
+class ServerClock:
+    """The server's clock, which stamps the events of all chats of this process.
+
+    The opening of each chat bounds the offset (server's clock minus ours, seconds) by an interval. All intervals must
+    have a common point. If they have none, the clock was set, or there is more than one clock.
+    """
+
+    def __init__(self) -> None:
+        self._resolution_ms = self._agreed = self._contradictions = 0
+        self._offset: Interval | None = None
+        self._seen_at, self._moved_at = 0.0, float("-inf")
+
+    def saw(self, utc_ms: int, sent: float, received: float) -> None:
+        """Add an event stamped `utc_ms` that was written between these instants on our clock (seconds)."""
+        self._resolution_ms = gcd(self._resolution_ms, utc_ms)
+        low, high = self.offset(utc_ms, sent, received)
+        if self._offset is not None:
+            wider = _DRIFT * abs(received - self._seen_at)
+            common = max(low, self._offset[0] - wider), min(high, self._offset[1] + wider)
+            if common[0] > common[1]:
+                self._contradictions += 1
+                self._agreed, self._moved_at = 0, received
+            else:
+                self._agreed += 1
+                low, high = common
+        self._offset, self._seen_at = (low, high), received
+
+    def contradicted(self, received: float) -> None:
+        """Note that a timestamp in an answer received at this instant contradicts what is known."""
+        self._contradictions = max(self._contradictions, 1)
+        self._agreed, self._moved_at = 0, received
+
+    def is_witness(self, since: float) -> bool:
+        """Return whether its timestamps are evidence for a chat that was opened at the instant `since`."""
+        if not self._contradictions:
+            return True
+        steady = self._contradictions < _MOST_CONTRADICTIONS and self._agreed >= _AGREE_AGAIN
+        return steady and since > self._moved_at
+
+    def narrowed(self, offset: Interval) -> Interval:
+        """Return a chat's own bounds of the offset, narrowed by the common bounds of all chats of this process.
+
+        The common bounds are used only if the clock has never contradicted itself and enough chats have seen it. With
+        so many chats, the stamps of two nodes, or of a clock that was set, would have contradicted each other.
+        """
+        if self._offset is None or self._contradictions or self._agreed < _AGREE_AGAIN:
+            return offset
+        low, high = max(offset[0], self._offset[0]), min(offset[1], self._offset[1])
+        return (low, high) if low <= high else offset
+
+    def resolution_s(self, *utc_ms: int) -> float:
+        """Return the resolution (seconds) by all timestamps so far and these; never finer than it really is."""
+        return max(1, gcd(self._resolution_ms, *utc_ms)) * _MS
+
+    def offset(self, utc_ms: int, sent: float, received: float, *others_ms: int) -> Interval:
+        """Return bounds of the server's clock minus ours (seconds), by an event written in [sent, received].
+
+        others_ms: further timestamps that show the resolution.
+        """
+        stamp = utc_ms * _MS
+        return stamp - received, stamp + self.resolution_s(utc_ms, *others_ms) - sent
+
+
+@dataclass(slots=True)
+class ObservedServer:
+    """What the chats of this process together have learned about the server.
+
+    clock: the clock that stamps events.
+    outlived_timeout: a chat went on after a silence that was surely longer than the timeout.
+    lost_in_time: a chat whose every refresh was in time was answered statusCode 2.
+    tells_silent_ends: a chat that surely ended by its silence was answered 0/true.
+    hands_chats_on: a chat went on after its only agent had left. Then an agent's ParticipantLeft alone does not show
+        that the agent ended the chat.
+    replaces_keys: the server has replaced a secure key.
+
+    After outlived_timeout, lost_in_time, tells_silent_ends or replaces_keys, a statusCode 2 after a silence does not
+    show that the silence was the cause.
+    """
+
+    clock: ServerClock = field(default_factory=ServerClock)
+    outlived_timeout: bool = False
+    lost_in_time: bool = False
+    tells_silent_ends: bool = False
+    hands_chats_on: bool = False
+    replaces_keys: bool = False
 
 
 @dataclass(slots=True)
 class Transcript:
     """What the client has read in the transcript of a chat.
 
-    clock: what this process knows about the server's clock.
     agent_end_removes: if an agent ends the chat, the server also writes the customer's ParticipantLeft.
     position: the cursor: events from here on are asked for.
     own_id: our participantId, "" until it is known. clients: how many Clients have joined.
     agents: the agents who take part now. agent_messages: how many messages agents have sent.
-    agent_left: by the last answer with events, an agent has left. agent_left_ms: when, by the server's clock.
-    was_left_alone: at some time the last agent had left. handed_on: another agent joined after that, or a later answer
-        told that the chat went on.
-    idle_closed: inactivity control closed the chat.
-    left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why, by
-        that event.
-    joined: there was our own ParticipantJoined. joined_ms, left_ms: the server's time of it, and of our own
-        ParticipantLeft.
+    agent_left: by the last answer with events, an agent has left. was_left_alone: at some time the last agent had left.
+    handed_on: another agent joined after that, or a later answer told that the chat went on.
+    left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why.
+    joined: there was our own ParticipantJoined.
+    agent_left_ms, joined_ms, left_ms: the server's time of these events.
     opening: bounds of the time of the request that opened the chat (seconds). None if our own ParticipantJoined is
-        missing or has no timestamp, or if the server that stamped it is not the one that answers now.
-    failed_over: a server has answered that is not the one of the opening.
+        missing or has no timestamp, or if the server that stamped it is not the one that answers now (failed_over).
     """
 
     clock: ServerClock
@@ -73,7 +170,8 @@ class Transcript:
             self.position = max(self.position, event.position + 1)
             self._note(event)
             fresh.append(event)
-            self._check(event.utc_ms, received)
+            if self.released_after([event]) > received:
+                self._distrust(received)
         if not reply.ended and (reply.told or not self.left):
             # The chat goes on: who has left so far was an agent who handed it on, or another Client.
             self.agent_left = self.left = False
@@ -84,12 +182,9 @@ class Transcript:
         return fresh
 
     def synchronise(self, fresh: list[Event], opening: Exchange) -> bool:
-        """Learn our participantId and bound the server's clock by our own ParticipantJoined.
+        """Learn our participantId and bound the server's clock by our own ParticipantJoined, if it is there.
 
         It was stamped while RequestChat was under way. The first Client to join is the one who opened the chat.
-
-        Returns:
-            Whether it was among these events.
         """
         for event in fresh:
             if event.kind == "ParticipantJoined" and event.who == "Client":
@@ -104,16 +199,14 @@ class Transcript:
         """Note that another server answers now (another alias); our opening may have been stamped by another clock."""
         self.opening, self.failed_over = None, True
 
-    def released_after(self, reply: Reply) -> float:
+    def released_after(self, events: Iterable[Event]) -> float:
         """Return the earliest instant, on our clock, at which an answer with these events can have left the server."""
-        stamps = [event.utc_ms for event in reply.events if event.utc_ms is not None]
+        stamps = [event.utc_ms for event in events if event.utc_ms is not None]
         offset = self._offset(*stamps)
         return max(stamps) * _MS - offset[1] if stamps and offset is not None else float("-inf")
 
     def left_at(self, alive: float, received: float) -> Interval | None:
-        """Return bounds of the instant, on our clock, at which the server wrote our own ParticipantLeft.
-
-        None if nothing dates it.
+        """Return bounds of the instant, on our clock, of our own ParticipantLeft; None if nothing dates it.
 
         alive: an instant at which the chat was surely alive. received: when the answer with that event was in. A
         timestamp that contradicts these comes from a clock that was set, or from another clock.
@@ -140,11 +233,8 @@ class Transcript:
     def ended_by(self, doubtful: bool = False) -> str:
         """Return what ended the chat, as far as the events tell.
 
-        doubtful: something else than the agent may explain our own ParticipantLeft.
-
-        Returns:
-            "agent", "idle", "self" (our own ParticipantLeft), "either" (the agent, or the cause of our own
-            ParticipantLeft), or "" (not told).
+        That is "agent", "idle", "self" (our own ParticipantLeft), "either" (the agent, or the cause of our own
+        ParticipantLeft), or "". doubtful: something else than the agent may explain our own ParticipantLeft.
         """
         if self.idle_closed:
             return "idle"
@@ -165,19 +255,13 @@ class Transcript:
         return "either" if apart - coarse <= _TOGETHER_S and not doubtful else "self"
 
     def _offset(self, *stamps_ms: int) -> Interval | None:
-        """Return bounds of the server's clock minus ours (seconds); None if unknown, or if the clock is no witness."""
+        """Return bounds of the server's clock minus ours; None if unknown, or if the clock is no witness."""
         if self.opening is None or self.joined_ms is None or not self.clock.is_witness(self.opening[0]):
             return None
         return self.clock.narrowed(self.clock.offset(self.joined_ms, *self.opening, *stamps_ms))
 
     def _resolution_s(self, *stamps_ms: int) -> float:
         return self.clock.resolution_s(self.joined_ms or 0, *stamps_ms)
-
-    def _check(self, utc_ms: int | None, received: float) -> None:
-        """Check a timestamp: an event that was received by the instant `received` was not written later."""
-        offset = None if utc_ms is None else self._offset(utc_ms)
-        if utc_ms is not None and offset is not None and utc_ms * _MS - offset[1] > received:
-            self._distrust(received)
 
     def _distrust(self, received: float) -> None:
         self.opening = None

@@ -6,12 +6,13 @@ silence, and the server's clock. If two readings are possible, the weaker claim 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from chatload.chat.contacts import ContactLog
-from chatload.chat.observed_server import Interval, ObservedServer
-from chatload.chat.transcript import Transcript
+from chatload.chat.effects import Exchange
+from chatload.chat.settings import SessionSettings
+from chatload.chat.transcript import Interval, Transcript
 from chatload.protocol.names import EndCause
 from chatload.vocabulary import Outcome, Verdict
 
@@ -35,8 +36,8 @@ class Finding(NamedTuple):
 
     verdict: Verdict
     why: str
-    lower_s: float
-    upper_s: float
+    lower_s: float = 0.0
+    upper_s: float = 0.0
     confirmed: bool = False
 
 
@@ -61,10 +62,7 @@ class Goodbye:
 class EndEvidence:
     """What is known when a session has ended. Instants and durations in seconds.
 
-    outcome: of the answer that told the end. Its request left at `sent`, and was answered at `received`.
-    keeps_ended_s: see Dialect.
-    ended_told: that answer said chatEnded true.
-    server: what all chats of this process have seen of the server.
+    exchange: the answer that told the end.
     cause, code: the cause that its `errors` name, and the code.
     left: bounds of the instant at which the server wrote our own ParticipantLeft; None if nothing dates it.
     goodbye: our own Disconnect, if one left before the end was learned.
@@ -72,22 +70,23 @@ class EndEvidence:
 
     contacts: ContactLog
     transcript: Transcript
-    outcome: Outcome
-    sent: float
-    received: float
-    timeout_s: float
-    keeps_ended_s: float
-    ended_told: bool = True
-    server: ObservedServer = field(default_factory=ObservedServer)
+    exchange: Exchange
+    settings: SessionSettings
     cause: EndCause | None = None
     code: str = ""
     left: Interval | None = None
     goodbye: Goodbye | None = None
 
     @property
+    def unrecoverable(self) -> bool:
+        """Whether the end was told by a statusCode 2."""
+        return self.exchange.reply.outcome is Outcome.UNRECOVERABLE
+
+    @property
     def silent_until(self) -> float:
         """When the request left that learned the end, or the first goodbye before it."""
-        return self.sent if self.goodbye is None else min(self.sent, self.goodbye.sent)
+        sent = self.exchange.received_at if self.exchange.sent_at is None else self.exchange.sent_at
+        return sent if self.goodbye is None else min(sent, self.goodbye.sent)
 
 
 def judge(evidence: EndEvidence) -> Finding:
@@ -96,106 +95,99 @@ def judge(evidence: EndEvidence) -> Finding:
     Lateness is proven if every reading of the contacts has a silence above the timeout, and refuted if none has. A
     proven silence makes a late drop only if nothing else can have ended the session unseen.
     """
-    lower, upper = evidence.contacts.bounds(evidence.silent_until, evidence.received)
-    verdict, why, confirmed = (
-        _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(evidence, upper)
-    )
-    return Finding(verdict, why, lower, upper, confirmed)
+    lower, upper = evidence.contacts.bounds(evidence.silent_until, evidence.exchange.received_at)
+    found = _server_says(evidence, upper) or _transcript_says(evidence, upper) or _bounds_say(evidence, upper)
+    return found._replace(lower_s=lower, upper_s=upper)
 
 
-_Said = tuple[Verdict, str, bool]
+def _unproven(why: str) -> Finding:
+    return Finding(Verdict.DROPPED_UNPROVEN, why)
 
 
-def _server_says(evidence: EndEvidence, upper: float) -> _Said | None:
+def _server_says(evidence: EndEvidence, upper: float) -> Finding | None:
     """Return what the server's codes say about the end; None if they decide nothing."""
-    transcript, timeout_s = evidence.transcript, evidence.timeout_s
+    transcript, timeout_s = evidence.transcript, evidence.settings.timeout_s
     reason = transcript.cause if transcript.left else None
     if reason in _BY_REASON:
         verdict, why = _BY_REASON[reason]
-        return verdict, f"{why} (quit reason {transcript.quit_reason})", False
+        return Finding(verdict, f"{why} (quit reason {transcript.quit_reason})")
     if evidence.cause is EndCause.BAD_KEY:
         why = f"the server rejected our secure key (error {evidence.code})"
         if upper > timeout_s:
-            return Verdict.DROPPED_UNPROVEN, f"{why}, after a silence that may have been too long", False
-        return Verdict.FAILED, why, False
-    if EndCause.INACTIVITY not in (reason, evidence.cause):
+            return _unproven(f"{why}, after a silence that may have been too long")
+        return Finding(Verdict.FAILED, why)
+    if evidence.cause is EndCause.INACTIVITY:
+        why = f"the server removed us for inactivity (error {evidence.code})"
+    elif reason is EndCause.INACTIVITY:
+        why = f"the server removed us for inactivity (quit reason {transcript.quit_reason})"
+    else:
         return None
-    code = (
-        f"error {evidence.code}" if evidence.cause is EndCause.INACTIVITY else f"quit reason {transcript.quit_reason}"
-    )
     if upper > timeout_s or evidence.contacts.untold_gap:
-        return Verdict.DROPPED_LATE, f"the server removed us for inactivity ({code})", False
-    why = f"the server removed us for inactivity ({code}) though every refresh was within {timeout_s:g} s"
-    return Verdict.DROPPED_EARLY, f"{why}: its timeout is shorter", False
+        return Finding(Verdict.DROPPED_LATE, why)
+    why = f"{why} though every refresh was within {timeout_s:g} s: its timeout is shorter"
+    return Finding(Verdict.DROPPED_EARLY, why)
 
 
-def _transcript_says(evidence: EndEvidence, upper: float) -> _Said | None:
+def _transcript_says(evidence: EndEvidence, upper: float) -> Finding | None:
     """Return who ended the chat by the events; None if that is open, or if it was our own ParticipantLeft."""
     transcript = evidence.transcript
     told = transcript.ended_by(_explained(evidence, upper))
     if told == "idle":
-        return Verdict.CLOSED_IDLE, "the transcript has an IdleClose", False
+        return Finding(Verdict.CLOSED_IDLE, "the transcript has an IdleClose")
     if told == "agent":
         if not transcript.left and evidence.goodbye is not None:
             return None  # the agent may have handed the chat on before our Disconnect
-        if not transcript.left and upper > evidence.timeout_s:
-            return Verdict.DROPPED_UNPROVEN, "an agent had left, and the silence may have been too long", False
-        if not transcript.left and evidence.server.hands_chats_on:
-            why = "an agent had left, but this server hands chats on to other agents"
-            return Verdict.DROPPED_UNPROVEN, why, False
-        return Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft", False
+        if not transcript.left and upper > evidence.settings.timeout_s:
+            return _unproven("an agent had left, and the silence may have been too long")
+        if not transcript.left and evidence.settings.server.hands_chats_on:
+            return _unproven("an agent had left, but this server hands chats on to other agents")
+        return Finding(Verdict.ENDED_BY_AGENT, "the transcript has the agent's ParticipantLeft")
     if told == "either":
-        why = "the agent left at the same moment: this does not show who ended the chat"
-        return Verdict.DROPPED_UNPROVEN, why, False
+        return _unproven("the agent left at the same moment: this does not show who ended the chat")
     return None
 
 
-def _bounds_say(evidence: EndEvidence, upper: float) -> _Said:
-    contacts, timeout_s = evidence.contacts, evidence.timeout_s
-    unrecoverable = evidence.outcome is Outcome.UNRECOVERABLE
+def _bounds_say(evidence: EndEvidence, upper: float) -> Finding:
+    contacts, timeout_s, left = evidence.contacts, evidence.settings.timeout_s, evidence.left
     if upper <= timeout_s:
         if contacts.untold_gap:
-            why = "the server does not tell whether a chat has ended, and a silence was longer than the timeout"
-            return Verdict.DROPPED_UNPROVEN, why, False
+            return _unproven(
+                "the server does not tell whether a chat has ended, and a silence was longer than the timeout"
+            )
         if evidence.goodbye is not None:
             return _goodbye_says(evidence, evidence.goodbye)
-        if unrecoverable:
-            return Verdict.FAILED, "statusCode 2 though every refresh was in time", False
+        if evidence.unrecoverable:
+            return Finding(Verdict.FAILED, "statusCode 2 though every refresh was in time")
         if not evidence.transcript.ended_by():
-            return Verdict.DROPPED_UNPROVEN, "the transcript does not say how it ended", False
+            return _unproven("the transcript does not say how it ended")
         if evidence.transcript.agents:
             # A server need not write an event of the agent who ends a chat.
-            return Verdict.DROPPED_UNPROVEN, "an agent was there: the transcript does not say who ended it", False
-        return Verdict.DROPPED_EARLY, "ended though every refresh was in time", False
-    left = evidence.left
+            return _unproven("an agent was there: the transcript does not say who ended it")
+        return Finding(Verdict.DROPPED_EARLY, "ended though every refresh was in time")
     if contacts.feasible(timeout_s, evidence.silent_until) and (left is None or left[1] >= evidence.silent_until):
-        return Verdict.DROPPED_UNPROVEN, "the bounds lie on both sides of the timeout", False
-    doubt = _doubt_of_lost(evidence, upper) if unrecoverable else _doubt_of_ended(evidence)
-    if doubt:
-        return Verdict.DROPPED_UNPROVEN, doubt, False
-    return Verdict.DROPPED_LATE, "the silence was longer than the timeout", False
+        return _unproven("the bounds lie on both sides of the timeout")
+    doubt = _doubt_of_lost(evidence, upper) if evidence.unrecoverable else _doubt_of_ended(evidence)
+    return _unproven(doubt) if doubt else Finding(Verdict.DROPPED_LATE, "the silence was longer than the timeout")
 
 
-def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> _Said:
+def _goodbye_says(evidence: EndEvidence, goodbye: Goodbye) -> Finding:
     """Return what an end means that was learned after our Disconnect had left, if every contact was in time."""
-    left, contacts = evidence.left, evidence.contacts
-    taken = goodbye.taken
-    if evidence.outcome is Outcome.UNRECOVERABLE and taken is None:
+    left, taken = evidence.left, goodbye.taken
+    if evidence.unrecoverable and taken is None:
         # The server may no longer have known the chat when the Disconnect came.
-        return Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time", False
+        return Finding(Verdict.FAILED, "statusCode 2 to our Disconnect, though every refresh was in time")
     if left is not None and left[1] < goodbye.sent:
-        return Verdict.DROPPED_UNPROVEN, "the server's timestamp puts the end before our Disconnect", False
-    unanswered = any(attempt.sent < goodbye.sent for attempt in contacts.lost())
+        return _unproven("the server's timestamp puts the end before our Disconnect")
+    unanswered = any(attempt.sent < goodbye.sent for attempt in evidence.contacts.lost())
     if unanswered and left is None and goodbye.verdict is Verdict.COMPLETED and not goodbye.alive:
-        why = "an unanswered request before our Disconnect may have told of another end"
-        return Verdict.DROPPED_UNPROVEN, why, False
+        return _unproven("an unanswered request before our Disconnect may have told of another end")
     confirmed = goodbye.alive or (left is not None and taken is not None and left[0] >= taken)
-    return goodbye.verdict, goodbye.why, confirmed
+    return Finding(goodbye.verdict, goodbye.why, confirmed=confirmed)
 
 
 def _explained(evidence: EndEvidence, upper: float) -> bool:
     """Return whether our Disconnect or the timeout may be the cause of our own ParticipantLeft."""
-    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
+    contacts, timeout_s, left = evidence.contacts, evidence.settings.timeout_s, evidence.left
     if evidence.goodbye is not None and (left is None or left[1] >= evidence.goodbye.sent):
         return True
     if upper <= timeout_s or left is None:
@@ -206,24 +198,18 @@ def _explained(evidence: EndEvidence, upper: float) -> bool:
 
 def _doubt_of_lost(evidence: EndEvidence, upper: float) -> str:
     """Return why a session unknown to the server after a proven silence may have ended otherwise; "" if it cannot."""
-    contacts = evidence.contacts
-    if not evidence.ended_told:
-        return "statusCode 2 came without chatEnded true: the chat may have gone on"
-    if contacts.attempts:
-        return "a request failed since the last contact, and may have told of another end"
-    if contacts.broken:
-        return "the connection was lost since the last contact: the server may have been restarted"
-    if evidence.server.replaces_keys:
-        return "the server replaces keys: it may have taken our key for a wrong one"
-    if evidence.server.outlived_timeout:
-        return "the server has let a chat go on after such a silence"
-    if evidence.server.lost_in_time:
-        return "the server has answered statusCode 2 to a chat that was refreshed in time"
-    if evidence.server.tells_silent_ends:
-        return "the server answers 0/true to a chat that ended by its silence"
-    if upper > evidence.keeps_ended_s:
-        return "the silence was longer than the server keeps ended chats"
-    return _doubt_of_opening(evidence)
+    contacts, server, reply = evidence.contacts, evidence.settings.server, evidence.exchange.reply
+    doubts = (
+        (reply.still_open or not reply.told, "statusCode 2 came without chatEnded true: the chat may have gone on"),
+        (contacts.attempts, "a request failed since the last contact, and may have told of another end"),
+        (contacts.broken, "the connection was lost since the last contact: the server may have been restarted"),
+        (server.replaces_keys, "the server replaces keys: it may have taken our key for a wrong one"),
+        (server.outlived_timeout, "the server has let a chat go on after such a silence"),
+        (server.lost_in_time, "the server has answered statusCode 2 to a chat that was refreshed in time"),
+        (server.tells_silent_ends, "the server answers 0/true to a chat that ended by its silence"),
+        (upper > evidence.settings.keeps_ended_s, "the silence was longer than the server keeps ended chats"),
+    )
+    return next((why for holds, why in doubts if holds), "") or _doubt_of_opening(evidence)
 
 
 def _doubt_of_ended(evidence: EndEvidence) -> str:
@@ -231,15 +217,16 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
 
     The server's timestamp must put the end at the deadline, to within STAMP_TOLERANCE.
     """
-    contacts, timeout_s, left = evidence.contacts, evidence.timeout_s, evidence.left
+    contacts, timeout_s, left = evidence.contacts, evidence.settings.timeout_s, evidence.left
     tolerance = STAMP_TOLERANCE * timeout_s
     if not evidence.transcript.left:
         return "the transcript does not say how it ended"
     if left is None:
         return "nothing dates the end: it may have come before the deadline"
-    if left[1] < contacts.sent + timeout_s:
+    deadline = contacts.sent + timeout_s
+    if left[1] < deadline:
         return "the server's own timestamp puts the end before the deadline"
-    if contacts.sent + timeout_s - left[0] > tolerance:
+    if deadline - left[0] > tolerance:
         return "the server's timestamps are too coarse to tell whether the end came before the deadline"
     if contacts.received - contacts.sent > tolerance:
         return "the last answer took too long to tell where the deadline was"
@@ -270,14 +257,13 @@ def _at_deadline(contacts: ContactLog, left: Interval, timeout_s: float) -> bool
 
 
 def _doubt_of_opening(evidence: EndEvidence) -> str:
-    if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.timeout_s):
+    if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.settings.timeout_s):
         return ""
     return "it may have been ended because it was never refreshed"
 
 
 def _hidden(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:
-    """Return whether a request without an answer may be the cause of the end stamped within `left`: the end came while
-    it was under way, or soon after."""
+    """Return whether the end stamped within `left` came during a request without an answer, or soon after."""
     return any(
         attempt.sent <= left[1] and left[0] <= min(attempt.over, attempt.sent + timeout_s / 2)
         for attempt in contacts.lost()

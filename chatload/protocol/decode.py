@@ -41,18 +41,11 @@ class Request(NamedTuple):
     service: str | None
 
 
-class Place(NamedTuple):
-    """What is at a path. methods: HTTP method -> the operations. in_path: the fields that the path contains."""
-
-    methods: Mapping[str, OperationGroup]
-    in_path: dict[str, str]
-
-
 _Patterns = list[tuple[Callable[[str], re.Match[str] | None], dict[str, "OperationGroup"]]]
 
 
 class Decoder:
-    """Decodes the requests of one dialect: `find` looks a path up, then `OperationGroup.read` reads the body."""
+    """Decodes the requests of one dialect: `find` looks a path up, `OperationGroup.read` reads the body."""
 
     def __init__(self, dialect: Dialect) -> None:
         grouped: dict[str, dict[str, dict[str, OperationWire]]] = {}
@@ -69,8 +62,8 @@ class Decoder:
         self._any_end = by_end.pop("", [])
         self._by_end = {end: [*patterns, *self._any_end] for end, patterns in by_end.items()}
 
-    def find(self, path: str) -> Place | None:
-        """Return what is at a path (percent-encoded, as received; a slash at its end is ignored), or None."""
+    def find(self, path: str) -> tuple[Mapping[str, OperationGroup], dict[str, str]] | None:
+        """Return HTTP method -> operations at a path (percent-encoded, as received), and the fields in it; or None."""
         path = path.removesuffix("/")
         for fullmatch, methods in self._by_end.get(path[path.rfind("/") + 1 :], self._any_end):
             match = fullmatch(path)
@@ -78,25 +71,24 @@ class Decoder:
                 found = match.groupdict()
                 if "%" in path:
                     found = {name: unquote(value) for name, value in found.items()}
-                return Place(methods, found)
+                return methods, found
         return None
 
     def decode(self, method: str, path: str, content_type: str, body: bytes) -> Request:
-        """Return the decoded request; raises RefusedError."""
+        """Return a request; raises RefusedError."""
         place = self.find(path)
         if place is None:
             raise RefusedError(404, "no such operation")
-        group = place.methods.get(method)
-        if group is None:
+        methods, in_path = place
+        if method not in methods:
             raise RefusedError(405, "method not allowed")
-        return group.read(place.in_path, content_type, body)
+        return methods[method].read(in_path, content_type, body)
 
 
 class OperationGroup:
     """The operations of one path and method: one, or several of which the body names one."""
 
     def __init__(self, dialect: Dialect, operations: Mapping[str, OperationWire]) -> None:
-        self.operations = tuple(operations)
         self.takes_files = UPLOAD in operations
         self._readers = {wire.name: _Reader(operation, wire) for operation, wire in operations.items()}
         self._only = None if dialect.request.operation is not None else next(iter(self._readers.values()))
@@ -132,30 +124,25 @@ class OperationGroup:
 
 
 class _Reader:
-    """Reads the requests of one operation."""
-
     def __init__(self, operation: str, wire: OperationWire) -> None:
         self.operation = operation
         self.parameters = [(ours, name) for ours, name in wire.parameters.items() if ours != USER_DATA]
         self.ours = {form_name(name): ours for ours, name in self.parameters}
         self.user_data = wire.parameters.get(USER_DATA)
         self.content = wire.content
-        service = [(name, value) for name, value in wire.fixed.items() if type(value) is str and "{service}" in value]
-        self.service = service[0] if service else None
+        named = ((name, text) for name, text in wire.fixed.items() if type(text) is str and "{service}" in text)
+        self.service = next(named, None)
 
     def read(self, in_path: dict[str, str], body: _Body) -> Request:
         fields = body.fields(self)
         content = body.content(self, fields) if self.content is not None else None
         service = in_path.get("service")
-        chat_id = in_path.get("chat_id")
-        if chat_id is None:
-            chat_id = fields.pop("chat_id", None)
+        chat_id = in_path.get("chat_id") or fields.pop("chat_id", None)
         if "file_id" in in_path:
             fields["file_id"] = in_path["file_id"]
         if service is None and self.service is not None:
             name, pattern = self.service
-            before, _, after = pattern.partition("{service}")
-            service = _between(body.value((name,)) or "", before, after) or ""
+            service = _between(body.value((name,)) or "", *_around(pattern, "{service}")) or ""
         return Request(self.operation, chat_id, fields, content, service)
 
 
@@ -294,13 +281,13 @@ def _as_text(value: Any, name: Name) -> str | None:
     raise RefusedError(400, f"{'.'.join(name)} must be text or a number")
 
 
-def _around(template: str) -> tuple[str, str]:
-    before, _, after = template.partition(KEY)
+def _around(template: str, key: str = KEY) -> tuple[str, str]:
+    before, _, after = template.partition(key)
     return before, after
 
 
 def _between(text: str, before: str, after: str) -> str | None:
-    """Return the text between `before` and `after`; None if it does not begin and end with them."""
+    """Return the text between `before` and `after`; None if it has other ends."""
     if len(text) >= len(before) + len(after) and text.startswith(before) and text.endswith(after):
         return text[len(before) : len(text) - len(after)]
     return None

@@ -183,16 +183,11 @@ class Dialect(FromFile):
 
 
 def load_dialect(name_or_path: str, environment: Environment | None = os.environ) -> Dialect:
-    """Return a built-in dialect by name, or one from a TOML file by path.
+    """Return a built-in dialect by name, or one from a TOML file by path. Raises UsageError or FileError.
 
-    Args:
-        name_or_path: a text that ends with .toml or contains a slash is a path.
-        environment: values such as { env = "NAME" } are read from it; None leaves them empty, for a server, which does
-            not need the keys of its clients.
-
-    Raises:
-        UsageError: the name is unknown.
-        FileError: the file is wrong, or a variable is not set. It names file, key and what is expected.
+    name_or_path: a text that ends with .toml or contains a slash is a path.
+    environment: values such as { env = "NAME" } are read from it; None leaves them empty, for a server, which does not
+        need the keys of its clients.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return _dialect(read_toml(name_or_path), name_or_path, environment)

@@ -64,9 +64,9 @@ class Encoder:
         }
 
     def encode(self, operation: str, fields: Mapping[str, str], content: bytes | None = None) -> WireRequest:
-        """Return the request for an operation. Fields for which the dialect has no name are left out.
+        """Return the request for an operation; raises UsageError if the dialect does not have it.
 
-        content: the bytes of an upload. Raises UsageError if the dialect does not have the operation.
+        Fields for which the dialect has no name are left out. content: the bytes of an upload.
         """
         writer = self._writers.get(operation)
         if writer is None:

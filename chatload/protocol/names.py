@@ -170,7 +170,7 @@ class ResponseNames(FromFile):
         return self._to.plain
 
     def to_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer in our names with the names of the dialect."""
+        """Return an answer in our names with those of the dialect."""
         return payload if self.plain else self._to.apply(payload)
 
     def from_wire(self, payload: dict[str, Any]) -> dict[str, Any]:

@@ -36,18 +36,9 @@ CORE = ("RequestChat", "GetMessages", "SendMessage", "StartTyping", "StopTyping"
 #: The operation that has bytes of its own.
 UPLOAD = "FileUpload"
 #: Operations that may be processed twice with the same effect as once: they read, or repeat what is already true.
-_REPEATABLE = frozenset(
-    (
-        "GetMessages",
-        "StartTyping",
-        "StopTyping",
-        "Disconnect",
-        "UpdateData",
-        "ReadReceipt",
-        "FileLimits",
-        "FileDownload",
-    )
-)
+_REPEATABLE = frozenset({
+    "GetMessages", "StartTyping", "StopTyping", "Disconnect", "UpdateData", "ReadReceipt", "FileLimits", "FileDownload",
+})  # fmt: skip
 
 
 def repeatable(operation: str, fields: Mapping[str, str]) -> bool:

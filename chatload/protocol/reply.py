@@ -70,17 +70,12 @@ MOST_TEXT = 4096
 _MOST_ERRORS = 8
 _QUIT_REASON = EventNames().quit_reason
 _NO_EVENTS: tuple[Event, ...] = ()
-_FAILURES = {
-    "timeout": Outcome.TIMEOUT,
-    "connection": Outcome.CONNECTION,
-    "malformed": Outcome.MALFORMED,
-}
 
 
 def read(names: ResponseNames, result: WireResult) -> Reply:
     """Return the Reply for the result of a transport."""
     if result.failure is not None:
-        return Reply(_FAILURES[result.failure], detail=result.detail or result.failure)
+        return Reply(Outcome(result.failure), detail=result.detail or result.failure)
     if result.http_status != 200:
         return Reply(Outcome.HTTP_ERROR, detail=f"HTTP {result.http_status}")
     return parse_body(names, result.body)
@@ -154,14 +149,14 @@ def _parse(names: ResponseNames, payload: dict[str, Any]) -> Reply:
         return _malformed(f"{what} of the wrong type")
     if outcome is Outcome.UNKNOWN_STATUS:
         return Reply(outcome, detail="statusCode not in the table")
-    events, user_data = get("messages"), get("userData")
+    events, user_data, position = get("messages"), get("userData"), get("nextPosition")
     reply = Reply(
         outcome,
         _text(get("chatId")),
         _text(get("userId")),
         _text(get("secureKey")),
         _text(get("alias")),
-        _position(get("nextPosition")),
+        position if type(position) is int and position >= 0 else None,
         _events(names, events) if events else _NO_EVENTS,
         "" if outcome is Outcome.FINE else f"statusCode {outcome.value}",
         _text(user_data.get("file-id")) if type(user_data) is dict else None,
@@ -173,7 +168,7 @@ def _parse(names: ResponseNames, payload: dict[str, Any]) -> Reply:
 
 
 def _read_cause(names: ResponseNames, payload: dict[str, Any], reply: Reply) -> None:
-    """Store what an answer says about the end of a chat besides its statusCode."""
+    """Store what an answer says about an end besides its statusCode."""
     errors, monitored = payload.get("errors"), payload.get("monitored")
     codes = [_text(item.get("code")) for item in errors if type(item) is dict] if type(errors) is list else []
     reply.errors = tuple(code for code in codes[:_MOST_ERRORS] if code)
@@ -189,10 +184,6 @@ def _text(value: Any) -> str | None:
             raise _TooLongError
         return value or None
     return str(value) if type(value) is int else None
-
-
-def _position(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 def _events(names: ResponseNames, messages: Any) -> tuple[Event, ...]:

@@ -7,10 +7,11 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from chatload.errors import FileError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 #: A larger file is refused (bytes): parsing it could take minutes.
 MOST_BYTES = 2**20
-#: More parts of one dotted key are refused: the memory that tomllib needs grows with their square (20 000: 512 MB).
+#: More parts of one dotted key are refused: the memory that tomllib needs grows with their square.
 _MOST_PARTS = 100
 #: Objects in a request are not nested deeper: the JSON encoder fails at 254.
 MOST_DEPTH = 50
@@ -105,7 +106,7 @@ class MistakeError(ValueError):
 
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 def load_toml(path: str | Path, model: type[Model]) -> Model:
@@ -113,15 +114,20 @@ def load_toml(path: str | Path, model: type[Model]) -> Model:
     return checked(read_toml(path), model, path)
 
 
-def checked(data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None) -> Model:
-    """Return the table of a file as a `model`; `source` names the file in a FileError. context: for its validators."""
+def checked(
+    data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None, place: tuple[int | str, ...] = ()
+) -> Model:
+    """Return a table of a file as a `model`; `source` names the file in a FileError.
+
+    context: for its validators. place: of the table in the file.
+    """
     try:
-        return model.model_validate(data, context=context)
+        return TypeAdapter(model).validate_python(data, context=context)
     except ValidationError as error:
         # An unknown key comes first: it is often a misspelling that explains why another key is missing.
-        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] not in _UNKNOWN)
         within = getattr(first.get("ctx", {}).get("error"), "key", ())
-        raise FileError(source, _dotted((*first["loc"], *within)), _expected(first, model)) from None
+        raise FileError(source, _dotted((*place, *first["loc"], *within)), _expected(first, model)) from None
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:
@@ -134,6 +140,7 @@ def _dotted(place: tuple[int | str, ...]) -> str:
     return dotted.removeprefix(".")
 
 
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 #: What is expected, by pydantic's type of error.
 _EXPECTED = {
     "string_type": "expected text",
@@ -157,9 +164,9 @@ _EXPECTED = {
 }
 
 
-def _expected(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _expected(error: ErrorDetails, model: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden":
+    if kind in _UNKNOWN:
         return unknown_key(_known(model, error["loc"][:-1]))
     if kind == "value_error":
         return str(context["error"])
@@ -172,8 +179,10 @@ def unknown_key(known: Iterable[str]) -> str:
     return f"unknown key; expected one of {', '.join(known)}"
 
 
-def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterable[str]:
+def _known(model: Any, place: tuple[int | str, ...]) -> Iterable[str]:
     """Return the known keys of the table at a place."""
+    if is_dataclass(model):
+        return [field.name for field in fields(model)]
     for part in place:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         inner = [
@@ -182,4 +191,5 @@ def _known(model: type[BaseModel], place: tuple[int | str, ...]) -> Iterable[str
             if isinstance(kind, type) and issubclass(kind, BaseModel)
         ]
         model = inner[0] if inner else model
-    return model.model_fields
+    known: dict[str, Any] = model.model_fields
+    return known

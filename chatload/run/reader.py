@@ -18,7 +18,7 @@ from chatload.run import schema
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
-from chatload.vocabulary import ENDING_INCIDENTS, EndedBy, IncidentKind
+from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
 # In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
@@ -57,7 +57,7 @@ def run_end(
     by, at = (EndedBy.UNFINISHED if ended_at is None else EndedBy.PLAN), ended_at
     first = next((incident for incident in incidents if incident.kind in ENDING_INCIDENTS), None)
     if first is not None:
-        by, at = ENDING_INCIDENTS[IncidentKind(first.kind)], first.at
+        by, at = EndedBy(first.kind), first.at
     after_s = None if started_at is None or at is None else round(max(0.0, at - started_at), 3)
     return RunEnd(by, after_s, planned_s)
 

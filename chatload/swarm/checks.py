@@ -97,11 +97,10 @@ def check_users(user_classes: Iterable[type], is_open: bool) -> None:
 def check_service(
     encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
 ) -> None:
-    """Ask the service for a chat that does not exist. This opens no chat.
+    """Ask the service for a chat that does not exist, which opens no chat.
 
-    Raises:
-        UsageError: the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
-            nothing: the run reports them.
+    Raises UsageError if the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
+    nothing: the run reports them.
     """
     keys = {"chat_id": "preflight", "user_id": "0", "secure_key": "0", "alias": "0", "position": "0"}
     request = encoder.encode("GetMessages", keys)

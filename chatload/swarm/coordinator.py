@@ -26,7 +26,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.swarm.checks import refuse_above_ceiling
-from chatload.swarm.load import LoadController, StopConditions
+from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of, run_settings
 from chatload.swarm.progress import ProgressLine
@@ -41,8 +41,6 @@ _FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
 #: Number of the newest notes in a snapshot.
 _NOTES = 5
 _VERDICT, _CONFIRMED = COLUMNS.index("verdict"), COLUMNS.index("goodbye_confirmed")
-
-
 #: Counters and usage of all processes of a run.
 Figures = ProcessFacts | WorkerRegistry
 
@@ -163,7 +161,6 @@ class RunCoordinator:
         self.refused = ""
         self._recorder: Recorder | None = None
         self._progress: ProgressLine | None = None
-        self._stop_conditions: StopConditions | None = None
         self._stop_requested = False
         self._phase = RunPhase.READY
         self._timeout_s: float | None = None
@@ -200,7 +197,6 @@ class RunCoordinator:
         self._reset(figures)
         self._timeout_s = plan.settings.timeout_s
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
-        self._stop_conditions = StopConditions(plan, self.load, time.monotonic())
         run_dir = run_dir_of(options)
         self._recorder = Recorder(run_dir, self.load.settings(run_settings(self._environment, plan)), clock)
         self.run_dir = run_dir
@@ -271,12 +267,10 @@ class RunCoordinator:
         self.add_note(str(error))
 
     def _stop_if_due(self) -> None:
-        if self._stop_conditions is None or self._stop_requested:
+        reason = None if self._stop_requested else self.load.stop_reason(self.figures.total, time.monotonic())
+        if reason is None:
             return
-        end = self._stop_conditions.check(self.figures.total, time.monotonic())
-        if end is None:
-            return
-        kind, why = end
+        kind, why = reason
         if kind:
             what = "the run is stopped" if kind == IncidentKind.CEILING else "the run is ended early"
             log.warning("chatload: %s: %s", what, why)
@@ -314,8 +308,7 @@ class RunCoordinator:
         if self._recorder is None or self.run_dir is None:
             return
         self.update(final=True)
-        if self._progress is not None:
-            self._progress.close()
+        self._close_progress()
         for what in lost:
             self.note(IncidentKind.WORKER_LOST, what)
         if not self.figures.total().started:
@@ -332,10 +325,14 @@ class RunCoordinator:
             return False
         recorder.flush()
         recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
-        if self._progress is not None:
-            self._progress.close()
+        self._close_progress()
         self._write([write_outputs])
         return True
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None  # a report may still be on its way to it
 
     def _write(self, writes: Sequence[Callable[[Path], Any]]) -> None:
         assert self.run_dir is not None
@@ -355,8 +352,6 @@ class RunCoordinator:
         if environment.parsed_options.num_users == 0:
             return "-u 0 asks for no users"
         return "no user came to start one"
-
-    # -- snapshots -------------------------------------------------------------------------------
 
     def snapshot(self) -> RunSnapshot:
         """Return the state of the run; that of the last run if none is active."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import gevent
 from gevent.event import Event
 
-from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
+from chatload.chat.effects import Exchange, Result, Send, Wait
 from chatload.chat.engine import ChatEngine
 from chatload.protocol.encode import Encoder
 from chatload.protocol.names import ResponseNames
@@ -76,39 +77,30 @@ class StallMonitor:
             self._last = now
 
 
+@dataclass(slots=True, eq=False)
 class SessionDriver:
     """Runs sessions one after the other over one transport.
 
     names: names in the replies. leave: set when the chat has to disconnect; ends a wait at once.
     """
 
-    __slots__ = (
-        "_body", "_encoder", "_fields", "_leave", "_monitor", "_names", "_on_request", "_operation", "_reply",
-        "_request", "_transport", "_waiter",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        names: ResponseNames,
-        transport: Transport,
-        monitor: StallMonitor,
-        leave: Event,
-        on_request: OnRequest,
-    ) -> None:
-        self._encoder, self._names, self._transport = encoder, names, transport
-        self._monitor, self._leave, self._on_request = monitor, leave, on_request
-        self._waiter = GreenletWaiter()
-        self._operation = ""
-        self._fields: Mapping[str, str] | None = None
-        self._request: WireRequest | None = None
-        self._body: bytes | None = None
-        self._reply: Reply | None = None
+    encoder: Encoder
+    names: ResponseNames
+    transport: Transport
+    monitor: StallMonitor
+    leave: Event
+    on_request: OnRequest
+    _waiter: GreenletWaiter = field(default_factory=GreenletWaiter)
+    _operation: str = ""
+    _fields: Mapping[str, str] | None = None
+    _request: WireRequest | None = None
+    _body: bytes | None = None
+    _reply: Reply | None = None
 
     def hold(self, session: ChatEngine) -> None:
         """Hold one chat from RequestChat to its verdict. If the greenlet is killed, the chat is cut off."""
         steps = session.steps()
-        self._leave.rawlink(self._wake)
+        self.leave.rawlink(self._wake)
         try:
             effect = next(steps)
             while True:
@@ -116,41 +108,41 @@ class SessionDriver:
         except StopIteration:
             pass
         finally:
-            self._leave.unlink(self._wake)
+            self.leave.unlink(self._wake)
             session.cut(time.monotonic())
 
     def _wake(self, _: Event) -> None:
         self._waiter.wake()
 
     def _wait(self, wait: Wait) -> Result:
-        until, leave = wait.until, self._leave
+        until, leave = wait.until, self.leave
         now = time.monotonic()
         while now < until and not leave.is_set():
             self._waiter.wait(until - now)
             now = time.monotonic()
-        return Woken(now) if leave.is_set() else IN_TIME
+        return now if leave.is_set() else None
 
     def _send(self, send: Send) -> Result:
         begun = time.monotonic()
         # Refreshes are equal, so the last request is reused as long as its fields are the same.
         request = self._request
         if request is None or send.fields is not self._fields or send.operation != self._operation:
-            request = self._request = self._encoder.encode(send.operation, send.fields, send.content)
+            request = self._request = self.encoder.encode(send.operation, send.fields, send.content)
             self._fields, self._operation = send.fields, send.operation
-        result = self._transport.call(request, send.timeout_s)
+        result = self.transport.call(request, send.timeout_s)
         begun += result.waited_s
         reply = self._read(send, result)
-        self._on_request(send.operation, result, reply)
+        self.on_request(send.operation, result, reply)
         return Exchange(
             begun,
             result.sent_at,
             result.received_at,
             reply,
             result.connect_s,
-            self._monitor.within(begun, result.received_at),
+            self.monitor.within(begun, result.received_at),
             result.failure is None,
             result.http_status in GATEWAY_STATUSES,
-            self._leave.is_set(),
+            self.leave.is_set(),
             result.resent,
             result.connected_at,
         )
@@ -158,11 +150,11 @@ class SessionDriver:
     def _read(self, send: Send, result: WireResult) -> Reply:
         """Return the reply. Equal bytes are parsed once: most replies to refreshes say that nothing is new."""
         if send.operation == "FileDownload":
-            return read_file(self._names, result)
+            return read_file(self.names, result)
         if result.failure is not None or result.http_status != 200:
-            return read(self._names, result)
+            return read(self.names, result)
         reply = self._reply
         if reply is None or result.body != self._body:
-            reply = self._reply = read(self._names, result)
+            reply = self._reply = read(self.names, result)
             self._body = result.body
         return reply

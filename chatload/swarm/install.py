@@ -17,11 +17,10 @@ from locust import log as locust_log
 from locust.env import Environment
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError
+from chatload.errors import ChatloadError, drop_output
 from chatload.features.report.summary import exit_code as exit_code_of
 from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
-from chatload.plain_text import drop_output
 from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.run.settings import OptionGroup, option_of
@@ -33,7 +32,6 @@ from chatload.swarm.patches.host_login import hide_login, host_with_login
 from chatload.swarm.patches.signals import Signals, exit_on_signal
 from chatload.swarm.patches.spawning import limit_users
 from chatload.swarm.patches.stopping import load_source_files
-from chatload.swarm.prometheus import open_endpoint
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.web import add_tab, start_allowed
 from chatload.target import read_rules
@@ -49,9 +47,8 @@ _environments: list[Environment] = []
 def install(workload: str = "") -> None:
     """Install chatload in this process. The base classes of locustfiles call it; further calls have no effect.
 
-    Args:
-        workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
-            (options), "sweep" (option) or "soak" (listeners).
+    workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
+    (options), "sweep" (option) or "soak" (listeners).
     """
     if not _installed:
         exit_on_signal()
@@ -99,7 +96,11 @@ def _init(environment: Environment, **_: Any) -> None:
         if environment.web_ui is not None:
             add_tab(environment.web_ui, coordinator.snapshot)
             web_start.check_starts(environment.web_ui, lambda form: start_allowed(run, form))
-        open_endpoint(parsed, coordinator.snapshot)
+        if parsed.prometheus_port:
+            # Imported only if asked for: each process of a run would load Prometheus' client.
+            from chatload.swarm.prometheus import open_endpoint
+
+            open_endpoint(parsed, coordinator.snapshot)
     except ChatloadError as error:
         print(f"chatload: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None

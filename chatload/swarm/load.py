@@ -1,10 +1,11 @@
-"""The load of a run: when it is complete, and what ends it before.
+"""The load of a run: when it is complete, and what ends the run before.
 
 Locust decides how many users there are (--users, --run-time, a load shape). A load controller decides the rest.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -12,7 +13,7 @@ from typing import IO
 from chatload import exit_codes
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
-from chatload.swarm.plan import OpenWorkload, RunPlan
+from chatload.swarm.plan import RunPlan
 from chatload.target import TargetRules
 from chatload.thresholds.metrics import Facts as GateFacts
 from chatload.vocabulary import IncidentKind
@@ -22,61 +23,6 @@ _QUIET_S = 2.0
 #: Requests of this many seconds may be sent at once (at the ceiling's rate): all users start their chats within the
 #: first seconds, and workers report once a second.
 BURST_S = 5.0
-
-
-class LoadController:
-    """Controls the load of the runs of a master or single process, one after another.
-
-    A closed workload is complete when `--chats` have ended; so is an interval sweep, whose intervals are in the plan's
-    session settings. An open workload is complete after the last chat of its arrival profile. A load shape has a
-    controller of its own, derived from this one.
-    """
-
-    def __init__(self) -> None:
-        self._chats = self._ended = 0
-        self._workload: OpenWorkload | None = None
-        self._quiet_since: float | None = None
-
-    def check(self, plan: RunPlan) -> None:
-        """Check a plan before its run. Raises UsageError."""
-
-    def begin(self, plan: RunPlan) -> RunPlan:
-        """Begin a run; return the plan to use. Raises UsageError."""
-        self._chats, self._ended = plan.run.chats, 0
-        self._workload, self._quiet_since = plan.workload, None
-        return plan
-
-    def settings(self, run: RunSettings) -> RunSettings:
-        """Return the settings of the run, given those of its plan."""
-        return run
-
-    def sessions_ended(self, count: int) -> bool:
-        """`count` more sessions ended; return whether all chats have."""
-        self._ended += count
-        return bool(self._chats) and self._ended >= self._chats
-
-    def is_complete(self, books: Callable[[], Books], now: float) -> bool:
-        """Return whether the last chat of an arrival profile has ended. Called every second; `now` is monotonic.
-
-        books: returns the counters of all processes.
-        """
-        if self._workload is None or not self._workload.over():
-            return False
-        counters = books()
-        if counters.started != counters.verdicts.total():
-            self._quiet_since = None
-            return False
-        # Reports about the last arrivals may still be on their way.
-        if self._quiet_since is None:
-            self._quiet_since = now
-        return now - self._quiet_since > _QUIET_S
-
-    def write(self, run_dir: Path) -> None:
-        """Write its results into the folder of the ended run. Raises UsageError."""
-
-    def report(self, run_dir: Path, stream: IO[str]) -> int:
-        """Print its results after the run's summary; return the exit code. Raises UsageError."""
-        return exit_codes.PASSED
 
 
 class CeilingMonitor:
@@ -108,25 +54,67 @@ class CeilingMonitor:
         return ""
 
 
-class StopConditions:
-    """What ends one run: a ceiling was exceeded, an --abort-on threshold is lost, the load is complete."""
+class LoadController:
+    """Controls the load of the runs of a master or single process, one after another.
 
-    def __init__(self, plan: RunPlan, load: LoadController, now: float) -> None:
-        rules = plan.rules
-        limited = rules.max_sessions is not None or rules.max_requests_per_s is not None
-        self._plan, self._load = plan, load
-        self._ceilings = CeilingMonitor(rules, now) if limited else None
+    A closed workload is complete when `--chats` have ended; so is an interval sweep, whose intervals are in the plan's
+    session settings. An open workload is complete after the last chat of its arrival profile. A load shape has a
+    controller of its own, derived from this one.
+    """
 
-    def check(self, books: Callable[[], Books], now: float) -> tuple[str, str] | None:
+    def __init__(self) -> None:
+        self._plan: RunPlan | None = None
+        self._ceilings: CeilingMonitor | None = None
+        self._ended = 0
+        self._quiet_since: float | None = None
+
+    def check(self, plan: RunPlan) -> None:
+        """Check a plan before its run. Raises UsageError."""
+
+    def begin(self, plan: RunPlan) -> RunPlan:
+        """Begin a run; return the plan to use. Raises UsageError."""
+        limited = plan.rules.max_sessions is not None or plan.rules.max_requests_per_s is not None
+        self._ceilings = CeilingMonitor(plan.rules, time.monotonic()) if limited else None
+        self._plan, self._ended, self._quiet_since = plan, 0, None
+        return plan
+
+    def settings(self, run: RunSettings) -> RunSettings:
+        """Return the settings of the run, given those of its plan."""
+        return run
+
+    def sessions_ended(self, count: int) -> bool:
+        """`count` more sessions ended; return whether all chats have."""
+        self._ended += count
+        return self._plan is not None and 0 < self._plan.run.chats <= self._ended
+
+    def stop_reason(self, books: Callable[[], Books], now: float) -> tuple[str, str] | None:
         """Return why the run has to end, None if it goes on. Called every second; `now` is monotonic.
 
         The reason is an incident, its kind and text; both are empty if the load is complete.
 
         books: returns the counters of all processes; called only if they are needed.
         """
+        plan = self._plan
+        if plan is None:
+            return None
         if self._ceilings is not None and (why := self._ceilings.exceeded(books(), now)):
             return IncidentKind.CEILING, why
-        gate = self._plan.gate
-        if gate.abort_on and (why := gate.abort(GateFacts(books(), self._plan.settings.timeout_s))):
+        if plan.gate.abort_on and (why := plan.gate.abort(GateFacts(books(), plan.settings.timeout_s))):
             return IncidentKind.ABORTED, why
-        return ("", "") if self._load.is_complete(books, now) else None
+        if plan.workload is None or not plan.workload.over():
+            return None
+        counters = books()
+        if counters.started != counters.verdicts.total():
+            self._quiet_since = None
+            return None
+        # Reports about the last arrivals may still be on their way.
+        if self._quiet_since is None:
+            self._quiet_since = now
+        return ("", "") if now - self._quiet_since > _QUIET_S else None
+
+    def write(self, run_dir: Path) -> None:
+        """Write its results into the folder of the ended run. Raises UsageError."""
+
+    def report(self, run_dir: Path, stream: IO[str]) -> int:
+        """Print its results after the run's summary; return the exit code. Raises UsageError."""
+        return exit_codes.PASSED

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chatload
-from chatload.chat.personas import POLL_S
 from chatload.chat.personas import REQUEST_TIMEOUT_S as WIDGET_TIMEOUT_S
-from chatload.chat.policy import make_policy
+from chatload.chat.policy import WIDGET_INTERVAL_S, make_policy
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
@@ -52,11 +51,8 @@ _MANY = 1_000_000
 class OpenWorkload:
     """Chats that arrive whether or not earlier ones have ended.
 
-    Attributes:
-        profile: rate over time, of all sources together.
-        max_open: maximum number of open chats in one process.
-        sources: number of sources that share the rate.
-        began: start of the profile (seconds, this process's monotonic clock).
+    profile: rate over time, of all sources together. max_open: maximum number of open chats in one process. sources:
+    number of sources that share the rate. began: start of the profile (seconds, this process's monotonic clock).
     """
 
     profile: RateProfile
@@ -80,11 +76,7 @@ class OpenWorkload:
 
 
 def make_open_workload(given: RunSettings) -> OpenWorkload | None:
-    """Return the open workload of these settings, None if they ask for none.
-
-    Raises:
-        UsageError: the options contradict each other, or the profile cannot be read.
-    """
+    """Return the open workload of these settings, None if they ask for none. Raises UsageError, FileError."""
     rate, file, compress = given.arrival_rate, given.arrival_profile, given.arrival_compress
     if rate is not None and file:
         raise UsageError("--arrival-rate and --arrival-profile contradict each other", "leave one of them out")
@@ -120,14 +112,9 @@ class RunPlan:
 
 
 def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) -> RunPlan:
-    """Make the plan of Locust's parsed options.
+    """Make the plan of Locust's parsed options. Raises UsageError, FileError.
 
-    Args:
-        options: as parsed. host: the URL under test, with its login.
-        agreed: hosts whose owners agree, beside those in the options.
-
-    Raises:
-        UsageError: for options that are wrong or contradict each other. FileError: for a bad file.
+    host: the URL under test, with its login. agreed: hosts whose owners agree, beside those in the options.
     """
     if not host:
         raise UsageError("no host to test", "give it with --host http://HOST:PORT")
@@ -176,7 +163,7 @@ def _resolved(
     if timeout_s is None:
         raise UsageError("--flex-disconnect-timeout is missing", "give the server's own setting in seconds")
     widget = given.persona == "widget"
-    interval_s = POLL_S if widget and given.refresh_interval is None else given.refresh_interval
+    interval_s = WIDGET_INTERVAL_S if widget and given.refresh_interval is None else given.refresh_interval
     policy = make_policy(given.refresh_policy, timeout_s, interval_s, given.refresh_fraction, given.allow_late_refresh)
     usual_s = WIDGET_TIMEOUT_S if widget else min(REQUEST_TIMEOUT_S, timeout_s / 2)
     chat_length = script.chat_length.mean() if given.chat_length is None and not given.script else given.chat_length

@@ -1,33 +1,315 @@
-"""The runs of one Locust process: what its users need, and the steps from `test_start` to `test_stop`."""
+"""The runs of one Locust process: what its users need, the steps from `test_start` to `test_stop`, and the role of the
+process: the only one, the master, or a worker.
+
+Locust's order of events at the end depends on how a run is stopped, and its master stops listening half a second after
+it sent "quit". Therefore a worker sends its final report when its users have ended (`test_stop`), the master waits for
+all of them (`test_stopping`), and the outputs are written last.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
 
 from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
+from chatload.run.windows import MASTER
 from chatload.run.writer import refuse_unwritable
 from chatload.swarm.checks import check_service, check_users, refuse_above_ceiling, refuse_beyond_limits
+from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
+from chatload.swarm.patches import stopping
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.html_report import LocustHtml
+from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
+from chatload.swarm.patches.orphaned_workers import has_lost_parent
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
-from chatload.swarm.plan import RunPlan, run_dir_of
-from chatload.swarm.roles import Role, role_of
-from chatload.swarm.worker_report import REPORT_EVERY_S, ProcessFacts
+from chatload.swarm.plan import RunPlan, make_plan, run_dir_of
+from chatload.swarm.worker_report import (
+    ALIVE,
+    DRAIN,
+    REPORT,
+    REPORT_EVERY_S,
+    UNFIT,
+    ProcessFacts,
+    WorkerRegistry,
+    WorkerReport,
+)
+from chatload.vocabulary import IncidentKind
 
 log = logging.getLogger("chatload")
+
+#: The master waits this much longer than --stop-timeout for final reports, and this long after the last progress
+#: (seconds).
+_DRAIN_GRACE_S = 10.0
+#: A master writes reports to the run file at this interval (seconds).
+_MASTER_WRITES_S = 0.5
+#: A master not heard from for this long is gone (seconds): during a run, and otherwise. Stalls of a master are shorter.
+GONE_S, IDLE_GONE_S = 10.0, 60.0
+
+
+class Role(Protocol):
+    """What a process does for the run, beside holding chats.
+
+    Attributes:
+        facts: counters and ended sessions of this process in the current or last run.
+        holds_chats: whether users run in this process.
+        number: distinguishes the processes of a run that hold chats.
+        report_every_s: interval between two calls of `report` (seconds).
+        coordinator: coordinates the run; None in a worker.
+    """
+
+    facts: ProcessFacts
+    holds_chats: bool
+    number: int = 0
+    report_every_s: float = REPORT_EVERY_S
+    coordinator: RunCoordinator | None = None
+
+    def make_plan(self) -> RunPlan:
+        """Make the plan of the next run. Raises UsageError."""
+
+    def begin(self, plan: RunPlan) -> None:
+        """Begin a run, with new facts. Raises UsageError."""
+
+    def refuse(self, error: ChatloadError) -> None:
+        """This process cannot take part in the run."""
+
+    def report(self) -> None:
+        """Pass on what happened since the last call."""
+
+    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+        """The run is stopping (see RunCoordinator.begin_stopping)."""
+        return
+
+    def end(self) -> None:
+        """All users of the run have ended."""
+
+    def end_at_once(self) -> bool:
+        """End the run without waiting for chats to disconnect; return whether outputs were written."""
+
+
+class _CoordinatingRole(Role):
+    process: str
+    coordinator: RunCoordinator
+
+    def __init__(self, environment: Environment) -> None:
+        self.facts = ProcessFacts(self.process)
+        self.coordinator = RunCoordinator(environment)
+
+    def make_plan(self) -> RunPlan:
+        return self.coordinator.make_plan()
+
+    def refuse(self, error: ChatloadError) -> None:
+        self.coordinator.refuse(error)
+
+    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+        self.coordinator.begin_stopping(signal_name)
+
+
+class LocalRole(_CoordinatingRole):
+    """The only process of a run: it holds the chats and coordinates."""
+
+    process, holds_chats = "local", True
+
+    def begin(self, plan: RunPlan) -> None:
+        self.facts = ProcessFacts(self.process)
+        self.coordinator.begin(plan, self.facts.now, self.facts)
+
+    def report(self) -> None:
+        self._take_report(final=False)
+        self.coordinator.update(final=False)
+
+    def end(self) -> None:
+        self._take_report(final=True)
+        self.coordinator.end()
+
+    def end_at_once(self) -> bool:
+        self._take_report(final=False)
+        return self.coordinator.end_at_once()
+
+    def _take_report(self, final: bool) -> None:
+        self.coordinator.take(self.process, self.facts.report(final))
+
+
+class MasterRole(_CoordinatingRole):
+    """The master: it holds no chats, receives the reports of its workers, and coordinates."""
+
+    process, holds_chats, report_every_s = MASTER, False, _MASTER_WRITES_S
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._environment = environment
+        self._runner: Any = environment.runner
+        self._workers = WorkerRegistry()
+        self._reported_at = 0.0
+        self._runner.register_message(REPORT, self._on_report)
+        self._runner.register_message(UNFIT, self._on_unfit)
+
+    def begin(self, plan: RunPlan) -> None:
+        self.facts, self._workers = ProcessFacts(self.process), WorkerRegistry()
+        self._reported_at = time.monotonic()
+        self.coordinator.begin(plan, self.facts.now, self._workers)
+
+    def report(self) -> None:
+        """Write what was received; every second, look for silent workers, check whether the run has to end."""
+        self.coordinator.write_reports()
+        if time.monotonic() - self._reported_at < REPORT_EVERY_S - _MASTER_WRITES_S / 2:
+            return
+        self._reported_at = time.monotonic()
+        self._runner.send_message(ALIVE)
+        for worker in self._workers.find_silent(time.monotonic()):
+            what = self._workers.describe_silence(worker)
+            log.warning("chatload: %s", what)
+            self.coordinator.note(IncidentKind.WORKER_SILENT, what)
+        self._workers.usage.update(self.facts.usage)
+        self.coordinator.update(final=False)
+
+    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+        """Let every worker end its chats, and wait for the final reports."""
+        super().begin_stopping(signal_name)
+        if not self.coordinator.is_recording:
+            return
+        workers = set(self._runner.clients)
+        stopping.stop_rebalancing(self._runner)
+        self._runner.send_message(DRAIN)
+        until = time.monotonic() + float(self._environment.stop_timeout or 0) + _DRAIN_GRACE_S
+        # Reading the reports of a million ended chats takes longer than ending them.
+        while self._workers.awaited(workers) and time.monotonic() < max(
+            until, self._workers.progressed_at + _DRAIN_GRACE_S
+        ):
+            gevent.sleep(0.05)
+
+    def end(self) -> None:
+        self._workers.usage.update(self.facts.usage)
+        self.coordinator.end([self._workers.describe_silence(worker) for worker in self._workers.lost()])
+
+    def end_at_once(self) -> bool:
+        if self.coordinator.is_recording:
+            self._runner.send_message("quit")
+        return self.coordinator.end_at_once()
+
+    def _on_report(self, environment: Environment, msg: Any, **_: Any) -> None:
+        try:
+            report = WorkerReport.read(msg.data)
+        except ChatloadError as error:
+            if self.coordinator.error is None:
+                self.coordinator.fail(error)
+            return
+        if self._workers.receive(msg.node_id, report, time.monotonic()):
+            self.coordinator.note(IncidentKind.WORKER_BACK, f"worker {msg.node_id} reports again")
+        self.coordinator.take(msg.node_id, report)
+        self.coordinator.sessions_ended(len(report.sessions))
+
+    def _on_unfit(self, environment: Environment, msg: Any, **_: Any) -> None:
+        what = f"worker {msg.node_id} holds no chats: {msg.data}"
+        log.error("chatload: %s", what)
+        self.coordinator.note(IncidentKind.WORKER_UNFIT, what)
+        self._workers.unfit.add(msg.node_id)
+        if self._workers.unfit.issuperset(self._runner.clients):
+            self.coordinator.request_stop()
+
+
+class WorkerRole(Role):
+    """A worker: it holds chats, reports to its master, and stops loading the target when its master is gone.
+
+    Locust's own check takes a minute and uses the wall clock (see `patches.master_heartbeat`). This one uses the
+    monotonic clock. During a run the master says every second that it is alive; Locust's heartbeats count too.
+
+    A worker of --processes is a child of its master and ends with it: another master may bind the port, and the worker
+    would join it and load another target.
+    """
+
+    holds_chats = True
+
+    def __init__(self, environment: Environment, stop_lock: AbstractContextManager[Any]) -> None:
+        """stop_lock: held while the users are stopped."""
+        self._environment, self._stop_lock = environment, stop_lock
+        self._runner: Any = environment.runner
+        self.facts = ProcessFacts(self._runner.client_id)
+        self._master_heard_at: float | None = None
+        self._run_active = False
+        self._runner.register_message(DRAIN, self._stop, concurrent=True)
+        self._runner.register_message(ALIVE, self._hear_master, concurrent=True)
+        environment.events.heartbeat_received.add_listener(self._hear_master)
+        # Locust's own listener sends "quit", after which the master may stop reading. Listeners run in reverse order
+        # of registration, so this one sends the final report first.
+        environment.events.quitting.add_listener(self._stop)
+        gevent.spawn(self._watch_master)
+
+    def make_plan(self) -> RunPlan:
+        """Make the plan from the options that the master sent. Raises UsageError."""
+        self.number = int(self._runner.worker_index) + 1
+        options: Any = self._environment.parsed_options
+        return make_plan(options, options.host_with_login, [options.agreed_host])
+
+    def begin(self, plan: RunPlan) -> None:
+        self.facts = ProcessFacts(self._runner.client_id)
+        self._master_heard_at, self._run_active = time.monotonic(), True
+
+    def refuse(self, error: ChatloadError) -> None:
+        self._runner.send_message(UNFIT, str(error))
+
+    def report(self) -> None:
+        self._runner.send_message(REPORT, self.facts.report(final=False))
+
+    def end(self) -> None:
+        self._run_active = False
+        self._runner.send_message(REPORT, self.facts.report(final=True))
+        stopping.send_final_statistics(self._runner)
+
+    def end_at_once(self) -> bool:
+        """Return True: the master has all that happened until the last second."""
+        return True
+
+    def _stop(self, **_: Any) -> None:
+        """Stop the users and send the final report: the master, a signal, or both asked for it."""
+        with self._stop_lock:
+            self._runner.stop()
+
+    def _hear_master(self, **_: Any) -> None:
+        self._master_heard_at = time.monotonic()
+
+    def _watch_master(self) -> None:
+        before = time.monotonic()
+        while not has_lost_parent():
+            gevent.sleep(1.0)
+            now = time.monotonic()
+            stalled, before = max(0.0, now - before - 2.0), now
+            accept_any_spawn_timestamp(self._runner)
+            if self._master_heard_at is None:
+                continue
+            # Time in which this process was stalled proves nothing about the master.
+            self._master_heard_at += stalled
+            silent_s = now - self._master_heard_at
+            if silent_s > (GONE_S if self._run_active else IDLE_GONE_S):
+                log.error("chatload: no message from the master for %.0f s: this worker stops", silent_s)
+                break
+        else:
+            log.error("chatload: the process that started this worker has ended: this worker stops")
+        self._stop()
+        self._runner.quit()
+
+
+def role_of(environment: Environment, stop_lock: AbstractContextManager[Any]) -> Role:
+    """Return the role of this process by Locust's runner."""
+    if isinstance(environment.runner, WorkerRunner):
+        return WorkerRole(environment, stop_lock)
+    if isinstance(environment.runner, MasterRunner):
+        return MasterRole(environment)
+    return LocalRole(environment)
 
 
 class Run:
@@ -144,18 +426,13 @@ class Run:
     # -- during the run and at its end -----------------------------------------------------------
 
     def _report_repeatedly(self) -> None:
-        every_s = self.role.write_every_s
-        due = reported_at = time.monotonic()
+        due = time.monotonic()
         while True:
             # By the clock, however long a report takes: reports that arrived meanwhile are waiting.
-            due = max(due + every_s, time.monotonic())
+            due = max(due + self.role.report_every_s, time.monotonic())
             gevent.sleep(due - time.monotonic())
             if self._reporter is not gevent.getcurrent():
                 return
-            if due - reported_at < REPORT_EVERY_S - every_s / 2:
-                self.role.write()
-                continue
-            reported_at = due
             self.statistics.flush()
             self.role.report()
             drop_old_statistics(self.environment.stats)

@@ -197,7 +197,11 @@ class ArrivalUser(ChatHolder):
     def _begin_chats(self, plan: RunPlan, instants: Iterator[float]) -> None:
         due, timer = next(instants, None), PreciseTimer()
         try:
-            while due is not None and self.chat_run.wants_more() and not self._left_before(due, timer):
+            while due is not None and self.chat_run.wants_more():
+                if due <= time.monotonic():
+                    gevent.sleep(0)  # behind schedule: other greenlets have to run all the same
+                if timer.wait(due, self.leave):
+                    break
                 self._chats.spawn(self._arrive, plan, due)
                 due = next(instants, None)
             self.leave.wait()
@@ -208,12 +212,6 @@ class ArrivalUser(ChatHolder):
             while due is not None and due <= late_before and self.chat_run.wants_more():
                 self.chat_run.facts.books.arrived(None)
                 due = next(instants, None)
-
-    def _left_before(self, due: float, timer: PreciseTimer) -> bool:
-        """Wait until `due`; return True if the run ends before."""
-        if due <= time.monotonic():
-            gevent.sleep(0)  # behind schedule: other greenlets have to run all the same
-        return timer.wait(due, self.leave)
 
     def _arrive(self, plan: RunPlan, due: float) -> None:
         """Hold the chat of one arrival, unless too many are open."""

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
+from math import inf
 from random import Random
 from typing import Any
 
-from chatload.chat.effects import IN_TIME, Exchange, Result, Send, Wait, Woken
+from chatload.chat.effects import Exchange, Result, Send, Wait
 from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.protocol.names import ResponseNames
 from chatload.protocol.operations import repeatable
-from chatload.protocol.reply import GATEWAY_STATUSES, Reply, parse_payload, read, read_file
+from chatload.protocol.reply import GATEWAY_STATUSES, parse_payload, read, read_file
 from chatload.protocol.wire import Detail, WireResult
 from chatload.run.books import Books
 from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
@@ -35,11 +36,7 @@ _UNHEARD = 0
 
 @dataclass
 class VirtualRun:
-    """The result of a virtual run.
-
-    records: of each session. ended_at: the virtual instant at which the run was over (seconds). service: the server's
-    model as the run left it.
-    """
+    """The result of a virtual run. ended_at: the virtual instant at which it was over (seconds)."""
 
     records: list[SessionRecord]
     books: Books
@@ -74,20 +71,15 @@ class VirtualSwarm:
         spread_s: float = 1.0,
         stop_at: float | None = None,
         starts_at: float = 0.0,
-        on_ended: Callable[[SessionRecord], None] | None = None,
+        on_ended: Callable[[ChatEngine], None] | None = None,
     ) -> None:
         """Prepare a run.
 
-        Args:
-            settings: those of all chats; what they know about the server is not taken over.
-            service: the chat service.
-            users, chats, arrivals: the workload.
-            seed: of the customers and the network.
-            network, stalls: the conditions.
-            spread_s: the users' first chats start spread over this time (seconds).
-            stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
-            starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
-            on_ended: is called with the record of each chat that has ended; the run keeps no records then.
+        settings: what they know about the server is not taken over. seed: of the customers and the network.
+        spread_s: the users' first chats start spread over this time (seconds).
+        stop_at: when the run is stopped and every chat says goodbye (seconds after the start); None: never.
+        starts_at: the instant of the virtual clock at which the run starts; arrivals and stalls count from it.
+        on_ended: is called with each chat that has ended; the run keeps no records then.
         """
         self.settings = settings.for_a_run()
         self.service, self.network = service, network
@@ -95,9 +87,9 @@ class VirtualSwarm:
         self.random = Random(seed)
         self.books = Books()
         self.records: list[SessionRecord] = []
-        self._on_ended = on_ended or self.records.append
+        self.on_ended = on_ended or (lambda chat: self.records.append(chat.record))
         self.now = self._starts_at = starts_at
-        self.stop_at = float("inf") if stop_at is None else starts_at + stop_at
+        self.stop_at = inf if stop_at is None else starts_at + stop_at
         self._seed, self._chats, self._begun = seed, chats, 0
         self._heap: list[tuple[float, int, Callable[..., None], Sequence[Any]]] = []
         self._scheduled = 0
@@ -114,21 +106,18 @@ class VirtualSwarm:
 
     def next_chat(self) -> None:
         """Begin the next chat of a user, if there are chats left to hold."""
-        if not self._wants_more():
-            return
-        self._begun += 1
-        _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
+        if self._wants_more():
+            self._begun += 1
+            _Driven(self, new_chat(self.settings, self.books, self._seed + self._begun, self.now))
 
-    def freed(self, pause_s: float) -> None:
-        """Begin another chat after a pause, in a closed workload: a chat has ended."""
+    def ended(self, chat: ChatEngine) -> None:
+        """Note that a chat has ended; in a closed workload, begin another one."""
+        self.on_ended(chat)
         if self._arrivals is None:
-            self.at(self.now + pause_s, self.next_chat)
+            self.at(self.now + (0.0 if chat.record.chat_id else PAUSE_AFTER_REFUSAL_S), self.next_chat)
 
     def _next_arrival(self) -> None:
-        due = None if self._arrivals is None else next(self._arrivals, None)
-        if due is None:
-            return
-        due += self._starts_at
+        due = self._starts_at + next(self._arrivals or iter(()), inf)
         if due < self.stop_at:
             self.at(self.stalls.awake(due), self._arrive, due)
 
@@ -140,10 +129,6 @@ class VirtualSwarm:
 
     def _wants_more(self) -> bool:
         return self._begun < self._chats and self.now < self.stop_at
-
-    def ended(self, session: ChatEngine) -> None:
-        """Keep the record of a chat that has ended; a subclass may override this."""
-        self._on_ended(session.record)
 
     def run(self) -> VirtualRun:
         """Run until every chat has ended."""
@@ -172,13 +157,12 @@ class _Driven:
         self.connected_at = swarm.now
         self._advance(None)
 
-    def _advance(self, result: Result | None) -> None:
+    def _advance(self, result: Result) -> None:
         swarm = self.swarm
         try:
-            effect = next(self.steps) if result is None else self.steps.send(result)
+            effect = self.steps.send(result)
         except StopIteration:
             swarm.ended(self.session)
-            swarm.freed(0.0 if self.session.record.chat_id else PAUSE_AFTER_REFUSAL_S)
             return
         if type(effect) is Wait:
             until = effect.until
@@ -190,7 +174,7 @@ class _Driven:
 
     def _wake(self) -> None:
         now = self.swarm.now
-        self._advance(Woken(now) if now >= self.swarm.stop_at else IN_TIME)
+        self._advance(now if now >= self.swarm.stop_at else None)
 
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm
@@ -204,24 +188,25 @@ class _Driven:
             swarm.at(now + network.request_latency(random, now, send.operation), self._receive, self.waiting, failed)
             return
         swarm.at(now + send.timeout_s, self._give_up, self.waiting)
-        if repeatable(send.operation, send.fields) and network.goes_stale(random):
+        if repeatable(send.operation, send.fields) and network.suffers("stale", random):
             self.resent = True
             if random.random() < 0.5:
-                taken = now + network.latency(random) + random.random() * self.session.settings.timeout_s
-                swarm.at(taken, self._arrive, _UNHEARD, send)
+                self._arrive_unheard(send, now + network.latency(random))
             now += 2 * network.latency(random)
-        if network.duplicates(random):
-            again = now + network.latency(random) + random.random() * self.session.settings.timeout_s
-            swarm.at(again, self._arrive, _UNHEARD, send)
-        if network.delays(random):
-            taken = self.sent + send.timeout_s + random.random() * self.session.settings.timeout_s
-            swarm.at(taken, self._arrive, _UNHEARD, send)
-        elif not network.lost(random):
+        if network.suffers("duplicated", random):
+            self._arrive_unheard(send, now + network.latency(random))
+        if network.suffers("late", random):
+            self._arrive_unheard(send, self.sent + send.timeout_s)
+        elif not network.suffers("loss", random):
             self.there_s = network.request_latency(random, now, send.operation)
             swarm.at(now + self.there_s, self._arrive, self.waiting, send)
 
+    def _arrive_unheard(self, send: Send, since: float) -> None:
+        """Let a request arrive at most one timeout after `since`; its answer is ignored."""
+        arrives = since + self.swarm.random.random() * self.session.settings.timeout_s
+        self.swarm.at(arrives, self._arrive, _UNHEARD, send)
+
     def _arrive(self, number: int, send: Send) -> None:
-        """Give a request that has arrived to the service, even if its answer will be ignored."""
         swarm = self.swarm
         fault = swarm.service.draw(swarm.now, send.operation)
         delay_s = 0.0 if swarm.service.is_down(swarm.now) else swarm.service.serve(swarm.now)
@@ -248,7 +233,7 @@ class _Driven:
     def send_back(self, number: int, answer: ServiceAnswer) -> None:
         """Send an answer of the service back; it may get lost."""
         swarm = self.swarm
-        if answer.silence is NoAnswer.LOST or swarm.network.lost(swarm.random):
+        if answer.silence is NoAnswer.LOST or swarm.network.suffers("loss", swarm.random):
             return
         back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
         swarm.at(back, self._receive, number, answer)
@@ -257,31 +242,22 @@ class _Driven:
         if number == self.waiting and self.send is not None:
             self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
             held, swarm = self.held, self.swarm
-            if held is not None and held.number == number and not swarm.network.lost(swarm.random):
+            if held is not None and held.number == number and not swarm.network.suffers("loss", swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
-        """Take an answer or a failure; a stalled client takes it when it runs again."""
         if number != self.waiting or self.send is None:
             return
         send, swarm = self.send, self.swarm
         self.send = None
         at = swarm.stalls.awake(swarm.now)
-        reply, answered, gateway = read_answer(what, send)
-        # If it was sent again, the first sending may have arrived.
-        sent = self.sent if was_sent(what) or self.resent else None
-        exchange = Exchange(
-            self.sent,
-            sent,
-            at,
-            reply,
-            stalled_s=swarm.stalls.within(self.sent, at),
-            answered=answered,
-            gateway=gateway,
-            stopping=at >= swarm.stop_at,
-            resent=self.resent,
-            connected_at=self.connected_at,
-        )
+        exchange = read_answer(what, send, self.sent, at)
+        exchange.stalled_s = swarm.stalls.within(self.sent, at)
+        exchange.stopping = at >= swarm.stop_at
+        exchange.connected_at = self.connected_at
+        if self.resent:
+            # The first sending may have arrived.
+            exchange.resent, exchange.sent_at = True, self.sent
         swarm.at(at, self._advance, exchange)
 
 
@@ -291,13 +267,12 @@ class _Held:
     __slots__ = ("driven", "hold", "number", "over")
 
     def __init__(self, driven: _Driven, number: int, hold: HeldRequest) -> None:
-        self.driven, self.number, self.hold = driven, number, hold
-        self.over = False
+        self.driven, self.number, self.hold, self.over = driven, number, hold, False
         hold.wake = self._wake
         self._sleep()
 
     def abandon(self) -> None:
-        """Tell the service that the client has closed the connection."""
+        """The client has closed the connection."""
         if not self.over:
             self.over = True
             self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
@@ -307,9 +282,7 @@ class _Held:
         swarm.at(max(swarm.now, swarm.service.hold_due(self.hold)), self._resume)
 
     def _wake(self) -> None:
-        swarm = self.driven.swarm
-        if not self.over:
-            swarm.at(swarm.now, self._resume)
+        self.driven.swarm.at(self.driven.swarm.now, self._resume)
 
     def _resume(self) -> None:
         if self.over:
@@ -323,21 +296,18 @@ class _Held:
         self.driven.send_back(self.number, answer)
 
 
-def was_sent(what: ServiceAnswer | WireResult) -> bool:
-    """Return whether a byte of the request left, as far as the client knows: none does without a connection."""
-    return what.sent_at is not None if isinstance(what, WireResult) else what.silence is not NoAnswer.REFUSED
-
-
-def read_answer(what: ServiceAnswer | WireResult, send: Send) -> tuple[Reply, bool, bool]:
-    """Return the reply, whether it is an answer (not a failure), and whether the answer is a gateway's."""
+def read_answer(what: ServiceAnswer | WireResult, send: Send, sent: float, at: float) -> Exchange:
+    """Return the result of a request that left at `sent`, and was answered or failed at `at`."""
     if isinstance(what, WireResult):
-        return read(_NAMES, what), False, False
+        # Without a connection no byte left.
+        return Exchange(sent, None if what.sent_at is None else sent, at, read(_NAMES, what), answered=False)
     if what.silence is not None:
-        detail = Detail.REFUSED if what.silence is NoAnswer.REFUSED else Detail.CLOSED
-        closed = WireResult(0.0, 0.0, failure="connection", detail=detail)
-        return read(_NAMES, closed), False, False
+        refused = what.silence is NoAnswer.REFUSED
+        detail = Detail.REFUSED if refused else Detail.CLOSED
+        closed = read(_NAMES, WireResult(0.0, 0.0, failure="connection", detail=detail))
+        return Exchange(sent, None if refused else sent, at, closed, answered=False)
     if what.payload is not None and what.http_status == 200:
-        return parse_payload(_NAMES, what.payload), True, False
-    raw = WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b"")
+        return Exchange(sent, sent, at, parse_payload(_NAMES, what.payload))
     reader = read_file if send.operation == "FileDownload" else read
-    return reader(_NAMES, raw), True, what.http_status in GATEWAY_STATUSES
+    reply = reader(_NAMES, WireResult(0.0, 0.0, http_status=what.http_status, body=what.raw or b""))
+    return Exchange(sent, sent, at, reply, gateway=what.http_status in GATEWAY_STATUSES)

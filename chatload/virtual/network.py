@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
+
+#: What can happen to a message on its way (see NetworkModel).
+Mishap = Literal["loss", "stale", "duplicated", "late"]
 
 
 class Network(Protocol):
@@ -23,20 +26,11 @@ class Network(Protocol):
     def latency(self, random: Random) -> float:
         """Return the one-way latency of any other message."""
 
-    def lost(self, random: Random) -> bool:
-        """Return whether a message is lost."""
-
     def refuses(self, random: Random, now: float, operation: str) -> bool:
         """Return whether no connection can be made for a request that leaves now."""
 
-    def goes_stale(self, random: Random) -> bool:
-        """Return whether a kept connection closes just as a request leaves."""
-
-    def duplicates(self, random: Random) -> bool:
-        """Return whether a request arrives twice."""
-
-    def delays(self, random: Random) -> bool:
-        """Return whether a request arrives after the client has given it up."""
+    def suffers(self, mishap: Mishap, random: Random) -> bool:
+        """Return whether this happens to a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +56,20 @@ class NetworkModel:
     late: float = 0.0
 
     def latency(self, random: Random) -> float:
-        """Return a one-way latency (seconds)."""
         return self.median_s * exp(random.gauss(0.0, self.sigma)) if self.median_s else 0.0
 
     def request_latency(self, random: Random, now: float, operation: str) -> float:
-        """The same as any other one-way latency."""
         return self.latency(random)
 
     def answer_latency(self, random: Random, request_latency: float) -> float:
-        """The same as any other one-way latency."""
         return self.latency(random)
 
-    def lost(self, random: Random) -> bool:
-        """Return whether a message is lost."""
-        return self.loss > 0 and random.random() < self.loss
-
     def refuses(self, random: Random, now: float, operation: str) -> bool:
-        """Return whether a connection is refused."""
         return self.refused > 0 and random.random() < self.refused
 
-    def goes_stale(self, random: Random) -> bool:
-        """Return whether a kept connection is closed just as a request leaves."""
-        return self.stale > 0 and random.random() < self.stale
-
-    def duplicates(self, random: Random) -> bool:
-        """Return whether a request arrives twice."""
-        return self.duplicated > 0 and random.random() < self.duplicated
-
-    def delays(self, random: Random) -> bool:
-        """Return whether a request arrives after it was given up."""
-        return self.late > 0 and random.random() < self.late
+    def suffers(self, mishap: Mishap, random: Random) -> bool:
+        chance: float = getattr(self, mishap)
+        return chance > 0 and random.random() < chance
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.badruns.rows import FOUR, LOAD, SCRIPT, Row, World
-from tests.integration.processes import CHAT, chatload_here, locust
+from tests.integration.processes import CHAT, locust, report_here
 
 #: What the runs themselves are judged by.
 GATE = ("--gate", "standard")
@@ -40,7 +40,7 @@ def run_row(world: World, row: Row) -> Said:
 def judge_again(world: World, row: Row) -> Said:
     """Judge the row's run, which has ended, by the four thresholds."""
     four = [part for threshold in FOUR for part in ("--threshold", threshold)]
-    return _said(chatload_here("report", folder_of(world, row) / "run", *four))
+    return _said(report_here(folder_of(world, row) / "run", *four))
 
 
 def folder_of(world: World, row: Row) -> Path:

@@ -37,9 +37,8 @@ from chatload.run.schema import BooksCell, MemoryCell, TimelineCell
 from chatload.simulator.command import _take_file
 from chatload.simulator.model.faults import FaultPlan
 from chatload.target import RulesFile, host_name, matches, require_agreed
-from chatload.thresholds.grammar import parse, parse_abort
 from chatload.thresholds.judgement import judge
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, parse, parse_abort
 
 FOLDER = Path(tempfile.mkdtemp(prefix="chatload-fuzz-"))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from chatload import cli
+from chatload.features.report import worst_sessions
 from chatload.run.settings import OptionGroup, options_of
 from chatload.swarm.plan import make_plan
 
@@ -101,6 +102,16 @@ def chatload_here(*arguments):
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
         cli.run(command)
     return subprocess.CompletedProcess(command, left.value.code, out.getvalue(), err.getvalue())
+
+
+def report_here(*arguments):
+    """`chatload report` in this process, for tests of its judgement.
+
+    Of the worst sessions it draws two and not ten: drawing is nearly all of its work, and has tests of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worst_sessions, "DRAWN", 2)
+        return chatload_here("report", *arguments)
 
 
 def summary_of(run_dir):

@@ -17,9 +17,9 @@ from tests.integration.live import web_ui
 from tests.integration.processes import (
     ENV,
     assert_balanced,
-    chatload_here,
     locust,
     locust_command,
+    report_here,
     simulator,
     summary_of,
 )  # fmt: skip
@@ -64,7 +64,7 @@ def words_of(text):
 
 def told(run, folder):
     """What a run told, place by place; `chatload report` must tell the same and exit alike."""
-    again = chatload_here("report", folder)
+    again = report_here(folder)
     assert again.returncode == run.returncode, (run.stdout, again.stdout, again.stderr)
     suite = ET.parse(folder / "junit.xml").getroot()
     summary = summary_of(folder)
@@ -235,7 +235,7 @@ def test_a_run_stopped_in_the_web_ui_says_so(tmp_path):
         wait_for(lambda: sessions_in(folder) > 5)
         ui.json("/stop", any="thing")
         wait_for(lambda: (folder / "junit.xml").exists())
-    again = chatload_here("report", folder)
+    again = report_here(folder)
     said = told(again, folder)
     assert again.returncode == 0
     assert_result(said, "not judged")
@@ -274,5 +274,5 @@ def test_the_standard_gate_passes_a_server_that_works_and_no_other(tmp_path):
     assert bad.returncode == 1, bad.stdout + bad.stderr
     failed = [t["metric"] for t in summary_of(tmp_path / "bad")["thresholds"] if t["result"] == "fail"]
     assert failed == ["unserved.rate"]
-    again = chatload_here("report", tmp_path / "bad", "--gate", "standard", "--threshold", "unserved.rate < 90%")
+    again = report_here(tmp_path / "bad", "--gate", "standard", "--threshold", "unserved.rate < 90%")
     assert again.returncode == 0, again.stdout

@@ -21,10 +21,10 @@ from tests.integration.processes import (
     CHAT,
     ENV,
     chatload,
-    chatload_here,
     ledger_of,
     locust,
     locust_command,
+    report_here,
     simulator,
     summary_of,
 )  # fmt: skip
@@ -131,7 +131,7 @@ def test_tls_is_verified_unless_told_otherwise_and_then_the_report_says_so(tmp_p
             run_dir = tmp_path / transport
             run = locust(host, run_dir, "-t", "3s", *TIMEOUT, "--insecure", "--transport", transport)
             assert run.returncode == 0, run.stdout + run.stderr
-            assert chatload_here("report", run_dir).returncode == 0
+            assert report_here(run_dir).returncode == 0
             assert summary_of(run_dir)["settings"]["insecure"] is True
             sentence = "TLS certificates not verified (--insecure)"
             assert sentence in " ".join(run.stdout.split())

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.integration.processes import assert_balanced, chatload, chatload_here, locust, simulator, summary_of
+from tests.integration.processes import assert_balanced, chatload, locust, report_here, simulator, summary_of
 from tests.integration.test_stopping import ports
 
 TIMEOUT = ("--flex-disconnect-timeout", "2")
@@ -35,7 +35,7 @@ def test_the_gate_is_the_exit_code(tmp_path, threshold, more, code, result):
     suite = ET.parse(tmp_path / "run" / "junit.xml").getroot()
     failures = suite.findall(".//failure")
     assert bool(failures) == (code != 0)
-    again = chatload_here("report", tmp_path / "run")
+    again = report_here(tmp_path / "run")
     assert again.returncode == code, again.stdout + again.stderr
 
 
@@ -43,9 +43,9 @@ def test_a_report_can_be_judged_anew(tmp_path):
     with simulator(*TIMEOUT, faults=REFUSALS, tmp_path=tmp_path) as host:
         run = locust(host, tmp_path / "run", *RUN)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert chatload_here("report", tmp_path / "run", "--threshold", "refused.rate < 10%").returncode == 1
+    assert report_here(tmp_path / "run", "--threshold", "refused.rate < 10%").returncode == 1
     assert summary_of(tmp_path / "run")["result"] == "failed"
-    assert chatload_here("report", tmp_path / "run").returncode == 0
+    assert report_here(tmp_path / "run").returncode == 0
     wrong = chatload("report", tmp_path / "run", "--threshold", "refuse.rate < 10%")
     assert wrong.returncode == 2
     assert "refused.rate" in wrong.stderr and len(wrong.stderr.splitlines()) == 1

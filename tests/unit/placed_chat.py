@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 import pytest
 
-from chatload.chat.effects import IN_TIME, Exchange, Send, Wait, Woken
+from chatload.chat.effects import Exchange, Send, Wait
 from chatload.chat.engine import ChatEngine
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
@@ -117,7 +117,7 @@ def hold(*answers, stop_at=float("inf"), settings=None, script=QUIET, timeout=6.
                     session.cut(T + cut_at)
                     break
                 now = max(now, min(effect.until, T + stop_at))
-                effect = steps.send(Woken(now) if now - T >= stop_at else IN_TIME)
+                effect = steps.send(now if now - T >= stop_at else None)
                 continue
             assert isinstance(effect, Send)
             keys = {"chat_id", "user_id", "secure_key", "alias"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import grimp
 import pytest
 
 TREE = Path(__file__).resolve().parents[2] / "chatload"
-MODULES = {path: ast.parse(path.read_text()) for path in sorted(TREE.rglob("*.py"))}
+MODULES = sorted(TREE.rglob("*.py"))
 #: Documented methods of named tuples, and of enumerations, that begin with an underscore; and the one way to end a
 #: process at once.
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_value_", "_make", "_exit"}
@@ -22,6 +23,12 @@ OF_LIBRARIES: dict[str, set[str]] = {
     "transport/requests_transport.py": {"_new_conn"},
     "sockets.py": {"_read_status"},
 }
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """The module's syntax. Not at import: each process of a parallel run imports this file, and one needs the trees."""
+    return ast.parse(path.read_text())
 
 
 def circles(imports: dict[str, set[str]]) -> list[set[str]]:
@@ -49,8 +56,8 @@ def test_no_module_imports_itself_by_others_type_only_imports_included() -> None
 
 def test_a_class_name_is_used_once() -> None:
     homes: dict[str, list[str]] = defaultdict(list)
-    for path, tree in MODULES.items():
-        for node in ast.walk(tree):
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(str(path.relative_to(TREE)))
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
@@ -58,7 +65,7 @@ def test_a_class_name_is_used_once() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(TREE)))
 def test_no_private_attribute_of_another_object_is_used(path: Path) -> None:
-    tree = MODULES[path]
+    tree = tree_of(path)
     own = {
         node.attr
         for node in ast.walk(tree)

@@ -288,8 +288,8 @@ def test_a_connection_opened_since_the_last_contact_is_remembered():
 
 def test_a_request_sent_twice_may_be_seen_for_a_minute():
     contacts = ContactLog(T, T)
-    contacts.add_resent(exchange(T + 1, T + 1.5), 2.0)
-    contacts.add_resent(exchange(T + 2, T + 70), 2.0)
+    contacts.add_lost(exchange(T + 1, T + 1.5), 2.0)
+    contacts.add_lost(exchange(T + 2, T + 70), 2.0)
     assert contacts.attempts == [
         Attempt(T + 1, T + 61, True, T + 1.5, 2.0), Attempt(T + 2, T + 70, True, T + 70, 2.0)
     ]  # fmt: skip

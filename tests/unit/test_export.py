@@ -207,10 +207,11 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
     assert most[0] < 60, most
     file = pyarrow.parquet.ParquetFile(out)
     assert file.metadata.num_rows == count
-    i, names = 0, SHEETS["sessions"].columns
+    done, names = 0, [name for name, _ in SHEETS["sessions"].columns]
     for batch in file.iter_batches(batch_size=5000):
-        for row in batch.to_pylist():
-            expected = record(i)
-            assert row == {name: getattr(expected, name) for name, _ in names}, i
-            i += 1
-    assert i == count
+        expected = [record(i) for i in range(done, done + batch.num_rows)]
+        assert batch.schema.names == names
+        for name in names:
+            assert batch.column(name).to_pylist() == [getattr(one, name) for one in expected], (name, done)
+        done += batch.num_rows
+    assert done == count

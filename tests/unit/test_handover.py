@@ -16,7 +16,7 @@ from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
-from chatload.swarm.load import LoadController, StopConditions
+from chatload.swarm.load import LoadController
 from chatload.swarm.worker_report import REPORT_EVERY_S, SILENT_S, ProcessFacts, WorkerRegistry, WorkerReport
 from chatload.target import TargetRules
 from chatload.thresholds.gate import make_gate
@@ -166,7 +166,8 @@ def plan(rules=TargetRules(), abort_on=(), over=None):
 
 def conditions(**given):
     load = LoadController()
-    return StopConditions(load.begin(plan(**given)), load, 0.0)
+    load.begin(plan(**given))
+    return load
 
 
 def asked_never():
@@ -174,21 +175,21 @@ def asked_never():
 
 
 def test_a_run_that_nothing_ends_never_adds_its_books_up():
-    assert conditions().check(asked_never, 1.0) is None
-    assert conditions(over=False).check(asked_never, 1.0) is None
+    assert conditions().stop_reason(asked_never, 1.0) is None
+    assert conditions(over=False).stop_reason(asked_never, 1.0) is None
 
 
 def test_what_ends_a_run():
     books = Books()
     books.started, books.verdicts["failed"] = 11, 1
-    assert conditions(rules=TargetRules(max_sessions=9)).check(lambda: books, 1.0)[0] == "ceiling"
-    assert conditions(rules=TargetRules(max_sessions=10)).check(lambda: books, 1.0) is None
-    assert conditions(abort_on=("failed.count < 1",)).check(lambda: books, 1.0)[0] == "aborted"
-    assert conditions(abort_on=("failed.count < 2",)).check(lambda: books, 1.0) is None
+    assert conditions(rules=TargetRules(max_sessions=9)).stop_reason(lambda: books, 1.0)[0] == "ceiling"
+    assert conditions(rules=TargetRules(max_sessions=10)).stop_reason(lambda: books, 1.0) is None
+    assert conditions(abort_on=("failed.count < 1",)).stop_reason(lambda: books, 1.0)[0] == "aborted"
+    assert conditions(abort_on=("failed.count < 2",)).stop_reason(lambda: books, 1.0) is None
     ending = conditions(over=True)
-    assert ending.check(lambda: books, 1.0) is None, "ten chats are open"
+    assert ending.stop_reason(lambda: books, 1.0) is None, "ten chats are open"
     books.verdicts["completed"] = 10
-    looks = [ending.check(lambda: books, second * REPORT_EVERY_S) for second in range(1, 5)]
+    looks = [ending.stop_reason(lambda: books, second * REPORT_EVERY_S) for second in range(1, 5)]
     assert looks == [None, None, None, ("", "")]
 
 

@@ -11,7 +11,7 @@ from chatload.errors import FileError, UsageError
 from chatload.features import script as har
 from chatload.features.script import RecordedChat, read_chats, write_script
 from chatload.protocol.dialect import load_dialect
-from tests.integration.processes import chatload
+from tests.integration.processes import chatload_here
 
 DIALECT = load_dialect("gms-v2", None)
 FORM = "application/x-www-form-urlencoded"
@@ -90,7 +90,7 @@ def without_bodies(entries):
 
 def test_messages_whose_bodies_are_missing_keep_the_default_length_and_it_is_said(tmp_path):
     file = recording(tmp_path, without_bodies(CHAT))
-    run = chatload("script", "from-har", file)
+    run = chatload_here("script", "from-har", file)
     said_so = "The bodies of 1 of 1 messages are not in the recording: message_bytes is the default."
     assert (run.returncode, run.stderr) == (0, f"chatload: {said_so}\n")
     assert f"# {said_so}" in run.stdout
@@ -146,7 +146,7 @@ def test_spreads_are_fitted(tmp_path):
 def test_what_is_no_recording_is_refused_in_one_line(tmp_path, content):
     file = tmp_path / "x.har"
     file.write_text(content)
-    run = chatload("script", "from-har", file)
+    run = chatload_here("script", "from-har", file)
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) == 1 and "x.har" in run.stderr and "Traceback" not in run.stderr
 

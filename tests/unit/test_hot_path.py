@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatload.chat.effects import IN_TIME, Exchange, Wait
+from chatload.chat.effects import Exchange, Wait
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.record import CONTACTS, Contact, RecentContacts
@@ -154,7 +154,7 @@ def _held(names, replied):
     while number <= len(names):
         if isinstance(effect, Wait):
             now = max(now, effect.until)
-            effect = steps.send(IN_TIME)
+            effect = steps.send(None)
             continue
         reply = opening if number == 0 else replied(names[number - 1])
         number += 1
@@ -179,7 +179,7 @@ def _asked(replies, script):
     while replies:
         if isinstance(effect, Wait):
             now = effect.until
-            effect = steps.send(IN_TIME)
+            effect = steps.send(None)
             continue
         if effect.operation == "GetMessages":
             asked.append(effect.fields)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chatload.chat.effects import IN_TIME, Exchange, Send, Wait, Woken
+from chatload.chat.effects import Exchange, Send, Wait
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
@@ -38,7 +38,7 @@ class Server:
     def answer(self, effect):
         if isinstance(effect, Wait):
             self.now = max(self.now, min(effect.until, self.stop_at))
-            return Woken(self.now) if self.now >= self.stop_at else IN_TIME
+            return self.now if self.now >= self.stop_at else None
         assert isinstance(effect, Send)
         self.asked.append((round(self.now, 2), effect.operation, dict(effect.fields)))
         reply = self.replies.pop(0) if self.replies else Reply(FINE)

@@ -8,7 +8,8 @@ import pytest
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
-from chatload.features.report.summary import rate, write_summary
+from chatload.features.report.summary import rate
+from chatload.features.report.view import write_outputs
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
@@ -62,7 +63,7 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
         )
         put_books(writer, "w1", books)
         writer.finish(1300.0)
-    summary = write_summary(tmp_path)
+    summary = write_outputs(tmp_path)
     found = figures(RunSnapshot("ended", books, 45.0, 300.0, 1, 1))
     for key in ("requests", "refresh", "arrivals", "generator"):
         assert found[key] == summary[key]

@@ -14,7 +14,7 @@ import pytest
 
 from chatload import cli
 from chatload.chat.record import SessionRecord
-from chatload.features.plan.view import schema
+from chatload.render.output import read_schema
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
@@ -79,8 +79,9 @@ def golden(name: str, made: str) -> str:
 def test_json_keeps_to_its_schema_and_to_the_example(capsys: pytest.CaptureFixture[str]):
     assert plan(*PRESET, "--json") == 0
     made = json.loads(capsys.readouterr().out)
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.validate(made, schema())
+    schema = read_schema("chatload.features.plan", "plan.schema.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(made, schema)
     # Poisson(600) at 99.9 % by direct summation
     assert made["peak"]["mean_chats"] == 600 and made["peak"]["chats"] == 677
     assert made["servers"] == {"needed": 2, "spare": 1, "total": 3, "needed_if_assigned_at_random": 2}

@@ -126,9 +126,10 @@ def test_the_last_column_is_as_wide_as_it_lasted():
 def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
     total = Books()
     with RunWriter.create(tmp_path / "run", RunSettings(flex_disconnect_timeout=45.0), 0.0) as writer:
-        for window in windows():
+        made = list(windows())
+        for window in made:
             total.merge(window.books)
-            writer.add_windows([window])
+        writer.add_windows(made)  # in one transaction: each one waits for the disk
         bad = total.verdicts["dropped_late"]
         for start in range(0, WINDOWS * 33, 1000):
             verdict = "dropped_late" if start < bad else "completed"

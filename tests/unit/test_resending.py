@@ -3,7 +3,7 @@
 import pytest
 
 from chatload.chat.contacts import LINGER_S, ContactLog, find_blame
-from chatload.chat.effects import IN_TIME, Exchange, Send
+from chatload.chat.effects import Exchange, Send
 from chatload.chat.personas import new_chat
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
@@ -39,7 +39,7 @@ def exchange(sent, received, outcome=Outcome.FINE, detail="", **more):
 
 def test_the_first_sending_may_be_seen_long_after_the_second():
     contacts, again = ContactLog(0.0, 0.1), exchange(1.0, 1.2, resent=True)
-    contacts.add_resent(again)
+    contacts.add_lost(again)
     contacts.add_sure(again)
     assert contacts.feasible(2.0, 3.5), "seen once more at 2"
     assert not contacts.feasible(2.0, 5.4), "but only once"
@@ -50,7 +50,7 @@ def test_the_first_sending_may_be_seen_long_after_the_second():
 
 def test_the_first_sending_is_forgotten_after_a_while():
     contacts, again = ContactLog(0.0, 0.1), exchange(1.0, 1.2, resent=True)
-    contacts.add_resent(again)
+    contacts.add_lost(again)
     contacts.add_sure(again)
     contacts.add_sure(exchange(2.0 + LINGER_S, 2.1 + LINGER_S))
     assert not contacts.attempts
@@ -65,7 +65,7 @@ def test_a_request_sent_twice_is_one_request_and_two_contacts():
     first = Reply(Outcome.FINE, "chat", "user", "key", "alias", 1)
     effect = steps.send(Exchange(0.0, 0.0, 0.1, first))
     while not isinstance(effect, Send):
-        effect = steps.send(IN_TIME)
+        effect = steps.send(None)
     steps.send(exchange(effect.due, effect.due + 0.1, resent=True))
     assert (session.record.requests, session.record.contacts, books.resent, books.sent.total()) == (2, 3, 1, 2)
     session.cut(9.0)

@@ -13,9 +13,11 @@ import pytest
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
-from chatload.features.report.summary import exit_code, schema, write_summary
-from chatload.features.report.view import summary_document
+from chatload.features.report.junit import junit
+from chatload.features.report.summary import exit_code, schema
+from chatload.features.report.view import summary_document, write_outputs
 from chatload.protocol.reply import Reply
+from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
@@ -53,7 +55,7 @@ def make_run(
         put_books(writer, "w1", books)
         if finish:
             writer.finish(1300.0)
-    return write_summary(folder)
+    return write_outputs(folder)
 
 
 def shown(summary: dict[str, Any], width: int = 80) -> str:
@@ -70,6 +72,12 @@ def test_a_real_summary_satisfies_the_published_schema(tmp_path: Path) -> None:
     for summary in (empty, full):
         jsonschema.validate(summary, published)
     assert json.loads((tmp_path / "full" / "summary.json").read_text()) == full
+
+
+def test_the_outputs_are_written_beside_the_run(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed"])
+    assert (tmp_path / "junit.xml").read_text() == junit(summary)
+    assert (tmp_path / "summary.md").read_text() == markdown(summary_document(summary))
 
 
 def _objects(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str = "") -> None:
@@ -238,7 +246,7 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
             add_sessions(writer, [record])
         put_books(writer, "w1", books)
         writer.finish(1300.0)
-    return write_summary(folder, gate)
+    return write_outputs(folder, gate)
 
 
 NOTHING = "29 sessions started, none accepted (29 refused); most often: RequestChat: no capacity (15)"

@@ -3,8 +3,7 @@
 import pytest
 
 from chatload.chat.effects import Exchange
-from chatload.chat.observed_server import ServerClock
-from chatload.chat.transcript import Transcript
+from chatload.chat.transcript import ServerClock, Transcript
 from chatload.protocol.reply import Event, Reply
 from chatload.vocabulary import Outcome
 
@@ -212,8 +211,8 @@ def test_a_clock_that_is_no_witness_dates_nothing():
     assert transcript.left_at(T, T + 99) is not None and transcript.outlived(2.0)
     clock.contradicted(T + 50)
     assert transcript.left_at(T, T + 99) is None and not transcript.outlived(2.0)
-    message = Reply(FINE, events=(event(3, "Message", ms=5_001_004),))
-    assert transcript.released_after(message) == float("-inf")
+    message = event(3, "Message", ms=5_001_004)
+    assert transcript.released_after([message]) == float("-inf")
 
 
 def test_another_client_s_end_is_not_dated_as_ours():
@@ -250,14 +249,13 @@ def test_the_age_by_a_clock_that_moved_is_not_known():
 )
 def test_an_answer_left_the_server_after_its_last_event_was_written(stamps, after):
     events = tuple(event(2 + i, "Message", "Agent", "2", ms) for i, ms in enumerate(stamps))
-    released = opened().released_after(Reply(FINE, events=events))
+    released = opened().released_after(events)
     assert released == (float("-inf") if after is None else pytest.approx(T + after, abs=1e-6))
 
 
 def test_without_an_opening_nothing_tells_when_an_answer_left():
-    assert Transcript(ServerClock()).released_after(
-        Reply(FINE, events=(event(2, "Message", ms=5_001_004),))
-    ) == float("-inf")  # fmt: skip
+    message = event(2, "Message", ms=5_001_004)
+    assert Transcript(ServerClock()).released_after([message]) == float("-inf")
 
 
 # -- the server's clock ---------------------------------------------------------------------------

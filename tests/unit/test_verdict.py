@@ -6,8 +6,9 @@ import pytest
 
 from chatload.chat.contacts import Attempt, ContactLog
 from chatload.chat.effects import Exchange
-from chatload.chat.observed_server import ObservedServer, ServerClock
-from chatload.chat.transcript import Transcript
+from chatload.chat.policy import make_policy
+from chatload.chat.settings import SessionSettings
+from chatload.chat.transcript import ObservedServer, ServerClock, Transcript
 from chatload.chat.verdict import EndEvidence, Goodbye, judge
 from chatload.protocol.names import EndCause
 from chatload.protocol.reply import Event, Reply
@@ -36,16 +37,22 @@ WE_LEFT = told(left())
 GOODBYE = Goodbye(Verdict.COMPLETED, "we disconnected and it was confirmed", T + 1.5, T + 1.5)
 
 
-def evidence(silence=2.6, stamp=(2.0, 2.002), outcome=ENDED, transcript=WE_LEFT, attempts=(), trail=None, **more):
+def evidence(
+    silence=2.6, stamp=(2.0, 2.002), outcome=ENDED, transcript=WE_LEFT, attempts=(), trail=None, server=None,
+    ended_told=True, **more
+):  # fmt: skip
     """A contact in [T, T + 10 ms], then a request after `silence` seconds that found the end; `stamp`: bounds of the
     server's own end, seconds after T."""
     contacts = ContactLog(T, T + 0.01, attempts=list(attempts), refreshed=True)
     for name, value in (trail or {}).items():
         setattr(contacts, name, value)
     bounds = None if stamp is None else (T + stamp[0], T + stamp[1])
-    return EndEvidence(
-        contacts, transcript, outcome, T + silence, T + silence + 0.01, TIMEOUT, 60.0, left=bounds, **more
+    sent = T + silence
+    exchange = Exchange(sent, sent, sent + 0.01, Reply(outcome, told=ended_told))
+    settings = SessionSettings(
+        make_policy("fixed", TIMEOUT, 1.0), 1.0, keeps_ended_s=60.0, server=server or ObservedServer()
     )
+    return EndEvidence(contacts, transcript, exchange, settings, left=bounds, **more)
 
 
 def lost(at, over, latest=60.0):

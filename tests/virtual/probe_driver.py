@@ -7,14 +7,13 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from chatload.chat.effects import Exchange
 from chatload.features.probe.evidence import ProbeSettings
 from chatload.features.probe.probe import Probe, ProbeRequest
 from chatload.protocol.wire import WireResult
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
-from chatload.virtual.driver import read_answer, was_sent
+from chatload.virtual.driver import read_answer
 from chatload.virtual.network import NetworkModel
 
 
@@ -72,7 +71,7 @@ class VirtualProbe:
             self._at(now + network.latency(random), call.receive, failed)
             return
         self._at(now + order.send.timeout_s, call.receive, WireResult(now, 0.0, failure="timeout", detail="timeout"))
-        if not network.lost(random):
+        if not network.suffers("loss", random):
             self._at(now + network.latency(random), call.arrive)
 
     def later(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
@@ -103,7 +102,7 @@ class _RequestUnderWay:
         operation = self.order.send.operation
         answer = driver.service.process(driver.now, operation, fields.get("chat_id"), fields, fault)
         assert answer.held is None, "a request for the whole transcript is never held"
-        if answer.silence is not NoAnswer.LOST and not driver.network.lost(driver.random):
+        if answer.silence is not NoAnswer.LOST and not driver.network.suffers("loss", driver.random):
             driver.later(answer.delay_s + driver.network.latency(driver.random), self.receive, answer)
 
     def receive(self, what: ServiceAnswer | WireResult) -> None:
@@ -111,7 +110,5 @@ class _RequestUnderWay:
         if not self.open:
             return
         self.open = False
-        reply, answered, gateway = read_answer(what, self.order.send)
-        sent = self.begun if was_sent(what) else None
-        exchange = Exchange(self.begun, sent, self.driver.now, reply, answered=answered, gateway=gateway)
+        exchange = read_answer(what, self.order.send, self.begun, self.driver.now)
         self.driver.probe.receive(self.order.chat, exchange)

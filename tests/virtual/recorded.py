@@ -21,14 +21,14 @@ class RecordingSwarm(VirtualSwarm):
     """A virtual swarm that writes its sessions, windows and worst timelines as a real run does."""
 
     def __init__(self, run_dir, settings, service, *, named=None, **more):
-        super().__init__(settings, service, **more)
+        super().__init__(settings, service, on_ended=self._keep, **more)
         run = RunSettings(name="virtual", flex_disconnect_timeout=settings.timeout_s, users=more["users"])
         self._writer = RunWriter.create(run_dir, replace(run, **(named or {})), started_at=EPOCH)
         self._worst, self._cutter = WorstTimelines(), WindowCutter(EPOCH)
         self._rows = []
         self.at(1.0, self._tick)
 
-    def ended(self, session):
+    def _keep(self, session):
         record, timeline = session.record, session.timeline()
         record.started_at += EPOCH
         record.ended_at += EPOCH

@@ -27,13 +27,10 @@ class Soaked(VirtualSwarm):
     """A swarm whose books are cut into windows of `every_s` seconds; sessions are not kept."""
 
     def __init__(self, *arguments, every_s, **more):
-        super().__init__(*arguments, **more)
+        super().__init__(*arguments, on_ended=lambda chat: None, **more)
         self.windows: list[Window] = []
         self._cutter, self._every_s = WindowCutter(0.0), every_s
         self.at(every_s, self._cut)
-
-    def ended(self, session):
-        pass
 
     def _cut(self):
         self.windows.append(self._cutter.cut(self.now, Books.from_dict(self.books.to_dict())))

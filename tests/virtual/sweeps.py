@@ -3,7 +3,7 @@
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings, swept
-from chatload.features.tune.model import model_sweep
+from chatload.features.tune.load import model_sweep
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter

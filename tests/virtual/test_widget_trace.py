@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from chatload.chat.effects import IN_TIME, Exchange, Wait
-from chatload.chat.personas import POLL_EXCEPTION_LIMIT, POLL_S, REQUEST_TIMEOUT_S, USER_DATA, new_chat
-from chatload.chat.policy import make_policy
+from chatload.chat.effects import Exchange, Wait
+from chatload.chat.personas import POLL_EXCEPTION_LIMIT, REQUEST_TIMEOUT_S, USER_DATA, new_chat
+from chatload.chat.policy import WIDGET_INTERVAL_S, make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
 from chatload.protocol.reply import Event, Reply
@@ -34,7 +34,9 @@ class Service:
 
     def __init__(self, answer, script=QUIET, timeout=45.0):
         self.books, self.now, self.answer, self.asked, self.sends = Books(), 0.0, answer, [], []
-        settings = SessionSettings(make_policy("fixed", timeout, POLL_S), REQUEST_TIMEOUT_S, script, persona="widget")
+        settings = SessionSettings(
+            make_policy("fixed", timeout, WIDGET_INTERVAL_S), REQUEST_TIMEOUT_S, script, persona="widget"
+        )
         self.session = new_chat(settings, self.books, 1, 0.0)
 
     def run(self):
@@ -50,7 +52,7 @@ class Service:
 
     def wake(self, wait):
         self.now = max(self.now, wait.until)
-        return IN_TIME
+        return None
 
     def exchange(self, send):
         sent = self.now
@@ -234,7 +236,7 @@ def test_its_verdicts_stand_beside_the_ledger(faults):
     script = CustomerScript(
         chat_length=Distribution("uniform", 5.0, 60.0), hesitation=Distribution("uniform", 0.0, 4.0)
     )
-    policy = make_policy("fixed", 12.0, POLL_S)
+    policy = make_policy("fixed", 12.0, WIDGET_INTERVAL_S)
     settings = SessionSettings(policy, REQUEST_TIMEOUT_S, script, persona="widget")
     service = ChatService(
         SimulatorConfig(flex_disconnect_timeout_s=12.0, agent_leaves_chance=0.3), FaultPlan(faults, 3)

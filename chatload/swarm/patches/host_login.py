@@ -47,9 +47,7 @@ def hide_login(environment: Environment) -> None:
 def host_with_login(environment: Environment, host: str | None = None) -> str | None:
     """Return the host with the login that it was last set with.
 
-    Args:
-        environment: Locust's environment.
-        host: a host that was typed in the web UI, which cannot show the login. Default: the environment's host.
+    host: a host that was typed in the web UI, which cannot show the login. Default: the environment's host.
     """
     url: str | None = environment.host if host is None else host
     secret = _logins.get(environment, {}).get(url or "")

@@ -6,7 +6,7 @@ the previous one: after the master's clock is set back, the ramp stops. Locust 2
 `heartbeat_timeout_checker` and message "spawn". Introduced by https://github.com/locustio/locust/pull/2474; no upstream
 issue found for either.
 
-A worker checks by the monotonic clock (`chatload.swarm.roles`).
+A worker checks by the monotonic clock (`WorkerRole`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ would join the next master on that port. Locust 2.47.0, runners.py, `connect_to_
 main.py, `kill_workers`, does not end its workers either: it takes `os.waitpid` with WNOHANG for the end of a child that
 still runs. No upstream issue found.
 
-`chatload.swarm.roles` ends the workers that have connected.
+`WorkerRole` ends the workers that have connected.
 """
 
 from __future__ import annotations

@@ -49,10 +49,8 @@ class Signals:
     def __init__(self, runner: Any, waits_for_workers: bool, end_at_once: Callable[[], None]) -> None:
         """Install the handlers.
 
-        Args:
-            runner: Locust's runner.
-            waits_for_workers: whether the main greenlet waits for workers before it starts a run.
-            end_at_once: ends the process without disconnects, with outputs. Returns if no chat is left to wait for.
+        waits_for_workers: whether the main greenlet waits for workers before it starts a run. end_at_once: ends the
+        process without disconnects, with outputs. Returns if no chat is left to wait for.
         """
         # Locust calls listeners in reverse order of registration: these come before those of its runner, which wait
         # until the chats have disconnected.

@@ -42,10 +42,8 @@ class CooperativeYield:
 def limit_users(runner: Any, limit: Callable[[], int | None], note: Callable[[str], None]) -> None:
     """Replace `runner.start`, which also changes the number of users of an active run, by one with a limit.
 
-    Args:
-        runner: a master or local runner.
-        limit: returns the greatest number of users, None if there is no limit.
-        note: called with a sentence if more users were requested.
+    limit: returns the greatest number of users, None if there is no limit. note: called with a sentence if more users
+    were requested.
     """
     start = runner.start
 
