@@ -160,14 +160,20 @@ def _begins_an_answer(data: bytes) -> bool:
     return True
 
 
+class _PlainConnection(_Observed, HTTPConnection):
+    response_class = _HeadCheckingAnswer
+
+
+class _TlsConnection(_Observed, HTTPSConnection):
+    response_class = _HeadCheckingAnswer
+
+
 class _PlainPool(HTTPConnectionPool):
-    class ConnectionCls(_Observed, HTTPConnection):
-        response_class = _HeadCheckingAnswer
+    ConnectionCls = _PlainConnection
 
 
 class _TlsPool(HTTPSConnectionPool):
-    class ConnectionCls(_Observed, HTTPSConnection):
-        response_class = _HeadCheckingAnswer
+    ConnectionCls = _TlsConnection
 
 
 _POOLS = {"http": _PlainPool, "https": _TlsPool}
