@@ -114,9 +114,6 @@ class Retention:
         self._kept: list[Kept] = []
         self._due = 0.0
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def add(self, kept: Kept) -> None:
         """Note that a window was written."""
         if self._keep_s:
@@ -124,34 +121,29 @@ class Retention:
             self._due = self._due or kept.end + self._keep_s
 
     def due(self, now: float) -> list[list[Kept]]:
-        """Return groups of neighbouring windows; each group is to be merged now."""
+        """Return groups of neighbouring windows; each group is to be merged now, into the row of its first window."""
         if not self._due or now < self._due:
             return []
         self._due = now + max(_EVERY * self._keep_s, 10 * COARSE_S)
-        return self._groups(now)
+        groups = [group for group in self._groups(now) if len(group) > 1]
+        made = {group[0].row: Kept(group[0].row, group[0].start, group[-1].end) for group in groups}
+        gone = {kept.row for group in groups for kept in group[1:]}
+        self._kept = [made.get(kept.row, kept) for kept in self._kept if kept.row not in gone]
+        return groups
 
     def _groups(self, now: float) -> list[list[Kept]]:
-        groups: list[list[Kept]] = []
-        group: list[Kept] = []
+        groups: list[list[Kept]] = [[]]
         many = 0
         for kept in self._kept:
-            wide = width(now - kept.end, self._keep_s)
+            wide, group = width(now - kept.end, self._keep_s), groups[-1]
             if not wide or many >= _MOST:
                 break
             if group and kept.end - group[0].start <= wide * _SLACK:
                 group.append(kept)
                 many += 1
             else:
-                groups.append(group)
-                group = [kept]
-        groups.append(group)
-        return [group for group in groups if len(group) > 1]
-
-    def folded(self, groups: Iterable[list[Kept]]) -> None:
-        """Note that each of these groups was merged into the row of its first window."""
-        made = {group[0].row: Kept(group[0].row, group[0].start, group[-1].end) for group in groups}
-        gone = {kept.row for group in groups for kept in group[1:]}
-        self._kept = [made.get(kept.row, kept) for kept in self._kept if kept.row not in gone]
+                groups.append([kept])
+        return groups
 
 
 def fold(windows: Iterable[Window]) -> Window:

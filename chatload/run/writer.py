@@ -98,18 +98,16 @@ class RunWriter:
                 Kept(database.execute(_INSERT_WINDOW, (None, *_cells(window))).lastrowid or 0, window.start, window.end)
                 for window in windows
             ]
-            groups = self._retention.due(new[-1].end) if new else []
-            for group in groups:
+            for group in self._retention.due(new[-1].end) if new else []:
                 _fold(database, group)
-        self._retention.folded(groups)
         for kept in new:
             self._retention.add(kept)
 
     def incident(self, kind: str, what: str, at: float | None = None) -> None:
         """Store what happened to the run itself. kind: an IncidentKind. at: Unix seconds; now by default."""
+        row = (time.time() if at is None else at, kind, what)
         with self._transaction() as database:
-            instant = time.time() if at is None else at
-            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", (instant, kind, what))
+            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", row)
 
     def make_room(self) -> None:
         """Free the disk space of the log if possible, so that a last incident can be written to a full disk."""

@@ -61,16 +61,12 @@ class SharedHeads:
         body, headers = request.body, request.headers
         block = self._blocks.get(headers)
         if block is None:
-            lines = [f"{name}: {_one_line(value)}\r\n" for name, value in self._fixed + headers]
-            block = self._blocks[headers] = "".join(lines).encode("latin-1", "replace")
+            lines = (f"{name}: {value}".replace("\r", " ").replace("\n", " ") for name, value in self._fixed + headers)
+            block = self._blocks[headers] = "".join(f"{line}\r\n" for line in lines).encode("latin-1", "replace")
         first = f"{request.method} {safe_target(self._prefix + request.path)} HTTP/1.1\r\n".encode("ascii")
         if not body and request.method in _BODILESS:
             return b"%b%b%b\r\n" % (first, block, cookie_line)
         return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, block, cookie_line, len(body), body)
-
-
-def _one_line(value: str) -> str:
-    return value.replace("\r", " ").replace("\n", " ")
 
 
 # -- answers -------------------------------------------------------------------------------------

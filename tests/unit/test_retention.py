@@ -35,12 +35,11 @@ def kept_after(hours, keep_s, seed=1):
     most = 0
     while at < hours * HOUR:
         end = at + (COARSE_S if at > 300 else 1.0) + random.choice((0.0, 0.0, 0.4, -0.1))
-        groups = retention.due(end)
-        retention.folded(groups)
+        retention.due(end)
         row += 1
         retention.add(Kept(row, at, end))
         at = end
-        most = max(most, len(retention))
+        most = max(most, len(retention._kept))
     return retention._kept, most, at
 
 
