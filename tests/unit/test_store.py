@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def books(**verdicts: int) -> Books:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     with RunWriter.create(tmp_path / "deep" / "run", SETTINGS, 12.5) as writer:
-        writer.add_sessions([FULL, FULL.to_dict(), SessionRecord(verdict="refused")])
+        writer.add_sessions([FULL, asdict(FULL), SessionRecord(verdict="refused")])
         writer.incident("worker_lost", "w2")
         writer.finish(20.0)
     with RunReader.open(tmp_path / "deep" / "run") as reader:
