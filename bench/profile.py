@@ -26,7 +26,7 @@ _BEFORE_PACKAGE = re.compile(r"^.*/(?:site-packages/|python3\.\d+/|(?=chatload/)
 _FUNCTIONS = 45
 #: Parts of the generator, each the files its innermost known frame is in. The first that a stack has counts.
 PARTS = {
-    "store": ("chatload/run/writer.py", "chatload/run/retention.py", "swarm/coordinator.py", "sqlite3"),
+    "store": ("chatload/run/writer.py", "chatload/run/windows.py", "swarm/coordinator.py", "sqlite3"),
     "books": ("run/books.py", "chat/record.py", "swarm/worker_report.py"),
     "histograms": ("run/histogram.py",),
     "Locust's statistics": ("swarm/patches/request_statistics.py", "locust/stats.py"),

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, cast
 
 import click
 
 from chatload import __version__, exit_codes
-from chatload.errors import MOST_TEXT, ChatloadError, UsageError
-from chatload.plain_text import PrintableStream, drop_output, printable
+from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, printable
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
-    "drift": "chatload.features.drift.command:drift",
+    "drift": "chatload.features.report.drift_view:drift",
     "forecast": "chatload.features.forecast.command:forecast",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
@@ -38,18 +37,16 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        there = {name for name, target in _LAZY.items() if _exists(target.partition(":")[0])}
-        return sorted({*super().list_commands(ctx), *there})
+        return sorted({*super().list_commands(ctx), *_LAZY})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name, None if there is none."""
-        target = _LAZY.get(cmd_name)
-        if target is None:
+        if cmd_name not in _LAZY:
             return super().get_command(ctx, cmd_name)
-        module, _, attribute = target.partition(":")
-        if not _exists(module):
+        module, _, attribute = _LAZY[cmd_name].partition(":")
+        if find_spec(module) is None:
             return None
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -61,13 +58,6 @@ class LazyGroup(click.Group):
             drop_output()
             return exit_codes.PASSED
         return result
-
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -202,6 +192,17 @@ def export(run: Path, what: str, form: str | None, output: Path | None) -> None:
         # A terminal would obey control characters in the run's texts. A file gets the texts unchanged.
         terminal = cast(IO[str], PrintableStream(sys.stdout))
         write(run, what, form, terminal if sys.stdout.isatty() else sys.stdout)
+
+
+class PrintableStream:
+    """A text stream that writes only printable text to another one."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text after `printable`; returns the number of characters written."""
+        return self._stream.write(printable(text))
 
 
 def _pairs(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The one error hierarchy.
+"""The one error hierarchy, and how untrusted text is made safe for a terminal.
 
 ChatloadError
 ├── NothingTestedError   too little was tested to answer the question: exit code 4
@@ -8,13 +8,38 @@ ChatloadError
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from pathlib import Path
+from typing import Final
 
 from chatload import exit_codes
-from chatload.plain_text import printable
 
 #: A message or a hint that is longer is cut to this length (characters): it may quote a long text.
 MOST_TEXT = 1000
+#: C0 and C1 control characters except newline and tab, and those that reorder text (Unicode TR 9, "Trojan Source").
+_UNSAFE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Return the text with characters replaced that move the cursor, colour or reorder text.
+
+    most: a longer text is cut to this length (characters).
+    """
+    if most is not None and len(text) > most:
+        text = f"{text[: most - 1]}…"
+    return text if text.isprintable() else _UNSAFE.sub("\ufffd", text)
+
+
+def drop_output() -> None:
+    """Discard standard output from now on.
+
+    Called after a failed write: at exit the interpreter flushes standard output again, which would fail again.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ChatloadError(Exception):

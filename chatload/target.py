@@ -33,8 +33,6 @@ VARIABLE: Final = "CHATLOAD_CONFIG"
 _CEILINGS = {"max_sessions": "--max-sessions", "max_requests_per_s": "--max-requests-per-s"}
 #: Returns whether an address, as text, may be connected to.
 Admits = Callable[[str], bool]
-#: Returns all addresses of a name, as text.
-Resolve = Callable[[str], Iterable[str]]
 _OPTION = "--target-owner-agrees"
 
 #: Not `ipaddress.is_private`: it includes networks that are only not routed (documentation, link-local, carriers), and
@@ -67,9 +65,6 @@ def is_private(address: str) -> bool:
     return any(ip in network for network in PRIVATE)
 
 
-# -- rules ----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class TargetRules:
     """What the config files allow together.
@@ -85,11 +80,7 @@ class TargetRules:
     locks: Mapping[str, str] = field(default_factory=dict)
 
     def lowered(self, max_sessions: float | None, max_requests_per_s: float | None) -> TargetRules:
-        """Return these rules with the ceilings of the command line.
-
-        Raises:
-            UsageError: a locked file has a lower ceiling.
-        """
+        """Return these rules with the ceilings of the command line; raises UsageError if a locked one is lower."""
         given = {"max_sessions": max_sessions, "max_requests_per_s": max_requests_per_s}
         for key, value in given.items():
             ceiling = getattr(self, key)
@@ -109,8 +100,7 @@ class TargetRules:
 def read_rules(environment: Mapping[str, str] = os.environ, site: Path | None = None) -> TargetRules:
     """Return the rules that apply to this process. site: the site's file, SITE_FILE by default.
 
-    Raises:
-        FileError: a file is wrong, or the one that CHATLOAD_CONFIG names cannot be read.
+    Raises FileError if a file is wrong, or if the one that CHATLOAD_CONFIG names cannot be read.
     """
     site = SITE_FILE if site is None else site
     named = environment.get(VARIABLE)
@@ -164,9 +154,6 @@ class RulesFile(FromFile):
     locked: bool = False
 
 
-# -- the guard ------------------------------------------------------------------------------------
-
-
 def anywhere(address: str) -> bool:
     """Admit every address: the owner of the host agreed to load on it by name."""
     return True
@@ -189,19 +176,17 @@ def require_agreed(
     host: str,
     agreed: Iterable[str] = (),
     rules: TargetRules | None = None,
-    resolve: Resolve = resolve,
+    resolve: Callable[[str], Iterable[str]] = resolve,
     proxied: bool = False,
 ) -> Admits:
-    """Refuse a host that is neither loopback nor private, unless its owner agrees.
+    """Refuse a host (a URL or a name) that is neither loopback nor private, unless its owner agrees.
 
     A name is private if all its addresses are. A name that does not resolve is not refused here: nothing can be
     connected to, and the returned function decides once it resolves.
 
     Args:
-        host: a URL or a name.
         agreed: hosts from --target-owner-agrees.
         rules: those of the config files by default. A locked list of allowed_targets holds even if the owner agrees.
-        resolve: returns the addresses of a name.
         proxied: a proxy will resolve the name, so only an address can be checked here.
 
     Returns:
@@ -231,7 +216,7 @@ def require_agreed(
     return own
 
 
-def _not_own(name: str, own: Admits, resolve: Resolve, proxied: bool) -> str:
+def _not_own(name: str, own: Admits, resolve: Callable[[str], Iterable[str]], proxied: bool) -> str:
     """Return why a host may belong to somebody else; "" if it does not."""
     if proxied and not _is_address(name):
         return f"a proxy decides where {name} leads"

@@ -11,57 +11,45 @@ from typing import Final, Self
 
 
 class _Word(StrEnum):
-    """A value with its meaning in a few words."""
+    """A value with its meaning in a few words. short: the meaning in fewer words, if it has one."""
 
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str = "") -> Self:
-        word = str.__new__(cls, value)
-        word._value_ = value
-        word.meaning = meaning
-        return word
-
-
-class Outcome(StrEnum):
-    """The result of one request: the five rows of the status table, then what is not in the table.
-
-    label: how the report writes it. ended: whether it ends the session. meaning: what happened, or what the client
-    does. short: the meaning in fewer words, for the story of one session.
-    """
-
-    label: str
-    ended: str
     meaning: str
     short: str
 
-    def __new__(cls, value: str, label: str = "", ended: str = "", meaning: str = "", short: str = "") -> Self:
-        outcome = str.__new__(cls, value)
-        outcome._value_ = value
-        outcome.label, outcome.ended, outcome.meaning, outcome.short = label, ended, meaning, short
-        return outcome
+    def __new__(cls, value: str, meaning: str = "", short: str = "") -> Self:
+        word = str.__new__(cls, value)
+        word._value_, word.meaning, word.short = value, meaning, short
+        return word
 
-    FINE = "0/false", "0 / false", "no", "everything is fine", "ok"
-    ENDED = "0/true", "0 / true", "yes", "the chat has ended; terminate the session", "chat has ended"
-    UNSUCCESSFUL = "1/false", "1 / false", "no", "unsuccessful; retry", "unsuccessful (1/false)"
-    VIOLATION = (
-        *("1/true", "1 / true", "n/a"),
-        *("cannot happen; handled as 1 with the last successful chatEnded", "unsuccessful (1/true)"),
-    )
-    UNRECOVERABLE = (
-        *("2", "2 / either", "yes", "unrecoverable error; terminate the session"),
-        "unrecoverable error (2)",
-    )
-    HTTP_ERROR = "http_error", "http_error", "unknown", "an HTTP error in place of an answer", "HTTP error"
-    TIMEOUT = "timeout", "timeout", "unknown", "no answer within --request-timeout", "no answer"
-    CONNECTION = (
-        *("connection", "connection", "unknown"),
-        *("the connection broke or could not be made", "connection failed"),
-    )
-    MALFORMED = "malformed", "malformed", "unknown", "an answer that cannot be read", "unreadable answer"
-    UNKNOWN_STATUS = (
-        *("unknown_status", "unknown_status", "unknown"),
-        *("a statusCode that the table does not have", "unknown statusCode"),
-    )
+
+class Outcome(_Word):
+    """The result of one request: the five rows of the status table, then what is not in the table.
+
+    meaning: what happened, or what the client does. short: for the story of one session.
+    """
+
+    FINE = "0/false", "everything is fine", "ok"
+    ENDED = "0/true", "the chat has ended; terminate the session", "chat has ended"
+    UNSUCCESSFUL = "1/false", "unsuccessful; retry", "unsuccessful (1/false)"
+    VIOLATION = "1/true", "cannot happen; handled as 1 with the last successful chatEnded", "unsuccessful (1/true)"
+    UNRECOVERABLE = "2", "unrecoverable error; terminate the session", "unrecoverable error (2)"
+    HTTP_ERROR = "http_error", "an HTTP error in place of an answer", "HTTP error"
+    TIMEOUT = "timeout", "no answer within --request-timeout", "no answer"
+    CONNECTION = "connection", "the connection broke or could not be made", "connection failed"
+    MALFORMED = "malformed", "an answer that cannot be read", "unreadable answer"
+    UNKNOWN_STATUS = "unknown_status", "a statusCode that the table does not have", "unknown statusCode"
+
+    @property
+    def label(self) -> str:
+        """How the report writes it."""
+        return "2 / either" if self is Outcome.UNRECOVERABLE else self.replace("/", " / ")
+
+    @property
+    def ended(self) -> str:
+        """Whether it ends the session, as the report says it."""
+        if self in TELL_THE_END:
+            return "yes"
+        return {Outcome.FINE: "no", Outcome.UNSUCCESSFUL: "no", Outcome.VIOLATION: "n/a"}.get(self, "unknown")
 
 
 #: The outcomes that the status table has, in its order.
@@ -181,12 +169,9 @@ class EndedBy(StrEnum):
 
 
 #: Incidents that end a run.
-ENDING_INCIDENTS: Final = {
-    IncidentKind.ABORTED: EndedBy.ABORTED,
-    IncidentKind.CEILING: EndedBy.CEILING,
-    IncidentKind.INTERRUPTED: EndedBy.INTERRUPTED,
-    IncidentKind.STOPPED: EndedBy.STOPPED,
-}
+ENDING_INCIDENTS: Final = frozenset(
+    {IncidentKind.ABORTED, IncidentKind.CEILING, IncidentKind.INTERRUPTED, IncidentKind.STOPPED}
+)
 
 
 class RunPhase(StrEnum):

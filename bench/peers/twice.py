@@ -34,7 +34,7 @@ class Again:
 
     def book(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
         record = self.record
-        self.books.polls_begun += 1
+        self.books.request_begun("GetMessages")
         self.usual += 1
         self.recent.add_refresh(latency_s, lateness_s, gap_s)
         if lateness_s > record.lateness_max_s:

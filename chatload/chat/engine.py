@@ -35,7 +35,6 @@ _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 class ChatObserver(Protocol):
     """Receives what happens in the chats of a process, to count it. Durations in seconds.
 
-    polls_begun: the engine adds 1 for each GetMessages that it begins. request_begun: any other request begins.
     refresh_answered: a usual refresh has ended: GetMessages answered 0/false.
     request_ended: any other request has ended. Then come refresh_late, if it was a GetMessages, and gap_closed, if it
         was a sure contact.
@@ -44,8 +43,6 @@ class ChatObserver(Protocol):
     timeout_s: the flex-disconnect-timeout. gap_s: the upper bound of the gap that the request closed.
     before, after: opening, held, retrying, leaving; "" is none.
     """
-
-    polls_begun: int
 
     def session_started(self) -> None: ...
     def session_ended(self, record: SessionRecord, timeout_s: float) -> None: ...
@@ -424,11 +421,9 @@ class ChatEngine:
     def _ask(self, operation: str, fields: Mapping[str, str], due: float, content: bytes | None = None) -> Send:
         settings = self.settings
         timeout_s = settings.request_timeout_s
+        self.observer.request_begun(operation)
         if operation == "GetMessages":
-            self.observer.polls_begun += 1
             timeout_s += settings.long_poll_s
-        else:
-            self.observer.request_begun(operation)
         self._sending = send = Send(operation, fields, due, timeout_s, content)
         return send
 

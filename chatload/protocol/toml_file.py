@@ -114,15 +114,20 @@ def load_toml(path: str | Path, model: type[Model]) -> Model:
     return checked(read_toml(path), model, path)
 
 
-def checked(data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None) -> Model:
-    """Return the table of a file as a `model`; `source` names the file in a FileError. context: for its validators."""
+def checked(
+    data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None, place: tuple[int | str, ...] = ()
+) -> Model:
+    """Return a table of a file as a `model`; `source` names the file in a FileError.
+
+    context: for its validators. place: of the table in the file.
+    """
     try:
         return TypeAdapter(model).validate_python(data, context=context)
     except ValidationError as error:
         # An unknown key comes first: it is often a misspelling that explains why another key is missing.
         first = min(error.errors(include_url=False), key=lambda found: found["type"] not in _UNKNOWN)
         within = getattr(first.get("ctx", {}).get("error"), "key", ())
-        raise FileError(source, _dotted((*first["loc"], *within)), _expected(first, model)) from None
+        raise FileError(source, _dotted((*place, *first["loc"], *within)), _expected(first, model)) from None
 
 
 def _dotted(place: tuple[int | str, ...]) -> str:

@@ -13,22 +13,19 @@ from markupsafe import Markup
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-_AXIS = {
-    **{"labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domain": False},
-    **{"tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-    **{"labelPadding": 6, "titlePadding": 8},
-}
-_LEGEND = {
-    **{"labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12},
-    **{"labelLimit": 300, "columnPadding": 24, "symbolStrokeWidth": 2},
-}
 _CONFIG = {
-    "font": "system-ui, sans-serif",
-    "background": "transparent",
+    "font": "system-ui, sans-serif", "background": "transparent", "view": {"stroke": None},
     "padding": {"left": 2, "right": 8, "top": 4, "bottom": 2},
-    "view": {"stroke": None},
-    "axis": _AXIS,
-}
+    "axis": {
+        "labelColor": "var(--soft)", "titleColor": "var(--soft)", "gridColor": "var(--line)", "domain": False,
+        "tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
+        "labelPadding": 6, "titlePadding": 8,
+    },
+}  # fmt: skip
+_LEGEND = {
+    "labelColor": "var(--ink)", "title": None, "orient": "top", "labelFontSize": 12, "labelLimit": 300,
+    "columnPadding": 24, "symbolStrokeWidth": 2,
+}  # fmt: skip
 _GEOMETRY = re.compile(r' (?:d|transform|opacity|fill-opacity|width|height)="[^"<]*"')
 _DECIMALS = re.compile(r"(\.\d\d)\d+")
 
@@ -109,25 +106,6 @@ def layer(rows: Rows, mark: Spec, **channels: Any) -> Spec:
     return {"data": {"values": list(rows)}, "mark": mark, "encoding": channels}
 
 
-def intervals(rows: Rows) -> Spec:
-    """Return a dot with its interval for each row: name, share, low, high (percent), colour, tip."""
-    shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    share = {"type": "quantitative", "title": "share of the sessions, % (root scale)",
-             "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
-             "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
-    bar = {"x": {"field": "low", **share}, "x2": {"field": "high"}}
-    dot = {"x": {"field": "share", **share}}
-    return {
-        "data": {"values": list(rows)},
-        "height": {"step": 24},
-        "encoding": {"y": names("name"), "color": shade, "description": {"field": "tip"}},
-        "layer": [
-            {"mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, "encoding": bar},
-            {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": dot},
-        ],
-    }
-
-
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
     """Return a histogram: a block from `low` to `high` for each bin, with its tip, and a line at `limit`.
 
@@ -187,23 +165,6 @@ def points(rows: Rows, across: Spec, up: Spec, colours: Mapping[str, str]) -> Sp
     return layer(rows, mark, x=across, y=up, color=colour("what", colours), description={"field": "tip"})
 
 
-def bands(rows: Rows, time: Spec) -> Spec:
-    """Return shaded stretches of time, from t to t2, over the whole height."""
-    mark = {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18}
-    return layer(rows, mark, x=time, x2={"field": "t2"})
-
-
-def hover(rows: Rows, time: Spec) -> Spec:
-    """Return invisible stretches of time, from t to t2, that carry a tip."""
-    return layer(rows, {"type": "rect", "opacity": 0}, x=time, x2={"field": "t2"}, description={"field": "tip"})
-
-
-def areas(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> Spec:
-    """Return stacked areas over time: t, what, n."""
-    mark = {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85}
-    return layer(rows, mark, x=time, y=y("n", y_title), color=colour("what", colours))
-
-
 def lines(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str], least: float = 0.0) -> Spec:
     """Return lines over time: t, what, n. The scale goes from 0 to at least `least`."""
     most = 1.05 * max([least / 1.05, *(row["n"] for row in rows)])
@@ -223,19 +184,3 @@ def blocks(rows: Rows, time: Spec, y_title: str, colours: Mapping[str, str]) -> 
     up = {"y": y("from", y_title, scale={"zero": True}), "y2": {"field": "to"}}
     mark = {"type": "rect", "aria": False}
     return layer(stacked, mark, x=time, x2={"field": "t2"}, **up, color=colour("what", colours))
-
-
-def heat(cells: Rows, time: Spec, y_title: str) -> Spec:
-    """Return a heat map: rectangles from t to t2 and from low to high (ms, log scale), darker for a larger share."""
-    lowest, highest = min(cell["low"] for cell in cells), max(cell["high"] for cell in cells)
-    up = y("low", y_title, scale={"type": "log", "domain": [lowest, highest]}, axis=decades(lowest, highest))
-    shade = {"type": "sqrt", "range": [0.12, 1]}
-    return layer(
-        cells,
-        {"type": "rect", "aria": False, "color": "var(--good)"},
-        x=time,
-        x2={"field": "t2"},
-        y=up,
-        y2={"field": "high"},
-        opacity={"field": "share", "type": "quantitative", "scale": shade, "legend": None},
-    )

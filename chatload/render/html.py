@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from hashlib import sha256
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -13,17 +12,9 @@ from markupsafe import Markup, escape
 from chatload.render import words
 from chatload.render.charts import draw
 from chatload.render.document import Code, Document, Text, as_cell, capitalised, finished, parts, plain
-from chatload.run.writer import replacing
 
 #: Items of a list that names a file with all of them.
 _ITEMS = 50
-
-
-def write_html(document: Document, path: str | Path) -> None:
-    """Write `document` as a page to `path`, whole or not at all. Raises UsageError where it cannot be written."""
-    page = html(document)
-    with replacing(path) as stream:
-        stream.write(page)
 
 
 def html(document: Document) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Code, Text, as_cell, capitalised, finished, parts
-from chatload.run.writer import replacing
 
 #: Rows of a table and items of a list that name a file with all of them.
 _ROWS, _ITEMS = 12, 5
@@ -17,12 +15,6 @@ _ROWS, _ITEMS = 12, 5
 _LONGEST, _SHORTER, _CODE = 2000, 300, 80
 #: Invisible; between a sign and a word it keeps @somebody, #12, !12, ~label from being a reference.
 _APART = "\u200b"
-
-
-def write_markdown(document: doc.Document, path: str | Path) -> None:
-    """Write `document` to `path`, whole or not at all. Raises UsageError where it cannot be written."""
-    with replacing(path) as stream:
-        stream.write(markdown(document))
 
 
 def markdown(document: doc.Document) -> str:
@@ -36,7 +28,6 @@ def markdown(document: doc.Document) -> str:
 
 
 def _blocks(blocks: Sequence[doc.Block]) -> Iterator[str]:
-    """Yield the paragraphs of blocks."""
     for block in blocks:
         match block:
             case doc.Sentence(text, _, strong):
@@ -85,7 +76,7 @@ def _table(table: doc.Table) -> Iterator[str]:
 
 def _cell(cell: doc.TableCell | str) -> str:
     cell = as_cell(cell)
-    # A | ends a table's cell even in a code span.
+    # A | ends a table's cell even in a code span; elsewhere it is escaped already.
     text = "".join(
         _code(part.text).replace("|", "\\|") if isinstance(part, Code) else escaped(part) for part in parts(cell.text)
     )
@@ -102,7 +93,6 @@ def _not_a_mark(line: str) -> str:
 
 
 def _spaced(part: str, longest: int) -> str:
-    """Return a part of a sentence as Markdown, with the blank before and after it."""
     before, after = part[:1].isspace() * " ", part[-1:].isspace() * " "
     return f"{before}{escaped(part, longest)}{after}" if part.strip() else before
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,35 +14,40 @@ from typing import Any
 import click
 
 from chatload.render.document import Document
-from chatload.render.markdown import write_markdown
+from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.writer import replacing
 
 
 def deliver(
-    document: Document, data: Any | None = None, markdown: Path | None = None, html: Path | None = None
+    document: Document, data: Any | None = None, markdown_file: Path | None = None, html_file: Path | None = None
 ) -> None:
     """Write `document` to the files, and print it, or `data` as JSON where that is given.
 
     Raises:
         UsageError: a file cannot be written. Nothing was printed then.
     """
-    if markdown is not None:
-        write_markdown(document, markdown)
-    if html is not None:
-        from chatload.render.html import write_html
+    if markdown_file is not None:
+        write_text(markdown(document), markdown_file)
+    if html_file is not None:
+        from chatload.render.html import html
 
-        write_html(document, html)
+        write_text(html(document), html_file)
     if data is None:
         render(document, sys.stdout)
     else:
         click.echo(_json_text(data))
 
 
-def write_json(data: Any, path: str | Path) -> None:
-    """Write `data` to `path`, whole or not at all. Raises UsageError where it cannot be written."""
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all. Raises UsageError where it cannot be written."""
     with replacing(path) as stream:
-        stream.write(f"{_json_text(data)}\n")
+        stream.write(text)
+
+
+def write_json(data: Any, path: Path) -> None:
+    """Write `data` as JSON (see `write_text`)."""
+    write_text(f"{_json_text(data)}\n", path)
 
 
 def _json_text(data: Any) -> str:
@@ -54,25 +61,19 @@ def read_schema(package: str, name: str) -> dict[str, Any]:
     return schema
 
 
-class ShareType(click.ParamType[float]):
-    """A share: 15% or 0.15. A value above 1 needs the % sign, so that 20 is not read as 2000 %.
+def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
+    """Return the type of an option that is a share: 15% or 0.15, at least `least` and less than `below`.
 
-    least, below: the share must be at least `least` and less than `below`.
+    A value above 1 needs the % sign, so that 20 is not read as 2000 %.
     """
 
-    name = "share"
+    def share(text: str) -> float:
+        number = text.strip().removesuffix("%")
+        percent = number != text.strip()
+        with suppress(ValueError):
+            found = float(number) / (100 if percent else 1)
+            if math.isfinite(found) and (percent or abs(found) <= 1) and least <= found < below:
+                return found
+        raise click.BadParameter(f"{text!r} is not a share; write 15% or 0.15")
 
-    def __init__(self, least: float = -math.inf, below: float = math.inf) -> None:
-        self._least, self._below = least, below
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the share as a number."""
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = math.nan
-        signed = text.endswith("%") or abs(share) <= 1
-        if not (math.isfinite(share) and signed and self._least <= share < self._below):
-            self.fail(f"{value!r} is not a share; write 15% or 0.15", param, ctx)
-        return share
+    return share

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text as StyledText
 
-from chatload.plain_text import printable
+from chatload.errors import printable
 from chatload.render import document as doc
 from chatload.render import words
 from chatload.render.document import Tone, as_cell, plain
@@ -31,9 +31,8 @@ Line = tuple[str, str]
 
 def terminal_width(stream: IO[str]) -> int:
     """Return how many columns to use: those of the terminal within limits, 80 where `stream` is none."""
-    if not stream.isatty():
-        return _WIDTH
-    return min(max(shutil.get_terminal_size((_WIDTH, 24)).columns, _WIDTH), _WIDEST)
+    columns = shutil.get_terminal_size((_WIDTH, 24)).columns if stream.isatty() else _WIDTH
+    return min(max(columns, _WIDTH), _WIDEST)
 
 
 def render(document: doc.Document, stream: IO[str], width: int | None = None) -> None:

@@ -12,7 +12,6 @@ import csv
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, isfinite, sqrt
 from pathlib import Path
@@ -100,13 +99,9 @@ class RateProfile:
 def arrivals(profile: RateProfile, share: float, seed: str, since: float = 0.0) -> Iterator[float]:
     """Yield the instants at which chats arrive at one source, until the profile ends.
 
-    The same arguments give the same instants; sources with different seeds are independent.
-
-    Args:
-        profile: the rate of all sources together.
-        share: the source's part of that rate, above 0, at most 1.
-        seed: of the random numbers.
-        since: the first instant that may be returned. Instants: seconds since the profile's start.
+    The same arguments give the same instants; sources with different seeds are independent. profile: the rate of all
+    sources together. share: the source's part of it, above 0, at most 1. since: the first instant that may be returned.
+    Instants: seconds since the profile's start.
     """
     random = Random(f"arrivals {seed}")
     expected = profile.expected(since)
@@ -118,8 +113,7 @@ def arrivals(profile: RateProfile, share: float, seed: str, since: float = 0.0) 
         yield instant
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     line: int
     at: float
     value: float
@@ -130,14 +124,8 @@ def load_profile(path: str | Path, compress: float = 1.0) -> RateProfile:
 
     Columns: `seconds`, or `time` as H:MM or H:MM:SS; and `chats_per_hour`, the rate at that time, which changes
     linearly from row to row, or `chats`, how many arrive at a constant rate from that row to the next (the last row
-    only says when the profile ends). The profile starts at its first row.
-
-    Args:
-        path: the file.
-        compress: the profile's time runs this many times as fast, at the same rates.
-
-    Raises:
-        FileError: names the line and what was expected.
+    only says when the profile ends). The profile starts at its first row. compress: its time runs this many times as
+    fast, at the same rates. Raises FileError with the line and what was expected.
     """
     with_counts, rows = _read(path)
     start = rows[0].at
@@ -157,25 +145,24 @@ def load_profile(path: str | Path, compress: float = 1.0) -> RateProfile:
 
 def _read(path: str | Path) -> tuple[bool, list[_Row]]:
     """Return whether the rows hold counts instead of rates, and the rows: at least two."""
+    rows = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             lines = csv.reader(stream, skipinitialspace=True, strict=True)
-            try:
-                header = [name.strip().lower() for name in next(lines, [])]
-                when, many = _column(path, header, _TIMES), _column(path, header, _RATES)
-                seconds: Callable[[str], float] = float if header[when] == "seconds" else _clock
-                rows = []
-                for cells in lines:
-                    if any(cell.strip() for cell in cells):
-                        where = f"line {lines.line_num}"
-                        if len(cells) != len(header):
-                            raise FileError(path, where, f"expected {len(header)} cells, as in the header")
-                        at = _cell(path, f"{where}: {header[when]}", seconds, cells[when])
-                        rows.append(
-                            _Row(lines.line_num, at, _cell(path, f"{where}: {header[many]}", float, cells[many]))
-                        )
-            except csv.Error as error:
-                raise FileError(path, f"line {lines.line_num}", f"not CSV ({error})") from None
+            header = [name.strip().lower() for name in next(lines, [])]
+            when, many = _column(path, header, _TIMES), _column(path, header, _RATES)
+            seconds: Callable[[str], float] = float if header[when] == "seconds" else _clock
+            for cells in lines:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                where = f"line {lines.line_num}"
+                if len(cells) != len(header):
+                    raise FileError(path, where, f"expected {len(header)} cells, as in the header")
+                at = _cell(path, f"{where}: {header[when]}", seconds, cells[when])
+                value = _cell(path, f"{where}: {header[many]}", float, cells[many])
+                rows.append(_Row(lines.line_num, at, value))
+    except csv.Error as error:
+        raise FileError(path, f"line {lines.line_num}", f"not CSV ({error})") from None
     except UnicodeDecodeError:
         raise FileError(path, "", "not UTF-8 text") from None
     except OSError as error:

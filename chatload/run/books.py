@@ -11,28 +11,25 @@ known: the accepted sessions, except those that were cut off by the end of the r
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from operator import add, sub
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple
 
-import numpy as np
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.protocol.wire import Detail
-from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.run.histogram import CensoredHistogram, Count, Histogram, StoredCensored, StoredHistogram
 from chatload.vocabulary import DROPPED_PERHAPS, DROPPED_SURELY, PERHAPS_UNSERVED, Outcome, Verdict
 
 #: A chat of an open workload has a late start if it begins more than this after its time (seconds).
 LATE_START_S = 0.1
+#: Longer texts in a run file are cut to this length (characters): no page, table or terminal can show them.
+MOST_TEXT = 4096
 
 _POLL, _FINE = "GetMessages", Outcome.FINE.value
-#: How many numbers of usual refreshes are buffered: counting them takes about a millisecond.
-_BUFFERED = 3 * 4000
-_Part = TypeVar("_Part")
 
 
 class Range(NamedTuple):
@@ -94,91 +91,20 @@ def may_be_dropped(record: SessionRecord) -> bool:
     return record.verdict in DROPPED_PERHAPS and not is_unserved(record)
 
 
-class _Kind(NamedTuple):
-    """A type of field of the books: its empty value, and how values are added, subtracted, written and read."""
-
-    empty: Callable[[], Any]
-    add: Callable[[Any, Any], Any]
-    since: Callable[[Any, Any], Any]
-    to_plain: Callable[[Any], Any]
-    from_plain: Callable[[Any], Any]
-
-    def by_operation(self) -> _Kind:
-        """Return the kind of a dict with one such value per operation."""
-
-        def added(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-            for name, value in other.items():
-                mine[name] = self.add(mine[name] if name in mine else self.empty(), value)
-            return mine
-
-        def since(now: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
-            return {
-                name: self.since(value, earlier[name] if name in earlier else self.empty())
-                for name, value in now.items()
-            }
-
-        return _Kind(
-            dict,
-            added,
-            since,
-            lambda values: {name: self.to_plain(value) for name, value in values.items()},
-            lambda plain: {name: self.from_plain(value) for name, value in plain.items()},
-        )
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _updated(mine: Counter[str], other: Counter[str]) -> Counter[str]:
-    mine.update(other)
-    return mine
-
-
-def _merged(mine: Any, other: Any) -> Any:
-    mine.merge(other)
-    return mine
-
-
-_COUNT = _Kind(int, add, sub, _as_it_is, _as_it_is)
-_SECONDS = _Kind(float, add, sub, _as_it_is, _as_it_is)
-#: A maximum. The maximum since an earlier state is known only if it has grown.
-_LONGEST = _Kind(float, max, lambda now, earlier: now if now > earlier else 0.0, _as_it_is, _as_it_is)
-_COUNTS = _Kind(Counter, _updated, sub, dict, Counter)
-#: Counts of a present state, not of events.
-_PRESENT = _Kind(Counter, _updated, lambda now, _: Counter(now), lambda c: {k: n for k, n in c.items() if n}, Counter)
-_HISTOGRAM = _Kind(Histogram, _merged, Histogram.since, Histogram.to_dict, Histogram.from_dict)
-_CENSORED = _Kind(
-    CensoredHistogram, _merged, CensoredHistogram.since, CensoredHistogram.to_dict, CensoredHistogram.from_dict
-)
-
-
-def _counted(kind: _Kind) -> Any:
-    """Return a field of the books; its kind says how it is merged, subtracted, written and read."""
-    return field(default_factory=kind.empty, init=False, metadata={"kind": kind})
-
-
-class _Buffered(Generic[_Part]):
-    """A field that buffered refreshes belong to: reading or writing it flushes the buffer first."""
-
-    def __set_name__(self, owner: type[Books], name: str) -> None:
-        self._name = "_" + name
-
-    def __get__(self, books: Books, owner: type[Books]) -> _Part:
-        books.flush()
-        part: _Part = getattr(books, self._name)
-        return part
-
-    def __set__(self, books: Books, part: _Part) -> None:
-        books.flush()
-        setattr(books, self._name, part)
+_Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
+_Whole = Annotated[int, Field(strict=True)]
+_Counts = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, Count]).validate_python)]
+_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, _Whole]).validate_python)]
+_Seconds = Annotated[float, Field(strict=True, ge=0)]
+_CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory=Counter)]]
+_CensoredByOperation = defaultdict[_Name, StoredCensored]
 
 
 @dataclass(eq=False)
 class Books:
     """What happened in one process, or in several together. It is the engine's `ChatObserver`.
 
-    Nearly all requests are usual refreshes. These are buffered, and counted thousands at a time.
+    Each field is a sum that `merge` adds up and `since` subtracts, except states and longest_stall_s.
 
     started: sessions begun.
     sent: requests begun, by operation. outcomes: requests ended, by operation and outcome.
@@ -199,38 +125,29 @@ class Books:
     cpu_saturated: how often its CPU was saturated.
     """
 
-    started: int = _counted(_COUNT)
-    _sent: Counter[str] = _counted(_COUNTS)
-    _outcomes: dict[str, Counter[str]] = _counted(_COUNTS.by_operation())
-    verdicts: Counter[str] = _counted(_COUNTS)
-    unserved: Counter[str] = _counted(_COUNTS)
-    blames: Counter[str] = _counted(_COUNTS)
-    suspects: int = _counted(_COUNT)
-    rotations: int = _counted(_COUNT)
-    offline: int = _counted(_COUNT)
-    resent: int = _counted(_COUNT)
-    exhausted: int = _counted(_COUNT)
-    states: Counter[str] = _counted(_PRESENT)
-    _latency: dict[str, CensoredHistogram] = _counted(_CENSORED.by_operation())
-    _lateness: Histogram = _counted(_HISTOGRAM)
-    _gap: CensoredHistogram = _counted(_CENSORED)
-    arrivals: int = _counted(_COUNT)
-    late_starts: int = _counted(_COUNT)
-    not_started: int = _counted(_COUNT)
-    start_lateness: Histogram = _counted(_HISTOGRAM)
-    stalls: int = _counted(_COUNT)
-    stalled_s: float = _counted(_SECONDS)
-    longest_stall_s: float = _counted(_LONGEST)
-    cpu_saturated: int = _counted(_COUNT)
-    #: GetMessages begun that are not in `sent` yet; and latency, lateness and gap of each buffered refresh.
-    polls_begun: int = field(default=0, init=False)
-    _buffer: list[float] = field(default_factory=list, init=False)
-
-    sent = _Buffered[Counter[str]]()
-    outcomes = _Buffered[dict[str, Counter[str]]]()
-    latency = _Buffered[dict[str, CensoredHistogram]]()
-    lateness = _Buffered[Histogram]()
-    gap = _Buffered[CensoredHistogram]()
+    started: Count = 0
+    sent: _Counts = field(default_factory=Counter)
+    outcomes: _CountsByOperation = field(default_factory=lambda: defaultdict(Counter))
+    verdicts: _Counts = field(default_factory=Counter)
+    unserved: _Counts = field(default_factory=Counter)
+    blames: _Counts = field(default_factory=Counter)
+    suspects: Count = 0
+    rotations: Count = 0
+    offline: Count = 0
+    resent: Count = 0
+    exhausted: Count = 0
+    states: _States = field(default_factory=Counter)
+    latency: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
+    lateness: StoredHistogram = field(default_factory=Histogram)
+    gap: StoredCensored = field(default_factory=CensoredHistogram)
+    arrivals: Count = 0
+    late_starts: Count = 0
+    not_started: Count = 0
+    start_lateness: StoredHistogram = field(default_factory=Histogram)
+    stalls: Count = 0
+    stalled_s: _Seconds = 0.0
+    longest_stall_s: _Seconds = 0.0
+    cpu_saturated: Count = 0
 
     # -- what the engine reports (see ChatObserver) ----------------------------------------------
 
@@ -250,17 +167,17 @@ class Books:
     def _count_last_silence(self, record: SessionRecord, timeout_s: float) -> None:
         lower, upper = record.gap_lower_s or 0.0, record.gap_upper_s
         if record.verdict == Verdict.DROPPED_LATE:
-            self._gap.add_longer_than(max(lower, timeout_s))
+            self.gap.add_longer_than(max(lower, timeout_s))
         elif record.verdict == Verdict.DROPPED_EARLY and upper is not None:
-            self._gap.add(upper)
+            self.gap.add(upper)
         elif record.verdict == Verdict.DROPPED_UNPROVEN:
             if upper is not None and upper <= timeout_s:
-                self._gap.add(upper)  # it was in time, whatever ended the chat
+                self.gap.add(upper)  # it was in time, whatever ended the chat
             else:
-                self._gap.add_longer_than(lower)
+                self.gap.add_longer_than(lower)
         elif record.verdict == Verdict.GAVE_UP:
             # The record has the bounds of an earlier gap; nothing is known about the last one.
-            self._gap.add_longer_than(0.0)
+            self.gap.add_longer_than(0.0)
 
     def state_changed(self, before: str, after: str) -> None:
         if before:
@@ -269,21 +186,18 @@ class Books:
             self.states[after] += 1
 
     def request_begun(self, operation: str) -> None:
-        self._sent[operation] += 1
+        self.sent[operation] += 1
 
     def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
-        buffer = self._buffer
-        buffer += (latency_s, lateness_s, gap_s)
-        if len(buffer) >= _BUFFERED:
-            self.flush()
+        self.outcomes[_POLL][_FINE] += 1
+        self.latency[_POLL].observed.add(latency_s)
+        self.lateness.add(lateness_s)
+        self.gap.observed.add(gap_s)
 
     def request_ended(self, operation: str, exchange: Exchange) -> None:
-        by_outcome = self._outcomes.get(operation)
-        if by_outcome is None:
-            by_outcome = self._outcomes[operation] = Counter()
-        by_outcome[exchange.reply.outcome._value_] += 1
+        self.outcomes[operation][exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
-        latency = self._latency_of(operation)
+        latency = self.latency[operation]
         if exchange.sent_at is None:
             self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
             latency.add_longer_than(exchange.received_at - exchange.begun_at)
@@ -293,15 +207,15 @@ class Books:
             latency.add_longer_than(exchange.received_at - exchange.sent_at)
 
     def refresh_late(self, lateness_s: float) -> None:
-        self._lateness.add(lateness_s)
+        self.lateness.add(lateness_s)
 
     def gap_closed(self, gap_s: float) -> None:
-        self._gap.add(gap_s)
+        self.gap.add(gap_s)
 
     def request_cut(self, operation: str) -> None:
-        self._outcomes.setdefault(operation, Counter())[Outcome.CONNECTION.value] += 1
+        self.outcomes[operation][Outcome.CONNECTION.value] += 1
         # When its first byte left is not known here: its latency is longer than 0.
-        self._latency_of(operation).add_longer_than(0.0)
+        self.latency[operation].add_longer_than(0.0)
 
     def key_replaced(self) -> None:
         self.rotations += 1
@@ -326,26 +240,6 @@ class Books:
         self.stalled_s += seconds
         self.longest_stall_s = max(self.longest_stall_s, seconds)
 
-    def flush(self) -> None:
-        """Count the buffered refreshes."""
-        if self.polls_begun:
-            self._sent[_POLL] += self.polls_begun
-            self.polls_begun = 0
-        if not self._buffer:
-            return
-        latencies, latenesses, gaps = np.frombuffer(array("d", self._buffer)).reshape(-1, 3).T
-        self._buffer = []
-        self._outcomes.setdefault(_POLL, Counter())[_FINE] += len(gaps)
-        self._latency_of(_POLL).observed.extend(latencies)
-        self._lateness.extend(latenesses)
-        self._gap.observed.extend(gaps)
-
-    def _latency_of(self, operation: str) -> CensoredHistogram:
-        latency = self._latency.get(operation)
-        if latency is None:
-            latency = self._latency[operation] = CensoredHistogram()
-        return latency
-
     # -- results ---------------------------------------------------------------------------------
 
     @property
@@ -365,8 +259,8 @@ class Books:
             found.append(f"{self.started} sessions started, {ended} ended")
         if self.arrivals != begun + self.not_started:
             found.append(f"{self.arrivals} arrivals, {begun} started and {self.not_started} not")
-        for operation in sorted(self.sent.keys() | self._outcomes.keys()):
-            sent, outcomes = self._sent[operation], self._outcomes.get(operation, Counter()).total()
+        for operation in sorted(self.sent.keys() | self.outcomes.keys()):
+            sent, outcomes = self.sent[operation], self.outcomes.get(operation, Counter()).total()
             if sent != outcomes:
                 found.append(f"{operation}: {sent} requests sent, {outcomes} outcomes")
         return found
@@ -379,10 +273,10 @@ class Books:
 
     def merge(self, other: Books) -> None:
         """Add the books of another process."""
-        self.flush()
-        other.flush()
-        for name, kind in _KINDS.items():
-            setattr(self, name, kind.add(getattr(self, name), getattr(other, name)))
+        longest = max(self.longest_stall_s, other.longest_stall_s)
+        for name in _FIELDS:
+            setattr(self, name, _sum(getattr(self, name), getattr(other, name)))
+        self.longest_stall_s = longest
 
     def copy(self) -> Books:
         """Return these books as they are now."""
@@ -396,27 +290,50 @@ class Books:
         States are those of now. The extremes of its histograms are bounds (see `Histogram.since`), and the longest
         stall is known only if it has grown.
         """
-        self.flush()
-        earlier.flush()
-        return _made({name: kind.since(getattr(self, name), getattr(earlier, name)) for name, kind in _KINDS.items()})
+        made = Books(**{name: _difference(getattr(self, name), getattr(earlier, name)) for name in _FIELDS})
+        made.states = Counter(self.states)
+        made.longest_stall_s = self.longest_stall_s if self.longest_stall_s > earlier.longest_stall_s else 0.0
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON and msgpack; `from_dict` reads them."""
-        self.flush()
-        return {name.lstrip("_"): kind.to_plain(getattr(self, name)) for name, kind in _KINDS.items()}
+        plain = {name: _plain(getattr(self, name)) for name in _FIELDS}
+        return {**plain, "states": {state: count for state, count in self.states.items() if count}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Books:
-        """Return the books that `to_dict` wrote; raises KeyError if a field is missing."""
-        return _made({name: kind.from_plain(data[name.lstrip("_")]) for name, kind in _KINDS.items()})
+        """Return the books that `to_dict` wrote. Raises ValueError if a field is missing or has no such value."""
+        made = _ADAPTER.validate_python(data)
+        if missing := [name for name in _FIELDS if name not in data]:
+            raise ValueError(f"{missing[0]} is missing")
+        return made
 
 
-#: Every field of the books and its kind: the one table behind merge, since, to_dict and from_dict.
-_KINDS: Mapping[str, _Kind] = {f.name: f.metadata["kind"] for f in fields(Books) if f.metadata}
+_FIELDS = tuple(f.name for f in fields(Books))
+_ADAPTER = TypeAdapter(Books)
 
 
-def _made(values: Mapping[str, Any]) -> Books:
-    made = Books()
-    for name, value in values.items():
-        setattr(made, name, value)
-    return made
+def _sum(one: Any, other: Any) -> Any:
+    """Return the sum of two parts of books; `one` is changed."""
+    if isinstance(one, dict):
+        for name, value in other.items():
+            one[name] = _sum(one[name] if name in one else type(value)(), value)
+    elif isinstance(one, Histogram | CensoredHistogram):
+        one.merge(other)
+    else:
+        one += other
+    return one
+
+
+def _difference(now: Any, earlier: Any) -> Any:
+    if isinstance(now, dict) and not isinstance(now, Counter):
+        made = now.copy()
+        made.update({name: _difference(value, earlier.get(name, type(value)())) for name, value in now.items()})
+        return made
+    return now.since(earlier) if isinstance(now, Histogram | CensoredHistogram) else now - earlier
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _plain(value) for name, value in part.items()}
+    return part.to_dict() if isinstance(part, Histogram | CensoredHistogram) else part

@@ -6,22 +6,22 @@ import csv
 import itertools
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any
 
 from chatload.chat.record import COLUMNS, SESSION_COLUMNS
 from chatload.errors import UsageError
-from chatload.run.histogram import CensoredHistogram, Reading
+from chatload.run.histogram import Reading
 from chatload.run.reader import RunReader
-from chatload.run.windows import Window
-from chatload.run.writer import replacing, replacing_bytes
+from chatload.run.writer import replacing
 from chatload.vocabulary import Outcome, Verdict
 
-Kind = Literal["text", "whole", "number", "truth"]
 Row = tuple[Any, ...]
+#: The name of a column and the type of its values. Any value except a text may be None.
+Column = tuple[str, type]
 
 #: The number of rows in memory at a time, and in one row group of a Parquet file.
 ROWS_AT_ONCE = 20_000
@@ -33,14 +33,6 @@ _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 #: Places where a spreadsheet may begin a formula (OWASP, "CSV Injection"): these characters, full-width ones too, at
 #: the start of a cell, or after a character that may be read as the end of one.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
-_KINDS: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
-
-
-class Column(NamedTuple):
-    """One column: its name and the kind of its values. Any value except a text may be None."""
-
-    name: str
-    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -65,12 +57,8 @@ def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
 
 def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
     """Write the sheet `what` of `run` to the file `path`: completely, or not at all. Raises UsageError."""
-    if form == "parquet":
-        with replacing_bytes(path) as stream:
-            export(run, what, form, stream)
-    else:
-        with replacing(path) as text:
-            export(run, what, form, text)
+    with replacing(path, "wb" if form == "parquet" else "w") as stream:
+        export(run, what, form, stream)
 
 
 def form_of(path: str | Path) -> str:
@@ -82,21 +70,13 @@ def form_of(path: str | Path) -> str:
 # -- the sheets ----------------------------------------------------------------------------------
 
 
-def _session_columns() -> tuple[Column, ...]:
-    kinds = {column.name: _KINDS[column.kind] for column in SESSION_COLUMNS}
-    names = (*_FIRST_COLUMNS, *(name for name in COLUMNS if name not in _FIRST_COLUMNS))
-    return tuple(Column(name, kinds[name]) for name in names)
+def _columns(kind: type, *names: str) -> tuple[Column, ...]:
+    return tuple((name, kind) for name in names)
 
 
-def _session_rows(reader: RunReader) -> Iterator[Row]:
-    names = [column.name for column in _session_columns()]
-    for record in reader.sessions():
-        yield tuple(getattr(record, name) for name in names)
-
-
-def _known_or_over(name: str) -> tuple[Column, Column]:
-    """Return two columns for a duration. One is filled: its value, or the bound that it is longer than."""
-    return Column(f"{name}_s", "number"), Column(f"{name}_over_s", "number")
+def _known_or_over(*names: str) -> tuple[Column, ...]:
+    """Return two columns for each duration. One is filled: its value, or the bound that it is longer than."""
+    return _columns(float, *(f"{name}{ending}" for name in names for ending in ("_s", "_over_s")))
 
 
 def _either(reading: Reading | None) -> tuple[float | None, float | None]:
@@ -106,68 +86,63 @@ def _either(reading: Reading | None) -> tuple[float | None, float | None]:
     return (None, reading.seconds) if reading.over else (reading.seconds, None)
 
 
+_OUTCOMES = _columns(int, *(f"outcome_{outcome.value}" for outcome in Outcome))
+_TYPES = {column.name: column.kind for column in SESSION_COLUMNS}
+_SESSION_COLUMNS = tuple((name, _TYPES[name]) for name in dict.fromkeys((*_FIRST_COLUMNS, *COLUMNS)))
 _WINDOW_COLUMNS = (
-    Column("start", "number"),
-    Column("end", "number"),
-    Column("open", "whole"),
-    Column("started", "whole"),
-    *(Column(f"verdict_{verdict.value}", "whole") for verdict in Verdict),
-    Column("requests", "whole"),
-    *(Column(f"outcome_{outcome.value}", "whole") for outcome in Outcome),
-    Column("getmessages_unanswered", "whole"),
-    *_known_or_over("getmessages_latency_p50"),
-    *_known_or_over("getmessages_latency_p99"),
-    Column("lateness_p99_s", "number"),
+    *_columns(float, "start", "end"),
+    *_columns(int, "open", "started", *(f"verdict_{verdict.value}" for verdict in Verdict), "requests"),
+    *_OUTCOMES,
+    *_columns(int, "getmessages_unanswered"),
+    *_known_or_over("getmessages_latency_p50", "getmessages_latency_p99"),
+    *_columns(float, "lateness_p99_s"),
     *_known_or_over("gap_max"),
-    Column("cpu_percent", "number"),
-    Column("rss_bytes", "whole"),
+    *_columns(float, "cpu_percent"),
+    *_columns(int, "rss_bytes"),
 )
+_REQUEST_COLUMNS = (
+    *_columns(str, "operation"),
+    *_columns(int, "sent"),
+    *_OUTCOMES,
+    *_columns(int, "answered", "unanswered"),
+    *_known_or_over("latency_p50", "latency_p99", "latency_p99_9", "latency_max"),
+)
+
+
+def _session_rows(reader: RunReader) -> Iterator[Row]:
+    return map(attrgetter(*(name for name, _ in _SESSION_COLUMNS)), reader.sessions())
 
 
 def _window_rows(reader: RunReader) -> Iterator[Row]:
-    return map(_window_row, reader.windows())
-
-
-def _window_row(window: Window) -> Row:
-    books = window.books
-    latency = books.latency.get("GetMessages", CensoredHistogram())
-    return (
-        window.start,
-        window.end,
-        window.open,
-        books.started,
-        *(books.verdicts[verdict.value] for verdict in Verdict),
-        books.sent.total(),
-        *(sum(by[outcome.value] for by in books.outcomes.values()) for outcome in Outcome),
-        latency.censored.count,
-        *_either(latency.quantile(0.5)),
-        *_either(latency.quantile(0.99)),
-        books.lateness.quantile(0.99),
-        *_either(books.gap.maximum),
-        window.cpu,
-        window.rss,
-    )
-
-
-_REQUEST_COLUMNS = (
-    Column("operation", "text"),
-    Column("sent", "whole"),
-    *(Column(f"outcome_{outcome.value}", "whole") for outcome in Outcome),
-    Column("answered", "whole"),
-    Column("unanswered", "whole"),
-    *(column for name in ("p50", "p99", "p99_9", "max") for column in _known_or_over(f"latency_{name}")),
-)
+    for window in reader.windows():
+        books = window.books
+        latency = books.latency["GetMessages"]
+        yield (
+            window.start,
+            window.end,
+            window.open,
+            books.started,
+            *(books.verdicts[verdict.value] for verdict in Verdict),
+            books.sent.total(),
+            *(sum(by[outcome.value] for by in books.outcomes.values()) for outcome in Outcome),
+            latency.censored.count,
+            *_either(latency.quantile(0.5)),
+            *_either(latency.quantile(0.99)),
+            books.lateness.quantile(0.99),
+            *_either(books.gap.maximum),
+            window.cpu,
+            window.rss,
+        )
 
 
 def _request_rows(reader: RunReader) -> Iterator[Row]:
     books = reader.books()
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
-        outcomes = books.outcomes.get(operation, Counter())
-        latency = books.latency.get(operation, CensoredHistogram())
+        latency = books.latency[operation]
         yield (
             operation,
             books.sent[operation],
-            *(outcomes[outcome.value] for outcome in Outcome),
+            *(books.outcomes[operation][outcome.value] for outcome in Outcome),
             latency.observed.count,
             latency.censored.count,
             *(cell for q in (0.5, 0.99, 0.999, 1.0) for cell in _either(latency.quantile(q))),
@@ -175,7 +150,7 @@ def _request_rows(reader: RunReader) -> Iterator[Row]:
 
 
 SHEETS = {
-    "sessions": Sheet("one row a session", _session_columns(), _session_rows),
+    "sessions": Sheet("one row a session", _SESSION_COLUMNS, _session_rows),
     "windows": Sheet("one row a stretch of time", _WINDOW_COLUMNS, _window_rows),
     "requests": Sheet("one row an operation", _REQUEST_COLUMNS, _request_rows),
 }
@@ -186,7 +161,7 @@ SHEETS = {
 
 def _write_csv(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
+    writer.writerow([name for name, _ in columns])
     writer.writerows([_cell(value) for value in row] for row in rows)
 
 
@@ -201,7 +176,7 @@ def _cell(value: object) -> object:
 
 
 def _write_jsonl(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) -> None:
-    names = [column.name for column in columns]
+    names = [name for name, _ in columns]
     for row in rows:
         stream.write(json.dumps(dict(zip(names, row, strict=True)), allow_nan=False) + "\n")
 
@@ -212,13 +187,8 @@ def _write_parquet(columns: tuple[Column, ...], rows: Iterator[Row], stream: IO[
         from pyarrow import parquet
     except ImportError:
         raise UsageError("Parquet needs the package pyarrow", "pip install 'chatload[parquet]'") from None
-    types = {
-        "text": pyarrow.string(),
-        "whole": pyarrow.int64(),
-        "number": pyarrow.float64(),
-        "truth": pyarrow.bool_(),
-    }
-    schema = pyarrow.schema([(column.name, types[column.kind]) for column in columns])
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in columns])
     with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
             arrays = [pyarrow.array(values, t) for values, t in zip(zip(*some, strict=True), schema.types, strict=True)]

@@ -10,22 +10,52 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import exp, inf, log
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator
 
 #: A percentile is within this fraction of the true sample value.
 RELATIVE_ERROR = 0.01
 _GAMMA_LOG = log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 _SMALLEST_S = 1e-6
+#: The latest instant (Unix seconds) that a calendar can show; no duration is longer.
+MOST_S = 253_402_300_799.0
 #: The number of samples that are buffered: counted together, a sample costs a tenth of the time.
 _AT_ONCE = 1000
 
 
+#: A counter in a run file.
+Count = Annotated[int, Field(strict=True, ge=0)]
+_Extreme = Annotated[float, Field(strict=True, ge=-MOST_S, le=MOST_S)] | None
+
+
+class _Stored(BaseModel):
+    """What `Histogram.to_dict` writes. Its buckets reach from 1e-17 to 1e17 s."""
+
+    buckets: dict[Annotated[int, Field(gt=-2000, lt=2000)], Count]
+    zeros: Count
+    count: Count
+    total_us: Count
+    min: _Extreme
+    max: _Extreme
+
+
 def _keys(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.ceil(np.log(values) / _GAMMA_LOG).astype(np.int64)
+
+
+def _settled(name: str) -> Any:
+    """Return a property that counts the buffered samples before it reads an attribute."""
+
+    def read(histogram: Histogram) -> Any:
+        histogram._settle()
+        return getattr(histogram, name)
+
+    return property(read)
 
 
 class Histogram:
@@ -37,12 +67,20 @@ class Histogram:
 
     __slots__ = ("_buckets", "_count", "_fresh", "_maximum", "_minimum", "_total_us", "_zeros")
 
+    #: The count of each bucket: bucket k has durations above gamma^(k-1) and up to gamma^k seconds.
+    buckets: dict[int, int] = _settled("_buckets")
+    #: How many durations counted as 0.
+    zeros: int = _settled("_zeros")
+    #: The sum of all durations, each rounded to microseconds: merging in any order gives the same.
+    total_us: int = _settled("_total_us")
+    #: The extremes (seconds); None if nothing was counted.
+    minimum: float | None = _settled("_minimum")
+    maximum: float | None = _settled("_maximum")
+
     def __init__(self) -> None:
         self._fresh = array("d")
         self._buckets: dict[int, int] = {}
-        self._zeros = 0
-        self._count = 0
-        self._total_us = 0
+        self._zeros = self._count = self._total_us = 0
         self._minimum: float | None = None
         self._maximum: float | None = None
 
@@ -59,39 +97,9 @@ class Histogram:
         self._settle()
 
     @property
-    def buckets(self) -> dict[int, int]:
-        """The count of each bucket: bucket k has durations above gamma^(k-1) and up to gamma^k seconds."""
-        self._settle()
-        return self._buckets
-
-    @property
-    def zeros(self) -> int:
-        """How many durations counted as 0."""
-        self._settle()
-        return self._zeros
-
-    @property
     def count(self) -> int:
         """How many durations were counted."""
         return self._count + len(self._fresh)
-
-    @property
-    def total_us(self) -> int:
-        """The sum of all durations, each rounded to microseconds: merging in any order gives the same."""
-        self._settle()
-        return self._total_us
-
-    @property
-    def minimum(self) -> float | None:
-        """The shortest duration (seconds); None if nothing was counted."""
-        self._settle()
-        return self._minimum
-
-    @property
-    def maximum(self) -> float | None:
-        """The longest duration (seconds); None if nothing was counted."""
-        self._settle()
-        return self._maximum
 
     def _settle(self) -> None:
         """Count the buffered samples."""
@@ -116,14 +124,13 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another histogram."""
-        self._settle()
-        other._settle()
-        if self._buckets:
-            mine, so_far = self._buckets, self._buckets.get
-            for key, count in other._buckets.items():
+        mine, others = self.buckets, other.buckets
+        if mine:
+            so_far = mine.get
+            for key, count in others.items():
                 mine[key] = so_far(key, 0) + count
         else:
-            self._buckets = dict(other._buckets)
+            self._buckets = dict(others)
         self._zeros += other._zeros
         self._count += other._count
         self._total_us += other._total_us
@@ -151,19 +158,23 @@ class Histogram:
         """Return the q-quantile (0..1) in seconds; None if nothing was counted."""
         return self.value_at(q * (self.count - 1)) if self.count else None
 
-    def value_at(self, rank: float) -> float:
-        """Return the sample (seconds, within RELATIVE_ERROR) with `rank` smaller ones; `rank` is rounded down."""
-        buckets = self.buckets
+    def _find(self, rank: float) -> tuple[int | None, float, float]:
+        """Return the bucket of the sample with `rank` smaller ones (None: it counted as 0), minimum and maximum."""
+        self._settle()
         if not 0 <= rank < self._count or self._minimum is None or self._maximum is None:
             raise IndexError(rank)
-        seen = self._zeros
-        if rank < seen:
-            return max(0.0, self._minimum)
-        for key in sorted(buckets):
-            seen += buckets[key]
+        key, seen = None, self._zeros
+        for following in sorted(self._buckets):
             if rank < seen:
-                return min(max(_middle(key), self._minimum), self._maximum)
-        return self._maximum
+                break
+            key = following
+            seen += self._buckets[key]
+        return key, self._minimum, self._maximum
+
+    def value_at(self, rank: float) -> float:
+        """Return the sample (seconds, within RELATIVE_ERROR) with `rank` smaller ones; `rank` is rounded down."""
+        key, minimum, maximum = self._find(rank)
+        return max(0.0, minimum) if key is None else min(max(_middle(key), minimum), maximum)
 
     def count_above(self, value: float) -> tuple[int, int]:
         """Return how many samples are above `value` (seconds): at least, and at most.
@@ -183,16 +194,10 @@ class Histogram:
 
     def bracket(self, rank: int) -> tuple[float, float]:
         """Return bounds (seconds) of the sample with `rank` smaller ones."""
-        buckets = self.buckets
-        if not 0 <= rank < self._count or self._minimum is None or self._maximum is None:
-            raise IndexError(rank)
-        low, high, seen = min(self._minimum, 0.0), _SMALLEST_S, self._zeros
-        for key in sorted(buckets):
-            if rank < seen:
-                break
-            seen += buckets[key]
-            low, high = _edge(key - 1), _edge(key)
-        return max(low, self._minimum), min(high, self._maximum)
+        key, minimum, maximum = self._find(rank)
+        if key is None:
+            return minimum, min(_SMALLEST_S, maximum)
+        return max(_edge(key - 1), minimum), min(_edge(key), maximum)
 
     def bins(self) -> Iterator[tuple[float, float, int]]:
         """Yield the buckets, the shortest first: from, to (seconds), count."""
@@ -215,13 +220,18 @@ class Histogram:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Histogram:
-        """Return the histogram that `to_dict` wrote."""
+        """Return the histogram that `to_dict` wrote. Raises ValueError for what it never writes."""
+        stored = _Stored.model_validate(data)
+        empty = {stored.min is None, stored.max is None, stored.count == 0}
+        if len(empty) != 1 or stored.zeros + sum(stored.buckets.values()) != stored.count:
+            raise ValueError("a histogram does not add up")
         made = cls()
-        made._buckets = dict(zip(map(int, data["buckets"]), data["buckets"].values(), strict=True))
-        made._zeros, made._count = data["zeros"], data["count"]
-        made._minimum, made._maximum = data["min"], data["max"]
-        made._total_us = data["total_us"]
+        made._buckets, made._zeros, made._count = stored.buckets, stored.zeros, stored.count
+        made._total_us, made._minimum, made._maximum = stored.total_us, stored.min, stored.max
         return made
+
+
+StoredHistogram = Annotated[Histogram, PlainValidator(Histogram.from_dict)]
 
 
 def _edge(key: int) -> float:
@@ -241,14 +251,12 @@ class Reading(NamedTuple):
     over: bool = False
 
 
+@dataclass(eq=False, slots=True)
 class CensoredHistogram:
     """Two histograms (seconds). observed: the known durations; censored: the lower bounds of the others."""
 
-    __slots__ = ("censored", "observed")
-
-    def __init__(self, observed: Histogram | None = None, censored: Histogram | None = None) -> None:
-        self.observed = Histogram() if observed is None else observed
-        self.censored = Histogram() if censored is None else censored
+    observed: StoredHistogram = field(default_factory=Histogram)
+    censored: StoredHistogram = field(default_factory=Histogram)
 
     def add(self, seconds: float) -> None:
         """Count a known duration."""
@@ -259,15 +267,9 @@ class CensoredHistogram:
         self.censored.add(max(seconds, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON and msgpack; `from_dict` reads them."""
+        """Return plain values, fit for JSON and msgpack."""
         observed = {"observed": self.observed.to_dict()}
         return {**observed, "censored": self.censored.to_dict()} if self.censored.count else observed
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> CensoredHistogram:
-        """Return the histogram that `to_dict` wrote."""
-        censored = data.get("censored")
-        return cls(Histogram.from_dict(data["observed"]), None if censored is None else Histogram.from_dict(censored))
 
     @property
     def count(self) -> int:
@@ -351,3 +353,12 @@ class CensoredHistogram:
         known = self.observed.count
         # At least rank - known of the censored have a smaller bound. Often their own minimum is the better bound.
         return least if rank < known else max(least, self.censored.bracket(rank - known)[0])
+
+
+def _with_observed(data: Any) -> Any:
+    if isinstance(data, dict) and "observed" not in data:
+        raise ValueError("observed is missing")
+    return data
+
+
+StoredCensored = Annotated[CensoredHistogram, Field(default_factory=CensoredHistogram), BeforeValidator(_with_observed)]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
-from chatload.run import checks
+from chatload.run import schema
 from chatload.run.books import Books
-from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TRUTHS, run_file
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
+from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
 # In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
@@ -25,16 +28,45 @@ _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 class Incident(NamedTuple):
     """What happened to the run itself. at: Unix seconds; kind: e.g. "worker_lost"."""
 
-    at: float
-    kind: str
-    what: str
+    at: schema.Instant
+    kind: schema.Text
+    what: schema.Text
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended.
+
+    by: what ended it. after_s: seconds from its start to the instant at which its end began (the goodbyes of its chats
+    come after that); None: not known. planned_s: the planned run time (seconds); None: none was set.
+    """
+
+    by: EndedBy
+    after_s: float | None
+    planned_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return asdict(self)
+
+
+def run_end(
+    incidents: Iterable[Incident], started_at: float | None, ended_at: float | None, planned_s: float | None
+) -> RunEnd:
+    """Return how the run ended: by its first incident that ends a run, otherwise as planned."""
+    by, at = (EndedBy.UNFINISHED if ended_at is None else EndedBy.PLAN), ended_at
+    first = next((incident for incident in incidents if incident.kind in ENDING_INCIDENTS), None)
+    if first is not None:
+        by, at = EndedBy(first.kind), first.at
+    after_s = None if started_at is None or at is None else round(max(0.0, at - started_at), 3)
+    return RunEnd(by, after_s, planned_s)
 
 
 class NotAccepted(NamedTuple):
     """Sessions that were started and never accepted: what became of them, the reason, and how many they are."""
 
-    verdict: str
-    why: str
+    verdict: schema.Text
+    why: schema.Text
     sessions: int
 
 
@@ -45,9 +77,31 @@ class EndSilence(NamedTuple):
     to the request that learned the end.
     """
 
-    lower_s: float | None
-    upper_s: float | None
-    found_s: float | None
+    lower_s: schema.Instant | None
+    upper_s: schema.Instant | None
+    found_s: schema.Instant | None
+
+
+def _forward(row: Any) -> Any:
+    start, end, *_ = row
+    if end < start:
+        raise ValueError("a window ends before its start")
+    return row
+
+
+_LOAD = Annotated[tuple[schema.Instant, schema.Instant, schema.Whole], AfterValidator(_forward)]
+_WINDOW = Annotated[
+    tuple[
+        schema.Instant,
+        schema.Instant,
+        schema.Whole,
+        schema.BooksCell,
+        schema.Number | None,
+        schema.Bytes | None,
+        schema.MemoryCell,
+    ],
+    AfterValidator(_forward),
+]
 
 
 class RunReader:
@@ -59,25 +113,25 @@ class RunReader:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
-        self.facts: dict[str, Any] = checks.facts(self._rows("SELECT key, value FROM run"))
+        self.facts: dict[str, Any] = self._facts()
         self.settings: RunSettings = self.facts.pop("settings")
 
     @classmethod
     def open(cls, run: str | Path) -> RunReader:
         """Open the run in a folder or file. Raises UsageError (one line) if it is not a readable run."""
-        path = run_file(run)
+        path = schema.run_file(run)
         if not path.is_file():
-            missing = f"no {RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
+            missing = f"no {schema.RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
             raise UsageError(f"{run}: not a run ({missing})", "name the folder that --run-dir named")
         with _told(path):
             database = _connect(path)
             try:
-                checks.guard(database)
+                schema.guard(database)
                 version = database.execute("PRAGMA user_version").fetchone()[0]
                 if not version:
                     raise UsageError(f"{path}: not a run of chatload")
-                if version != SCHEMA_VERSION:
-                    message = f"{path}: run format {version}, but this chatload reads {SCHEMA_VERSION}"
+                if version != schema.SCHEMA_VERSION:
+                    message = f"{path}: run format {version}, but this chatload reads {schema.SCHEMA_VERSION}"
                     raise UsageError(message, "use the version of chatload that made the run")
                 database.execute("BEGIN")  # one view of the run over all queries
                 return cls(path, database)
@@ -102,18 +156,12 @@ class RunReader:
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Yield the record of every session in the order of writing, with few in memory at a time."""
-        with _told(self.path):
-            for row in checks.sessions(self._rows(f"SELECT {_SESSION} FROM sessions ORDER BY rowid")):
-                record = SessionRecord(*row)
-                for name in TRUTHS:
-                    setattr(record, name, bool(getattr(record, name)))
-                yield record
+        for row in self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM sessions ORDER BY rowid"):
+            yield SessionRecord(*row)
 
     def books_by_worker(self) -> dict[str, Books]:
         """Return the latest books of each process, by its name."""
-        rows = self._rows("SELECT worker, data FROM books ORDER BY worker")
-        with _told(self.path):
-            return {checks.text(worker): checks.books(data) for worker, data in rows}
+        return dict(self._read(tuple[schema.Text, schema.BooksCell], "SELECT worker, data FROM books ORDER BY worker"))
 
     def books(self) -> Books:
         """Return the merged books of all processes."""
@@ -124,44 +172,36 @@ class RunReader:
 
     def incidents(self) -> list[Incident]:
         """Return what happened to the run itself, the oldest first."""
-        rows = self._rows("SELECT at, kind, what FROM incidents ORDER BY at, rowid")
-        with _told(self.path):
-            return [Incident(*checks.incident(row)) for row in rows]
+        return list(self._read(Incident, "SELECT at, kind, what FROM incidents ORDER BY at, rowid"))
 
     def windows(self) -> Iterator[Window]:
         """Yield the windows of the run, the oldest first, with one in memory at a time."""
-        rows = self._rows('SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid')
-        with _told(self.path):
-            for row in rows:
-                yield Window(*checks.window(row))
+        sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
+        for row in self._read(_WINDOW, sql):
+            yield Window(*row)
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
-        with _told(self.path):
-            for row in self._rows('SELECT start, "end", open FROM windows ORDER BY start, rowid'):
-                yield checks.stretch(row)
+        return self._read(_LOAD, 'SELECT start, "end", open FROM windows ORDER BY start, rowid')
 
     def timelines(self) -> list[Timeline]:
         """Return the timelines of the worst sessions, the most severe first."""
-        rows = self._rows("SELECT data FROM timelines ORDER BY severity_s DESC, rowid")
-        with _told(self.path):
-            return [checks.timeline(data) for (data,) in rows]
+        sql = "SELECT data FROM timelines ORDER BY severity_s DESC, rowid"
+        return [timeline for (timeline,) in self._read(tuple[schema.TimelineCell], sql)]
 
     def drop_instants(self) -> list[float]:
         """Return when the end of each dropped session was learned (Unix seconds), in order of time."""
-        rows = self._rows("SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at")
-        with _told(self.path):
-            return [checks.instant(at) for (at,) in rows]
+        sql = "SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
+        return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
     def count_sessions(self) -> int:
         """Return the number of session rows."""
-        return int(next(self._rows("SELECT count(*) FROM sessions"))[0])
+        return self._count("TRUE")
 
     def count_by_verdict(self) -> dict[str, int]:
         """Return the number of session rows for each verdict that occurs."""
-        rows = self._rows("SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict")
-        with _told(self.path):
-            return {checks.text(verdict): count for verdict, count in rows}
+        sql = "SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"
+        return dict(self._read(tuple[schema.Text, int], sql))
 
     def not_accepted(self, most: int) -> list[NotAccepted]:
         """Return why sessions were not accepted: at most `most` reasons, the most frequent first.
@@ -172,27 +212,20 @@ class RunReader:
             "SELECT verdict, why, count(*) AS sessions FROM sessions WHERE chat_id = '' OR verdict = 'refused' "
             f"GROUP BY verdict, why ORDER BY verdict = 'cut_off', sessions DESC, verdict, why LIMIT {most:d}"
         )
-        rows = self._rows(sql)
-        with _told(self.path):
-            return [NotAccepted(checks.text(verdict), checks.text(why), count) for verdict, why, count in rows]
+        return list(self._read(NotAccepted, sql))
 
     def end_silences(self) -> Iterator[EndSilence]:
         """Yield the silence after which the server ended a session, for each dropped session."""
         names = "end_silence_lower_s, end_silence_upper_s, gap_lower_s"
-        rows = self._rows(f"SELECT {names} FROM sessions WHERE verdict LIKE 'dropped%'")
-        with _told(self.path):
-            for row in rows:
-                yield EndSilence(*(None if value is None else checks.instant(value) for value in row))
+        return self._read(EndSilence, f"SELECT {names} FROM sessions WHERE verdict LIKE 'dropped%'")
 
     def count_outlived(self, seconds: float) -> int:
         """Return the number of sessions that were surely silent for longer than `seconds` and were not dropped."""
-        sql = "SELECT count(*) FROM sessions WHERE verdict NOT LIKE 'dropped%' AND gap_lower_s > ?"
-        return int(next(self._rows(sql, seconds))[0])
+        return self._count("verdict NOT LIKE 'dropped%' AND gap_lower_s > ?", seconds)
 
     def count_cut_off_confirmed(self) -> int:
         """Return the number of sessions that the end of the run cut off and whose goodbye the server confirmed."""
-        sql = "SELECT count(*) FROM sessions WHERE verdict = 'cut_off' AND goodbye_confirmed"
-        return int(next(self._rows(sql))[0])
+        return self._count("verdict = 'cut_off' AND goodbye_confirmed")
 
     def close(self) -> None:
         """Close the file."""
@@ -204,11 +237,21 @@ class RunReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
+    def _facts(self) -> dict[str, Any]:
+        with _told(self.path):
+            return schema.facts(self._database.execute("SELECT key, value FROM run"))
+
+    def _count(self, condition: str, *values: Any) -> int:
+        sql = f"SELECT count(*) FROM sessions WHERE {condition}"
+        return int(next(self._read(tuple[int], sql, *values))[0])
+
+    def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
+        """Yield the rows of a query as values of a type that pydantic validates."""
+        validate = TypeAdapter(kind).validate_python
         with _told(self.path):
             cursor = self._database.execute(sql, values)
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                yield from rows
+                yield from map(validate, rows)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -232,5 +275,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{path}: cannot be read as a run ({place}: {first['msg']})") from None
     except (sqlite3.Error, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a run ({error})") from None

@@ -1,4 +1,4 @@
-"""The run file: one SQLite database, its tables and their version.
+"""The run file: one SQLite database, its tables and their version, and the values that its cells may have.
 
 run: one row for each fact about the whole run (settings, versions, seed, started_at, ended_at), as JSON.
 sessions: one row for each session that ended, columns as in `chatload.chat.record`.
@@ -6,30 +6,39 @@ books: one row for each process, its books so far as JSON; they are cumulative, 
 incidents: what happened to the run itself and is not in its books, for example that a worker was lost.
 windows: one row for each window of time, with what was added to all books in it (see `chatload.run.windows`).
 timelines: the last contacts of the worst sessions (see `chatload.chat.record`), as JSON.
+
+A file may come from an untrusted source. So each value is validated before it is used: a value that chatload never
+writes is refused, and a text that is too long is cut.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
-from chatload.chat.record import SESSION_COLUMNS
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, TypeAdapter
+
+from chatload.chat.record import SESSION_COLUMNS, SessionColumn, Timeline
+from chatload.run.books import MOST_TEXT, Books
+from chatload.run.histogram import MOST_S
+from chatload.run.settings import RunSettings
 
 #: PRAGMA user_version of a run file. Only this format is read.
 SCHEMA_VERSION = 5
 #: Name of the run file in its folder.
 RUN_FILE = "run.sqlite"
+#: No cell of a run file is larger than this (bytes): SQLite refuses to read or write it.
+MOST_BYTES: Final = 32 * 2**20
+_LEAST_S, _MOST_NUMBER = -62_000_000_000.0, 10**18
+_MOST_DEPTH, _MOST_VALUES, _MOST_PROCESSES = 8, 500_000, 1000
 
 _SQL_TYPES = {str: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"}
 _SESSION_COLUMNS = ", ".join(
     f'"{column.name}" {_SQL_TYPES[column.kind]}{"" if column.nullable else " NOT NULL"}' for column in SESSION_COLUMNS
 )
-
-#: Columns of truth values, stored as 0 or 1.
-TRUTHS = tuple(column.name for column in SESSION_COLUMNS if column.kind is bool)
-
 TABLES = (
     "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"CREATE TABLE sessions ({_SESSION_COLUMNS})",
@@ -47,14 +56,106 @@ def run_file(path: str | Path) -> Path:
     return path / RUN_FILE if path.is_dir() else path
 
 
-def plain(value: Any) -> Any:
-    """Return the value as JSON can store it: other types, infinities and NaN become text."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return str(value)
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def guard(database: sqlite3.Connection) -> None:
+    """Refuse a file that could run code or use up the memory: functions in its schema, huge cells, and views, virtual
+    tables or computed columns in place of plain tables. Raises ValueError."""
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.execute("PRAGMA cell_size_check = ON")
+    for _, name, kind, *_ in database.execute("PRAGMA main.table_list").fetchall():
+        if kind == "shadow" or name.startswith("sqlite_"):
+            continue
+        if kind != "table":
+            raise ValueError(f"{name!r} is no table but a {kind}")
+        columns = database.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (name,)).fetchall()
+        if hidden := [column for column, how in columns if how]:
+            raise ValueError(f"column {hidden[0]!r} of {name} is computed")
+
+
+def parsed(text: Any, least: float = -_MOST_NUMBER, most: float = _MOST_NUMBER) -> Any:
+    """Return the JSON value in a cell. least, most: the range of its numbers.
+
+    Raises:
+        ValueError: it has more depth, more values or larger numbers than a run has.
+    """
+    if not isinstance(text, str):
+        raise ValueError("not JSON text")
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+    left = _MOST_VALUES
+    queue = [(value, 0)]
+    while queue:
+        item, depth = queue.pop()
+        left -= 1
+        if depth > _MOST_DEPTH or left < 0:
+            raise ValueError("JSON nested too deep" if left >= 0 else "too much JSON")
+        if isinstance(item, dict | list):
+            queue += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
+        elif isinstance(item, int | float) and not least <= item <= most:
+            raise ValueError("a number out of all proportion")
+    return value
+
+
+def _cut(value: Any) -> Any:
+    """Return the value with every text in it cut to MOST_TEXT."""
+    if isinstance(value, str):
+        return value if len(value) <= MOST_TEXT else f"{value[: MOST_TEXT - 1]}…"
+    if isinstance(value, dict):
+        return {_cut(key): _cut(item) for key, item in value.items()}
+    return [_cut(item) for item in value] if isinstance(value, list) else value
+
+
+def _books(text: Any) -> Books:
+    return Books.from_dict(parsed(text))
+
+
+def _timeline(text: Any) -> Timeline:
+    made = _TIMELINE.validate_python(_cut(parsed(text, _LEAST_S, MOST_S)), extra="forbid")
+    if not 0 < made.timeout_s < 1e9:
+        raise ValueError("timeout_s is out of range")
+    return made
+
+
+_TIMELINE = TypeAdapter(Timeline)
+#: The types of cells. Instant: an instant (Unix seconds) or a duration (seconds) that a calendar can show.
+Text = Annotated[str, Field(strict=True), AfterValidator(_cut)]
+Instant = Annotated[float, Field(strict=True, ge=_LEAST_S, le=MOST_S)]
+Number = Annotated[float, Field(strict=True, ge=_LEAST_S, le=_MOST_NUMBER)]
+Whole = Annotated[int, Field(strict=True)]
+Bytes = Annotated[int, Field(strict=True, ge=0, le=_MOST_NUMBER)]
+BooksCell = Annotated[Books, PlainValidator(_books)]
+TimelineCell = Annotated[Timeline, PlainValidator(_timeline)]
+#: The memory (bytes) of each process, by its name.
+MemoryCell = Annotated[
+    dict[Text, Bytes],
+    Field(max_length=_MOST_PROCESSES),
+    BeforeValidator(parsed),
+]
+_BY_TYPE: Final[Mapping[type, Any]] = {str: Text, int: Whole, bool: bool, float: Instant}
+
+
+def _type_of(column: SessionColumn) -> Any:
+    return _BY_TYPE[column.kind] | None if column.nullable else _BY_TYPE[column.kind]
+
+
+#: A row of sessions: the values of a SessionRecord in the order of its columns.
+SESSION_ROW: Final[Any] = tuple[*map(_type_of, SESSION_COLUMNS)]  # type: ignore[misc]
+_INSTANT: TypeAdapter[float | None] = TypeAdapter(Instant | None)
+
+
+def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return the facts about the whole run, by name; `settings` is its RunSettings. Raises ValueError."""
+    stored = {str(key): parsed(value) for key, value in rows}
+    settings, files = stored.pop("settings", None), stored.pop("files", {})
+    if not isinstance(settings, dict) or not isinstance(files, dict):
+        raise ValueError("its settings are missing")
+    found = {key: _cut(value) for key, value in stored.items()}
+    found["settings"] = RunSettings.from_dict(_cut(settings), files)
+    for name in ("started_at", "ended_at"):
+        _INSTANT.validate_python(found.get(name))
+    return found

@@ -9,46 +9,239 @@ To add an option, add a field here and use it.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, load_script, parse_script
-from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, swept
+from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
 from chatload.protocol.toml_file import format_toml, read_toml
-from chatload.run.options import (
-    CONFIDENCE,
-    COUNT,
-    DURATION,
-    DURATION_OR_0,
-    EXPRESSIONS,
-    FILE,
-    FLAG,
-    HOSTS,
-    NUMBER,
-    PARTS,
-    PERCENT,
-    RUN_TIME,
-    SHARE,
-    TEXT,
-    WHOLE,
-    WORDS,
-    Option,
-    OptionGroup,
-    OptionKind,
-)
-from chatload.run.retention import KEEP_S
+from chatload.run.windows import KEEP_S
 
 #: The names of the gates; `chatload.thresholds.gate` has their thresholds.
 GATES: Final = ("standard",)
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"([0-9.eE+-]+) *(ms|s|m|h)")
+
+
+def written(value: Any) -> str:
+    """Return a value as text for the command line: numbers exactly, whole ones without fraction, lists with commas."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, tuple | list):
+        return ",".join(map(written, value))
+    return str(value)
+
+
+@dataclass(frozen=True)
+class OptionKind:
+    """The type of an option's value.
+
+    parse: returns the value of a text; raises ValueError. stored: validates the value that a run file has. expected:
+    what the text must be, for error messages. write: returns the text for the command line. dump: returns the value as
+    JSON. repeated: the option is written once per item of a tuple.
+    """
+
+    parse: Callable[[str], Any]
+    stored: TypeAdapter[Any]
+    expected: str = "text"
+    write: Callable[[Any], str] = written
+    dump: Callable[[Any], Any] = lambda value: list(value) if isinstance(value, tuple) else value
+    repeated: bool = False
+
+
+def _above_0(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def _duration(text: str) -> float:
+    """Return the seconds in "45", "45s", "250ms", "8m" or "1h"."""
+    found = _DURATION.fullmatch(text)
+    return _above_0(found[1]) * _UNITS[found[2]] if found else _above_0(text)
+
+
+def _share(text: str) -> float:
+    """Return the share in "0.5" or "50%"."""
+    return _above_0(text.removesuffix("%")) / 100 if text.endswith("%") else _above_0(text)
+
+
+def _percentage(text: str) -> float:
+    return _above_0(text.removesuffix("%"))
+
+
+def _whole(text: str, least: int = 0) -> int:
+    number = int(text)
+    if number < least:
+        raise ValueError
+    return number
+
+
+def _file(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError
+    return text
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+def _split_text(value: Any) -> Any:
+    return _split(value) if isinstance(value, str) else None
+
+
+def _rounded(value: float) -> str:
+    return written(round(value, 9))
+
+
+_FiniteNumber = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_NUMBER: TypeAdapter[float] = TypeAdapter(_FiniteNumber)
+_WHOLE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(strict=True)])
+_TEXT, _TEXTS = TypeAdapter(str), TypeAdapter(tuple[str, ...])
+
+TEXT: Final = OptionKind(str, _TEXT)
+FLAG: Final = OptionKind(
+    lambda text: text.strip().lower() in ("true", "1", "yes", "on"), TypeAdapter(bool), "true or false"
+)
+DURATION: Final = OptionKind(_duration, _NUMBER, "a duration above 0, such as 300, 300s or 5m")
+DURATION_OR_0: Final = OptionKind(
+    lambda text: 0.0 if text == "0" else _duration(text), _NUMBER, "0, or a duration such as 24h"
+)
+RUN_TIME: Final = OptionKind(_duration, _NUMBER, DURATION.expected, write=lambda seconds: f"{written(seconds)}s")
+NUMBER: Final = OptionKind(_above_0, _NUMBER, "a number above 0")
+SHARE: Final = OptionKind(_share, _NUMBER, "a share above 0, such as 0.5 or 50%")
+#: PERCENT: text and value are percentages. CONFIDENCE: the text is a percentage, the value lies between 0 and 1.
+PERCENT: Final = OptionKind(_percentage, _NUMBER, "a percentage above 0, such as 5 or 5%", write=_rounded)
+CONFIDENCE: Final = OptionKind(
+    lambda text: round(_percentage(text) / 100, 9),
+    _NUMBER,
+    "a percentage such as 95",
+    write=lambda share: _rounded(100 * share),
+)
+WHOLE: Final = OptionKind(_whole, _WHOLE, "a whole number from 0 on")
+COUNT: Final = OptionKind(lambda text: _whole(text, 1), _WHOLE, "a whole number from 1 on")
+FILE: Final = OptionKind(_file, _TEXT, "a file that exists")
+WORDS: Final = OptionKind(_split, _TEXTS, "words")
+PARTS: Final = OptionKind(
+    fractions_in, TypeAdapter(tuple[_FiniteNumber, ...]), "parts of the timeout, such as 0.5,0.9,1.02"
+)
+EXPRESSIONS: Final = OptionKind(_split, _TEXTS, "thresholds", repeated=True)
+#: Host names separated by ";", in JSON too.
+HOSTS: Final = OptionKind(
+    _split,
+    TypeAdapter(Annotated[tuple[str, ...], BeforeValidator(_split_text)]),
+    "host names",
+    write="; ".join,
+    dump="; ".join,
+)
+
+
+class OptionGroup(StrEnum):
+    """Who declares an option, and which locustfiles have it."""
+
+    RUN = "every locustfile"
+    ARRIVALS = "locustfiles/arrivals.py"
+    SWEEP = "locustfiles/interval_sweep.py"
+    CAPACITY = "locustfiles/capacity.py"
+    LOCUST = "Locust itself"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the command line.
+
+    default: as text, for the parser and the web UI; "": not set. choices: the texts that are allowed. environment: it
+    can be set by its environment variable. web_ui: it can be set in Locust's web UI. attribute: its name in the parsed
+    options, if it differs from the flag.
+    """
+
+    flag: str
+    help: str = ""
+    default: str = ""
+    kind: OptionKind = TEXT
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    group: OptionGroup = OptionGroup.RUN
+    environment: bool = True
+    web_ui: bool = True
+    attribute: str = ""
+
+    @property
+    def dest(self) -> str:
+        """The name of its attribute in the parsed options."""
+        return self.attribute or self.flag.strip("-").replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it; "" if there is none."""
+        return "CHATLOAD_" + self.dest.upper() if self.environment and self.group is not OptionGroup.LOCUST else ""
+
+    def value(self, given: Any) -> Any:
+        """Return the value of what the parser gave; None if it is not set. Raises UsageError."""
+        if given is None or given in ("", "None"):
+            return None
+        if not isinstance(given, str):
+            return tuple(given) if isinstance(given, list) else given
+        if self.group is OptionGroup.LOCUST and self.kind is not TEXT:
+            return None  # a text from the form of the web UI: Locust itself parses it later
+        if self.choices and given not in self.choices:
+            raise UsageError(f"{self.flag} {given}: expected one of {', '.join(filter(None, self.choices))}")
+        try:
+            return self.kind.parse(given.strip())
+        except ValueError:
+            raise UsageError(f"{self.flag} {given}: expected {self.kind.expected}") from None
+
+    def words(self, value: Any) -> list[list[str]]:
+        """Return the words of the command line that set it to this value, one list for each use of the option."""
+        if self.kind is FLAG:
+            return [[self.flag]]
+        if self.kind is WORDS:
+            # A word that begins with a dash would be read as an option.
+            return [[self.flag, *(word for word in value if not word.startswith("-"))]]
+        texts = map(written, value) if self.kind.repeated else [self.kind.write(value)]
+        return [[f"{self.flag}={text}"] if text.startswith("-") else [self.flag, text] for text in texts]
+
+    def add_to(self, parser: Any, **more: Any) -> None:
+        """Add it to an argparse parser, or to one of its groups; more: further arguments of `add_argument`."""
+        if self.kind is FLAG:
+            parser.add_argument(self.flag, default=False, action="store_true", help=self.help, **more)
+            return
+        if self.choices:
+            more["choices"] = list(self.choices)
+        else:
+            more["metavar"] = self.metavar
+        if self.kind in (EXPRESSIONS, HOSTS):
+            more["action"] = _Joined
+        parser.add_argument(self.flag, default=self.default, help=self.help, **more)
+
+
+class _Joined(argparse._AppendAction):
+    """A repeatable option whose value is one text, joined with "; ": Locust's web UI cannot show a list."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Add a value; the first one replaces the default."""
+        given = getattr(namespace, f"_{self.dest}", [])
+        setattr(namespace, f"_{self.dest}", [*given, values])
+        setattr(namespace, self.dest, "; ".join([*given, values]))
+
+
+# -- settings ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -320,20 +513,16 @@ class RunSettings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], files: Mapping[str, Any] | None = None) -> RunSettings:
-        """Return the settings that `to_dict` and `files` wrote. Unknown names are ignored.
-
-        Raises:
-            ValueError: a value does not have the type of its setting.
-        """
+        """Return the settings that `to_dict` and `files` wrote. Unknown names are ignored. Raises ValueError."""
         found: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
             value = ((files or {}) if setting.apart else data).get(name)
             if value is None:
                 continue
             try:
-                found[name] = setting.kind.load(value)
-            except TypeError as error:
-                raise ValueError(f"settings: {name} is not {error}") from None
+                found[name] = setting.kind.stored.validate_python(value)
+            except ValidationError:
+                raise ValueError(f"settings: {name} is not {setting.kind.expected}") from None
         return cls(**found)
 
     def _has(self, name: str) -> bool:
@@ -385,16 +574,11 @@ def option_of(setting: str) -> Option:
 
 
 def values_of(options: Any) -> dict[str, Any]:
-    """Return the values of all settings that the parsed options set, by the name of the setting.
-
-    Raises:
-        UsageError: a text is not a value of its option.
-    """
-    found = {
-        name: setting.option.value(getattr(options, setting.option.dest, None))
-        for name, setting in SETTINGS.items()
-        if setting.option is not None
-    }
+    """Return the values of all settings that the parsed options set, by the name of the setting. Raises UsageError."""
+    found = {}
+    for name, setting in SETTINGS.items():
+        if setting.option is not None:
+            found[name] = setting.option.value(getattr(options, setting.option.dest, None))
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -418,12 +602,8 @@ def session_settings(
 ) -> SessionSettings:
     """Return the settings that the chats of a run share: for the swarm, `tune` and `forecast`.
 
-    Args:
-        run: the settings of the run.
-        dialect, script: as loaded for the run; by default those stored with it.
-
-    Raises:
-        UsageError: settings contradict each other or are missing.
+    dialect, script: as loaded for the run; by default those stored with it. Raises UsageError if settings contradict
+    each other or are missing.
     """
     dialect = dialect_of(run) if dialect is None else dialect
     script = script_of(run) if script is None else script
@@ -460,11 +640,7 @@ _SECRET_NAME = re.compile("key|token|auth|secret|passw|cookie|session|credential
 
 
 def stored_script(path: str | Path) -> str:
-    """Return the TOML of a script as a run stores it: "x" replaces the characters of names and texts.
-
-    Raises:
-        FileError: the file cannot be read, or is no script.
-    """
+    """Return the TOML of a script as a run stores it: "x" replaces the characters of names and texts."""
     load_script(path)
     data = read_toml(path)
     hidden = {name: _crossed(value) if name in _PERSONAL else value for name, value in data.items()}
@@ -478,11 +654,7 @@ def stored_script(path: str | Path) -> str:
 
 
 def stored_dialect(path: str | Path) -> str:
-    """Return the TOML of a dialect as a run stores it: environment variables replace values that may be keys.
-
-    Raises:
-        FileError: the file cannot be read.
-    """
+    """Return the TOML of a dialect as a run stores it: environment variables replace values that may be keys."""
     data = read_toml(path)
     request, operations = data.get("request", {}), data.get("operations", {})
     hidden = {
@@ -539,8 +711,7 @@ def not_replayed(run: RunSettings) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class SettingDifference:
+class SettingDifference(NamedTuple):
     """A setting that differs between runs: its different values on each side, in order of appearance."""
 
     name: str
@@ -553,7 +724,7 @@ class SettingDifference:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
-        return asdict(self)
+        return self._asdict()
 
 
 def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]) -> list[SettingDifference]:

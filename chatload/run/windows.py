@@ -1,15 +1,25 @@
-"""The run over time, in windows: what was added to the books in each."""
+"""The run over time, in windows: what was added to the books in each. Old windows are merged, so that even a run of
+weeks keeps a limited number of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import frexp
 from typing import NamedTuple
 
 from chatload.run.books import Books
 
 #: Windows last FINE_S in the first FINE_FOR_S of a run, and COARSE_S after that (seconds).
 FINE_S, FINE_FOR_S, COARSE_S = 1.0, 300.0, 10.0
+#: Windows are not merged before this age (seconds): the default, and the least that can be set.
+KEEP_S, LEAST_KEEP_S = 86400.0, 3600.0
+#: Windows do not have exactly their nominal length: a merged one may be longer than its limit by this factor.
+_SLACK = 1.25
+#: At most this many windows are merged at a time: meanwhile nothing else can be written.
+_MOST = 200
+#: The time between two searches for windows to merge, as a part of keep_s.
+_EVERY = 0.01
 #: The name of the master among the processes of a run; it holds no chats.
 MASTER = "master"
 
@@ -69,3 +79,94 @@ class WindowCutter:
         window = Window(self._start, now, still, added, cpu, rss, memory)
         self._start, self._before, self._usage = now, books, dict(usage)
         return window
+
+
+# -- merging old windows -------------------------------------------------------------------------
+
+
+class Kept(NamedTuple):
+    """A window in the run file: its rowid, start and end (Unix seconds)."""
+
+    row: int
+    start: float
+    end: float
+
+
+def width(age_s: float, keep_s: float) -> float:
+    """Return the length (seconds) up to which windows that ended `age_s` ago are merged; 0 if they are not merged.
+
+    It is twice COARSE_S from the age keep_s on, and doubles each time the age doubles. So a window's length is
+    proportional to its age: of the newest keep_s seconds all windows are kept (keep_s / COARSE_S of them), and each
+    doubling of the run's length adds half as many.
+    """
+    if keep_s <= 0 or age_s < keep_s:
+        return 0.0
+    doublings = frexp(age_s / keep_s)[1]  # 1 from keep_s on, 2 from 2 * keep_s on, ...
+    return COARSE_S * 2.0**doublings
+
+
+class Retention:
+    """Decides which windows of one run are merged. Instants: Unix seconds."""
+
+    def __init__(self, keep_s: float) -> None:
+        """keep_s: windows are not merged before this age (seconds); 0: never."""
+        self._keep_s = keep_s
+        self._kept: list[Kept] = []
+        self._due = 0.0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, kept: Kept) -> None:
+        """Note that a window was written."""
+        if self._keep_s:
+            self._kept.append(kept)
+            self._due = self._due or kept.end + self._keep_s
+
+    def due(self, now: float) -> list[list[Kept]]:
+        """Return groups of neighbouring windows; each group is to be merged now."""
+        if not self._due or now < self._due:
+            return []
+        self._due = now + max(_EVERY * self._keep_s, 10 * COARSE_S)
+        return self._groups(now)
+
+    def _groups(self, now: float) -> list[list[Kept]]:
+        groups: list[list[Kept]] = []
+        group: list[Kept] = []
+        many = 0
+        for kept in self._kept:
+            wide = width(now - kept.end, self._keep_s)
+            if not wide or many >= _MOST:
+                break
+            if group and kept.end - group[0].start <= wide * _SLACK:
+                group.append(kept)
+                many += 1
+            else:
+                groups.append(group)
+                group = [kept]
+        groups.append(group)
+        return [group for group in groups if len(group) > 1]
+
+    def folded(self, groups: Iterable[list[Kept]]) -> None:
+        """Note that each of these groups was merged into the row of its first window."""
+        made = {group[0].row: Kept(group[0].row, group[0].start, group[-1].end) for group in groups}
+        gone = {kept.row for group in groups for kept in group[1:]}
+        self._kept = [made.get(kept.row, kept) for kept in self._kept if kept.row not in gone]
+
+
+def fold(windows: Iterable[Window]) -> Window:
+    """Return one window for neighbouring ones, given in order of time.
+
+    Its books are the sum of theirs, its CPU the highest, its open sessions the fewest. Memory and states are those of
+    the last one.
+    """
+    first, *others = windows
+    made, books = first, first.books
+    for after in others:
+        books.merge(after.books)
+        books.states = after.books.states
+        cpu = max((value for value in (made.cpu, after.cpu) if value is not None), default=None)
+        still = min(made.open, after.open)
+        rss = made.rss if after.rss is None else after.rss
+        made = Window(first.start, after.end, still, books, cpu, rss, after.memory or made.memory)
+    return made

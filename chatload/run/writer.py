@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -19,14 +19,13 @@ from chatload import __version__
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import ChatloadError, UsageError
 from chatload.run.books import Books
-from chatload.run.retention import Kept, Retention, fold
-from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TABLES, plain
+from chatload.run.schema import RUN_FILE, SCHEMA_VERSION, TABLES
 from chatload.run.settings import RunSettings
-from chatload.run.windows import Window
+from chatload.run.windows import Kept, Retention, Window, fold
 
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(COLUMNS))})"
-_INSERT_WINDOW = "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_FOLDED = (
+#: A rowid of None: SQLite chooses the next one.
+_INSERT_WINDOW = (
     'INSERT INTO windows (rowid, start, "end", open, books, cpu, rss, memory) VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
 )
 _UPSERT_BOOKS = (
@@ -41,30 +40,17 @@ class RunWriter:
     It may be used from any thread, one call at a time. A write that fails raises ChatloadError.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float = 0.0) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float) -> None:
         """keep_windows_s: windows are not merged before this age (seconds; see `Retention`); 0: never."""
         self.path = path
         self._database = database
         self._retention = Retention(keep_windows_s)
 
     @classmethod
-    def create(
-        cls,
-        run_dir: str | Path,
-        settings: RunSettings,
-        started_at: float | None = None,
-        keep_windows_s: float = 0.0,
-    ) -> RunWriter:
-        """Begin a run.
+    def create(cls, run_dir: str | Path, settings: RunSettings, started_at: float | None = None) -> RunWriter:
+        """Begin a run in a folder, which is created if it does not exist. started_at: Unix seconds; now by default.
 
-        Args:
-            run_dir: the folder; it is created if it does not exist.
-            settings: those of the run.
-            started_at: Unix seconds; now by default.
-            keep_windows_s: windows are not merged before this age (seconds); 0: never.
-
-        Raises:
-            UsageError: the folder already has a run, or cannot be written.
+        Raises UsageError if the folder already has a run, or cannot be written.
         """
         run_dir = Path(run_dir)
         path = run_dir / RUN_FILE
@@ -81,55 +67,35 @@ class RunWriter:
         }
         with _told(path):
             database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-            writer = cls(path, database, keep_windows_s)
-            writer._begin(facts)
+            database.execute("PRAGMA journal_mode = WAL")
+            # Every transaction is synced to the disk: it survives a crash of the machine.
+            database.execute("PRAGMA synchronous = FULL")
+        writer = cls(path, database, settings.keep_windows)
+        with writer._transaction():
+            for statement in (*TABLES, f"PRAGMA user_version = {SCHEMA_VERSION}"):
+                database.execute(statement)
+            for key, value in facts.items():
+                writer._put(key, value)
         return writer
 
-    def _begin(self, facts: Mapping[str, Any]) -> None:
-        self._database.execute("PRAGMA journal_mode = WAL")
-        # Every transaction is synced to the disk: it survives a crash of the machine.
-        self._database.execute("PRAGMA synchronous = FULL")
-        with self._transaction() as database:
-            for statement in TABLES:
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            for key, value in facts.items():
-                self._put(key, value)
-
-    def keep(
-        self,
-        rows: Iterable[Sequence[Any]],
-        books: Mapping[str, str],
-        timelines: Iterable[Timeline] = (),
-    ) -> None:
+    def keep(self, rows: Iterable[Sequence[Any]], books: Mapping[str, str], timelines: Iterable[Timeline] = ()) -> None:
         """Store what is new since the last call, in one transaction: books and sessions agree even after a kill.
 
-        Args:
-            rows: sessions that ended, as `row` makes them.
-            books: by process, its books so far (`Books.to_dict` as JSON); they replace its earlier ones.
-            timelines: of sessions that ended badly.
+        rows: sessions that ended, as `row` makes them. books: by process, its books so far (`Books.to_dict` as JSON);
+        they replace its earlier ones. timelines: of sessions that ended badly.
         """
         now = time.time()
-        of_processes = [(worker, of_it, now) for worker, of_it in books.items()]
         ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
         with self._transaction() as database:
             database.executemany(_INSERT, rows)
-            database.executemany(_UPSERT_BOOKS, of_processes)
+            database.executemany(_UPSERT_BOOKS, [(worker, of_it, now) for worker, of_it in books.items()])
             database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
-
-    def add_sessions(self, records: Iterable[SessionRecord | Mapping[str, Any]]) -> None:
-        """Store the records of sessions that ended."""
-        self.keep([_row(record) for record in records], {})
-
-    def put_books(self, worker: str, books: Books) -> None:
-        """Store the books of one process so far; they replace its earlier ones."""
-        self.keep((), {worker: json.dumps(books.to_dict())})
 
     def add_windows(self, windows: Iterable[Window]) -> None:
         """Store windows that are over and, in the same transaction, merge old windows if that is due."""
         with self._transaction() as database:
             new = [
-                Kept(database.execute(_INSERT_WINDOW, _cells(window)).lastrowid or 0, window.start, window.end)
+                Kept(database.execute(_INSERT_WINDOW, (None, *_cells(window))).lastrowid or 0, window.start, window.end)
                 for window in windows
             ]
             groups = self._retention.due(new[-1].end) if new else []
@@ -138,10 +104,6 @@ class RunWriter:
         self._retention.folded(groups)
         for kept in new:
             self._retention.add(kept)
-
-    def add_timelines(self, timelines: Iterable[Timeline]) -> None:
-        """Store the timelines of sessions that ended badly."""
-        self.keep((), {}, timelines)
 
     def incident(self, kind: str, what: str, at: float | None = None) -> None:
         """Store what happened to the run itself. kind: an IncidentKind. at: Unix seconds; now by default."""
@@ -176,8 +138,7 @@ class RunWriter:
         self.close()
 
     def _put(self, key: str, value: Any) -> None:
-        row = (key, json.dumps(plain(value)))
-        self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", row)
+        self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -196,13 +157,6 @@ class RunWriter:
 row: Callable[[SessionRecord], tuple[Any, ...]] = attrgetter(*COLUMNS)
 
 
-def _row(record: SessionRecord | Mapping[str, Any]) -> tuple[Any, ...]:
-    try:
-        return row(record if isinstance(record, SessionRecord) else SessionRecord(**record))
-    except TypeError as error:
-        raise ChatloadError(f"a session's facts cannot be kept ({error})") from None
-
-
 def _cells(window: Window) -> tuple[Any, ...]:
     books, memory = json.dumps(window.books.to_dict()), json.dumps(window.memory)
     return window.start, window.end, window.open, books, window.cpu, window.rss, memory
@@ -217,7 +171,7 @@ def _fold(database: sqlite3.Connection, group: list[Kept]) -> None:
         for start, end, still, books, cpu, rss, memory in rows
     )
     database.execute("DELETE FROM windows WHERE rowid BETWEEN ? AND ?", ends)
-    database.execute(_INSERT_FOLDED, (ends[0], *_cells(made)))
+    database.execute(_INSERT_WINDOW, (ends[0], *_cells(made)))
 
 
 def refuse_unwritable(run_dir: str | Path) -> None:
@@ -254,26 +208,18 @@ def _told(path: Path) -> Iterator[None]:
         raise ChatloadError(f"{path}: cannot be written ({error})") from error
 
 
-def replacing(path: str | Path) -> AbstractContextManager[IO[str]]:
-    """Open a text file that gets the name `path` only after it is complete and on the disk.
-
-    Raises:
-        UsageError: it cannot be written. A file that was at `path` is unchanged.
-    """
-    return _replacing(Path(path), mode="w", encoding="utf-8", newline="")
-
-
-def replacing_bytes(path: str | Path) -> AbstractContextManager[IO[bytes]]:
-    """Open a binary file in the same way."""
-    return _replacing(Path(path), mode="wb")
-
-
 @contextmanager
-def _replacing(path: Path, **opened: Any) -> Iterator[IO[Any]]:
+def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that gets the name `path` only after it is complete and on the disk. mode: "w" (UTF-8) or "wb".
+
+    If it cannot be written, UsageError is raised, and a file that was at `path` is unchanged.
+    """
+    path = Path(path)
+    opened: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(handle, **opened) as stream:
+        with open(handle, mode, **opened) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -102,18 +102,19 @@ def find_bursts(instants: Sequence[float], start: float, end: float) -> list[Bur
         return []
     #: For each instant the number of its burst, from 1; 0: none.
     own = np.zeros(len(times), dtype=np.int64)
-    remaining, taken_s, found = np.arange(len(times)), 0.0, 0
+    remaining, free_s, found = np.arange(len(times)), length, 0
     for _ in range(_PASSES):
-        spans = _search(_contracted(times, own)[remaining], length - taken_s)
+        spans = _search(_contracted(times, own)[remaining], free_s)
         if not spans:
             break
         for first, last in spans:
             found += 1
             own[remaining[first : last + 1]] = found
         remaining = np.flatnonzero(own == 0)
-        taken_s = _taken(times, own)
+        starts, ends = _extents(times, own)
+        free_s = length - float(np.sum(ends - starts))
     # One more than were found: after a single incident, little is known about how often they come.
-    rate = (len(remaining) + found + 1) / max(length - taken_s, _RESOLUTION_S)
+    rate = (len(remaining) + found + 1) / max(free_s, _RESOLUTION_S)
     return _joined(times, own, rate) if found else []
 
 
@@ -151,10 +152,8 @@ def _clusters(times: _Instants, spacing: float) -> tuple[_Indices, _Indices]:
             break
         firsts.append(first[several])
         lasts.append(last[several])
-    if not firsts:
-        empty = np.empty(0, dtype=np.int64)
-        return empty, empty
-    spans = np.unique(np.stack((np.concatenate(firsts), np.concatenate(lasts))), axis=1)
+    none = np.empty(0, dtype=np.int64)
+    spans = np.unique(np.stack((np.concatenate([none, *firsts]), np.concatenate([none, *lasts]))), axis=1)
     return spans[0], spans[1]
 
 
@@ -183,12 +182,6 @@ def _extents(times: _Instants, own: _Indices) -> tuple[_Instants, _Instants]:
     low, high = low[by_time], np.maximum.accumulate(high[by_time])
     new = np.concatenate(([True], low[1:] > high[:-1]))
     return low[new], high[np.append(np.flatnonzero(new)[1:] - 1, len(high) - 1)]
-
-
-def _taken(times: _Instants, own: _Indices) -> float:
-    """Return the time covered by bursts (seconds)."""
-    low, high = _extents(times, own)
-    return float(np.sum(high - low))
 
 
 def _contracted(times: _Instants, own: _Indices) -> _Instants:

@@ -9,6 +9,7 @@ T. T. Cai and A. DasGupta, "Interval Estimation for a Binomial Proportion", Stat
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 from scipy.special import betaincinv, gammaincinv
@@ -112,16 +113,6 @@ def _upper(k: float, n: int, confidence: float) -> float:
 
 
 def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:
-    """Return the smallest m >= start that decides it, by doubling, then bisection; None above MOST_SAMPLES."""
-    if settles(start):
-        return start
-    low, high = start, max(2 * start, 1)
-    while not settles(min(high, MOST_SAMPLES)):
-        if high >= MOST_SAMPLES:
-            return None
-        low, high = high, 2 * high
-    high = min(high, MOST_SAMPLES)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if settles(middle) else (middle, high)
-    return high
+    """Return the smallest m >= start that decides it; None above MOST_SAMPLES."""
+    found = start + bisect_left(range(start, MOST_SAMPLES + 1), True, key=settles)
+    return found if found <= MOST_SAMPLES else None

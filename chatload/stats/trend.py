@@ -122,7 +122,6 @@ def _pairs(times: _Array, values: _Array, cuts: list[int]) -> tuple[_Array, floa
 
 
 def _residuals(times: _Array, values: _Array, cuts: list[int], slope: float) -> _Array:
-    """Return the residuals after slope and levels are subtracted."""
     level = values - slope * times
     return np.concatenate([part - np.median(part) for part in np.split(level, cuts)])
 

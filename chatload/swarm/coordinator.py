@@ -59,7 +59,7 @@ class Recorder:
     def __init__(self, run_dir: Path, settings: RunSettings, clock: Callable[[], float]) -> None:
         """Create the file. clock: seconds since the Unix epoch. Raises UsageError if the folder cannot take a run."""
         self.error: ChatloadError | None = None
-        self._writer = RunWriter.create(run_dir, settings, keep_windows_s=settings.keep_windows)
+        self._writer = RunWriter.create(run_dir, settings)
         self._clock = clock
         self._cutter, self._worst = WindowCutter(clock()), WorstTimelines()
         self._reports: list[tuple[str, WorkerReport]] = []

@@ -17,15 +17,13 @@ from locust import log as locust_log
 from locust.env import Environment
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError
+from chatload.errors import ChatloadError, drop_output
 from chatload.features.report.summary import exit_code as exit_code_of
 from chatload.features.report.summary import summarize
 from chatload.features.report.view import summary_document
-from chatload.plain_text import drop_output
 from chatload.render.terminal import render
-from chatload.run.options import OptionGroup
 from chatload.run.reader import RunReader
-from chatload.run.settings import option_of
+from chatload.run.settings import OptionGroup, option_of
 from chatload.swarm import options, patches
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start

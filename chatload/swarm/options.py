@@ -16,8 +16,7 @@ from typing import Any
 import click
 
 from chatload.errors import UsageError
-from chatload.run.options import FLAG, OptionGroup
-from chatload.run.settings import options_of
+from chatload.run.settings import FLAG, OptionGroup, options_of
 
 #: Users have this long (seconds) to end their chats where --stop-timeout is not set: without it Locust kills them in
 #: the middle of their chats.

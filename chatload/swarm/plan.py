@@ -22,8 +22,6 @@ from chatload.features.doctor.machine import SPARE_FILES
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.encode import Encoder
 from chatload.run.arrivals import RateProfile, arrivals, load_profile
-from chatload.run.options import written
-from chatload.run.retention import LEAST_KEEP_S
 from chatload.run.settings import (
     RunSettings,
     digest,
@@ -32,7 +30,9 @@ from chatload.run.settings import (
     stored_dialect,
     stored_script,
     values_of,
+    written,
 )
+from chatload.run.windows import LEAST_KEEP_S
 from chatload.sockets import NO_LIMIT, file_limits
 from chatload.target import TargetRules, anywhere, read_rules, require_agreed
 from chatload.thresholds.gate import Gate, gate_of

@@ -10,9 +10,8 @@ from chatload.chat.personas import REQUEST_TIMEOUT_S
 from chatload.errors import UsageError
 from chatload.run.settings import GATES, RunSettings
 from chatload.stats.rates import CONFIDENCE
-from chatload.thresholds.grammar import Threshold, parse, parse_abort
 from chatload.thresholds.judgement import Judgement, hopeless, judge, overall
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, Threshold, parse, parse_abort
 from chatload.vocabulary import RunResult, ThresholdResult
 
 #: What must not happen to sessions without any threshold about it -> other metrics that cover it too.
@@ -121,19 +120,10 @@ def make_gate(
     named: str = "",
     long_poll_s: float = 0.0,
 ) -> Gate:
-    """Return the gate that options describe.
+    """Return the gate that options describe (see Gate); raises UsageError for a wrong value.
 
-    Args:
-        thresholds: what must hold.
-        abort_on: what ends the run early once it is lost.
-        percent: the confidence.
-        allow_inconclusive: inconclusive thresholds do not fail the run.
-        named: "standard" or "": the gate whose thresholds are added before, except those about a metric of
-            `thresholds`.
-        long_poll_s: see `standard_thresholds`.
-
-    Raises:
-        UsageError: a value is wrong.
+    named: "standard" or "": the gate whose thresholds are added before, except those about a metric of `thresholds`.
+    long_poll_s: see `standard_thresholds`.
     """
     if not 50 <= percent < 100:
         raise UsageError(f"--confidence {percent:g} is not a percentage from 50 to under 100", "95 is usual")

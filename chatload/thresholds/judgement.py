@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,8 +39,7 @@ from scipy.special import betaincc, betaln
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
-from chatload.thresholds.grammar import Op, Threshold
-from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share
+from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Op, Share, Threshold
 from chatload.vocabulary import ThresholdResult
 
 #: At most this share of the runs that meet a threshold is aborted, however often it is tested.
@@ -197,7 +197,7 @@ def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogra
     reading = extreme(metric, facts)
     assert reading is not None
     value, beyond = reading
-    least = metric.statistic == "min"
+    least = metric.subject == "margin"
     # If only a bound is known, the true value lies beyond it: decided only if all values beyond are on one side.
     nearest = math.nextafter(value, -math.inf if least else math.inf) if beyond else value
     met = COMPARE[threshold.op](nearest, threshold.limit)
@@ -287,23 +287,11 @@ def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) ->
     """
     n, tail = samples.count, 1 - q
     # How many of the greatest samples may lie at or above the quantile, and how many must.
-    allowed = _count_true(n, lambda k: upper(k, n, confidence) < tail)
-    too_few = _count_true(n, lambda k: lower(k, n, confidence) <= tail)
+    allowed = bisect_left(range(n + 1), True, key=lambda k: upper(k, n, confidence) >= tail)
+    too_few = bisect_left(range(n + 1), True, key=lambda k: lower(k, n, confidence) > tail)
     least = samples.bracket(n - too_few)[0] if too_few <= n else None
     most = samples.bracket(n - allowed)[1] if allowed else math.inf
     return least, None if most == math.inf else most
-
-
-def _count_true(n: int, holds: Callable[[int], bool]) -> int:
-    """Return for how many of 0..n `holds` is true. It must be true up to some number, and false above it."""
-    low, high = 0, n + 1
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _unproven(share: Share) -> str:

@@ -1,4 +1,4 @@
-"""The metrics that a threshold can be about, and their values in the facts of a run.
+"""Thresholds as users write them, METRIC OP VALUE[UNIT], and the values of their metrics in the facts of a run.
 
 Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may have been
 dropped late or early, but also ended by us, by the agent or by the server in another way. A chat that `gave_up` may
@@ -27,10 +27,11 @@ count as surely above every value up to the bound, and as possibly above every o
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from chatload.errors import UsageError
@@ -51,6 +52,7 @@ from chatload.vocabulary import (
 )
 
 Kind = Literal["rate", "count", "duration"]
+Op = Literal["<", "<=", ">", ">=", "=="]
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,12 @@ class Share(NamedTuple):
 class Metric:
     """One metric: `subject` and, of requests, their `operation` ("" is every one).
 
-    q: the quantile (0..1) of a duration; None for its extreme (`statistic` is min or max).
+    q: the quantile (0..1) of a duration; None for its extreme: the least margin, or the longest of others.
     """
 
     name: str
     kind: Kind
     subject: str
-    statistic: str
     operation: str = ""
     q: float | None = None
 
@@ -183,15 +184,14 @@ _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
 def _docs() -> Iterator[MetricDoc]:
     yield MetricDoc("sessions.count", "count", "sessions started")
     for subject, meaning in _SESSIONS.items():
-        yield MetricDoc(f"{subject}.rate", "rate", f"share of sessions: {meaning}")
-        yield MetricDoc(f"{subject}.count", "count", f"number of sessions: {meaning}")
+        yield MetricDoc(f"{subject}.rate", "rate", meaning)
+        yield MetricDoc(f"{subject}.count", "count", meaning)
     for subject, meaning in _REQUESTS.items():
-        yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}; also GetMessages.{subject}.rate and so on")
-        yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}; also GetMessages.{subject}.count")
+        yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}")
+        yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}")
     for subject, (meaning, extreme, percentiles) in _DURATIONS.items():
-        also = "; also GetMessages.latency and so on" if subject == "latency" else ""
         for statistic in (*percentiles, extreme):
-            yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}{also}")
+            yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}")
 
 
 #: Every metric that is listed. In place of p50 any percentile is allowed (p99_9 is 99.9 %), and metrics of requests may
@@ -205,14 +205,14 @@ def metric_named(name: str) -> Metric:
     operation, rest = (head, tail) if head in OPERATION_FIELDS else ("", name)
     subject, _, statistic = rest.rpartition(".")
     if name == "sessions.count":
-        return Metric(name, "count", subject, statistic)
+        return Metric(name, "count", subject)
     if subject in _REQUESTS or (subject in _SESSIONS and not operation):
         if statistic in ("rate", "count"):
-            return Metric(name, "rate" if statistic == "rate" else "count", subject, statistic, operation)
+            return Metric(name, "rate" if statistic == "rate" else "count", subject, operation)
     elif subject == "latency" or (subject in _DURATIONS and not operation):
         q = _quantile(statistic)
         if q is not None or statistic == _DURATIONS[subject][1]:
-            return Metric(name, "duration", subject, statistic, operation, q)
+            return Metric(name, "duration", subject, operation, q)
     raise UsageError(f"threshold: unknown metric {name!r}", f"did you mean {_nearest(name)}?")
 
 
@@ -260,3 +260,143 @@ def _with_unserved(subject: str, share: Share, facts: Facts) -> Share:
         return share
     more = facts.books.unserved[subject]
     return Share(share.least + more, share.counted + more, share.most + more, share.n + more)
+
+
+# -- the grammar ---------------------------------------------------------------------------------
+
+#: A longer text is not accepted (characters).
+_LONGEST = 300
+EXAMPLE = "dropped_late.rate < 0.1%"
+#: Unit -> the kind of metric, and two whole numbers: the first in this unit equals the second in ours (fraction or
+#: second). With two whole numbers 0.1% becomes exactly the float 0.001.
+_UNITS: dict[str, tuple[Kind, int, int]] = {
+    "%": ("rate", 100, 1),
+    "us": ("duration", 1_000_000, 1),
+    "ms": ("duration", 1000, 1),
+    "s": ("duration", 1, 1),
+    "min": ("duration", 1, 60),
+}
+_TAKES = {
+    "rate": "% or a bare fraction, as in 0.1% or 0.001",
+    "duration": "us, ms, s or min, as in 250ms",
+    "count": "a whole number without a unit",
+}
+_OPS: dict[Kind, tuple[Op, ...]] = {
+    "rate": ("<", "<=", ">", ">="),
+    "duration": ("<", "<=", ">", ">="),
+    "count": ("<", "<=", ">", ">=", "=="),
+}
+_SHAPE = re.compile(r"\s*([^\s<>=!~]*)\s*([<>=!~]+)\s*(.*?)\s*", re.DOTALL)
+_VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One requirement on a run; `parse` reads what `str()` writes.
+
+    number, unit: as written. limit: the same as a fraction, in seconds, or as a count.
+    """
+
+    metric: Metric
+    op: Op
+    number: float
+    unit: str = ""
+    limit: float = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _, units, ours = _UNITS.get(self.unit, ("count", 1, 1))
+        object.__setattr__(self, "limit", self.number * ours / units)
+
+    def __str__(self) -> str:
+        return f"{self.metric.name} {self.op} {self.amount}"
+
+    @property
+    def amount(self) -> str:
+        """The limit as written: number and unit."""
+        number = repr(self.number).removesuffix(".0")
+        return f"{number} {self.unit}" if self.unit.isalpha() else number + self.unit
+
+    @property
+    def wants_low(self) -> bool:
+        """Whether the metric must stay below the limit."""
+        return self.op in ("<", "<=")
+
+
+def parse(text: str) -> Threshold:
+    """Return the threshold in a text; raises UsageError, which says what is wrong and what is expected."""
+    if len(text) > _LONGEST:
+        raise _wrong(f"{text[:20]}…", "too long", f"write it like {EXAMPLE}")
+    found = _SHAPE.fullmatch(text)
+    if not found or not found[1]:
+        raise _wrong(text, "no METRIC OP VALUE", f"write it like {EXAMPLE}")
+    name, sign, rest = found.groups()
+    metric = metric_named(name)
+    op = next((fit for fit in _OPS[metric.kind] if fit == sign), None)
+    if op is None:
+        known = sign in _OPS["count"]
+        what = f"{sign!r} does not fit {name}, which is a {metric.kind}" if known else f"unknown operator {sign!r}"
+        raise _wrong(text, what, f"expected one of {' '.join(_OPS[metric.kind])}")
+    number, unit = _amount(text, metric, rest)
+    threshold = Threshold(metric, op, number, unit)
+    _possible(text, threshold)
+    return threshold
+
+
+def parse_abort(text: str) -> Threshold:
+    """Return a threshold for --abort-on; raises UsageError also if it cannot be lost before the end of the run."""
+    threshold = parse(text)
+    metric = threshold.metric
+    if metric.subject == "cut_off":
+        raise _wrong(text, "sessions are cut off only when the run ends", "leave it to --threshold")
+    if metric.kind == "count" and threshold.op in (">", ">="):
+        raise _wrong(text, "a count only grows, and may still reach it", "leave it to --threshold")
+    if metric.kind == "duration" and metric.q is None and threshold.wants_low != (metric.subject != "margin"):
+        raise _wrong(text, f"{metric.name} may still get there until the run ends", "leave it to --threshold")
+    return threshold
+
+
+def _wrong(text: str, what: str, hint: str) -> UsageError:
+    return UsageError(f"threshold {' '.join(text.split())!r}: {what}", hint)
+
+
+def _amount(text: str, metric: Metric, rest: str) -> tuple[float, str]:
+    found = _VALUE.fullmatch(rest)
+    if not found or not math.isfinite(float(found[1])):
+        raise _wrong(text, f"{rest!r} is not a number" if rest else "no value", f"expected {_TAKES[metric.kind]}")
+    number, unit = float(found[1]), found[2]
+    if unit and unit not in _UNITS:
+        near = difflib.get_close_matches(unit.lower(), _UNITS, 1, 0.4)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise _wrong(text, f"unknown unit {unit!r}", f"{meant}expected {_TAKES[metric.kind]}")
+    if metric.kind == "duration" and not unit:
+        raise _wrong(text, f"{metric.name} is a duration, and its value has no unit", f"expected {_TAKES['duration']}")
+    if unit and _UNITS[unit][0] != metric.kind:
+        hint = f"expected {_TAKES[metric.kind]}"
+        raise _wrong(text, f"unit {unit!r} does not fit {metric.name}, which is a {metric.kind}", hint)
+    return number, unit
+
+
+def _possible(text: str, threshold: Threshold) -> None:
+    """Refuse a threshold that no run can pass, or that no run can fail."""
+    metric, limit = threshold.metric, threshold.limit
+    if math.copysign(1, threshold.number) < 0:
+        raise _wrong(text, f"a {metric.kind} is never negative", f"expected {_TAKES[metric.kind]}")
+    if metric.kind == "count" and not limit.is_integer():
+        raise _wrong(text, "a count is a whole number", f"expected {_TAKES['count']}")
+    if limit == 0 and threshold.op == "<":
+        raise _wrong(text, f"a {metric.kind} is never below 0, so no run passes", _zero_hint(metric))
+    if metric.kind == "rate":
+        if limit > 1:
+            raise _wrong(text, "a rate is never above 100 %", f"expected {_TAKES['rate']}")
+        if (limit, threshold.op) in ((0, "<="), (1, ">="), (1, ">")):
+            raise _wrong(
+                text, "no number of samples can show that", _zero_hint(metric) if limit == 0 else "write less than 100%"
+            )
+        if (limit, threshold.op) in ((0, ">="), (1, "<=")):
+            raise _wrong(text, "that is always so", f"write it like {EXAMPLE}")
+
+
+def _zero_hint(metric: Metric) -> str:
+    if metric.kind == "rate":
+        return f"write {metric.name.removesuffix('rate')}count == 0, or a rate above 0"
+    return "write == 0" if metric.kind == "count" else "write a limit above 0"

@@ -20,12 +20,8 @@ def make_factory(
 ) -> OpenTransport:
     """Return the function that opens the transport of a chat.
 
-    Args:
-        kind: "lean" or "requests".
-        endpoint: where all chats connect to.
-        headers: sent with every request.
-        clock: seconds, monotonic.
-        connections: number of connections that all chats share ("lean" only); 0 gives each chat its own.
+    kind: "lean" or "requests". headers: sent with every request. connections: number of connections that all chats
+    share ("lean" only); 0 gives each chat its own.
 
     Raises:
         UsageError: there is no such transport, or a certificate file cannot be read.
@@ -36,12 +32,10 @@ def make_factory(
         _ = endpoint.context  # an unreadable certificate file is reported once, here, and not by every chat
     if kind == "lean":
         from chatload.transport.http_messages import SharedHeads
-        from chatload.transport.lean import LeanTransport
+        from chatload.transport.lean import ConnectionPool, LeanTransport, SharedTransport
 
         heads = SharedHeads(endpoint.authority, endpoint.prefix, fixed)
         if connections:
-            from chatload.transport.shared import ConnectionPool, SharedTransport
-
             pool = ConnectionPool(connections)
             return lambda: SharedTransport(endpoint, heads, pool, clock)
         return lambda: LeanTransport(endpoint, heads, clock)

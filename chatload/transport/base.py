@@ -17,16 +17,10 @@ class Transport(Protocol):
     """The HTTP client of one chat. Only one greenlet may use it at a time."""
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer.
+        """Send the request and read its answer. A failure is returned, never raised.
 
-        The request is sent once; a second time only if WireRequest.repeatable allows it.
-
-        Args:
-            request: what to send.
-            timeout_s: total time allowed (seconds), name resolution and connecting included.
-
-        Returns:
-            The answer or the failure. A failure is never raised.
+        The request is sent once; a second time only if WireRequest.repeatable allows it. timeout_s: total time allowed
+        (seconds), name resolution and connecting included.
         """
         ...
 

@@ -12,7 +12,7 @@ import os
 import random
 import struct
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from math import inf
 from select import POLLIN
 from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
@@ -182,11 +182,7 @@ class ClientConnection:
             _poller.unregister(number)
 
     def send(self, message: bytes, deadline: float) -> None:
-        """Send the whole message.
-
-        Args:
-            message: the request, before encryption.
-            deadline: seconds, monotonic.
+        """Send the whole request until `deadline` (seconds, monotonic).
 
         Raises:
             NothingSentError: no byte was sent.
@@ -215,18 +211,15 @@ class ClientConnection:
         may fire during a later call.
         """
         if self._timer_at > deadline:
-            self._set_timer(deadline, now)
+            self._stop_timer()
+            self._timer_at = deadline
+            self._timer = self._hub.loop.timer(max(0.0, deadline - now))
+            self._timer.start(self._time_over)
         self._waiting = getcurrent()
         try:
             self._hub.switch()
         finally:
             self._waiting = None
-
-    def _set_timer(self, deadline: float, now: float) -> None:
-        self._stop_timer()
-        self._timer_at = deadline
-        self._timer = self._hub.loop.timer(max(0.0, deadline - now))
-        self._timer.start(self._time_over)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -240,11 +233,8 @@ class ClientConnection:
 
     def take(self) -> bytes | None:
         """Return received bytes, b"" at the end of the connection, None if there are none yet. Raises OSError."""
-        try:
-            data: bytes = self._sock.recv(_RECV_BYTES)
-        except BlockingIOError:
-            return None
-        return data if self._tls is None else self._tls.decrypt(data)
+        data = self._recv()
+        return data if data is None or self._tls is None else self._tls.decrypt(data)
 
     def handshake(self, deadline: float) -> None:
         """Do the TLS handshake. Raises OSError; TimeoutError at the deadline (seconds, monotonic)."""
@@ -252,12 +242,11 @@ class ClientConnection:
         assert tls is not None
         while True:
             done = tls.continue_handshake()
-            if message := tls.to_send():
-                self._send_rest(memoryview(message), deadline)
+            self._send_rest(memoryview(tls.to_send()), deadline)
             if done:
                 self._stop_timer()  # calls may use another clock
                 return
-            while (data := self._recv_raw()) is None:
+            while (data := self._recv()) is None:
                 if not self._watched:
                     self._watch()
                 now = time.monotonic()
@@ -266,7 +255,7 @@ class ClientConnection:
                 self.wait_for_more(deadline, now)
             tls.receive(data)
 
-    def _recv_raw(self) -> bytes | None:
+    def _recv(self) -> bytes | None:
         try:
             data: bytes = self._sock.recv(_RECV_BYTES)
         except BlockingIOError:
@@ -311,13 +300,13 @@ class _Tls:
         return True
 
     def to_send(self) -> bytes:
-        """Return bytes of the handshake that have to be sent now."""
+        """Return the encrypted bytes that have to be sent now."""
         return bytes(self._outgoing.read())
 
     def encrypt(self, message: bytes) -> bytes:
         """Return the encrypted message."""
         self._object.write(message)
-        return bytes(self._outgoing.read())
+        return self.to_send()
 
     def receive(self, data: bytes) -> None:
         """Add received bytes; b"" is the end of the connection."""
@@ -348,11 +337,9 @@ class _Tls:
 
 
 def connect(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
-    """Open a connection, ready to send.
+    """Open a connection, ready to send, to the first address of the endpoint that accepts it.
 
-    Args:
-        endpoint: where to connect to; its addresses are tried in order.
-        timeout_s: total time for name, connection and TLS handshake (seconds).
+    timeout_s: total time for name, connection and TLS handshake (seconds).
 
     Raises:
         OSError: no address accepted the connection.
@@ -381,23 +368,19 @@ def _connect_to_first(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
     problem: OSError = OSError("no address")
     for family, kind, proto, _, address in addresses:
         deadline = time.monotonic() + timeout_s / len(addresses)
-        try:
-            sock = _PlainSocket(family, kind, proto)
-        except OSError as error:
-            problem = error
-            continue
-        connection: ClientConnection | None = None
-        try:
-            _connect(sock, address, deadline)
-            connection = ClientConnection(sock, _Tls(endpoint) if endpoint.tls else None)
-            if endpoint.tls:
-                connection.handshake(deadline)
-            return connection
-        except BaseException as error:
-            (sock if connection is None else connection).close()
-            if not isinstance(error, OSError):
-                raise
-            problem = error
+        with ExitStack() as unless_connected:
+            try:
+                sock = _PlainSocket(family, kind, proto)
+                unless_connected.callback(sock.close)
+                _connect(sock, address, deadline)
+                connection = ClientConnection(sock, _Tls(endpoint) if endpoint.tls else None)
+                unless_connected.callback(connection.close)
+                if endpoint.tls:
+                    connection.handshake(deadline)
+                unless_connected.pop_all()
+                return connection
+            except OSError as error:
+                problem = error
     try:
         raise problem
     finally:
@@ -410,8 +393,7 @@ def _connect(sock: Any, address: Any, deadline: float) -> None:
         _ports.connect(sock, address)
     except BlockingIOError:
         _wait_writable(sock, deadline)
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
+        if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(number, os.strerror(number)) from None
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -45,10 +45,7 @@ class CallFailed(Exception):
 class SharedHeads:
     """Heads that all chats of a process share: the serialized request headers and the cache of answer heads.
 
-    Args:
-        authority: value of the Host header.
-        prefix: path that is put before the path of every request.
-        fixed: headers of every request.
+    authority: value of the Host header. prefix: path before the path of every request. fixed: headers of every request.
     """
 
     __slots__ = ("_blocks", "_fixed", "_prefix", "answers")
@@ -61,19 +58,15 @@ class SharedHeads:
 
     def message(self, request: WireRequest, cookie_line: bytes) -> bytes:
         """Return the complete request as it is sent."""
-        body, block = request.body, self._block(request.headers)
-        first = f"{request.method} {safe_target(self._prefix + request.path)} HTTP/1.1\r\n".encode("ascii")
-        if not body and request.method in _BODILESS:
-            return b"%b%b%b\r\n" % (first, block, cookie_line)
-        return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, block, cookie_line, len(body), body)
-
-    def _block(self, headers: Headers) -> bytes:
-        """Return the header lines that are the same for every request with these headers."""
+        body, headers = request.body, request.headers
         block = self._blocks.get(headers)
         if block is None:
             lines = [f"{name}: {_one_line(value)}\r\n" for name, value in self._fixed + headers]
             block = self._blocks[headers] = "".join(lines).encode("latin-1", "replace")
-        return block
+        first = f"{request.method} {safe_target(self._prefix + request.path)} HTTP/1.1\r\n".encode("ascii")
+        if not body and request.method in _BODILESS:
+            return b"%b%b%b\r\n" % (first, block, cookie_line)
+        return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, block, cookie_line, len(body), body)
 
 
 def _one_line(value: str) -> str:
@@ -111,9 +104,8 @@ class AnswerParser:
 
     def __init__(self) -> None:
         self._parser: Any = HttpResponseParser(self)
-        self.begun = self.done = self._head_done = self._framed = self._keep_alive = self._surplus = self._packed = (
-            False
-        )
+        self.begun = self.done = self._head_done = self._framed = False
+        self._keep_alive = self._surplus = self._packed = False
         self.plain = True
         self._status = self._size = self._head_bytes = 0
         self._parts: list[bytes] = []

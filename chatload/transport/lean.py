@@ -1,4 +1,4 @@
-"""The lean transport: HTTP/1.1 with keep-alive on `ClientConnection`.
+"""The lean transport: HTTP/1.1 with keep-alive on `ClientConnection`, one per chat or a few that all chats share.
 
 It follows no redirects, asks for no compression, uses no proxies, and sends a request twice only by the rule of
 WireRequest.repeatable: what it reports is what happened on the wire.
@@ -7,11 +7,15 @@ WireRequest.repeatable: what it reports is what happened on the wire.
 from __future__ import annotations
 
 import time
+import weakref
+from collections import deque
 from ssl import SSLEOFError, SSLError, SSLZeroReturnError
+
+from gevent import get_hub
 
 from chatload.protocol.wire import Detail, Failure, WireRequest, WireResult
 from chatload.transport.base import Clock
-from chatload.transport.connection import ClientConnection, NothingSentError, connect
+from chatload.transport.connection import ClientConnection, GreenletWaiter, NothingSentError, connect
 from chatload.transport.endpoint import Endpoint, detail_of
 from chatload.transport.http_messages import AnswerParser, CallFailed, SharedHeads, Whole, keep_cookies
 
@@ -22,60 +26,50 @@ _STALE = Detail.STALE  # an attribute of an enum is slower than a global
 _MAX_LATE_READS = 64
 
 
-class HttpClient:
-    """The HTTP state of one chat: cookies and the serialized request. The caller owns the connection.
+class LeanTransport:
+    """The HTTP client of one chat (see Transport): its cookies, its serialized request and its connection.
 
-    Args:
-        endpoint: where new connections are opened to.
-        heads: shared by all chats of the process.
-        clock: seconds, monotonic.
+    heads: shared by all chats of the process. connection: the open one, None if there is none.
     """
 
-    __slots__ = ("_answer", "_clock", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request")
+    __slots__ = (
+        "_answer", "_clock", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request", "connection",
+    )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock) -> None:
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock = time.monotonic) -> None:
         self._endpoint, self._heads, self._clock = endpoint, heads, clock
+        self.connection: ClientConnection | None = None
         self._request: WireRequest | None = None
         self._message = b""
-        self._cookies: dict[bytes, bytes] | None = None
+        self._cookies: dict[bytes, bytes] = {}
         self._cookie_line = b""
         #: An answer that is not complete yet.
         self._answer: AnswerParser | None = None
 
-    def call(
-        self, request: WireRequest, timeout_s: float, connection: ClientConnection | None
-    ) -> tuple[WireResult, ClientConnection | None]:
-        """Send the request on `connection`, or on a new one if it is None or cannot be used any more.
-
-        Returns:
-            The result (see Transport.call), and the connection for the next call: None if it had to be closed.
-        """
+    def call(self, request: WireRequest, timeout_s: float) -> WireResult:
+        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
         if request is not self._request:
             self._request, self._message = request, self._heads.message(request, self._cookie_line)
         begun = self._clock()
         deadline = begun + timeout_s
-        result, connection = self._exchange(begun, deadline, connection)
+        result = self._exchange(begun, deadline)
         if result.detail is not _STALE or (result.sent_at is not None and not request.repeatable):
-            return result, connection
-        second, connection = self._exchange(self._clock(), deadline, None)
+            return result
+        second = self._exchange(self._clock(), deadline)
         if result.sent_at is not None:
             second.sent_at, second.connect_s, second.resent = result.sent_at, result.connect_s, True
-        return second, connection
+        return second
 
-    def _exchange(
-        self, begun: float, deadline: float, connection: ClientConnection | None
-    ) -> tuple[WireResult, ClientConnection | None]:
+    def _exchange(self, begun: float, deadline: float) -> WireResult:
         """Send the message once and read its answer."""
-        clock = self._clock
+        clock, connection = self._clock, self.connection
         sent_at: float | None = None
         connect_s = 0.0
         kept = connection is not None and connection.is_good()
         try:
             if connection is None or not kept:
-                if connection is not None:
-                    connection.close()
-                    connection = None
-                connection = connect(self._endpoint, deadline - begun)
+                self.close()
+                connection = self.connection = connect(self._endpoint, deadline - begun)
                 connection.opened_at = clock()
                 connect_s = connection.opened_at - begun
             connection.busy = True
@@ -84,22 +78,22 @@ class HttpClient:
             (head, body), received_at = self._receive(connection, clock(), deadline)  # sending may have taken long
             connection.busy = False
             if head.set_cookies is not None:
-                self._keep_cookies(head.set_cookies)
+                self._cookie_line = keep_cookies(self._cookies, head.set_cookies)
+                self._request = None
             result = WireResult(sent_at, received_at, connect_s, head.status, body)
             result.connected_at = connection.opened_at
             if not head.keep_alive:
-                connection.close()
-                connection = None
-            return result, connection
+                self.close()
+            return result
         except NothingSentError as error:
             result = self._failed(error.__cause__, None, connect_s, kept)
         except (OSError, CallFailed) as error:
             result = self._failed(error, sent_at, connect_s if sent_at is not None else clock() - begun, kept)
         except BaseException:
-            self._abandon(connection)
+            self.close()
             raise
-        self._abandon(connection)
-        return result, None
+        self.close()
+        return result
 
     def _receive(self, connection: ClientConnection, now: float, deadline: float) -> tuple[Whole, float]:
         """Read until the answer is complete; return it with the time of the read that completed it.
@@ -135,11 +129,6 @@ class HttpClient:
                 cache.learn(data, answer, whole)
                 return whole, now
 
-    def _keep_cookies(self, lines: list[bytes]) -> None:
-        self._cookies = self._cookies or {}
-        self._cookie_line = keep_cookies(self._cookies, lines)
-        self._request = None
-
     def _failed(self, error: BaseException | None, sent_at: float | None, connect_s: float, kept: bool) -> WireResult:
         failed_at, answer = self._clock(), self._answer
         started = answer is not None and answer.begun
@@ -159,8 +148,9 @@ class HttpClient:
             detail = Detail.STALE
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
 
-    def _abandon(self, connection: ClientConnection | None) -> None:
-        """Close the connection after a failure and drop the incomplete answer."""
+    def close(self) -> None:
+        """Close the connection and drop an incomplete answer. A later call opens a new connection."""
+        connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
         answer, self._answer = self._answer, None
@@ -168,22 +158,105 @@ class HttpClient:
             answer.release()
 
 
-class LeanTransport:
-    """The HTTP client of one chat, on a connection of its own (see Transport)."""
+# -- shared connections --------------------------------------------------------------------------
 
-    __slots__ = ("_client", "_connection")
 
-    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock = time.monotonic) -> None:
-        self._client = HttpClient(endpoint, heads, clock)
-        self._connection: ClientConnection | None = None
+class _QueuedCall(GreenletWaiter):
+    """A call that waits for a connection. served: it has one."""
+
+    __slots__ = ("served",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.served = False
+
+
+class ConnectionPool:
+    """At most `size` connections. Calls wait in a queue, first in, first out.
+
+    The connections are closed when nothing refers to the pool any more.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._queue: deque[_QueuedCall] = deque()
+        self._idle: list[ClientConnection] = []
+        # The event loop refers to open connections and would keep them alive. At exit the system closes them.
+        weakref.finalize(self, _close, self._idle).atexit = False
+
+    def acquire(self, timeout_s: float) -> bool:
+        """Wait for a connection, at most `timeout_s` seconds; return whether the caller may use one.
+
+        If so, the caller has to call `release`.
+        """
+        if self._free:  # then the queue is empty: `release` passes a connection directly to the next call
+            self._free -= 1
+            return True
+        call = _QueuedCall()
+        self._queue.append(call)
+        try:
+            call.wait_until(time.monotonic() + timeout_s)
+        except TimeoutError:
+            pass  # `release` may have served it in the same loop iteration
+        except BaseException:
+            if call.served:
+                self.release(None)
+            else:
+                self._queue.remove(call)
+            raise
+        if not call.served:
+            self._queue.remove(call)
+        return call.served
+
+    def take_idle(self) -> ClientConnection | None:
+        """Return the most recently used idle connection, None if there is none: the caller then opens one."""
+        return self._idle.pop() if self._idle else None
+
+    def release(self, connection: ClientConnection | None) -> None:
+        """End the use that `acquire` allowed. connection: one that can be used again."""
+        if connection is not None:
+            self._idle.append(connection)
+        if not self._queue:
+            self._free += 1
+            return
+        call = self._queue.popleft()
+        call.served = True
+        get_hub().loop.run_callback(call.wake)
+
+
+def _close(connections: list[ClientConnection]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+class SharedTransport:
+    """The HTTP client of one chat over the connections of a pool (see Transport), as behind a reverse proxy.
+
+    Each chat keeps its own cookies. The time that a call waits for a connection counts as lateness of the generator.
+    """
+
+    __slots__ = ("_clock", "_lean", "_pool")
+
+    def __init__(
+        self, endpoint: Endpoint, heads: SharedHeads, pool: ConnectionPool, clock: Clock = time.monotonic
+    ) -> None:
+        self._lean, self._pool, self._clock = LeanTransport(endpoint, heads, clock), pool, clock
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
-        result, self._connection = self._client.call(request, timeout_s, self._connection)
+        """Wait for a connection, send the request and read its answer, within `timeout_s` seconds in all."""
+        begun, lean = self._clock(), self._lean
+        if not self._pool.acquire(timeout_s):
+            now = self._clock()
+            return WireResult(None, now, failure="timeout", detail=Detail.NO_TURN, waited_s=now - begun)
+        waited_s = self._clock() - begun
+        try:
+            lean.connection = self._pool.take_idle()
+            result = lean.call(request, timeout_s - waited_s)
+        finally:
+            self._pool.release(lean.connection)
+            lean.connection = None
+        result.waited_s = waited_s
         return result
 
     def close(self) -> None:
-        """Close the connection. A later call opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Do nothing: the connections belong to the pool."""

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import Any
 
@@ -36,6 +37,7 @@ _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPExcept
 _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib3.exceptions.SSLError)
 
 
+@dataclass(slots=True)
 class _Marks:
     """Observations of the connection during one call.
 
@@ -43,12 +45,13 @@ class _Marks:
     ended before the first byte of an answer. hooked: the observed connection was used at all.
     """
 
-    __slots__ = ("admits", "broken", "clock", "hooked", "opened", "sent_at", "silent")
-
-    def __init__(self, clock: Clock, admits: Admits) -> None:
-        self.clock, self.admits = clock, admits
-        self.broken = self.hooked = self.opened = self.silent = False
-        self.sent_at: float | None = None
+    clock: Clock
+    admits: Admits
+    broken: bool = False
+    hooked: bool = False
+    opened: bool = False
+    silent: bool = False
+    sent_at: float | None = None
 
     @property
     def stale(self) -> bool:
@@ -56,7 +59,7 @@ class _Marks:
         return self.hooked and self.silent and not self.opened
 
 
-_marks: ContextVar[_Marks | None] = ContextVar("chatload_marks", default=None)
+_marks: ContextVar[_Marks] = ContextVar("chatload_marks")
 
 
 class _Observed:
@@ -68,17 +71,15 @@ class _Observed:
 
     def _new_conn(self) -> Any:
         sock = super()._new_conn()  # type: ignore[misc]
-        marks = _marks.get()
         # The address is known only here. Behind a proxy, the proxy resolves the name.
-        if marks is not None and self.proxy is None and not marks.admits(str(sock.getpeername()[0])):
+        if self.proxy is None and not _marks.get().admits(str(sock.getpeername()[0])):
             sock.close()
             raise NotAgreedError
         return sock
 
     def connect(self) -> None:
         marks = _marks.get()
-        if marks is not None:
-            marks.hooked = marks.opened = True
+        marks.hooked = marks.opened = True
         self._connecting = True
         try:
             super().connect()  # type: ignore[misc]
@@ -90,15 +91,14 @@ class _Observed:
             self.connect()
         marks = _marks.get()
         # A CONNECT to a proxy is sent while connecting; the service does not see it.
-        if marks is not None and not self._connecting and marks.sent_at is None:
+        if not self._connecting and marks.sent_at is None:
             marks.hooked = True
             marks.sent_at = marks.clock()
         try:
             super().send(data)  # type: ignore[misc]
         except ConnectionError:
             # urllib3 ignores a broken pipe and reads: there may be an answer.
-            if marks is not None:
-                marks.broken = True
+            marks.broken = True
             raise
 
 
@@ -130,11 +130,9 @@ class _HeadCheckingAnswer(FinalAnswer):
         try:
             heard = bool(stream.peek(1))
         except ConnectionError:
-            if marks is not None:
-                marks.silent = True
+            marks.silent = True
             raise
-        if marks is not None:
-            marks.silent = not heard
+        marks.silent = not heard
         lines: Any = _Lines(stream)
         self.fp = lines
         try:
@@ -162,20 +160,17 @@ def _begins_an_answer(data: bytes) -> bool:
     return True
 
 
-class _PlainConnection(_Observed, HTTPConnection):
-    response_class = _HeadCheckingAnswer
-
-
-class _TlsConnection(_Observed, HTTPSConnection):
-    response_class = _HeadCheckingAnswer
-
-
 class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
+    class ConnectionCls(_Observed, HTTPConnection):
+        response_class = _HeadCheckingAnswer
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+    class ConnectionCls(_Observed, HTTPSConnection):
+        response_class = _HeadCheckingAnswer
+
+
+_POOLS = {"http": _PlainPool, "https": _TlsPool}
 
 
 class _Adapter(HTTPAdapter):
@@ -187,12 +182,12 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager: Any = super().proxy_manager_for(proxy, **kwargs)
         if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+            manager.pool_classes_by_scheme = _POOLS
         return manager
 
 
@@ -248,7 +243,7 @@ class RequestsTransport:
             status, body = self._exchange(request, max(timeout_s, 0.001))
             received_at = self._clock()
             sent_at = marks.sent_at if marks.sent_at is not None else begun
-            result = WireResult(sent_at, received_at, _connect_s(marks, begun), status, body)
+            result = WireResult(sent_at, received_at, sent_at - begun, status, body)
             if marks.opened:
                 result.connected_at = sent_at
             return result, False
@@ -277,16 +272,9 @@ class RequestsTransport:
         self._session.close()
 
     def _exchange(self, request: WireRequest, timeout_s: float) -> tuple[int, bytes]:
-        prepared = self._session.prepare_request(
-            requests.Request(
-                request.method,
-                self._url + safe_target(request.path),
-                headers=dict(request.headers),
-                data=request.body,
-            )
-        )
-        settings = {**self._settings, "stream": True}
-        answer = self._session.send(prepared, timeout=timeout_s, allow_redirects=False, **settings)
+        url, headers = self._url + safe_target(request.path), dict(request.headers)
+        prepared = self._session.prepare_request(requests.Request(request.method, url, headers, data=request.body))
+        answer = self._session.send(prepared, timeout=timeout_s, allow_redirects=False, **self._settings)
         complete = False
         try:
             body = _read(answer)
@@ -299,18 +287,12 @@ class RequestsTransport:
         return answer.status_code, body
 
     def _failed(self, error: Exception, marks: _Marks, begun: float) -> WireResult:
-        failed_at = self._clock()
-        causes = list(_causes(error))
-        sent_at = marks.sent_at
+        failed_at, causes, sent_at = self._clock(), list(_causes(error)), marks.sent_at
         if sent_at is None and not marks.hooked and not _before_sending(causes):
             sent_at = begun
         failure, detail = _classify(causes, sent_at is not None)
         connect_s = failed_at - begun if sent_at is None else sent_at - begun
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
-
-
-def _connect_s(marks: _Marks, begun: float) -> float:
-    return marks.sent_at - begun if marks.sent_at is not None else 0.0
 
 
 def _read(answer: requests.Response) -> bytes:
@@ -361,8 +343,7 @@ def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]
         return "malformed", Detail.NOT_HTTP
     if _has(causes, (IncompleteRead, requests.exceptions.ChunkedEncodingError)):
         return "connection", Detail.CUT_SHORT
-    errors = [cause for cause in causes if isinstance(cause, OSError) and cause.errno]
-    if errors:
+    if errors := [cause for cause in causes if isinstance(cause, OSError) and cause.errno]:
         return "connection", detail_of(errors[0])
     if _has(causes, _TIMEOUTS):
         return "timeout", Detail.WAITING if sent else Detail.CONNECTING

@@ -14,6 +14,7 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
+from tests.run_files import add_timelines, put_books
 from tests.virtual.million import make
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -46,8 +47,8 @@ def crowded(tmp_path_factory):
     )
     with RunWriter.create(folder, settings) as writer:
         for i in range(60):
-            writer.put_books(f"{i}{'w' * 90}", books if i == 0 else Books())
-        writer.add_timelines([line])
+            put_books(writer, f"{i}{'w' * 90}", books if i == 0 else Books())
+        add_timelines(writer, [line])
         writer.incident("worker_lost", "x" * 400)
     with RunReader.open(folder) as reader:
         return write_report(reader, summarize(reader))

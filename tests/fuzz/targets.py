@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from chatload.chat.record import Contact, SessionRecord, Timeline
 from chatload.chat.script import load_script
@@ -30,15 +31,14 @@ from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.reply import parse_body, read, read_file
 from chatload.protocol.toml_file import load_toml
 from chatload.protocol.wire import WireResult
-from chatload.run import checks
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
+from chatload.run.schema import BooksCell, MemoryCell, TimelineCell
 from chatload.simulator.command import _take_file
 from chatload.simulator.model.faults import FaultPlan
 from chatload.target import RulesFile, host_name, matches, require_agreed
-from chatload.thresholds.grammar import parse, parse_abort
 from chatload.thresholds.judgement import judge
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, parse, parse_abort
 
 FOLDER = Path(tempfile.mkdtemp(prefix="chatload-fuzz-"))
 
@@ -254,7 +254,7 @@ def har(path: Path) -> None:
 def books_cell(text: str) -> None:
     """Books that are taken can be worked with."""
     try:
-        made = checks.books(text)
+        made = TypeAdapter(BooksCell).validate_python(text)
     except ValueError:
         return
     for histogram in (*made.latency.values(), CensoredHistogram(made.lateness), made.gap):
@@ -271,7 +271,7 @@ def books_cell(text: str) -> None:
 def memory_cell(text: str) -> None:
     """Sizes that are taken are of processes with a name."""
     try:
-        made = checks.memory(text)
+        made = TypeAdapter(MemoryCell).validate_python(text)
     except ValueError:
         return
     assert all(type(name) is str and type(size) is int and size >= 0 for name, size in made.items())
@@ -283,7 +283,7 @@ def timeline_cell(text: str) -> None:
     from chatload.features.report.worst_sessions import headline, story
 
     try:
-        made = checks.timeline(text)
+        made = TypeAdapter(TimelineCell).validate_python(text)
     except ValueError:
         return
     headline(made), story(made)

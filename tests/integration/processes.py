@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from chatload import cli
-from chatload.run.options import OptionGroup
-from chatload.run.settings import options_of
+from chatload.run.settings import OptionGroup, options_of
 from chatload.swarm.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]

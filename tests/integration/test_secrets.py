@@ -12,9 +12,10 @@ from urllib.request import urlopen
 import pyarrow.parquet
 import pytest
 
-from chatload.features.report.junit import write_junit
+from chatload.features.report.junit import junit
 from chatload.features.report.view import summary_document
-from chatload.render.markdown import write_markdown
+from chatload.render.markdown import markdown
+from chatload.render.output import write_text
 from tests.integration.live import web_ui
 from tests.integration.processes import ENV, HASTY, chatload_here, locust, simulator, summary_of
 from tests.integration.recorder import recorder
@@ -134,8 +135,8 @@ def test_no_secret_is_in_any_file_of_a_run(transport, tmp_path, monkeypatch):
         for form in ("csv", "jsonl", "parquet"):
             exported = chatload_here("export", run_dir, what, "--output", run_dir / f"{what}.{form}")
             assert exported.returncode == 0, exported.stderr
-    write_markdown(summary_document(summary), run_dir / "summary.md")
-    write_junit(run_dir, summary)
+    write_text(markdown(summary_document(summary)), run_dir / "summary.md")
+    write_text(junit(summary), run_dir / "junit.xml")
 
     said = b"\n".join(recording.said)
     for planted in (APIKEY, ENVKEY, quote_plus(NICKNAME), quote_plus(SUBJECT)):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatload.protocol.wire import WireRequest
 from chatload.transport import Endpoint, make_factory
-from chatload.transport.shared import ConnectionPool
+from chatload.transport.lean import ConnectionPool
 from tests.integration.processes import assert_balanced, locust, simulator, summary_of
 from tests.integration.rawserver import OK, RawServer
 

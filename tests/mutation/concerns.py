@@ -14,7 +14,7 @@ CORE = (
     "chatload/features/tune",
 )  # fmt: skip
 #: What a feature shows and starts is not measured.
-NOT_CORE = ("command", "console", "html", "interval_sweep", "load", "locust_run", "model", "view")
+NOT_CORE = ("command", "console", "html", "interval_sweep", "load", "view")
 #: Tests are looked for here; the slower kinds (real sockets, browsers) are not run.
 TESTS = ("tests/unit", "tests/virtual")
 #: These take too long to try each mutant on.
@@ -65,17 +65,14 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("unit/test_capacity", "unit/test_capacity_report"),
     ),
     (
-        (
-            "features/plan/*",
-            "stats/queueing",
-        ),
+        ("features/plan/*",),
         ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing"),
     ),
     (("features/compare/compute", "run/settings"), ("unit/test_compare_command",)),
-    (("thresholds/gate", "thresholds/metrics", "thresholds/*", "thresholds/sequential", "stats/rates"), _JUDGING),
+    (("thresholds/gate", "thresholds/metrics", "thresholds/*", "stats/rates"), _JUDGING),
     (("features/compare/compute", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),
-    (("run/run_end",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
+    (("run/reader",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
 )
 
 

@@ -11,6 +11,7 @@ from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, add_timelines, put_books
 
 #: Sets document.title, by every way a page could be made to run it.
 SCRIPT = (
@@ -44,17 +45,17 @@ def make(folder, words=WORDS, **settings):
         for i, word in enumerate(words):
             cut, shares = word[: 2**17], {word[:900]: 40.0}
             record = SessionRecord(word, "dropped_late", cut, cut, 1001.0, 1100.0 + i, learned_by=cut, worker=cut)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
             contacts = [
                 Contact(word[:500], 1001.0, 1001.0, 1001.1, "0/false"),
                 Contact(word, 1050.0, 1050.0, 1050.1, word[:500]),
                 Contact("GetMessages", 1060.0, 1060.0, 1060.1, "2"),
             ]
-            writer.add_timelines(
-                [Timeline(cut, "dropped_late", cut, cut, 45.0, 3.0 + i, 1001.0, 1001.1, shares, contacts, cut)]
+            add_timelines(
+                writer, [Timeline(cut, "dropped_late", cut, cut, 45.0, 3.0 + i, 1001.0, 1001.1, shares, contacts, cut)]
             )
             writer.incident(cut, cut)
-            writer.put_books(f"{i}{cut}", books if i == 0 else Books())
+            put_books(writer, f"{i}{cut}", books if i == 0 else Books())
         writer.add_windows([Window(1000.0 + i, 1001.0 + i, 3, books) for i in range(5)])
         writer.finish(1200.0)
     return folder

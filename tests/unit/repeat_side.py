@@ -15,8 +15,7 @@ from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
 from chatload.features.report.page import repeat_command, repeat_files
-from chatload.run.options import OptionGroup
-from chatload.run.settings import RunSettings, options_of, session_settings
+from chatload.run.settings import OptionGroup, RunSettings, options_of, session_settings
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.load import LoadController
 from chatload.swarm.plan import make_plan, run_settings

@@ -16,7 +16,7 @@ MODULES = {path: ast.parse(path.read_text()) for path in sorted(TREE.rglob("*.py
 DOCUMENTED = {"_replace", "_asdict", "_fields", "_value_", "_make", "_exit"}
 #: Private attributes of libraries that are used because there is no public way: file and attribute.
 OF_LIBRARIES: dict[str, set[str]] = {
-    "run/options.py": {"_AppendAction"},
+    "run/settings.py": {"_AppendAction"},
     "swarm/patches/request_statistics.py": {"_handlers", "_cache_response_times"},
     "swarm/patches/stopping.py": {"_users_dispatcher", "_send_stats"},
     "transport/requests_transport.py": {"_new_conn"},

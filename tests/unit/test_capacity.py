@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.features.capacity.search import MOST_STEPS, REPEATS, _Recovery, shifted
-from chatload.features.capacity.step import Look, StepRecord, Trouble
-from chatload.features.capacity.view import claims
+from chatload.features.capacity.search import MOST_STEPS, REPEATS, Look, StepRecord, Trouble, _Recovery
+from chatload.features.capacity.view import step_facts
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
-from chatload.thresholds.grammar import parse
+from chatload.thresholds.metrics import parse
 from tests.unit.capacity_server import RULES, Server, World, find
 
 #: Facts alone: decided by the smallest of loads.
@@ -77,7 +76,7 @@ def test_drops_are_the_servers_knee_and_bracketed_by_the_resolution() -> None:
 def test_at_the_generators_own_limit_nothing_is_claimed(server: Server, held: int) -> None:
     result, _ = find(server)
     assert (result.kind, result.held, result.failed) == ("generator", held, None)
-    assert not claims(result) and result.why
+    assert not result.is_claim and result.why
 
 
 def test_a_step_the_generator_spoilt_is_repeated_and_a_passing_disturbance_changes_nothing() -> None:
@@ -142,7 +141,7 @@ def test_too_few_samples_are_no_claim_and_no_load_is_called_held() -> None:
         RULES, interval_s=20.0, timeout_s=45.0, ceiling=15, thresholds=(parse("GetMessages.latency.p99 < 1s"),)
     )
     result, search = find(Server(), rare)
-    assert not claims(result) and result.held == 0
+    assert not result.is_claim and result.held == 0
     assert {step.outcome for step in search.steps} == {"undecided"}
 
 
@@ -159,13 +158,13 @@ def test_a_search_that_is_stopped_says_what_it_knew() -> None:
     with pytest.raises(AssertionError):
         world.run(seconds=60)
     result = world.search.stop()
-    assert result.kind == "stopped" and not claims(result)
+    assert result.kind == "stopped" and not result.is_claim
     assert result.held == max(step.load for step in world.search.steps if step.outcome == "held")
 
 
 def test_a_limit_behind_loads_that_were_undecided_is_no_claim() -> None:
     result, _ = find(Server(limit=20, knee=20), replace(RULES, ceiling=21))
-    assert not claims(result) and result.held < 20 and not result.confirmed
+    assert not result.is_claim and result.held < 20 and not result.confirmed
 
 
 def test_a_server_that_holds_nothing_is_said_to() -> None:
@@ -220,14 +219,13 @@ def test_the_latency_allowed_is_three_times_that_of_the_first_step() -> None:
     assert own.limit == pytest.approx(3 * first, abs=0.0006) and own.limit > 1.4
 
 
-def test_instants_are_shifted_to_the_millisecond() -> None:
+def test_instants_are_written_to_the_millisecond() -> None:
     trouble = Trouble("knee", "m", 9.1234, "why")
-    step = StepRecord(5, "first", 2.1111, 3.2222, 4.3333, ended=10.4444, trouble=trouble)
-    made = shifted(step, 1.0)
-    assert (made.begun, made.reached, made.settled, made.ended) == (1.111, 2.222, 3.333, 9.444)
-    assert made.trouble == replace(trouble, at=8.123)
-    unsettled = shifted(StepRecord(5, "first", 7.0), 1.0)
-    assert (unsettled.begun, unsettled.reached, unsettled.settled, unsettled.trouble) == (6.0, None, None, None)
+    made = step_facts(StepRecord(5, "first", 2.1111, 3.2222, 4.3333, ended=10.4444, trouble=trouble))
+    assert [made[name] for name in ("begun_s", "reached_s", "settled_s", "ended_s")] == [2.111, 3.222, 4.333, 10.444]
+    assert made["trouble"] == {"cause": "knee", "metric": "m", "at_s": 9.123, "why": "why"}
+    unsettled = step_facts(StepRecord(5, "first", 7.0))
+    assert [unsettled[name] for name in ("begun_s", "reached_s", "settled_s", "trouble")] == [7.0, None, None, None]
 
 
 def test_after_a_load_that_is_held_a_higher_one_is_put_on_at_once() -> None:
@@ -272,7 +270,7 @@ def test_whatever_the_world_the_search_ends_and_claims_nothing_false(
     # A first step that is past the knee makes its own latency the measure: start low.
     if knee is None or knee > 2 * RULES.start:
         assert result.held <= can
-    if claims(result):
+    if result.is_claim:
         assert result.failed is not None
         fails = [n + 1 for n in (limit, breaks) if n is not None] + [0.97 * knee for _ in (1,) if knee is not None]
         assert fails and result.failed >= min(fails)

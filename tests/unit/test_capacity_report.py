@@ -20,12 +20,14 @@ from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
 from chatload.features.capacity.search import rules_of
 from chatload.render.html import html
+from chatload.render.output import read_schema
 from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.writer import RunWriter
 from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
+from tests.run_files import put_books
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {
@@ -49,22 +51,21 @@ WORLDS = {
 def found(name: str) -> dict[str, Any]:
     server, rules, _, _ = WORLDS[name]
     world = World(server, rules)
-    world.now = 1000.0
     world.run()
-    return capacity.facts_of(world.search, 1000.0, [(0.0, 10, 0), (1.0, 10, 10)])
+    return capacity.search_facts(world.search, [(0.0, 10, 0), (1.0, 10, 10)])
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str) -> None:
+def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str, tmp_path: Path) -> None:
     facts = found(name)
-    jsonschema.validate(facts, capacity.schema())
+    jsonschema.validate(facts, read_schema("chatload.features.capacity", "capacity.schema.json"))
     json.dumps(facts, allow_nan=False)
     _, _, code, answer = WORLDS[name]
     assert capacity.answer(facts).startswith(answer)
-    assert capacity.exit_code(facts) == code
     assert facts["claim"] == (code == 0)
     text = io.StringIO()
-    render(capacity.capacity_document(facts), text)
+    capacity.write_capacity(tmp_path, facts)
+    assert capacity.report_capacity(tmp_path, text) == code
     assert answer[:60] in text.getvalue().replace("\n  ", " ")
     assert all(len(line) <= 100 for line in text.getvalue().splitlines())
 
@@ -101,7 +102,7 @@ def test_what_was_written_is_read_back_and_a_spoilt_file_is_one_line(tmp_path: P
 
 def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunWriter.create(tmp_path, RunSettings(name="capacity", flex_disconnect_timeout=4)) as writer:
-        writer.put_books("w", Books())
+        put_books(writer, "w", Books())
         writer.finish()
     capacity.write_capacity(tmp_path, found("generator"))
     with pytest.raises(SystemExit) as left:

@@ -18,6 +18,7 @@ from chatload.chat.record import COLUMNS, SessionRecord
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 
 def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) -> Path:
@@ -26,8 +27,8 @@ def make_run(folder: Path, records: list[SessionRecord], finish: bool = True) ->
         for record in records:
             books.started += 1
             books.session_ended(record)
-        writer.add_sessions(records)
-        writer.put_books("w", books)
+        add_sessions(writer, records)
+        put_books(writer, "w", books)
         if finish:
             writer.finish()
     return folder
@@ -193,7 +194,7 @@ def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_a_missing_module_leaves_its_command_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli._LAZY, "ghost", "chatload.no.such:ghost")
+    monkeypatch.setitem(cli._LAZY, "ghost", "chatload.ghost:ghost")
     assert chatload("--help") == 0
     assert "ghost" not in capsys.readouterr().out
     assert chatload("ghost") == 2

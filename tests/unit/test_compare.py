@@ -347,7 +347,8 @@ def test_a_comparison_in_words_and_as_json() -> None:
     base = [replace(run, figures=run.figures | {other: 4.0}, sessions=7) for run in side("b", LATENCY, [0.1] * 4)]
     new = [replace(run, figures=run.figures | {other: 8.0}) for run in side("n", LATENCY, [0.2] * 4)]
     comparison = compare_runs(base, new)
-    assert ([row.metric for row in comparison.worse], comparison.better) == ([LATENCY], [])
+    assert [row.metric for row in comparison.rows if row.word in (WORSE, BETTER)] == [LATENCY]
+    assert row_of(comparison, LATENCY).word == WORSE
     assert [row.metric for row in comparison.judged] == list(FAMILY)
     assert len(comparison.rows) == len(FAMILY) + 1
     assert compare_runs(new, base).word == BETTER

@@ -15,6 +15,7 @@ from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 from tests.unit.compare_cases import Service, make_books
 
 SERVICE = Service(sessions=200, requests=2000)
@@ -25,8 +26,8 @@ SETTINGS = {"name": "mine", "flex_disconnect_timeout": 45.0, "users": 10, "chatl
 def make_run(folder: Path, service: Service, seed: int, finish: bool = True, **settings: Any) -> Path:
     books = make_books(service, np.random.default_rng(seed))
     with RunWriter.create(folder, RunSettings(**(SETTINGS | settings)), 1000.0 + seed) as writer:
-        writer.add_sessions([SessionRecord(f"c{i}", v) for i, v in enumerate(books.verdicts.elements())])
-        writer.put_books("w", books)
+        add_sessions(writer, [SessionRecord(f"c{i}", v) for i, v in enumerate(books.verdicts.elements())])
+        put_books(writer, "w", books)
         if finish:
             writer.finish(2000.0)
     return folder

@@ -21,6 +21,7 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 HOUR = 3600.0
 #: A tenth of a percent of noise, the same in every run.
@@ -302,8 +303,8 @@ def run(tmp_path):
         chat = SessionRecord("c", "completed")
         total.started += 1
         total.session_ended(chat)
-        writer.add_sessions([chat])
-        writer.put_books("local", total)
+        add_sessions(writer, [chat])
+        put_books(writer, "local", total)
         if finish:
             writer.finish(rows[-1].end)
         writer.close()

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import pyarrow.parquet
 import pytest
@@ -20,6 +21,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.vocabulary import Outcome, Verdict
+from tests.run_files import add_sessions, put_books
 
 ODD = SessionRecord(
     "=cmd()\n|\"'\u2028é", "dropped_late", "plan", "-so", 1.5, 2.5, 3, gap_lower_s=0.1, goodbye_confirmed=True
@@ -48,8 +50,8 @@ def run(tmp_path):
             books.gap.add(3.0 * second)
             usage = {"w": Usage(second * 0.5, 1000 * second)}
             writer.add_windows([cutter.cut(100.0 + second, Books.from_dict(books.to_dict()), usage)])
-        writer.add_sessions([ODD, SessionRecord("b", "completed")])
-        writer.put_books("w", books)
+        add_sessions(writer, [ODD, SessionRecord("b", "completed")])
+        put_books(writer, "w", books)
         writer.finish()
     return tmp_path / "run"
 
@@ -84,7 +86,7 @@ def test_sessions_keep_their_text_and_types(run, tmp_path):
     table = pyarrow.parquet.read_table(tmp_path / "s")
     assert sorted(table.column_names) == sorted(COLUMNS)
     first = table.to_pylist()[0]
-    assert first == ODD.to_dict()
+    assert first == asdict(ODD)
     export_file(run, "sessions", "csv", tmp_path / "s.csv")
     assert read(tmp_path / "s.csv")[0]["chat_id"].startswith("'=")
 
@@ -134,7 +136,7 @@ def test_the_requests_of_an_operation_have_their_percentiles(tmp_path):
     books.latency["GetMessages"] = type(books.gap)()
     books.latency["GetMessages"].observed.extend([0.05] * 600 + [0.1] * 389 + [0.5] * 5 + [1.0] * 5 + [10.0])
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
-        writer.put_books("w", books)
+        put_books(writer, "w", books)
     export_file(tmp_path / "run", "requests", "jsonl", tmp_path / "r")
     row = json.loads((tmp_path / "r").read_text())
     names = ("latency_p50_s", "latency_p99_s", "latency_p99_9_s", "latency_max_s")
@@ -197,7 +199,7 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
         )
 
     with RunWriter.create(tmp_path / "run", RunSettings()) as writer:
-        writer.add_sessions(map(record, range(count)))
+        add_sessions(writer, map(record, range(count)))
     out = tmp_path / "s.parquet"
     with most_memory() as most:
         export_file(tmp_path / "run", "sessions", "parquet", out)
@@ -209,6 +211,6 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
     for batch in file.iter_batches(batch_size=5000):
         for row in batch.to_pylist():
             expected = record(i)
-            assert row == {column.name: getattr(expected, column.name) for column in names}, i
+            assert row == {name: getattr(expected, name) for name, _ in names}, i
             i += 1
     assert i == count

@@ -11,8 +11,8 @@ import shlex
 import pytest
 
 from chatload import cli
+from chatload.errors import printable
 from chatload.features.report.page import repeat_command
-from chatload.plain_text import printable
 from chatload.run.reader import RunReader
 from tests.unit.hostile import ALTERATIONS, ESCAPES, FORMULAS, SCRIPT, altered, make
 

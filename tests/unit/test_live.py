@@ -8,7 +8,8 @@ import pytest
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
-from chatload.features.report.summary import rate, write_summary
+from chatload.features.report.summary import rate
+from chatload.features.report.view import write_outputs
 from chatload.protocol.reply import Reply
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
@@ -16,6 +17,7 @@ from chatload.run.writer import RunWriter
 from chatload.swarm.snapshot import COLUMNS, RunSnapshot, figures, rows, to_csv
 from chatload.thresholds.metrics import Facts
 from chatload.vocabulary import Outcome, Verdict
+from tests.run_files import add_sessions, put_books
 
 
 def ended(**by_verdict):
@@ -54,13 +56,14 @@ def test_what_summary_json_has_too_is_equal(tmp_path):
     books.gap.add(44.0)
     books.lateness.add(0.002)
     with RunWriter.create(tmp_path, RunSettings(name="mine", flex_disconnect_timeout=45.0), 1000.0) as writer:
-        writer.add_sessions(
+        add_sessions(
+            writer,
             [SessionRecord(f"c{i}", v) for i, v in enumerate(["completed"] * 3 + ["dropped_late"] * 2)]
-            + [SessionRecord("c5", "cut_off", goodbye_confirmed=True)]
+            + [SessionRecord("c5", "cut_off", goodbye_confirmed=True)],
         )
-        writer.put_books("w1", books)
+        put_books(writer, "w1", books)
         writer.finish(1300.0)
-    summary = write_summary(tmp_path)
+    summary = write_outputs(tmp_path)
     found = figures(RunSnapshot("ended", books, 45.0, 300.0, 1, 1))
     for key in ("requests", "refresh", "arrivals", "generator"):
         assert found[key] == summary[key]

@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -199,8 +198,3 @@ def test_any_text_is_shown_as_it_is(text):
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     assert row[5:] == ([line] if text else [])
     assert row[0].strip() == ((line if len(line) <= 80 else line[:79] + "…") or "?")
-
-
-def test_it_is_written_beside_the_run(tmp_path: Path):
-    writer.write_markdown(summary_document(summary()), tmp_path / "summary.md")
-    assert (tmp_path / "summary.md").read_text() == markdown(summary())

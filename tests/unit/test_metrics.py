@@ -114,7 +114,7 @@ def test_every_metric_has_a_line_of_help_and_its_name() -> None:
 def test_the_samples_of_a_duration() -> None:
     books = Books()
     for operation, seconds in (("GetMessages", 1.0), ("GetMessages", 2.0), ("SendMessage", 4.0)):
-        books._latency_of(operation).add(seconds)
+        books.latency[operation].add(seconds)
     books.latency["SendMessage"].add_longer_than(8.0)
     books.refresh_late(0.5)
     books.gap_closed(3.0)

@@ -17,7 +17,7 @@ def test_each_core_module_concerns_some_test_file() -> None:
     concerns = concerning(TREE, [path for path in paths if not path.endswith("__init__.py")])
     assert [path for path, tests in concerns.items() if not tests] == []
     assert "tests/unit/test_trend.py" in concerns["chatload/stats/trend.py"], "it imports it"
-    assert "tests/unit/test_capacity.py" in concerns["chatload/features/capacity/step.py"], "its helper imports it"
+    assert "tests/unit/test_capacity.py" in concerns["chatload/features/capacity/search.py"], "its helper imports it"
 
 
 def test_every_test_file_and_module_that_is_named_exists() -> None:
@@ -31,7 +31,7 @@ def test_every_test_file_and_module_that_is_named_exists() -> None:
     ("only", "found"),
     [
         ("trend", ["chatload/stats/trend.py"]),
-        ("run/reader.py, plan/run_i*", ["chatload/run/reader.py", "chatload/features/plan/run_inputs.py"]),
+        ("run/reader.py, plan/inp*", ["chatload/run/reader.py", "chatload/features/plan/inputs.py"]),
         ("no/such", []),
     ],
 )

@@ -12,12 +12,28 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chatload.errors import UsageError
-from chatload.features.plan import drops as plan_drops
-from chatload.features.plan.compute import make_plan, pool_size, servers_needed, servers_worth
-from chatload.features.plan.drops import Drops, judge_drops
-from chatload.features.plan.inputs import PRESETS, Capacity, Constraint, Demand, LengthDistribution, Origin
-from chatload.features.plan.run_inputs import capacity_of, most_held
-from chatload.features.plan.sensitivity import influences
+from chatload.features.plan import compute
+from chatload.features.plan.compute import (
+    influences,
+    judge_drops,
+    make_plan,
+    pool_size,
+    servers_needed,
+    servers_worth,
+)
+from chatload.features.plan.inputs import (
+    PRESETS,
+    Capacity,
+    Constraint,
+    Demand,
+    Drops,
+    LengthDistribution,
+    Origin,
+    ServerFigure,
+    capacity_of,
+    most_held,
+    option,
+)
 from chatload.run.books import Books
 from chatload.run.windows import Window
 
@@ -28,11 +44,15 @@ def demand(**changes: Any) -> Demand:
     return replace(HAND, **changes)
 
 
+def server(**figures: float) -> Capacity:
+    return capacity_of(None, {}, {Constraint(name): value for name, value in figures.items()})
+
+
 def test_worked_example():
     # 360 an hour of 10 minutes are 60 at once; 99.9 % of Poisson(60) is 85 (pdtr(84, 60) = 0.99864);
     # 85 chats make 85 (1/3 + 2/600) = 28.6 requests/s and 85 x 12 / 600 = 1.7 messages/s;
     # at 40 sessions a server 85 need 3, and one to spare.
-    plan = make_plan(HAND, Capacity(sessions_per_server=40, requests_per_server=20))
+    plan = make_plan(HAND, server(sessions_per_server=40, requests_per_server=20))
     assert (plan.peak.mean_chats, plan.peak.chats) == (60, 85)
     assert plan.loads[Constraint.REQUESTS] == pytest.approx(85 * (1 / 3 + 2 / 600))
     assert plan.loads[Constraint.MESSAGES] == pytest.approx(1.7)
@@ -51,11 +71,11 @@ def test_a_day_with_a_peak_share_and_growth_is_an_hour():
 @pytest.mark.parametrize(
     ("capacity", "binding", "servers"),
     [
-        (Capacity(sessions_per_server=85), Constraint.SESSIONS, 1),
-        (Capacity(sessions_per_server=84), Constraint.SESSIONS, 2),
-        (Capacity(sessions_per_server=85, requests_per_server=14), Constraint.REQUESTS, 3),
-        (Capacity(sessions_per_server=85, messages_per_server=0.5), Constraint.MESSAGES, 4),
-        (Capacity(sessions_per_server=85, starts_per_server=0.03), Constraint.STARTS, 4),
+        (server(sessions_per_server=85), Constraint.SESSIONS, 1),
+        (server(sessions_per_server=84), Constraint.SESSIONS, 2),
+        (server(sessions_per_server=85, requests_per_server=14), Constraint.REQUESTS, 3),
+        (server(sessions_per_server=85, messages_per_server=0.5), Constraint.MESSAGES, 4),
+        (server(sessions_per_server=85, starts_per_server=0.03), Constraint.STARTS, 4),
     ],
 )
 def test_the_scarcest_decides(capacity: Capacity, binding: Constraint, servers: int):
@@ -64,7 +84,7 @@ def test_the_scarcest_decides(capacity: Capacity, binding: Constraint, servers: 
 
 
 def test_headroom_is_the_factor_that_needs_one_more_server():
-    capacity = Capacity(sessions_per_server=40)
+    capacity = server(sessions_per_server=40)
     plan = make_plan(HAND, capacity)
     assert servers_needed(demand(growth=plan.headroom * 0.999 - 1), capacity) == 3
     assert servers_needed(demand(growth=plan.headroom * 1.001 - 1), capacity) == 4
@@ -73,32 +93,32 @@ def test_headroom_is_the_factor_that_needs_one_more_server():
 def test_servers_at_random_need_more():
     # Poisson(6 000) at 99.9 % is 6 241: 13 servers of 500 spread evenly. At random each has Poisson(6 000 / n):
     # with 13 the mean is 461.5 and 99.9 % is 529, with 14 it is 428.6 and 494.
-    plan = make_plan(demand(chats_per_hour=36_000), Capacity(sessions_per_server=500))
+    plan = make_plan(demand(chats_per_hour=36_000), server(sessions_per_server=500))
     assert (plan.peak.chats, plan.needed, plan.at_random) == (6241, 13, 14)
 
 
 def test_the_peak_hour_by_hand():
     # 360 an hour are a Poisson number of 360 arrivals: 99.9 % of them 420 at most; an hour of 10 minutes is 6 lengths.
-    peak = make_plan(HAND, Capacity(sessions_per_server=40)).peak
+    peak = make_plan(HAND, server(sessions_per_server=40)).peak
     assert (peak.mean_arrivals, peak.arrivals) == (360, 420)
     assert peak.built_up == pytest.approx(1 - math.exp(-6), abs=1e-9)
-    assert make_plan(HAND, Capacity(sessions_per_server=40)).loads[Constraint.STARTS] == pytest.approx(420 / 3600)
+    assert make_plan(HAND, server(sessions_per_server=40)).loads[Constraint.STARTS] == pytest.approx(420 / 3600)
 
 
 def test_a_hundred_thousand_servers_are_planned_and_no_more():
-    loads = make_plan(HAND, Capacity(requests_per_server=1)).loads
+    loads = make_plan(HAND, server(requests_per_server=1)).loads
     needed = loads[Constraint.REQUESTS]
     assert needed is not None
-    assert make_plan(HAND, Capacity(requests_per_server=needed / 100_000)).needed == 100_000
+    assert make_plan(HAND, server(requests_per_server=needed / 100_000)).needed == 100_000
     with pytest.raises(UsageError, match="needs 100001 servers, more than 100000"):
-        make_plan(HAND, Capacity(requests_per_server=needed / 100_000.5))
+        make_plan(HAND, server(requests_per_server=needed / 100_000.5))
 
 
 def test_a_plan_is_never_worth_less_than_one_chat():
     few = demand(chats_per_hour=0.001)
-    assert servers_worth(few, Capacity(sessions_per_server=40)) == pytest.approx(1 / 40)
-    assert servers_worth(few, Capacity(starts_per_server=0.01)) == pytest.approx(1 / 36)
-    assert servers_worth(HAND, Capacity(starts_per_server=0.01)) == pytest.approx(420 / 36, rel=0.01)
+    assert servers_worth(few, server(sessions_per_server=40)) == pytest.approx(1 / 40)
+    assert servers_worth(few, server(starts_per_server=0.01)) == pytest.approx(1 / 36)
+    assert servers_worth(HAND, server(starts_per_server=0.01)) == pytest.approx(420 / 36, rel=0.01)
 
 
 def test_refresh_pool_size():
@@ -115,15 +135,17 @@ def test_the_vendors_presets():
 
 def test_typed_in_goes_before_held_and_that_before_the_preset():
     made = capacity_of(None, {Constraint.SESSIONS: 500, Constraint.STARTS: 10}, {Constraint.SESSIONS: 300})
-    assert (made.sessions_per_server, made.starts_per_server) == (300, 10)
-    assert made.origins == {Constraint.SESSIONS: Origin.TYPED, Constraint.STARTS: Origin.PRESET}
+    assert made == {
+        Constraint.SESSIONS: ServerFigure(300, Origin.TYPED),
+        Constraint.STARTS: ServerFigure(10, Origin.PRESET),
+    }
 
 
 # -- sensitivity ---------------------------------------------------------------------------------
 
 
 def test_influences_of_a_plan_that_requests_bind():
-    plan = make_plan(demand(chats_per_hour=36_000), Capacity(sessions_per_server=1e6, requests_per_server=100))
+    plan = make_plan(demand(chats_per_hour=36_000), server(sessions_per_server=1e6, requests_per_server=100))
     found = {item.name: item for item in influences(plan)}
     # requests/s = chats (1/3 + 2/600): 99 % of them are polls, so a tenth longer is 99 % of 1 - 1/1.1 less
     assert found["poll_interval_s"].up == pytest.approx(-0.99 * (1 - 1 / 1.1), abs=1e-3)
@@ -136,7 +158,7 @@ def test_influences_of_a_plan_that_requests_bind():
 
 @pytest.mark.parametrize("name", ["chats_per_hour", "handling_time_s", "poll_interval_s", "peakedness"])
 def test_one_more_at_is_where_one_more_server_is_needed(name: str):
-    capacity = Capacity(sessions_per_server=500, requests_per_server=160)
+    capacity = server(sessions_per_server=500, requests_per_server=160)
     plan = make_plan(demand(chats_per_hour=36_000), capacity)
     item = next(item for item in influences(plan) if item.name == name)
     assert item.one_more_at is not None and item.one_more_change
@@ -148,23 +170,21 @@ def test_one_more_at_is_where_one_more_server_is_needed(name: str):
 def test_one_more_is_found_up_to_the_last_value_that_is_possible():
     # Half of 1 000 chats a day in the peak hour: at most twice as many could come, 166.7 at once.
     a_day = demand(chats_per_hour=None, chats_per_day=1000, peak_hour_share=0.5)
-    plan = make_plan(a_day, Capacity(sessions_per_server=200))
+    plan = make_plan(a_day, server(sessions_per_server=200))
     (item,) = (item for item in influences(plan) if item.name == "peak_hour_share")
     assert plan.needed == 1 and item.one_more_at is not None
-    assert servers_needed(replace(a_day, peak_hour_share=item.one_more_at), Capacity(sessions_per_server=200)) == 2
+    assert servers_needed(replace(a_day, peak_hour_share=item.one_more_at), server(sessions_per_server=200)) == 2
     assert 0.9 < item.one_more_at < 1 and item.one_more_change == pytest.approx(item.one_more_at / 0.5 - 1)
     # With room for 250 not even all of them in one hour need another server.
     (item,) = (
-        item
-        for item in influences(make_plan(a_day, Capacity(sessions_per_server=250)))
-        if item.name == "peak_hour_share"
+        item for item in influences(make_plan(a_day, server(sessions_per_server=250))) if item.name == "peak_hour_share"
     )
     assert (item.one_more_at, item.one_more_change) == (None, None)
 
 
 def test_the_influence_of_the_percentile_is_that_of_its_tail():
     # 79 chats are open at most 99 % of the time, 85 for 99.9 %.
-    capacity = Capacity(sessions_per_server=81)
+    capacity = server(sessions_per_server=81)
     plan = make_plan(demand(percentile=99.0), capacity)
     (item,) = (item for item in influences(plan) if item.name == "percentile")
     assert item.value == 99.0 and item.down is not None and item.up is not None and item.down > 0 > item.up
@@ -178,12 +198,10 @@ def test_the_influence_of_the_percentile_is_that_of_its_tail():
 def test_an_input_that_cannot_be_higher_has_no_influence_upwards():
     whole = demand(chats_per_hour=None, chats_per_day=360, peak_hour_share=1.0)
     (item,) = (
-        item
-        for item in influences(make_plan(whole, Capacity(sessions_per_server=40)))
-        if item.name == "peak_hour_share"
+        item for item in influences(make_plan(whole, server(sessions_per_server=40))) if item.name == "peak_hour_share"
     )
     assert item.up is None and item.down is not None and item.down < 0
-    assert item.strength == -item.down and item.option == "--peak-hour-share"
+    assert item.strength == -item.down and option(item.name) == "--peak-hour-share"
 
 
 # -- drops ---------------------------------------------------------------------------------------
@@ -193,7 +211,7 @@ def test_no_drop_in_so_much_time_bounds_the_share():
     # -ln 0.05 = 2.9957 drops at most, in 1 000 chats of 600 s: 2.9957 / 600 000 per second, times 600 s
     claim = judge_drops(Drops(chat_seconds=600_000), demand(target_drop_rate=0.01))
     assert claim.upper == pytest.approx(1 - math.exp(-2.9957 / 1000), rel=1e-4)
-    assert (claim.result, claim.lower, claim.rate) == (plan_drops.SHOWN, 0, 0)
+    assert (claim.result, claim.lower, claim.rate) == (compute.SHOWN, 0, 0)
 
 
 def test_chats_of_another_length_are_bounded_for_that_length():
@@ -205,16 +223,16 @@ def test_chats_of_another_length_are_bounded_for_that_length():
 @pytest.mark.parametrize(
     ("drops", "word"),
     [
-        (Drops(0, 0, 600_000), plan_drops.INCONCLUSIVE),
-        (Drops(20, 20, 600_000), plan_drops.MISSED),
-        (Drops(0, 20, 600_000), plan_drops.INCONCLUSIVE),
-        (Drops(0, 0, 6_000_000), plan_drops.SHOWN),
-        (Drops(0, 20, 6_000_000), plan_drops.INCONCLUSIVE),
-        (Drops(bound=0.0009), plan_drops.SHOWN),
-        (Drops(bound=0.002), plan_drops.INCONCLUSIVE),
-        (Drops(bound=0.001), plan_drops.INCONCLUSIVE),  # not below it
-        (None, plan_drops.NOT_MEASURED),
-        (Drops(), plan_drops.NOT_MEASURED),
+        (Drops(0, 0, 600_000), compute.INCONCLUSIVE),
+        (Drops(20, 20, 600_000), compute.MISSED),
+        (Drops(0, 20, 600_000), compute.INCONCLUSIVE),
+        (Drops(0, 0, 6_000_000), compute.SHOWN),
+        (Drops(0, 20, 6_000_000), compute.INCONCLUSIVE),
+        (Drops(bound=0.0009), compute.SHOWN),
+        (Drops(bound=0.002), compute.INCONCLUSIVE),
+        (Drops(bound=0.001), compute.INCONCLUSIVE),  # not below it
+        (None, compute.NOT_MEASURED),
+        (Drops(), compute.NOT_MEASURED),
     ],
 )
 def test_target_drop_rate(drops: Drops | None, word: str):
@@ -261,7 +279,7 @@ demands = st.builds(
 )
 figures = st.floats(50, 5000)
 capacities = st.builds(
-    Capacity, sessions_per_server=figures, requests_per_server=figures,
+    server, sessions_per_server=figures, requests_per_server=figures,
     starts_per_server=figures, messages_per_server=figures,
 )  # fmt: skip
 UP = ("chats_per_hour", "handling_time_s", "other_requests_per_chat", "messages_per_chat")
@@ -271,10 +289,11 @@ UP = ("chats_per_hour", "handling_time_s", "other_requests_per_chat", "messages_
 def test_servers_carry_every_need_and_one_less_does_not(found: Demand, capacity: Capacity):
     plan = make_plan(found, capacity)
     assert plan.servers == plan.needed + found.spare
-    for constraint, per_server in capacity.known():
+    for constraint, (per_server, _) in capacity.items():
         assert (plan.loads[constraint] or 0) <= plan.needed * per_server * (1 + 1e-9)
     assert plan.needed == 1 or any(
-        (plan.loads[constraint] or 0) > (plan.needed - 1) * per_server for constraint, per_server in capacity.known()
+        (plan.loads[constraint] or 0) > (plan.needed - 1) * per_server
+        for constraint, (per_server, _) in capacity.items()
     )
     assert plan.peak.chats >= math.floor(plan.peak.mean_chats)
     assert plan.headroom >= 1
@@ -283,14 +302,15 @@ def test_servers_carry_every_need_and_one_less_does_not(found: Demand, capacity:
 @given(demands, capacities, st.sampled_from(UP), st.floats(1, 3))
 def test_more_of_anything_never_needs_fewer_servers(found: Demand, capacity: Capacity, name: str, factor: float):
     if name == "handling_time_s":  # the requests and messages of a chat are spread over more time
-        capacity = Capacity(sessions_per_server=capacity.sessions_per_server)
+        capacity = server(sessions_per_server=capacity[Constraint.SESSIONS].value)
     more = replace(found, **{name: getattr(found, name) * factor})
     assert servers_needed(more, capacity) >= servers_needed(found, capacity)
 
 
 @given(demands, capacities, st.sampled_from([*Constraint]), st.floats(1, 3))
 def test_servers_that_carry_more_are_never_more(found: Demand, capacity: Capacity, which: Constraint, by: float):
-    assert servers_needed(found, capacity.scaled(which, by)) <= servers_needed(found, capacity)
+    more = {**capacity, which: ServerFigure(capacity[which].value * by)}
+    assert servers_needed(found, more) <= servers_needed(found, capacity)
 
 
 @given(demands, capacities, st.floats(0.1, 1))
@@ -368,7 +388,7 @@ def test_impossible_demands_are_refused_by_name(changes: dict[str, Any], said: s
     ],
 )
 def test_a_demand_that_is_just_possible_is_planned_for(changes: dict[str, Any]):
-    assert make_plan(demand(**changes), Capacity(sessions_per_server=50)).needed >= 1
+    assert make_plan(demand(**changes), server(sessions_per_server=50)).needed >= 1
 
 
 @pytest.mark.parametrize(
@@ -382,12 +402,12 @@ def test_a_demand_that_is_just_possible_is_planned_for(changes: dict[str, Any]):
 )
 def test_impossible_capacities_are_refused_by_name(figures: dict[str, float], said: str):
     with pytest.raises(UsageError) as refused:
-        Capacity(**figures)
+        server(**figures)
     assert said in str(refused.value)
 
 
 def test_what_cannot_be_judged_or_bought_is_refused():
     with pytest.raises(UsageError, match="--messages-per-server needs --messages-per-chat"):
-        make_plan(demand(messages_per_chat=None), Capacity(messages_per_server=50))
+        make_plan(demand(messages_per_chat=None), server(messages_per_server=50))
     with pytest.raises(UsageError, match="more than 100000"):
-        make_plan(demand(chats_per_hour=1e9), Capacity(sessions_per_server=1))
+        make_plan(demand(chats_per_hour=1e9), server(sessions_per_server=1))

@@ -14,11 +14,12 @@ import pytest
 
 from chatload import cli
 from chatload.chat.record import SessionRecord
-from chatload.features.plan.view import schema
+from chatload.render.output import read_schema
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 GOLDEN = Path(__file__).with_name("golden")
 HAND = ["--chats-per-hour", "3600", "--handling-time", "600", "--poll-interval", "3"]
@@ -40,8 +41,8 @@ def make_run(folder: Path, dropped: int = 0, finish: bool = True, refused: int =
     books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=200 - refused)
     books.outcomes = {name: Counter({"0/false": n}) for name, n in books.sent.items()}
     with RunWriter.create(folder, RunSettings(name="r", flex_disconnect_timeout=20.0), 1000.0) as writer:
-        writer.add_sessions(
-            [SessionRecord(f"c{i}", v, started_at=1000.0, ended_at=1100.0) for i, v in enumerate(verdicts)]
+        add_sessions(
+            writer, [SessionRecord(f"c{i}", v, started_at=1000.0, ended_at=1100.0) for i, v in enumerate(verdicts)]
         )
         windows = []
         for i in range(40):
@@ -49,7 +50,7 @@ def make_run(folder: Path, dropped: int = 0, finish: bool = True, refused: int =
             part.sent, part.started = Counter(GetMessages=100, SendMessage=20), 5
             windows.append(Window(1000.0 + 10 * i, 1010.0 + 10 * i, 50, part))
         writer.add_windows(windows)
-        writer.put_books("w", books)
+        put_books(writer, "w", books)
         if finish:
             writer.finish(1400.0)
     return folder
@@ -78,8 +79,9 @@ def golden(name: str, made: str) -> str:
 def test_json_keeps_to_its_schema_and_to_the_example(capsys: pytest.CaptureFixture[str]):
     assert plan(*PRESET, "--json") == 0
     made = json.loads(capsys.readouterr().out)
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.validate(made, schema())
+    schema = read_schema("chatload.features.plan", "plan.schema.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(made, schema)
     # Poisson(600) at 99.9 % by direct summation
     assert made["peak"]["mean_chats"] == 600 and made["peak"]["chats"] == 677
     assert made["servers"] == {"needed": 2, "spare": 1, "total": 3, "needed_if_assigned_at_random": 2}
@@ -218,8 +220,8 @@ def test_a_run_too_short_to_hold_anything_is_refused(tmp_path: Path, capsys: pyt
     books.started = 1
     books.session_ended(chat)
     with RunWriter.create(tmp_path / "run", RunSettings(flex_disconnect_timeout=20.0), 1000.0) as writer:
-        writer.add_sessions([chat])
-        writer.put_books("w", books)
+        add_sessions(writer, [chat])
+        put_books(writer, "w", books)
         writer.finish(1001.0)
     assert plan("--chats-per-hour", 3600, "--run", tmp_path / "run") == 2
     assert "no session was held for one flex-disconnect-timeout (20 s)" in capsys.readouterr().err

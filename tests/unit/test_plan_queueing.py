@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from chatload.stats import queueing as queueing
+from chatload.features.plan import compute as queueing
+from chatload.features.plan.inputs import Demand
 
 
 def summed(mean: float, tail: float) -> int:
@@ -26,18 +27,18 @@ def summed(mean: float, tail: float) -> int:
 
 
 def test_360_chats_an_hour_of_10_minutes_are_60_at_once():
-    assert queueing.mean_chats(360, 600) == 60
+    assert Demand(handling_time_s=600, poll_interval_s=3, chats_per_hour=360).mean_chats == 60
 
 
 @pytest.mark.parametrize("mean", [0.2, 1, 4.5, 20, 60, 100, 333.3, 600])
 @pytest.mark.parametrize("tail", [0.5, 0.1, 0.05, 0.01, 0.001])
 def test_percentile_is_the_directly_summed_one(mean: float, tail: float):
-    assert queueing.peak(mean, tail) == summed(mean, tail)
+    assert queueing.whole_level(mean, tail) == summed(mean, tail)
 
 
 def test_poisson_of_mean_3_by_hand():
     # e^-3 (1 + 3 + 4.5 + 4.5 + 3.375 + 2.025 + 1.0125) = 0.9665; without the last term 0.9161
-    assert queueing.peak(3, 0.05) == 6
+    assert queueing.whole_level(3, 0.05) == 6
     assert queueing.above(5, 3) == pytest.approx(1 - 0.9161, abs=1e-4)
     assert queueing.above(6, 3) == pytest.approx(1 - 0.9665, abs=1e-4)
 
@@ -46,7 +47,7 @@ def test_peakedness_against_the_normal_distribution_by_hand():
     # mean 400, peakedness 4: sd 40; 99.9 % is 3.0902 sd: 400 + 123.6 = 523.6, plus the skewness term
     # Z (z^2 - 1) / 6 = 4 x 1.425 = 5.7: 529.3
     assert queueing.level(400, 0.001, 4) == pytest.approx(529.3, abs=4)
-    assert queueing.peak(400, 0.001, 1) < 470
+    assert queueing.whole_level(400, 0.001, 1) < 470
 
 
 def negative_binomial(mean: float, z: float, tail: float) -> int:
@@ -64,9 +65,9 @@ def negative_binomial(mean: float, z: float, tail: float) -> int:
 @pytest.mark.parametrize(("mean", "z"), [(60, 1.5), (60, 3), (200, 2), (200, 4)])
 def test_peakedness_agrees_with_a_negative_binomial_of_equal_mean_and_variance(mean: float, z: float):
     for tail in (0.2, 0.1):
-        assert queueing.peak(mean, tail, z) == pytest.approx(negative_binomial(mean, z, tail), abs=2)
+        assert queueing.whole_level(mean, tail, z) == pytest.approx(negative_binomial(mean, z, tail), abs=2)
     # Farther out the shapes part, as the docs say: the negative binomial is (2Z - 1) / Z times as skew.
-    assert 0 <= negative_binomial(mean, z, 0.001) / queueing.peak(mean, 0.001, z) - 1 <= 0.06
+    assert 0 <= negative_binomial(mean, z, 0.001) / queueing.whole_level(mean, 0.001, z) - 1 <= 0.06
 
 
 def simulated(lengths: np.ndarray, arrivals: np.ndarray, start: float) -> np.ndarray:
@@ -95,8 +96,8 @@ def test_the_number_open_is_poisson_whatever_the_lengths(shape: str):
     seen = simulated(lengths, arrivals, 1000)
     assert np.mean(seen) == pytest.approx(20, rel=0.02)
     # 90 % and 99 %: 26 and 31
-    assert np.mean(seen > queueing.peak(20, 0.1)) <= 0.1 < np.mean(seen > queueing.peak(20, 0.1) - 2)
-    assert np.mean(seen > queueing.peak(20, 0.01)) == pytest.approx(queueing.above(31, 20), rel=0.35)
+    assert np.mean(seen > queueing.whole_level(20, 0.1)) <= 0.1 < np.mean(seen > queueing.whole_level(20, 0.1) - 2)
+    assert np.mean(seen > queueing.whole_level(20, 0.01)) == pytest.approx(queueing.above(31, 20), rel=0.35)
 
 
 @pytest.mark.parametrize(("shape", "cv"), [("exponential", None), ("fixed", None), ("lognormal", 1.5)])
@@ -130,17 +131,17 @@ def test_built_up_lognormal_is_the_mean_of_the_shorter_of_length_and_time():
     mean=st.floats(0.01, 1e6), more=st.floats(1, 3), tail=st.floats(1e-6, 0.5), less=st.floats(0.01, 1),
 )  # fmt: skip
 def test_the_quantile_is_the_least_that_is_enough_and_monotone(mean: float, more: float, tail: float, less: float):
-    n = queueing.peak(mean, tail)
+    n = queueing.whole_level(mean, tail)
     assert queueing.above(n, mean) <= tail * (1 + 1e-6)
     assert n == 0 or queueing.above(n - 1, mean) > tail * (1 - 1e-6)
-    assert queueing.peak(mean * more, tail) >= n
-    assert queueing.peak(mean, tail * less) >= n
+    assert queueing.whole_level(mean * more, tail) >= n
+    assert queueing.whole_level(mean, tail * less) >= n
 
 
 @given(mean=st.floats(10, 1e5), z=st.floats(1, 10), more=st.floats(1, 3), tail=st.floats(1e-6, 0.1))
 def test_more_peakedness_never_needs_less(mean: float, z: float, more: float, tail: float):
     z = min(z, mean / 3)
-    assert queueing.peak(mean, tail, z * more) >= queueing.peak(mean, tail, z)
+    assert queueing.whole_level(mean, tail, z * more) >= queueing.whole_level(mean, tail, z)
 
 
 @pytest.mark.parametrize("cv", [0.3, 1.0, 2.0])

@@ -9,14 +9,13 @@ import pytest
 
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
-from chatload.features.plan.drops import Drops
-from chatload.features.plan.inputs import Constraint
-from chatload.features.plan.run_inputs import Held, Measured, measure_run, most_held
+from chatload.features.plan.inputs import Constraint, Drops, Held, Measured, measure_run, most_held
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 
 def window(start: float, end: float, still: int, sent: int = 0, started: int = 0) -> Window:
@@ -45,8 +44,8 @@ def measured(
     settings = RunSettings(flex_disconnect_timeout=timeout_s)
     with RunWriter.create(folder / "run", settings, 1000.0) as writer:
         writer.add_windows([window(1000.0 + 2 * i, 1002.0 + 2 * i, 5, 10, 2) for i in range(10)])
-        writer.add_sessions(sessions)
-        writer.put_books("local", books)
+        add_sessions(writer, sessions)
+        put_books(writer, "local", books)
         if ended_at is not None:
             writer.finish(ended_at)
     with RunReader.open(folder / "run") as reader:
@@ -68,11 +67,14 @@ def test_every_figure_of_a_run(tmp_path: Path) -> None:
     found = measured(tmp_path, ENDED, servers=2)
     # Open for 10 + 8 + 7 + 5 + 20 + 5 = 55 s; the refused were not, and five came to their end.
     assert found.drops == Drops(2, 3, 55.0)
-    assert found.chat_length_s == 55 / 5
-    assert found.poll_interval_s == 55 / 50
-    assert found.other_requests_per_chat == (7 + 6) / 6
+    assert found.demand == {
+        "handling_time_s": 55 / 5,
+        "poll_interval_s": 55 / 50,
+        "other_requests_per_chat": (7 + 6) / 6,
+        "flex_disconnect_timeout_s": 4.0,
+    }
     assert (found.sessions, found.refused, found.bursts) == (7, 1, 0)
-    assert (found.timeout_s, found.held_for_s, found.servers, found.run) == (4.0, 4.0, 2, "run")
+    assert (found.held_for_s, found.servers, found.run) == (4.0, 2, "run")
     assert found.held == Held(5, 5.0, 1.0)
     assert found.capacity() == {Constraint.SESSIONS: 2.5, Constraint.REQUESTS: 2.5, Constraint.STARTS: 0.5}
 
@@ -109,7 +111,7 @@ def test_a_run_must_be_of_at_least_one_server(tmp_path: Path) -> None:
 
 def test_nothing_is_said_of_a_capacity_that_was_not_needed() -> None:
     held = Held(5, 0.0, 1.0)
-    found = Measured("run", held, 4.0, 1, Drops(), 5, 0, 0, 4.0, None, None, None)
+    found = Measured("run", held, 4.0, 1, Drops(), 5, 0, 0, {})
     assert found.capacity() == {Constraint.SESSIONS: 5.0, Constraint.STARTS: 1.0}
 
 

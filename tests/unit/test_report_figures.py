@@ -18,6 +18,7 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 WINDOWS, SESSIONS = 3000, 100_000
 
@@ -131,8 +132,9 @@ def test_a_long_run_has_a_small_page_made_in_little_memory(tmp_path):
         bad = total.verdicts["dropped_late"]
         for start in range(0, WINDOWS * 33, 1000):
             verdict = "dropped_late" if start < bad else "completed"
-            writer.add_sessions(SessionRecord(str(i), verdict, ended_at=float(i)) for i in range(start, start + 1000))
-        writer.put_books("w", total)
+            some = range(start, start + 1000)
+            add_sessions(writer, [SessionRecord(str(i), verdict, ended_at=float(i)) for i in some])
+        put_books(writer, "w", total)
         writer.finish(WINDOWS * 10.0)
     with RunReader.open(tmp_path / "run") as reader:
         summary = summarize(reader)

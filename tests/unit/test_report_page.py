@@ -20,6 +20,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
+from tests.run_files import add_timelines
 from tests.virtual.million import make
 
 SECTIONS = ["thresholds", "verdicts", "outcomes", "drops", "refresh", "latency", "time", "generator", "settings"]
@@ -125,7 +126,7 @@ def test_nothing_in_a_run_can_inject(tmp_path):
         name=HOSTILE, host=HOSTILE, service=HOSTILE, flex_disconnect_timeout=2.0, script=HOSTILE, script_text=HOSTILE
     )
     with RunWriter.create(tmp_path / "run", settings) as writer:
-        writer.add_timelines([timeline])
+        add_timelines(writer, [timeline])
         writer.incident(HOSTILE, HOSTILE)
         writer.incident("aborted", HOSTILE)
     page, _ = page_of(tmp_path / "run")

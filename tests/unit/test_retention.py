@@ -10,10 +10,21 @@ from chatload.errors import ChatloadError
 from chatload.features.report.drift import find_drift, steady_part
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
-from chatload.run.retention import KEEP_S, LEAST_KEEP_S, Kept, Retention, fold, width
 from chatload.run.settings import RunSettings
-from chatload.run.windows import COARSE_S, Usage, Window, WindowCutter
+from chatload.run.windows import (
+    COARSE_S,
+    KEEP_S,
+    LEAST_KEEP_S,
+    Kept,
+    Retention,
+    Usage,
+    Window,
+    WindowCutter,
+    fold,
+    width,
+)
 from chatload.run.writer import RunWriter
+from tests.run_files import put_books
 
 HOUR = 3600.0
 
@@ -103,7 +114,7 @@ def test_windows_younger_than_the_bound_stay_as_they_are():
 def grown(hours, leak_s, keep_s, path):
     """A run of so many hours in a file, the books of a single process growing."""
     random, books, cutter = Random(3), Books(), WindowCutter(0.0)
-    writer = RunWriter.create(path, RunSettings(), 0.0, keep_s)
+    writer = RunWriter.create(path, RunSettings(keep_windows=keep_s), 0.0)
     books.started = 100
     histogram = books.latency["GetMessages"] = type(books.gap)()
     now = 0.0
@@ -119,7 +130,7 @@ def grown(hours, leak_s, keep_s, path):
         size = int((100 + 0.1 * now / HOUR) * 2**20)
         window = cutter.cut(now, books.copy(), {"local": Usage(now / 10, size)})
         writer.add_windows([window])
-    writer.put_books("local", books)
+    put_books(writer, "local", books)
     writer.finish(now)
     writer.close()
     return books
@@ -169,7 +180,7 @@ def test_the_drift_is_found_in_folded_windows_as_in_all(runs):
 
 
 def test_a_fold_is_kept_with_its_window_or_not_at_all(tmp_path):
-    writer = RunWriter.create(tmp_path / "run", RunSettings(), 0.0, HOUR)
+    writer = RunWriter.create(tmp_path / "run", RunSettings(keep_windows=HOUR), 0.0)
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as other:
         other.execute("CREATE TRIGGER no BEFORE DELETE ON windows BEGIN SELECT RAISE(ABORT, 'no'); END")
     other.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatload.run.reader import Incident
-from chatload.run.run_end import EndedBy, RunEnd, run_end
+from chatload.run.reader import EndedBy, Incident, RunEnd, run_end
 
 LOST = Incident(103.0, "worker_lost", "w")
 

@@ -63,7 +63,7 @@ def test_what_is_good_and_what_is_not() -> None:
 def with_durations() -> Books:
     books = Books()
     for operation in ("SendMessage", "GetMessages", "Disconnect"):
-        latency = books._latency_of(operation)
+        latency = books.latency[operation]
         for number in range(1, 101):
             latency.add(0.001 * number)
     for _ in range(3):

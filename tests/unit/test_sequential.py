@@ -10,9 +10,8 @@ from fractions import Fraction
 import pytest
 
 from chatload.run.books import Books
-from chatload.thresholds.grammar import parse_abort
 from chatload.thresholds.judgement import hopeless, log_evidence
-from chatload.thresholds.metrics import Facts
+from chatload.thresholds.metrics import Facts, parse_abort
 
 SESSIONS = 2000
 

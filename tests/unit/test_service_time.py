@@ -11,7 +11,7 @@ import pytest
 from chatload.chat.policy import make_policy
 from chatload.chat.settings import SessionSettings
 from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.service import ChatService, ServiceWorkers, mean_service_s
+from chatload.simulator.model.service import ChatService, ServiceWorkers
 from chatload.virtual.driver import VirtualSwarm
 from chatload.virtual.network import NetworkModel
 
@@ -53,7 +53,7 @@ def test_a_request_waits_for_those_before_it_and_not_longer() -> None:
 @pytest.mark.parametrize(("sessions", "grown"), [(0, 1.0), (1, 1.0), (2, 1 + 0.1 + 0.02), (100, 1 + 9.9 + 99.0)])
 def test_the_service_time_grows_by_the_universal_scalability_law(sessions: int, grown: float) -> None:
     config = SimulatorConfig(service_time_s=0.01, contention=0.1, coherency=0.01)
-    assert mean_service_s(config, sessions) == pytest.approx(0.01 * grown)
+    assert ServiceWorkers(config).mean_s(sessions) == pytest.approx(0.01 * grown)
 
 
 def test_a_chat_whose_refreshes_stand_in_line_too_long_is_dropped_and_the_ledger_says_so() -> None:

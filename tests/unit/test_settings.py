@@ -18,10 +18,10 @@ from chatload.chat.script import load_script
 from chatload.errors import UsageError
 from chatload.protocol.dialect import load_dialect
 from chatload.protocol.toml_file import format_toml
-from chatload.run.options import OptionGroup
 from chatload.run.settings import (
     OTHER_OPTIONS,
     SETTINGS,
+    OptionGroup,
     RunSettings,
     not_replayed,
     option_of,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -145,7 +146,7 @@ def test_the_last_gaps_of_dropped_chats_outlived_nothing(ends: list[EndSilence],
 
 
 def test_as_json() -> None:
-    assert CommonSilence(4, 5, 6.0, 6.5, 45.0).to_dict() == {
+    assert asdict(CommonSilence(4, 5, 6.0, 6.5, 45.0)) == {
         "sessions": 4, "dropped": 5, "lower_s": 6.0, "upper_s": 6.5, "timeout_s": 45.0,
     }  # fmt: skip
 

@@ -6,7 +6,13 @@ from itertools import product
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatload.simulator.http.protocol import HttpExchange, KnownHeaders, ServerConnections, SlowClientGuard
+from chatload.simulator.http.protocol import (
+    HttpExchange,
+    KnownHeaders,
+    ServedConnection,
+    ServerConnections,
+    SlowClientGuard,
+)
 
 FORM = b"POST /chat/%d/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\na=%d"
 LIMIT = 40
@@ -35,9 +41,6 @@ class Seen:
         self.asked.append(asked)
         if exchange.path != "/wait":
             exchange.reply(200, b"", exchange.path.encode())
-
-    def too_long(self, exchange: HttpExchange) -> None:
-        exchange.reply(413, b"", b"")
 
 
 class Transport:
@@ -68,8 +71,8 @@ def told(pieces, heads):
 
     async def run():
         shared, transport = ServerConnections(Seen(), SlowClientGuard(10.0, 100)), Transport()
-        shared.heads, shared.starts = heads, {status: b"%d\r\n" % status for status in (200, 404, 413)}
-        connection = shared.connection()
+        shared.heads, shared.starts = heads, {status: b"%d\r\n" % status for status in (200, 400, 404, 413, 431)}
+        connection = ServedConnection(shared)
         connection.connection_made(transport)
         for piece in pieces:
             connection.data_received(piece)

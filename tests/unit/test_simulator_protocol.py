@@ -3,7 +3,13 @@
 import asyncio
 import time
 
-from chatload.simulator.http.protocol import KEEP_ALIVE_S, HttpExchange, ServerConnections, SlowClientGuard
+from chatload.simulator.http.protocol import (
+    KEEP_ALIVE_S,
+    HttpExchange,
+    ServedConnection,
+    ServerConnections,
+    SlowClientGuard,
+)
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 PARTS, PART = 1000, b"x" * 65536
@@ -32,9 +38,6 @@ class Handler:
         for self.taken in range(PARTS):
             yield PART
 
-    def too_long(self, exchange: HttpExchange) -> None:
-        raise AssertionError
-
     async def later(self, exchange: HttpExchange) -> None:
         await asyncio.sleep(0.2)
         exchange.reply(200, b"", b"later")
@@ -51,7 +54,7 @@ def played(play):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(str(context["exception"])))
         shared = ServerConnections(Handler(), SlowClientGuard(10.0, 100))
-        server = await loop.create_server(shared.connection, "127.0.0.1", 0)
+        server = await loop.create_server(lambda: ServedConnection(shared), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         kept = []  # a writer nobody holds is closed
 

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from chatload.run.reader import RunReader
 from chatload.run.schema import SCHEMA_VERSION
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter, replacing
+from tests.run_files import add_sessions, put_books
 
 FULL = SessionRecord(
     "c1", "dropped_late", "server", "silent", 1.5, 9.5, 4, 5, 1, 45.25, 46.0, "0/true",
@@ -37,7 +37,7 @@ def books(**verdicts: int) -> Books:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     with RunWriter.create(tmp_path / "deep" / "run", SETTINGS, 12.5) as writer:
-        writer.add_sessions([FULL, asdict(FULL), SessionRecord(verdict="refused")])
+        add_sessions(writer, [FULL, FULL, SessionRecord(verdict="refused")])
         writer.incident("worker_lost", "w2")
         writer.finish(20.0)
     with RunReader.open(tmp_path / "deep" / "run") as reader:
@@ -61,9 +61,9 @@ def test_columns_are_the_record(tmp_path: Path) -> None:
 
 def test_a_process_has_one_row_of_books_its_last(tmp_path: Path) -> None:
     with RunWriter.create(tmp_path, RunSettings()) as writer:
-        writer.put_books("w1", books(completed=1))
-        writer.put_books("w1", books(completed=5))
-        writer.put_books("w2", books(failed=2))
+        put_books(writer, "w1", books(completed=1))
+        put_books(writer, "w1", books(completed=5))
+        put_books(writer, "w2", books(failed=2))
     with RunReader.open(tmp_path / "run.sqlite") as reader:
         assert {w: b.started for w, b in reader.books_by_worker().items()} == {"w1": 5, "w2": 2}
         assert reader.books().verdicts == {"completed": 5, "failed": 2}
@@ -71,7 +71,7 @@ def test_a_process_has_one_row_of_books_its_last(tmp_path: Path) -> None:
 
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     with RunWriter.create(tmp_path, RunSettings()) as writer:
-        writer.add_sessions([FULL])
+        add_sessions(writer, [FULL])
     before = (tmp_path / "run.sqlite").read_bytes()
     with pytest.raises(UsageError, match="a run is already there; choose another --run-dir"):
         RunWriter.create(tmp_path, RunSettings())
@@ -90,10 +90,8 @@ def test_a_failed_write_is_told_and_leaves_nothing_half_written(tmp_path: Path) 
         broken = SessionRecord("c2", "completed")
         broken.contacts = None  # type: ignore[assignment]
         with pytest.raises(ChatloadError, match=r"run\.sqlite: cannot be written"):
-            writer.add_sessions([FULL, broken])
-        with pytest.raises(ChatloadError, match="colour"):
-            writer.add_sessions([FULL, {"colour": "red"}])
-        writer.add_sessions([FULL])
+            add_sessions(writer, [FULL, broken])
+        add_sessions(writer, [FULL])
     with RunReader.open(tmp_path) as reader:
         assert reader.count_sessions() == 1
 
@@ -102,10 +100,10 @@ KILLED = """
 import os, sys
 from chatload.chat.record import SessionRecord
 from chatload.run.settings import RunSettings
-from chatload.run.writer import RunWriter
+from chatload.run.writer import RunWriter, row
 writer = RunWriter.create(sys.argv[1], RunSettings(name="killed"))
 for i in range(50):
-    writer.add_sessions([SessionRecord(f"c{i}", "completed")])
+    writer.keep([row(SessionRecord(f"c{i}", "completed"))], {})
 print("ready", flush=True)
 writer._database.execute("BEGIN IMMEDIATE")
 writer._database.execute("DELETE FROM sessions")
@@ -128,9 +126,9 @@ def test_a_run_whose_writer_was_killed_is_read(tmp_path: Path) -> None:
 
 def test_a_reader_sees_the_run_as_it_was_when_opened(tmp_path: Path) -> None:
     with RunWriter.create(tmp_path, RunSettings()) as writer:
-        writer.add_sessions([FULL])
+        add_sessions(writer, [FULL])
         with RunReader.open(tmp_path) as reader:
-            writer.add_sessions([FULL])
+            add_sessions(writer, [FULL])
             assert reader.count_sessions() == len(list(reader.sessions())) == 1
 
 
@@ -176,7 +174,7 @@ def test_what_is_not_a_run_is_wrong_usage_in_one_line(tmp_path: Path) -> None:
 
 def test_a_damaged_run_is_wrong_usage(tmp_path: Path) -> None:
     with RunWriter.create(tmp_path, RunSettings()) as writer:
-        writer.add_sessions([FULL] * 5000)
+        add_sessions(writer, [FULL] * 5000)
     path = tmp_path / "run.sqlite"
     size = path.stat().st_size
     with path.open("r+b") as stream:
@@ -226,7 +224,7 @@ def test_what_was_refused_leaves_no_file_open(tmp_path: Path, wrong: str) -> Non
 
 def test_room_is_made_on_a_full_disk_by_emptying_the_log(tmp_path):
     writer = RunWriter.create(tmp_path / "run", RunSettings())
-    writer.add_sessions([SessionRecord(chat_id="c", verdict="completed")])
+    add_sessions(writer, [SessionRecord(chat_id="c", verdict="completed")])
     log = tmp_path / "run" / "run.sqlite-wal"
     assert log.stat().st_size > 0
     writer.make_room()

@@ -13,9 +13,11 @@ import pytest
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
-from chatload.features.report.summary import exit_code, schema, write_summary
-from chatload.features.report.view import summary_document
+from chatload.features.report.junit import junit
+from chatload.features.report.summary import exit_code, schema
+from chatload.features.report.view import summary_document, write_outputs
 from chatload.protocol.reply import Reply
+from chatload.render.markdown import markdown
 from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
@@ -23,6 +25,7 @@ from chatload.run.writer import RunWriter
 from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Blame, Outcome, Verdict
+from tests.run_files import add_sessions, put_books
 
 Change = Callable[[RunWriter, Books], None]
 
@@ -41,7 +44,7 @@ def make_run(
             record = SessionRecord(f"c{i}", verdict, blame, goodbye_confirmed=i % 2 == 0)
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
             for outcome, latency in ((Outcome.FINE, 0.1), (Outcome.UNSUCCESSFUL, 0.3)):
                 books.sent["GetMessages"] += 1
                 books.request_ended("GetMessages", Exchange(0, 1, 1 + latency, Reply(outcome)))
@@ -49,10 +52,10 @@ def make_run(
         books.gap.add(44.0)
         books.lateness.add(0.002)
         change(writer, books)
-        writer.put_books("w1", books)
+        put_books(writer, "w1", books)
         if finish:
             writer.finish(1300.0)
-    return write_summary(folder)
+    return write_outputs(folder)
 
 
 def shown(summary: dict[str, Any], width: int = 80) -> str:
@@ -69,6 +72,12 @@ def test_a_real_summary_satisfies_the_published_schema(tmp_path: Path) -> None:
     for summary in (empty, full):
         jsonschema.validate(summary, published)
     assert json.loads((tmp_path / "full" / "summary.json").read_text()) == full
+
+
+def test_the_outputs_are_written_beside_the_run(tmp_path: Path) -> None:
+    summary = make_run(tmp_path, ["completed"])
+    assert (tmp_path / "junit.xml").read_text() == junit(summary)
+    assert (tmp_path / "summary.md").read_text() == markdown(summary_document(summary))
 
 
 def _objects(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str = "") -> None:
@@ -148,7 +157,7 @@ def test_an_invalid_run_says_so_first(tmp_path: Path, change: Change, reason: st
         (lambda _, b: b.sent.update(["GetMessages"]), "GetMessages: 7 requests sent, 6 outcomes"),
         (lambda _, b: b.sent.update(["Disconnect"]), "Disconnect: 1 requests sent, 0 outcomes"),
         (
-            lambda w, _: w.add_sessions([SessionRecord("x", "failed")]),
+            lambda w, _: add_sessions(w, [SessionRecord("x", "failed")]),
             "failed: 0 sessions in the books, 1 session rows",
         ),
         (lambda w, _: w.incident("worker_lost", "w9 died"), "worker_lost: w9 died"),
@@ -170,8 +179,8 @@ def test_one_process_s_surplus_does_not_make_up_for_another_s_lack(tmp_path: Pat
         books.started += 1
         second = Books()
         second.verdicts["completed"] = 1
-        writer.add_sessions([SessionRecord("x", "completed")])
-        writer.put_books("w2", second)
+        add_sessions(writer, [SessionRecord("x", "completed")])
+        put_books(writer, "w2", second)
 
     summary = make_run(tmp_path, ["completed"], other)
     assert summary["books"]["sessions_started"] == summary["books"]["sessions_ended"] == 2
@@ -234,10 +243,10 @@ def refusals(folder: Path, *thresholds: str, allow_inconclusive: bool = False) -
             record = SessionRecord("", "refused", why=why)
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
-        writer.put_books("w1", books)
+            add_sessions(writer, [record])
+        put_books(writer, "w1", books)
         writer.finish(1300.0)
-    return write_summary(folder, gate)
+    return write_outputs(folder, gate)
 
 
 NOTHING = "29 sessions started, none accepted (29 refused); most often: RequestChat: no capacity (15)"
@@ -282,7 +291,7 @@ def test_sessions_that_the_end_of_the_run_cut_off_are_no_reason_while_there_is_a
             record = SessionRecord("", verdict, why=why)
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
 
     summary = make_run(tmp_path / "run", [], unanswered)
     assert [reason["why"] for reason in summary["sessions"]["not_accepted"]] == ["dead", "the run was stopped"]
@@ -294,7 +303,7 @@ def test_a_session_that_gave_up_before_it_had_a_chat_id_is_not_accepted(tmp_path
             record = SessionRecord("", verdict, why="RequestChat: no answer")
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
 
     summary = make_run(tmp_path / "a", [], unanswered)
     assert (summary["result"], exit_code(summary)) == ("nothing tested", 4)
@@ -348,7 +357,7 @@ def dropped_after(lower: float | None, upper: float | None, found: float, n: int
             record.end_silence_lower_s, record.end_silence_upper_s = lower, upper
             books.started += 1
             books.session_ended(record)
-            writer.add_sessions([record])
+            add_sessions(writer, [record])
 
     return change
 

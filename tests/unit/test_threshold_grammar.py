@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from chatload.errors import UsageError
 from chatload.protocol.operations import OPERATION_FIELDS
-from chatload.thresholds.grammar import parse, parse_abort
-from chatload.thresholds.metrics import METRICS, metric_named
+from chatload.thresholds.metrics import METRICS, metric_named, parse, parse_abort
 from chatload.vocabulary import Blame, Outcome, Verdict
 
 NAMES = [doc.name for doc in METRICS]

@@ -15,9 +15,8 @@ from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram, Histogram
 from chatload.stats.bursts import find_incidence
 from chatload.stats.rates import lower, upper
-from chatload.thresholds.grammar import parse
 from chatload.thresholds.judgement import Judgement, judge, overall
-from chatload.thresholds.metrics import METRICS, Facts
+from chatload.thresholds.metrics import METRICS, Facts, parse
 
 
 def facts(confirmed: int = 0, blames: dict[str, int] | None = None, **verdicts: int) -> Facts:

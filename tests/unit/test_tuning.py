@@ -85,10 +85,10 @@ def test_figures_of_an_arm():
 
 def test_savings_against_the_widgets_three_seconds():
     made = judged(sessions("0.5", **GOOD), duration_s=100.0)
-    saving = made.saving(made.recommended)
-    assert saving.per_chat == pytest.approx(1 / 3 - 0.2)
-    assert saving.share == pytest.approx(0.4)
-    assert saving.chats == pytest.approx(60.0) and saving.at_load == pytest.approx(8.0)
+    assert made.saving["requests_per_s_per_chat"] == pytest.approx(1 / 3 - 0.2)
+    assert made.saving["share_of_polls"] == pytest.approx(0.4)
+    assert made.saving["chats_open"] == pytest.approx(60.0)
+    assert made.saving["requests_per_s"] == pytest.approx(8.0)
 
 
 def test_a_chat_cut_off_counts_if_its_goodbye_was_confirmed():
@@ -99,13 +99,15 @@ def test_a_chat_cut_off_counts_if_its_goodbye_was_confirmed():
 
 def test_without_a_duration_no_load_is_told():
     made = judged(sessions("0.5", **GOOD))
-    assert made.chats_open == 0.0 and made.saving(made.recommended).at_load == 0.0
+    assert made.chats_open == 0.0 and made.saving["requests_per_s"] == 0.0
 
 
 def test_nothing_is_saved_by_an_arm_of_which_nothing_was_measured():
     (arm,) = judged(sessions("0.5", 0, refused=5)).arms
     assert (arm.rate, arm.polls_per_s, arm.requests_per_s, arm.margin_min_s) == (None, None, None, None)
-    assert judged(sessions("0.5", 0, refused=5)).saving(arm) is None
+    assert judged(sessions("0.5", 0, refused=5)).saving is None
+    at_once = [SessionRecord(f"c{i}", "completed", started_at=5.0, ended_at=5.0, group="0.5") for i in range(400)]
+    assert judged(at_once).recommended.polls_per_s is None and judged(at_once).saving is None
 
 
 def test_the_time_of_a_chat_is_that_between_its_start_and_its_end():

@@ -11,6 +11,7 @@ from chatload.chat.record import SessionRecord
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
+from tests.run_files import add_sessions, put_books
 
 NOTHING = "nothing was tested: "
 WHY = NOTHING + "30 sessions started, none accepted (30 refused); most often: RequestChat: no capacity (30)"
@@ -28,8 +29,8 @@ def make_run(folder: Path, refused: int = 30, completed: int = 0, finish: bool =
         for record in records:
             books.started += 1
             books.session_ended(record)
-        writer.add_sessions(records)
-        writer.put_books("local", books)
+        add_sessions(writer, records)
+        put_books(writer, "local", books)
         if finish:
             writer.finish(1100.0)
     return folder

@@ -13,6 +13,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import COARSE_S, FINE_FOR_S, FINE_S, MASTER, Usage, WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.vocabulary import Verdict
+from tests.run_files import add_timelines
 
 
 def line(severity_s, verdict="dropped_late", blame="server", chat_id="c"):
@@ -119,7 +120,7 @@ def test_windows_and_timelines_are_kept_in_the_run(tmp_path):
         writer.add_windows([cutter.cut(11.0, books, {"a": Usage(1.0, 7)})])
         moved = line(2.0, chat_id="worst")
         moved.shift(1000.0)
-        writer.add_timelines([line(1.0), moved])
+        add_timelines(writer, [line(1.0), moved])
     with RunReader.open(tmp_path / "run") as reader:
         (window,) = reader.windows()
         assert (window.start, window.end, window.open, window.cpu, window.rss) == (10.0, 11.0, 3, None, 7)

@@ -10,6 +10,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
 from chatload.virtual.driver import VirtualSwarm
+from tests.run_files import add_sessions, add_timelines, put_books
 
 #: 2023-11-14, the simulator's own (seconds since the Unix epoch).
 EPOCH = 1_700_000_000.0
@@ -35,7 +36,7 @@ class RecordingSwarm(VirtualSwarm):
         self._rows.append(record)
         if timeline is not None and self._worst.admits(timeline):
             timeline.shift(EPOCH)
-            self._writer.add_timelines([timeline])
+            add_timelines(self._writer, [timeline])
         if len(self._rows) >= _AT_ONCE:
             self._flush()
 
@@ -44,7 +45,7 @@ class RecordingSwarm(VirtualSwarm):
         result = super().run()
         self._flush()
         self._cut()
-        self._writer.put_books("virtual", self.books)
+        put_books(self._writer, "virtual", self.books)
         self._writer.finish(EPOCH + self.now)
         self._writer.close()
         return result
@@ -59,5 +60,5 @@ class RecordingSwarm(VirtualSwarm):
         self._writer.add_windows([self._cutter.cut(EPOCH + self.now, Books.from_dict(self.books.to_dict()))])
 
     def _flush(self):
-        self._writer.add_sessions(self._rows)
+        add_sessions(self._writer, self._rows)
         self._rows = []

@@ -3,12 +3,13 @@
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript
 from chatload.chat.settings import SessionSettings, swept
-from chatload.features.tune.model import model_sweep
+from chatload.features.tune.load import model_sweep
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.simulator.model.faults import Fault, FaultPlan
 from chatload.virtual.network import NetworkModel
+from tests.run_files import add_sessions, put_books
 
 TIMEOUT_S = 2.0
 #: 2 % "unsuccessful", and a tail of requests taken late: what an interval near the timeout has no room for.
@@ -39,8 +40,8 @@ def write_run(folder, records, fractions, *, timeout_s=TIMEOUT_S, finish=True, b
         request_timeout=timeout_s / 2, chat_length=8.0,
     )  # fmt: skip
     with RunWriter.create(folder, settings, started_at=0.0) as writer:
-        writer.add_sessions(records)
-        writer.put_books("local", books)
+        add_sessions(writer, records)
+        put_books(writer, "local", books)
         if finish:
             writer.finish(max((record.ended_at for record in records), default=0.0))
     return folder

@@ -15,9 +15,8 @@ from typing import IO, Any
 from locust import LoadTestShape
 
 from chatload import exit_codes
-from chatload.features.capacity.search import CapacitySearch, rules_of
-from chatload.features.capacity.step import Look, StepRules
-from chatload.features.capacity.view import facts_of, report_capacity, write_capacity
+from chatload.features.capacity.search import CapacitySearch, Look, StepRules, rules_of
+from chatload.features.capacity.view import report_capacity, search_facts, write_capacity
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.windows import MASTER
 from chatload.swarm.install import install
@@ -84,14 +83,14 @@ class CapacityLoad(LoadController):
         if search is None or run.plan is None or search.result is not None:
             # The search has not begun, or not again: Locust starts the run with the first values.
             return _start_of(run.environment.parsed_options), 100.0
-        now = time.monotonic()
+        now = time.monotonic() - self._began
         figures = coordinator.figures
         cpu_s = {who: usage.cpu_s for who, usage in figures.usage.items() if who != MASTER}
         look = Look(now, figures.total(), cpu_s)
         limit_s = run.environment.parsed_options.run_time
         wanted = search.look(look)
-        self._record(now - self._began, wanted or 0, look.open)
-        if wanted is None or (limit_s and now - self._began >= limit_s):
+        self._record(now, wanted or 0, look.open)
+        if wanted is None or (limit_s and now >= limit_s):
             search.stop()
             return None
         return wanted, self._rate_for(wanted, search.rules)
@@ -100,7 +99,7 @@ class CapacityLoad(LoadController):
         """Write the results into the folder of the run. Raises UsageError."""
         if self._search is not None:
             self._search.stop()
-            write_capacity(run_dir, facts_of(self._search, self._began, self._history))
+            write_capacity(run_dir, search_facts(self._search, self._history))
 
     def report(self, run_dir: Path, stream: IO[str]) -> int:
         """Print the results and write their page; return the exit code. Raises UsageError."""

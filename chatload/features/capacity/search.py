@@ -14,31 +14,33 @@ ends without a claim.
 
 A load is *held* if so many sessions were open at once and every threshold passed. The answer is a bracket:
 the highest load held, and the lowest load above it that was not.
+
+One step of the search puts a load on, lets it settle, and judges it. It goes through three phases, each bounded:
+
+- **rise**: until so many sessions are open at once;
+- **settle**: until all were refreshed twice, and the median latency of GetMessages in one refresh interval
+  differs from that of the interval before by at most a fifth, or 5 ms;
+- **hold**: for `hold_s`, and where that leaves a threshold undecided for twice and four times that.
+
+Counts, such as `refused.count == 0`, are facts: they are judged from the step's start, at every look. Rates and
+percentiles are judged from the instant at which the step had settled, and only at the ends of the hold. That is up to
+JUDGEMENTS times, so each judgement has a higher confidence: all of them together have the requested one (Bonferroni).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any, Literal
 
 from chatload.errors import UsageError
-from chatload.features.capacity.step import (
-    FACTS,
-    LATENCY,
-    LATENCY_FACTOR,
-    LATENCY_LEAST_S,
-    Look,
-    Step,
-    StepRecord,
-    StepRules,
-    Trouble,
-    facts_of,
-)
+from chatload.run.books import Books
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.grammar import Threshold, parse
-from chatload.thresholds.judgement import COMPARE, judge
-from chatload.vocabulary import Outcome, Verdict
+from chatload.thresholds.judgement import COMPARE, Judgement, judge
+from chatload.thresholds.metrics import Facts, Op, Threshold, parse
+from chatload.vocabulary import Outcome, SessionState, Verdict
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import RunPlan
@@ -55,6 +57,61 @@ MOST_STEPS = 60
 _LEAST_HOLD_S = 10.0
 #: Maximum number of sessions if neither --max-sessions nor chatload.toml sets one.
 MOST_SESSIONS = 1000
+
+StepOutcome = Literal["held", "not held", "undecided", "spoilt"]
+#: Why a load was not held.
+Cause = Literal["limit", "knee", "generator", "undecided"]
+
+#: What must hold at every step where no thresholds are given; and, from the first step's own latency on, LATENCY.
+FACTS = tuple(
+    parse(text)
+    for text in ("refused.count == 0", "dropped.count == 0", "gave_up.count == 0", "GetMessages.unsuccessful.rate < 5%")
+)
+LATENCY = "GetMessages.latency.p95"
+#: The limit of LATENCY: this many times its value at the first step, and at least this long (seconds).
+LATENCY_FACTOR, LATENCY_LEAST_S = 3.0, 0.1
+#: A hold is judged at 1, 2 and 4 times its length, then no more.
+JUDGEMENTS = 3
+#: Two windows are alike where their medians differ by no more than this share, or by this much (seconds).
+ALIKE, ALIKE_S = 0.2, 0.005
+#: The generator is at its limit if it uses more than this share of a core, or is stalled for more than this share of
+#: the time.
+CPU_LIMIT, STALLED_LIMIT = 0.9, 0.05
+#: A load was applied if its refreshes left late by at most this part of their interval on average: at most this part
+#: of the requests is missing.
+LATE_LIMIT = 0.1
+
+
+@dataclass(frozen=True)
+class StepRules:
+    """The parameters of a capacity search.
+
+    start: sessions of the first step. ceiling: the most it may open. interval_s: between two refreshes of a
+    session. timeout_s: the flex-disconnect-timeout. hold_s: how long a step is held at least once it has settled.
+    bound_s: the longest that rising (beside the spread of the new sessions), settling and recovering may take.
+    resolution: how near the two ends of a knee's bracket must be, as a share. thresholds: what must hold; none is
+    FACTS and LATENCY. confidence: of a step's judgement.
+    """
+
+    start: int = 10
+    ceiling: int = 1000
+    interval_s: float = 3.0
+    timeout_s: float = 45.0
+    hold_s: float = 10.0
+    bound_s: float = 60.0
+    resolution: float = 0.05
+    thresholds: tuple[Threshold, ...] = ()
+    confidence: float = 0.95
+
+    @property
+    def window_s(self) -> float:
+        """Length of the windows that are compared (seconds): every session is refreshed in each."""
+        return max(self.interval_s, 1.0)
+
+    @property
+    def confirming_s(self) -> float:
+        """Length of the last hold, which confirms the answer (seconds): a drop shows only after the timeout."""
+        return max(self.hold_s, self.timeout_s + self.interval_s)
 
 
 def rules_of(plan: RunPlan) -> StepRules:
@@ -91,6 +148,292 @@ def _ceiling(plan: RunPlan) -> int:
 
 
 @dataclass(frozen=True)
+class Look:
+    """The state of the run at one instant. at: seconds since the search began. books: counters so far, never changed
+    afterwards. cpu_s: CPU seconds that each generator process has used so far."""
+
+    at: float
+    books: Books
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def open(self) -> int:
+        """Sessions open: accepted, and not known to have ended."""
+        states = self.books.states
+        return states[SessionState.HELD] + states[SessionState.RETRYING] + states[SessionState.LEAVING]
+
+    @property
+    def opening(self) -> int:
+        """Sessions whose RequestChat is under way."""
+        return self.books.states[SessionState.OPENING]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a load was not held. metric: the threshold it broke, empty where it is none. at: of the first sign. why: one
+    sentence."""
+
+    cause: Cause
+    metric: str
+    at: float
+    why: str
+
+
+@dataclass
+class StepRecord:
+    """The result of one step. Instants are as in Look, None if the step did not get so far. calm: latency had become
+    steady. open_most: the most sessions seen open at once. rates: successful requests per second in each window since
+    the load was reached."""
+
+    load: int
+    purpose: str
+    begun: float
+    reached: float | None = None
+    settled: float | None = None
+    calm: bool = False
+    ended: float = 0.0
+    outcome: StepOutcome = "undecided"
+    trouble: Trouble | None = None
+    open_most: int = 0
+    rates: list[float] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class Step:
+    """A step that is active. Call `look` until it returns the record."""
+
+    def __init__(self, rules: StepRules, thresholds: Sequence[Threshold], load: int, purpose: str, look: Look) -> None:
+        self.load, self.purpose = load, purpose
+        self._rules, self._thresholds = rules, thresholds
+        self._record = StepRecord(load, purpose, look.at)
+        self._begun = self._last = look
+        self._rising_until = look.at + rules.bound_s + 2 * rules.window_s
+        self._window: Look | None = None
+        self._median: float | None = None
+        self._settled: Look | None = None
+        self._judged = 0
+        self._signs: dict[str, float] = {}
+
+    def look(self, look: Look) -> StepRecord | None:
+        """Return the step's record when it has ended, None before."""
+        record, rules = self._record, self._rules
+        record.open_most = max(record.open_most, look.open)
+        self._note_signs(look)
+        self._last = look
+        broken = self._broken_fact(look)
+        if broken is not None:
+            trouble = self._trouble(broken, look)
+            # A chat that is refused is refused by the server; one that is dropped may have been refreshed too late.
+            spoilt = "" if trouble.cause == "limit" else generator_trouble(self._begun, look, self._thresholds, rules)
+            if spoilt:
+                return self._over(look, "spoilt", Trouble("generator", "", look.at, spoilt))
+            return self._over(look, "not held", trouble)
+        if record.reached is None:
+            return self._rise(look)
+        self._cut_window(look)
+        if self._settled is None:
+            self._settle(look)
+            return None
+        return self._hold(look)
+
+    # -- phases ------------------------------------------------------------------------------------
+
+    def _rise(self, look: Look) -> StepRecord | None:
+        # Chats end and begin all the time, so a few users are always between two chats.
+        if look.open + look.opening >= self.load and look.opening <= self.load // 100:
+            self._record.reached = look.at
+            self._window = look
+            return None
+        if look.at < self._rising_until:
+            return None
+        made, rules = look.books.since(self._begun.books), self._rules
+        spoilt = generator_trouble(self._begun, look, self._thresholds, rules)
+        refused = made.verdicts[Verdict.REFUSED]
+        answers = made.outcomes.get("RequestChat", Counter())
+        begun = look.open + look.opening
+        if not refused and (spoilt or (begun < self.load and answers.total() == answers[Outcome.FINE])):
+            why = spoilt or f"it had begun only {begun} of {self.load} sessions"
+            return self._over(look, "spoilt", Trouble("generator", "", look.at, why))
+        why = f"only {look.open} of {self.load} sessions could be opened within {look.at - self._begun.at:.3g} s"
+        cause: Cause = "limit" if refused else "knee"
+        return self._over(look, "not held", Trouble(cause, "RequestChat", look.at, why))
+
+    def _settle(self, look: Look) -> None:
+        record, reached = self._record, self._record.reached
+        assert reached is not None
+        if record.calm or look.at - reached >= self._rules.bound_s:
+            record.settled = look.at
+            self._settled = look
+
+    def _hold(self, look: Look) -> StepRecord | None:
+        settled = self._settled
+        assert settled is not None
+        rules = self._rules
+        least = rules.confirming_s if self.purpose == "confirm" else rules.hold_s
+        if look.at - settled.at < least * 2**self._judged:
+            return None
+        self._judged += 1
+        confidence = 1 - (1 - rules.confidence) / JUDGEMENTS
+        whole, calm = (facts_of(look, since, rules.timeout_s) for since in (self._begun, settled))
+        judgements = [judge(t, whole if is_fact(t) else calm, confidence) for t in self._thresholds]
+        self._record.judgements = judgements
+        results = {judgement.result for judgement in judgements}
+        if "inconclusive" in results and "fail" not in results and self._judged < JUDGEMENTS:
+            return None
+        if results <= {"pass"}:
+            slack = load_not_applied(settled, look, rules)
+            return self._over(look, "spoilt" if slack else "held", Trouble("generator", "", look.at, slack))
+        spoilt = generator_trouble(settled, look, self._thresholds, rules)
+        if spoilt:
+            return self._over(look, "spoilt", Trouble("generator", "", look.at, spoilt))
+        for judgement in judgements:
+            if judgement.result == "fail":
+                return self._over(look, "not held", self._trouble(judgement, look))
+        open_one = next(judgement for judgement in judgements if judgement.result == "inconclusive")
+        trouble = Trouble("undecided", str(open_one.threshold), look.at, open_one.why)
+        return self._over(look, "undecided", trouble)
+
+    # -- judging -----------------------------------------------------------------------------------
+
+    def _broken_fact(self, look: Look) -> Judgement | None:
+        """Return the judgement of a count that exceeds its limit; a later look cannot change it. None if none does."""
+        facts = facts_of(look, self._begun, self._rules.timeout_s)
+        for threshold in self._thresholds:
+            if is_fact(threshold) and threshold.op in _MOST:
+                judgement = judge(threshold, facts)
+                # A count that must equal a number may still reach it while it is below.
+                if judgement.value is not None and not COMPARE[_MOST[threshold.op]](judgement.value, threshold.limit):
+                    return judgement
+        return None
+
+    def _note_signs(self, look: Look) -> None:
+        """Note since when each threshold has been broken without interruption."""
+        facts = facts_of(look, self._last, self._rules.timeout_s)
+        for threshold in self._thresholds:
+            name, value = str(threshold), judge(threshold, facts).value
+            if value is None:
+                continue
+            if not COMPARE[threshold.op](value, threshold.limit):
+                self._signs.setdefault(name, look.at)
+            elif not is_fact(threshold):
+                self._signs.pop(name, None)
+
+    def _trouble(self, judgement: Judgement, look: Look) -> Trouble:
+        threshold = judgement.threshold
+        metric = threshold.metric
+        limit = metric.subject == Verdict.REFUSED or metric.operation == "RequestChat"
+        at = self._signs.get(str(threshold), look.at)
+        return Trouble("limit" if limit else "knee", str(threshold), at, judgement.why)
+
+    # -- windows -----------------------------------------------------------------------------------
+
+    def _cut_window(self, look: Look) -> None:
+        window = self._window
+        # A look may come a little early, and then the next would make the window twice as long.
+        if window is None or look.at - window.at < 0.9 * self._rules.window_s:
+            return
+        made = look.books.since(window.books)
+        successes = sum(by[Outcome.FINE] + by[Outcome.ENDED] for by in made.outcomes.values())
+        self._record.rates.append(successes / (look.at - window.at))
+        latency = made.latency.get("GetMessages")
+        before, now = self._median, None if latency is None else latency.figure(0.5)
+        if self._settled is None:
+            differ = inf if before is None or now is None else abs(before - now)
+            self._record.calm = differ <= max(ALIKE_S, ALIKE * max(before or 0.0, now or 0.0))
+        self._median, self._window = now, look
+
+    def _over(self, look: Look, outcome: StepOutcome, trouble: Trouble | None) -> StepRecord:
+        record = self._record
+        record.outcome, record.ended = outcome, look.at
+        record.trouble = None if outcome == "held" else trouble
+        if not record.judgements:
+            facts = facts_of(look, self._begun, self._rules.timeout_s)
+            record.judgements = [judge(t, facts) for t in self._thresholds if is_fact(t)]
+        since = self._settled or self._begun
+        made = look.books.since(since.books)
+        whole = look.books.since(self._begun.books)
+        latency = made.latency.get("GetMessages")
+        record.figures = {
+            "latency_p50_s": None if latency is None else latency.figure(0.5),
+            "latency_p95_s": None if latency is None else latency.figure(0.95),
+            "refused": whole.verdicts[Verdict.REFUSED],
+            "dropped": whole.fates.dropped.most,
+            "lateness_p99_s": made.lateness.quantile(0.99),
+            "cpu": _busiest(since, look),
+            "stalled_s": made.stalled_s,
+        }
+        return record
+
+
+_MOST: Mapping[Op, Op] = {"<": "<", "<=": "<=", "==": "<="}
+
+
+def is_fact(threshold: Threshold) -> bool:
+    """Return whether the threshold is about a count, which is exact and needs no confidence."""
+    return threshold.metric.kind == "count"
+
+
+def facts_of(now: Look, since: Look, timeout_s: float) -> Facts:
+    """Return what happened since another look, with the sessions that are open now.
+
+    Open sessions are alive, like sessions cut off with a confirmed goodbye, and are counted as such. Those really cut
+    off since then (when the load was reduced) are left out.
+    """
+    books = now.books.since(since.books)
+    books.verdicts[Verdict.CUT_OFF] += now.open
+    return Facts(books, timeout_s, now.open)
+
+
+def lateness_limit(thresholds: Sequence[Threshold], rules: StepRules) -> float:
+    """Return how late the generator's own refreshes may leave (p99, seconds) before a step says nothing of the server.
+
+    It is half the lowest limit of a latency, at most a twentieth of the timeout, and at least 20 ms (timer resolution).
+    """
+    limits = [t.limit / 2 for t in thresholds if t.metric.kind == "duration" and t.metric.subject == "latency"]
+    return max(0.02, min([*limits, 0.05 * rules.timeout_s]))
+
+
+def load_not_applied(since: Look, now: Look, rules: StepRules) -> str:
+    """Return why the load was not applied as planned; empty if it was.
+
+    A late generator can make a server look slow, never fast. So a load that is held under a late generator is held, if
+    the requests were sent.
+    """
+    lateness, allowed = now.books.since(since.books).lateness, LATE_LIMIT * rules.interval_s
+    late = lateness.total_us / 1e6 / max(lateness.count, 1)
+    if late > allowed:
+        return f"its own refreshes left {late:.3g} s late on average (at most {allowed:.3g} s are allowed)"
+    return ""
+
+
+def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], rules: StepRules) -> str:
+    """Return why the generator itself may have made the server look slow; empty if it cannot."""
+    made, length = now.books.since(since.books), now.at - since.at
+    late, allowed = made.lateness.quantile(0.99), lateness_limit(thresholds, rules)
+    if late is not None and late > allowed:
+        return f"its own refreshes left up to {late:.3g} s late (p99; at most {allowed:.3g} s are allowed)"
+    busiest = _busiest(since, now)
+    if busiest is not None and busiest > CPU_LIMIT:
+        return f"its busiest process used {busiest:.0%} of a core"
+    if made.stalled_s > STALLED_LIMIT * length * max(len(now.cpu_s), 1):
+        return f"it was stalled for {made.stalled_s:.3g} of {length:.3g} s"
+    if made.suspects:
+        return "its own lateness could have caused a drop"
+    return ""
+
+
+def _busiest(since: Look, now: Look) -> float | None:
+    """Return the CPU of the busiest generator process as a share of a core; None if it is not known."""
+    length = now.at - since.at
+    known = now.cpu_s.keys() & since.cpu_s.keys() if length > 0 else ()
+    return max(((now.cpu_s[who] - since.cpu_s[who]) / length for who in known), default=None)
+
+
+# -- from step to step ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of a search.
 
@@ -109,6 +452,11 @@ class Result:
     confirmed: bool
     trouble: Trouble | None
     why: str = ""
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it says more of the server than that it held what it held."""
+        return self.kind in ("limit", "knee") and self.confirmed
 
 
 class CapacitySearch:
@@ -151,8 +499,6 @@ class CapacitySearch:
             self._finish("stopped", "it was stopped before it was done")
         assert self.result is not None
         return self.result
-
-    # -- from step to step -------------------------------------------------------------------------
 
     @property
     def held(self) -> int:
@@ -302,16 +648,3 @@ class _Recovery:
         self._down = look
         values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
         return all(value is None or COMPARE[threshold.op](value, threshold.limit) for threshold, value in values)
-
-
-def shifted(record: StepRecord, by: float) -> StepRecord:
-    """Return the record with its instants counted from `by` (seconds)."""
-
-    def moved(at: float | None) -> float | None:
-        return None if at is None else round(at - by, 3)
-
-    trouble = record.trouble and replace(record.trouble, at=round(record.trouble.at - by, 3))
-    return replace(
-        record, begun=round(record.begun - by, 3), reached=moved(record.reached), settled=moved(record.settled),
-        ended=round(record.ended - by, 3), trouble=trouble,
-    )  # fmt: skip

@@ -10,8 +10,7 @@ from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
-from chatload.features.capacity.search import CapacitySearch, Result, shifted
-from chatload.features.capacity.step import StepRecord, Trouble
+from chatload.features.capacity.search import CapacitySearch, StepRecord, Trouble
 from chatload.render import charts, words
 from chatload.render.charts import Spec
 from chatload.render.document import (
@@ -25,12 +24,11 @@ from chatload.render.document import (
     Sentence,
     Table,
     TableCell,
-    TableRow,
     Tone,
-    columns,
+    table,
 )
-from chatload.render.html import write_html
-from chatload.render.output import read_schema, write_json
+from chatload.render.html import html
+from chatload.render.output import write_json, write_text
 from chatload.render.terminal import render
 from chatload.stats.usl import Usl, fit
 
@@ -41,26 +39,22 @@ _OUTCOMES = {"held": Tone.GOOD, "not held": Tone.BAD, "undecided": Tone.WARN, "s
 _COLOURS = {"held": "var(--pass)", "not held": "var(--bad)", "undecided": "var(--warn)", "spoilt": "var(--none)"}
 #: Above this length (seconds) the time axis is in minutes.
 _MINUTES_FROM_S = 300.0
-#: What a claim about the server may be about.
-_CLAIMS = ("limit", "knee")
 
 
-def facts_of(search: CapacitySearch, began: float, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
-    """What a search that is over came to: plain values, times in seconds since `began`, an instant of its looks'
-    clock. course: time, sessions wanted, sessions open."""
+def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
+    """Return capacity.json of a search that is over. course: time (seconds), sessions wanted, sessions open."""
     result = search.stop()
     rules = search.rules
-    steps = [shifted(step, began) for step in search.steps]
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
         "kind": result.kind,
-        "claim": claims(result),
+        "claim": result.is_claim,
         "held": result.held,
         "not_held": result.not_held,
         "failed": result.failed,
         "confirmed": result.confirmed,
-        "trouble": None if result.trouble is None else _trouble(result.trouble, result.trouble.at - began),
+        "trouble": _trouble(result.trouble),
         "why": result.why,
         "thresholds": [str(threshold) for threshold in search.thresholds],
         "confidence": rules.confidence,
@@ -69,20 +63,63 @@ def facts_of(search: CapacitySearch, began: float, course: Sequence[tuple[float,
             "confirming_s": rules.confirming_s, "bound_s": rules.bound_s, "refresh_interval_s": rules.interval_s,
             "flex_disconnect_timeout_s": rules.timeout_s,
         },
-        "steps": [_step(step) for step in steps],
+        "steps": [step_facts(step) for step in search.steps],
         "usl": _usl(fit(_samples(search.steps))),
         "course": [list(point) for point in course],
     }  # fmt: skip
 
 
-def claims(result: Result) -> bool:
-    """Whether something is said of the server: more than that it held what it held."""
-    return result.kind in _CLAIMS and result.confirmed
+def step_facts(step: StepRecord) -> dict[str, Any]:
+    """Return a step of capacity.json."""
+    return {
+        "load": step.load, "purpose": step.purpose, "outcome": step.outcome, "begun_s": _milliseconds(step.begun),
+        "reached_s": _milliseconds(step.reached), "settled_s": _milliseconds(step.settled), "settled": step.calm,
+        "ended_s": _milliseconds(step.ended), "open_most": step.open_most,
+        "requests_per_s": round(sum(step.rates) / len(step.rates), 3) if step.rates else None,
+        "trouble": _trouble(step.trouble),
+        "judgements": [judgement.to_dict() for judgement in step.judgements],
+        **{name: _finite(value) for name, value in step.figures.items()},
+    }  # fmt: skip
 
 
-def exit_code(facts: Mapping[str, Any]) -> int:
-    """What a process that found this leaves with."""
-    return exit_codes.PASSED if facts["claim"] else exit_codes.INCONCLUSIVE
+def _trouble(trouble: Trouble | None) -> dict[str, Any] | None:
+    if trouble is None:
+        return None
+    return {"cause": trouble.cause, "metric": trouble.metric, "at_s": _milliseconds(trouble.at), "why": trouble.why}
+
+
+def _milliseconds(at: float | None) -> float | None:
+    return None if at is None else round(at, 3)
+
+
+def _samples(steps: Iterable[StepRecord]) -> dict[int, list[float]]:
+    """Windows of throughput by load, of steps whose load was there and whose generator was well."""
+    samples: dict[int, list[float]] = {}
+    for step in steps:
+        if step.outcome != "spoilt" and step.rates:
+            samples.setdefault(step.load, []).extend(step.rates)
+    return samples
+
+
+def _usl(found: Usl | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    names = ("lambda", "sigma", "kappa")
+    return {
+        **dict(zip(names, found.parameters, strict=True)),
+        **{f"{name}_interval": list(interval) for name, interval in zip(names, found.intervals, strict=True)},
+        "points": [{"load": load, "requests_per_s": rate} for load, rate in found.points],
+        "curve": [dict(zip(("load", "fit", "low", "high"), row, strict=True)) for row in found.curve],
+        "peak": found.peak,
+        "peak_interval": found.peak_interval and list(found.peak_interval),
+        "why": found.why,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
 
 
 def write_capacity(run_dir: Path, facts: Mapping[str, Any]) -> None:
@@ -104,11 +141,6 @@ def read_capacity(run_dir: Path) -> dict[str, Any] | None:
     return facts
 
 
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of capacity.json."""
-    return read_schema("chatload.features.capacity", "capacity.schema.json")
-
-
 def report_capacity(run_dir: Path, stream: IO[str]) -> int | None:
     """Write capacity.html of a run, and its text to `stream`.
 
@@ -123,10 +155,10 @@ def report_capacity(run_dir: Path, stream: IO[str]) -> int | None:
     if facts is None:
         return None
     document = capacity_document(facts)
-    write_html(document, run_dir / PAGE_FILE)
+    write_text(html(document), run_dir / PAGE_FILE)
     stream.write("\n")
     render(document, stream)
-    return exit_code(facts)
+    return exit_codes.PASSED if facts["claim"] else exit_codes.INCONCLUSIVE
 
 
 def capacity_document(facts: Mapping[str, Any]) -> Document:
@@ -201,87 +233,31 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
     headings = ("sessions", "step", "outcome", "p50", "p95", "refused", "dropped", "requests/s", "lateness")
     rows = []
     for step in steps:
-        rate = step["requests_per_s"]
+        rate, latency = step["requests_per_s"], (step["latency_p50_s"], step["latency_p95_s"])
         rows.append(
-            TableRow(
-                (
-                    words.number(step["load"]),
-                    step["purpose"],
-                    TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
-                    words.seconds(step["latency_p50_s"]),
-                    words.seconds(step["latency_p95_s"]),
-                    words.number(step["refused"]),
-                    words.number(step["dropped"]),
-                    "" if rate is None else f"{rate:.4g}",
-                    words.seconds(step["lateness_p99_s"]),
-                )
+            (
+                words.number(step["load"]),
+                step["purpose"],
+                TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
+                *map(words.seconds, latency),
+                words.number(step["refused"]),
+                words.number(step["dropped"]),
+                "" if rate is None else f"{rate:.4g}",
+                words.seconds(step["lateness_p99_s"]),
             )
         )
     caption = (
         "p50 and p95: latency of GetMessages. requests/s: successful requests. lateness: p99 of the generator's own"
     )
-    return Table("Step by step", columns(headings, "rllrrrrrr"), rows, caption)
+    return table("Step by step", headings, rows, "rllrrrrrr", caption)
 
 
 def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Inline, ...]]:
-    """A line for each step that met trouble."""
     for step in steps:
         if trouble := step["trouble"]:
             metric: tuple[Inline, ...] = (Code(trouble["metric"]), ", ") if trouble["metric"] else ()
             head = f"{words.plural(step['load'], 'session')} ({step['purpose']}), {step['outcome']}: "
             yield (head, *metric, trouble["why"])
-
-
-def _step(step: StepRecord) -> dict[str, Any]:
-    """A step, its instants being in seconds into the run."""
-    trouble = step.trouble
-    return {
-        "load": step.load, "purpose": step.purpose, "outcome": step.outcome, "begun_s": step.begun,
-        "reached_s": step.reached, "settled_s": step.settled, "settled": step.calm, "ended_s": step.ended,
-        "open_most": step.open_most, "requests_per_s": _mean(step.rates),
-        "trouble": None if trouble is None else _trouble(trouble, trouble.at),
-        "judgements": [judgement.to_dict() for judgement in step.judgements],
-        **{name: _finite(value) for name, value in step.figures.items()},
-    }  # fmt: skip
-
-
-def _trouble(trouble: Trouble, at: float) -> dict[str, Any]:
-    return {"cause": trouble.cause, "metric": trouble.metric, "at_s": round(at, 3), "why": trouble.why}
-
-
-def _samples(steps: Iterable[StepRecord]) -> dict[int, list[float]]:
-    """Windows of throughput by load, of steps whose load was there and whose generator was well."""
-    samples: dict[int, list[float]] = {}
-    for step in steps:
-        if step.outcome != "spoilt" and step.rates:
-            samples.setdefault(step.load, []).extend(step.rates)
-    return samples
-
-
-def _usl(found: Usl | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    named = dict(zip(("lambda", "sigma", "kappa"), found.parameters, strict=True))
-    between = dict(zip(("lambda_interval", "sigma_interval", "kappa_interval"), found.intervals, strict=True))
-    return {
-        **named,
-        **{name: list(interval) for name, interval in between.items()},
-        "points": [{"load": load, "requests_per_s": rate} for load, rate in found.points],
-        "curve": [dict(zip(("load", "fit", "low", "high"), row, strict=True)) for row in found.curve],
-        "peak": found.peak,
-        "peak_interval": None if found.peak_interval is None else list(found.peak_interval),
-        "why": found.why,
-    }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return round(sum(values) / len(values), 3) if values else None
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
 
 
 def _charts(facts: Mapping[str, Any]) -> Iterator[Chart]:
@@ -335,18 +311,13 @@ def _latency(facts: Mapping[str, Any]) -> Chart:
         for name, key in (("p50", "latency_p50_s"), ("p95", "latency_p95_s"))
         if s[key]
     ]
-    said = "GetMessages at each step once it had settled."
     if not rows:
         return Chart("Latency against load", {"mark": "point"}, "Nothing was measured.")
     low, high = min(row["ms"] for row in rows), max(row["ms"] for row in rows)
     up = charts.y("ms", "latency", scale={"type": "log", "domain": [0.8 * low, 1.25 * high]})
-    spec = charts.points(
-        rows,
-        charts.x("load", "sessions"),
-        {**up, "axis": charts.decades(low, high)},
-        {"p50": "var(--good)", "p95": "var(--c4)"},
-    )
-    return Chart("Latency against load", spec, said)
+    up["axis"] = charts.decades(low, high)
+    spec = charts.points(rows, charts.x("load", "sessions"), up, {"p50": "var(--good)", "p95": "var(--c4)"})
+    return Chart("Latency against load", spec, "GetMessages at each step once it had settled.")
 
 
 def _losses(facts: Mapping[str, Any]) -> Chart:
@@ -364,22 +335,21 @@ def _losses(facts: Mapping[str, Any]) -> Chart:
 def _throughput(usl: Mapping[str, Any]) -> Chart:
     """The fit with its band over what was measured."""
     across = charts.x("load", "sessions")
-    layers: list[Spec] = [
-        {
-            "data": {"values": usl["curve"]},
-            "mark": {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2},
-            "encoding": {"x": across, "y": charts.y("low", "successful requests/s"), "y2": {"field": "high"}},
-        },
-        {
-            "data": {"values": usl["curve"]},
-            "mark": {"type": "line", "aria": False, "color": "var(--good)", "strokeWidth": 2},
-            "encoding": {"x": across, "y": charts.y("fit", "successful requests/s")},
-        },
-        {
-            "data": {"values": usl["points"]},
-            "mark": {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1},
-            "encoding": {"x": across, "y": charts.y("requests_per_s", "successful requests/s")},
-        },
+
+    def layer(rows: str, field: str, mark: Spec, **more: Any) -> Spec:
+        up = charts.y(field, "successful requests/s")
+        return {
+            "data": {"values": usl[rows]},
+            "mark": {**mark, "aria": False},
+            "encoding": {"x": across, "y": up, **more},
+        }
+
+    band = {"type": "area", "color": "var(--good)", "opacity": 0.2}
+    dots = {"type": "point", "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
+    layers = [
+        layer("curve", "low", band, y2={"field": "high"}),
+        layer("curve", "fit", {"type": "line", "color": "var(--good)", "strokeWidth": 2}),
+        layer("points", "requests_per_s", dots),
     ]
     if usl["peak"] is not None:
         layers += charts.limit_line(usl["peak"], "peak")

@@ -14,7 +14,7 @@ from chatload.errors import ChatloadError, UsageError
 from chatload.features.compare.compute import WORSE, RunFigures, Tolerance, bounds, compare_runs, measure
 from chatload.features.compare.view import comparison_document
 from chatload.features.report.summary import refuse_untested, summarize
-from chatload.render.output import ShareType, deliver
+from chatload.render.output import deliver, share_type
 from chatload.run.reader import RunReader
 
 #: Replaces -- in the arguments, because click would remove it. No run has this name.
@@ -43,11 +43,11 @@ def _sides(ctx: click.Context, parameter: click.Parameter, words: Sequence[str])
 @click.command(cls=TwoSides, short_help="Compare runs with runs: better, worse, or no evidence.")
 @click.argument("runs", nargs=-1, type=str, callback=_sides, metavar="BASE... -- NEW...")
 @click.option(
-    "--tolerance", type=ShareType(0, 1), default="5%", show_default=True, metavar="SHARE",
+    "--tolerance", type=share_type(0, 1), default="5%", show_default=True, metavar="SHARE",
     help="The least change of a duration that matters; of a margin, this part of the timeout.",
 )  # fmt: skip
 @click.option(
-    "--rate-tolerance", type=ShareType(0, 1), default="0.1%", show_default=True, metavar="SHARE",
+    "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
     help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
 @click.option("--allow-different", is_flag=True, help="Compare runs whose settings made different load.")

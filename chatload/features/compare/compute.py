@@ -154,7 +154,6 @@ def bounds(books: Books) -> frozenset[ComparedMetric]:
 
 
 def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
-    """Yield rates, and requests per session."""
 
     def rate(key: str, label: str, part: int, whole: int, lower_is_better: bool | None = True) -> _Figure:
         metric = _JUDGED.get(key) or ComparedMetric(key, label, FigureKind.RATE, lower_is_better)
@@ -170,8 +169,9 @@ def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
     per_session = ComparedMetric("requests.per_session", "requests per session", FigureKind.COUNT, None)
     yield per_session, books.sent.total() / books.started if books.started else None, False
     for verdict in Verdict:
-        refused = verdict is Verdict.REFUSED
-        part, whole = (verdicts[verdict], fates.ended) if refused else (fates.accepted_with(verdict), fates.accepted)
+        part, whole = fates.accepted_with(verdict), fates.accepted
+        if verdict is Verdict.REFUSED:
+            part, whole = verdicts[verdict], fates.ended
         lower = None if verdict in NEUTRAL_ENDINGS else verdict in BAD_ENDINGS
         yield rate(f"sessions.{verdict}.rate", verdict.value, part, whole, lower)
     for blame in Blame:
@@ -257,16 +257,6 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     @property
-    def worse(self) -> list[ComparisonRow]:
-        """The regressions."""
-        return [row for row in self.rows if row.word == WORSE]
-
-    @property
-    def better(self) -> list[ComparisonRow]:
-        """The improvements."""
-        return [row for row in self.rows if row.word == BETTER]
-
-    @property
     def judged(self) -> list[ComparisonRow]:
         """The metrics that have a word."""
         return [row for row in self.rows if row.word is not None]
@@ -274,9 +264,8 @@ class Comparison:
     @property
     def word(self) -> str | None:
         """The whole comparison in a word: worse if anything is."""
-        if not self.judged:
-            return None
-        return WORSE if self.worse else BETTER if self.better else NO_EVIDENCE
+        found = {row.word for row in self.judged}
+        return next((word for word in (WORSE, BETTER, NO_EVIDENCE) if word in found), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
@@ -396,31 +385,25 @@ def _judge(
     timeouts = [run.timeout_s for run in (*base, *new) if run.timeout_s]
     timeout_s = float(np.mean(timeouts)) if timeouts else 0.0
     deals = _deals(len(base), len(new))
-    statistics, alone = {}, {}
-    for row in rows:
-        if row.metric.judged and row.interval is not None:
-            values = np.array([*row.base, *row.new], dtype=float)
-            distance = _distance(values, deals)
-            alone[row.metric] = float(np.mean(distance >= distance[0] - _EPSILON))
-            effects = _effects(row.metric, values, deals, tolerance, timeout_s)
-            weight = np.sqrt(np.minimum(effects, _MOST_TOLERANCES))
-            scaled = _scaled(row.metric, values)
-            statistics[row.metric] = np.where(effects >= 1 - _EPSILON, _student(scaled, deals) * weight, 0.0)
-    if not statistics:
-        return rows
-    largest = np.max(list(statistics.values()), axis=0)
-    p_family = {metric: float(np.mean(largest >= values[0] * (1 - _EPSILON))) for metric, values in statistics.items()}
+    values = {
+        row.metric: np.array([*row.base, *row.new], dtype=float)
+        for row in rows
+        if row.metric.judged and row.interval is not None
+    }
+    statistics = {metric: _statistic(metric, values[metric], deals, tolerance, timeout_s) for metric in values}
+    largest = np.max(list(statistics.values()), axis=0) if statistics else None
     judged = []
     for row in rows:
-        p = p_family.get(row.metric)
-        if p is not None and row.interval is not None and row.change is not None:
+        if row.metric in statistics and row.interval is not None and row.change is not None:
+            alone = _rank_p(values[row.metric], deals)
+            p_family = float(np.mean(largest >= statistics[row.metric][0] * (1 - _EPSILON)))
             outside = not row.interval[0] <= 0 <= row.interval[1]
             word = NO_EVIDENCE
-            if p <= ALPHA and alone[row.metric] <= _ALPHA_ALONE and outside:
+            if p_family <= ALPHA and alone <= _ALPHA_ALONE and outside:
                 word = WORSE if (row.change > 0) == row.metric.lower_is_better else BETTER
             if word is BETTER and row.new_is_bound:
                 word = NO_EVIDENCE  # beyond its bound NEW may be worse than BASE
-            row = replace(row, p=alone[row.metric], p_family=p, word=word)
+            row = replace(row, p=alone, p_family=p_family, word=word)
         judged.append(row)
     return judged
 
@@ -443,41 +426,35 @@ def _deals(base: int, new: int) -> NDArray[np.bool_]:
     return deals
 
 
-def _distance(values: Floats, deals: NDArray[np.bool_]) -> Floats:
-    """Return for each deal the distance of Mann-Whitney's U from its mean; ties have their mean rank."""
+def _rank_p(values: Floats, deals: NDArray[np.bool_]) -> float:
+    """Return the exact two-sided p value of Mann and Whitney's rank test; ties have their mean rank."""
     new = int(deals[0].sum())
-    base = len(values) - new
     u = deals @ rankdata(values) - new * (new + 1) / 2
-    distance: Floats = np.abs(u - base * new / 2)
-    return distance
+    distance = np.abs(u - (len(values) - new) * new / 2)
+    return float(np.mean(distance >= distance[0] - _EPSILON))
 
 
-def _student(values: Floats, deals: NDArray[np.bool_]) -> Floats:
-    """Return for each deal the absolute value of Student's t for two samples of equal variance."""
-    total, new = len(values), int(deals[0].sum())
-    base = total - new
-    sums = deals @ values
-    difference = np.abs(sums / new - (values.sum() - sums) / base)
-    spread = float(((values - values.mean()) ** 2).sum())
-    # Bounded below: runs that are all equal within a side would divide by the rounding error of 0.
-    within = np.maximum(spread - difference**2 * new * base / total, _EPSILON * spread + _EPSILON**2)
-    t_of: Floats = difference / np.sqrt(within / (total - 2) * (1 / new + 1 / base))
-    return t_of
-
-
-def _effects(
+def _statistic(
     metric: ComparedMetric, values: Floats, deals: NDArray[np.bool_], tolerance: Tolerance, timeout_s: float
 ) -> Floats:
-    """Return for each deal the size of the effect in tolerances: it matters from 1 on."""
+    """Return for each deal the statistic of a metric (see the module's docstring)."""
     scaled = _scaled(metric, values)
-    new = int(deals[0].sum())
+    total, new = len(values), int(deals[0].sum())
+    base = total - new
     sums = deals @ scaled
-    new_mean, base_mean = sums / new, (scaled.sum() - sums) / (len(values) - new)
+    new_mean, base_mean = sums / new, (scaled.sum() - sums) / base
     difference = np.abs(new_mean - base_mean)
+    # Student's t for two samples of equal variance. Bounded below: runs that are all equal within a side would divide
+    # by the rounding error of 0.
+    spread = float(((scaled - scaled.mean()) ** 2).sum())
+    within = np.maximum(spread - difference**2 * new * base / total, _EPSILON * spread + _EPSILON**2)
+    student = difference / np.sqrt(within / (total - 2) * (1 / new + 1 / base))
+    # The effect in tolerances: it matters from 1 on.
     if metric.kind is FigureKind.RATE:
         unit = tolerance.rate + tolerance.relative * np.minimum(base_mean, new_mean)
     else:
         unit = tolerance.relative * timeout_s if metric.kind is FigureKind.MARGIN else np.log1p(tolerance.relative)
-    effects: Floats = difference / np.maximum(unit, _EPSILON)
+    effect = difference / np.maximum(unit, _EPSILON)
     size = np.abs(_unscaled(metric, new_mean) - _unscaled(metric, base_mean))
-    return np.where((size >= metric.least) & (difference > _EPSILON), effects, 0.0)
+    matters = (size >= metric.least) & (difference > _EPSILON) & (effect >= 1 - _EPSILON)
+    return np.where(matters, student * np.sqrt(np.minimum(effect, _MOST_TOLERANCES)), 0.0)

@@ -14,26 +14,15 @@ from chatload.features.compare.compute import (
     FigureKind,
 )
 from chatload.render import charts, words
-from chatload.render.document import (
-    Block,
-    Bullets,
-    Callout,
-    Chart,
-    Document,
-    Section,
-    Sentence,
-    Table,
-    TableCell,
-    Tone,
-    table,
-)
+from chatload.render import document as doc
+from chatload.render.document import Tone
 from chatload.render.words import MINUS
 
 _TONES = {WORSE: Tone.BAD, BETTER: Tone.GOOD}
 _SIDE_COLOURS = {"base": "var(--c6)", "new": "var(--good)"}
 
 
-def comparison_document(comparison: Comparison) -> Document:
+def comparison_document(comparison: Comparison) -> doc.Document:
     """Return the comparison as a document."""
     judged = [row for row in comparison.rows if row.metric.judged]
     # Metrics whose figures are all 0 or missing are not shown.
@@ -45,47 +34,46 @@ def comparison_document(comparison: Comparison) -> Document:
     ]
     drawn = [row for row in judged if any(figure is not None for figure in (*row.base, *row.new))]
     sections = [
-        Section(title, (_metrics(title, judged, bool(comparison.judged)),)),
-        Section("One mark per run", [_strip(row) for row in drawn]),
-        Section("Runs", (Bullets(named),)),
-        Section("How to read this", [Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
+        doc.Section(title, (_metrics(title, judged, bool(comparison.judged)),)),
+        doc.Section("One mark per run", [_strip(row) for row in drawn]),
+        doc.Section("Runs", (doc.Bullets(named),)),
+        doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(comparison)]),
     ]
     if others:
-        sections.insert(2, Section("Not judged", (_metrics("Not judged", others, False),), minor=True))
+        sections.insert(2, doc.Section("Not judged", (_metrics("Not judged", others, False),), minor=True))
     if comparison.differences:
-        sections.insert(0, Section("Settings that differ", (_differences(comparison),)))
+        sections.insert(0, doc.Section("Settings that differ", (_differences(comparison),)))
     invalid = [
-        Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
+        doc.Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
         for run in (*comparison.base, *comparison.new)
         if run.problems
     ]
-    answer = Sentence(_answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN))
-    return Document(answer, sections, lead=invalid)
+    answer = doc.Sentence(_answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN))
+    return doc.Document(answer, sections, lead=invalid)
 
 
-def _differences(comparison: Comparison) -> Block:
+def _differences(comparison: Comparison) -> doc.Block:
     rows = [
         (item.name, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
         for item in comparison.differences
     ]
-    return table("Settings that differ", ("setting", "base", "new", "changes the load"), rows, sides="lwwl")
+    return doc.table("Settings that differ", ("setting", "base", "new", "changes the load"), rows, sides="lwwl")
 
 
-def _metrics(name: str, rows: Sequence[ComparisonRow], judged: bool) -> Table:
+def _metrics(name: str, rows: Sequence[ComparisonRow], judged: bool) -> doc.Table:
     """Return a table of metrics. judged: with a column for better, worse or no evidence."""
     intervals = any(row.interval for row in rows)
     headings = ["metric", "base", "new", "change", *["95 % interval"] * intervals, *["result"] * judged]
-    lines: list[list[TableCell | str]] = []
+    lines: list[list[doc.TableCell | str]] = []
     for row in rows:
         base, new = _mean(row, row.base_mean, row.base_is_bound), _mean(row, row.new_mean, row.new_is_bound)
-        word = TableCell(row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in _TONES)
+        word = doc.TableCell(row.word or "not judged", _TONES.get(row.word or "", Tone.PLAIN), row.word in _TONES)
         cells = [row.metric.label, base, new, _change(row, row.change), *[_interval(row)] * intervals]
         lines.append([*cells, *[word] * judged])
-    return table(name, headings, lines, "lrrr" + "r" * intervals + "l" * judged)
+    return doc.table(name, headings, lines, "lrrr" + "r" * intervals + "l" * judged)
 
 
 def _answer(comparison: Comparison) -> str:
-    """Return the comparison in one sentence."""
     base, new = len(comparison.base), len(comparison.new)
     if comparison.word is None:
         runs = f"{words.plural(base, 'run')} against {words.plural(new, 'run')}"
@@ -100,7 +88,6 @@ def _answer(comparison: Comparison) -> str:
 
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
-    """Yield remarks on the figures: tolerances, terms, and what was left out."""
     if comparison.judged:
         relative, rate = _percent(comparison.tolerance.relative), _percent(comparison.tolerance.rate)
         yield (
@@ -124,13 +111,11 @@ def value(row: ComparisonRow, figure: float | None) -> str:
 
 
 def _mean(row: ComparisonRow, mean: float | None, is_bound: bool) -> str:
-    """Return the mean of a side, and whether it is only a bound."""
     beyond = "" if mean is None or not is_bound else "under " if row.metric.kind is FigureKind.MARGIN else "over "
     return beyond + value(row, mean)
 
 
 def _interval(row: ComparisonRow) -> str:
-    """Return the interval of the change; empty where there is none."""
     if row.interval is None:
         return ""
     return f"{_change(row, row.interval[0], unit=False)} to {_change(row, row.interval[1])}"
@@ -153,7 +138,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %" if share < 0.9995 else f"{100 * share:.5g} %"
 
 
-def _strip(row: ComparisonRow) -> Chart:
+def _strip(row: ComparisonRow) -> doc.Chart:
     """Return a mark for each run, a line for each side."""
     sides = {"base": row.base, "new": row.new}
     scale = 100 if row.metric.kind is FigureKind.RATE else 1
@@ -179,4 +164,4 @@ def _strip(row: ComparisonRow) -> Chart:
     )
     shows = "; ".join(f"{side} {', '.join(value(row, figure) for figure in sides[side])}" for side in sides)
     label = f"{row.metric.label}, one mark per run: {shows}"
-    return Chart(row.metric.label, {"height": {"step": 26}, **spec}, shows, label)
+    return doc.Chart(row.metric.label, {"height": {"step": 26}, **spec}, shows, label)

@@ -10,14 +10,11 @@ from pathlib import Path
 import click
 
 from chatload.run.schema import RUN_FILE
-from chatload.run.writer import refuse_unwritable, replacing_bytes
+from chatload.run.writer import refuse_unwritable, replacing
 from chatload.simulator.command import Simulator
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 2.0
-USERS = 40
-#: Users where the server has no faults: enough sessions for the standard gate.
-HEALTHY_USERS = 150
 
 
 @click.command(short_help="Hold chats on a built-in server, and check every verdict.")
@@ -40,7 +37,7 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
 
     run_dir = new_run_dir("demo") if run_dir is None else run_dir
     refuse_unwritable(run_dir)
-    users = HEALTHY_USERS if no_faults else USERS
+    users = 150 if no_faults else 40  # without faults, enough sessions for the standard gate
     with Simulator(*_server_options(no_faults)) as server:
         faults, outage = ("no faults", "") if no_faults else ("faults as in faults.toml", ", an outage comes after 9 s")
         click.echo(f"simulator: {server.url}, flex-disconnect-timeout {TIMEOUT_S:g} s, {faults}")
@@ -51,7 +48,7 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
             # Locust refused the run (for example: a threshold that is wrong) and has said why.
             sys.exit(code)
         ledger = run_dir / "ledger.ndjson"
-        with replacing_bytes(ledger) as stream:
+        with replacing(ledger, "wb") as stream:
             stream.write(server.ledger())
     click.echo("\nagainst the server's ledger:")
     reconcile = [sys.executable, "-m", "chatload", "reconcile", str(run_dir), "--ledger", str(ledger)]

@@ -148,7 +148,7 @@ def examine(
 ) -> HostFacts:
     """Examine a host and return what was found. Nothing is sent to a host that the target guard refuses.
 
-    Raises UsageError if the URL is not valid or a certificate file cannot be read.
+    Raises UsageError if the URL is not valid, or if a certificate file cannot be read.
     """
     parts = _split(url)
     name, secure = parts.hostname or "", parts.scheme == "https"
@@ -268,7 +268,6 @@ class _ChatConnection:
 
 
 def _hold_chat(facts: HostFacts, line: _ChatConnection, dialect: Dialect, service: str) -> None:
-    """Open a chat and disconnect it."""
     encoder = Encoder(dialect, service)
     begun = time.monotonic()
     result = line.call(encoder.encode("RequestChat", _INTRODUCTION))

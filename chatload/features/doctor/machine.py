@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import metadata
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from math import ceil
 from pathlib import Path
 from typing import Final, TypeVar
@@ -50,6 +51,7 @@ KNOWN_BAD: Final = (
 )
 #: Where Locust listens unless told otherwise, and the options that change it.
 _LOCUST_PORTS = {8089: "--web-port", 5557: "--master-bind-port and --master-port"}
+_PACKAGES = ("chatload", "locust", "gevent")
 _TIME_ERROR = 5
 _GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _Value = TypeVar("_Value")
@@ -57,11 +59,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class PlannedLoad:
-    """The load that is to be run.
-
-    users: chats at a time. processes: of the generator. interval_s: between two GetMessages of a chat. chat_length_s:
-    mean.
-    """
+    """The load that is to be run. users: chats at a time. interval_s: between two GetMessages of a chat."""
 
     users: int = 100
     processes: int = 1
@@ -219,18 +217,17 @@ def _disk(machine: MachineFacts) -> Iterator[CheckResult]:
 
 
 def _versions(machine: MachineFacts) -> CheckResult:
-    """Check the installed versions against those known to be bad."""
     for name, low, high, why in KNOWN_BAD:
-        version = machine.versions.get(name)
-        if name in machine.versions and (version is None or _parts(low) <= _parts(version) < _parts(high)):
+        found = machine.versions.get(name)
+        if name in machine.versions and (found is None or _parts(low) <= _parts(found) < _parts(high)):
             change = "pip install -c constraints.txt chatload" if name != "python" else "install Python 3.11 or newer"
-            return check("versions", f"{name} {version or 'is not installed'}: {why}", change, bad=True)
-    found = (f"{name} {version or 'not installed'}" for name, version in machine.versions.items())
-    return check("versions", ", ".join(found))
+            return check("versions", f"{name} {found or 'is not installed'}: {why}", change, bad=True)
+    return check(
+        "versions", ", ".join(f"{name} {found or 'not installed'}" for name, found in machine.versions.items())
+    )
 
 
 def _own_ports(machine: MachineFacts) -> CheckResult:
-    """Check the ports that Locust itself listens on."""
     busy = [f"port {port} is in use: {_LOCUST_PORTS.get(port, 'choose another')}" for port in machine.busy_ports]
     found = "taken" if busy else "8089 (web UI) and 5557 (master) are free"
     return check("Locust's ports", found, "; ".join(busy), warn=bool(busy))
@@ -240,8 +237,8 @@ def _size(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def _parts(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
+def _parts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -278,16 +275,13 @@ def read_machine(run_dir: str | Path = "reports", sample_s: float = SAMPLE_S) ->
         disk_free=_or_none(lambda: shutil.disk_usage(existing).free),
         disk=str(run_dir),
         entropy=_number("/proc/sys/kernel/random/entropy_avail"),
-        versions={"python": platform.python_version(), **{name: _installed(name) for name in _PACKAGES}},
+        versions={"python": platform.python_version()} | {name: _or_none(partial(version, name)) for name in _PACKAGES},
         busy_ports=tuple(port for port in _LOCUST_PORTS if _busy(port)),
     )
 
 
-_PACKAGES = ("chatload", "locust", "gevent")
-
-
 def _or_none(read: Callable[[], _Value]) -> _Value | None:
-    with suppress(OSError, ValueError, AttributeError, RuntimeError):
+    with suppress(OSError, ValueError, AttributeError, RuntimeError, PackageNotFoundError):
         return read()
     return None
 
@@ -303,7 +297,6 @@ def _number(path: str | Path) -> int | None:
 
 
 def _reserved(low: int, high: int) -> int:
-    """Return how many ports of the range the kernel reserves."""
     count = 0
     for span in _text("/proc/sys/net/ipv4/ip_local_reserved_ports").strip().split(","):
         first, _, last = span.partition("-")
@@ -369,13 +362,6 @@ def _available_memory() -> int | None:
             if available is not None and limit is not None and used is not None:
                 available = min(available, max(0, limit - used))
     return available
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _busy(port: int) -> bool:

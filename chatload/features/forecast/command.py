@@ -14,72 +14,71 @@ import click
 
 from chatload import __version__, exit_codes
 from chatload.chat.policy import RefreshPolicy, make_policy
-from chatload.errors import ChatloadError, UsageError
-from chatload.features.forecast import view as text
-from chatload.features.forecast.fit import FittedRun, fit
-from chatload.features.forecast.predict import FitQuality, ForecastQuestion, predict, reproduce
+from chatload.errors import UsageError
+from chatload.features.forecast import view
+from chatload.features.forecast.fit import FittedRun, ForecastQuestion, fit, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
-from chatload.features.report.summary import refuse_untested, summarize
+from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.render.output import deliver, write_json
 from chatload.render.words import duration
-from chatload.run.options import DURATION
 from chatload.run.reader import RunReader
+from chatload.run.settings import DURATION
 
 #: Progress is shown after this long, and then this often if stderr is not a terminal (seconds).
 _PATIENCE_S, _EVERY_S = 2.0, 10.0
 _MOST = 10_000_000
 
 
-class _NumberList(click.ParamType[list[float]]):
-    """Numbers above 0 with commas between."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
-        """Return the numbers in their order."""
-        try:
-            numbers = [float(part) for part in str(value).replace(" ", "").split(",") if part]
-        except ValueError:
-            numbers = []
-        if not numbers or not all(0 < number < float("inf") for number in numbers):
-            self.fail(f"{value!r} is not numbers above 0 with commas between", param, ctx)
-        return numbers
+def _numbers(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.replace(" ", "").split(",") if part]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < float("inf") for number in numbers):
+        raise click.BadParameter(f"{text!r} is not numbers above 0 with commas between")
+    return numbers
 
 
-class _Duration(click.ParamType[float]):
-    """A duration such as 1h, 30m or 90s; without a unit, seconds."""
+def _session_counts(text: str) -> list[int]:
+    for number in _numbers(text):
+        if number != int(number) or number > _MOST:
+            raise UsageError(f"--sessions {number:g} is not a whole number up to {_MOST}")
+    return [int(number) for number in _numbers(text)]
 
-    name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the duration in seconds."""
-        try:
-            length = float(DURATION.parse(str(value).strip().lower()))
-        except ValueError:
-            length = 0.0
-        if not 1.0 <= length <= 7 * 86400:
-            self.fail(f"{value!r} is not a time from 1s to 168h, such as 1h, 30m or 90s", param, ctx)
-        return length
+def _customers(text: str) -> int | None:
+    """Return the number of customers to hold; None for all."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"--customers {text} is neither a whole number above 0 nor `all`")
+    return int(text)
+
+
+def _virtual_time(text: str) -> float:
+    try:
+        length = float(DURATION.parse(text.strip().lower()))
+    except ValueError:
+        length = 0.0
+    if not 1.0 <= length <= 7 * 86400:
+        raise click.BadParameter(f"{text!r} is not a time from 1s to 168h, such as 1h, 30m or 90s")
+    return length
 
 
 @click.command(short_help="Forecast drops and request rate at other loads and intervals.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--sessions", type=_NumberList(), default="10000,100000,1000000", metavar="LIST",
+    "--sessions", type=_session_counts, default="10000,100000,1000000", metavar="LIST",
     help="Concurrent sessions to forecast for. Default: 10000,100000,1000000.",
 )  # fmt: skip
-@click.option(
-    "--refresh-interval", type=_NumberList(), metavar="LIST", help="Refresh at this fixed interval (seconds)."
-)
-@click.option(
-    "--refresh-fraction", type=_NumberList(), metavar="LIST", help="Or: refresh after this part of the timeout."
-)
+@click.option("--refresh-interval", type=_numbers, metavar="LIST", help="Refresh at this fixed interval (seconds).")
+@click.option("--refresh-fraction", type=_numbers, metavar="LIST", help="Or: refresh after this part of the timeout.")
 @click.option("--deadline", is_flag=True, help="Or: refresh as late as is safe. Default of all three: as in the run.")
 @click.option(
-    "--for", "for_s", type=_Duration(), default="1h", metavar="TIME", help="Virtual time to forecast. Default: 1h."
+    "--for", "for_s", type=_virtual_time, default="1h", metavar="TIME", help="Virtual time to forecast. Default: 1h."
 )
 @click.option(
-    "--customers", default="2000", metavar="N|all",
+    "--customers", type=_customers, default="2000", metavar="N|all",
     help="Customers to hold; they stand for all sessions. `all` holds every session. Default: 2000.",
 )  # fmt: skip
 @click.option(
@@ -117,75 +116,47 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
     """
     note = _ProgressNotes()
     with RunReader.open(run) as reader:
-        _sound(reader, run)
+        refuse_unusable(summarize(reader), str(run), "it cannot be used for a forecast; give another run")
         with replayers(processes or os.cpu_count() or 1, note.progress) as replayer:
             report = _report(reader, str(run), replayer, given, note.say)
         note.clear()
-    markdown = None
     if output is not None:
         _make_folder(output)
         write_json(report, output / "forecast.json")
-        markdown = output / "forecast.md"
-    deliver(text.forecast_document(report), report if as_json else None, markdown)
+    markdown = None if output is None else output / "forecast.md"
+    deliver(view.forecast_document(report), report if as_json else None, markdown)
     return exit_codes.PASSED if report["goodness"]["reproduces"] else exit_codes.INCONCLUSIVE
 
 
-def _sound(reader: RunReader, run: Path) -> None:
-    summary = summarize(reader)
-    problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
-    if problems:
-        message = f"{run}: the run is invalid or does not balance: {problems[0]}"
-        raise ChatloadError(message, "it cannot be used for a forecast; give another run")
-    refuse_untested(summary, str(run), "it cannot be used for a forecast; give another run")
-
-
 def _report(
-    reader: RunReader, name: str, replayer: Replayer, given: dict[str, Any], say: Callable[[str], None]
+    reader: RunReader, name: str, replayer: Replayer, asked: dict[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The published JSON (forecast.schema.json)."""
-    asked = dict(given)
     growth = asked["latency_growth"]
     if not 0.1 <= growth <= 100:
         raise UsageError(f"--latency-growth {growth:g} is outside 0.1 to 100", "give 2 for twice as long")
-    customers = _customers(asked["customers"])
-    sessions = [_whole(number) for number in asked["sessions"]]
     fitted = fit(reader, replayer, asked["script"], say)
     policies = list(_policies(fitted.settings.policy, asked))
     say("reproducing the run")
     goodness = reproduce(fitted, replayer, asked["seed"] + 100)
     predictions, remembered = [], remembering(replayer)
-    if goodness.reproduces:
-        for count in sessions:
-            for policy in policies:
-                say(f"forecasting {count} sessions")
-                question = ForecastQuestion(count, policy, asked["for_s"], customers or count, growth)
-                predictions.append(predict(fitted, question, remembered, asked["seed"] + 1000).to_dict())
+    for count in asked["sessions"] if goodness["reproduces"] else ():
+        for policy in policies:
+            say(f"forecasting {count} sessions")
+            question = ForecastQuestion(count, policy, asked["for_s"], asked["customers"] or count, growth)
+            predictions.append(predict(fitted, question, remembered, asked["seed"] + 1000))
     report = {
-        "schema_version": text.SCHEMA_VERSION,
+        "schema_version": view.SCHEMA_VERSION,
         "chatload_version": __version__,
         "answer": "",
         "run": {"name": name, **asdict(fitted.measured)},
         "fitted": _fitted(fitted),
-        "goodness": _goodness(goodness, fitted),
+        "goodness": goodness,
         "predictions": predictions,
         "assumed": list(_assumed(fitted, growth)),
-        "unknown": list(text.UNKNOWN),
+        "unknown": list(view.UNKNOWN),
     }
-    return {**report, "answer": text.answer(report)}
-
-
-def _customers(said: str) -> int | None:
-    if said == "all":
-        return None
-    if not said.isdecimal() or not int(said):
-        raise UsageError(f"--customers {said} is neither a whole number above 0 nor `all`")
-    return int(said)
-
-
-def _whole(number: float) -> int:
-    if number != int(number) or number > _MOST:
-        raise UsageError(f"--sessions {number:g} is not a whole number up to {_MOST}")
-    return int(number)
+    return {**report, "answer": view.answer(report)}
 
 
 def _policies(own: RefreshPolicy, asked: dict[str, Any]) -> Iterator[RefreshPolicy]:
@@ -201,20 +172,6 @@ def _policies(own: RefreshPolicy, asked: dict[str, Any]) -> Iterator[RefreshPoli
         yield make_policy("deadline", timeout)
 
 
-def _goodness(goodness: FitQuality, fitted: FittedRun) -> dict[str, Any]:
-    return {
-        "reproduces": goodness.reproduces,
-        "replays": goodness.replays,
-        "customers": goodness.customers,
-        "customers_in_all": len(fitted.starts),
-        "figures": [{**asdict(figure), "good": figure.good} for figure in goodness.figures],
-        "margins_s": {
-            name: {"measured": measured, "reproduced": reproduced}
-            for name, (measured, reproduced) in goodness.margins_s.items()
-        },
-    }
-
-
 def _fitted(fitted: FittedRun) -> dict[str, Any]:
     conditions, settings = fitted.conditions, fitted.settings
     return {
@@ -223,24 +180,16 @@ def _fitted(fitted: FittedRun) -> dict[str, Any]:
         "interval_s": settings.policy.interval_s,
         "request_timeout_s": settings.request_timeout_s,
         "customers": len(fitted.starts),
-        "agents_join_s": conditions.server.join_s,
-        "agents_answer_s": conditions.server.answer_s,
+        "agents_join_s": conditions.join_s,
+        "agents_answer_s": conditions.answer_s,
         "dropped_answer": conditions.dropped_answer,
         "incidents": [
-            {"start_s": start, "end_s": end, "reaches": reaches}
-            for (start, end), reaches in zip(fitted.incidents, _reaches(fitted), strict=True)
+            {"start_s": start, "end_s": end, "reaches": reaches} for start, end, reaches in conditions.incidents
         ],
     }
 
 
-def _reaches(fitted: FittedRun) -> list[float]:
-    """Return for each incident the part of its failed requests that the server took all the same."""
-    found = {stretch.incident: stretch.reaches for stretch in fitted.conditions.stretches}
-    return [found[number] for number in range(len(fitted.incidents))]
-
-
 def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
-    """Yield the assumptions of the forecast as sentences."""
     conditions = fitted.conditions
     measured = f"as they were measured with {conditions.sessions} sessions open"
     if growth == 1.0:
@@ -249,21 +198,20 @@ def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
         yield f"round trips, {measured}, grow {growth:g} times for ten times the sessions, as --latency-growth says"
     yield "the server sees a request half a round trip after it left"
     yield "a failed request did not reach the chat: the reading in which most are dropped"
-    for (start, _), reaches in zip(fitted.incidents, _reaches(fitted), strict=True):
+    for start, _, reaches in conditions.incidents:
         if reaches:
             yield (
                 f"but {100 * reaches:.0f} % of those in the incident from {start:.1f} s on did, by when they were "
                 "given up: found by replaying, so that it drops as many as it did"
             )
-    if fitted.incidents:
-        spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in fitted.incidents)
+    if conditions.incidents:
+        spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end, _ in conditions.incidents)
         yield f"incidents come again every {duration(conditions.length_s)} as they came in the run: {spans}"
     yield "outside incidents requests fail by chance, each for itself, as often as they did in the run"
-    agents = conditions.server
-    if agents.join_s is not None and agents.answer_s is not None:
+    if conditions.join_s is not None and conditions.answer_s is not None:
         yield (
-            f"agents join after about {agents.join_s:.2g} s and answer after about {agents.answer_s:.2g} s: found by "
-            "replaying, so that customers send and hear as many messages as they did"
+            f"agents join after about {conditions.join_s:.2g} s and answer after about {conditions.answer_s:.2g} s: "
+            "found by replaying, so that customers send and hear as many messages as they did"
         )
     yield "the generator's own lateness is left out, and the time it takes to connect"
 

@@ -1,38 +1,44 @@
-"""What the sessions of a measured run met, as plain values that can be sent to a process; and the network, faults and
-ends that bring the same about in the virtual driver.
+"""What the sessions of a measured run met, as plain values that can be sent to a process, and how it is read.
+
+The windows of the run file hold how many requests failed per second (per ten seconds from the sixth minute on). A run
+is calm, except for incidents, in which far more requests failed than usual. An incident begins and ends inside a
+window. Its beginning follows from the successes that its first window still had, compared with the windows before it.
+Its end is found by replaying the run (see `chatload.features.forecast.fit`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from math import inf, log, log10
-from random import Random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from chatload.random_numbers import SeededDraws
+from scipy.special import betainc
+
 from chatload.run.histogram import Histogram
-from chatload.simulator.model.config import SimulatorConfig
-from chatload.simulator.model.faults import Fault
+from chatload.run.windows import Window
+from chatload.vocabulary import Outcome
 
-#: Kind of failure (see RequestOdds) -> the simulator's fault that gives it. `refused` is the network's.
-_FAULTS = {
-    "status_1": "status_1", "status_1_violation": "status_1_violation", "http_error": "http_500",
-    "malformed": "malformed", "unknown_status": "unknown_status", "timeout": "lost", "connection": "drop_connection",
-    "lost": "status_2",
+#: Kinds of failures: the simulator's fault that gives an outcome; and REFUSED, if no connection was made, so that
+#: nothing was sent.
+TIMED_OUT, BROKEN, REFUSED = "lost", "drop_connection", "refused"
+_KINDS = {
+    Outcome.UNSUCCESSFUL: "status_1", Outcome.VIOLATION: "status_1_violation", Outcome.HTTP_ERROR: "http_500",
+    Outcome.MALFORMED: "malformed", Outcome.UNKNOWN_STATUS: "unknown_status", Outcome.TIMEOUT: TIMED_OUT,
+    Outcome.CONNECTION: BROKEN,
 }  # fmt: skip
-REFUSED = "refused"
+#: A window is part of an incident if calm would cause as many failures with less than this chance.
+_CHANCE = 1e-6
+_LEAST = 3
+#: A window whose share of failures is at least this part of the worst window's lies wholly inside its incident.
+_CORE = 0.8
+#: Round trips are kept by stretches of this length (seconds), for operations with this many samples in one.
+_BLOCK_S, _ENOUGH = 10.0, 50
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOdds:
-    """What may become of one request of an operation.
-
-    round_trips: seconds. failures: (kind, chance), in a fixed order. Kinds: status_1, status_1_violation, http_error,
-    malformed, unknown_status, timeout, connection (broken), refused (no connection made, so nothing was sent), lost
-    (statusCode 2 to RequestChat).
-    """
+    """What may become of a request of an operation. round_trips: seconds. failures: (kind, chance), in order."""
 
     round_trips: Histogram
     failures: tuple[tuple[str, float], ...] = ()
@@ -42,27 +48,35 @@ class RequestOdds:
 class Stretch:
     """A part of the run, from `start` (seconds since its beginning) to the next one's.
 
-    odds: by operation; "" is for the operations that have none of their own. incident: its number, -1 outside
-    incidents. reaches: chance that the server took a failed request all the same; one that timed out, when it was
-    given up.
+    odds: by operation; "" is for the operations that have none of their own. incident: whether it is one. reaches:
+    chance that the server took a failed request all the same; one that timed out, when it was given up.
     """
 
     start: float
     odds: dict[str, RequestOdds]
-    incident: int = -1
+    incident: bool = False
     reaches: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class ServerBehaviour:
-    """What agents do, and what ends a chat from the server's side. Times in seconds.
+class Conditions:
+    """What the sessions of one run met. Times in seconds.
 
-    join_s, answer_s: means; each time is uniform from 0.4 to 1.6 of its mean; None: agents do not join, or do not
-    answer. leaving: (age of the chat, chance per second from that age on that the agent ends it). closing: the same
-    for inactivity control. early, lost: chance per second that the server ends the chat by itself and answers 0/true,
-    or statusCode 2.
+    stretches: in order of time, the first from 0 on; length_s: of all of them together; a longer forecast repeats
+    them. dropped_answer: what a dropped chat answers, "0/true" or "2". connection_s: how long connections took to
+    break. sessions: the most that were open.
+
+    join_s, answer_s: when agents join and answer, means; each time is uniform from 0.4 to 1.6 of its mean; None: they
+    do not. leaving: (age of the chat, chance per second from that age on that the agent ends it). closing: the same for
+    inactivity control. early, lost: chance per second that the server ends the chat by itself and answers 0/true, or
+    statusCode 2.
     """
 
+    stretches: tuple[Stretch, ...]
+    length_s: float
+    dropped_answer: str = "0/true"
+    connection_s: tuple[float, ...] = ()
+    sessions: int = 0
     join_s: float | None = 1.0
     answer_s: float | None = 1.0
     leaving: tuple[tuple[float, float], ...] = ()
@@ -70,200 +84,277 @@ class ServerBehaviour:
     early: float = 0.0
     lost: float = 0.0
 
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The end of each stretch."""
+        return (*(stretch.start for stretch in self.stretches[1:]), self.length_s)
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What the sessions of one run met.
-
-    stretches: in order of time, the first from 0 on; length_s: of all of them together; a longer forecast repeats
-    them. dropped_answer: what a dropped chat answers, "0/true" or "2". connection_s: how long connections took to
-    break (seconds). sessions: the most that were open.
-    """
-
-    stretches: tuple[Stretch, ...]
-    length_s: float
-    server: ServerBehaviour = ServerBehaviour()
-    dropped_answer: str = "0/true"
-    connection_s: tuple[float, ...] = ()
-    sessions: int = 0
-
-    def incidents(self) -> int:
-        """How many incidents there are."""
-        return len({stretch.incident for stretch in self.stretches} - {-1})
-
-
-def latency_factor(growth: float, measured: int, sessions: int) -> float:
-    """Return by what factor round trips are longer at `sessions` than at `measured`; growth: for ten times as many."""
-    return float(growth ** log10(sessions / measured)) if measured and growth != 1.0 else 1.0
-
-
-class MeasuredServer:
-    """The conditions as the virtual driver needs them: its network, the faults and ends of its service, its settings.
-
-    Deterministic in (conditions, factor, seed) and the calls. When a request leaves, it is drawn whether it will fail,
-    and how long it takes: a connection that breaks takes as long as those of the run took to break, anything else a
-    round trip. Each way takes half of that.
-    """
-
-    restarts: tuple[Fault, ...] = ()
-
-    def __init__(self, conditions: Conditions, request_timeout_s: float, factor: float = 1.0, seed: int = 0) -> None:
-        """factor: round trips are this much longer than they were measured."""
-        self._conditions, self._random = conditions, Random(seed)
-        self._starts = [stretch.start for stretch in conditions.stretches]
-        made: dict[int, _ReadyOdds] = {}
-        self._drawn: list[dict[str, _ReadyOdds]] = []
-        for stretch in conditions.stretches:
-            by_operation = {}
-            for operation, odds in stretch.odds.items():
-                if id(odds) not in made:
-                    made[id(odds)] = _ReadyOdds(odds, request_timeout_s, factor)
-                by_operation[operation] = made[id(odds)]
-            self._drawn.append(by_operation)
-        self._from = self._until = -inf
-        self._now: dict[str, _ReadyOdds] = {}
-        self._reaches = 0.0
-        #: The failures of the requests that are on their way, by the instant of arrival.
-        self._failing: dict[float, Fault] = {}
-        self._refusing = False
-
-    def config(self, timeout_s: float, keeps_ended_s: float) -> SimulatorConfig:
-        """Return the settings of a service with this flex-disconnect-timeout that keeps ended chats for so long."""
-        server = self._conditions.server
-        joins = server.join_s is not None
-        # Agents who do not answer answer after the end of any run.
-        return SimulatorConfig(
-            flex_disconnect_timeout_s=timeout_s,
-            keeps_ended_s=keeps_ended_s,
-            idle_alert_s=0.0,
-            agents=joins,
-            agent_wait_s=_around(server.join_s or 0.0),
-            agent_answer_s=_around(_NEVER_S if server.answer_s is None else server.answer_s),
-            dropped_answer=self._conditions.dropped_answer,
-            seed=self._random.getrandbits(62),
-        )
-
-    # -- the network of the virtual driver ---------------------------------------------------------
-
-    def request_latency(self, random: Random, now: float, operation: str) -> float:
-        """Return the time to the service (seconds), or until a connection is refused."""
-        drawn = self._at(now, operation)
-        if self._refusing:
-            return drawn.round_trip(random)
-        fault, durations = self._failure(drawn), self._conditions.connection_s
-        if fault is not None and fault.kind == _FAULTS["connection"] and durations:
-            latency = durations[int(self._random.random() * len(durations))] / 2
-        else:
-            latency = drawn.round_trip(random) / 2
-        if fault is not None:
-            self._failing[now + latency] = fault
-        return latency
-
-    def answer_latency(self, random: Random, request_latency: float) -> float:
-        """Return the other half of the round trip."""
-        return request_latency
-
-    def latency(self, random: Random) -> float:
-        """Never asked for: nothing but requests and their answers is sent."""
-        return 0.0
-
-    def refuses(self, random: Random, now: float, operation: str) -> bool:
-        """Return whether no connection can be made."""
-        chance = self._at(now, operation).refused
-        self._refusing = chance > 0 and random.random() < chance
-        return self._refusing
-
-    def suffers(self, mishap: str, random: Random) -> bool:
-        """No message vanishes on its way: a measured timeout is a fault of the service."""
-        return False
-
-    # -- the faults and ends of the service --------------------------------------------------------
-
-    def draw(self, elapsed: float, operation: str) -> Fault | None:
-        """Return the failure of the request that arrives `elapsed` seconds after the start, or None."""
-        return self._failing.pop(elapsed, None)
-
-    def _failure(self, drawn: _ReadyOdds) -> Fault | None:
-        random = self._random
-        place = random.random()
-        if place >= drawn.failing:
-            return None
-        reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
-        return reached if self._reaches and random.random() < self._reaches else missed
-
-    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
-        """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
-        server = self._conditions.server
-        ends = [
-            (age_of(hazard, draws), reason)
-            for hazard, reason in (
-                (server.leaving, "agent"), (server.closing, "idle"), (((0.0, server.early),), "early"),
-                (((0.0, server.lost),), "unrecoverable"),
-            )
-        ]  # fmt: skip
-        age, reason = min(ends)
-        return None if age == inf else (age, reason)
-
-    def _at(self, now: float, operation: str) -> _ReadyOdds:
-        if not self._from <= now < self._until:
-            turns, within = divmod(now, self._conditions.length_s)
-            begun = turns * self._conditions.length_s
-            number = max(bisect_right(self._starts, within) - 1, 0)
-            ends = (*self._starts[1:], self._conditions.length_s)[number]
-            self._from, self._until = begun + self._starts[number], begun + ends
-            self._now, self._reaches = self._drawn[number], self._conditions.stretches[number].reaches
-        return self._now.get(operation) or self._now[""]
-
-
-_NEVER_S = 1e9
-
-
-def _around(mean_s: float) -> tuple[float, float]:
-    return 0.4 * mean_s, 1.6 * mean_s
-
-
-def age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
-    """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
-    if not any(chance for _, chance in hazard):
-        return inf
-    left = -log(1.0 - draws.random())
-    for number, (age, chance) in enumerate(hazard):
-        until = hazard[number + 1][0] if number + 1 < len(hazard) else inf
-        if chance > 0:
-            if left <= chance * (until - age):
-                return age + left / chance
-            left -= chance * (until - age)
-    return inf
-
-
-class _ReadyOdds:
-    """RequestOdds, made ready for drawing.
-
-    failing: chance that a request which was sent fails; chances: cumulated, by failure; failures: the fault that
-    reaches the chat, and the one that does not.
-    """
-
-    __slots__ = ("_cumulated", "_values", "chances", "failing", "failures", "refused")
-
-    def __init__(self, odds: RequestOdds, request_timeout_s: float, factor: float) -> None:
-        bins = list(odds.round_trips.bins())
-        least, most = odds.round_trips.minimum or 0.0, odds.round_trips.maximum or 0.0
-        self._values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
-        total = sum(count for _, _, count in bins) or 1
-        self._cumulated = list(accumulate(count / total for _, _, count in bins))[:-1]
-        self.refused = sum(chance for kind, chance in odds.failures if kind == REFUSED)
-        sent = max(1.0 - self.refused, 1e-9)
-        failures = [(kind, chance) for kind, chance in odds.failures if kind != REFUSED]
-        self.chances = list(accumulate(chance / sent for _, chance in failures))
-        self.failing = self.chances[-1] if self.chances else 0.0
-        self.failures = [
-            (
-                Fault(_FAULTS[kind], reaches=True, delay_s=request_timeout_s if kind == "timeout" else 0.0),
-                Fault(_FAULTS[kind], reaches=None if kind == "lost" else False),
-            )
-            for kind, _ in failures
+    @property
+    def incidents(self) -> list[tuple[float, float, float]]:
+        """Start, end and `reaches` of each incident, in order of time. Its place in the list is its number."""
+        return [
+            (stretch.start, end, stretch.reaches)
+            for stretch, end in zip(self.stretches, self.ends, strict=True)
+            if stretch.incident
         ]
 
-    def round_trip(self, random: Random) -> float:
-        """Return one round trip (seconds), distributed as the histogram has it, to the histogram's stated error."""
-        return self._values[bisect_right(self._cumulated, random.random())]
+
+@dataclass(slots=True)
+class WindowCounts:
+    """The requests of one window (seconds since the run began) or of several.
+
+    finished: by operation. failed: by operation and kind, timeouts by when they were sent. latency: round trips by
+    operation. seen: failures by when they were noticed.
+    """
+
+    start: float = 0.0
+    end: float = 0.0
+    finished: Counter[str] = field(default_factory=Counter)
+    failed: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    latency: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    seen: int = 0
+
+    @property
+    def failures(self) -> float:
+        """Requests that failed."""
+        return sum(by.total() for by in self.failed.values())
+
+    @property
+    def requests(self) -> float:
+        """Requests that came to an end."""
+        return float(self.finished.total())
+
+    @property
+    def share(self) -> float:
+        """Which part of the requests failed."""
+        return self.failures / self.requests if self.requests else 0.0
+
+    def successes(self, operations: Iterable[str]) -> float:
+        """Return how many requests of these operations succeeded."""
+        return sum(self.finished[op] - self.failed[op].total() for op in operations)
+
+    def count(self, operation: str, kind: str, count: float, unsent: float) -> None:
+        """Add requests. kind: "" if they did not fail. unsent: part of them for which no connection was made."""
+        if not count:
+            return
+        self.finished[operation] += count  # type: ignore[assignment]
+        if kind:
+            failed = self.failed[operation]
+            failed[kind] += count - unsent * count  # type: ignore[assignment]
+            if unsent:
+                failed[REFUSED] += unsent * count  # type: ignore[assignment]
+
+
+@dataclass(slots=True)
+class FailureIncident:
+    """One incident, from and to (seconds since the run began), with what its requests met.
+
+    earliest, latest: between them it ended. failed: by operation and kind, in all; succeeded_per_s: at its
+    height, by operation. watch: where its failures were counted; target: how many. reaches: see Stretch; between
+    reach_bounds.
+    """
+
+    start: float
+    end: float
+    earliest: float
+    latest: float
+    round_trips: dict[str, Histogram]
+    failed: Mapping[str, Counter[str]]
+    succeeded_per_s: dict[str, float]
+    watch: tuple[float, float]
+    target: float
+    reaches: float = 0.0
+    reach_bounds: tuple[float, float] = (0.0, 1.0)
+
+    def odds(self) -> dict[str, RequestOdds]:
+        """Return what requests met in the incident if it ended at `end`."""
+        length = self.end - self.start
+        found = {}
+        for operation, round_trips in self.round_trips.items():
+            failed = self.failed[operation]
+            whole = failed.total() + self.succeeded_per_s.get(operation, 0.0) * length
+            found[operation] = RequestOdds(round_trips, _chances(failed, whole))
+        return found
+
+
+def read_cells(windows: Iterable[Window], began: float, request_timeout_s: float, unsent: float) -> list[WindowCounts]:
+    """Return the windows of a run. unsent: the part of the failed connections that were never made."""
+    cells, late = [], []
+    for window in windows:
+        if window.end <= window.start:
+            continue
+        cell = WindowCounts(window.start - began, window.end - began, seen=count_failures(window.books.outcomes))
+        # Round trips are those of answered requests; one without an answer is a failure, counted by its outcome.
+        cell.latency.update((operation, latency.observed) for operation, latency in window.books.latency.items())
+        for operation, outcomes in window.books.outcomes.items():
+            for name, count in outcomes.items():
+                kind = _kind(operation, name)
+                if kind == TIMED_OUT and count:
+                    late.append((cell.start - request_timeout_s, cell.end - request_timeout_s, operation, count))
+                else:
+                    cell.count(operation, kind, count, unsent if kind == BROKEN else 0.0)
+        cells.append(cell)
+    for start, end, operation, count in late:
+        # Counted when it was given up; sent one request timeout before.
+        for cell in cells:
+            part = (min(end, cell.end) - max(start, cell.start)) / (end - start)
+            if part > 0:
+                cell.count(operation, TIMED_OUT, count * part, 0.0)
+    return cells
+
+
+def count_failures(outcomes: Mapping[str, Mapping[str, int]]) -> int:
+    """Return how many requests failed; outcomes: by operation, how many had which outcome."""
+    return sum(count for operation, by in outcomes.items() for name, count in by.items() if _kind(operation, name))
+
+
+def _kind(operation: str, outcome: str) -> str:
+    if outcome == Outcome.UNRECOVERABLE and operation == "RequestChat":
+        return "status_2"
+    return _KINDS.get(Outcome(outcome), "")
+
+
+def find_incidents(cells: Sequence[WindowCounts], timeout_s: float) -> tuple[list[FailureIncident], list[WindowCounts]]:
+    """Return the incidents, in order of time, and the windows outside them."""
+    flags = _flag(cells)
+    calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
+    incidents, first = [], 0
+    while first < len(cells):
+        last = first
+        if flags[first]:
+            while last + 1 < len(cells) and (flags[last + 1] or (last + 2 < len(cells) and flags[last + 2])):
+                last += 1
+                flags[last] = True
+            incidents.append(_incident(cells, first, last, calm, timeout_s))
+        first = last + 1
+    return incidents, [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
+
+
+def _flag(cells: Sequence[WindowCounts]) -> list[bool]:
+    """Return which windows have more failures than the others explain."""
+    flags = [False] * len(cells)
+    for _ in range(_ROUNDS):
+        calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
+        requests = sum(cell.requests for cell in calm)
+        # One more than there were: otherwise the first failure of a clean run would be an incident.
+        usual = (sum(cell.failures for cell in calm) + 1) / (requests + 1) if calm else 1.0
+        found = [_unusual(cell, usual) for cell in cells]
+        if found == flags:
+            break
+        flags = found
+    return flags
+
+
+def _unusual(cell: WindowCounts, usual: float) -> bool:
+    failures, requests = cell.failures, cell.requests
+    if failures < _LEAST or failures <= usual * requests:
+        return False
+    return float(betainc(failures, requests - failures + 1, min(usual, 1.0))) < _CHANCE
+
+
+def _incident(
+    cells: Sequence[WindowCounts], first: int, last: int, calm: Sequence[WindowCounts], timeout_s: float
+) -> FailureIncident:
+    own = cells[first : last + 1]
+    worst = max((cell for cell in own if cell.requests >= _LEAST), key=lambda cell: cell.share)
+    core = [cell for cell in own if cell.share >= _CORE * worst.share]
+    inside = worst.share >= 0.9 or len(own) > 2 or worst.end - worst.start < 2.0
+    start = own[0].start
+    if own[0] not in core or not inside:
+        start += min(_good_s(cells, first), 0.95 * (own[0].end - own[0].start))
+    earliest = max(core[-1].start, start + 0.05) if inside else start + 0.05
+    latest = max(own[-1].end, earliest)
+    # What was sent in it may fail one timeout later.
+    watched = [cell for cell in cells[first:] if cell.end <= own[-1].end + timeout_s]
+    length_s = sum(cell.end - cell.start for cell in core)
+    height = _total(core)
+    return FailureIncident(
+        start,
+        latest if own[-1] in core and inside else (earliest + latest) / 2,
+        earliest,
+        latest,
+        round_trips={operation: odds.round_trips for operation, odds in odds_of(core, calm).items()},
+        failed=_total(own).failed,
+        succeeded_per_s={op: height.successes([op]) / length_s for op in height.finished} if inside else {},
+        watch=(own[0].start, watched[-1].end),
+        target=sum(cell.seen for cell in watched),
+    )
+
+
+def _good_s(cells: Sequence[WindowCounts], number: int) -> float:
+    """Return how much of a window was calm (seconds), by the successes of the operations that fail in it."""
+    cell = cells[number]
+    failing = {operation for operation, by in cell.failed.items() if by.total() >= 1}
+    before = [other for other in cells[max(0, number - 5) : number] if other.share < 0.5 * cell.share][-3:]
+    successes = sum(other.successes(failing) for other in before)
+    length = sum(other.end - other.start for other in before)
+    return cell.successes(failing) * length / successes if successes else 0.0
+
+
+def _total(cells: Iterable[WindowCounts]) -> WindowCounts:
+    """Return the sum of some windows; the operation "" is all of them."""
+    total = WindowCounts()
+    for cell in cells:
+        total.finished.update(cell.finished)
+        for operation, by in cell.failed.items():
+            total.failed[operation].update(by)
+            total.failed[""].update(by)
+        for operation, histogram in cell.latency.items():
+            total.latency[operation].merge(histogram)
+            total.latency[""].merge(histogram)
+    total.finished[""] = total.finished.total()
+    return total
+
+
+def odds_of(cells: Iterable[WindowCounts], others: Iterable[WindowCounts] = ()) -> dict[str, RequestOdds]:
+    """Return what requests met in some windows, by operation; "" is all of them.
+
+    others: windows whose round trips are used for operations without any here.
+    """
+    own, usual = _total(cells), _total(others)
+    odds = {}
+    for operation, requests in own.finished.items():
+        sources = (own.latency[operation], usual.latency[operation], own.latency[""], usual.latency[""])
+        round_trips = next((source for source in sources if source.count), Histogram())
+        failed = own.failed[operation]
+        odds[operation] = RequestOdds(round_trips, _chances(failed, max(requests, failed.total())))
+    return odds
+
+
+def _chances(failed: Mapping[str, float], requests: float) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((kind, count / requests) for kind, count in failed.items() if count > 0))
+
+
+def stretches_of(
+    calm: Sequence[WindowCounts], usual: Mapping[str, RequestOdds], incidents: Sequence[FailureIncident]
+) -> tuple[Stretch, ...]:
+    """Return the time of the run as stretches: calm ones with their own round trips, and incidents."""
+    found = []
+    block: list[WindowCounts] = []
+    for cell in calm:
+        if block and (cell.start - block[0].start >= _BLOCK_S or cell.start > block[-1].end + 0.5):
+            found.append(_calm(block, usual))
+            block = []
+        block.append(cell)
+    if block:
+        found.append(_calm(block, usual))
+    for incident in incidents:
+        found = [stretch for stretch in found if not incident.start <= stretch.start < incident.end]
+        found.append(Stretch(incident.start, incident.odds(), True, incident.reaches))
+        before = [stretch for stretch in found if stretch.start <= incident.start and not stretch.incident]
+        after = max(before, key=lambda stretch: stretch.start, default=None)
+        if not any(stretch.start == incident.end for stretch in found):
+            found.append(Stretch(incident.end, dict(usual) if after is None else after.odds))
+    found.sort(key=lambda stretch: stretch.start)
+    if not found or found[0].start > 0:
+        found.insert(0, Stretch(0.0, dict(usual)))
+    return tuple(found)
+
+
+def _calm(block: Sequence[WindowCounts], usual: Mapping[str, RequestOdds]) -> Stretch:
+    latency = _total(block).latency
+    odds = {}
+    for operation, known in usual.items():
+        own = latency[operation]
+        odds[operation] = RequestOdds(own if own.count >= _ENOUGH else known.round_trips, known.failures)
+    return Stretch(max(block[0].start, 0.0), odds)

@@ -1,28 +1,38 @@
-"""Fits the conditions of the virtual driver to a measured run, from its run file alone.
+"""Fits the conditions of the virtual driver to a measured run, from its run file alone, and predicts other loads.
 
 Round trips, failures, incidents, and who ended chats and when are read from the file. How soon agents join and answer,
 and where within a window an incident ends, are found by replaying the run until the figures that depend on them are as
-measured.
+measured. `reproduce` says how good the fit is, `predict` what to expect, both as in forecast.schema.json.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from math import sqrt
+from math import log10, sqrt
 from typing import Any
 
+from chatload.chat.policy import RefreshPolicy
 from chatload.chat.record import SessionRecord
 from chatload.chat.script import CustomerScript, load_script
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S, SessionSettings
 from chatload.errors import FileError, UsageError
-from chatload.features.forecast.conditions import Conditions, ServerBehaviour
-from chatload.features.forecast.incidents import FailureIncident, find_incidents, read_cells, stretches_of
-from chatload.features.forecast.replay import CohortResult, Replayer, ReplayJob
+from chatload.features.forecast.conditions import (
+    Conditions,
+    FailureIncident,
+    Stretch,
+    find_incidents,
+    odds_of,
+    read_cells,
+    stretches_of,
+)
+from chatload.features.forecast.replay import CALM, CohortResult, Replayer, ReplayJob
 from chatload.run.books import may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings import not_replayed, session_settings
+from chatload.stats.rates import interval, per_unit
 from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
 
 #: A replay for fitting sends about this many requests at most; a sample of the customers stands for larger runs.
@@ -36,8 +46,14 @@ _BROKEN = 200
 #: Numbers of drops differ if they are this many standard deviations apart.
 _SIGMAS = 1.0
 
-#: Called with what is done from now on.
-StatusCallback = Callable[[str], None]
+#: The request rate of a good fit differs from the run's by at most this part.
+REQUESTS_TOLERANCE = 0.03
+#: Replays that judge the fit, each of at most this many requests.
+REPLAYS, REPLAY_REQUESTS = 5, 500_000
+#: A run of fewer requests is replayed this often: by chance alone one replay of it is some percent off.
+SMALL, OFTEN = 20_000, 25
+#: Customers of a forecast start over this part of its time, and over at most a minute (seconds).
+_RAMP, _RAMP_S = 0.1, 60.0
 
 
 @dataclass(frozen=True)
@@ -62,25 +78,18 @@ class MeasuredRun:
     margins_s: dict[str, float]
     incidents: int = 0
 
-    @property
-    def requests_per_s(self) -> float:
-        """Over the whole run."""
-        return self.requests / self.length_s
-
 
 @dataclass(frozen=True)
 class FittedRun:
-    """A run as the virtual driver can replay it. starts: when each of its customers started (seconds).
+    """A run as the virtual driver can replay it.
 
-    incidents: from and to; drops: how many sessions each dropped in the run.
+    starts: when each of its customers started (seconds). drops: how many sessions each incident dropped in the run.
     """
 
     settings: SessionSettings
     conditions: Conditions
     starts: tuple[float, ...]
-    stop_at: float
     measured: MeasuredRun
-    incidents: tuple[tuple[float, float], ...] = ()
     drops: tuple[int, ...] = ()
 
     def share(self, requests: int) -> tuple[float, ...]:
@@ -88,15 +97,15 @@ class FittedRun:
         step = max(1, -(-self.measured.requests // requests))
         return self.starts[::step]
 
-    def job(self, starts: Sequence[float], seed: int) -> ReplayJob:
+    def job(self, starts: tuple[float, ...], seed: int) -> ReplayJob:
         """Return a replay of the run with these of its customers."""
-        return ReplayJob(self.settings, self.conditions, tuple(starts), self.stop_at, seed)
+        return ReplayJob(self.settings, self.conditions, starts, self.conditions.length_s, seed)
 
 
 def fit(
-    reader: RunReader, replayer: Replayer, script: str | None = None, told: StatusCallback = lambda _: None
+    reader: RunReader, replayer: Replayer, script: str | None = None, told: Callable[[str], None] = lambda _: None
 ) -> FittedRun:
-    """Fit a run. script: the customers' script, if the run's own file was moved.
+    """Fit a run. script: the customers' script, if the run's own file was moved. told: is called with what is done.
 
     Raises UsageError if the run lacks what a fit needs.
     """
@@ -110,23 +119,49 @@ def fit(
     accepted = [record for record in sessions if record.chat_id]
     if not accepted:
         raise UsageError(f"{reader.path}: no chat was ever accepted", "there is nothing to forecast from")
-    unsent = _unsent(sessions, reader.books().outcomes)
-    cells = read_cells(windows, began, settings.request_timeout_s, unsent)
-    incidents, flags = find_incidents(cells, settings.timeout_s)
-    stop_at = _stopped(sessions, began, ended)
+    books = reader.books()
+    cells = read_cells(windows, began, settings.request_timeout_s, _unsent(sessions, books.outcomes))
+    incidents, calm = find_incidents(cells, settings.timeout_s)
+    usual = odds_of(calm or cells)
+
+    def stretches() -> tuple[Stretch, ...]:
+        return stretches_of(calm, usual, incidents)
+
+    open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
+    ends = Counter(record.verdict for record in accepted)
+    # The first goodbye of a chat that was cut off shows when the customers were stopped.
+    cut_off = (record.ended_at for record in sessions if record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed)
     conditions = Conditions(
-        stretches=stretches_of(cells, flags, incidents),
-        length_s=stop_at,
-        server=_server(accepted),
+        stretches=stretches(),
+        length_s=min(cut_off, default=ended) - began,
         dropped_answer=_dropped_answer(sessions),
         connection_s=_broken_s(reader),
         sessions=max(window.open for window in windows),
+        leaving=_hazard(accepted, Verdict.ENDED_BY_AGENT),
+        closing=_hazard(accepted, Verdict.CLOSED_IDLE),
+        early=ends[Verdict.DROPPED_EARLY] / open_s,
+        lost=ends[Verdict.FAILED] / open_s,
     )
-    measured = _measured(reader, sessions, accepted, conditions.sessions, ended - began, len(incidents))
+    gaps = {"p50": books.gap.figure(0.5), "p1": books.gap.figure(0.99)}
+    measured = MeasuredRun(
+        sessions=len(sessions),
+        accepted=books.fates.accepted,
+        known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
+        dropped=books.fates.dropped.most,
+        late=books.verdicts[Verdict.DROPPED_LATE],
+        unproven=books.verdicts[Verdict.DROPPED_UNPROVEN],
+        requests=books.sent.total(),
+        length_s=ended - began,
+        most_open=conditions.sessions,
+        messages_sent=sum(record.messages_sent for record in accepted),
+        messages_heard=sum(record.messages_received for record in accepted),
+        margins_s={name: settings.timeout_s - gap for name, gap in gaps.items() if gap is not None},
+        incidents=len(incidents),
+    )
     lingers_s = settings.timeout_s + settings.policy.interval_s
     drops = tuple(_drops(sessions, incident, began, lingers_s) for incident in incidents)
-    fitted = FittedRun(settings, conditions, _starts(sessions, began), stop_at, measured, _spans(incidents), drops)
-    return _calibrated(fitted, incidents, lambda found: stretches_of(cells, flags, found), replayer, told)
+    fitted = FittedRun(settings, conditions, _starts(sessions, began), measured, drops)
+    return _calibrated(fitted, incidents, stretches, replayer, told)
 
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
@@ -152,12 +187,6 @@ def _unsent(sessions: Iterable[SessionRecord], outcomes: Mapping[str, Mapping[st
     return min(never / broken, 1.0) if broken else 0.0
 
 
-def _stopped(sessions: Sequence[SessionRecord], began: float, ended: float) -> float:
-    """Return when the customers were stopped (seconds since the run began)."""
-    cut = [record.ended_at for record in sessions if record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed]
-    return (min(cut) if cut else ended) - began
-
-
 def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...]:
     """Return when each customer started: a chat that starts while no known customer is free is of a new one."""
     free: list[float] = []
@@ -169,20 +198,6 @@ def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...
             starts.append(record.started_at - began)
         heappush(free, record.ended_at + (0.0 if record.chat_id else PAUSE_AFTER_REFUSAL_S))
     return tuple(starts)
-
-
-def _server(accepted: Sequence[SessionRecord]) -> ServerBehaviour:
-    open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
-    by_verdict = {
-        verdict: sum(record.verdict == verdict for record in accepted)
-        for verdict in (Verdict.DROPPED_EARLY, Verdict.FAILED)
-    }
-    return ServerBehaviour(
-        leaving=_hazard(accepted, Verdict.ENDED_BY_AGENT),
-        closing=_hazard(accepted, Verdict.CLOSED_IDLE),
-        early=by_verdict[Verdict.DROPPED_EARLY] / open_s,
-        lost=by_verdict[Verdict.FAILED] / open_s,
-    )
 
 
 def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[float, float], ...]:
@@ -232,49 +247,15 @@ def _broken_s(reader: RunReader) -> tuple[float, ...]:
     return tuple(sorted(durations)[:: max(1, len(durations) // _BROKEN)])
 
 
-def _measured(
-    reader: RunReader,
-    sessions: Sequence[SessionRecord],
-    accepted: Sequence[SessionRecord],
-    most_open: int,
-    length_s: float,
-    incidents: int,
-) -> MeasuredRun:
-    books = reader.books()
-    timeout_s = reader.settings.flex_disconnect_timeout or 0.0
-    return MeasuredRun(
-        sessions=len(sessions),
-        accepted=books.fates.accepted,
-        known=max(books.fates.known(reader.count_cut_off_confirmed()), 1),
-        dropped=books.fates.dropped.most,
-        late=books.verdicts[Verdict.DROPPED_LATE],
-        unproven=books.verdicts[Verdict.DROPPED_UNPROVEN],
-        requests=books.sent.total(),
-        length_s=length_s,
-        most_open=most_open,
-        messages_sent=sum(record.messages_sent for record in accepted),
-        messages_heard=sum(record.messages_received for record in accepted),
-        margins_s={
-            name: timeout_s - gap for name, q in (("p50", 0.5), ("p1", 0.99))
-            if (gap := books.gap.figure(q)) is not None
-        },
-        incidents=incidents,
-    )  # fmt: skip
-
-
-def _spans(incidents: Iterable[FailureIncident]) -> tuple[tuple[float, float], ...]:
-    return tuple((incident.start, incident.end) for incident in incidents)
-
-
 # -- what must be found by replaying ---------------------------------------------------------------
 
 
 def _calibrated(
     fitted: FittedRun,
     incidents: list[FailureIncident],
-    stretches: Callable[[list[FailureIncident]], Any],
+    stretches: Callable[[], tuple[Stretch, ...]],
     replayer: Replayer,
-    told: StatusCallback,
+    told: Callable[[str], None],
 ) -> FittedRun:
     """Return the fit with the ends of incidents and the times of agents that reproduce the run's figures.
 
@@ -284,20 +265,18 @@ def _calibrated(
     starts = fitted.share(FITTING_REQUESTS) * min(max(FITTING_REQUESTS // fitted.measured.requests, 1), _AGAIN)
     part = len(starts) / len(fitted.starts)
     search = _AgentSearch(fitted.measured, part, fitted.settings.script)
-    reached = [_ReachSearch(incident, drops * part) for incident, drops in zip(incidents, fitted.drops, strict=True)]
 
     def made() -> FittedRun:
-        server = replace(fitted.conditions.server, join_s=search.join_s, answer_s=search.answer_s)
-        conditions = replace(fitted.conditions, server=server, stretches=stretches(incidents))
-        return replace(fitted, conditions=conditions, incidents=_spans(incidents))
+        found = replace(fitted.conditions, stretches=stretches(), join_s=search.join_s, answer_s=search.answer_s)
+        return replace(fitted, conditions=found)
 
-    def replayed() -> CohortResult:
+    def replayed(number: int) -> CohortResult:
+        told(f"fitting: replay {number}")
         watched = tuple(incident.watch for incident in incidents)
         return replayer(replace(made().job(starts, seed=1), watched=watched))
 
     for number in range(ROUNDS):
-        told(f"fitting: replay {number + 1}")
-        cohort = replayed()
+        cohort = replayed(number + 1)
         search.saw(cohort)
         for i, incident in enumerate(incidents):
             if cohort.failures[i] > incident.target * part:
@@ -306,40 +285,27 @@ def _calibrated(
                 incident.earliest = incident.end
             incident.end = (incident.earliest + incident.latest) / 2
     for number in range(ROUNDS if incidents else 0):
-        told(f"fitting: replay {ROUNDS + number + 1}")
-        cohort = replayed()
+        cohort = replayed(ROUNDS + number + 1)
         # A list: every search must see the replay, whether or not another one is done.
-        asked = [found.saw(cohort.drops[i]) for i, found in enumerate(reached)]
+        asked = [_search_reach(incidents[i], cohort.drops[i], drops * part) for i, drops in enumerate(fitted.drops)]
         if not any(asked):
             break
     return made()
 
 
-class _ReachSearch:
-    """Searches the part of an incident's failed requests that the server took all the same.
+def _search_reach(incident: FailureIncident, drops: int, wanted: float) -> bool:
+    """Search the part of an incident's failed requests that the server took all the same.
 
     The client cannot know it, but each such request was a contact and kept its chat alive. Searched only if an incident
-    without them drops more chats than the run did.
+    without them drops more chats than the run did. drops: of a replay. Returns whether another replay is needed.
     """
-
-    def __init__(self, incident: FailureIncident, drops: float) -> None:
-        self._incident, self._drops = incident, drops
-        self._least, self._most = 0.0, 1.0
-
-    def saw(self, drops: int) -> bool:
-        """Note how many chats a replay dropped in the incident; return whether another replay is needed."""
-        incident = self._incident
-        # Differences within chance need no search.
-        if abs(drops - self._drops) <= _SIGMAS * sqrt(max(self._drops, 1.0)):
-            return False
-        if drops > self._drops:
-            self._least = incident.reaches
-        elif incident.reaches:
-            self._most = incident.reaches
-        else:
-            return False
-        incident.reaches = (self._least + self._most) / 2
-        return True
+    # Differences within chance need no search.
+    if abs(drops - wanted) <= _SIGMAS * sqrt(max(wanted, 1.0)) or (drops <= wanted and not incident.reaches):
+        return False
+    least, most = incident.reach_bounds
+    incident.reach_bounds = (incident.reaches, most) if drops > wanted else (least, incident.reaches)
+    incident.reaches = sum(incident.reach_bounds) / 2
+    return True
 
 
 class _AgentSearch:
@@ -365,3 +331,142 @@ class _AgentSearch:
             else:
                 self._high = min(self._high, self.join_s)
             self.join_s = (self._low + min(self._high, 8 * self.join_s + 0.1)) / 2
+
+
+# -- how good the fit is, and what it predicts ------------------------------------------------------
+
+
+def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> dict[str, Any]:
+    """Replay the run, with other random numbers than those of the fit, and compare each figure with the run's.
+
+    A figure is good if that of the replays is within the run's own 95 % interval, or its tolerance.
+    """
+    measured = fitted.measured
+    replays = OFTEN if measured.requests < SMALL else REPLAYS
+    starts = fitted.share(REPLAY_REQUESTS)
+    total = CohortResult()
+    for number in range(replays):
+        total.merge(replayer(fitted.job(starts, seed + number)))
+    rate, known = measured.requests / measured.length_s, max(total.known, 1)
+    reproduced = total.books.sent.total() * len(fitted.starts) / (len(starts) * replays) / measured.length_s
+    tolerated = rate * (1 - REQUESTS_TOLERANCE), rate * (1 + REQUESTS_TOLERANCE)
+    compared = [("requests_per_s", rate, reproduced, tolerated, True)]
+    for name, count, seen, judged in (
+        ("dropped.rate", measured.dropped, total.dropped, True),
+        ("dropped_late.rate", measured.late, total.late, False),
+    ):
+        compared.append((name, count / measured.known, seen / known, interval(count, measured.known), judged))
+    figures = [
+        {"name": name, "measured": own, "reproduced": again, "low": low, "high": high, "judged": judged,
+         "good": low <= again <= high}
+        for name, own, again, (low, high), judged in compared
+    ]  # fmt: skip
+    margins = _margins(total, fitted.settings.timeout_s)
+    return {
+        "reproduces": all(figure["good"] for figure in figures if figure["judged"]),
+        "replays": replays,
+        "customers": len(starts),
+        "customers_in_all": len(fitted.starts),
+        "figures": figures,
+        "margins_s": {
+            name: {"measured": own, "reproduced": margins[name]}
+            for name, own in measured.margins_s.items()
+            if name in margins
+        },
+    }
+
+
+def _margins(cohort: CohortResult, timeout_s: float) -> dict[str, float]:
+    """Return quantiles of the margin before the timeout (seconds)."""
+    gaps = cohort.books.gap
+    quantiles = {"p50": gaps.figure(0.5), "p1": gaps.figure(0.99), "min": gaps.figure(1.0)}
+    return {name: timeout_s - gap for name, gap in quantiles.items() if gap is not None}
+
+
+@dataclass(frozen=True)
+class ForecastQuestion:
+    """A load to forecast: sessions open at a time, refreshed by this policy, for this long (seconds).
+
+    customers: how many are held; they stand for all. growth: factor on round trips for ten times as many sessions.
+    """
+
+    sessions: int
+    policy: RefreshPolicy
+    for_s: float
+    customers: int
+    growth: float = 1.0
+
+
+def job_of(fitted: FittedRun, question: ForecastQuestion, seed: int) -> ReplayJob:
+    """Return the customers to hold for a question."""
+    customers, measured = min(question.customers, question.sessions), fitted.conditions.sessions
+    ramp = min(_RAMP * question.for_s, _RAMP_S)
+    factor = float(question.growth ** log10(question.sessions / measured)) if measured else 1.0
+    settings = replace(fitted.settings, policy=question.policy)
+    starts = tuple(ramp * number / customers for number in range(customers))
+    return ReplayJob(settings, fitted.conditions, starts, question.for_s, seed, factor)
+
+
+def predict(fitted: FittedRun, question: ForecastQuestion, replayer: Replayer, seed: int = 1000) -> dict[str, Any]:
+    """Hold the customers of a question and return its figures. Rates are of sessions whose fate is known.
+
+    drop_rate: with incidents as often as in the run; low, high: its 95 % interval for the sessions held. range_low,
+    range_high: an interval that also allows for the few incidents that the run showed. calm_rate: outside incidents.
+    by_incident: for each incident of the run, the part of the open sessions that one such incident drops.
+    """
+    job = job_of(fitted, question, seed)
+    cohort = replayer(job)
+    books, known = cohort.books, max(cohort.known, 1)
+    per_s = question.sessions / cohort.customers_s
+    low, high = interval(cohort.dropped, known)
+    range_low, range_high = _range(fitted, cohort, known)
+    return {
+        "sessions": question.sessions,
+        "policy": question.policy.kind,
+        "interval_s": question.policy.interval_s,
+        "for_s": question.for_s,
+        "customers": cohort.customers,
+        "held": books.fates.accepted,
+        "requests": books.sent.total(),
+        "requests_per_s": books.sent.total() * per_s,
+        "refreshes_per_s": books.sent["GetMessages"] * per_s,
+        "starts_per_s": books.sent["RequestChat"] * per_s,
+        "drop_rate": cohort.dropped / known,
+        "low": low,
+        "high": high,
+        "range_low": range_low,
+        "range_high": range_high,
+        "late_rate": cohort.late / known,
+        "calm_rate": cohort.drops[CALM] / known,
+        "by_incident": _by_incident(fitted, cohort, question.for_s),
+        "margins_s": _margins(cohort, job.settings.timeout_s),
+        "verdicts": dict(sorted(books.verdicts.items())),
+        "latency_factor": job.factor,
+    }
+
+
+def _range(fitted: FittedRun, cohort: CohortResult, known: int) -> tuple[float, float]:
+    """Return an interval of the drop rate that allows for uncertainty in calm and in the number of incidents.
+
+    Incidents are a Poisson process with a rate from its exact interval; each drops as many as it did in the run.
+    """
+    measured = fitted.measured
+    calm_low, calm_high = interval(cohort.drops[CALM], known)
+    # The run's own sessions outside incidents bound the calm rate too.
+    calm = max(measured.dropped - sum(fitted.drops), 0)
+    calm_high = max(calm_high, interval(min(calm, measured.known), measured.known)[1])
+    if not measured.incidents:
+        return calm_low, calm_high
+    low, high = per_unit(measured.incidents, measured.incidents)
+    in_incidents = (cohort.dropped - cohort.drops[CALM]) / known
+    return calm_low + low * in_incidents, min(calm_high + high * in_incidents, 1.0)
+
+
+def _by_incident(fitted: FittedRun, cohort: CohortResult, for_s: float) -> list[float]:
+    """Return what one incident of each kind drops, as a part of the open sessions."""
+    turns, rest_s = divmod(for_s, fitted.conditions.length_s)
+    shares = []
+    for number, (start, _, _) in enumerate(fitted.conditions.incidents):
+        sessions = (turns + (rest_s > start)) * cohort.customers
+        shares.append(min(cohort.drops[number] / sessions, 1.0) if sessions else 0.0)
+    return shares

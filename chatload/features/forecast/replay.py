@@ -1,5 +1,7 @@
 """Replays: customers held by the virtual driver under measured conditions, in one process or several.
 
+`MeasuredServer` is the network, and the faults and ends of the service, that bring the measured conditions about.
+
 Customers do not depend on each other, so they are held in pieces, each by a virtual swarm of its own. The result is
 the same for any number of processes.
 
@@ -12,17 +14,22 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from math import inf, log
 from random import Random
 
 from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import SessionSettings
-from chatload.features.forecast.conditions import Conditions, MeasuredServer
-from chatload.features.forecast.incidents import count_failures
+from chatload.features.forecast.conditions import BROKEN, REFUSED, TIMED_OUT, Conditions, RequestOdds, count_failures
+from chatload.random_numbers import SeededDraws
 from chatload.run.books import Books, may_be_dropped
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
 from chatload.vocabulary import Verdict
@@ -33,6 +40,164 @@ CALM = -1
 _PIECE, _PIECE_S = 500, 1_800_000.0
 #: How often the service forgets chats that ended long ago (virtual seconds).
 _FORGET_S = 60.0
+_NEVER_S = 1e9
+
+
+class MeasuredServer:
+    """The conditions as the virtual driver needs them: its network, the faults and ends of its service, its settings.
+
+    Deterministic in (conditions, factor, seed) and the calls. When a request leaves, it is drawn whether it will fail,
+    and how long it takes: a connection that breaks takes as long as those of the run took to break, anything else a
+    round trip. Each way takes half of that.
+    """
+
+    restarts: tuple[Fault, ...] = ()
+
+    def __init__(self, conditions: Conditions, request_timeout_s: float, factor: float = 1.0, seed: int = 0) -> None:
+        """factor: round trips are this much longer than they were measured."""
+        self._conditions, self._random = conditions, Random(seed)
+        self._starts, self._ends = [stretch.start for stretch in conditions.stretches], conditions.ends
+        self._drawn = [
+            {operation: _ReadyOdds(odds, request_timeout_s, factor) for operation, odds in stretch.odds.items()}
+            for stretch in conditions.stretches
+        ]
+        self._from = self._until = -inf
+        self._now: dict[str, _ReadyOdds] = {}
+        self._reaches = 0.0
+        #: The failures of the requests that are on their way, by the instant of arrival.
+        self._failing: dict[float, Fault] = {}
+        self._refusing = False
+
+    def config(self, timeout_s: float, keeps_ended_s: float) -> SimulatorConfig:
+        """Return the settings of a service with this flex-disconnect-timeout that keeps ended chats for so long."""
+        conditions = self._conditions
+        # Agents who do not answer answer after the end of any run.
+        return SimulatorConfig(
+            flex_disconnect_timeout_s=timeout_s,
+            keeps_ended_s=keeps_ended_s,
+            idle_alert_s=0.0,
+            agents=conditions.join_s is not None,
+            agent_wait_s=_around(conditions.join_s or 0.0),
+            agent_answer_s=_around(_NEVER_S if conditions.answer_s is None else conditions.answer_s),
+            dropped_answer=conditions.dropped_answer,
+            seed=self._random.getrandbits(62),
+        )
+
+    def request_latency(self, random: Random, now: float, operation: str) -> float:
+        """Return the time to the service (seconds), or until a connection is refused."""
+        drawn = self._at(now, operation)
+        if self._refusing:
+            return drawn.round_trip(random)
+        fault, durations = self._failure(drawn), self._conditions.connection_s
+        if fault is not None and fault.kind == BROKEN and durations:
+            latency = durations[int(self._random.random() * len(durations))] / 2
+        else:
+            latency = drawn.round_trip(random) / 2
+        if fault is not None:
+            self._failing[now + latency] = fault
+        return latency
+
+    def answer_latency(self, random: Random, request_latency: float) -> float:
+        """Return the other half of the round trip."""
+        return request_latency
+
+    def latency(self, random: Random) -> float:
+        """Never asked for: nothing but requests and their answers is sent."""
+        return 0.0
+
+    def refuses(self, random: Random, now: float, operation: str) -> bool:
+        """Return whether no connection can be made."""
+        chance = self._at(now, operation).refused
+        self._refusing = chance > 0 and random.random() < chance
+        return self._refusing
+
+    def suffers(self, mishap: str, random: Random) -> bool:
+        """No message vanishes on its way: a measured timeout is a fault of the service."""
+        return False
+
+    def draw(self, elapsed: float, operation: str) -> Fault | None:
+        """Return the failure of the request that arrives `elapsed` seconds after the start, or None."""
+        return self._failing.pop(elapsed, None)
+
+    def _failure(self, drawn: _ReadyOdds) -> Fault | None:
+        random = self._random
+        place = random.random()
+        if place >= drawn.failing:
+            return None
+        reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
+        return reached if self._reaches and random.random() < self._reaches else missed
+
+    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+        """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
+        conditions = self._conditions
+        hazards = {
+            "agent": conditions.leaving,
+            "idle": conditions.closing,
+            "early": ((0.0, conditions.early),),
+            "unrecoverable": ((0.0, conditions.lost),),
+        }
+        age, reason = min((_age_of(hazard, draws), reason) for reason, hazard in hazards.items())
+        return None if age == inf else (age, reason)
+
+    def _at(self, now: float, operation: str) -> _ReadyOdds:
+        if not self._from <= now < self._until:
+            turns, within = divmod(now, self._conditions.length_s)
+            begun = turns * self._conditions.length_s
+            number = max(bisect_right(self._starts, within) - 1, 0)
+            self._from, self._until = begun + self._starts[number], begun + self._ends[number]
+            self._now, self._reaches = self._drawn[number], self._conditions.stretches[number].reaches
+        return self._now.get(operation) or self._now[""]
+
+
+def _around(mean_s: float) -> tuple[float, float]:
+    return 0.4 * mean_s, 1.6 * mean_s
+
+
+def _age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
+    """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
+    if not any(chance for _, chance in hazard):
+        return inf
+    left = -log(1.0 - draws.random())
+    for number, (age, chance) in enumerate(hazard):
+        until = hazard[number + 1][0] if number + 1 < len(hazard) else inf
+        if chance > 0:
+            if left <= chance * (until - age):
+                return age + left / chance
+            left -= chance * (until - age)
+    return inf
+
+
+class _ReadyOdds:
+    """RequestOdds, made ready for drawing.
+
+    failing: chance that a request which was sent fails; chances: cumulated, by failure; failures: the fault that
+    reaches the chat, and the one that does not.
+    """
+
+    __slots__ = ("_cumulated", "_values", "chances", "failing", "failures", "refused")
+
+    def __init__(self, odds: RequestOdds, request_timeout_s: float, factor: float) -> None:
+        bins = list(odds.round_trips.bins())
+        least, most = odds.round_trips.minimum or 0.0, odds.round_trips.maximum or 0.0
+        self._values = [factor * min(max((low + high) / 2, least), most) for low, high, _ in bins] or [0.0]
+        total = sum(count for _, _, count in bins) or 1
+        self._cumulated = list(accumulate(count / total for _, _, count in bins))[:-1]
+        self.refused = sum(chance for kind, chance in odds.failures if kind == REFUSED)
+        sent = max(1.0 - self.refused, 1e-9)
+        failures = [(kind, chance) for kind, chance in odds.failures if kind != REFUSED]
+        self.chances = list(accumulate(chance / sent for _, chance in failures))
+        self.failing = self.chances[-1] if self.chances else 0.0
+        self.failures = [
+            (
+                Fault(kind, reaches=True, delay_s=request_timeout_s if kind == TIMED_OUT else 0.0),
+                Fault(kind, reaches=None if kind == "status_2" else False),
+            )
+            for kind, _ in failures
+        ]
+
+    def round_trip(self, random: Random) -> float:
+        """Return one round trip (seconds), distributed as the histogram has it, to the histogram's stated error."""
+        return self._values[bisect_right(self._cumulated, random.random())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +264,12 @@ class CohortResult:
 
 def replay(job: ReplayJob) -> CohortResult:
     """Hold the customers of a job with one virtual swarm."""
-    settings, result = job.settings, CohortResult()
+    settings, length_s, result = job.settings, job.conditions.length_s, CohortResult()
     server = MeasuredServer(job.conditions, settings.request_timeout_s, job.factor, job.seed)
     service = ChatService(server.config(settings.timeout_s, settings.keeps_ended_s), server)
-    incidents = _Incidents(job.conditions, settings.timeout_s + settings.policy.interval_s)
+    lingers_s = settings.timeout_s + settings.policy.interval_s
+    # A drop belongs to an incident that was over for no longer than clients take to find out.
+    spans = [(start, end + lingers_s) for start, end, _ in job.conditions.incidents]
 
     def ended(chat: ChatEngine) -> None:
         record = chat.record
@@ -110,7 +277,7 @@ def replay(job: ReplayJob) -> CohortResult:
         result.heard += record.messages_received
         result.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
         if may_be_dropped(record):
-            result.drops[incidents.at(record.ended_at)] += 1
+            result.drops[_span_of(record.ended_at % length_s, spans, length_s)] += 1
 
     swarm = VirtualSwarm(
         settings, service, chats=10**12, seed=job.seed, network=server, stop_at=job.stop_at, on_ended=ended
@@ -129,28 +296,16 @@ def replay(job: ReplayJob) -> CohortResult:
     return result
 
 
+def _span_of(instant: float, spans: Sequence[tuple[float, float]], length_s: float) -> int:
+    """Return the number of the first span that has this instant of a run, or of its repetition; CALM if none has."""
+    for number, (start, end) in enumerate(spans):
+        if start <= instant < end or start <= instant + length_s < end:
+            return number
+    return CALM
+
+
 def _count(failures: Counter[int], number: int, sign: int, books: Books) -> None:
     failures[number] += sign * count_failures(books.outcomes)
-
-
-class _Incidents:
-    """Finds the incident a drop belongs to: one under way, or over for no longer than clients take to find out."""
-
-    def __init__(self, conditions: Conditions, lingers_s: float) -> None:
-        stretches, self._length = conditions.stretches, conditions.length_s
-        ends = [*(stretch.start for stretch in stretches[1:]), self._length]
-        self._spans = [
-            (stretch.start, end + lingers_s, stretch.incident)
-            for stretch, end in zip(stretches, ends, strict=True)
-            if stretch.incident != CALM
-        ]
-
-    def at(self, instant: float) -> int:
-        within = instant % self._length
-        for start, end, number in self._spans:
-            if start <= within < end or start <= within + self._length < end:
-                return number
-        return CALM
 
 
 # -- several processes -----------------------------------------------------------------------------

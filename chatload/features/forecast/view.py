@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatload.render.document import Block, Bullets, Document, Section, Sentence, Tone, table
-from chatload.render.output import read_schema
-from chatload.render.words import duration, number, percent, plural, seconds, with_minus
-from chatload.stats.rates import bound_text
+from chatload.render.words import bounds, duration, number, percent, plural, seconds, with_minus
 
 #: `schema_version` of the JSON.
 SCHEMA_VERSION = 1
@@ -28,11 +26,6 @@ UNKNOWN = (
 )
 
 Report = Mapping[str, Any]
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of a forecast."""
-    return read_schema("chatload.features.forecast", "forecast.schema.json")
 
 
 def forecast_document(report: Report) -> Document:
@@ -88,7 +81,7 @@ def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
         rate = row["name"] == "requests_per_s"
         show = _per_s if rate else percent
         word = "" if not row["judged"] else "good" if row["good"] else "NOT GOOD"
-        allowed = "within 3 %" if rate else _between(row["low"], row["high"])
+        allowed = "within 3 %" if rate else bounds(row)
         yield _NAMES[row["name"]], show(row["measured"]), show(row["reproduced"]), allowed, word
     for name, row in report["goodness"]["margins_s"].items():
         yield f"margin {name}", _s(row["measured"]), _s(row["reproduced"]), "", ""
@@ -102,7 +95,7 @@ def prediction_rows(report: Report) -> Iterator[tuple[str, ...]]:
             refresh(row),
             number(round(row["requests_per_s"])),
             percent(row["drop_rate"]),
-            _between(row["low"], row["high"]),
+            bounds(row),
             _s(row["margins_s"].get("p1")),
         )
 
@@ -115,7 +108,7 @@ def incident_rows(report: Report) -> Iterator[tuple[str, ...]]:
             refresh(row),
             percent(row["calm_rate"]),
             ", ".join(percent(part) for part in row["by_incident"]) or "none seen",
-            _between(row["range_low"], row["range_high"]),
+            bounds({"low": row["range_low"], "high": row["range_high"]}),
         )
 
 
@@ -140,10 +133,6 @@ def refresh(row: Report) -> str:
     if row["policy"] == "fixed":
         return f"every {row['interval_s']:g} s"
     return "deadline" if row["policy"] == "deadline" else f"after {row['interval_s']:g} s"
-
-
-def _between(low: float, high: float) -> str:
-    return f"{bound_text(low, up=False)} to {bound_text(high, up=True)}"
 
 
 def _per_s(rate: float) -> str:

@@ -11,33 +11,36 @@ from typing import Any
 import click
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError, FileError, NothingTestedError, UsageError
-from chatload.features.plan import drops as plan_drops
-from chatload.features.plan.compute import make_plan
-from chatload.features.plan.drops import Drops
-from chatload.features.plan.inputs import DEFAULT_TIMEOUT_S, PRESETS, Constraint, Demand, LengthDistribution
-from chatload.features.plan.run_inputs import Measured, capacity_of, measure_run
-from chatload.features.plan.sensitivity import influences
+from chatload.errors import FileError, NothingTestedError, UsageError
+from chatload.features.plan.compute import INCONCLUSIVE, MISSED, NOT_MEASURED, influences, make_plan
+from chatload.features.plan.inputs import (
+    DEFAULT_TIMEOUT_S,
+    PRESETS,
+    Constraint,
+    Demand,
+    Drops,
+    LengthDistribution,
+    Measured,
+    capacity_of,
+    measure_run,
+)
 from chatload.features.plan.view import PlanReport, plan_document
-from chatload.features.report.summary import refuse_untested, summarize
+from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.protocol.toml_file import read_toml
-from chatload.render.output import ShareType, deliver
+from chatload.render.output import deliver, share_type
 from chatload.run.reader import RunReader
 
 #: Name of an input on the command line and in a file -> field of Demand.
 _DEMAND = {item.name.removesuffix("_s"): item.name for item in fields(Demand)}
-_CAPACITY = {constraint.value: constraint for constraint in Constraint}
 _EXIT = {
-    plan_drops.MISSED: exit_codes.THRESHOLD_FAILED,
-    plan_drops.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
-    plan_drops.NOT_MEASURED: exit_codes.INCONCLUSIVE,
+    MISSED: exit_codes.THRESHOLD_FAILED,
+    INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+    NOT_MEASURED: exit_codes.INCONCLUSIVE,
 }
-
-
 #: A run can be used for a plan if at least this part of its sessions was accepted.
 _LEAST_SERVED = 0.5
 
-_SHARE = ShareType()
+_SHARE = share_type()
 _RUN = "the run"
 
 
@@ -124,92 +127,61 @@ def build(inputs: Mapping[str, Any], origins: Mapping[str, str]) -> PlanReport:
     measured = _measure(inputs["run"], inputs.get("run_servers", 1)) if "run" in inputs else None
     preset = PRESETS[inputs["preset"]] if "preset" in inputs else None
     values, sources = _demand(inputs, origins, measured)
-    if measured and sources["poll_interval_s"] == _RUN:
-        _refuse_rare_polls(values, measured)
     demand = Demand(**values)
-    figures = {constraint: float(inputs[name]) for name, constraint in _CAPACITY.items() if name in inputs}
-    capacity = capacity_of(measured, dict(preset.figures) if preset else {}, figures)
-    made = make_plan(demand, capacity, _drops(inputs, measured))
+    typed = {constraint: float(inputs[constraint]) for constraint in Constraint if constraint in inputs}
+    capacity = capacity_of(measured, preset.figures if preset else {}, typed)
+    bound = inputs.get("drop_rate_bound")
+    if bound is not None and not 0 < bound <= 1:
+        raise UsageError("--drop-rate-bound is not above 0 and at most 1", "an upper bound is never 0")
+    typed_drops = None if bound is None else Drops(bound=bound)
+    made = make_plan(demand, capacity, measured.drops if measured else typed_drops)
     return PlanReport(made, influences(made), sources, measured, preset)
-
-
-def _refuse_rare_polls(values: Mapping[str, Any], measured: Measured) -> None:
-    interval, timeout = values["poll_interval_s"], values.get("flex_disconnect_timeout_s", DEFAULT_TIMEOUT_S)
-    if interval >= timeout:
-        message = f"{measured.run}: a chat polled every {interval:.3g} s only, not below the timeout of {timeout:g} s"
-        raise UsageError(message, "give --poll-interval")
 
 
 def _demand(
     inputs: Mapping[str, Any], origins: Mapping[str, str], measured: Measured | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the fields of the demand, and where each comes from: given, else measured, else the default."""
-    values = {field: inputs[name] for name, field in _DEMAND.items() if name in inputs}
-    sources = {field: origins[name] for name, field in _DEMAND.items() if name in inputs}
-    for field, found in _of_run(measured):
-        if field not in values and found is not None:
-            values[field], sources[field] = found, _RUN
+    given = {field: name for name, field in _DEMAND.items() if name in inputs}
+    of_run = measured.demand if measured else {}
+    values = {**of_run, **{field: inputs[name] for field, name in given.items()}}
+    sources = {**dict.fromkeys(of_run, _RUN), **{field: origins[name] for field, name in given.items()}}
     for field, name in (("handling_time_s", "--handling-time"), ("poll_interval_s", "--poll-interval")):
         if field not in values:
             raise UsageError(f"{name} is missing", "give it, or a --run to take it from")
+    interval, timeout = values["poll_interval_s"], values.get("flex_disconnect_timeout_s", DEFAULT_TIMEOUT_S)
+    if measured and sources["poll_interval_s"] == _RUN and interval >= timeout:
+        message = f"{measured.run}: a chat polled every {interval:.3g} s only, not below the timeout of {timeout:g} s"
+        raise UsageError(message, "give --poll-interval")
     if "handling_distribution" in values:
         values["handling_distribution"] = LengthDistribution(values["handling_distribution"])
     if "other_requests_per_chat" not in values and values.get("messages_per_chat", 0) > 0:
         # RequestChat and Disconnect; half the messages are the customer's, each with both typing requests.
         values["other_requests_per_chat"] = 2 + 1.5 * values["messages_per_chat"]
         sources["other_requests_per_chat"] = "messages per chat"
-    for item in fields(Demand):
-        if item.name not in values and item.default not in (None, MISSING):
-            sources[item.name] = "default"
-    return values, {item.name: sources[item.name] for item in fields(Demand) if item.name in sources}
-
-
-def _of_run(measured: Measured | None) -> tuple[tuple[str, float | None], ...]:
-    if measured is None:
-        return ()
-    return (
-        ("handling_time_s", measured.chat_length_s),
-        ("poll_interval_s", measured.poll_interval_s),
-        ("other_requests_per_chat", measured.other_requests_per_chat),
-        ("flex_disconnect_timeout_s", measured.timeout_s),
-    )
-
-
-def _drops(inputs: Mapping[str, Any], measured: Measured | None) -> Drops | None:
-    if measured is not None:
-        return measured.drops
-    bound = inputs.get("drop_rate_bound")
-    if bound is not None and not 0 < bound <= 1:
-        raise UsageError("--drop-rate-bound is not above 0 and at most 1", "an upper bound is never 0")
-    return None if bound is None else Drops(bound=bound)
+    defaults = {item.name: "default" for item in fields(Demand) if item.default not in (None, MISSING)}
+    found = {**defaults, **sources}
+    return values, {item.name: found[item.name] for item in fields(Demand) if item.name in found}
 
 
 def _measure(name: str, servers: int) -> Measured:
+    """Return the figures of a run. Refuses one whose servers did not carry its load: most sessions not accepted."""
+    hint = "it cannot be used for a plan; give another run or --sessions-per-server N"
     with RunReader.open(name) as reader:
         summary = summarize(reader)
-        problems = [*summary["invalid_reasons"], *summary["books"]["imbalances"]]
-        if problems:
-            message = f"{name}: the run is invalid or does not balance: {problems[0]}"
-            raise ChatloadError(message, "it cannot be used for a plan; give another run or --sessions-per-server N")
-        _refuse_unserved(summary, name)
+        refuse_unusable(summary, name, hint)
+        accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
+        if accepted < _LEAST_SERVED * started:
+            why = summary["sessions"]["not_accepted"][0]["why"]
+            message = f"{name}: only {accepted} of {started} sessions were accepted; most often: {why}"
+            raise NothingTestedError(message, hint)
         return measure_run(reader, name, servers)
-
-
-def _refuse_unserved(summary: Mapping[str, Any], name: str) -> None:
-    """Refuse a run if most of its sessions were never accepted: its servers did not carry the load."""
-    hint = "it cannot be used for a plan; give another run or --sessions-per-server N"
-    refuse_untested(summary, name, hint)
-    accepted, started = summary["sessions"]["accepted"], summary["sessions"]["started"]
-    if accepted < _LEAST_SERVED * started:
-        why = summary["sessions"]["not_accepted"][0]["why"]
-        message = f"{name}: only {accepted} of {started} sessions were accepted; most often: {why}"
-        raise NothingTestedError(message, hint)
 
 
 def _file(path: Path) -> dict[str, Any]:
     """Return the inputs in a TOML file, each read like its option on the command line."""
     options = {option.name: option for option in plan.params if option.name is not None}
-    known = [*_DEMAND, *_CAPACITY, "run", "run_servers", "drop_rate_bound", "preset"]
+    known = [*_DEMAND, *Constraint, "run", "run_servers", "drop_rate_bound", "preset"]
     found = {}
     for key, value in read_toml(path).items():
         if key not in known:

@@ -1,4 +1,18 @@
-"""A capacity plan: how many servers carry the expected chats, and with how much headroom.
+"""A capacity plan: how many servers carry the expected chats, with how much headroom, and what matters most.
+
+The model of chats open at once is M/G/infinity: Poisson arrivals, no chat waits, any distribution of the chat length.
+Mean: J. D. C. Little, "A proof for the queuing formula: L = lambda W", Operations Research 9 (1961).
+The number open is then Poisson with that mean, for *every distribution of the length* (insensitivity):
+J. Riordan, "Telephone traffic time averages", Bell System Technical Journal 30 (1951); L. Takács,
+"Introduction to the Theory of Queues" (1962).
+
+If arrivals come in bunches, the number open varies more than Poisson. Its variance-to-mean ratio is
+the peakedness Z of R. I. Wilkinson, "Theories for toll traffic engineering in the U.S.A.", Bell System
+Technical Journal 35 (1956). Hayward's approximation scales Poisson by it: N with mean a and peakedness Z
+is approximated by Z times a Poisson number with mean a / Z: A. A. Fredericks, "Congestion in blocking systems: a
+simple approximation technique", Bell System Technical Journal 59 (1980).
+Mean and variance do not determine the distribution: the 99.9 % quantile of a negative binomial with the same mean and
+variance (bunches of very different sizes) is up to 6 % higher.
 
 The plan also has the vendor's rule for the threads that refresh chats: refreshPoolSize = peak_chat_sessions /
 (refreshPeriod x 5), Genesys Web Engagement, chat options. With refreshPeriod in seconds a refresh takes 0.2 s of a
@@ -8,19 +22,33 @@ thread.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+from scipy.special import gammainc, ndtr
+
 from chatload.errors import UsageError
-from chatload.features.plan.drops import DropClaim, Drops, judge_drops
-from chatload.features.plan.inputs import Capacity, Constraint, Demand, Origin
-from chatload.stats import queueing as queueing
+from chatload.features.plan.inputs import Capacity, Constraint, Demand, Drops, Origin
+from chatload.stats.rates import CONFIDENCE, per_unit
 
 #: Requests of one thread of the vendor's refresh pool per second.
 REFRESHES_PER_THREAD = 5
 #: A plan that needs more servers than this has a wrong input.
 MOST_SERVERS = 100_000
+#: What can be said of the target drop rate.
+SHOWN, MISSED, INCONCLUSIVE, NOT_MEASURED, NO_TARGET = "shown", "missed", "inconclusive", "not measured", "no target"
+#: Every input is changed by this share of itself, and up to this factor, to see what depends on it.
+STEP, FARTHEST = 0.1, 10.0
+#: The inputs of the demand that are changed, if they are given.
+_CHANGED = (
+    "chats_per_hour", "chats_per_day", "peak_hour_share", "growth", "handling_time_s", "handling_cv", "peakedness",
+    "poll_interval_s", "other_requests_per_chat", "messages_per_chat",
+)  # fmt: skip
+#: A level this near to a whole number counts as that number: the rounding error of the bisection.
+_ROUNDING = 1e-9
+_HALVINGS = 200
 
 
 @dataclass(frozen=True)
@@ -53,13 +81,29 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
+class DropClaim:
+    """What can be said of the share of chats that are dropped. result: SHOWN, MISSED or another of these words.
+
+    lower, rate, upper: that share at the plan's chat length, each bound with CONFIDENCE. chats_needed: number of chats
+    that would show the target if none is dropped.
+    """
+
+    result: str
+    target: float | None = None
+    lower: float | None = None
+    rate: float | None = None
+    upper: float | None = None
+    chats_needed: int | None = None
+
+
+@dataclass(frozen=True)
 class ServerPlan:
     """The plan. rows: every constraint with a figure per server, the one that binds first.
 
     loads: what the peak needs of each constraint, also of those without a figure per server; None if not known.
-    needed: servers that carry the peak. servers: with the spare ones. headroom: factor on the chats per hour that
-    `needed` servers still carry. at_random: servers needed if each chat goes to a random server, None if no figure of
-    sessions is known. drops: the claim about the target drop rate.
+    needed: servers that carry the peak. headroom: factor on the chats per hour that `needed` servers still carry.
+    at_random: servers needed if each chat goes to a random server, None if no figure of sessions is known. drops: the
+    claim about the target drop rate.
     """
 
     demand: Demand
@@ -90,45 +134,38 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
 
     Raises UsageError if no known figure of a server can be compared with the demand.
     """
-    peak = peak_of(demand)
-    loads = loads_of(demand, peak.chats, peak.arrivals)
+    chats, arrivals = _planned(demand, whole_level)
+    loads = _loads(demand, chats, arrivals)
     rows = tuple(sorted(_rows(loads, capacity), key=lambda row: -row.needed / row.per_server))
     if not rows:
         raise UsageError("--messages-per-server needs --messages-per-chat", "or give --sessions-per-server")
     needed = max(row.servers for row in rows)
     if needed > MOST_SERVERS:
         raise UsageError(f"the plan needs {needed} servers, more than {MOST_SERVERS}", "is a figure's unit right?")
+    reached = built_up(3600, demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
     return ServerPlan(
         demand=demand,
         capacity=capacity,
-        peak=peak,
+        peak=Peak(demand.mean_chats, int(chats), demand.arrivals_per_hour, int(arrivals), reached),
         loads=loads,
         rows=rows,
         needed=needed,
         headroom=_headroom(demand, capacity, needed),
         at_random=_at_random(demand, capacity, needed),
         drops=judge_drops(drops, demand),
-        pool_size=pool_size(peak.chats, demand.poll_interval_s),
-        pool_size_per_server=pool_size(math.ceil(peak.chats / needed), demand.poll_interval_s),
+        pool_size=pool_size(chats, demand.poll_interval_s),
+        pool_size_per_server=pool_size(math.ceil(chats / needed), demand.poll_interval_s),
     )
 
 
-def peak_of(demand: Demand) -> Peak:
-    """Return the peak hour of a demand."""
-    arrivals = demand.arrivals_per_hour
-    mean = queueing.mean_chats(arrivals, demand.handling_time_s)
-    shape = demand.handling_distribution, demand.handling_cv
-    spread = queueing.dispersion(demand.peakedness, *shape)
-    return Peak(
-        mean_chats=mean,
-        chats=max(queueing.peak(mean, demand.tail, demand.peakedness), 1),
-        mean_arrivals=arrivals,
-        arrivals=max(queueing.peak(arrivals, demand.tail, spread), 1),
-        built_up=queueing.built_up(3600, demand.handling_time_s, *shape),
-    )
+def _planned(demand: Demand, exceeded: Callable[[float, float, float], float]) -> tuple[float, float]:
+    """Return the open chats and the arrivals of the peak hour to plan for. exceeded: `level` or `whole_level`."""
+    spread = dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
+    chats = exceeded(demand.mean_chats, demand.tail, demand.peakedness)
+    return max(chats, 1), max(exceeded(demand.arrivals_per_hour, demand.tail, spread), 1)
 
 
-def loads_of(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:
+def _loads(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, float | None]:
     """Return what this many open chats, and this many arrivals in the hour, need of each constraint."""
     length = demand.handling_time_s
     messages = demand.messages_per_chat
@@ -140,61 +177,29 @@ def loads_of(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, 
     }
 
 
+def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator[PlanRow]:
+    for constraint, figure in capacity.items():
+        load = loads[constraint]
+        if load is not None:
+            servers = max(math.ceil(load / figure.value - 1e-9), 1)
+            yield PlanRow(constraint, load, figure.value, figure.origin, servers)
+
+
 def servers_needed(demand: Demand, capacity: Capacity) -> int:
     """Return how many servers carry the peak, without spare ones."""
-    peak = peak_of(demand)
-    return max(row.servers for row in _rows(loads_of(demand, peak.chats, peak.arrivals), capacity))
+    loads = _loads(demand, *_planned(demand, whole_level))
+    return max(row.servers for row in _rows(loads, capacity))
 
 
 def servers_worth(demand: Demand, capacity: Capacity) -> float:
     """Return the load in servers as a fractional number, so that the effect of small changes can be measured."""
-    mean = queueing.mean_chats(demand.arrivals_per_hour, demand.handling_time_s)
-    spread = queueing.dispersion(demand.peakedness, demand.handling_distribution, demand.handling_cv)
-    chats = max(queueing.level(mean, demand.tail, demand.peakedness), 1.0)
-    arrivals = max(queueing.level(demand.arrivals_per_hour, demand.tail, spread), 1.0)
-    loads = loads_of(demand, chats, arrivals)
+    loads = _loads(demand, *_planned(demand, level))
     return max(row.needed / row.per_server for row in _rows(loads, capacity))
 
 
-def pool_size(chats: int, refresh_period_s: float) -> int:
+def pool_size(chats: float, refresh_period_s: float) -> int:
     """Return refreshPoolSize by the vendor's rule, rounded up."""
     return math.ceil(chats / (refresh_period_s * REFRESHES_PER_THREAD) - 1e-9)
-
-
-def plan_dict(plan: ServerPlan) -> dict[str, Any]:
-    """Return the plan's figures as plain values."""
-    return {
-        "demand": {**asdict(plan.demand), "arrivals_per_hour": plan.demand.arrivals_per_hour},
-        "capacity": {
-            constraint.value: {"value": value, "origin": plan.capacity.origins[constraint].value}
-            for constraint, value in plan.capacity.known()
-        },
-        "peak": asdict(plan.peak),
-        "loads": {constraint.value: load for constraint, load in plan.loads.items()},
-        "constraints": [
-            {
-                "name": row.constraint.value, "needed": row.needed, "per_server": row.per_server,
-                "origin": row.origin.value, "servers": row.servers, "margin": row.margin(plan.needed),
-                "margin_with_spare": row.margin(plan.servers),
-            }
-            for row in plan.rows
-        ],
-        "servers": {
-            "needed": plan.needed, "spare": plan.demand.spare, "total": plan.servers,
-            "needed_if_assigned_at_random": plan.at_random,
-        },
-        "headroom": plan.headroom,
-        "drops": asdict(plan.drops),
-        "refresh_pool_size": {"total": plan.pool_size, "per_server": plan.pool_size_per_server},
-    }  # fmt: skip
-
-
-def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator[PlanRow]:
-    for constraint, per_server in capacity.known():
-        load = loads[constraint]
-        if load is not None:
-            servers = max(math.ceil(load / per_server - 1e-9), 1)
-            yield PlanRow(constraint, load, per_server, capacity.origins.get(constraint, Origin.TYPED), servers)
 
 
 def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:
@@ -204,27 +209,231 @@ def _headroom(demand: Demand, capacity: Capacity, needed: int) -> float:
         more = replace(demand, growth=(1 + demand.growth) * factor - 1)
         return servers_needed(more, capacity) > needed
 
-    return queueing.least(too_many, 1.0, 2.0)
+    return least(too_many, 1.0, 2.0)
 
 
 def _at_random(demand: Demand, capacity: Capacity, needed: int) -> int | None:
     """Return the servers needed if chats go to random servers: then each has a Poisson number of chats."""
-    limit = capacity.sessions_per_server
+    limit = capacity.get(Constraint.SESSIONS)
     if limit is None:
         return None
-    mean = queueing.mean_chats(demand.arrivals_per_hour, demand.handling_time_s)
 
     def fits(servers: int) -> bool:
         # Random assignment divides bunches of arrivals too: Z - 1 is divided by the number of servers.
         peakedness = 1 + (demand.peakedness - 1) / servers
-        return queueing.above(math.floor(limit), mean / servers, peakedness) <= demand.tail
+        return above(math.floor(limit.value), demand.mean_chats / servers, peakedness) <= demand.tail
 
-    low, high = needed, needed
-    while not fits(high):
-        low, high = high + 1, 2 * high
-        if high > MOST_SERVERS:
+    servers = needed + bisect_left(range(needed, MOST_SERVERS + 1), True, key=fits)
+    return servers if servers <= MOST_SERVERS else None
+
+
+# -- the target drop rate --------------------------------------------------------------------------
+
+
+def judge_drops(drops: Drops | None, demand: Demand) -> DropClaim:
+    """Return the claim that can be made of the target, at the capacity at which the drops were measured.
+
+    Drops are assumed to have a constant rate h per second that a chat is open, so a run with shorter chats is valid for
+    longer ones. With chat lengths S of mean m the share dropped is 1 - E[exp(-h S)], which is at most 1 - exp(-h m) for
+    every distribution (Jensen).
+    """
+    target = demand.target_drop_rate
+    if drops is None or (drops.bound is None and drops.chat_seconds <= 0):
+        return DropClaim(NO_TARGET if target is None else NOT_MEASURED, target)
+    if drops.bound is not None:
+        return DropClaim(_claim(target, 0.0, drops.bound), target, upper=drops.bound)
+
+    def share(per_s: float) -> float:
+        return -math.expm1(-per_s * demand.handling_time_s)
+
+    exposure, both_sides = drops.chat_seconds, 2 * CONFIDENCE - 1
+    lower = share(per_unit(drops.drops, exposure, both_sides)[0])
+    upper = share(per_unit(drops.possible, exposure, both_sides)[1])
+    result = _claim(target, lower, upper)
+    needed = None
+    if result == INCONCLUSIVE and target is not None and not drops.possible:
+        needed = math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-target))
+    return DropClaim(result, target, lower, share(drops.drops / exposure), upper, needed)
+
+
+def _claim(target: float | None, lower: float, upper: float) -> str:
+    if target is None:
+        return NO_TARGET
+    if upper < target:
+        return SHOWN
+    return MISSED if lower > target else INCONCLUSIVE
+
+
+# -- which input matters most ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The influence of one input.
+
+    down, up: relative change of the load in servers if the input is lower or higher by STEP; None if that is
+    impossible. one_more_at: the value from which on one more server is needed; None if there is none within a factor of
+    FARTHEST. one_more_change: the same, relative to the input.
+    """
+
+    name: str
+    value: float
+    down: float | None
+    up: float | None
+    one_more_at: float | None
+    one_more_change: float | None
+
+    @property
+    def strength(self) -> float:
+        """The larger of both changes, without its sign."""
+        return max(abs(self.down or 0.0), abs(self.up or 0.0))
+
+
+def influences(plan: ServerPlan) -> list[Influence]:
+    """Return every input that is a quantity, the most influential first."""
+    names = [name for name in _CHANGED if getattr(plan.demand, name)]
+    found = [_influence(plan, name) for name in (*names, "percentile", *(row.constraint for row in plan.rows))]
+    return sorted(found, key=lambda item: (-item.strength, abs(item.one_more_change or FARTHEST)))
+
+
+def _value(name: str, demand: Demand, capacity: Capacity) -> float:
+    value: float = capacity[name].value if isinstance(name, Constraint) else getattr(demand, name)
+    return value
+
+
+def _changed(plan: ServerPlan, name: str, factor: float) -> tuple[Demand, Capacity]:
+    """Return the inputs with one of them multiplied; of the percentile, the share of time in which more chats are open.
+
+    Raises UsageError if its value is impossible.
+    """
+    demand, capacity = plan.demand, plan.capacity
+    value = _value(name, demand, capacity) * factor
+    if isinstance(name, Constraint):
+        return demand, {**capacity, name: capacity[name]._replace(value=value)}
+    change: dict[str, Any] = {name: 100 - 100 * demand.tail * factor if name == "percentile" else value}
+    return replace(demand, **change), capacity
+
+
+def _influence(plan: ServerPlan, name: str) -> Influence:
+    now = servers_worth(plan.demand, plan.capacity)
+
+    def change(factor: float) -> float | None:
+        try:
+            return servers_worth(*_changed(plan, name, factor)) / now - 1
+        except UsageError:
             return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+
+    value, factor = _value(name, plan.demand, plan.capacity), _one_more(plan, name)
+    at = None if factor is None else _value(name, *_changed(plan, name, factor))
+    return Influence(name, value, change(1 - STEP), change(1 + STEP), at, None if at is None else at / value - 1)
+
+
+def _one_more(plan: ServerPlan, name: str) -> float | None:
+    """Return the factor nearest to 1, on either side, from which on one more server is needed."""
+
+    def too_few(factor: float) -> bool:
+        try:
+            return servers_needed(*_changed(plan, name, factor)) > plan.needed
+        except UsageError:
+            return False  # impossible values are no answer
+
+    for toward in (FARTHEST, 1 / FARTHEST):
+        edge = _edge(plan, name, toward)
+        if edge != 1 and too_few(edge):
+            # The share of the way from 1 to the edge. Once too_few is true it stays true.
+            way = least(lambda share, e=edge: too_few(1 + share * (e - 1)), 0.0, 1.0)  # type: ignore[misc]
+            return float(1 + way * (edge - 1))
+    return None
+
+
+def _edge(plan: ServerPlan, name: str, toward: float) -> float:
+    """Return `toward`, or the farthest possible factor before it: an interval must stay below the timeout."""
+
+    def impossible(share: float) -> bool:
+        try:
+            _changed(plan, name, 1 + share * (toward - 1))
+        except UsageError:
+            return True
+        return False
+
+    if not impossible(1.0):
+        return toward
+    return 1 + max(least(impossible, 0.0, 1.0) - 1e-9, 0.0) * (toward - 1)
+
+
+# -- how many chats are open at once --------------------------------------------------------------
+
+
+def above(level: float, mean: float, peakedness: float = 1.0) -> float:
+    """Return the share of time in which more than `level` chats are open; exact Poisson if peakedness is 1.
+
+    Between whole numbers it is interpolated by a continuous function that equals Poisson at whole numbers.
+    """
+    return float(gammainc(level / peakedness + 1, mean / peakedness))
+
+
+def level(mean: float, tail: float, peakedness: float = 1.0) -> float:
+    """Return the least level (not rounded) that is exceeded for at most the share `tail` of the time."""
+
+    def enough(x: float) -> bool:
+        return above(x, mean, peakedness) <= tail
+
+    return 0.0 if enough(0.0) else least(enough, 0.0, max(2 * mean, 1.0))
+
+
+def whole_level(mean: float, tail: float, peakedness: float = 1.0) -> int:
+    """Return the least whole number of chats that is exceeded for at most the share `tail` of the time."""
+    return math.ceil(level(mean, tail, peakedness) - _ROUNDING * max(mean, 1.0))
+
+
+def built_up(seconds: float, handling_time_s: float, distribution: str, cv: float | None = None) -> float:
+    """Return which share of the steady-state mean is reached `seconds` after chats began to arrive at a constant rate.
+
+    It is the stationary-excess distribution of the chat's length: S. G. Eick, W. A. Massey and W. Whitt,
+    "The physics of the M_t/G/infinity queue", Operations Research 41 (1993). distribution: exponential,
+    fixed, or lognormal with coefficient of variation `cv`.
+    """
+    t, m = seconds, handling_time_s
+    if distribution == "fixed":
+        return min(t / m, 1.0)
+    if distribution == "exponential":
+        return -math.expm1(-t / m)
+    sigma = _sigma(cv)
+    z = (math.log(t / m) + sigma**2 / 2) / sigma
+    return float(ndtr(z - sigma) + t / m * ndtr(-z))
+
+
+def dispersion(peakedness: float, distribution: str, cv: float | None = None) -> float:
+    """Return the variance-to-mean ratio of arrivals for which the number of open chats has this peakedness.
+
+    Z = 1 + (dispersion - 1) E[min(S, S')] / E[S] for two independent lengths S and S', if bunches are short
+    compared with the lengths: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
+    International Teletraffic Congress (1983). The ratio is 1/2 for exponential lengths, 1 for fixed ones.
+    """
+    if distribution == "fixed":
+        overlap = 1.0
+    elif distribution == "exponential":
+        overlap = 0.5
+    else:
+        overlap = float(2 * ndtr(-_sigma(cv) / math.sqrt(2)))
+    return 1 + (peakedness - 1) / overlap
+
+
+def _sigma(cv: float | None) -> float:
+    """Return the standard deviation of the logarithm of a lognormal variable; cv: its coefficient of variation."""
+    return math.sqrt(math.log1p((cv or 0.0) ** 2))
+
+
+def least(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Return the least x above `low` at which a condition holds, by bisection, rounded up.
+
+    The condition must hold for all greater x too. `high` is doubled until it holds there.
+    """
+    while not holds(high):
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high

@@ -1,16 +1,28 @@
-"""The inputs of a capacity plan: the expected demand, and what one server has carried."""
+"""The inputs of a capacity plan: the expected demand, and what one server carries: typed in, published, or as a run
+shows it. What a run held need not be the limit.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from itertools import accumulate
+from typing import NamedTuple
 
 from chatload.errors import UsageError
+from chatload.run.books import is_unserved, may_be_dropped
+from chatload.run.reader import RunReader
+from chatload.run.windows import Window
+from chatload.stats.bursts import find_bursts
+from chatload.vocabulary import DROPPED_SURELY, Verdict
 
 #: The vendor's default of flex-disconnect-timeout (seconds).
 DEFAULT_TIMEOUT_S = 45.0
+_POLL = "GetMessages"
+#: Sessions with these verdicts have no known chat length.
+_UNENDED = (Verdict.CUT_OFF, Verdict.REFUSED)
 
 
 class LengthDistribution(StrEnum):
@@ -22,7 +34,7 @@ class LengthDistribution(StrEnum):
 
 
 class Constraint(StrEnum):
-    """A resource that limits a server. The value is the name of its figure per server in Capacity."""
+    """A resource that limits a server. The value is the input that has its figure per server."""
 
     SESSIONS = "sessions_per_server"
     REQUESTS = "requests_per_server"
@@ -32,9 +44,13 @@ class Constraint(StrEnum):
     @property
     def label(self) -> str:
         """What is counted, with its unit."""
-        return {"sessions": "sessions", "requests": "requests/s", "starts": "chat starts/s", "messages": "messages/s"}[
-            self.value.partition("_")[0]
-        ]
+        return _LABELS[self]
+
+
+_LABELS = {
+    Constraint.SESSIONS: "sessions", Constraint.REQUESTS: "requests/s", Constraint.STARTS: "chat starts/s",
+    Constraint.MESSAGES: "messages/s",
+}  # fmt: skip
 
 
 class Origin(StrEnum):
@@ -79,7 +95,10 @@ class Demand:
 
     def __post_init__(self) -> None:
         """Raise UsageError if an input is impossible or contradicts another."""
-        _finite(self)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float):
+                _finite(item.name, value)
         self._check_arrivals()
         self._check_chats()
         if not 50 <= self.percentile < 100:
@@ -91,9 +110,8 @@ class Demand:
         if self.peakedness < 1:
             message = f"--peakedness {self.peakedness:g} is below 1, smoother than Poisson"
             raise UsageError(message, "plan with 1, which is on the safe side")
-        mean = self.arrivals_per_hour * self.handling_time_s / 3600
-        if self.peakedness > max(mean, 1.0):
-            message = f"--peakedness {self.peakedness:g} is more than the {mean:.3g} chats open on average"
+        if self.peakedness > max(self.mean_chats, 1.0):
+            message = f"--peakedness {self.peakedness:g} is more than the {self.mean_chats:.3g} chats open on average"
             raise UsageError(message, "the approximation is not valid there: plan for the largest bunch itself")
 
     def _check_arrivals(self) -> None:
@@ -144,51 +162,25 @@ class Demand:
         return before * (1 + self.growth)
 
     @property
+    def mean_chats(self) -> float:
+        """The mean number of chats open at once in the peak hour, by Little's law."""
+        return self.arrivals_per_hour * self.handling_time_s / 3600
+
+    @property
     def tail(self) -> float:
         """The share of time in which more chats than planned may be open."""
         return (100 - self.percentile) / 100
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """What one server carries; None if not known. All figures but sessions are per second.
+class ServerFigure(NamedTuple):
+    """What one server carries of a constraint: chats open at once, else a rate per second."""
 
-    origins: where each figure comes from.
-    """
+    value: float
+    origin: Origin = Origin.TYPED
 
-    sessions_per_server: float | None = None
-    requests_per_server: float | None = None
-    starts_per_server: float | None = None
-    messages_per_server: float | None = None
-    origins: Mapping[Constraint, Origin] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Raise UsageError if a figure is impossible or there is none."""
-        _finite(self)
-        for constraint in Constraint:
-            _above_0(constraint, self.of(constraint))
-        if all(self.of(constraint) is None for constraint in Constraint):
-            raise UsageError(
-                "the capacity of a server is missing",
-                "give --run RUN, --sessions-per-server N, --requests-per-server R or --preset NAME",
-            )
-
-    def of(self, constraint: Constraint) -> float | None:
-        """Return one server's figure."""
-        value: float | None = getattr(self, constraint.value)
-        return value
-
-    def scaled(self, constraint: Constraint, factor: float) -> Capacity:
-        """Return this capacity with one figure multiplied."""
-        figures = {item: value * (factor if item is constraint else 1) for item, value in self.known()}
-        return Capacity(origins=self.origins, **{item.value: value for item, value in figures.items()})
-
-    def known(self) -> Iterator[tuple[Constraint, float]]:
-        """Yield the known figures."""
-        for constraint in Constraint:
-            value = self.of(constraint)
-            if value is not None:
-                yield constraint, value
+#: What one server carries, for the constraints that are known, in their order.
+Capacity = Mapping[Constraint, ServerFigure]
 
 
 @dataclass(frozen=True)
@@ -223,13 +215,158 @@ PRESETS = {
 }
 
 
-def _finite(inputs: Demand | Capacity) -> None:
-    for item in fields(inputs):
-        value = getattr(inputs, item.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{option(item.name)} {value} is not a number to plan with")
+def _finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UsageError(f"{option(name)} {value} is not a number to plan with")
 
 
 def _above_0(name: str, value: float | None) -> None:
     if value is not None and value <= 0:
         raise UsageError(f"{option(name)} {value:g} is not above 0")
+
+
+# -- what a run shows ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Measured drops, and the time in which they happened.
+
+    drops: proven. possible: proven and unproven. chat_seconds: time that chats were open, summed over all chats.
+    bound: instead of these, an upper bound of the share of chats dropped, if only that is known.
+    """
+
+    drops: int = 0
+    possible: int = 0
+    chat_seconds: float = 0.0
+    bound: float | None = None
+
+
+class Held(NamedTuple):
+    """The most that was held, each over a stretch of its own: sessions open throughout, means of the rates."""
+
+    sessions: int
+    requests_per_s: float
+    starts_per_s: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one run that a plan uses. Times are seconds.
+
+    held: by all servers together. bursts: bursts of drops. demand: what is known of the run by fields of Demand: the
+    mean time that chats were open (divided by the chats that ended), this time divided by the polls, the requests of a
+    chat other than polls, and the timeout.
+    """
+
+    run: str
+    held: Held
+    held_for_s: float
+    servers: int
+    drops: Drops
+    sessions: int
+    refused: int
+    bursts: int
+    demand: Mapping[str, float]
+
+    def capacity(self) -> dict[Constraint, float]:
+        """Return what one server held: an equal part."""
+        held = zip((Constraint.SESSIONS, Constraint.REQUESTS, Constraint.STARTS), self.held, strict=True)
+        return {constraint: value / self.servers for constraint, value in held if value > 0}
+
+
+def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
+    """Read a run. servers: number of servers that shared its load.
+
+    Raises UsageError if it held nothing. A load counts as held if it lasted for at least one flex-disconnect-timeout,
+    because a refresh that comes too late shows only after that time.
+    """
+    if servers < 1:
+        raise UsageError(f"--run-servers {servers} is not a whole number from 1")
+    timeout_s = reader.settings.flex_disconnect_timeout
+    stretch = timeout_s or DEFAULT_TIMEOUT_S
+    held = most_held(list(reader.windows()), stretch)
+    if held is None or held.sessions == 0:
+        raise UsageError(
+            f"{name}: no session was held for one flex-disconnect-timeout ({stretch:g} s)",
+            "give a longer run, or --sessions-per-server N",
+        )
+    open_s, ended, drops, possible, refused = 0.0, 0, 0, 0, 0
+    for session in reader.sessions():
+        if is_unserved(session):
+            refused += 1
+            continue
+        open_s += max(session.ended_at - session.started_at, 0.0)
+        ended += session.verdict not in _UNENDED
+        drops += session.verdict in DROPPED_SURELY
+        possible += may_be_dropped(session)
+    books = reader.books()
+    polls = books.sent[_POLL]
+    accepted = books.started - refused
+    demand = {
+        "handling_time_s": open_s / ended if ended else None,
+        "poll_interval_s": open_s / polls if polls else None,
+        "other_requests_per_chat": (books.sent.total() - polls) / accepted if accepted else None,
+        "flex_disconnect_timeout_s": timeout_s,
+    }
+    return Measured(
+        run=name,
+        held=held,
+        held_for_s=stretch,
+        servers=servers,
+        drops=Drops(drops, possible, open_s),
+        sessions=books.started,
+        refused=refused,
+        bursts=_bursts(reader),
+        demand={name: value for name, value in demand.items() if value is not None},
+    )
+
+
+def most_held(windows: Sequence[Window], stretch_s: float) -> Held | None:
+    """Return the most that was held over at least `stretch_s` seconds of whole windows; None if the run is shorter."""
+    opens = [window.open for window in windows]
+    sent = list(accumulate((window.books.sent.total() for window in windows), initial=0))
+    started = list(accumulate((window.books.started for window in windows), initial=0))
+    held: Held | None = None
+    end = 0
+    for first, window in enumerate(windows):
+        while end < len(windows) and windows[end].end - window.start < stretch_s:
+            end += 1
+        if end == len(windows):
+            break
+        length = windows[end].end - window.start
+        sessions = min(opens[first : end + 1])
+        requests, starts = (sent[end + 1] - sent[first]) / length, (started[end + 1] - started[first]) / length
+        best = held or Held(0, 0.0, 0.0)
+        held = Held(max(sessions, best[0]), max(requests, best[1]), max(starts, best[2]))
+    return held
+
+
+def _bursts(reader: RunReader) -> int:
+    instants = reader.drop_instants()
+    if not instants:
+        return 0
+    start, end = reader.started_at or instants[0], reader.ended_at or instants[-1]
+    return len(find_bursts(instants, start, end))
+
+
+def capacity_of(
+    measured: Measured | None, preset: Mapping[Constraint, float], typed: Mapping[Constraint, float]
+) -> Capacity:
+    """Return one server's capacity. A figure typed in overrides the run's, which overrides the preset's.
+
+    Raises UsageError if a figure is impossible or there is none.
+    """
+    found: dict[Constraint, ServerFigure] = {}
+    held = measured.capacity() if measured else {}
+    for figures, origin in ((preset, Origin.PRESET), (held, Origin.HELD), (typed, Origin.TYPED)):
+        for constraint, value in figures.items():
+            _finite(constraint, value)
+            _above_0(constraint, value)
+            found[constraint] = ServerFigure(value, origin)
+    if not found:
+        raise UsageError(
+            "the capacity of a server is missing",
+            "give --run RUN, --sessions-per-server N, --requests-per-server R or --preset NAME",
+        )
+    return {constraint: found[constraint] for constraint in Constraint if constraint in found}

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatload import __version__
 from chatload.errors import UsageError
-from chatload.features.plan import drops as drop_claims
-from chatload.features.plan.compute import ServerPlan, peak_of, plan_dict, servers_needed
-from chatload.features.plan.inputs import Constraint, Demand, Origin, Preset, option
-from chatload.features.plan.run_inputs import Measured
-from chatload.features.plan.sensitivity import STEP, Influence
+from chatload.features.plan.compute import (
+    INCONCLUSIVE,
+    MISSED,
+    NOT_MEASURED,
+    SHOWN,
+    STEP,
+    Influence,
+    ServerPlan,
+    above,
+    make_plan,
+    servers_needed,
+    whole_level,
+)
+from chatload.features.plan.inputs import Constraint, Demand, Measured, Origin, Preset, option
 from chatload.render import charts
 from chatload.render.charts import Spec
 from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
-from chatload.render.output import read_schema
-from chatload.render.words import MINUS, with_minus
-from chatload.render.words import number as _number
-from chatload.render.words import plural as _plural
-from chatload.render.words import seconds as _seconds
-from chatload.stats import queueing
+from chatload.render.words import MINUS, number, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON this code makes.
@@ -32,10 +36,7 @@ _INFLUENCE_CAPTION = (
     "Change of the load in servers when one input is 10 % lower or higher (of the percentile: the share of time above "
     "it), and the value from which on one more server is needed, within a factor of 10."
 )
-_TONES = {
-    drop_claims.SHOWN: Tone.GOOD, drop_claims.MISSED: Tone.BAD,
-    drop_claims.INCONCLUSIVE: Tone.WARN, drop_claims.NOT_MEASURED: Tone.WARN,
-}  # fmt: skip
+_TONES = {SHOWN: Tone.GOOD, MISSED: Tone.BAD, INCONCLUSIVE: Tone.WARN, NOT_MEASURED: Tone.WARN}
 #: Points of a curve, and the largest growth drawn (factor on the chats per hour).
 _POINTS, _GROWTH = 120, 2.0
 #: The peakedness used to show the effect of bunched arrivals on a plan for Poisson arrivals.
@@ -65,70 +66,63 @@ class PlanReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the published JSON (plan.schema.json)."""
+        plan, demand = self.plan, self.plan.demand
         return {
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
-            "answer": answer(self.plan),
-            **plan_dict(self.plan),
+            "answer": answer(plan),
+            "demand": {**asdict(demand), "arrivals_per_hour": demand.arrivals_per_hour},
+            "capacity": {constraint: figure._asdict() for constraint, figure in plan.capacity.items()},
+            "peak": asdict(plan.peak),
+            "loads": plan.loads,
+            "constraints": [
+                {
+                    "name": row.constraint, "needed": row.needed, "per_server": row.per_server, "origin": row.origin,
+                    "servers": row.servers, "margin": row.margin(plan.needed),
+                    "margin_with_spare": row.margin(plan.servers),
+                }
+                for row in plan.rows
+            ],
+            "servers": {
+                "needed": plan.needed, "spare": demand.spare, "total": plan.servers,
+                "needed_if_assigned_at_random": plan.at_random,
+            },
+            "headroom": plan.headroom,
+            "drops": asdict(plan.drops),
+            "refresh_pool_size": {"total": plan.pool_size, "per_server": plan.pool_size_per_server},
             "sources": dict(self.sources),
             "run": self.measured.run if self.measured else None,
             "preset": {"name": self.preset.name, "source": self.preset.source} if self.preset else None,
-            "influences": [item.to_dict() for item in self.influences],
+            "influences": [asdict(item) for item in self.influences],
             "notes": list(notes(self)),
             "unknown": list(UNKNOWN),
-        }
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of a plan."""
-    return read_schema("chatload.features.plan", "plan.schema.json")
+        }  # fmt: skip
 
 
 def plan_document(report: PlanReport) -> Document:
     """Return the plan as a document."""
     plan = report.plan
-    return Document(
-        answer=Sentence(answer(plan)),
-        lead=(Sentence(binding(plan)), Sentence(drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN))),
-        sections=(
-            _section(
-                "What the peak hour brings",
-                ("the peak hour", "mean", "planned for"),
-                tuple(peak_rows(plan)),
-                chart=chats_chart(plan),
+    peak, carry, depends, inputs = (
+        "What the peak hour brings", "What servers carry", "What the plan depends on", "Inputs",
+    )  # fmt: skip
+    constraints = ("constraint", "needed", "a server", "servers", "left", "with spare", "from")
+    influence = ("input", "value", *_STEPS, "one more server at")
+    sections = (
+        Section(peak, (table(peak, ("the peak hour", "mean", "planned for"), list(_peak(plan))), _chats_chart(plan))),
+        Section(carry, (table(carry, constraints, list(_constraints(plan)), sides="lrrrrrl"), _growth_chart(plan))),
+        Section(
+            depends,
+            (
+                table(depends, influence, list(_influences(report)), caption=_INFLUENCE_CAPTION),
+                _influence_chart(report),
             ),
-            _section(
-                "What servers carry",
-                ("constraint", "needed", "a server", "servers", "left", "with spare", "from"),
-                tuple(constraint_rows(plan)),
-                "lrrrrrl",
-                growth_chart(plan),
-            ),
-            _section(
-                "What the plan depends on",
-                ("input", "value", *_STEPS, "one more server at"),
-                tuple(influence_rows(report)),
-                chart=influence_chart(report),
-                caption=_INFLUENCE_CAPTION,
-            ),
-            _section("Inputs", ("input", "value", "from"), tuple(input_rows(report)), "lrl", minor=True),
-            Section("What must be known with it", (Bullets(tuple(notes(report))),)),
-            Section("What this plan cannot know", (Bullets(UNKNOWN),)),
         ),
+        Section(inputs, (table(inputs, ("input", "value", "from"), list(_inputs(report)), sides="lrl"),), minor=True),
+        Section("What must be known with it", (Bullets(list(notes(report))),)),
+        Section("What this plan cannot know", (Bullets(UNKNOWN),)),
     )
-
-
-def _section(
-    heading: str,
-    headings: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    sides: str = "",
-    chart: Chart | None = None,
-    caption: str = "",
-    minor: bool = False,
-) -> Section:
-    shown = table(heading, headings, rows, sides=sides, caption=caption)
-    return Section(heading, (shown,) if chart is None else (shown, chart), minor=minor)
+    lead = (Sentence(_binding(plan)), Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
+    return Document(answer=Sentence(answer(plan)), lead=lead, sections=sections)
 
 
 def answer(plan: ServerPlan) -> str:
@@ -136,84 +130,72 @@ def answer(plan: ServerPlan) -> str:
     carry = "carries" if plan.needed == 1 else "carry"
     spare = f", {plan.demand.spare} to spare" if plan.demand.spare else ", none to spare"
     return (
-        f"{_plural(plan.servers, 'server')}: {_number(plan.needed)} {carry} the peak of "
-        f"{_plural(plan.peak.chats, 'chat')} open at once{spare}"
+        f"{plural(plan.servers, 'server')}: {number(plan.needed)} {carry} the peak of "
+        f"{plural(plan.peak.chats, 'chat')} open at once{spare}"
     )
 
 
-def binding(plan: ServerPlan) -> str:
-    """Return which constraint decides, and what is left of it."""
+def _binding(plan: ServerPlan) -> str:
     row = plan.binding
-    headroom = f"{percent(row.margin(plan.needed))} headroom with {_plural(plan.needed, 'server')}"
+    headroom = f"{_percent(row.margin(plan.needed))} headroom with {plural(plan.needed, 'server')}"
     if plan.demand.spare:
-        headroom += f", {percent(row.margin(plan.servers))} with all {_number(plan.servers)}"
-    more = percent(max(plan.headroom - 1, 0.0))
+        headroom += f", {_percent(row.margin(plan.servers))} with all {number(plan.servers)}"
+    more = _percent(max(plan.headroom - 1, 0.0))
     return f"{row.constraint.label} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
 
 
-def drops(plan: ServerPlan) -> str:
-    """Return what is known of the drop rate."""
+def _drops(plan: ServerPlan) -> str:
     claim = plan.drops
     bound = ""
     if claim.upper is not None:
         bound = f"under {bound_text(claim.upper, up=True)} of chats dropped, with 95 % confidence"
     if claim.target is None:
         return f"no target for the drop rate{f'; {bound}' if bound else ''}"
-    target = f"target drop rate {share(claim.target)}: {claim.result}"
-    if claim.result == drop_claims.NOT_MEASURED:
+    target = f"target drop rate {_share(claim.target)}: {claim.result}"
+    if claim.result == NOT_MEASURED:
         return f"{target}; give --run, or --drop-rate-bound"
-    if claim.result == drop_claims.MISSED and claim.lower is not None:
-        return f"{target}; at least {share(claim.lower)} of chats dropped, with 95 % confidence"
-    more = f"; {_number(claim.chats_needed)} chats without a drop would show it" if claim.chats_needed else ""
+    if claim.result == MISSED and claim.lower is not None:
+        return f"{target}; at least {_share(claim.lower)} of chats dropped, with 95 % confidence"
+    more = f"; {number(claim.chats_needed)} chats without a drop would show it" if claim.chats_needed else ""
     return f"{target}; {bound}{more}"
 
 
-def peak_rows(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
-    """Yield the loads of the peak hour: label, mean, planned value."""
+def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
     peak, demand = plan.peak, plan.demand
     of_chats, of_arrivals = peak.mean_chats / peak.chats, peak.mean_arrivals / peak.arrivals
-    yield "chats that arrive in the hour", figure(peak.mean_arrivals), _number(peak.arrivals)
-    yield "chats open at once", figure(peak.mean_chats), _number(peak.chats)
+    yield "chats that arrive in the hour", _figure(peak.mean_arrivals), number(peak.arrivals)
+    yield "chats open at once", _figure(peak.mean_chats), number(peak.chats)
     for constraint in (Constraint.REQUESTS, Constraint.STARTS, Constraint.MESSAGES):
         load = plan.loads[constraint]
         if load is not None:
             part = of_arrivals if constraint is Constraint.STARTS else of_chats
-            yield constraint.label, figure(load * part), figure(load)
+            yield constraint.label, _figure(load * part), _figure(load)
     each = 1 / demand.poll_interval_s + demand.other_requests_per_chat / demand.handling_time_s
-    yield "requests/s of one chat", figure(each), figure(each)
+    yield "requests/s of one chat", _figure(each), _figure(each)
 
 
-def constraint_rows(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
-    """Yield label, needed, per server, servers, margin on those needed, margin with the spare ones, origin."""
+def _constraints(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
     for row in plan.rows:
         yield (
-            row.constraint.label, figure(row.needed), figure(row.per_server), _number(row.servers),
-            percent(row.margin(plan.needed)), percent(row.margin(plan.servers)), row.origin.value,
+            row.constraint.label, _figure(row.needed), _figure(row.per_server), number(row.servers),
+            _percent(row.margin(plan.needed)), _percent(row.margin(plan.servers)), row.origin,
         )  # fmt: skip
 
 
-def influence_rows(report: PlanReport) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield input, value, change of the load if it is lower and higher, value that needs one more server."""
+def _influences(report: PlanReport) -> Iterator[tuple[str, ...]]:
     for item in report.influences:
-        more = "" if item.one_more_at is None else one_more(item)
-        yield label(item.name), value(item.name, item.value), change(item.down), change(item.up), more
+        at, more = item.one_more_at, ""
+        if at is not None:
+            by = _change(item.one_more_change)
+            more = f"{at:.6g} %" if item.name == "percentile" else f"{_value(item.name, at)} ({by})"
+        yield _label(item.name), _value(item.name, item.value), _change(item.down), _change(item.up), more
 
 
-def one_more(item: Influence) -> str:
-    """Return the value from which on one more server is needed, with its relative change."""
-    at, by = item.one_more_at or 0.0, item.one_more_change or 0.0
-    if item.name == "percentile":
-        return f"{at:.6g} %"
-    return f"{value(item.name, at)} ({change(by)})"
-
-
-def input_rows(report: PlanReport) -> Iterator[tuple[str, str, str]]:
-    """Yield every input with its value and where it comes from."""
-    demand = report.plan.demand
-    for name in report.sources:
-        found = getattr(demand, name, None)
+def _inputs(report: PlanReport) -> Iterator[tuple[str, str, str]]:
+    for name, source in report.sources.items():
+        found = getattr(report.plan.demand, name)
         if found is not None:
-            yield label(name), value(name, found), report.sources[name]
+            yield _label(name), _value(name, found), source
 
 
 def notes(report: PlanReport) -> Iterator[str]:
@@ -225,41 +207,40 @@ def notes(report: PlanReport) -> Iterator[str]:
     yield from _about_servers(report.plan)
     yield (
         f"refreshPoolSize = peak_chat_sessions / (refreshPeriod in s × 5) by the vendor's rule: "
-        f"{_number(report.plan.pool_size)} in all, {_number(report.plan.pool_size_per_server)} on each of "
-        f"{_plural(report.plan.needed, 'server')} (Genesys Web Engagement, chat options; 10 unless set)"
+        f"{number(report.plan.pool_size)} in all, {number(report.plan.pool_size_per_server)} on each of "
+        f"{plural(report.plan.needed, 'server')} (Genesys Web Engagement, chat options; 10 unless set)"
     )
 
 
 def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
     demand, peak = plan.demand, plan.peak
     yield (
-        f"planned for {demand.percentile:g} %: more chats are open for {_seconds(3600 * demand.tail)} of the peak "
+        f"planned for {demand.percentile:g} %: more chats are open for {seconds(3600 * demand.tail)} of the peak "
         "hour. The number open is Poisson for every distribution of handling time (M/G/infinity), so only "
         "its mean counts"
     )
     if demand.peakedness > 1:
-        poisson = queueing.peak(peak.mean_chats, demand.tail)
+        poisson = whole_level(peak.mean_chats, demand.tail)
         yield (
             f"arrivals in bunches: peakedness {demand.peakedness:g} by Hayward's approximation (bunches of very "
-            f"different sizes can be some percent above it); Poisson would be {_plural(poisson, 'chat')}"
+            f"different sizes can be some percent above it); Poisson would be {plural(poisson, 'chat')}"
         )
     else:
         yield f"arrivals are Poisson if many customers decide independently; {_bunched(plan)}"
     if peak.built_up < _LONG_ENOUGH:
         yield (
             f"chats are long compared with the hour: an hour that begins without chats reaches "
-            f"{percent(peak.built_up)} of the mean; the plan is for a rate that lasts longer"
+            f"{_percent(peak.built_up)} of the mean; the plan is for a rate that lasts longer"
         )
 
 
 def _bunched(plan: ServerPlan) -> str:
     text = "mailings, outages and opening hours bring bunches: measure the variance-to-mean ratio of chats open"
     try:
-        bunched = replace(plan.demand, peakedness=_WHAT_IF)
+        bunched = make_plan(replace(plan.demand, peakedness=_WHAT_IF), plan.capacity)
     except UsageError:
         return f"{text}, and give --peakedness"
-    chats = _plural(peak_of(bunched).chats, "chat")
-    servers = _plural(servers_needed(bunched, plan.capacity), "server")
+    chats, servers = plural(bunched.peak.chats, "chat"), plural(bunched.needed, "server")
     return f"{text}; with a ratio of {_WHAT_IF:g}, {chats} would need {servers}"
 
 
@@ -275,31 +256,32 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
             "plan's chat length and poll interval may show that fewer servers do"
         )
     for constraint, load in plan.loads.items():
-        if plan.capacity.of(constraint) is None and load is not None:
-            yield f"{constraint.label}: {figure(load)} needed, but no figure is known for a server: not judged"
-        if plan.capacity.of(constraint) is not None and load is None:
+        if constraint not in plan.capacity and load is not None:
+            yield f"{constraint.label}: {_figure(load)} needed, but no figure is known for a server: not judged"
+        if constraint in plan.capacity and load is None:
             yield f"{constraint.label}: not judged without --messages-per-chat"
 
 
 def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
     on = "one server" if run.servers == 1 else f"{run.servers} servers together"
     yield (
-        f"run {run.run}: {_plural(run.held.sessions, 'session')}, {figure(run.held.requests_per_s)} requests/s and "
-        f"{figure(run.held.starts_per_s)} chat starts/s held for {_seconds(run.held_for_s)} or more by {on}"
+        f"run {run.run}: {plural(run.held.sessions, 'session')}, {_figure(run.held.requests_per_s)} requests/s and "
+        f"{_figure(run.held.starts_per_s)} chat starts/s held for {seconds(run.held_for_s)} or more by {on}"
     )
     if run.refused:
-        yield f"{_number(run.refused)} of its {_plural(run.sessions, 'session')} were never accepted: a limit was near"
+        yield f"{number(run.refused)} of its {plural(run.sessions, 'session')} were never accepted: a limit was near"
     if run.bursts:
-        yield f"its drops came in {_plural(run.bursts, 'burst')}: the bound assumes independent drops, so it is too low"
-    pairs = (
-        ("poll interval", run.poll_interval_s, demand.poll_interval_s),
-        ("timeout", run.timeout_s, demand.flex_disconnect_timeout_s),
-        ("chat length", run.chat_length_s, demand.handling_time_s),
-    )
-    for name, was, planned in pairs:
+        yield f"its drops came in {plural(run.bursts, 'burst')}: the bound assumes independent drops, so it is too low"
+    names = {
+        "poll_interval_s": "poll interval",
+        "flex_disconnect_timeout_s": "timeout",
+        "handling_time_s": "chat length",
+    }
+    for field, name in names.items():
+        was, planned = run.demand.get(field), getattr(demand, field)
         if was is not None and abs(was / planned - 1) > STEP:
             yield (
-                f"the run's {name} was {_seconds(was)}, the plan's is {_seconds(planned)}: the run's drop rate and "
+                f"the run's {name} was {seconds(was)}, the plan's is {seconds(planned)}: the run's drop rate and "
                 "other rates are those of its own value"
             )
 
@@ -309,50 +291,47 @@ def _about_servers(plan: ServerPlan) -> Iterator[str]:
     if plan.at_random is not None and plan.at_random > plan.needed:
         yield (
             f"the plan spreads chats evenly over servers; if they go to random servers, "
-            f"{_plural(plan.at_random, 'server')} are needed"
+            f"{plural(plan.at_random, 'server')} are needed"
         )
     each = -(-plan.peak.chats // plan.servers)
     if plan.servers > 1:
         over = "" if demand.spare else ", and the other servers are above their capacity"
-        yield f"if a server fails at the peak, {_plural(each, 'chat')} start again at once{over}: not in these rates"
+        yield f"if a server fails at the peak, {plural(each, 'chat')} start again at once{over}: not in these rates"
     if demand.poll_interval_s > demand.flex_disconnect_timeout_s / 2:
         yield "the poll interval is over half the timeout: one refresh that fails drops the chat"
 
 
-def label(name: str) -> str:
-    """Return an input in words: its option without the dashes."""
+def _label(name: str) -> str:
     return option(name).removeprefix("--").replace("-", " ")
 
 
-def value(name: str, found: Any) -> str:
-    """Return an input's value with its unit."""
+def _value(name: str, found: Any) -> str:
     if isinstance(found, str):
         return str(found)
     if name in _SHARES:
-        return share(found)
+        return _share(found)
     if name == "percentile":
         return f"{found:g} %"
-    return f"{figure(found)} s" if name.endswith("_s") else figure(found)
+    return f"{_figure(found)} s" if name.endswith("_s") else _figure(found)
 
 
-def figure(number: float) -> str:
+def _figure(amount: float) -> str:
     """Return a number with three significant digits, or rounded from 1000 on, digits in groups of three."""
-    if number == int(number) or abs(number) >= 1000:
-        return _number(round(number))
-    return f"{number:.1f}" if abs(number) >= 100 else f"{number:.3g}"
+    if amount == int(amount) or abs(amount) >= 1000:
+        return number(round(amount))
+    return f"{amount:.1f}" if abs(amount) >= 100 else f"{amount:.3g}"
 
 
-def share(part: float) -> str:
-    """Return a share in percent with three significant digits."""
+def _share(part: float) -> str:
     return with_minus(f"{100 * part:.3g} %")
 
 
-def percent(part: float) -> str:
+def _percent(part: float) -> str:
     """Return a share in percent with one decimal, rounded down, so that headroom is not overstated."""
     return f"{int(1000 * part + 1e-9) / 10:.1f} %"
 
 
-def change(by: float | None) -> str:
+def _change(by: float | None) -> str:
     """Return a relative change with its sign; empty for None."""
     if by is None:
         return ""
@@ -360,23 +339,23 @@ def change(by: float | None) -> str:
     return "0" if digits == "0.0" else f"{'+' if by > 0 else MINUS}{digits} %"
 
 
-def chats_chart(plan: ServerPlan) -> Chart:
+def _chats_chart(plan: ServerPlan) -> Chart:
     """Return the share of the hour in which more than so many chats are open."""
     demand, mean = plan.demand, plan.peak.mean_chats
     low = max(2 * mean - plan.peak.chats, 0.0)
     high = plan.peak.chats + 0.1 * (plan.peak.chats - low)
     levels = sorted({round(low + (high - low) * i / _POINTS) for i in range(_POINTS + 1)})
-    points = [{"x": n, "y": 100 * queueing.above(n, mean, demand.peakedness)} for n in levels]
+    points = [{"x": n, "y": 100 * above(n, mean, demand.peakedness)} for n in levels]
     shows = (
-        f"share of the hour with more chats open: 100 % at {_number(round(low))}, about half at the mean of "
-        f"{figure(mean)}, {100 * demand.tail:.3g} % at {_number(plan.peak.chats)}"
+        f"share of the hour with more chats open: 100 % at {number(round(low))}, about half at the mean of "
+        f"{_figure(mean)}, {100 * demand.tail:.3g} % at {number(plan.peak.chats)}"
     )
-    line = charts.line(points, _across("chats open at once"), charts.y("y", "more are open, % of the hour"))
+    line = charts.line(points, charts.x("x", "chats open at once"), charts.y("y", "more are open, % of the hour"))
     marks = [*charts.mark_line(mean, "mean"), *charts.mark_line(plan.peak.chats, "planned for")]
     return Chart("How often more chats are open", {"layer": [line, *marks]}, shows)
 
 
-def growth_chart(plan: ServerPlan) -> Chart:
+def _growth_chart(plan: ServerPlan) -> Chart:
     """Return the servers needed for up to _GROWTH times the chats per hour."""
     demand, arrivals = plan.demand, plan.peak.mean_arrivals
     factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]
@@ -384,8 +363,8 @@ def growth_chart(plan: ServerPlan) -> Chart:
     servers = [servers_needed(more, plan.capacity) for more in demands]
     points = [{"x": arrivals * factor, "y": n} for factor, n in zip(factors, servers, strict=True)]
     shows = (
-        f"servers that carry the peak, spare ones not counted: {_number(plan.needed)} for "
-        f"{figure(arrivals)} chats an hour, {_number(servers[-1])} for {figure(arrivals * _GROWTH)}"
+        f"servers that carry the peak, spare ones not counted: {number(plan.needed)} for "
+        f"{_figure(arrivals)} chats an hour, {number(servers[-1])} for {_figure(arrivals * _GROWTH)}"
     )
     up = charts.y("y", "servers needed", scale={"zero": True})
     up["axis"]["tickMinStep"] = 1
@@ -396,23 +375,19 @@ def growth_chart(plan: ServerPlan) -> Chart:
     )
 
 
-def _across(title: str) -> Spec:
-    return charts.x("x", title, scale={"zero": False})
-
-
-def influence_chart(report: PlanReport) -> Chart:
+def _influence_chart(report: PlanReport) -> Chart:
     """Return the change of the load for each input that matters, 10 % lower and 10 % higher."""
     bars: list[dict[str, Any]] = [
-        {"input": label(item.name), "step": step, "x": 100 * by}
+        {"input": _label(item.name), "step": step, "x": 100 * by}
         for item in report.influences
         for step, by in zip(_STEPS, (item.down, item.up), strict=True)
         if by is not None and round(1000 * item.strength)
     ]
     names = list(dict.fromkeys(bar["input"] for bar in bars))
     said = "; ".join(
-        f"{label(item.name)} {change(item.down) or 'no lower'} and {change(item.up) or 'no higher'}"
+        f"{_label(item.name)} {_change(item.down) or 'no lower'} and {_change(item.up) or 'no higher'}"
         for item in report.influences
-        if label(item.name) in names
+        if _label(item.name) in names
     )
     spec: Spec = {
         "data": {"values": bars},

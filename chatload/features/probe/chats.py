@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from chatload.chat.effects import Exchange, Send
 from chatload.chat.transcript import Transcript
 from chatload.features.probe.bounds import ObservedSilence, SilenceWatch, TimeSpan
-from chatload.features.probe.evidence import KnownCheck, ProbeEvidence
+from chatload.features.probe.evidence import OPERATIONS, KnownCheck, ProbeEvidence
 from chatload.vocabulary import TELL_THE_END, Outcome
 
 _Result = TypeVar("_Result")
@@ -25,12 +25,6 @@ _BACKOFF_S = 0.05
 _LEAST_S = 1.0
 _KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _INTRODUCTION = {"nickname": "chatload probe", "subject": "chatload probe"}
-#: Operations that may reset the clock -> operation on the wire, its fields, the outcome that is expected.
-_OPERATIONS: dict[str, tuple[str, dict[str, str], Outcome]] = {
-    "SendMessage": ("SendMessage", {"message": "chatload probe"}, Outcome.FINE),
-    "StartTyping": ("StartTyping", {}, Outcome.FINE),
-    "failed_request": ("SendMessage", {}, Outcome.UNSUCCESSFUL),
-}
 #: This many dropped chats are asked repeatedly whether they are still known, at intervals of this part of their age.
 _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
 
@@ -102,9 +96,9 @@ class ProbeChat:
         board, self._witness = self.board, False
         if not (yield from self._open(at)):
             return
-        operation, fields, expected = _OPERATIONS[name]
+        operation, fields, expected = OPERATIONS[name]
         while self.living and not board.decided(name):
-            since, pause, before, last = self.watch.since, board.first_s, float("-inf"), float("-inf")
+            since, pause, before, last = self.watch.since, board.pause_s(None), float("-inf"), float("-inf")
             while True:
                 now = yield self._next_of(since, pause)
                 if now >= board.lapsed_at(since):
@@ -123,7 +117,7 @@ class ProbeChat:
                     break
                 self._keep(exchange)
                 before, last = last, exchange.sent_at
-                pause = board.next_s(pause)
+                pause = board.pause_s(pause)
             self._judge_trial(name, since, before)
             if self.living:
                 yield from self._settle()

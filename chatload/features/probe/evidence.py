@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chatload.chat.transcript import ServerClock
 from chatload.errors import UsageError
 from chatload.features.probe.bounds import ObservedSilence, TimeSpan, bounds, longest_survived, sweep
+from chatload.vocabulary import Outcome
 
 _INF = float("inf")
 #: The shortest silence that is tried (seconds); the timeout is at least 1 s [opt].
@@ -17,7 +18,12 @@ LONGEST_S, _LONGEST_OF_CONFIGURED = 60.0, 1.5
 MIN_CHATS, MAX_CHATS, DEFAULT_CHATS = 20, 1000, 96
 #: Time between the openings of two chats (seconds): Chat Server accepts rare peaks of 30 per second.
 APART_S = 1 / 30
-OPERATIONS = ("SendMessage", "StartTyping", "failed_request")
+#: Operations that may reset the clock -> operation on the wire, its fields, the outcome that is expected.
+OPERATIONS: dict[str, tuple[str, dict[str, str], Outcome]] = {
+    "SendMessage": ("SendMessage", {"message": "chatload probe"}, Outcome.FINE),
+    "StartTyping": ("StartTyping", {}, Outcome.FINE),
+    "failed_request": ("SendMessage", {}, Outcome.UNSUCCESSFUL),
+}
 #: Bounds are precise enough if they differ by at most this part of the timeout.
 PRECISION = 0.02
 #: A contact is narrow if its interval is at most this wide (seconds), or this many times the narrowest.
@@ -191,21 +197,15 @@ class ProbeEvidence:
         upper = self.sweep.upper_s
         return _INF if upper is None else self.bounds.upper_s + upper
 
-    @property
-    def first_s(self) -> float:
-        """Time from the last other contact to the first operation that may keep the chat alive (seconds)."""
-        return _STEP * self.bounds.lower_s if self._edge_known else _FIRST_S
+    def pause_s(self, last_s: float | None) -> float:
+        """Return the time from the last other contact to the next operation that may keep the chat alive (seconds).
 
-    def next_s(self, pause_s: float) -> float:
-        """Time from the last other contact to the next operation, after `pause_s` (seconds).
-
-        While the timeout is not known, the intervals grow, so that each is a part of any timeout exceeded so far.
+        last_s: that to the last such operation. While the timeout is not known, the intervals grow, so that each is a
+        part of any timeout exceeded so far.
         """
-        return pause_s + _STEP * self.bounds.lower_s if self._edge_known else pause_s * _RATIO
-
-    @property
-    def _edge_known(self) -> bool:
-        return self.refining and self.bounds.lower_s > self.bounds.upper_s / 2
+        if self.refining and self.bounds.lower_s > self.bounds.upper_s / 2:
+            return (last_s or 0.0) + _STEP * self.bounds.lower_s
+        return _FIRST_S if last_s is None else last_s * _RATIO
 
     @property
     def good(self) -> bool:

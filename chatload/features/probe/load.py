@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import defaultdict
 from typing import Any
 
 import click
@@ -26,14 +27,12 @@ class ProbeRunner:
     """Runs one probe to its end. The first SIGINT or SIGTERM disconnects its chats; the second stops at once."""
 
     def __init__(
-        self,
-        settings: ProbeSettings,
-        encoder: Encoder,
-        names: ResponseNames,
-        open_transport: OpenTransport,
+        self, settings: ProbeSettings, encoder: Encoder, names: ResponseNames, open_transport: OpenTransport
     ) -> None:
-        self._settings, self._encoder, self._names, self._open_transport = settings, encoder, names, open_transport
-        self._transports: dict[int, Transport] = {}
+        self._probe = Probe(settings, time.monotonic())
+        self._encoder, self._names = encoder, names
+        #: The transport of each chat.
+        self._transports: defaultdict[int, Transport] = defaultdict(open_transport)
         self._wake = Event()
         self._signals = 0
         self._error: BaseException | None = None
@@ -43,20 +42,21 @@ class ProbeRunner:
         # Python's own handlers: cancelling gevent's would leave the default action, which kills the process.
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            return self._run(Probe(self._settings, time.monotonic()))
+            self._run(self._probe)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             for transport in self._transports.values():
                 transport.close()
+        return self._probe
 
-    def _run(self, probe: Probe) -> Probe:
+    def _run(self, probe: Probe) -> None:
         told = probe.begun_at
         while self._signals < 2:
             for order in probe.take(time.monotonic()):
-                gevent.spawn(self._send, probe, order).link_exception(self._failed)
+                gevent.spawn(self._send, order).link_exception(self._failed)
             if probe.over:
-                break
+                return
             now = time.monotonic()
             if now >= told + PROGRESS_S:
                 told = now
@@ -67,13 +67,9 @@ class ProbeRunner:
                 probe.stop(time.monotonic())
             if self._error is not None:
                 raise self._error
-        return probe
 
-    def _send(self, probe: Probe, order: ProbeRequest) -> None:
-        send = order.send
-        transport = self._transports.get(order.chat)
-        if transport is None:
-            transport = self._transports[order.chat] = self._open_transport()
+    def _send(self, order: ProbeRequest) -> None:
+        send, transport = order.send, self._transports[order.chat]
         begun = time.monotonic()
         result = transport.call(self._encoder.encode(send.operation, send.fields), send.timeout_s)
         exchange = Exchange(
@@ -85,7 +81,7 @@ class ProbeRunner:
             answered=result.failure is None,
             gateway=result.http_status in GATEWAY_STATUSES,
         )
-        probe.receive(order.chat, exchange)
+        self._probe.receive(order.chat, exchange)
         self._wake.set()
 
     def _signalled(self, _: int, __: Any) -> None:

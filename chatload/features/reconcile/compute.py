@@ -11,12 +11,22 @@ from chatload.chat.record import SessionRecord
 from chatload.features.reconcile.ledger import LedgerRow
 from chatload.vocabulary import Verdict
 
-#: Endings of a session by the ledger, then the two for a session it cannot be asked about.
+#: The two endings of a session that the ledger cannot be asked about.
 MISSING, UNMATCHED = "unknown", "no_chat_id"
-ENDINGS = (
-    "disconnected", "agent", "idle", "dropped_late", "abandoned", "unrecoverable", "early", "restarted",
-    "alive", MISSING, UNMATCHED,
-)  # fmt: skip
+#: Endings of a session by the ledger.
+_SAYS = {
+    "disconnected": "the client's Disconnect ended it",
+    "agent": "the agent ended it",
+    "idle": "inactivity control closed it",
+    "dropped_late": "it expired and a contact came too late",
+    "abandoned": "it expired and nobody came back",
+    "unrecoverable": "it was lost to an unrecoverable error",
+    "early": "it was ended before its deadline",
+    "restarted": "a restart of the server lost it",
+    "alive": "it is still alive",
+    MISSING: "no session with this id",
+}
+ENDINGS = (*_SAYS, UNMATCHED)
 
 #: The endings that contradict a verdict; a verdict that is not here is contradicted by dropped_late alone.
 _CONTRADICTED_BY: dict[str, frozenset[str]] = {
@@ -31,18 +41,6 @@ _CONTRADICTED_BY: dict[str, frozenset[str]] = {
 }
 #: How a chat may have ended just before or while our Disconnect was under way.
 _AT_GOODBYE = frozenset({"agent", "idle", "early", "restarted", "unrecoverable"})
-_SAYS = {
-    "disconnected": "the client's Disconnect ended it",
-    "agent": "the agent ended it",
-    "idle": "inactivity control closed it",
-    "dropped_late": "it expired and a contact came too late",
-    "abandoned": "it expired and nobody came back",
-    "unrecoverable": "it was lost to an unrecoverable error",
-    "early": "it was ended before its deadline",
-    "restarted": "a restart of the server lost it",
-    "alive": "it is still alive",
-    MISSING: "no session with this id",
-}
 
 
 class Contradiction(NamedTuple):

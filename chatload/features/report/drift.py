@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chatload.run.books import Books
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.windows import Window
 from chatload.stats.trend import Trend, find_trend
 
@@ -71,35 +72,25 @@ class DriftMetric:
 
 @dataclass(frozen=True)
 class Drift:
-    """A metric's slow change.
+    """A metric's slow change; lists, as in JSON.
 
-    level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with CONFIDENCE. drifts:
-    the slope is claimed. worse: it is a change for the worse. jumps: (Unix seconds, size) of jumps that are claimed.
-    blocks: (Unix seconds, value). gone_in_h: hours until no margin is left at this rate: least, estimate, most (None if
-    the interval does not bound it); None for other metrics and if it is not claimed.
+    level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with CONFIDENCE; None:
+    not bounded. drifts: the slope is claimed. worse: it is a change for the worse. jumps: [Unix seconds, size] of jumps
+    that are claimed. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left at this rate: least,
+    estimate, most (None if the interval does not bound it); None for other metrics and if it is not claimed.
     """
 
     metric: str
     unit: str
     level: float
     slope: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     drifts: bool
     worse: bool
-    jumps: tuple[tuple[float, float], ...]
-    blocks: tuple[tuple[float, float], ...]
-    gone_in_h: tuple[float, float, float | None] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON. A bound that is infinite is None."""
-        plain = asdict(self)
-        for name in ("low", "high"):
-            plain[name] = plain[name] if isfinite(plain[name]) else None
-        for name in ("jumps", "blocks"):
-            plain[name] = [list(pair) for pair in plain[name]]
-        plain["gone_in_h"] = None if self.gone_in_h is None else list(self.gone_in_h)
-        return plain
+    jumps: list[list[float]]
+    blocks: list[list[float]]
+    gone_in_h: list[float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,18 +105,14 @@ class Soak:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
-        return {
-            "start": self.start or None,
-            "end": self.end or None,
-            "why_not": self.why_not,
-            "metrics": [drift.to_dict() for drift in self.drifts],
-        }
+        metrics = [asdict(drift) for drift in self.drifts]
+        return {"start": self.start or None, "end": self.end or None, "why_not": self.why_not, "metrics": metrics}
 
 
-def _latency(operation: str, q: float) -> Callable[[Cell], float | None]:
+def _quantile(samples: Callable[[Books], CensoredHistogram | None], q: float) -> Callable[[Cell], float | None]:
     def value(cell: Cell) -> float | None:
-        latency = cell.books.latency.get(operation)
-        return latency.figure(q) if latency is not None and latency.count >= _SAMPLES else None
+        found = samples(cell.books)
+        return found.figure(q) if found is not None and found.count >= _SAMPLES else None
 
     return value
 
@@ -143,45 +130,31 @@ def _unserved(cell: Cell) -> float | None:
 
 
 def _memory(process: str) -> Callable[[Cell], float | None]:
-    def value(cell: Cell) -> float | None:
-        size = cell.memory.get(process)
-        return None if size is None else size / 2**20
-
-    return value
+    return lambda cell: cell.memory[process] / 2**20 if process in cell.memory else None
 
 
-def metrics(timeout_s: float | None, processes: Collection[str]) -> tuple[DriftMetric, ...]:
+def metrics(timeout_s: float | None, processes: Collection[str]) -> list[DriftMetric]:
     """Return the metrics of a run with this flex-disconnect-timeout (seconds) and these processes."""
     timeout = timeout_s or 0.0
+    refresh, widest_gap = (lambda books: books.latency.get("GetMessages")), _quantile(lambda books: books.gap, 0.99)
+    opening = _quantile(lambda books: books.latency.get("RequestChat"), 0.95)
+    lateness = _quantile(lambda books: CensoredHistogram(books.lateness), 0.99)
 
     def margin(cell: Cell) -> float | None:
-        gap = cell.books.gap.figure(0.99) if cell.books.gap.count >= _SAMPLES else None
+        gap = widest_gap(cell)
         return None if gap is None or not timeout else timeout - gap
 
-    def lateness(cell: Cell) -> float | None:
-        return cell.books.lateness.quantile(0.99) if cell.books.lateness.count >= _SAMPLES else None
-
-    return (
-        DriftMetric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _latency("GetMessages", 0.5)),
-        DriftMetric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _latency("GetMessages", 0.95)),
-        DriftMetric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, _latency("RequestChat", 0.95)),
+    named = {f"memory.{process}" if len(processes) > 1 else "memory": process for process in sorted(processes)}
+    return [
+        DriftMetric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _quantile(refresh, 0.5)),
+        DriftMetric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _quantile(refresh, 0.95)),
+        DriftMetric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, opening),
         DriftMetric("dropped.rate", "%", 1, 0.10, 0.001, _dropped, rate=True),
         DriftMetric("unserved.rate", "%", 1, 0.10, 0.001, _unserved, rate=True),
         DriftMetric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
         DriftMetric("lateness.p99", "s", 1, 0.20, 0.002, lateness),
-        *(
-            DriftMetric(
-                f"memory.{process}" if len(processes) > 1 else "memory",
-                "MB",
-                1,
-                0.02,
-                1.0,
-                _memory(process),
-                1 / len(processes),
-            )
-            for process in sorted(processes)
-        ),
-    )
+        *(DriftMetric(name, "MB", 1, 0.02, 1.0, _memory(process), 1 / len(named)) for name, process in named.items()),
+    ]
 
 
 def find_drift(
@@ -190,25 +163,21 @@ def find_drift(
     """Return what drifts in a run. steady: its steady part (see `steady_part`). ended: whether the run has ended."""
     if steady is None:
         return Soak(why_not="it was never under a steady load for 10 minutes")
-    start = steady[0] + _WARM_UP * (steady[1] - steady[0])
-    cells = _cells(windows, start, steady[1])
-    drifts = []
-    alarm = _spend(steady[1] - steady[0], ended)
+    start, end = steady[0] + _WARM_UP * (steady[1] - steady[0]), steady[1]
+    cells = _cells(windows, start, end)
+    alarm = _spend(end - steady[0], ended)
     family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
     of_all = sum(metric.share for metric in family)
-    hours = (steady[1] - start) / 3600
+    drifts = []
     for metric in family:
         times, values = _blocks(cells, metric)
-        if len(values) < LEAST_BLOCKS:
-            continue
-        level = alarm * metric.share / (2 * of_all)
-        strict = find_trend(times, values, 1 - level, level)
-        shown = find_trend(times, values, CONFIDENCE, level)
-        blocks = tuple((start + float(at), float(value)) for at, value in zip(times, values, strict=True))
-        drifts.append(_claimed(metric, strict, shown, blocks, hours))
-    if not drifts:
-        return Soak(why_not="too little happened in it")
-    return Soak(start, steady[1], tuple(drifts))
+        if len(values) >= LEAST_BLOCKS:
+            level = alarm * metric.share / (2 * of_all)
+            strict = find_trend(times, values, 1 - level, level)
+            shown = find_trend(times, values, CONFIDENCE, level)
+            blocks = [[start + at, value] for at, value in zip(times.tolist(), values.tolist(), strict=True)]
+            drifts.append(_claimed(metric, strict, shown, blocks, (end - start) / 3600))
+    return Soak(start, end, tuple(drifts)) if drifts else Soak(why_not="too little happened in it")
 
 
 def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:
@@ -244,17 +213,14 @@ def _cells(windows: Iterable[Window], start: float, end: float) -> list[Cell | N
         if not start <= middle < end:
             continue
         index = min(int((middle - start) / (end - start) * count), count - 1)
+        memory = window.memory or ({} if window.rss is None else {"": window.rss})
         cell = made[index]
         if cell is None:
-            made[index] = Cell((index + 0.5) / count * (end - start), window.books, _by_process(window))
+            made[index] = Cell((index + 0.5) / count * (end - start), window.books, memory)
         else:
             cell.books.merge(window.books)
-            made[index] = cell._replace(memory={**cell.memory, **_by_process(window)})
+            made[index] = cell._replace(memory={**cell.memory, **memory})
     return made
-
-
-def _by_process(window: Window) -> Mapping[str, int]:
-    return window.memory or ({} if window.rss is None else {"": window.rss})
 
 
 def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -272,7 +238,6 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
 
 
 def _together(cells: list[Cell]) -> Cell:
-    """Return one cell with the verdicts of these cells."""
     books = Books()
     for cell in cells:
         books.verdicts.update(cell.books.verdicts)
@@ -280,24 +245,22 @@ def _together(cells: list[Cell]) -> Cell:
     return Cell(sum(cell.at for cell in cells) / len(cells), books, {})
 
 
-def _claimed(
-    metric: DriftMetric, strict: Trend, shown: Trend, blocks: tuple[tuple[float, float], ...], hours: float
-) -> Drift:
+def _claimed(metric: DriftMetric, strict: Trend, shown: Trend, blocks: list[list[float]], hours: float) -> Drift:
     """Return a metric's drift over so many hours, claimed if it is significant and large enough to matter."""
-    level = shown.level
-    least = max(metric.matters * abs(level), metric.floor)
+    least = max(metric.matters * abs(shown.level), metric.floor)
     slope, low, high = (3600 * value for value in (shown.slope, shown.low, shown.high))
-    jumps = tuple(
-        ((blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size)
+    jumps = [
+        [(blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size]
         for jump in strict.jumps
         if abs(jump.size) >= least
-    )
+    ]
     drifts = strict.sure and abs(slope) * hours >= least
-    gone = None
+    gone: list[float | None] | None = None
     if metric.name == "margin.p1" and drifts and slope < 0:
         left = blocks[-1][1]
-        gone = (max(left / -low, 0.0), max(left / -slope, 0.0), max(left / -high, 0.0) if high < 0 else None)
+        gone = [max(left / -low, 0.0), max(left / -slope, 0.0), max(left / -high, 0.0) if high < 0 else None]
     return Drift(
-        metric=metric.name, unit=metric.unit, level=level, slope=slope, low=low, high=high, drifts=drifts,
-        worse=slope * metric.worse > 0, jumps=jumps, blocks=blocks, gone_in_h=gone,
+        metric=metric.name, unit=metric.unit, level=shown.level, slope=slope,
+        low=low if isfinite(low) else None, high=high if isfinite(high) else None,
+        drifts=drifts, worse=slope * metric.worse > 0, jumps=jumps, blocks=blocks, gone_in_h=gone,
     )  # fmt: skip

@@ -1,20 +1,49 @@
-"""What drifts in a long run: sentences, a table, charts, and the document of `chatload drift`."""
+"""What drifts in a long run: sentences, a table and charts for reports, and `chatload drift`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
 from typing import Any
 
+import click
+
+from chatload.features.report.summary import refuse_untested, summarize
 from chatload.render import charts, words
 from chatload.render.document import Block, Chart, Document, Section, Sentence, Table, TableCell, Tone, table
+from chatload.render.output import deliver
+from chatload.run.reader import RunReader
 
-Row = Mapping[str, Any]
+Drifting = Mapping[str, Any]
 #: Longer names of metrics are cut in a table (characters).
 _MOST_NAME = 24
 
 
-def claims(drift: Mapping[str, Any]) -> list[Row]:
+@click.command(short_help="Say what changes slowly in RUN: latency, drops, memory.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as in summary.json.")
+def drift(run: Path, as_json: bool) -> None:
+    """Say what changes slowly in RUN: latency tails, drops, refusals, margin, lateness, memory.
+
+    RUN may still be active. Each slope has a 95 % interval. A drift is claimed only if it is significant among all
+    metrics and all checks together (a run without drift has a false alarm with a chance of 5 % at most), and if it
+    is large enough to matter. Jumps (a restart, a failover) are reported separately. Needs 10 minutes of steady load.
+    Exits 4 if the run has ended and no session of it was accepted.
+
+    \b
+    Example: locust -f locustfiles/soak.py --run-dir reports/soak ... &
+             chatload drift reports/soak
+    """
+    with RunReader.open(run) as reader:
+        summary = summarize(reader)
+        if reader.ended_at is not None:
+            refuse_untested(summary, str(run))
+    deliver(drift_document(summary["drift"]), summary["drift"] if as_json else None)
+
+
+def claims(drift: Mapping[str, Any]) -> list[Drifting]:
     """Return the metrics that drift or jump."""
     return [row for row in drift.get("metrics", ()) if row["drifts"] or row["jumps"]]
 
@@ -25,7 +54,11 @@ def sentences(drift: Mapping[str, Any]) -> list[str]:
         return []
     hours = words.duration(drift["end"] - drift["start"])
     if not claims(drift):
-        return [f"no drift in {hours} of steady load: {_bounds(drift)}"]
+        # The bounds of the refreshes' latency; of the first metric if that was not measured.
+        named = {row["metric"]: row for row in drift["metrics"]}
+        row = named.get("GetMessages.latency.p95") or drift["metrics"][0]
+        between = f"{_signed(row, row['low'])} to {_signed(row, row['high'])} an hour"
+        return [f"no drift in {hours} of steady load: {row['metric']} changes by {between}"]
     return [sentence for row in claims(drift) for sentence in _sentences(row)]
 
 
@@ -46,7 +79,10 @@ def drift_table(drift: Mapping[str, Any]) -> Table | None:
         said += [words.plural(len(row["jumps"]), "jump")] if row["jumps"] else []
         slopes = (_signed(row, row[name]) for name in ("slope", "low", "high"))
         claimed = TableCell(", ".join(said) or "steady", Tone.WARN if said else Tone.PLAIN)
-        rows.append((_short(row["metric"]), _valued(row, row["level"]), *slopes, claimed))
+        name = row["metric"]
+        if len(name) > _MOST_NAME:
+            name = f"{name[: _MOST_NAME - 9]}…{name[-8:]}"
+        rows.append((name, _valued(row, row["level"]), *slopes, claimed))
     if not rows:
         return None
     caption = (
@@ -58,24 +94,18 @@ def drift_table(drift: Mapping[str, Any]) -> Table | None:
     return table("Drift", headings, rows, sides="lrrrrl", caption=caption)
 
 
-def _short(metric: str) -> str:
-    """A metric's name for a table: a worker's is too long for one."""
-    return metric if len(metric) <= _MOST_NAME else f"{metric[: _MOST_NAME - 9]}…{metric[-8:]}"
-
-
 def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
     """A chart for each metric that drifts or jumps: its blocks, and the line through them."""
     for row in claims(drift):
-        scale = {"s": 1000.0, "%": 100.0, "MB": 1.0}[row["unit"]]
-        unit = {"s": "ms", "%": "%", "MB": "MB"}[row["unit"]]
+        scale, unit = {"s": (1000.0, "ms"), "%": (100.0, "%"), "MB": (1.0, "MB")}[row["unit"]]
         points = [{"t": (at - started) / 3600, "n": value * scale} for at, value in row["blocks"]]
-        lines = [{**point, "line": part} for point, part in zip(_line(row, points, scale), _parts(row), strict=True)]
-        time = charts.x("t", "hours into the run", scale={"zero": False})
-        up = charts.y("n", unit, scale={"zero": False})
-        dots = {"data": {"values": points}, "mark": {"type": "point", "filled": True, "color": "var(--soft)"},
-                "encoding": {"x": time, "y": up}}  # fmt: skip
-        fit = {"data": {"values": lines}, "mark": {"type": "line", "color": "var(--bad)", "strokeWidth": 2},
-               "encoding": {"x": time, "y": up, "detail": {"field": "line"}}}  # fmt: skip
+        place = {
+            "x": charts.x("t", "hours into the run", scale={"zero": False}),
+            "y": charts.y("n", unit, scale={"zero": False}),
+        }
+        dots = charts.layer(points, {"type": "point", "filled": True, "color": "var(--soft)"}, **place)
+        mark = {"type": "line", "color": "var(--bad)", "strokeWidth": 2}
+        fit = charts.layer(_fitted(row, points, scale), mark, **place, detail={"field": "line"})
         said = ". ".join(sentence[:1].upper() + sentence[1:] for sentence in _sentences(row)) + "."
         heading = f"{row['metric']} drifts" if row["drifts"] else f"{row['metric']} jumps"
         cells = [(words.duration(3600 * p["t"]), f"{p['n']:.4g}") for p in points]
@@ -83,22 +113,19 @@ def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
         yield Chart(heading, {"layer": [dots, fit]}, said, f"{row['metric']} over the run. {said}", figures)
 
 
-def _parts(row: Row) -> list[int]:
-    """For each block the number of jumps before it."""
-    return [sum(at > jump for jump, _ in row["jumps"]) for at, _ in row["blocks"]]
+def _fitted(row: Drifting, points: list[dict[str, float]], scale: float) -> list[dict[str, float]]:
+    """Return the fitted line at each block; a line of its own between two jumps."""
+    lines: dict[int, list[dict[str, float]]] = {}
+    for point, (at, _) in zip(points, row["blocks"], strict=True):
+        lines.setdefault(sum(at > jump for jump, _ in row["jumps"]), []).append(point)
+    slope, fitted = row["slope"] * scale, []
+    for line, own in lines.items():
+        level = median(point["n"] - slope * point["t"] for point in own)
+        fitted += [{"t": point["t"], "n": level + slope * point["t"], "line": line} for point in own]
+    return fitted
 
 
-def _line(row: Row, points: list[dict[str, float]], scale: float) -> Iterator[dict[str, float]]:
-    """The fitted line at each block."""
-    parts, slope = _parts(row), row["slope"] * scale
-    for part in sorted(set(parts)):
-        own = [point for point, mine in zip(points, parts, strict=True) if mine == part]
-        levels = sorted(point["n"] - slope * point["t"] for point in own)
-        level = (levels[(len(levels) - 1) // 2] + levels[len(levels) // 2]) / 2
-        yield from ({"t": point["t"], "n": level + slope * point["t"]} for point in own)
-
-
-def _sentences(row: Row) -> Iterator[str]:
+def _sentences(row: Drifting) -> Iterator[str]:
     if row["drifts"]:
         grows = "grows" if row["slope"] > 0 else "shrinks"
         low, high = sorted(abs(bound) if bound is not None else float("inf") for bound in (row["low"], row["high"]))
@@ -117,26 +144,17 @@ def _sentences(row: Row) -> Iterator[str]:
         yield f"{row['metric']} jumps by {_signed(row, size)} at about {when}"
 
 
-def _bounds(drift: Mapping[str, Any]) -> str:
-    """Return the bounds of the drift of the refreshes' latency; of the first metric if that was not measured."""
-    named = {row["metric"]: row for row in drift["metrics"]}
-    row = named.get("GetMessages.latency.p95") or drift["metrics"][0]
-    return f"{row['metric']} changes by {_signed(row, row['low'])} to {_signed(row, row['high'])} an hour"
-
-
-def _valued(row: Row, value: float | None) -> str:
+def _valued(row: Drifting, value: float | None) -> str:
     if value is None or value in (float("inf"), float("-inf")):
         return "any"
     if row["unit"] == "%":
         return f"{100 * value:.2g} %"
-    return f"{value:.3g} MB" if row["unit"] == "MB" else _time(value)
+    if row["unit"] == "MB":
+        return f"{value:.3g} MB"
+    return "0 ms" if not value else f"{1e6 * value:.2g} us" if abs(value) < 1e-4 else words.seconds(value)
 
 
-def _time(seconds: float) -> str:
-    return "0 ms" if not seconds else f"{1e6 * seconds:.2g} us" if abs(seconds) < 1e-4 else words.seconds(seconds)
-
-
-def _signed(row: Row, value: float | None) -> str:
+def _signed(row: Drifting, value: float | None) -> str:
     return _valued(row, value) if value is None else f"{'-' if value < 0 else '+'}{_valued(row, abs(value))}"
 
 

@@ -111,7 +111,6 @@ def _whole(width: float, step: float) -> float:
 
 
 def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
-    """Yield neighbouring windows merged until they are `width` seconds long."""
     held: Window | None = None
     for window in windows:
         if held is None:
@@ -182,25 +181,33 @@ def _height(seconds: float) -> int:
     return ceil(log(max(seconds, 1e-5)) / log(_HEAT_STEP))
 
 
-def verdict_chart(summary: Mapping[str, Any]) -> Chart | None:
-    """Return the share of each verdict with its bounds; None where no session ended."""
+def verdict_chart(summary: Mapping[str, Any]) -> Iterator[Chart]:
+    """The share of each verdict, a dot, with its bounds, a line; no chart where no session ended."""
     by_verdict = summary["sessions"]["by_verdict"]
     total = sum(by_verdict.values())
     if not total:
-        return None
-    points = []
+        return
+    rows = []
     for verdict, count in by_verdict.items():
-        rate, share = summary["rates"][verdict], count / total
+        rate = summary["rates"][verdict]
         if rate["low"] is not None:
-            tip = f"{verdict}: {words.percent(share)}, bounds {words.bounds(rate)}"
-            low, high = 100 * rate["low"], 100 * rate["high"]
+            tip = f"{verdict}: {words.percent(count / total)}, bounds {words.bounds(rate)}"
             colour = _TONE_COLOURS[tone(verdict)] if count else "var(--soft)"
-            points.append(
-                {"name": verdict, "share": 100 * share, "low": low, "high": high, "tip": tip, "colour": colour}
-            )
+            figures = {"share": 100 * count / total, "low": 100 * rate["low"], "high": 100 * rate["high"]}
+            rows.append({"name": verdict, **figures, "tip": tip, "colour": colour})
+    share = {"type": "quantitative", "title": "share of the sessions, % (root scale)",
+             "axis": {"grid": True, "values": [0, 1, 5, 10, 20, 40, 60, 80, 100]},
+             "scale": {"type": "sqrt", "domain": [0, 100]}}  # fmt: skip
+    shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+    place = {"y": charts.names("name"), "color": shade, "description": {"field": "tip"}}
+    line, dot = {"type": "rule", "strokeWidth": 3, "opacity": 0.55}, {"type": "point", "filled": True, "size": 60}
+    layers = [
+        charts.layer(rows, line, x={"field": "low", **share}, x2={"field": "high"}, **place),
+        charts.layer(rows, {**dot, "opacity": 1}, x={"field": "share", **share}, **place),
+    ]
     said = ", ".join(f"{verdict} {words.percent(n / total)}" for verdict, n in by_verdict.items() if n)
-    heading = "Share of each verdict with its bounds"
-    return Chart(heading, charts.intervals(points), "a dot is the share, a line its bounds", f"{heading}: {said}")
+    heading, spec = "Share of each verdict with its bounds", {"height": {"step": 24}, "layer": layers}
+    yield Chart(heading, spec, "a dot is the share, a line its bounds", f"{heading}: {said}")
 
 
 def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
@@ -230,7 +237,9 @@ def refresh_charts(books: Books, timeout_s: float | None) -> Iterator[Chart]:
 
 
 def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
-    """Latency over time, GetMessages first."""
+    """Latency over time, GetMessages first: rectangles from low to high (ms), darker for a larger share."""
+    mark = {"type": "rect", "aria": False, "color": "var(--good)"}
+    shade = {"field": "share", "type": "quantitative", "scale": {"type": "sqrt", "range": [0.12, 1]}, "legend": None}
     operations = sorted(over_time.heat, key=lambda name: (name != "GetMessages", -len(over_time.heat[name]), name))
     for operation in operations[:_HEAT_MAPS]:
         said = "The stronger a cell's colour, the more of its column's requests took so long"
@@ -239,7 +248,12 @@ def heat_charts(over_time: Series, books: Books) -> Iterator[Chart]:
         said += f"; the slowest {words.reading(latency.maximum)}." if latency else "."
         if latency and latency.censored.count:
             said += f" The row at the top: {words.plural(latency.censored.count, 'request')} without an answer."
-        spec = charts.heat(over_time.heat[operation], over_time.axis, "latency (log scale)")
+        cells = over_time.heat[operation]
+        low, high = min(cell["low"] for cell in cells), max(cell["high"] for cell in cells)
+        scale = {"type": "log", "domain": [low, high]}
+        up = {"y": charts.y("low", "latency (log scale)", scale=scale, axis=charts.decades(low, high))}
+        place = {"x": over_time.axis, "x2": {"field": "t2"}, **up, "y2": {"field": "high"}}
+        spec = charts.layer(cells, mark, **place, opacity=shade)
         yield Chart(f"{operation} over time", spec, said, f"Latency of {operation} over time. {said}")
 
 
@@ -251,7 +265,9 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
     bands = [{"t": start / over_time.scale, "t2": end / over_time.scale} for start, end in bursts]
     shaded = " Shaded: bursts of drops." if bands else ""
     states = [{**row, "t": row["t2"]} for row in over_time.rows({state: state for state in SessionState}, steps=False)]
-    spec = charts.areas(states, time, "sessions", _STATE_COLOURS)
+    area = {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85}
+    colour = charts.colour("what", _STATE_COLOURS)
+    spec = charts.layer(states, area, x=time, y=charts.y("n", "sessions"), color=colour)
     most = words.plural(int(over_time.most("open")), "session")
     said = f"Sessions open by state; at most {most} at the end of a column.{shaded}"
     yield _timed("Sessions open", spec, said, over_time, bands)
@@ -264,9 +280,9 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
         arrivals = over_time.rows({"chats accepted": "accepted", "arrivals": "arrivals"})
         said = f"Chats that arrived and chats accepted, per second; at most {most_arrived:.4g} arrived.{shaded}"
         yield _timed("Arrivals", charts.lines(arrivals, time, "chats/s", colours), said, over_time, bands)
-    if endings := over_time.rows({verdict: verdict for verdict in _ENDING_COLOURS}, steps=False):
-        present = {row["what"] for row in endings}
-        colours = {name: colour for name, colour in _ENDING_COLOURS.items() if name in present}
+    present = {verdict: verdict for verdict in _ENDING_COLOURS if any(verdict in row for row in over_time.columns)}
+    if endings := over_time.rows(present, steps=False):
+        colours = {verdict: _ENDING_COLOURS[verdict] for verdict in present}
         said = f"Sessions dropped, refused, failed or given up, when that was found.{shaded}"
         spec = charts.blocks(endings, time, "sessions", colours)
         yield _timed("Drops and other bad endings", spec, said, over_time, bands)
@@ -291,11 +307,13 @@ def generator_charts(over_time: Series) -> Iterator[Chart]:
 
 
 def _timed(heading: str, spec: Spec, said: str, over_time: Series, bands: Rows, height: int = 200) -> Chart:
-    """Return a chart over time, with bursts shaded behind it and a tip with the figures of each column."""
     tips = [{"t": row["t"], "t2": row["t2"], "tip": _tip(row, over_time.unit)} for row in over_time.columns]
+    span = {"x": over_time.axis, "x2": {"field": "t2"}}
+    shade = charts.layer(bands, {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18}, **span)
+    hover = charts.layer(tips, {"type": "rect", "opacity": 0}, **span, description={"field": "tip"})
 
     def layered(frame: Frame) -> Spec:
-        layers = [charts.bands(bands, over_time.axis), spec, charts.hover(tips, over_time.axis)]
+        layers = [shade, spec, hover]
         # A phone has no pointer.
         return {"height": height, "layer": layers if frame is charts.WIDE else layers[:2]}
 

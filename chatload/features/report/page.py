@@ -8,35 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chatload.errors import printable
 from chatload.features.report import drift_view, figures
 from chatload.features.report.figures import Series, series
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
-from chatload.plain_text import printable
+from chatload.render import document as doc
 from chatload.render import words
-from chatload.render.document import (
-    Block,
-    Document,
-    Fold,
-    Section,
-    Sentence,
-    Table,
-    TableCell,
-    TableRow,
-    Terms,
-    Tone,
-    Verbatim,
-    columns,
-    table,
-)
-from chatload.render.html import write_html
+from chatload.render.document import Tone
+from chatload.render.html import html
+from chatload.render.output import write_text
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import SETTINGS, RunSettings
 from chatload.vocabulary import Outcome
 
-REPORT_FILE = "report.html"
 #: Rows of the table over time, processes listed, and bursts listed.
 _TABLE_ROWS, _PROCESSES, _BURSTS = 60, 40, 20
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
@@ -55,30 +42,29 @@ _MEANINGS = {
 
 def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
     """Write report.html of a run into its folder, whole or not at all. Raises UsageError."""
-    path = reader.run_dir / REPORT_FILE
-    write_html(page_document(reader, summary), path)
+    path = reader.run_dir / "report.html"
+    write_text(html(page_document(reader, summary)), path)
     return path
 
 
-def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
+def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:
     """Return the document of report.html."""
     books, started = reader.books(), reader.started_at or 0.0
     over_time = series(reader.windows(), started, max(reader.ended_at or started, started))
-    timeout_s = reader.settings.flex_disconnect_timeout
-    bursts = summary["bursts"]["bursts"]
-    chart = figures.verdict_chart(summary)
+    bursts, drift = summary["bursts"]["bursts"], summary["drift"]
+    rows = drift_view.drift_table(drift)
+    more: PageBlocks = {
+        "verdicts": tuple(figures.verdict_chart(summary)),
+        "outcomes": (_outcomes(summary),),
+        "drops": (*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
+        "refresh": tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
+        "latency": (_latencies(books), *figures.heat_charts(over_time, books)),
+        "time": tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
+        "drift": () if rows is None else (rows, *drift_view.drift_charts(drift, started)),
+        "generator": (*figures.generator_charts(over_time), *_processes(reader)),
+        "settings": tuple(_settings(reader, summary)),
+    }
     made = f"Made by chatload {summary['chatload_version']} on {words.instant(datetime.now(UTC).timestamp())}"
-    more = PageBlocks(
-        verdicts=() if chart is None else (chart,),
-        requests=(_outcomes(summary),),
-        drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
-        refresh=tuple(figures.refresh_charts(books, timeout_s)),
-        latency=(_latencies(books), *figures.heat_charts(over_time, books)),
-        over_time=tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
-        drift=tuple(_drift(summary["drift"], started)),
-        generator=(*figures.generator_charts(over_time), *_processes(reader)),
-        sections=(Section("Settings, and how to repeat the run", tuple(_settings(reader, summary)), "settings"),),
-    )  # fmt: skip
     return summary_document(
         summary,
         more,
@@ -88,24 +74,24 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> Document:
     )
 
 
-def _outcomes(summary: Mapping[str, Any]) -> Block:
+def _outcomes(summary: Mapping[str, Any]) -> doc.Block:
     """The status table, then what is not in it: a row for each outcome, a column for each operation."""
     by_operation = summary["requests"]["by_operation"]
-    shown = columns(
+    shown = doc.columns(
         ("statusCode / chatEnded", "ended?", "client does", "all", *by_operation), "llwr" + "r" * len(by_operation)
     )
     rows = []
     for outcome in Outcome:
         counts = [counted["by_outcome"][outcome] for counted in by_operation.values()]
-        numbers = [TableCell(words.number(n), Tone.PLAIN if n else Tone.SOFT) for n in (sum(counts), *counts)]
-        rows.append(TableRow((outcome.label, outcome.ended, outcome.meaning, *numbers)))
+        numbers = [doc.TableCell(words.number(n), Tone.PLAIN if n else Tone.SOFT) for n in (sum(counts), *counts)]
+        rows.append(doc.TableRow((outcome.label, outcome.ended, outcome.meaning, *numbers)))
     sent = (summary["requests"]["total"], *(counted["sent"] for counted in by_operation.values()))
-    rows.append(TableRow(("sent", "", "", *(TableCell(words.number(n), strong=True) for n in sent))))
+    rows.append(doc.TableRow(("sent", "", "", *(doc.TableCell(words.number(n), strong=True) for n in sent))))
     caption = "the chat service's status table, then what is not in it; a column for each operation"
-    return Table("Outcomes", shown, rows, caption, dense=True)
+    return doc.Table("Outcomes", shown, rows, caption, dense=True)
 
 
-def _bursts(bursts: list[Mapping[str, Any]], started: float | None) -> Iterator[Block]:
+def _bursts(bursts: list[Mapping[str, Any]], started: float | None) -> Iterator[doc.Block]:
     if not bursts:
         return
     rows = [
@@ -117,12 +103,12 @@ def _bursts(bursts: list[Mapping[str, Any]], started: float | None) -> Iterator[
         )
         for burst in bursts[:_BURSTS]
     ]
-    yield table("Bursts of drops", ("from", "after the start", "lasted", "drops"), rows, caption="bursts of drops")
+    yield doc.table("Bursts of drops", ("from", "after the start", "lasted", "drops"), rows, caption="bursts of drops")
     if len(bursts) > _BURSTS:
-        yield Sentence(words.more(len(bursts) - _BURSTS, "burst", "summary.json"), Tone.SOFT)
+        yield doc.Sentence(words.more(len(bursts) - _BURSTS, "burst", "summary.json"), Tone.SOFT)
 
 
-def _worst_sessions(reader: RunReader) -> Iterator[Block]:
+def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
     stories = [drawing(number, timeline) for number, timeline in enumerate(choose(reader.timelines()), 1)]
     if not stories:
         return
@@ -132,10 +118,10 @@ def _worst_sessions(reader: RunReader) -> Iterator[Block]:
         "allows after the last contact it surely saw. Red (amber, where not proven) is what was too long. The last "
         "line says what the silence was spent on"
     )
-    yield Section(f"The worst {count}, request by request", (Sentence(how, Tone.SOFT), *stories))
+    yield doc.Section(f"The worst {count}, request by request", (doc.Sentence(how, Tone.SOFT), *stories))
 
 
-def _latencies(books: Books) -> Block:
+def _latencies(books: Books) -> doc.Block:
     """Percentiles of each operation, GetMessages first, then of our own lateness."""
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
     measured = [(name, books.latency[name]) for name in operations]
@@ -150,19 +136,19 @@ def _latencies(books: Books) -> Block:
         if samples.count
     ]
     if not rows:
-        return Sentence("no request was sent", Tone.SOFT)
+        return doc.Sentence("no request was sent", Tone.SOFT)
     caption = (
         "from the first byte of a request to the last byte of its answer, within 1 %. A request without an answer took "
         "longer than the client waited"
     )
     headings = ("operation", "samples", "without an answer", *_PERCENTILES, "max")
-    return table("Latency", headings, rows, caption=caption)
+    return doc.table("Latency", headings, rows, caption=caption)
 
 
-def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator[Block]:
+def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator[doc.Block]:
     charts = list(figures.time_charts(over_time, bursts))
     if not charts:
-        yield Sentence("this run has no windows over time", Tone.SOFT)
+        yield doc.Sentence("this run has no windows over time", Tone.SOFT)
     yield from charts
     windows = over_time.columns[:: max(1, -(-len(over_time.columns) // _TABLE_ROWS))]
     if not windows:
@@ -177,17 +163,10 @@ def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator
     ]
     headings = (over_time.unit, "open", "requests/s", "ended", "dropped", "GetMessages p50", "p99", "lateness p99")
     caption = f"a row for each window; where there are more than {_TABLE_ROWS}, only some of them"
-    yield Fold("The same in figures", (table("Figures over time", headings, rows, caption=caption),))
+    yield doc.Fold("The same in figures", (doc.table("Figures over time", headings, rows, caption=caption),))
 
 
-def _drift(found: Mapping[str, Any], started: float) -> Iterator[Block]:
-    rows = drift_view.drift_table(found)
-    if rows is not None:
-        yield rows
-        yield from drift_view.drift_charts(found, started)
-
-
-def _processes(reader: RunReader) -> Iterator[Block]:
+def _processes(reader: RunReader) -> Iterator[doc.Block]:
     """The generator's processes, those that were blocked longest first."""
     by_worker = sorted(reader.books_by_worker().items(), key=lambda item: (-item[1].stalled_s, item[0]))
     rows = [
@@ -204,21 +183,21 @@ def _processes(reader: RunReader) -> Iterator[Block]:
         left_out = len(by_worker) - len(rows)
         caption = "the generator's processes, those that stalled longest first"
         caption += f"; {words.plural(left_out, 'more process', 'more processes')} left out" if left_out else ""
-        yield table("Generator processes", headings, rows, caption=caption)
+        yield doc.table("Generator processes", headings, rows, caption=caption)
 
 
-def _settings(reader: RunReader, summary: Mapping[str, Any]) -> Iterator[Block]:
-    yield Verbatim(repeat_command(reader.settings))
+def _settings(reader: RunReader, summary: Mapping[str, Any]) -> Iterator[doc.Block]:
+    yield doc.Verbatim(repeat_command(reader.settings))
     for name, text in repeat_files(reader.settings).items():
         heading = f"{name} as this run had it: save it under this name if the file has changed or is gone"
-        yield Fold(heading, (Verbatim(text),))
+        yield doc.Fold(heading, (doc.Verbatim(text),))
     rows = []
     for name, value in summary["settings"].items():
         said = _setting(name, value)
-        rows.append(TableRow((name, TableCell(said, Tone.SOFT if said == "not set" else Tone.PLAIN))))
+        rows.append(doc.TableRow((name, doc.TableCell(said, Tone.SOFT if said == "not set" else Tone.PLAIN))))
     caption = f"settings of the run; chatload {summary['chatload_version']}"
-    yield Table("Settings", columns(("setting", "value"), "lw"), rows, caption)
-    yield Section("Terms", (Terms(tuple(_MEANINGS.items())),))
+    yield doc.Table("Settings", doc.columns(("setting", "value"), "lw"), rows, caption)
+    yield doc.Section("Terms", (doc.Terms(tuple(_MEANINGS.items())),))
 
 
 def repeat_command(run: RunSettings) -> str:

@@ -26,24 +26,12 @@ def result_and_why(summary: Mapping[str, Any]) -> tuple[str, str]:
         return result, f"the books do not balance: {first}{others}"
     if summary["aborted"]:
         return result, f"ended early as hopeless: {summary['aborted']}"
-    for word, state in ((RunResult.FAILED, "fail"), (RunResult.INCONCLUSIVE, "inconclusive")):
-        count = sum(threshold["result"] == state for threshold in thresholds)
-        if result == word and count:
-            was = f"{'is' if count == 1 else 'are'} inconclusive" if word == RunResult.INCONCLUSIVE else "failed"
-            return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
+    state = {RunResult.FAILED: "fail", RunResult.INCONCLUSIVE: "inconclusive"}.get(result)
+    if count := sum(threshold["result"] == state for threshold in thresholds):
+        was = "failed" if state == "fail" else f"{'is' if count == 1 else 'are'} inconclusive"
+        return result, f"{words.number(count)} of {words.plural(len(thresholds), 'threshold')} {was}"
     said = answer(summary)
     return result, said.removeprefix(f"{NOTHING_TESTED}: ") if result == RunResult.NOTHING_TESTED else said
-
-
-def judged(summary: Mapping[str, Any]) -> str:
-    """Return how many thresholds hold, that there are none, or that nothing was tested."""
-    thresholds = summary["thresholds"]
-    if summary["result"] == RunResult.NOTHING_TESTED:
-        return "no session was accepted"
-    if not thresholds:
-        return "no threshold was set"
-    held = sum(threshold["result"] == "pass" for threshold in thresholds)
-    return f"{words.number(held)} of {words.plural(len(thresholds), 'threshold')} hold"
 
 
 def answer(summary: Mapping[str, Any]) -> str:
@@ -70,7 +58,6 @@ def answer(summary: Mapping[str, Any]) -> str:
 
 
 def _how(by_verdict: Mapping[str, int], share: str) -> str:
-    """Late, early or both, with their share of the accepted sessions."""
     late, early = by_verdict["dropped_late"], by_verdict["dropped_early"]
     if not early:
         return f"because a refresh came too late ({share})"
@@ -83,7 +70,6 @@ def _how(by_verdict: Mapping[str, int], share: str) -> str:
 
 
 def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
-    """Return that the server ended most of the dropped chats after the same silence."""
     sessions, dropped = summary["sessions"], summary["rates"]["dropped"]
     silence, most = sessions["common_silence"], dropped["most"]
     were = "were" if most == dropped["least"] else "were or may have been"
@@ -97,13 +83,11 @@ def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:
 
 
 def _nothing_tested(summary: Mapping[str, Any]) -> str:
-    """Return that no session was accepted, how the sessions ended, and the most frequent reason."""
     sessions = summary["sessions"]
     if not sessions["started"]:
-        whys = [
-            incident["what"] for incident in summary["incidents"] if incident["kind"] == IncidentKind.NOTHING_STARTED
-        ]
-        return f"{NOTHING_TESTED}: no session was started" + "".join(f" ({why})" for why in whys[:1])
+        kind = IncidentKind.NOTHING_STARTED
+        why = next((f" ({incident['what']})" for incident in summary["incidents"] if incident["kind"] == kind), "")
+        return f"{NOTHING_TESTED}: no session was started{why}"
     fates = ", ".join(f"{words.number(n)} {verdict}" for verdict, n in sessions["by_verdict"].items() if n)
     started = f"{words.plural(sessions['started'], 'session')} started, none accepted ({fates or 'none ended'})"
     reasons = sessions["not_accepted"]
@@ -139,20 +123,9 @@ def heading(summary: Mapping[str, Any]) -> tuple[Inline, ...]:
         said.append(f"took {words.duration(ended - started)}")
     if settings.get("flex_disconnect_timeout") is not None:
         said.append(f"flex-disconnect-timeout {settings['flex_disconnect_timeout']} s")
-    if connections := shared(summary):
-        said.append(connections)
+    if connections := int(settings.get("connections") or 0):
+        said.append(f"the chats of a process shared {words.number(connections)} connections")
     return (*parts, "".join(f", {part}" for part in said))
-
-
-def shared(summary: Mapping[str, Any]) -> str:
-    """Return how many connections the chats shared; empty where each chat had its own."""
-    most = int(summary["settings"].get("connections") or 0)
-    return f"the chats of a process shared {words.number(most)} connections" if most else ""
-
-
-def insecure(summary: Mapping[str, Any]) -> str:
-    """Return that the server's certificate was not verified; empty where it was."""
-    return "TLS certificates not verified (--insecure)" if summary["settings"].get("insecure") else ""
 
 
 def margin(summary: Mapping[str, Any]) -> str:

@@ -14,8 +14,7 @@ timestamp of the end shows the silence. The claim is conservative. It is made on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from chatload.run.histogram import Histogram
 from chatload.run.reader import EndSilence
@@ -45,21 +44,14 @@ class CommonSilence:
     upper_s: float
     timeout_s: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
-        return asdict(self)
-
 
 def find_common_silence(
     dropped: Iterable[EndSilence], timeout_s: float | None, gaps: Histogram, count_outlived: Callable[[float], int]
 ) -> CommonSilence | None:
     """Return the silence that most dropped sessions have in common; None if there is none, or it is the timeout.
 
-    Args:
-        dropped: one for each dropped session.
-        timeout_s: the configured flex-disconnect-timeout; without one None is returned.
-        gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
-        count_outlived: returns how many sessions were not dropped although they were silent for longer (seconds).
+    gaps: gaps between contacts, each by its upper bound; the last ones of dropped sessions may be among them.
+    count_outlived: returns how many sessions were not dropped although they were silent for longer (seconds).
     """
     silences = list(dropped)
     alike = _most_alike(sorted(filter(None, map(_known, silences))))

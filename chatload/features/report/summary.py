@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from chatload import __version__, exit_codes
-from chatload.errors import NothingTestedError
+from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
-from chatload.features.report.drift import Soak, find_drift, steady_part
-from chatload.features.report.silence import CommonSilence, find_common_silence
+from chatload.features.report.drift import find_drift, steady_part
+from chatload.features.report.silence import find_common_silence
 from chatload.render import words
-from chatload.render.output import read_schema, write_json
+from chatload.render.output import read_schema
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunReader
-from chatload.run.run_end import run_end
-from chatload.stats.bursts import Incidence, find_incidence
+from chatload.run.reader import Incident, RunReader, run_end
+from chatload.stats.bursts import find_incidence
 from chatload.stats.rates import CONFIDENCE, lower, upper
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.thresholds.metrics import Facts, metric_named
@@ -26,12 +25,18 @@ from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, Inciden
 
 #: `schema_version` of every summary this code makes.
 SCHEMA_VERSION = 1
-SUMMARY_FILE = "summary.json"
 #: A run is invalid if more than this share of its arrivals started late or never. A single one is tolerated.
 LATE_SHARE = 0.01
 #: Number of reasons that are kept for sessions that were not accepted.
 _REASONS = 10
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+_EXIT_CODES: Mapping[str, int] = {
+    RunResult.PASSED: exit_codes.PASSED,
+    RunResult.NOT_JUDGED: exit_codes.PASSED,
+    RunResult.FAILED: exit_codes.THRESHOLD_FAILED,
+    RunResult.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
+    RunResult.NOTHING_TESTED: exit_codes.INCONCLUSIVE,
+}
 
 
 def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
@@ -41,17 +46,25 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     """
     gate = gate_of(reader.settings) if gate is None else gate
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
-    timeout_s, incidence = reader.settings.flex_disconnect_timeout, _incidence(reader)
+    timeout_s, finished = reader.settings.flex_disconnect_timeout, reader.ended_at is not None
+    drops = reader.drop_instants()
+    start = reader.started_at or (drops[0] if drops else 0.0)
+    incidence = find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
     facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
     judgements = gate.judge(facts)
-    reasons = [*invalid_reasons(books), *_invalid_incidents(incidents)]
-    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, reader.ended_at is not None)
+    reasons = invalid_reasons(books)
+    reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
+    reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
+    imbalances = find_imbalances(by_worker, reader.count_by_verdict(), incidents, finished)
     aborted = next((incident.what for incident in incidents if incident.kind == IncidentKind.ABORTED), "")
     result = gate.result(judgements, books.fates.accepted)
     if reasons or imbalances:
         result = RunResult.INVALID
     elif aborted:
         result = RunResult.FAILED
+    silence = find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
+    steady = steady_part(reader.loads())
+    drift = find_drift(reader.windows() if steady else (), steady, timeout_s, finished)
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
@@ -65,33 +78,21 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
-        "sessions": _sessions(reader, facts),
+        "sessions": {
+            "started": books.started,
+            "accepted": books.fates.accepted,
+            "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
+            "common_silence": None if silence is None else asdict(silence),
+            **endings(facts),
+        },
         "rates": rates(facts, gate.confidence),
         "bursts": incidence.to_dict(),
-        "drift": drift_of(reader).to_dict(),
+        "drift": drift.to_dict(),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
-    }
-
-
-def _invalid_incidents(incidents: list[Incident]) -> Iterator[str]:
-    """Yield why incidents make the run invalid: a ceiling ended it, or a worker could not hold chats."""
-    yield from (f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING)
-    yield from (incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT)
-
-
-def _sessions(reader: RunReader, facts: Facts) -> dict[str, Any]:
-    books = facts.books
-    silence = common_silence(reader, books, facts.timeout_s)
-    return {
-        "started": books.started,
-        "accepted": books.fates.accepted,
-        "not_accepted": [reason._asdict() for reason in reader.not_accepted(_REASONS)],
-        "common_silence": None if silence is None else silence.to_dict(),
-        **endings(facts),
     }
 
 
@@ -108,19 +109,18 @@ def totals(books: Books) -> dict[str, int]:
 def endings(facts: Facts) -> dict[str, Any]:
     """Return how many sessions came to each end."""
     books = facts.books
+    unserved = {v.value: books.verdicts[v.value] - books.fates.accepted_with(v) for v in Verdict}
     return {
         "by_verdict": {verdict.value: books.verdicts[verdict.value] for verdict in Verdict},
         "dropped_late_by_blame": {blame.value: books.blames[blame.value] for blame in Blame},
-        "unserved_by_verdict": _unserved(books),
+        "unserved_by_verdict": {verdict: n for verdict, n in unserved.items() if n},
         "cut_off_confirmed": facts.cut_off_confirmed,
     }
 
 
 def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
     """Return how often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
-    return {
-        name: rate(name, facts, confidence) for name in (*(verdict.value for verdict in Verdict), DROPPED, UNSERVED)
-    }
+    return {name: rate(name, facts, confidence) for name in (*(v.value for v in Verdict), DROPPED, UNSERVED)}
 
 
 def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
@@ -143,21 +143,6 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, A
     }
 
 
-def _unserved(books: Books) -> dict[str, int]:
-    """Return the sessions that were never accepted, by verdict; only verdicts that occur."""
-    fates = books.fates
-    counts = {v.value: books.verdicts[v.value] - fates.accepted_with(v) for v in Verdict}
-    return {verdict: n for verdict, n in counts.items() if n}
-
-
-def write_summary(run_dir: str | Path, gate: Gate | None = None) -> dict[str, Any]:
-    """Summarize the run in `run_dir` (or a run file) into summary.json beside it; whole or not at all."""
-    with RunReader.open(run_dir) as reader:
-        summary = summarize(reader, gate)
-        write_json(summary, reader.run_dir / SUMMARY_FILE)
-    return summary
-
-
 def exit_code(summary: Mapping[str, Any]) -> int:
     """Return the exit code of a process that made this summary."""
     return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
@@ -169,31 +154,11 @@ def refuse_untested(summary: Mapping[str, Any], run: str, hint: str = "give anot
         raise NothingTestedError(f"{run}: {sentences.answer(summary)}", hint)
 
 
-_EXIT_CODES: Mapping[str, int] = {
-    RunResult.PASSED: exit_codes.PASSED,
-    RunResult.NOT_JUDGED: exit_codes.PASSED,
-    RunResult.FAILED: exit_codes.THRESHOLD_FAILED,
-    RunResult.INCONCLUSIVE: exit_codes.INCONCLUSIVE,
-    RunResult.NOTHING_TESTED: exit_codes.INCONCLUSIVE,
-}
-
-
-def common_silence(reader: RunReader, books: Books, timeout_s: float | None) -> CommonSilence | None:
-    """Return the silence after which the server ended most dropped sessions; None if it agrees with the timeout."""
-    return find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
-
-
-def _incidence(reader: RunReader) -> Incidence:
-    drops = reader.drop_instants()
-    start = reader.started_at or (drops[0] if drops else 0.0)
-    return find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
-
-
-def drift_of(reader: RunReader) -> Soak:
-    """Return what drifts in a run that has ended or is active."""
-    steady = steady_part(reader.loads())
-    timeout_s = reader.settings.flex_disconnect_timeout
-    return find_drift(reader.windows() if steady else (), steady, timeout_s, reader.ended_at is not None)
+def refuse_unusable(summary: Mapping[str, Any], run: str, hint: str) -> None:
+    """Raise ChatloadError where the run is invalid, its books do not balance, or nothing was tested in it."""
+    if problems := [*summary["invalid_reasons"], *summary["books"]["imbalances"]]:
+        raise ChatloadError(f"{run}: the run is invalid or does not balance: {problems[0]}", hint)
+    refuse_untested(summary, run, hint)
 
 
 def schema() -> dict[str, Any]:
@@ -252,8 +217,21 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
     return {
         "requests": _requests(books),
         "refresh": _refresh(books, timeout_s),
-        "arrivals": _arrivals(books),
-        "generator": _generator(books, processes),
+        "arrivals": {
+            "count": books.arrivals,
+            "started": books.start_lateness.count,
+            "late_starts": books.late_starts,
+            "not_started": books.not_started,
+            "start_lateness_s": _tail(books.start_lateness),
+        },
+        "generator": {
+            "stalls": books.stalls,
+            "stalled_s": _rounded(books.stalled_s),
+            "longest_stall_s": _rounded(books.longest_stall_s),
+            "cpu_saturated": books.cpu_saturated,
+            "exhausted": books.exhausted,
+            "processes": processes,
+        },
     }
 
 
@@ -270,39 +248,16 @@ def _requests(books: Books) -> dict[str, Any]:
 
 
 def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
-    gap = books.gap
-    gaps = {"p50": gap.quantile(0.5), "p99": gap.quantile(0.99), "max": gap.maximum}
-    margins = {"min": gaps["max"], "p1": gaps["p99"], "p50": gaps["p50"]} if timeout_s is not None else {}
-    left = {
-        name: None if widest is None or timeout_s is None else widest._replace(seconds=timeout_s - widest.seconds)
-        for name, widest in margins.items()
-    }
+    gaps = {"p50": books.gap.quantile(0.5), "p99": books.gap.quantile(0.99), "max": books.gap.maximum}
+    margins: dict[str, Reading | None] = {}
+    for name, gap in {"min": gaps["max"], "p1": gaps["p99"], "p50": gaps["p50"]}.items():
+        left = None if gap is None or timeout_s is None else gap._replace(seconds=timeout_s - gap.seconds)
+        margins[name] = left
     return {
-        "count": gap.count,
+        "count": books.gap.count,
         "lateness_s": _tail(books.lateness),
         "gap_s": _readings(gaps),
-        "margin_s": _readings(left or dict.fromkeys(("min", "p1", "p50")), "under"),
-    }
-
-
-def _arrivals(books: Books) -> dict[str, Any]:
-    return {
-        "count": books.arrivals,
-        "started": books.start_lateness.count,
-        "late_starts": books.late_starts,
-        "not_started": books.not_started,
-        "start_lateness_s": _tail(books.start_lateness),
-    }
-
-
-def _generator(books: Books, processes: int) -> dict[str, Any]:
-    return {
-        "stalls": books.stalls,
-        "stalled_s": _rounded(books.stalled_s),
-        "longest_stall_s": _rounded(books.longest_stall_s),
-        "cpu_saturated": books.cpu_saturated,
-        "exhausted": books.exhausted,
-        "processes": processes,
+        "margin_s": _readings(margins, "under"),
     }
 
 

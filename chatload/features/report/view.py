@@ -4,39 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chatload.features.report import drift_view, sentences
-from chatload.features.report.junit import write_junit
-from chatload.features.report.summary import write_summary
+from chatload.features.report.junit import junit
+from chatload.features.report.summary import summarize
+from chatload.render import document as doc
 from chatload.render import words
-from chatload.render.document import (
-    Badge,
-    Block,
-    Bullets,
-    Callout,
-    Code,
-    Document,
-    Section,
-    Sentence,
-    Table,
-    TableCell,
-    TableColumn,
-    TableRow,
-    Terms,
-    Tone,
-    Verbatim,
-    table,
-)
-from chatload.render.markdown import write_markdown
+from chatload.render.document import Tone
+from chatload.render.markdown import markdown
+from chatload.render.output import write_json, write_text
+from chatload.run.reader import RunReader
 from chatload.stats.rates import bound_text
 from chatload.thresholds.gate import Gate
-from chatload.thresholds.metrics import METRICS, MetricDoc
+from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
 
-MARKDOWN_FILE = "summary.md"
 _RESULTS = {
     RunResult.PASSED: Tone.GOOD, RunResult.FAILED: Tone.BAD, RunResult.INCONCLUSIVE: Tone.WARN,
     RunResult.INVALID: Tone.BAD, RunResult.NOTHING_TESTED: Tone.BAD, RunResult.NOT_JUDGED: Tone.SOFT,
@@ -47,114 +31,101 @@ _THRESHOLDS = {
 _ALL = "summary.json"
 
 
-@dataclass(frozen=True)
-class PageBlocks:
-    """What only the page shows, by section. requests and latency: in place of the shorter tables of a text."""
-
-    verdicts: Sequence[Block] = ()
-    requests: Sequence[Block] = ()
-    drops: Sequence[Block] = ()
-    refresh: Sequence[Block] = ()
-    latency: Sequence[Block] = ()
-    over_time: Sequence[Block] = ()
-    drift: Sequence[Block] = ()
-    generator: Sequence[Block] = ()
-    sections: Sequence[Section] = ()
+#: What only the page shows, by the anchor of its section.
+PageBlocks = Mapping[str, Sequence[doc.Block]]
 
 
 def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
-    """Write summary.json, summary.md and junit.xml beside a run's file, each whole or not at all.
+    """Write summary.json, summary.md and junit.xml beside a run's file, each whole or not at all; return the summary.
 
-    report.html is not among them: drawing it takes seconds, in which a generator would not send.
-
-    Args:
-        run: the run's folder or file.
-        gate: the thresholds to judge by; by default those of the run.
-
-    Returns:
-        The summary.
-
-    Raises:
-        UsageError: a file cannot be written.
+    report.html is not among them: drawing it takes seconds, in which a generator would not send. run: the run's folder
+    or file. gate: the thresholds to judge by; by default those of the run. Raises UsageError.
     """
-    summary = write_summary(run, gate)
-    run_dir = Path(run) if Path(run).is_dir() else Path(run).parent
-    write_markdown(summary_document(summary), run_dir / MARKDOWN_FILE)
-    write_junit(run_dir, summary)
+    with RunReader.open(run) as reader:
+        summary, run_dir = summarize(reader, gate), reader.run_dir
+    write_json(summary, run_dir / "summary.json")
+    write_text(markdown(summary_document(summary)), run_dir / "summary.md")
+    write_text(junit(summary), run_dir / "junit.xml")
     return summary
 
 
-def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks(), **page: Any) -> Document:
-    """Return a run's summary as a document. page: further fields of `Document`."""
-    result, why = sentences.result_and_why(summary)
-    return Document(
-        answer=Sentence(why),
-        badge=Badge(result, _RESULTS[RunResult(result)]),
+def summary_document(summary: Mapping[str, Any], more: PageBlocks | None = None, **page: Any) -> doc.Document:
+    """Return a run's summary as a document.
+
+    more: blocks for the page; those of "outcomes" and "latency" are in place of a text's shorter tables. page: further
+    fields of `Document`.
+    """
+    more, (result, why) = more or {}, sentences.result_and_why(summary)
+    sections = {
+        "thresholds": ("Thresholds", _thresholds(summary)),
+        "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.get("verdicts", ()))),
+        "outcomes": ("Requests by statusCode and chatEnded", more.get("outcomes") or (_requests(summary),)),
+        "drops": ("Why sessions were dropped", (*_drops(summary), *more.get("drops", ()))),
+        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.get("refresh", ()))),
+        "latency": ("Latency", more.get("latency") or (_durations(summary),)),
+        "time": ("Over time", (*more.get("time", ()), *_drift(summary, more.get("drift", ())))),
+        "generator": ("Generator health", tuple(_generator(summary, more.get("generator", ())))),
+        "settings": ("Settings, and how to repeat the run", more.get("settings", ())),
+    }
+    return doc.Document(
+        answer=doc.Sentence(why),
+        badge=doc.Badge(result, _RESULTS[RunResult(result)]),
         lead=list(_lead(summary, why)),
-        sections=[
-            Section("Thresholds", _thresholds(summary), "thresholds"),
-            Section("What became of the sessions", (*_verdicts(summary), *more.verdicts), "verdicts"),
-            Section("Requests by statusCode and chatEnded", more.requests or (_requests(summary),), "outcomes"),
-            Section("Why sessions were dropped", (*_drops(summary), *more.drops), "drops"),
-            Section("Refresh health", (Sentence(sentences.margin(summary)), *more.refresh), "refresh"),
-            Section("Latency", more.latency or (_durations(summary),), "latency"),
-            Section("Over time", (*more.over_time, *_drift(summary, more)), "time"),
-            Section("Generator health", (*_generator(summary), *more.generator, *_incidents(summary)), "generator"),
-            *more.sections,
-        ],
+        sections=[doc.Section(heading, blocks, anchor) for anchor, (heading, blocks) in sections.items()],
         **page,
     )
 
 
-def _lead(summary: Mapping[str, Any], why: str) -> Iterator[Block]:
+def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
     if not summary["valid"]:
-        yield Sentence("what was measured cannot be held against the server", Tone.BAD)
+        yield doc.Sentence("what was measured cannot be held against the server", Tone.BAD)
     books = summary["books"]
     if not books["balanced"]:
-        yield Callout("the books do not balance", sentences.books_line(books, "/"))
-        yield Bullets(books["imbalances"], Tone.BAD, "imbalance", _ALL)
+        yield doc.Callout("the books do not balance", sentences.books_line(books, "/"))
+        yield doc.Bullets(books["imbalances"], Tone.BAD, "imbalance", _ALL)
     if summary["aborted"] and summary["aborted"] not in why:
-        yield Callout("ended early", summary["aborted"])
+        yield doc.Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
-        yield Sentence(f"{early}: what the run shows is judged all the same", Tone.WARN, strong=True)
+        yield doc.Sentence(f"{early}: what the run shows is judged all the same", Tone.WARN, strong=True)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
-        yield Sentence(answer, strong=True)
-    yield Sentence(sentences.heading(summary), Tone.SOFT)
-    if unverified := sentences.insecure(summary):
-        yield Sentence(unverified, Tone.WARN, strong=True)
+        yield doc.Sentence(answer, strong=True)
+    yield doc.Sentence(sentences.heading(summary), Tone.SOFT)
+    if summary["settings"].get("insecure"):
+        yield doc.Sentence("TLS certificates not verified (--insecure)", Tone.WARN, strong=True)
 
 
-def _thresholds(summary: Mapping[str, Any]) -> tuple[Block, ...]:
+def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
     """The judgement of each threshold, those that failed first, with its reason."""
     order = list(_THRESHOLDS)
     ordered = sorted(summary["thresholds"], key=lambda threshold: order.index(ThresholdResult(threshold["result"])))
     if not ordered:
-        return (Sentence(("no threshold was set. ", Code("chatload report RUN --gate standard"), " judges the run")),)
-    columns = [
-        TableColumn("threshold", "l"),
-        TableColumn("result", "l"),
-        TableColumn("value"),
-        TableColumn("bounds", optional=True),
-        TableColumn("samples", optional=True),
-        TableColumn("would settle it", page_only=True),
+        judge = doc.Code("chatload report RUN --gate standard")
+        return (doc.Sentence(("no threshold was set. ", judge, " judges the run")),)
+    shown = [
+        *doc.columns(("threshold", "result", "value"), "llr"),
+        doc.TableColumn("bounds", optional=True),
+        doc.TableColumn("samples", optional=True),
+        doc.TableColumn("would settle it", page_only=True),
     ]
-    rows = [
-        TableRow(
-            (
-                TableCell(Code(threshold["expression"])),
-                TableCell(threshold["result"], _THRESHOLDS[ThresholdResult(threshold["result"])], strong=True),
-                _value(threshold, "value"),
-                _between(_value(threshold, "lower"), _value(threshold, "upper")),
-                *("" if n is None else words.number(n) for n in (threshold.get("samples"), threshold.get("needed"))),
-            ),
-            note=threshold.get("why") or "",
-        )
-        for threshold in ordered
-    ]
+    rows = []
+    for threshold in ordered:
+        result, low, high = threshold["result"], _value(threshold, "lower"), _value(threshold, "upper")
+        between = f"{low} … {high}" if low and high else f"≥ {low}" if low else f"≤ {high}" if high else ""
+        cells: list[doc.TableCell | str] = [
+            doc.TableCell(doc.Code(threshold["expression"])),
+            doc.TableCell(result, _THRESHOLDS[ThresholdResult(result)], strong=True),
+            _value(threshold, "value"),
+            between,
+            *("" if n is None else words.number(n) for n in (threshold.get("samples"), threshold.get("needed"))),
+        ]
+        rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
     caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
+    held = (
+        f"{words.number(sum(t['result'] == 'pass' for t in ordered))} of {words.plural(len(ordered), 'threshold')} hold"
+    )
     return (
-        Sentence(sentences.judged(summary)),
-        Table("Thresholds", columns, rows, caption, noun="threshold", file="junit.xml"),
+        doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
+        doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
     )
 
 
@@ -172,51 +143,33 @@ def _value(threshold: Mapping[str, Any], key: str) -> str:
     return (past if beyond else "") + words.seconds(value)
 
 
-def _between(low: str, high: str) -> str:
-    if low and high:
-        return f"{low} … {high}"
-    return f"≥ {low}" if low else f"≤ {high}" if high else ""
-
-
-def _verdicts(summary: Mapping[str, Any]) -> Iterator[Block]:
-    sessions, books = summary["sessions"], summary["books"]
+def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
+    sessions, rates = summary["sessions"], summary["rates"]
     by_verdict = sessions["by_verdict"]
-    if any(by_verdict.values()):
-        yield _verdict_table(by_verdict, summary["rates"])
-    else:
-        yield Sentence("no session ended")
-    if by_verdict[Verdict.CUT_OFF]:
-        confirmed = words.number(sessions["cut_off_confirmed"])
-        yield Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
-    if books["balanced"]:
-        yield Sentence(f"books balance: {sentences.books_line(books)}", Tone.GOOD)
-
-
-def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> Table:
-    total = sum(by_verdict.values())
-    rows = []
-    for verdict, count in by_verdict.items():
+    rows, total = [], sum(by_verdict.values())
+    for verdict, count in by_verdict.items() if total else ():
         kind = Tone(tone(verdict)) if count else Tone.SOFT
         cells = (words.number(count), words.percent(count / total), words.bounds(rates[verdict]))
-        rows.append(
-            TableRow((TableCell(verdict, kind), *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind)
-        )
-    columns = [
-        *(TableColumn("verdict", "l"), TableColumn("sessions"), TableColumn("share"), TableColumn("bounds")),
-        TableColumn("meaning", "w", page_only=True),
-    ]
+        name = doc.TableCell(verdict, kind)
+        rows.append(doc.TableRow((name, *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind))
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
         f"bounds: one-sided and exact, each with {confidence} confidence, of the share of the sessions that count for "
         "the verdict"
     )
-    return Table("Verdicts", columns, rows, caption)
+    shown = [*doc.columns(("verdict", "sessions", "share", "bounds")), doc.TableColumn("meaning", "w", page_only=True)]
+    yield doc.Table("Verdicts", shown, rows, caption) if rows else doc.Sentence("no session ended")
+    if by_verdict[Verdict.CUT_OFF]:
+        confirmed = words.number(sessions["cut_off_confirmed"])
+        yield doc.Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
+    if summary["books"]["balanced"]:
+        yield doc.Sentence(f"books balance: {sentences.books_line(summary['books'])}", Tone.GOOD)
 
 
-def _requests(summary: Mapping[str, Any]) -> Block:
+def _requests(summary: Mapping[str, Any]) -> doc.Block:
     by_operation = summary["requests"]["by_operation"]
     if not by_operation:
-        return Sentence("no request was sent")
+        return doc.Sentence("no request was sent")
     rows, others = [], Counter[str]()
     for operation, row in by_operation.items():
         other = {name: n for name, n in row["by_outcome"].items() if n and name not in STATUS_TABLE}
@@ -225,10 +178,10 @@ def _requests(summary: Mapping[str, Any]) -> Block:
         rows.append((operation, *map(words.number, counts)))
     said = ", ".join(f"{words.number(n)} {name}" for name, n in others.items())
     headings = ("operation", "sent", *STATUS_TABLE, "other")
-    return table("Requests", headings, rows, caption=f"other: {said}" if said else "")
+    return doc.table("Requests", headings, rows, caption=f"other: {said}" if said else "")
 
 
-def _durations(summary: Mapping[str, Any]) -> Block:
+def _durations(summary: Mapping[str, Any]) -> doc.Block:
     keys = ("p50", "p99", "p99_9", "max")
     tails = {f"{name} latency": row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
     tails["refresh lateness (ours)"] = summary["refresh"]["lateness_s"]
@@ -239,68 +192,60 @@ def _durations(summary: Mapping[str, Any]) -> Block:
         if words.of_tail(tail, "max")
     ]
     if not rows:
-        return Sentence("nothing was measured")
-    return table("Durations", ("", *(key.replace("_", ".") for key in keys)), rows)
+        return doc.Sentence("nothing was measured")
+    return doc.table("Durations", ("", *(key.replace("_", ".") for key in keys)), rows)
 
 
-def _drops(summary: Mapping[str, Any]) -> Iterator[Block]:
+def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     """The blame of late drops, one silence that most drops have in common, and bursts."""
     sessions, bursts = summary["sessions"], summary["bursts"]
     blames = {blame: n for blame, n in sessions["dropped_late_by_blame"].items() if n}
     early = sessions["by_verdict"][Verdict.DROPPED_EARLY]
     if blames:
-        rows = [
-            (blame, words.number(n), Blame(blame).meaning) for blame, n in sorted(blames.items(), key=lambda i: -i[1])
-        ]
+        ordered = sorted(blames.items(), key=lambda item: -item[1])
+        rows = [(blame, words.number(n), Blame(blame).meaning) for blame, n in ordered]
         caption = "blame: the cause without which the session would have been in time"
-        yield table("Blame", ("blame", "dropped_late", "meaning"), rows, sides="lrl", caption=caption)
+        yield doc.table("Blame", ("blame", "dropped_late", "meaning"), rows, sides="lrl", caption=caption)
     elif not sessions["accepted"]:
-        yield Sentence("no session was accepted")
+        yield doc.Sentence("no session was accepted")
     else:
         ended = f"; {words.plural(early, 'session')} ended though every refresh was in time" if early else ""
-        yield Sentence(f"no session was proven to be dropped because a refresh came too late{ended}")
+        yield doc.Sentence(f"no session was proven to be dropped because a refresh came too late{ended}")
     if silence := sessions["common_silence"]:
         ended = f"{words.number(silence['sessions'])} of {words.plural(silence['dropped'], 'dropped session')}"
         said = (
             f"by its own timestamps the server ended {ended} {silence['lower_s']:.3g} to {silence['upper_s']:.3g} s "
             f"after their last answered request: the timeout of {silence['timeout_s']:g} s is probably wrong. "
         )
-        yield Sentence((said, Code("chatload probe"), " measures it"))
+        yield doc.Sentence((said, doc.Code("chatload probe"), " measures it"))
     if drops := bursts["drops"]:
-        count, alone = len(bursts["bursts"]), bursts["incidents"] - len(bursts["bursts"])
-        came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in "
-        came += words.plural(bursts["incidents"], "incident")
-        if drops > bursts["incidents"]:
-            came += f": {words.plural(count, 'burst')} and {words.number(alone)} alone. Drops are not independent, so "
-            yield Sentence(f"{came}bounds that assume independent sessions are too narrow", Tone.WARN)
+        incidents, count = bursts["incidents"], len(bursts["bursts"])
+        came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in {words.plural(incidents, 'incident')}"
+        if drops > incidents:
+            parts = f"{words.plural(count, 'burst')} and {words.number(incidents - count)} alone"
+            narrow = "Drops are not independent, so bounds that assume independent sessions are too narrow"
+            yield doc.Sentence(f"{came}: {parts}. {narrow}", Tone.WARN)
         else:
-            yield Sentence(f"{came}; none of them in a burst")
+            yield doc.Sentence(f"{came}; none of them in a burst")
 
 
-def _drift(summary: Mapping[str, Any], more: PageBlocks) -> Iterator[Block]:
+def _drift(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Iterator[doc.Block]:
     found = summary.get("drift") or {}
     claimed = Tone.WARN if drift_view.claims(found) else Tone.PLAIN
-    said = [Sentence(f"over time: {sentence}", claimed) for sentence in drift_view.sentences(found)]
-    if more.drift:
-        yield Section("What changes slowly", (*said, *more.drift), "drift")
+    said = [doc.Sentence(f"over time: {sentence}", claimed) for sentence in drift_view.sentences(found)]
+    if charts:
+        yield doc.Section("What changes slowly", (*said, *charts), "drift")
     else:
         yield from said
 
 
-def _generator(summary: Mapping[str, Any]) -> Iterator[Block]:
-    yield Sentence(sentences.generator(summary["generator"]))
-    for said in (sentences.resent(summary["requests"]), sentences.arrivals(summary)):
-        if said:
-            yield Sentence(said)
-
-
-def _incidents(summary: Mapping[str, Any]) -> Iterator[Block]:
-    if summary["incidents"]:
-        lines = [
-            f"incident at {words.time_of_day(incident['at'])}: {incident['kind']}: {incident['what']}"
-            for incident in summary["incidents"]
-        ]
-        yield Bullets(lines, Tone.WARN, "incident", _ALL)
+def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Iterator[doc.Block]:
+    said = (sentences.generator(summary["generator"]), sentences.resent(summary["requests"]))
+    yield from (doc.Sentence(sentence) for sentence in (*said, sentences.arrivals(summary)) if sentence)
+    yield from charts
+    if incidents := summary["incidents"]:
+        lines = [f"incident at {words.time_of_day(i['at'])}: {i['kind']}: {i['what']}" for i in incidents]
+        yield doc.Bullets(lines, Tone.WARN, "incident", _ALL)
 
 
 _EXAMPLES = """\
@@ -319,22 +264,17 @@ _JUDGEMENT = (
 )
 
 
-def thresholds_document() -> Document:
-    """Return every metric with its meaning, grouped by kind."""
-    titles = {"rate": "Rates, and counts: the same with .count", "duration": "Durations"}
-    return Document(
-        answer=Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
-        lead=(Verbatim(_EXAMPLES), Sentence(_UNITS), Sentence(_JUDGEMENT)),
-        sections=[
-            Section(title, (Terms([(doc.name, _meaning(doc.meaning)) for doc in METRICS if _belongs(doc, kind)]),))
-            for kind, title in titles.items()
-        ],
+def thresholds_document() -> doc.Document:
+    """Return every metric of thresholds with its meaning, grouped by kind."""
+    terms: dict[str, list[tuple[str, str]]] = {"Rates, and counts: the same with .count": [], "Durations": []}
+    rates, durations = terms.values()
+    for metric in METRICS:
+        if metric.kind == "rate" or metric.name == "sessions.count":
+            rates.append((metric.name, metric.meaning))
+        elif metric.kind == "duration":
+            durations.append((metric.name, metric.meaning))
+    return doc.Document(
+        answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
+        lead=(doc.Verbatim(_EXAMPLES), doc.Sentence(_UNITS), doc.Sentence(_JUDGEMENT)),
+        sections=[doc.Section(title, (doc.Terms(meanings),)) for title, meanings in terms.items()],
     )
-
-
-def _belongs(doc: MetricDoc, kind: str) -> bool:
-    return doc.kind == kind or (kind == "rate" and doc.name == "sessions.count")
-
-
-def _meaning(text: str) -> str:
-    return text.partition("; also")[0].removeprefix("share of sessions: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chatload.chat.record import CONTACTS, Contact, Timeline
@@ -51,7 +51,7 @@ def drawing(number: int, timeline: Timeline) -> Section:
     """Return one session drawn. Instants count from the moment its last sure contact was answered."""
     said, shown, title = story(timeline), steps(timeline), headline(timeline)
     since = words.instant(timeline.sure_received)
-    picture = Chart("", lambda frame: _spec(timeline, shown, frame), "", f"{title}. {said}")
+    picture = Chart("", lambda frame: _spec(_Canvas(timeline, shown, frame)), "", f"{title}. {said}")
     rows = [
         (step.operation, f"{step.due:+.3f}", "never" if step.never_left else f"{step.left:+.3f}", f"{step.over:+.3f}",
          step.outcome)
@@ -104,22 +104,26 @@ class StoryStep:
 
 def steps(timeline: Timeline) -> list[StoryStep]:
     """Return the requests around the silence in order: a few before it, all in it, and the one that found the end."""
-    contacts = sorted(timeline.contacts, key=_left)
-    before = [c for c in contacts if _left(c) < timeline.sure_sent - _SAME_S]
-    sure = [c for c in contacts if abs(_left(c) - timeline.sure_sent) <= _SAME_S and c.sent is not None][-1:]
-    after = [c for c in contacts if _left(c) > timeline.sure_sent - _SAME_S and c not in sure]
-    told = next((i for i, c in enumerate(after) if c.outcome in TELL_THE_END), len(after) - 1)
+    sure_left = timeline.sure_sent - timeline.sure_received
+    every = sorted((_step(contact, timeline.sure_received) for contact in timeline.contacts), key=lambda s: s.left)
+    before = [step for step in every if step.left < sure_left - _SAME_S]
+    sure = [step for step in every if abs(step.left - sure_left) <= _SAME_S and not step.never_left][-1:]
+    after = [step for step in every if step.left > sure_left - _SAME_S and step not in sure]
+    told = next((i for i, step in enumerate(after) if step.kind == "found"), len(after) - 1)
     after = after[: told + 1]
-    zero, last = timeline.sure_received, max([timeline.deadline, *(c.received for c in after)])
-    past = [c for c in before[-_BEFORE:] if zero - _left(c) <= _PAST * (last - zero)]
+    last = max([timeline.timeout_s, *(step.over for step in after)])
+    past = [step for step in before[-_BEFORE:] if -step.left <= _PAST * last]
     # Of a session with many failures the contact itself may no longer be kept; that it was there is known.
-    unkept = Contact("(a contact)", timeline.sure_sent, timeline.sure_sent, zero, Outcome.FINE.value)
-    middle = sure or [unkept]
-    return [
-        *(_step(c, zero) for c in past),
-        *(_step(c, zero, sure=True) for c in middle),
-        *(_step(c, zero) for c in after),
-    ]
+    unkept = StoryStep("(a contact)", sure_left, sure_left, 0.0, Outcome.FINE.value, "answered")
+    return [*past, replace(sure[0] if sure else unkept, sure=True), *after]
+
+
+def _step(contact: Contact, zero: float) -> StoryStep:
+    operation, due, sent, over, outcome = contact
+    left = due if sent is None else sent
+    answered = "answered" if outcome == Outcome.FINE.value else "failed"
+    kind = "found" if outcome in TELL_THE_END else answered
+    return StoryStep(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, never_left=sent is None)
 
 
 def found(shown: list[StoryStep]) -> StoryStep | None:
@@ -147,14 +151,23 @@ def late(timeline: Timeline, told: StoryStep) -> str:
 def story(timeline: Timeline) -> str:
     """Return how the session ended, in a few sentences."""
     shown = steps(timeline)
-    told = found(shown)
+    told, shares = found(shown), spent(timeline)
     since = shown[next(i for i, step in enumerate(shown) if step.sure) + 1 :]
     failed = [step for step in since if step.kind == "failed"]
-    parts = [_failures(timeline, failed), _end(timeline, told, since), _spent(timeline, told)]
+    said = [_failures(timeline, failed)]
+    if told is not None:
+        said.append(f"{told.operation} at {told.left:+.2f} s found the chat ended: {late(timeline, told)}.")
+        if shares and told.left > 0:
+            parts = (
+                f"{_PARTS[cause].meaning if cause in _PARTS else cause} took {words.seconds(s)}" for cause, s in shares
+            )
+            said.append(f"Of these {words.seconds(told.left)} {', '.join(parts)}.")
+    elif since:
+        said.append(f"The last word was {since[-1].says}, {since[-1].over:+.2f} s.")
     if timeline.verdict == "dropped_unproven" and failed:
         which = "It" if len(failed) == 1 else "Any of those that failed"
-        parts.append(f"{which} may have reached the server, and then the silence was shorter.")
-    return " ".join(part for part in [*parts, f"Why this verdict: {timeline.why}."] if part)
+        said.append(f"{which} may have reached the server, and then the silence was shorter.")
+    return " ".join([*said, f"Why this verdict: {timeline.why}."])
 
 
 def spent(timeline: Timeline) -> list[tuple[str, float]]:
@@ -165,56 +178,24 @@ def spent(timeline: Timeline) -> list[tuple[str, float]]:
 
 
 def _failures(timeline: Timeline, failed: list[StoryStep]) -> str:
-    start = f"The server allows {_s(timeline.timeout_s)} of silence after a contact"
+    start = f"The server allows {timeline.timeout_s:.6g} s of silence after a contact"
     if not failed:
         return f"{start}; no request went wrong."
+    first, last = failed[0], failed[-1]
+    if len(failed) == 1:
+        return f"{start}. {first.operation} at {first.left:+.2f} s went wrong ({first.says})."
     kinds = Counter(_SHORT.get(step.outcome, step.outcome) for step in failed)
     what = next(iter(kinds)) if len(kinds) == 1 else ", ".join(f"{n} × {kind}" for kind, n in kinds.items())
-    if len(failed) == 1:
-        return f"{start}. {failed[0].operation} at {_plus(failed[0].left)} went wrong ({failed[0].says})."
-    kept = "the last " if len(timeline.contacts) == CONTACTS and len(failed) + 1 >= CONTACTS else ""
-    between = f"between {_plus(failed[0].left)} and {_plus(failed[-1].over)}"
-    return f"{start}. {kept.capitalize()}{words.plural(len(failed), 'request')} went wrong {between} ({what})."
-
-
-def _end(timeline: Timeline, told: StoryStep | None, since: list[StoryStep]) -> str:
-    if told is None:
-        return f"The last word was {since[-1].says}, {_plus(since[-1].over)}." if since else ""
-    return f"{told.operation} at {_plus(told.left)} found the chat ended: {late(timeline, told)}."
-
-
-def _spent(timeline: Timeline, told: StoryStep | None) -> str:
-    shares = spent(timeline)
-    if not shares or told is None or told.left <= 0:
-        return ""
-    parts = [f"{_PARTS[cause].meaning if cause in _PARTS else cause} took {words.seconds(s)}" for cause, s in shares]
-    return f"Of these {words.seconds(told.left)} {', '.join(parts)}."
-
-
-def _step(contact: Contact, zero: float, sure: bool = False) -> StoryStep:
-    answered = "answered" if contact.outcome == Outcome.FINE.value else "failed"
-    kind = "found" if contact.outcome in TELL_THE_END else answered
-    left = _left(contact)
-    operation, due, sent, over, outcome = contact
-    return StoryStep(operation, due - zero, left - zero, max(over, left) - zero, outcome, kind, sure, sent is None)
-
-
-def _left(contact: Contact) -> float:
-    return contact.due if contact.sent is None else contact.sent
-
-
-def _plus(seconds: float) -> str:
-    return f"{seconds:+.2f} s"
-
-
-def _s(seconds: float) -> str:
-    return f"{seconds:.6g} s"
+    kept = "The last " if len(timeline.contacts) == CONTACTS and len(failed) + 1 >= CONTACTS else ""
+    between = f"between {first.left:+.2f} s and {last.over:+.2f} s"
+    return f"{start}. {kept}{words.plural(len(failed), 'request')} went wrong {between} ({what})."
 
 
 class _Canvas:
     """The geometry of a drawing: the time shown, the lanes, and the room for texts."""
 
     def __init__(self, timeline: Timeline, shown: list[StoryStep], frame: Frame) -> None:
+        self.timeline, self.told = timeline, found(shown)
         end = max([step.over for step in shown] + [timeline.timeout_s])
         start = min([step.left for step in shown] + [0.0])
         pad = 0.03 * (end - start)
@@ -223,7 +204,7 @@ class _Canvas:
         self.width = frame.width - labels
         lanes = [f"{step.operation}#{i:02d}" for i, step in enumerate(shown)]
         self.steps = dict(zip(lanes, shown, strict=True))
-        self.lanes = [f"{_SILENCE}#", *lanes, *([f"{_WENT}#"] if found(shown) else [])]
+        self.lanes = [f"{_SILENCE}#", *lanes, *([f"{_WENT}#"] if self.told else [])]
         self.x: Spec = {
             "type": "quantitative",
             "title": "seconds since the last sure contact",
@@ -236,34 +217,29 @@ class _Canvas:
                      "labelColor": "var(--ink)", "minExtent": labels, "labelLimit": labels - 8},
         }  # fmt: skip
 
-    def px(self, seconds: float) -> float:
-        """Return the width of a stretch of time (seconds) in px."""
-        return self.width * seconds / (self.end - self.start)
+    def fits(self, text: str, seconds: float, gap: int = 0) -> bool:
+        """Whether a text and a gap (px) are no longer than a stretch of time (seconds) is wide."""
+        return self.width * seconds / (self.end - self.start) >= len(text) * _LETTER + gap
 
     def beside(self, start: float, end: float, text: str) -> dict[str, Any]:
         """Return where to put a text beside a mark from start to end: right of it if there is room, else left."""
-        if self.px(self.end - end) >= len(text) * _LETTER + 8:
+        if self.fits(text, self.end - end, 8):
             return {"at": end, "align": "left", "dx": 8}
         return {"at": start, "align": "right", "dx": -8}
 
     def within(self, start: float, end: float, texts: Iterable[str]) -> str:
         """Return the first of the texts that fits between start and end; empty where none does."""
-        return next((text for text in texts if self.px(end - start) >= len(text) * _LETTER), "")
+        return next((text for text in texts if self.fits(text, end - start)), "")
 
 
-def _spec(timeline: Timeline, shown: list[StoryStep], frame: Frame) -> Spec:
-    canvas = _Canvas(timeline, shown, frame)
-    layers = [
-        *_silence(timeline, found(shown), canvas),
-        *_deadline(timeline, canvas),
-        *_requests(canvas),
-        *_went(timeline, found(shown), canvas),
-    ]
+def _spec(canvas: _Canvas) -> Spec:
+    layers = [*_silence(canvas), *_deadline(canvas), *_requests(canvas), *_went(canvas)]
     return {"height": {"step": _LANE}, "layer": layers}
 
 
-def _silence(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Iterator[Spec]:
+def _silence(canvas: _Canvas) -> Iterator[Spec]:
     """The silence up to the end found, shaded over all lanes: what is allowed, and what was too long."""
+    timeline, told = canvas.timeline, canvas.told
     end = told.left if told else max(canvas.end, timeline.timeout_s)
     allowed = min(end, timeline.timeout_s)
     colour = "var(--warn)" if timeline.verdict == "dropped_unproven" else "var(--bad)"
@@ -290,8 +266,8 @@ def _silence(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Ite
     yield from _texts(texts, canvas, bold=True)
 
 
-def _deadline(timeline: Timeline, canvas: _Canvas) -> Iterator[Spec]:
-    rows = [{"at": timeline.timeout_s, "says": "deadline"}]
+def _deadline(canvas: _Canvas) -> Iterator[Spec]:
+    rows = [{"at": canvas.timeline.timeout_s, "says": "deadline"}]
     x = {**canvas.x, "field": "at"}
     rule = {"type": "rule", "color": "var(--bad)", "strokeDash": [5, 4], "strokeWidth": 1.5, "aria": False}
     text = {"type": "text", "align": "center", "dy": -5, "baseline": "bottom", "color": "var(--bad)", "fontSize": 12}
@@ -319,19 +295,17 @@ def _requests(canvas: _Canvas) -> Iterator[Spec]:
     yield from _texts([{**row, **canvas.beside(row["from"], row["to"], row["says"])} for row in rows], canvas)
 
 
-def _went(timeline: Timeline, told: StoryStep | None, canvas: _Canvas) -> Iterator[Spec]:
-    """The parts of the silence one after the other."""
-    if told is None:
-        return
+def _went(canvas: _Canvas) -> Iterator[Spec]:
     at, texts = 0.0, []
-    for cause, seconds in spent(timeline):
+    for cause, seconds in spent(canvas.timeline) if canvas.told else ():
         label = _PARTS[cause].label if cause in _PARTS else cause
         colour, tip = _PART_COLOURS.get(cause, "var(--c6)"), f"{label}: {words.seconds(seconds)}"
         yield _rect(at, at + seconds, canvas, colour, 0.35, f"{_WENT}#", tip)
         says = canvas.within(at, at + seconds, (f"{label} {words.seconds(seconds)}", label))
         texts.append({"says": says, "at": at + seconds / 2, "align": "center", "dx": 0, "lane": f"{_WENT}#"})
         at += seconds
-    yield from _texts(texts, canvas)
+    if texts:
+        yield from _texts(texts, canvas)
 
 
 def _rect(

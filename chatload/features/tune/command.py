@@ -12,16 +12,16 @@ from chatload import exit_codes
 from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
 from chatload.errors import UsageError
 from chatload.features.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
-from chatload.features.tune.compute import METRIC, TARGET, Tuning, sessions_an_arm, tally
+from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, tally
 from chatload.features.tune.compute import tune as judge
-from chatload.features.tune.locust_run import hold
+from chatload.features.tune.load import hold, model_of
 from chatload.features.tune.view import TuneReport, tune_document
 from chatload.render.output import deliver, write_json
 from chatload.run.reader import RunReader
 from chatload.run.schema import RUN_FILE
 from chatload.run.settings import option_of
 from chatload.thresholds.gate import make_gate
-from chatload.thresholds.grammar import parse
+from chatload.thresholds.metrics import parse
 
 _EXIT = {
     "recommended": exit_codes.PASSED,
@@ -29,17 +29,9 @@ _EXIT = {
     "inconclusive": exit_codes.INCONCLUSIVE,
     "invalid": exit_codes.INVALID,
 }
-#: Options that are passed on to Locust unchanged.
-_HANDED_ON = (
-    "host",
-    "users",
-    "spawn_rate",
-    "run_time",
-    "flex_disconnect_timeout",
-    "chat_length",
-    "script",
-    "chat_seed",
-)
+#: Options that are not passed on to Locust as they were given.
+_OWN = ("sweep", "sessions", "run_dir", "more")
+_BURSTS = "Drops came in bursts: sessions were not independent, and the bounds claim more than they should."
 
 
 def _locusts(setting: str, more: str = "") -> Callable[[Any], Any]:
@@ -123,11 +115,10 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         duration = (reader.ended_at or 0.0) - (reader.started_at or 0.0) if finished else 0.0
         tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, fractions)
         bursts = summary["bursts"]["bursts"]
-        model = None if faults is None else _model(reader, faults, tuning)
-    notes = []
-    if bursts:
-        notes.append("Drops came in bursts: sessions were not independent, and the bounds claim more than they should.")
-    return TuneReport(tuning, str(run), tuple(notes), model)
+        model = None
+        if faults is not None:
+            model = judge(tally(model_of(reader, faults)), timeout, limit, confidence)
+    return TuneReport(tuning, str(run), (_BURSTS,) if bursts else (), model)
 
 
 def limit_of(target: str) -> float:
@@ -139,7 +130,6 @@ def limit_of(target: str) -> float:
 
 
 def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
-    """Run a sweep; return its folder."""
     from chatload.swarm.plan import new_run_dir
 
     if not given["host"]:
@@ -147,7 +137,7 @@ def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
     arms = fractions_in(given["sweep"] or DEFAULT_SWEEP)
     sessions = given["sessions"] or sessions_an_arm(limit, confidence)
     run_dir: Path = given["run_dir"] or new_run_dir("tune")
-    options = {name: given[name] for name in _HANDED_ON if given[name] is not None}
+    options = {name: value for name, value in given.items() if name not in _OWN and value is not None}
     options = {"users": 100, "spawn_rate": 10, **options, "chats": sessions * len(arms), "run_dir": run_dir}
     options["sweep"] = ",".join(f"{arm:g}" for arm in arms)
     click.echo(f"sweep: {len(arms)} intervals x {sessions} sessions, {options['users']} customers at once", err=True)
@@ -155,14 +145,6 @@ def _sweep(given: dict[str, Any], limit: float, confidence: float) -> Path:
     if not (run_dir / RUN_FILE).exists():
         raise UsageError("the sweep made no run", "see locust's message above")
     return run_dir
-
-
-def _model(reader: RunReader, faults: Path, tuning: Tuning) -> Tuning:
-    """Return the same sweep in the model: sessions, customers and seed of the run, and its network."""
-    from chatload.features.tune.model import model_of
-
-    records = model_of(reader, faults)
-    return judge(tally(records), tuning.timeout_s, tuning.target, tuning.confidence)
 
 
 def _write(report: TuneReport, run: Path, as_json: bool) -> None:

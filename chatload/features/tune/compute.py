@@ -15,7 +15,7 @@ invalid.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -44,15 +44,14 @@ _DROPPED = metric_named(METRIC)
 class Tally:
     """Counts the sessions of one arm.
 
-    confirmed: sessions cut off whose goodbye was confirmed. suspects, unproven_suspects: late drops, proven and
-    unproven, that the generator may have caused. open_s: time that accepted chats were open (seconds, summed). gaps:
-    the widest gap of each session (upper bound).
+    confirmed: sessions cut off whose goodbye was confirmed. suspects: proven late drops that the generator may have
+    caused; those of the books are with the unproven ones. open_s: time that accepted chats were open (seconds, summed).
+    gaps: the widest gap of each session (upper bound).
     """
 
     books: Books = field(default_factory=Books)
     confirmed: int = 0
     suspects: int = 0
-    unproven_suspects: int = 0
     requests: int = 0
     polls: int = 0
     open_s: float = 0.0
@@ -63,9 +62,7 @@ class Tally:
         self.books.started += 1
         self.books.session_ended(record)
         self.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
-        if record.generator_suspect:
-            self.suspects += record.verdict == Verdict.DROPPED_LATE
-            self.unproven_suspects += record.verdict == Verdict.DROPPED_UNPROVEN
+        self.suspects += record.generator_suspect and record.verdict == Verdict.DROPPED_LATE
         self.requests += record.requests
         self.polls += record.polls
         if record.chat_id:
@@ -107,24 +104,6 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Saving:
-    """What an interval saves compared with the vendor's widget, which polls every 3 s.
-
-    per_chat: requests per second of one chat (below 0: more requests). share: part of the widget's polls. chats: mean
-    number of open chats in the sweep.
-    """
-
-    per_chat: float
-    share: float
-    chats: float
-
-    @property
-    def at_load(self) -> float:
-        """Requests per second, of all the chats of the sweep."""
-        return self.per_chat * self.chats
-
-
-@dataclass(frozen=True)
 class Tuning:
     """The result of a sweep. chats_open: mean number of open chats. problems: why the sweep is invalid."""
 
@@ -163,12 +142,23 @@ class Tuning:
         stop = self.stopped_by
         return None if stop is None or stop.needed is None else stop.needed * len(self.arms)
 
-    def saving(self, arm: Arm) -> Saving | None:
-        """Return what this arm saves; None if nothing was measured."""
-        if arm.polls_per_s is None:
+    @property
+    def saving(self) -> dict[str, float] | None:
+        """What the recommended interval saves compared with the vendor's widget, which polls every 3 s, as in the JSON.
+
+        Requests per second of one chat (below 0: more requests) and of all chats of the sweep, and the part of the
+        widget's polls. None if nothing is recommended or was measured.
+        """
+        best, widget = self.recommended, 1 / WIDGET_INTERVAL_S
+        if best is None or best.polls_per_s is None:
             return None
-        widget = 1 / WIDGET_INTERVAL_S
-        return Saving(widget - arm.polls_per_s, 1 - arm.polls_per_s / widget, self.chats_open)
+        return {
+            "widget_interval_s": WIDGET_INTERVAL_S,
+            "requests_per_s_per_chat": widget - best.polls_per_s,
+            "share_of_polls": 1 - best.polls_per_s / widget,
+            "chats_open": self.chats_open,
+            "requests_per_s": (widget - best.polls_per_s) * self.chats_open,
+        }
 
 
 def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
@@ -176,11 +166,9 @@ def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
 
     Raises UsageError for a group that is not an arm of a sweep.
     """
-    by_group: dict[str, Tally] = {}
+    by_group: defaultdict[str, Tally] = defaultdict(Tally)
     for record in records:
         if record.group:
-            if record.group not in by_group:
-                by_group[record.group] = Tally()
             by_group[record.group].add(record)
     return dict(sorted(((_fraction(group), counted) for group, counted in by_group.items()), key=itemgetter(0)))
 
@@ -235,7 +223,7 @@ def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confi
         sessions=share.n,
         least=least,
         most=share.most,
-        suspects=counted.suspects + counted.unproven_suspects,
+        suspects=counted.books.suspects,
         rate=share.most / share.n if share.n else None,
         lower=low,
         upper=high,
@@ -256,7 +244,7 @@ def _judged(least: int, most: int, n: int, counted: Tally, target: float, confid
         return "pass", None
     if lower(least, n, confidence) > target:
         return "fail", None
-    innocent = most - counted.suspects - counted.unproven_suspects
+    innocent = most - counted.books.suspects
     if upper(innocent, n, confidence) < target or lower(least + counted.suspects, n, confidence) > target:
         return "invalid", None
     return "inconclusive", sessions_needed(least, n, target, confidence, most)

@@ -21,12 +21,9 @@ from chatload.render.document import (
     Sentence,
     Table,
     TableCell,
-    TableRow,
     Tone,
-    columns,
     table,
 )
-from chatload.render.output import read_schema
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
@@ -41,7 +38,6 @@ _RESULTS = {
 _COLOURS = {
     Tone.GOOD: "var(--pass)", Tone.BAD: "var(--bad)", Tone.WARN: "var(--warn)", Tone.SOFT: "var(--none)",
 }  # fmt: skip
-_MODEL_COLOUR = "var(--c2)"
 #: Ticks of the drop rate (percent), on a root scale, in which 1 % and 80 % can both be read.
 _TICKS = (0, 1, 5, 10, 20, 40, 60, 80, 100)
 _CHATS = 1000
@@ -68,7 +64,6 @@ class TuneReport:
         """A JSON-safe form, as in tune.schema.json."""
         tuning = self.tuning
         best, stop = tuning.recommended, tuning.stopped_by
-        saving = None if best is None else tuning.saving(best)
         return {
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
@@ -79,26 +74,13 @@ class TuneReport:
             "target": tuning.target,
             "confidence": tuning.confidence,
             "recommended": None if best is None else {"fraction": best.fraction, "interval_s": best.interval_s},
-            "saving": None
-            if saving is None
-            else {
-                "widget_interval_s": WIDGET_INTERVAL_S,
-                "requests_per_s_per_chat": saving.per_chat,
-                "share_of_polls": saving.share,
-                "chats_open": saving.chats,
-                "requests_per_s": saving.at_load,
-            },
+            "saving": tuning.saving,
             "stopped_by": None if stop is None else stop.fraction,
             "sessions_needed": tuning.needed,
             "arms": [_arm(arm, tuning) for arm in tuning.arms],
             "model": None if self.model is None else [_arm(arm, self.model) for arm in self.model.arms],
             "notes": list(self.notes),
         }
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of `TuneReport.to_dict`."""
-    return read_schema("chatload.features.tune", "tune.schema.json")
 
 
 def tune_document(report: TuneReport) -> Document:
@@ -109,35 +91,38 @@ def tune_document(report: TuneReport) -> Document:
         lead += [
             Sentence(f"no longer interval is recommended: {stopped(tuning)}"),
             *(Sentence(said) for said in (saved(tuning),) if said),
-            Sentence(("as options: ", Code(settings_for(best)))),
+            Sentence(("as options: ", Code(f"--refresh-policy fraction --refresh-fraction {best.fraction:g}"))),
         ]
     lead.append(Sentence((Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"), Tone.SOFT))
     sections = [Section("All intervals", (_arms(tuning), *_charts(report)))]
     if report.model is not None:
-        sections.append(Section("The same sweep in the model, in virtual time", (_model_arms(report),)))
+        sections.append(Section("The same sweep in the model, in virtual time", (_model_arms(report.model, tuning),)))
     sections.append(Section("What must be known with it", (Bullets((*report.notes, *LIMITS)),)))
     return Document(Sentence(answer(tuning)), sections, _RESULTS[tuning.result], lead)
 
 
 def _arms(tuning: Tuning) -> Table:
     headings = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "result")
-    rows = []
+    rows: list[tuple[TableCell | str, ...]] = []
     for arm in tuning.arms:
         rate = "" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}"
         came = word(arm, tuning)
-        rows.append(
-            TableRow([*_counted(arm), words.seconds(arm.margin_p1_s), rate, TableCell(came, _TONES[came], strong=True)])
-        )
-    return Table("All intervals", columns(headings, "lrrrrrrl"), rows, _bounds_note(tuning))
+        rows.append((*_counted(arm), words.seconds(arm.margin_p1_s), rate, TableCell(came, _TONES[came], strong=True)))
+    caption = (
+        f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. margin p1: what 99 of "
+        "100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. Intervals "
+        "are tested from the shortest up, until one does not pass. So no correction for repeated tests is needed"
+    )
+    return table("All intervals", headings, rows, "lrrrrrrl", caption)
 
 
-def _model_arms(report: TuneReport) -> Table:
+def _model_arms(model: Tuning, tuning: Tuning) -> Table:
     """A row for each arm of the model, and whether the run agrees with it."""
-    seen = {arm.fraction: arm for arm in report.tuning.arms}
+    seen = {arm.fraction: arm for arm in tuning.arms}
     rows = []
-    for arm in () if report.model is None else report.model.arms:
+    for arm in model.arms:
         own = seen.get(arm.fraction)
-        agrees = "" if own is None else "agree" if agree(arm, own, report.tuning.confidence) else "differ"
+        agrees = "" if own is None else "agree" if agree(arm, own, tuning.confidence) else "differ"
         rows.append((*_counted(arm), agrees))
     headings = ("interval", "part", "sessions", "dropped", "drop rate", "the run")
     return table("The same sweep in the model", headings, rows, sides="lrrrrl")
@@ -194,28 +179,22 @@ def stopped(tuning: Tuning) -> str:
 
 def saved(tuning: Tuning) -> str:
     """What the recommended interval saves; empty where none is recommended."""
-    best = tuning.recommended
-    saving = None if best is None else tuning.saving(best)
-    if best is None or saving is None:
+    saving, timeout_s = tuning.saving, tuning.timeout_s
+    if saving is None:
         return ""
-    than = f"the widget's {WIDGET_INTERVAL_S:g} s"
-    if saving.per_chat <= 0 or tuning.timeout_s <= WIDGET_INTERVAL_S:
+    per_chat, than = saving["requests_per_s_per_chat"], f"the widget's {WIDGET_INTERVAL_S:g} s"
+    if timeout_s <= WIDGET_INTERVAL_S:
         return (
-            f"{abs(saving.per_chat):.3f} requests/s {'less' if saving.per_chat > 0 else 'more'} a chat than {than}, "
-            f"which no chat survives at a timeout of {tuning.timeout_s:g} s"
-            if tuning.timeout_s <= WIDGET_INTERVAL_S
-            else f"{-saving.per_chat:.3f} requests/s more a chat than {than}: nothing is saved"
+            f"{abs(per_chat):.3f} requests/s {'less' if per_chat > 0 else 'more'} a chat than {than}, "
+            f"which no chat survives at a timeout of {timeout_s:g} s"
         )
+    if per_chat <= 0:
+        return f"{-per_chat:.3f} requests/s more a chat than {than}: nothing is saved"
     return (
-        f"it saves {saving.per_chat:.3f} requests/s a chat against {than} ({100 * saving.share:.0f} % of the polls): "
-        f"{_CHATS * saving.per_chat:.0f} at {words.number(_CHATS)} chats, {saving.at_load:.1f} at the sweep's "
-        f"{saving.chats:.0f}"
+        f"it saves {per_chat:.3f} requests/s a chat against {than} ({100 * saving['share_of_polls']:.0f} % of the "
+        f"polls): {_CHATS * per_chat:.0f} at {words.number(_CHATS)} chats, {saving['requests_per_s']:.1f} at the "
+        f"sweep's {tuning.chats_open:.0f}"
     )
-
-
-def settings_for(arm: Arm) -> str:
-    """The options that make it the interval of every chat."""
-    return f"--refresh-policy fraction --refresh-fraction {arm.fraction:g}"
 
 
 def interval(arm: Arm) -> str:
@@ -233,15 +212,6 @@ def word(arm: Arm, tuning: Tuning) -> str:
     """What came of the arm; arms after the one that ended the sequence are not tested."""
     stop = tuning.stopped_by
     return _NOT_TESTED if stop is not None and arm.fraction > stop.fraction else _WORDS[arm.word]
-
-
-def _bounds_note(tuning: Tuning) -> str:
-    """What the columns mean."""
-    return (
-        f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. margin p1: what 99 of "
-        "100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. Intervals "
-        "are tested from the shortest up, until one does not pass. So no correction for repeated tests is needed"
-    )
 
 
 def _arm(arm: Arm, tuning: Tuning) -> dict[str, Any]:
@@ -271,36 +241,39 @@ def _charts(report: TuneReport) -> Iterator[Chart]:
 def _drops(report: TuneReport, frame: Frame) -> Spec:
     tuning = report.tuning
     arms = [arm for arm in tuning.arms if arm.sessions]
-    most = max(arm.upper for arm in arms)
-    top = min(100.0, 130 * max(most, 2 * tuning.target))
-    axis = {"grid": True, "values": [tick for tick in _ticks(tuning) if tick <= top], "labelExpr": "datum.label + ' %'"}
+    top = min(100.0, 130 * max(*(arm.upper for arm in arms), 2 * tuning.target))
+    # Below 1 % there is a tick where the target is.
+    fine = [100 * tuning.target * part for part in (1, 10)] if tuning.target < 0.01 else []
+    ticks = [tick for tick in sorted({*_TICKS, *fine}) if tick <= top]
+    axis = {"grid": True, "values": ticks, "labelExpr": "datum.label + ' %'"}
     scale = {"type": "sqrt", "domain": [0, top], "nice": False}
     up = {"type": "quantitative", "title": "sessions dropped (root scale)", "axis": axis, "scale": scale}
-    across = _across(tuning)
-    rows = [_point(arm, tuning) for arm in arms]
-    bar = {"x": {**across, "field": "x"}, "y": {**up, "field": "low"}, "y2": {"field": "high"}, **_shade()}
-    dot = {"x": {**across, "field": "x"}, "y": {**up, "field": "rate"}, **_shade(), "description": {"field": "tip"}}
+    place = {"x": {**_across(tuning), "field": "x"}, "y": {**up, "field": "rate"}}
+    bar = {"x": place["x"], "y": {**up, "field": "low"}, "y2": {"field": "high"}}
+    shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+    dot = {**place, "color": shade, "fill": {**shade, "field": "fill"}, "description": {"field": "tip"}}
     layer: list[Spec] = [
-        {"mark": {"type": "rule", "strokeWidth": 4, "opacity": 0.45, "aria": False}, "encoding": bar},
-        {"mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "aria": False},
-         "encoding": {"x": dot["x"], "y": dot["y"]}},
-        {"mark": {"type": "point", "size": 75, "opacity": 1, "strokeWidth": 2},
-         "encoding": {**dot, "fill": {"field": "fill", "type": "nominal", "scale": None, "legend": None}}},
+        {"mark": {"type": "rule", "strokeWidth": 4, "opacity": 0.45, "aria": False},
+         "encoding": {**bar, "color": shade}},
+        {"mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "aria": False}, "encoding": place},
+        {"mark": {"type": "point", "size": 75, "opacity": 1, "strokeWidth": 2}, "encoding": dot},
         *charts.level_line(100 * tuning.target, f"target {words.percent(tuning.target)}", "var(--ink)"),
         *charts.limit_line(tuning.timeout_s, "timeout" if frame is charts.NARROW else "flex-disconnect-timeout"),
     ]  # fmt: skip
     if report.model is not None:
-        layer += _model(report.model, across, up)
+        points = [_point(arm, report.model) for arm in report.model.arms if arm.sessions]
+        data = {"data": {"values": [{**point, "tip": f"model, {point['tip']}"} for point in points]}}
+        shift = {"xOffset": 7, "color": "var(--c2)"}
+        layer += [
+            {**data, "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6, "aria": False, **shift},
+             "encoding": bar},
+            {**data, "mark": {"type": "point", "shape": "square", "filled": True, "size": 40, **shift},
+             "encoding": {**place, "description": {"field": "tip"}}},
+        ]  # fmt: skip
     if tuning.recommended is not None:
         best = tuning.recommended
         layer += charts.mark_line(best.interval_s, f"recommended {interval(best)}", "var(--pass)", top=20)
-    return {"height": 260, "data": {"values": rows}, "layer": layer}
-
-
-def _ticks(tuning: Tuning) -> list[float]:
-    """Ticks in percent; below 1 % where the target is."""
-    fine = [100 * tuning.target * part for part in (1, 10)] if tuning.target < 0.01 else []
-    return sorted({*_TICKS, *fine})
+    return {"height": 260, "data": {"values": [_point(arm, tuning) for arm in arms]}, "layer": layer}
 
 
 def _across(tuning: Tuning) -> Spec:
@@ -310,32 +283,18 @@ def _across(tuning: Tuning) -> Spec:
             "nice": False, "zero": False}}  # fmt: skip
 
 
-def _shade() -> Spec:
-    return {"color": {"field": "colour", "type": "nominal", "scale": None, "legend": None}}
-
-
 def _point(arm: Arm, tuning: Tuning) -> dict[str, Any]:
     came = word(arm, tuning)
     colour = _COLOURS[_TONES[came]]
-    rate = 100 * (arm.rate or 0.0)
-    tip = f"{interval(arm)} ({arm.fraction:g}): {dropped(arm)} of {words.number(arm.sessions)} dropped, {came}"
     return {
-        **{"x": arm.interval_s, "low": 100 * arm.lower, "high": 100 * arm.upper, "rate": rate, "tip": tip},
-        **{"colour": colour, "fill": "var(--ground)" if came == _NOT_TESTED else colour},
+        "x": arm.interval_s,
+        "low": 100 * arm.lower,
+        "high": 100 * arm.upper,
+        "rate": 100 * (arm.rate or 0.0),
+        "tip": f"{interval(arm)} ({arm.fraction:g}): {dropped(arm)} of {words.number(arm.sessions)} dropped, {came}",
+        "colour": colour,
+        "fill": "var(--ground)" if came == _NOT_TESTED else colour,
     }
-
-
-def _model(model: Tuning, across: Spec, up: Spec) -> list[Spec]:
-    rows = [{**_point(arm, model), "tip": f"model, {_point(arm, model)['tip']}"} for arm in model.arms if arm.sessions]
-    place = {"x": {**across, "field": "x"}}
-    bar = {"y": {**up, "field": "low"}, "y2": {"field": "high"}}
-    data, shift = {"data": {"values": rows}}, {"xOffset": 7, "color": _MODEL_COLOUR}
-    return [
-        {**data, "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6, "aria": False, **shift},
-         "encoding": {**place, **bar}},
-        {**data, "mark": {"type": "point", "shape": "square", "filled": True, "size": 40, **shift},
-         "encoding": {**place, "y": {**up, "field": "rate"}, "description": {"field": "tip"}}},
-    ]  # fmt: skip
 
 
 def _requests(arms: list[Arm], tuning: Tuning) -> Spec:

@@ -15,6 +15,8 @@ Schema = dict[str, Any]
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_USER_DATA: Schema = {"type": "object", "additionalProperties": _TEXT}
 _ABOUT = {
     "RequestChat": "Open a chat. Needs a nickname, or a first and a last name.",
     "GetMessages": "Refresh the chat, and get its events from a position on (0 or none: no events).",
@@ -41,19 +43,22 @@ _REFUSALS = {
     "415": "Not a content type of this operation.",
 }
 _KEY_REFUSALS = {"401": "An apikey header is needed.", "403": "Not the right apikey."}
+#: Encoding of an operation -> those in which the simulator takes it: browsers may send a form as multipart.
+_ENCODINGS = {"json": ("json",), "multipart": ("multipart",), "form": ("form", "multipart")}
 
 
 def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, Any]:
     """Return the OpenAPI document. service: the name served. apikey: whether requests need one."""
+    places: dict[tuple[str, str], dict[str, OperationWire]] = {}
+    for operation, wire in dialect.operations.items():
+        path = (dialect.request.prefix + wire.path).replace("{service}", service) or "/"
+        places.setdefault((path, wire.method), {})[operation] = wire
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operations in _places(dialect, service):
+    for (path, method), operations in places.items():
         paths.setdefault(path, {})[method.lower()] = _operation(dialect, path, service, operations, apikey)
-    answers = {
-        "Answer": _answer(dialect.response),
-        "Event": _event(dialect.response),
-        "Error": _error(dialect.response),
-    }
-    made: dict[str, Any] = {
+    names = dialect.response
+    key: Schema = {"securitySchemes": {"apikey": {"type": "apiKey", "in": "header", "name": "apikey"}}}
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": f"chatload simulator, dialect {dialect.name}",
@@ -62,19 +67,11 @@ def document(dialect: Dialect, service: str, apikey: bool = False) -> dict[str, 
             "not in the HTTP status: 0 yes, 1 no but the chat goes on, 2 no and the chat has ended.",
         },
         "paths": {**paths, **_own_pages()},
-        "components": {"schemas": answers},
+        "components": {
+            "schemas": {"Answer": _answer(names), "Event": _event(names), "Error": _error(names)},
+            **(key if apikey else {}),
+        },
     }
-    if apikey:
-        made["components"]["securitySchemes"] = {"apikey": {"type": "apiKey", "in": "header", "name": "apikey"}}
-    return made
-
-
-def _places(dialect: Dialect, service: str) -> Iterable[tuple[str, str, dict[str, OperationWire]]]:
-    places: dict[tuple[str, str], dict[str, OperationWire]] = {}
-    for operation, wire in dialect.operations.items():
-        path = (dialect.request.prefix + wire.path).replace("{service}", service) or "/"
-        places.setdefault((path, wire.method), {})[operation] = wire
-    return [(path, method, operations) for (path, method), operations in places.items()]
 
 
 def _operation(
@@ -83,15 +80,14 @@ def _operation(
     content: dict[str, list[Schema]] = {}
     for operation, wire in operations.items():
         schema = _request(dialect, operation, wire, service)
-        for media_type in _media_types(wire):
-            content.setdefault(media_type, []).append(schema)
+        for encoding in _ENCODINGS[wire.encoding]:
+            content.setdefault(CONTENT_TYPES[encoding], []).append(schema)
+    only = next(iter(operations)) if len(operations) == 1 else None
     described: dict[str, Any] = {
-        "operationId": next(iter(operations)) if len(operations) == 1 else "operation",
-        "summary": " ".join(_ABOUT[operation] for operation in operations)
-        if len(operations) == 1
-        else "Every operation.",
+        "operationId": only or "operation",
+        "summary": _ABOUT[only] if only else "Every operation.",
         "requestBody": {
-            "required": any("json" in media_type for media_type in content),
+            "required": CONTENT_TYPES["json"] in content,
             "content": {
                 media_type: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}
                 for media_type, schemas in content.items()
@@ -101,21 +97,11 @@ def _operation(
     }
     in_path = [name for name in ("chat_id", "file_id") if "{" + name + "}" in path]
     if in_path:
-        described["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-            for name in in_path
-        ]
+        schema = {**_TEXT, "minLength": 1}
+        described["parameters"] = [{"name": name, "in": "path", "required": True, "schema": schema} for name in in_path]
     if apikey:
         described["security"] = [{"apikey": []}]
     return described
-
-
-def _media_types(wire: OperationWire) -> tuple[str, ...]:
-    if wire.encoding == "json":
-        return (CONTENT_TYPES["json"],)
-    if wire.encoding == "multipart":
-        return (CONTENT_TYPES["multipart"],)
-    return (CONTENT_TYPES["form"], CONTENT_TYPES["multipart"])
 
 
 def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str) -> Schema:
@@ -123,24 +109,24 @@ def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str
     for ours, name in wire.parameters.items():
         json_name = name if wire.encoding == "json" else (form_name(name),)
         if ours == USER_DATA and name[-1] == "{key}" and wire.encoding == "json":
-            members[name[:-1]] = {"type": "object", "additionalProperties": _TEXT}
+            members[name[:-1]] = _USER_DATA
         elif ours == USER_DATA:
             members[(json_name[-1].replace("{key}", "key"),)] = {**_TEXT, "description": "for any key"}
         else:
             members[json_name] = {"type": "integer", "minimum": 0} if ours in dialect.request.numbers else _TEXT
-    required: list[Name] = []
-    for fixed, value in wire.fixed.items():
-        if isinstance(value, str):
-            members[(fixed,)] = {"const": value.replace("{service}", service)}
-            required.append((fixed,))
+    required: dict[Name, Schema] = {
+        (fixed,): {"const": value.replace("{service}", service)}
+        for fixed, value in wire.fixed.items()
+        if isinstance(value, str)
+    }
     if dialect.request.operation is not None:
-        members[dialect.request.operation] = {"const": wire.name}
-        required.append(dialect.request.operation)
+        required[dialect.request.operation] = {"const": wire.name}
     if wire.content is not None:
         encoded = {"contentEncoding": "base64", "pattern": _BASE64} if wire.encoding == "json" else {"format": "binary"}
-        members[wire.content] = {**_TEXT, **encoded}
-        required.append(wire.content)
-    return _object(members, required) | ({"title": operation} if dialect.request.operation is not None else {})
+        required[wire.content] = {**_TEXT, **encoded}
+    return _object({**members, **required}, required) | (
+        {"title": operation} if dialect.request.operation is not None else {}
+    )
 
 
 def _responses(download: bool, apikey: bool) -> dict[str, Any]:
@@ -148,30 +134,27 @@ def _responses(download: bool, apikey: bool) -> dict[str, Any]:
     if download:
         answer["*/*"] = {"schema": {"type": "string", "format": "binary"}}
     refusals = {**_REFUSALS, **(_KEY_REFUSALS if apikey else {})}
+    text = {"text/plain": {"schema": _TEXT}}
     return {
         "200": {"description": "Whether it succeeded is in the answer.", "content": answer},
-        **{
-            status: {"description": text, "content": {"text/plain": {"schema": _TEXT}}}
-            for status, text in refusals.items()
-        },
+        **{status: {"description": about, "content": text} for status, about in refusals.items()},
     }
 
 
 def _own_pages() -> dict[str, Any]:
-    def page(summary: str, media_type: str, operation: str) -> dict[str, Any]:
-        content = {media_type: {"schema": {"type": "object"} if media_type == "application/json" else _TEXT}}
-        answer = {"description": "As it is now.", "content": content}
-        return {"get": {"operationId": operation, "summary": summary, "responses": {"200": answer}}}
-
-    return {
-        "/simulator/ledger": page("What the server saw of every chat, a line each.", "application/x-ndjson", "ledger"),
-        "/simulator/status": page(
-            "How many chats are alive, and how late the end of a silent one was noticed at most.",
-            "application/json",
-            "status",
-        ),
-        "/simulator/openapi.json": page("This document.", "application/json", "openapi"),
-    }
+    status = "How many chats are alive, and how late the end of a silent one was noticed at most."
+    pages = [
+        ("ledger", "ledger", "What the server saw of every chat, a line each.", "application/x-ndjson", _TEXT),
+        ("status", "status", status, "application/json", {"type": "object"}),
+        ("openapi.json", "openapi", "This document.", "application/json", {"type": "object"}),
+    ]
+    described = {}
+    for page, operation, summary, media_type, schema in pages:
+        answer = {"description": "As it is now.", "content": {media_type: {"schema": schema}}}
+        described[f"/simulator/{page}"] = {
+            "get": {"operationId": operation, "summary": summary, "responses": {"200": answer}}
+        }
+    return described
 
 
 def _answer(names: ResponseNames) -> Schema:
@@ -181,27 +164,25 @@ def _answer(names: ResponseNames) -> Schema:
         names.messages: {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Event"}},
         names.next_position: {"type": ["integer", "null"], "minimum": 1},
         names.errors: {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
-        names.user_data: {"type": "object", "additionalProperties": _TEXT},
+        names.user_data: _USER_DATA,
         names.chat_id: _TEXT,
-        **{name: {"type": ["string", "null"]} for name in (names.user_id, names.secure_key, names.alias)},
+        **dict.fromkeys((names.user_id, names.secure_key, names.alias), _TEXT_OR_NULL),
     }
     about = "Only the status code is in every answer. What is left out or null is as the client knows it."
     return {"description": about, **_object(members, [names.status_code])}
 
 
 def _event(names: ResponseNames) -> Schema:
-    kinds = [names.event_types.get(word, word) for word in EVENT_TYPES]
-    senders = [names.senders.get(word, word) for word in SENDERS]
     schemas: dict[str, Schema] = {
         "nickname": _TEXT,
         "participant_id": {"type": "integer"},
-        "sender": {"enum": senders},
+        "sender": {"enum": [names.senders.get(word, word) for word in SENDERS]},
         "index": {"type": "integer", "minimum": 1},
-        "type": {"enum": kinds},
+        "type": {"enum": [names.event_types.get(word, word) for word in EVENT_TYPES]},
         "utc_time": {"type": "integer", "description": "Milliseconds since the Unix epoch."},
         "text": _TEXT,
         "message_type": _TEXT,
-        "user_data": {"type": "object", "additionalProperties": _TEXT},
+        "user_data": _USER_DATA,
         "quit_reason": {"type": ["string", "integer"], "description": "Why the customer was removed."},
     }
     required = [names.event.nickname, names.event.sender, names.event.type]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
@@ -26,7 +26,6 @@ from typing import Any, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 
 _NO_BODY_LIMIT = 1 << 62
-TEXT = b"content-type: text/plain; charset=utf-8\r\n"
 
 
 class HttpHandler(Protocol):
@@ -37,9 +36,6 @@ class HttpHandler(Protocol):
 
     def whole(self, exchange: HttpExchange) -> None:
         """The request is complete and within its limit: answer it, now or `later`."""
-
-    def too_long(self, exchange: HttpExchange) -> None:
-        """The body is longer than the limit: answer the request."""
 
 
 class HttpExchange:
@@ -90,8 +86,7 @@ class HttpExchange:
         """Answer with 200 and a body in parts; each is taken once the client has read the ones before."""
         connection = self.connection
         head = connection.shared.start_of(200) + headers + self.more
-        if self.chunks:
-            head += b"transfer-encoding: chunked\r\n"
+        head += b"transfer-encoding: chunked\r\n" if self.chunks else b""
         connection.write(head + (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"))
         if self.method != b"HEAD":
             for part in parts:
@@ -104,6 +99,10 @@ class HttpExchange:
         self.answered = True
         connection.answered(self)
 
+    def refuse(self, status: int, text: str, more: bytes = b"") -> None:
+        """Answer with a text that says why the request is refused. more: header lines."""
+        self.reply(status, b"content-type: text/plain; charset=utf-8\r\n" + more, text.encode())
+
     def drop(self) -> None:
         """Close the connection without an answer."""
         self.answered = True
@@ -111,7 +110,10 @@ class HttpExchange:
 
     def later(self, answer: Awaitable[None]) -> None:
         """Answer the request in a task."""
-        self.connection.shared.start(self.connection.in_task(self, answer))
+        tasks = self.connection.shared.tasks
+        task = asyncio.get_running_loop().create_task(self.connection.in_task(self, answer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def hangs_up(self) -> asyncio.Future[None]:
         """Return a future that is done once the client is gone."""
@@ -183,10 +185,8 @@ class KnownHeaders:
             return None
         start = line.end()
         end = data.find(b"\r\n\r\n", start)
-        if end < 0:
-            return None
         headers, length = self._known.get(data[start:end], (None, 0))
-        if headers is None or len(data) != end + 4 + length:
+        if end < 0 or headers is None or len(data) != end + 4 + length:
             return None
         exchange = HttpExchange(connection, headers)
         exchange.method, exchange.path, exchange.keep_alive = b"POST", line[1].decode(), True
@@ -223,15 +223,11 @@ class ServerConnections:
         self.handler, self.guard = handler, guard
         self.connections: set[ServedConnection] = set()
         self.now = monotonic()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._unsent: list[ServedConnection] = []
         self._second = 0
         self.starts: dict[int, bytes] = {}
         self.heads = KnownHeaders()
-
-    def connection(self) -> ServedConnection:
-        """Return a protocol object for a new connection."""
-        return ServedConnection(self)
 
     def start_of(self, status: int) -> bytes:
         """Return the status line and date of an answer; `starts` caches them for one second."""
@@ -245,12 +241,6 @@ class ServerConnections:
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append(connection)
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in a task."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def tick(self, now: float) -> None:
         """Update the time and run the guard; to be called several times per second."""
@@ -342,7 +332,7 @@ class ServedConnection(asyncio.Protocol):
                 self._new_parser()
                 rest = rest[upgrade.args[0] :]
             except HttpParserError:
-                self._refuse(b"400 Bad Request", b"Invalid HTTP request received.")
+                self._refuse(400, "Invalid HTTP request received.")
                 return
         stage = self._stage
         if before == stage == IDLE:
@@ -351,7 +341,7 @@ class ServedConnection(asyncio.Protocol):
             # Bytes that arrived with the end of another request count as one byte.
             self._head_bytes += len(data) if before == HEAD else 1
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(431)
                 return
         if stage != self._noted:
             self._noted = stage
@@ -410,7 +400,7 @@ class ServedConnection(asyncio.Protocol):
                 exchange.body = bytearray(exchange.body)
             exchange.body += body
         if len(exchange.body) > exchange.limit:
-            self.shared.handler.too_long(exchange)
+            exchange.refuse(413, f"at most {exchange.limit} bytes")
 
     def on_message_complete(self) -> None:
         self._stage = IDLE
@@ -447,7 +437,7 @@ class ServedConnection(asyncio.Protocol):
         try:
             handler.head(exchange)
             if exchange.body and len(exchange.body) > exchange.limit:
-                handler.too_long(exchange)
+                exchange.refuse(413, f"at most {exchange.limit} bytes")
             if exchange.whole and not exchange.answered:
                 handler.whole(exchange)
         except Exception as error:  # noqa: BLE001  # an error in our code must not look like a bad request
@@ -466,7 +456,7 @@ class ServedConnection(asyncio.Protocol):
     def _failed(self, exchange: HttpExchange, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": "the simulator failed", "exception": error})
         exchange.keep_alive = False
-        exchange.reply(500, TEXT, b"Internal Server Error")
+        exchange.refuse(500, "Internal Server Error")
 
     # -- its end -----------------------------------------------------------------------------------
 
@@ -506,7 +496,7 @@ class ServedConnection(asyncio.Protocol):
         else:
             answerable = self._current is self._incoming
         if answerable:
-            self._refuse(b"408 Request Timeout")
+            self._refuse(408)
         else:
             self.abort()
 
@@ -527,7 +517,7 @@ class ServedConnection(asyncio.Protocol):
         self.send()
         self._transport.close()
 
-    def _refuse(self, status: bytes, text: bytes = b"") -> None:
+    def _refuse(self, status: int, text: str = "") -> None:
         """Answer an invalid request; not if another answer is pending, which this one would be taken for."""
         if self.ending:
             return
@@ -535,10 +525,9 @@ class ServedConnection(asyncio.Protocol):
         if self._in_line or (current is not None and current.whole):
             self.abort()
             return
-        kind = TEXT if text else b""
-        head = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n" % (status, kind, len(text))
-        self.write(head + text)
-        self._close()
+        exchange = HttpExchange(self, {})
+        exchange.method, exchange.keep_alive = b"", False
+        exchange.refuse(status, text)
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():

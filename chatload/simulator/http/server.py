@@ -24,7 +24,7 @@ from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect
 from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
-from chatload.simulator.http.protocol import TEXT, HttpExchange, ServerConnections, SlowClientGuard
+from chatload.simulator.http.protocol import HttpExchange, ServedConnection, ServerConnections, SlowClientGuard
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault, FaultPlan
@@ -64,7 +64,7 @@ class ChatHandler:
             return
         place = self._decoder.find(path)
         if place is None or not self._is_ours(place[1].get("service")):
-            _refuse(exchange, 404, "no such chat service")
+            exchange.refuse(404, "no such chat service")
             return
         methods, in_path = place
         group = methods.get(exchange.method.decode())
@@ -85,11 +85,11 @@ class ChatHandler:
         try:
             request = group.read(in_path, content_type, exchange.body)
         except RefusedError as refused:
-            _refuse(exchange, refused.http_status, refused.text)
+            exchange.refuse(refused.http_status, refused.text)
             return
         operation, chat_id, fields, content, name = request
         if name is not None and not self._is_ours(name):
-            _refuse(exchange, 404, "no such chat service")
+            exchange.refuse(404, "no such chat service")
             return
         now, service = _now(), self.service
         fault = service.draw(now, operation)
@@ -105,27 +105,15 @@ class ChatHandler:
         else:
             self._give(exchange, answer)
 
-    def too_long(self, exchange: HttpExchange) -> None:
-        """See HttpHandler."""
-        _refuse(exchange, 413, f"at most {exchange.limit} bytes")
-
-    def sweep(self) -> None:
-        """Book the ends of chats without requests."""
-        self.service.sweep(_now())
-
-    def is_down(self) -> bool:
-        """Return whether the service refuses connections now because of a restart."""
-        return self.service.is_down(_now())
-
     def _is_ours(self, service: str | None) -> bool:
         return service == self._name or service is None or self._name is None
 
     def _has_key(self, exchange: HttpExchange) -> bool:
         apikey = exchange.headers.get(b"apikey")
         if not apikey:
-            _refuse(exchange, 401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+            exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
         elif not hmac.compare_digest(apikey, self._apikey or b""):
-            _refuse(exchange, 403, "not the right apikey")
+            exchange.refuse(403, "not the right apikey")
         else:
             return True
         return False
@@ -142,34 +130,23 @@ class ChatHandler:
         await self._give_later(exchange, answer)
 
     async def _give_later(self, exchange: HttpExchange, answer: ServiceAnswer) -> None:
-        if answer.held is not None:
-            held = await self._hold(exchange, answer)
-            if held is None:
-                return
-            answer = held
-        if answer.delay_s:
-            await _sleep(answer.delay_s)
-        self._give(exchange, answer)
-
-    async def _hold(self, exchange: HttpExchange, answer: ServiceAnswer) -> ServiceAnswer | None:
-        """Long polling: wait until the model has an answer; None if the client hangs up before."""
-        service, gone = self.service, exchange.hangs_up()
+        """Give an answer that is held (long polling) or delayed; none if the client of a held one hangs up before."""
+        service = self.service
         while (hold := answer.held) is not None:
-            woken = asyncio.get_running_loop().create_future()
+            gone, woken = exchange.hangs_up(), asyncio.get_running_loop().create_future()
             hold.wake = lambda woken=woken: woken.done() or woken.set_result(None)
             left_s = max(0.0, service.hold_due(hold) - _now())
             await asyncio.wait((gone, woken), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
                 service.abandon(_now(), hold)
-                return None
+                return
             answer = service.resume(_now(), hold)
-        return answer
+        await _sleep(answer.delay_s)
+        self._give(exchange, answer)
 
     def _give(self, exchange: HttpExchange, answer: ServiceAnswer) -> None:
         if answer.payload is not None:
-            names = self._names
-            payload = answer.payload if names.plain else names.to_wire(answer.payload)
-            exchange.reply(answer.http_status, _JSON, orjson.dumps(payload))
+            exchange.reply(answer.http_status, _JSON, orjson.dumps(self._names.to_wire(answer.payload)))
         elif answer.silence is NoAnswer.LOST:
             # The connection stays open and the request unanswered until the client gives up.
             exchange.later(exchange.hangs_up())
@@ -182,7 +159,7 @@ class ChatHandler:
         pages = ledger, status_page, _ = f"{_OWN}ledger", f"{_OWN}status", f"{_OWN}openapi.json"
         path = exchange.path
         if path not in pages:
-            _refuse(exchange, 404, f"no such page; there are {', '.join(pages)}")
+            exchange.refuse(404, f"no such page; there are {', '.join(pages)}")
         elif exchange.method not in (b"GET", b"HEAD"):
             _other_method(exchange, ("GET", "HEAD"))
         elif path == ledger:
@@ -195,20 +172,14 @@ class ChatHandler:
             exchange.reply(200, _JSON, self._openapi)
 
     def _ledger(self) -> Iterator[bytes]:
-        part: list[bytes] = []
-        size = 0
+        part = b""
         for row in self.service.ledger_rows(_now()):
-            part.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-            size += len(part[-1])
-            if size > _LEDGER_PART_BYTES:
-                yield b"".join(part)
-                part, size = [], 0
+            part += orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+            if len(part) > _LEDGER_PART_BYTES:
+                yield part
+                part = b""
         if part:
-            yield b"".join(part)
-
-
-def _refuse(exchange: HttpExchange, status: int, text: str, more: bytes = b"") -> None:
-    exchange.reply(status, TEXT + more, text.encode())
+            yield part
 
 
 def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
@@ -217,7 +188,7 @@ def _other_method(exchange: HttpExchange, methods: tuple[str, ...]) -> None:
     if exchange.method == b"OPTIONS":
         exchange.reply(204, _preflight(exchange.headers, allowed), b"")
     else:
-        _refuse(exchange, 405, f"{' or '.join(methods)} only", b"allow: %b\r\n" % allowed)
+        exchange.refuse(405, f"{' or '.join(methods)} only", b"allow: %b\r\n" % allowed)
 
 
 async def _sleep(seconds: float) -> None:
@@ -358,57 +329,40 @@ def _bind(address: tuple[Any, ...], listen: bool = False) -> socket.socket:
 async def _serve(
     handler: ChatHandler, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None
 ) -> None:
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, told, service = asyncio.get_running_loop(), asyncio.Event(), handler.service
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    front = _Listener(shared, listener, tls)
-    await front.open()
+    address = listener.getsockname()
+    server: asyncio.Server | None = None
     try:
         while not told.is_set():
+            now = _now()
+            service.sweep(now)
+            shared.tick(now)
+            down = service.is_down(now)
+            if not down and server is None:
+                server = await loop.create_server(
+                    lambda: ServedConnection(shared), sock=listener, backlog=_BACKLOG, ssl=tls
+                )
+            elif down and server is not None:
+                server.close()
+                server = None
+                for connection in list(shared.connections):
+                    connection.abort()
+                # Bound but not listening: it refuses connections, and no other process gets the port.
+                listener = await _bound(address)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(told.wait(), SWEEP_S)
-            handler.sweep()
-            shared.tick(_now())
-            await front.follow(handler.is_down())
     finally:
-        front.close()
+        if server is not None:
+            server.close()
         await shared.stop(STOP_S)
 
 
-class _Listener:
-    """The listening socket; closed while a restart (a fault) has the service down."""
-
-    def __init__(self, shared: ServerConnections, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-        self._shared, self._listener, self._tls = shared, listener, tls
-        self._address = listener.getsockname()
-        self._server: asyncio.Server | None = None
-
-    async def open(self) -> None:
-        """Accept connections."""
-        loop, shared = asyncio.get_running_loop(), self._shared
-        self._server = await loop.create_server(shared.connection, sock=self._listener, backlog=_BACKLOG, ssl=self._tls)
-
-    def close(self) -> None:
-        """Accept no more connections."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    async def follow(self, down: bool) -> None:
-        """Close the socket and all connections while the service is down; open it otherwise."""
-        if not down and self._server is None:
-            await self.open()
-        elif down and self._server is not None:
-            self.close()
-            for connection in list(self._shared.connections):
-                connection.abort()
-            # Bound but not listening: it refuses connections, and no other process gets the port.
-            self._listener = await self._bound()
-
-    async def _bound(self) -> socket.socket:
-        for _ in range(_BIND_TRIES):
-            # The loop releases the closed socket in a later iteration.
-            await asyncio.sleep(_BIND_AGAIN_S)
-            with contextlib.suppress(OSError):
-                return _bind(self._address)
-        return _bind(self._address)
+async def _bound(address: tuple[Any, ...]) -> socket.socket:
+    for _ in range(_BIND_TRIES):
+        # The loop releases the closed socket in a later iteration.
+        await asyncio.sleep(_BIND_AGAIN_S)
+        with contextlib.suppress(OSError):
+            return _bind(address)
+    return _bind(address)

@@ -158,7 +158,7 @@ class FaultPlan:
     def load(cls, path: str | Path) -> FaultPlan:
         """Return a plan read from TOML; raises FileError with file, key and what was expected."""
         file = load_toml(path, FaultsFile)
-        return cls([_fault(path, f"fault[{n}]", table) for n, table in enumerate(file.fault, 1)], file.seed)
+        return cls([_fault(path, n, table) for n, table in enumerate(file.fault)], file.seed)
 
 
 class FaultsFile(FromFile):
@@ -180,8 +180,9 @@ _FaultTable = create_model(
 )  # type: ignore[call-overload]
 
 
-def _fault(path: str | Path, key: str, table: Any) -> Fault:
-    fault = Fault(**dict(checked(table, _FaultTable, path, key)))
+def _fault(path: str | Path, number: int, table: Any) -> Fault:
+    fault = Fault(**dict(checked(table, _FaultTable, path, place=("fault", number))))
+    key = f"fault[{number + 1}]"
     if fault.kind == "restart" and table.keys() & {"chance", "operations"}:
         raise FileError(path, f"{key}.kind", "expected no chance and no operations for restart: it strikes all")
     processed, _, fixed = KINDS[fault.kind]

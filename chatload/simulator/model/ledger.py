@@ -7,28 +7,25 @@ from typing import Any
 
 from chatload.protocol.operations import OPERATION_FIELDS
 
-#: Every operation of the chat service.
-OPERATIONS = tuple(OPERATION_FIELDS)
 #: One contact, packed in nine bytes: its instant and the index of its operation. A session of a soak has tens of
 #: thousands of contacts.
 _CONTACT = Struct("<dB")
 _pack = _CONTACT.pack
-_CODES = {name: code for code, name in enumerate(OPERATIONS)}
+_OPERATIONS = tuple(OPERATION_FIELDS)
+_CODES = {name: code for code, name in enumerate(_OPERATIONS)}
+#: Attributes that are columns of a row; `contacts` is another.
+_COLUMNS = ("chat_id", "started_at", "ended_at", "end_reason", "detail", "late_contact_at", "max_gap_s")
 
 
 class LedgerEntry:
     """One session as the server saw it. Instants: the service's clock, seconds.
 
     end_reason: disconnected, agent, idle, expired, unrecoverable, early, restarted; None while alive. detail: what
-    exactly ended it, if the reason leaves that open. late_contact_at: the first request for it
-    after its end. max_gap_s: the widest gap between contacts, a held request being one contact from
-    its arrival to its release.
+    exactly ended it, if the reason leaves that open. late_contact_at: the first request for it after its end.
+    max_gap_s: the widest gap between contacts; a held request is one contact from its arrival to its release.
     """
 
-    __slots__ = (
-        "_contacts", "_last", "_releases", "chat_id", "detail", "end_reason", "ended_at", "late_contact_at",
-        "max_gap_s", "started_at",
-    )  # fmt: skip
+    __slots__ = ("_contacts", "_last", "_releases", *_COLUMNS)
 
     def __init__(self, chat_id: str, started_at: float) -> None:
         self.chat_id, self.started_at = chat_id, started_at
@@ -64,16 +61,7 @@ class LedgerEntry:
 
     def row(self) -> dict[str, Any]:
         """Return a JSON-safe row. contacts: [instant, operation], of a held one also the instant of its release."""
-        contacts: list[list[Any]] = [[at, OPERATIONS[code]] for at, code in _CONTACT.iter_unpack(self._contacts)]
+        contacts: list[list[Any]] = [[at, _OPERATIONS[code]] for at, code in _CONTACT.iter_unpack(self._contacts)]
         for number, at in (self._releases or {}).items():
             contacts[number].append(at)
-        return {
-            "chat_id": self.chat_id,
-            "started_at": self.started_at,
-            "ended_at": self.ended_at,
-            "end_reason": self.end_reason,
-            "detail": self.detail,
-            "late_contact_at": self.late_contact_at,
-            "max_gap_s": self.max_gap_s,
-            "contacts": contacts,
-        }
+        return {name: getattr(self, name) for name in _COLUMNS} | {"contacts": contacts}

@@ -1,13 +1,8 @@
-"""What each operation does to a chat that goes on: a table of handlers.
-
-A handler gets a request of the customer of a chat that is alive; the secureKey was checked. It returns members to add
-to the usual answer, or an answer of its own, or None. OperationRefusedError is answered 1/false: the chat goes on, and
-a 2 would tell the client that it has ended.
-"""
+"""What each operation does to a chat that goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +10,7 @@ from chatload.protocol.operations import USER_DATA_PREFIX
 from chatload.simulator.model.answers import OperationRefusedError, ServiceAnswer
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault
-from chatload.simulator.model.session import Participant, SimulatedChat, StoredFile, agent_is_there
+from chatload.simulator.model.session import SimulatedChat, StoredFile
 
 
 @dataclass(slots=True)
@@ -27,10 +22,6 @@ class ChatRequest:
     fields: Mapping[str, str]
     content: bytes | None = None
     fault: Fault | None = None
-
-
-Handled = dict[str, Any] | ServiceAnswer | None
-Handler = Callable[[SimulatedChat, float, ChatRequest], Handled]
 
 
 def nickname_of(fields: Mapping[str, str]) -> str:
@@ -77,114 +68,72 @@ def bounded(config: SimulatorConfig, name: str, text: str) -> str:
     return text
 
 
-def _get_messages(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    text = text_of(chat, request.fields, required=False)
-    if not text:
-        return None
-    mode = chat.config.refresh_message
-    if mode == "draft" or (mode == "auto" and chat.typing):
-        chat.draft = text
-    else:
-        chat.said(now, text)
+def act(chat: SimulatedChat, now: float, request: ChatRequest) -> dict[str, Any] | ServiceAnswer | None:
+    """Carry out a request of the customer of a chat that is alive; the secureKey was checked.
+
+    Returns:
+        Members to add to the usual answer, or an answer of its own, or None.
+
+    Raises:
+        OperationRefusedError: answer 1/false: the chat goes on, and a 2 would tell the client that it has ended.
+    """
+    config, fields = chat.config, request.fields
+    match request.operation:
+        case "GetMessages":
+            text = text_of(chat, fields, required=False)
+            if text and (config.refresh_message == "draft" or (config.refresh_message == "auto" and chat.typing)):
+                chat.draft = text
+            elif text:
+                chat.said(now, text)
+        case "SendMessage":
+            kind = fields.get("message_type")
+            chat.said(now, text_of(chat, fields), {"messageType": kind} if kind else None)
+        case "StartTyping" | "StopTyping":
+            chat.draft, chat.typing = text_of(chat, fields, required=False), request.operation == "StartTyping"
+            if config.typing_events:
+                chat.event(now, "TypingStarted" if chat.typing else "TypingStopped", chat.customer, chat.draft or None)
+        case "Disconnect":
+            chat.end(now, "disconnected")
+        case "UpdateNickname":
+            nickname = nickname_of(fields)
+            if not nickname:
+                raise OperationRefusedError("nickname is required")
+            chat.customer = chat.customer._replace(nickname=bounded(config, "nickname", nickname))
+            chat.event(now, "NicknameUpdated", chat.customer)
+        case "UpdateData":
+            attach(chat, fields)
+            return {"userData": dict(chat.user_data or {})}
+        case "PushUrl":
+            chat.speak(now, chat.customer, "PushUrl", text_of(chat, fields, "url"))
+        case "CustomNotice":
+            chat.event(now, "CustomNotice", chat.customer, text_of(chat, fields))
+        case "ReadReceipt":
+            # No known event tells of the position, so it is only checked.
+            if not 0 < position_of(fields) <= chat.events + 1:
+                raise OperationRefusedError("position is required, one of an event there is")
+        case "FileLimits":
+            # The Notice that carries the limits is not in the transcript and has no index [client].
+            return {"messages": [chat.notice(now, "file-client-cfg-get", chat.own_files().limits())]}
+        case "FileUpload":
+            file = _uploaded(chat, request)
+            about = file.event_data(chat.own_files().upload(file))
+            chat.speak(now, chat.customer, "FileUploaded", file.name, about)
+            return about
+        case "FileDownload":
+            file = chat.own_files().download(fields.get("file_id", ""))
+            return ServiceAnswer(raw=file.content, content_type=file.media_type, file_name=file.name)
+        case "FileDelete":
+            file_id = fields.get("file_id", "")
+            file = chat.own_files().delete(file_id)
+            chat.event(now, "FileDeleted", chat.customer, file.name, file.event_data(file_id))
     return None
 
 
-def _send_message(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    text, kind = text_of(chat, request.fields), request.fields.get("message_type")
-    chat.said(now, text, {"messageType": kind} if kind else None)
-    return None
-
-
-def _typing(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    chat.draft, chat.typing = text_of(chat, request.fields, required=False), request.operation == "StartTyping"
-    if chat.config.typing_events:
-        chat.event(now, "TypingStarted" if chat.typing else "TypingStopped", chat.customer, chat.draft or None)
-    return None
-
-
-def _disconnect(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    chat.end(now, "disconnected")
-    return None
-
-
-def _update_nickname(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    nickname = nickname_of(request.fields)
-    if not nickname:
-        raise OperationRefusedError("nickname is required")
-    bounded(chat.config, "nickname", nickname)
-    chat.customer = Participant(nickname, chat.customer.number, chat.customer.kind)
-    chat.event(now, "NicknameUpdated", chat.customer)
-    return None
-
-
-def _update_data(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    attach(chat, request.fields)
-    return {"userData": dict(chat.user_data or {})}
-
-
-def _push_url(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    chat.speak(now, chat.customer, "PushUrl", text_of(chat, request.fields, "url"))
-    return None
-
-
-def _custom_notice(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    chat.event(now, "CustomNotice", chat.customer, text_of(chat, request.fields))
-    return None
-
-
-def _read_receipt(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    """Store the position; the known event types have none for it."""
-    position = position_of(request.fields)
-    if not 0 < position <= chat.events + 1:
-        raise OperationRefusedError("position is required, one of an event there is")
-    chat.read_position = max(chat.read_position, position)
-    return None
-
-
-def _file_limits(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    """Answer with a Notice that carries the limits; it is not in the transcript and has no index [client]."""
-    return {"messages": [chat.notice(now, "file-client-cfg-get", chat.own_files().limits())]}
-
-
-def _file_upload(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
+def _uploaded(chat: SimulatedChat, request: ChatRequest) -> StoredFile:
     name, media_type = request.fields.get("file_name", ""), request.fields.get("file_type")
     if request.content is None or not name:
         raise OperationRefusedError("file is required")
-    if chat.config.file_needs_agent and not agent_is_there(chat):
+    if chat.config.file_needs_agent and chat.agent is None:
         raise OperationRefusedError("files are taken only while an agent is there")
     bounded(chat.config, "file_name", name)
-    file = StoredFile(name, media_type or "application/octet-stream", request.content)
-    about = file.event_data(chat.own_files().upload(file))
-    chat.speak(now, chat.customer, "FileUploaded", name, about)
-    return about
-
-
-def _file_download(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    file = chat.own_files().download(request.fields.get("file_id", ""))
-    return ServiceAnswer(raw=file.content, content_type=file.media_type, file_name=file.name)
-
-
-def _file_delete(chat: SimulatedChat, now: float, request: ChatRequest) -> Handled:
-    file_id = request.fields.get("file_id", "")
-    file = chat.own_files().delete(file_id)
-    chat.event(now, "FileDeleted", chat.customer, file.name, file.event_data(file_id))
-    return None
-
-
-#: Every operation on a chat; RequestChat opens one.
-HANDLERS: Mapping[str, Handler] = {
-    "GetMessages": _get_messages,
-    "SendMessage": _send_message,
-    "StartTyping": _typing,
-    "StopTyping": _typing,
-    "Disconnect": _disconnect,
-    "UpdateNickname": _update_nickname,
-    "UpdateData": _update_data,
-    "PushUrl": _push_url,
-    "CustomNotice": _custom_notice,
-    "ReadReceipt": _read_receipt,
-    "FileLimits": _file_limits,
-    "FileUpload": _file_upload,
-    "FileDownload": _file_download,
-    "FileDelete": _file_delete,
-}
+    return StoredFile(name, media_type or "application/octet-stream", request.content)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.random_numbers import SeededDraws
 from chatload.simulator.model.answers import (
     FIRST_ALIAS,
@@ -21,7 +22,7 @@ from chatload.simulator.model.answers import (
 from chatload.simulator.model.config import CLOCKS, FIELDS, SimulatorConfig, changed
 from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource
 from chatload.simulator.model.ledger import LedgerEntry
-from chatload.simulator.model.operations import HANDLERS, ChatRequest, attach, bounded, nickname_of, position_of
+from chatload.simulator.model.operations import ChatRequest, act, attach, bounded, nickname_of, position_of
 from chatload.simulator.model.session import (
     NEVER,
     RESTORATION,
@@ -76,20 +77,19 @@ class ChatService:
         #: down.
         self._attends_at = -NEVER
         self._begun = False
-        self._restarts: list[Fault] = []
         #: When a restart last lost all chats and connections.
         self.restarted_at = -NEVER
         self._down_until = -NEVER
-        #: Requests that arrive late, or a second time, because of a fault: instant, number, request. Their answers go
-        #: nowhere.
-        self._arrivals: list[tuple[float, int, ChatRequest]] = []
-        self._arrived = 0
+        #: Restarts, and requests that arrive late or a second time because of a fault: instant, number, which. The
+        #: answers of these requests go nowhere.
+        self._agenda: list[tuple[float, int, Fault | ChatRequest]] = []
+        self._planned = 0
         self._chats: dict[str, SimulatedChat] = {}
         #: In order of starting; the chatId is the position.
         self._ledger: list[LedgerEntry] = []
         #: The largest delay so far between the end of a silent chat and its booking (seconds).
         self.latest_expiry_s = 0.0
-        self._limits = ChatLimits(config)
+        self.limits = ChatLimits(config)
         self._workers = ServiceWorkers(config)
         self._holds = config.long_poll_s > 0
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
@@ -102,7 +102,8 @@ class ChatService:
         self._started, self._begun = now, True
         if self._stamps is not None:
             self._stamps.started = now
-        self._restarts = [] if self._faults is None else list(self._faults.restarts)
+        for fault in () if self._faults is None else self._faults.restarts:
+            self._plan(now + fault.from_s, fault)
 
     def draw(self, now: float, operation: str) -> Fault | None:
         """Return the fault that strikes a request arriving now, or None."""
@@ -156,8 +157,7 @@ class ChatService:
     def _struck(self, now: float, request: ChatRequest, fault: Fault) -> ServiceAnswer:
         """Handle a request that a fault strikes."""
         if fault.kind == "duplicate" or (fault.kind == "lost" and fault.processed()):
-            self._arrived += 1
-            heappush(self._arrivals, (now + fault.delay_s, self._arrived, request))
+            self._plan(now + fault.delay_s, request)
             self._attends_at = min(self._attends_at, now + fault.delay_s)
         if fault.kind != "lost" and fault.processed():
             return fault.disguise(self._carry_out(now, request))
@@ -177,27 +177,21 @@ class ChatService:
         """Carry out the restarts and late arrivals that are due by now."""
         if not self._begun:
             self.start_at(now)
-        while self._next_due() <= now:
-            if self._restarts and self._restart_at() <= self._arrives_at():
-                self._restart()
-                continue
-            at, _, late = heappop(self._arrivals)
-            if at >= self._down_until:
-                self._carry_out(at, late)
-        self._attends_at = -NEVER if now < self._down_until else self._next_due()
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= now:
+            at, _, what = heappop(agenda)
+            if isinstance(what, Fault):
+                self._restart(at, what)
+            elif at >= self._down_until:
+                self._carry_out(at, what)
+        self._attends_at = -NEVER if now < self._down_until else agenda[0][0] if agenda else NEVER
 
-    def _next_due(self) -> float:
-        return min(self._restart_at(), self._arrives_at())
+    def _plan(self, at: float, what: Fault | ChatRequest) -> None:
+        self._planned += 1
+        heappush(self._agenda, (at, self._planned, what))
 
-    def _restart_at(self) -> float:
-        return self._started + self._restarts[0].from_s if self._restarts else NEVER
-
-    def _arrives_at(self) -> float:
-        return self._arrivals[0][0] if self._arrivals else NEVER
-
-    def _restart(self) -> None:
+    def _restart(self, at: float, fault: Fault) -> None:
         """Lose every chat; nothing is answered until the service is up again."""
-        at, fault = self._restart_at(), self._restarts.pop(0)
         self.restarted_at = at
         for chat in list(self._chats.values()):
             chat.advance(at)
@@ -272,12 +266,7 @@ class ChatService:
     @property
     def live_sessions(self) -> int:
         """Chats not known to have ended."""
-        return self._limits.sessions
-
-    @property
-    def flex_users(self) -> int:
-        """Customers who have a chat not known to have ended."""
-        return self._limits.flex_users
+        return self.limits.sessions
 
     def ledger_rows(self, now: float) -> Iterator[dict[str, Any]]:
         """Yield the row of every session, in order of starting, as of now."""
@@ -292,7 +281,7 @@ class ChatService:
         else:
             if not chat.settled:
                 chat.settled, chat.due = True, NEVER
-                self._limits.closed(chat.email)
+                self.limits.closed(chat.email)
             due = (chat.entry.ended_at or 0.0) + self.config.keeps_ended_s
         if due < chat.due:
             chat.due = due
@@ -311,7 +300,7 @@ class ChatService:
     def _open(self, now: float, request: ChatRequest) -> dict[str, Any]:
         if request.fault is not None and request.fault.kind == "status_2":
             return error(2, "Chat refused")
-        config, limits, fields = self.config, self._limits, request.fields
+        config, limits, fields = self.config, self.limits, request.fields
         nickname = nickname_of(fields)
         if not nickname:
             return error(2, "Nickname or both names are needed")
@@ -359,8 +348,12 @@ class ChatService:
             return ServiceAnswer(self._not_found())
         key = chat.check_key(fields.get("secure_key"), now)
         if key is KeyState.WRONG or fields.get("user_id") != chat.user:
-            return ServiceAnswer(self._denied(now, chat, key))
-        if operation not in HANDLERS:
+            if self.config.error_8210 and key is KeyState.WRONG:
+                chat.advance(now)
+                if not chat.ended:
+                    return ServiceAnswer(self._bad_key(now, chat, "wrong secureKey"))
+            return ServiceAnswer(error(2, "Access denied"))
+        if operation not in OPERATION_FIELDS:
             return ServiceAnswer(error(1, "Unknown operation"))
         if now >= chat.due:
             chat.advance(now)
@@ -380,14 +373,6 @@ class ChatService:
         self._settle(chat, answer.held)
         return answer
 
-    def _denied(self, now: float, chat: SimulatedChat, key: KeyState) -> dict[str, Any]:
-        """Return the answer to a request without the customer's keys."""
-        if self.config.error_8210 and key is KeyState.WRONG:
-            chat.advance(now)
-            if not chat.ended:
-                return self._bad_key(now, chat, "wrong secureKey")
-        return error(2, "Access denied")
-
     def _bad_key(self, now: float, chat: SimulatedChat, detail: str) -> dict[str, Any]:
         chat.end(now, "unrecoverable", detail)
         self._settle(chat)
@@ -402,7 +387,7 @@ class ChatService:
         handled, refused, struck = None, None, fault.kind if fault is not None else ""
         if struck != "status_2" and (struck not in ENDS or operation == "Disconnect"):
             try:
-                handled = HANDLERS[operation](chat, now, request)
+                handled = act(chat, now, request)
             except OperationRefusedError as why:
                 refused = why
         if operation not in self._no_contacts and (refused is None or self.config.failed_keeps_alive):
@@ -433,8 +418,7 @@ class ChatService:
     ) -> dict[str, Any]:
         self._came_for(now, chat.entry.chat_id)
         ended_at, config = chat.entry.ended_at, self.config
-        forgotten = ended_at is None or now - ended_at > config.keeps_ended_s
-        if forgotten:
+        if ended_at is None or now - ended_at > config.keeps_ended_s:
             return self._not_found()
         logged_out = config.error_8209 and chat.entry.end_reason == "expired"
         if chat.dropped and config.dropped_answer == "2":
@@ -580,15 +564,14 @@ class ServiceWorkers:
 
     def take(self, now: float, sessions: int) -> float:
         """Take a request that arrives now; return the seconds until it was served. sessions: open chats."""
-        mean = mean_service_s(self._config, sessions)
+        mean = self.mean_s(sessions)
         if mean <= 0:
             return 0.0
         done = max(now, self._free[0]) - mean * math.log1p(-self._draws.random())
         heapreplace(self._free, done)
         return done - now
 
-
-def mean_service_s(config: SimulatorConfig, sessions: int) -> float:
-    """Return the mean service time of a request with this many open chats (seconds)."""
-    n = max(sessions, 1)
-    return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))
+    def mean_s(self, sessions: int) -> float:
+        """Return the mean service time of a request with this many open chats (seconds)."""
+        config, n = self._config, max(sessions, 1)
+        return config.service_time_s * (1 + config.contention * (n - 1) + config.coherency * n * (n - 1))

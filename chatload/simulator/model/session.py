@@ -23,12 +23,28 @@ _CUSTOMER_LEAVES = frozenset({"expired", "disconnected", "early"})
 _CUSTOMER_IS_REMOVED = frozenset({"agent", "idle"})
 #: Detail of an early end: the session could not be restored on another node.
 RESTORATION = "restoration failed"
+#: End reason of the ledger -> quit-reason-code of Chat Server [doc: Chat Server "Reason Codes"].
+_QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 7}
+_RESTORATION_CODE = 8
+#: The codes that answers to clients carry, as documented.
+_DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
+_QUIT_REASON = EventNames().quit_reason
 _UNREGISTERED = "user-register-timeout"
 #: List elements per event of a transcript: kind, participant, instant, words (_Words). One flat list takes half the
 #: memory of objects, and a soak has many events.
 _EVENT = 4
+#: Number of replaced secureKeys that are remembered.
+_OLD_KEYS = 16
 #: An event's text, or its text and further members of its JSON.
 _Words = str | tuple[str | None, dict[str, Any]] | None
+
+
+class KeyState(Enum):
+    """Whether a key is valid. STALE: it was valid, and its grace period is over."""
+
+    GOOD = 1
+    STALE = 2
+    WRONG = 3
 
 
 @dataclass(slots=True)
@@ -55,26 +71,24 @@ class SimulatedChat:
     """
 
     __slots__ = (
-        "_agenda", "_alerts", "_held_contact", "_key", "_keys", "_last_contact", "_last_words", "_planned",
-        "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due", "email",
-        "entry", "files", "hold", "others", "read_position", "settled", "typing", "user", "user_data",
+        "_agenda", "_alerts", "_held_contact", "_key", "_key_answers", "_key_since", "_last_contact", "_last_words",
+        "_old_keys", "_planned", "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due",
+        "email", "entry", "files", "hold", "others", "settled", "typing", "user", "user_data",
     )  # fmt: skip
 
     def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
         self._shared, self.config, self.entry = shared, shared.config, entry
         self.draws = SeededDraws(seed)
         self.user = f"{self.draws.bits():016X}"
-        self._key = _new_key(self.draws)
-        rotates = self.config.key_rotates_answers or self.config.key_rotates_s
-        self._keys = KeyRing(self._key, entry.started_at) if rotates else None
-        self.customer = customer_named(nickname)
+        self._key, self._key_since, self._key_answers = f"{self.draws.bits():016x}", entry.started_at, 0
+        self._old_keys: tuple[tuple[str, float], ...] = ()
+        self.customer = _participant(nickname, 1, "Client")
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
         self.awaited = self.typing = self.settled = False
         self.draft = self.email = ""
         self.user_data: dict[str, str] | None = None
         self.files: ChatFiles | None = None
-        self.read_position = 0
         self.hold: HeldRequest | None = None
         self.due = NEVER
         self._held_contact = 0
@@ -157,10 +171,16 @@ class SimulatedChat:
                     self._agenda = None
                 if who is None or who in self.others:
                     act(self, at, who or SYSTEM)
+            elif due == idle and self._alerts > bool(self.config.idle_alert2_s):
+                self.close_idle(idle)
             elif due == idle:
-                self._idle(idle)
+                self._alerts += 1
+                self.event(idle, "IdleAlert", SYSTEM, "IDLE_CONTROL_ALERT")
+            elif deadline < self._last_contact + (self.config.flex_disconnect_timeout_s or NEVER):
+                # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
+                self.end(deadline, "early", _UNREGISTERED)
             else:
-                self._drop(deadline)
+                self.end(deadline, "expired")
 
     def next_act(self) -> float:
         """Return when something happens next without a request, other than a drop for silence."""
@@ -229,7 +249,12 @@ class SimulatedChat:
             self.files = ChatFiles(self._shared)
         return self.files
 
-    def agents(self) -> set[int]:
+    @property
+    def agent(self) -> Participant | None:
+        """The agent in the chat who came first; None while there is none."""
+        return next((who for who in self.others if who.kind == "Agent"), None)
+
+    def agents_so_far(self) -> set[int]:
         """Return the numbers of all agents with an event in the transcript."""
         return {who.number for who in self._transcript[1::_EVENT] if who.kind == "Agent"}
 
@@ -237,13 +262,24 @@ class SimulatedChat:
 
     def check_key(self, shown: str | None, now: float) -> KeyState:
         """Return whether the secureKey of a request is good, stale or wrong."""
-        if self._keys is not None:
-            return self._keys.check(shown, now)
-        return KeyState.GOOD if shown == self._key else KeyState.WRONG
+        if shown == self._key:
+            return KeyState.GOOD
+        good_until = dict(self._old_keys).get(shown or "")
+        if good_until is None:
+            return KeyState.WRONG
+        return KeyState.GOOD if now <= good_until else KeyState.STALE
 
     def give_key(self, now: float) -> str:
-        """Return the secureKey to put into an answer."""
-        return self._key if self._keys is None else self._keys.give(self.config, now, self.draws)
+        """Return the secureKey to put into an answer; a new one if one is due."""
+        config = self.config
+        most, after = config.key_rotates_answers, config.key_rotates_s
+        if most or after:
+            if (most and self._key_answers >= most) or (after and now - self._key_since >= after):
+                replaced = (self._key, now + config.old_key_grace_s)
+                self._old_keys = (*self._old_keys[1 - _OLD_KEYS :], replaced)
+                self._key, self._key_since, self._key_answers = f"{self.draws.bits():016x}", now, 0
+            self._key_answers += 1
+        return self._key
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -288,26 +324,8 @@ class SimulatedChat:
         item.update(more)
         return item
 
-    def _drop(self, at: float) -> None:
-        timeout = self.config.flex_disconnect_timeout_s or NEVER
-        if at < self._last_contact + timeout:
-            # Not dropped by the flex-disconnect-timeout: by that clock it ended before its deadline.
-            self.end(at, "early", _UNREGISTERED)
-        else:
-            self.end(at, "expired")
-
-    def _idle(self, at: float) -> None:
-        if self._alerts > bool(self.config.idle_alert2_s):
-            self.close_idle(at)
-        else:
-            self._alerts += 1
-            self.event(at, "IdleAlert", SYSTEM, "IDLE_CONTROL_ALERT")
-
 
 # -- participants: agents, bots, supervisors, notices ----------------------------------------------
-
-
-_HELP_URL = "https://example.com/help"
 
 
 class Participant(NamedTuple):
@@ -327,17 +345,7 @@ _OTHER_CLIENT = Participant("visitor", 102, "Client")
 
 
 # Cached: all chats have the same few agents and, under load, the same few nicknames.
-
-
-@lru_cache(maxsize=1000)
-def customer_named(nickname: str) -> Participant:
-    """Return the customer of a chat."""
-    return Participant(nickname, 1, "Client")
-
-
-@lru_cache(maxsize=1000)
-def _agent(nickname: str, number: int) -> Participant:
-    return Participant(nickname, number, "Agent")
+_participant = lru_cache(maxsize=1000)(Participant)
 
 
 @lru_cache(maxsize=1000)
@@ -356,14 +364,14 @@ def open_conversation(chat: SimulatedChat, now: float) -> None:
     if config.customer_join_told:
         chat.event(now, "ParticipantJoined", chat.customer)
     if config.agents:
-        chat.plan(now + chat.draws.uniform(*config.agent_wait_s), _first_joins)
+        chat.plan(now + chat.draws.uniform(*config.agent_wait_s), _agent_joins)
     if chat.draws.happens(config.bot_chance):
         _enter(chat, now, _BOT)
         chat.speak(now, _BOT, "Message", "Hello, an agent will be with you soon.")
     if config.notice_every_s:
         chat.plan(now + config.notice_every_s, _notice)
     if chat.draws.happens(config.removed_chance):
-        chat.plan(now + chat.draws.uniform(*config.removed_after_s), _PLANNED_ENDS["early"])
+        plan_end(chat, now + chat.draws.uniform(*config.removed_after_s), "early")
     if chat.draws.happens(config.other_client_chance):
         chat.plan(now + chat.draws.uniform(*config.other_client_after_s), _visit)
 
@@ -376,17 +384,12 @@ def plan_end(chat: SimulatedChat, at: float, reason: str) -> None:
 def answer_customer(chat: SimulatedChat, now: float) -> None:
     """Plan the answer to a message of the customer: by an agent, by a bot while there is none, or by the next agent."""
     config = chat.config
-    if agent_is_there(chat):
+    if chat.agent is not None:
         _plan_answer(chat, now)
         return
     chat.awaited = config.agents
     if _BOT in chat.others:
-        chat.plan(now + chat.draws.uniform(*config.bot_answer_s), _bot_answers)
-
-
-def agent_is_there(chat: SimulatedChat) -> bool:
-    """Return whether an agent is in the chat now."""
-    return any(who.kind == "Agent" for who in chat.others)
+        chat.plan(now + chat.draws.uniform(*config.bot_answer_s), _bot_answers, _BOT)
 
 
 def _plan_answer(chat: SimulatedChat, now: float) -> None:
@@ -396,10 +399,11 @@ def _plan_answer(chat: SimulatedChat, now: float) -> None:
     chat.plan(now + wait, _agent_answers)
 
 
-def _join(chat: SimulatedChat, at: float, number: int) -> None:
-    config = chat.config
+def _agent_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
+    """An agent joins; its number differs from those before."""
+    config, number = chat.config, max(chat.agents_so_far(), default=1) + 1
     name = "agent" if number == 2 or config.agents_share_name else f"agent-{number - 1}"
-    agent = _agent(name, number)
+    agent = _participant(name, number, "Agent")
     _enter(chat, at, agent)
     chat.stir(at)
     if _BOT in chat.others:
@@ -415,28 +419,15 @@ def _join(chat: SimulatedChat, at: float, number: int) -> None:
         _plan_answer(chat, at)
 
 
-def _first_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
-    _join(chat, at, 2)
-
-
-def _take_over(chat: SimulatedChat, at: float, _: Participant) -> None:
-    """The agent to whom the chat was transferred joins; its number differs from those before."""
-    _join(chat, at, max(chat.agents(), default=1) + 1)
-
-
-def _who_answers(chat: SimulatedChat) -> Participant | None:
-    return next((who for who in chat.others if who.kind == "Agent"), None)
-
-
 def _type(chat: SimulatedChat, at: float, _: Participant) -> None:
-    agent = _who_answers(chat)
+    agent = chat.agent
     if agent is not None:
         chat.event(at, "TypingStarted", agent)
 
 
 def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
     """A present agent answers; during a transfer the next one will."""
-    agent = _who_answers(chat)
+    agent = chat.agent
     if agent is None:
         chat.awaited = True
         return
@@ -445,7 +436,7 @@ def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
         chat.event(at, "TypingStopped", agent)
     chat.speak(at, agent, "Message", "I see.")
     if chat.draws.happens(config.agent_pushes_chance):
-        chat.speak(at, agent, "PushUrl", _HELP_URL)
+        chat.speak(at, agent, "PushUrl", "https://example.com/help")
 
 
 def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
@@ -455,7 +446,7 @@ def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
         _go(chat, at, agent)
     else:
         _without(chat, agent)
-    if not agent_is_there(chat):
+    if chat.agent is None:
         chat.end(at, "agent")
         if told == "after":
             chat.event(at, "ParticipantLeft", agent)
@@ -464,12 +455,12 @@ def _agent_leaves(chat: SimulatedChat, at: float, agent: Participant) -> None:
 def _hand_on(chat: SimulatedChat, at: float, agent: Participant) -> None:
     gap = chat.draws.uniform(*chat.config.transfer_gap_s)
     if chat.config.transfer_overlaps:
-        _take_over(chat, at, agent)
+        _agent_joins(chat, at, agent)
         # The chat ends with the last agent: the second one may leave first.
         chat.plan(at + gap, _agent_leaves, agent)
     else:
         _go(chat, at, agent)
-        chat.plan(at + gap, _take_over)
+        chat.plan(at + gap, _agent_joins)
 
 
 def _go(chat: SimulatedChat, at: float, who: Participant) -> None:
@@ -499,9 +490,8 @@ def _visit(chat: SimulatedChat, at: float, _: Participant) -> None:
     chat.plan(at + chat.draws.uniform(*config.other_client_stays_s), _go, other)
 
 
-def _bot_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
-    if _BOT in chat.others:
-        chat.speak(at, _BOT, "Message", "An agent will be with you soon.")
+def _bot_answers(chat: SimulatedChat, at: float, bot: Participant) -> None:
+    chat.speak(at, bot, "Message", "An agent will be with you soon.")
 
 
 def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
@@ -511,7 +501,7 @@ def _notice(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 def _agent_ends(chat: SimulatedChat, at: float, _: Participant) -> None:
     """An agent ends the chat, whether or not one has joined it yet."""
-    chat.event(at, "ParticipantLeft", _who_answers(chat) or _agent("agent", 2))
+    chat.event(at, "ParticipantLeft", chat.agent or _participant("agent", 2, "Agent"))
     chat.end(at, "agent")
 
 
@@ -522,16 +512,6 @@ _PLANNED_ENDS: Mapping[str, PlannedAct] = {
     "unrecoverable": lambda chat, at, _: chat.end(at, "unrecoverable"),
 }
 
-# -- reasons of an end -----------------------------------------------------------------------------
-
-
-_RESTORATION_CODE = 8
-#: End reason of the ledger -> quit-reason-code of Chat Server [doc: Chat Server "Reason Codes"].
-_QUIT_CODES = {"disconnected": 0, "expired": 3, "agent": 4, "early": 5, "idle": 7}
-#: The codes that answers to clients carry, as documented.
-_DOCUMENTED_CODES = frozenset({4, 5, 7, 8})
-_QUIT_REASON = EventNames().quit_reason
-
 
 def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[str, Any] | None:
     """Return the additional members of the customer's ParticipantLeft; None if it carries no code."""
@@ -541,56 +521,6 @@ def _quit_attributes(config: SimulatorConfig, reason: str, detail: str) -> dict[
     more: dict[str, Any] = {}
     put_in(more, _QUIT_REASON, code if config.quit_reason_number else str(code))
     return more
-
-
-# -- secureKeys ------------------------------------------------------------------------------------
-
-
-#: Number of replaced keys that are remembered.
-_REMEMBERED = 16
-
-
-class KeyState(Enum):
-    """Whether a key is valid. STALE: it was valid, and its grace period is over."""
-
-    GOOD = 1
-    STALE = 2
-    WRONG = 3
-
-
-class KeyRing:
-    """The secureKeys of one chat whose keys change. The current key changes only in `give`, when an answer is made."""
-
-    __slots__ = ("_answers", "_current", "_old", "_since")
-
-    def __init__(self, current: str, now: float) -> None:
-        self._current = current
-        self._since = now
-        self._answers = 0
-        self._old: list[tuple[str, float]] = []
-
-    def check(self, shown: str | None, now: float) -> KeyState:
-        """Return whether the key of a request is good, stale or wrong."""
-        if shown == self._current:
-            return KeyState.GOOD
-        for key, good_until in self._old:
-            if shown == key:
-                return KeyState.GOOD if now <= good_until else KeyState.STALE
-        return KeyState.WRONG
-
-    def give(self, config: SimulatorConfig, now: float, draws: SeededDraws) -> str:
-        """Return the key to put into an answer; a new one if one is due."""
-        rotates, after = config.key_rotates_answers, config.key_rotates_s
-        if (rotates and self._answers >= rotates) or (after and now - self._since >= after):
-            old = self._old = self._old[1 - _REMEMBERED :]
-            old.append((self._current, now + config.old_key_grace_s))
-            self._current, self._since, self._answers = _new_key(draws), now, 0
-        self._answers += 1
-        return self._current
-
-
-def _new_key(draws: SeededDraws) -> str:
-    return f"{draws.bits():016x}"
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -1,1 +1,0 @@
-"""`chatload drift`: whether a soak run degraded over time."""

@@ -1,0 +1,110 @@
+"""Runs sweeps: as a headless Locust process, and the same sweep in virtual time, against the simulator's model."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from math import log
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from chatload import exit_codes
+from chatload.chat.record import SessionRecord
+from chatload.chat.settings import SessionSettings
+from chatload.errors import UsageError
+from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.run.reader import RunReader
+from chatload.run.settings import session_settings
+from chatload.simulator.model.config import SimulatorConfig
+from chatload.simulator.model.faults import FaultPlan
+from chatload.simulator.model.service import ChatService
+from chatload.virtual.driver import VirtualSwarm
+from chatload.virtual.network import NetworkModel
+
+LOCUSTFILE = Path(__file__).parent / "interval_sweep.py"
+#: The 90th percentile of the normal distribution, and the widest network taken for one (sigma of the log).
+_Z90, _MOST_SPREAD = 1.2816, 1.5
+
+
+def command(options: Mapping[str, Any], more: Sequence[str]) -> list[str]:
+    """Return the command line of a sweep. options: Locust options by name. more: further arguments, unchanged."""
+    given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return [
+        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
+        *("--loglevel", "WARNING", *given, *more),
+    ]
+
+
+def hold(options: Mapping[str, Any], more: Sequence[str]) -> None:
+    """Run a sweep to its end; its progress goes to our stderr. Raises UsageError if Locust refuses it.
+
+    An interrupt (SIGINT, SIGTERM) is passed on once: the chats disconnect, and the run has the sessions so far.
+    """
+    # Not in the terminal's process group: otherwise Ctrl-C would reach it twice, and the second one ends it at once.
+    child = subprocess.Popen(
+        command(options, more), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    asked: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        # SIGTERM, not SIGINT: Python raises SIGINT in the active greenlet, which may be writing the run file.
+        if not asked:
+            asked.append(number)
+            child.terminate()
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if code == exit_codes.WRONG_USAGE:
+        raise UsageError("locust refused the sweep", "see its message above")
+
+
+def model_sweep(
+    settings: SessionSettings,
+    sessions: int,
+    faults: FaultPlan,
+    *,
+    network: NetworkModel = NetworkModel(),
+    users: int = 100,
+    seed: int = 0,
+) -> list[SessionRecord]:
+    """Return the records of `sessions` chats held by `users` customers, with the arms that `settings` have.
+
+    Deterministic in its arguments.
+    """
+    service = ChatService(SimulatorConfig(flex_disconnect_timeout_s=settings.timeout_s, seed=seed), faults)
+    first = (seed << 48) - 1  # the driver counts from 1, and a block begins with a whole number of arms
+    return VirtualSwarm(settings, service, users=users, chats=sessions, seed=first, network=network).run().records
+
+
+def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
+    """Return the records of a run's sweep repeated in the model.
+
+    Timeout, script, customers and number of sessions are those of the run; the network has its round trips. faults:
+    file with the faults of the simulated service. Raises FileError.
+    """
+    run, books = reader.settings, reader.books()
+    return model_sweep(
+        session_settings(run),
+        books.started,
+        FaultPlan.load(faults),
+        network=_network(books.latency.get("GetMessages", CensoredHistogram()).observed),
+        users=run.users or 100,
+        seed=run.chat_seed,
+    )
+
+
+def _network(round_trips: Histogram) -> NetworkModel:
+    """Return a lognormal network with the median and 90th percentile of the round trips: longer ones may be faults."""
+    median_s = round_trips.quantile(0.5) or 0.001
+    spread = log(max(1.0, (round_trips.quantile(0.9) or median_s) / median_s)) / _Z90
+    return NetworkModel(median_s / 2, min(spread, _MOST_SPREAD))
