@@ -61,27 +61,15 @@ def read_schema(package: str, name: str) -> dict[str, Any]:
     return schema
 
 
-<<<<<<< HEAD
 def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[Any], float]:
-=======
-def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[str | float], float]:
->>>>>>> less-plan
     """Return the type of an option that is a share: 15% or 0.15, at least `least` and less than `below`.
 
     A value above 1 needs the % sign, so that 20 is not read as 2000 %.
     """
 
-<<<<<<< HEAD
     def share(value: Any) -> float:
         text = str(value).strip()
         number, percent = text.removesuffix("%"), text.endswith("%")
-=======
-    def share(value: str | float) -> float:
-        # A number comes from a file, where 0.15 needs no quotes.
-        text = str(value).strip()
-        number = text.removesuffix("%")
-        percent = number != text
->>>>>>> less-plan
         with suppress(ValueError):
             found = float(number) / (100 if percent else 1)
             if math.isfinite(found) and (percent or abs(found) <= 1) and least <= found < below:
