@@ -199,8 +199,7 @@ class Simulator:
     def ledger(self) -> bytes:
         """Return what the server saw of each chat, as NDJSON: the input of `chatload reconcile --ledger`."""
         with urllib.request.urlopen(f"{self.url}/simulator/ledger", timeout=_LEDGER_TIMEOUT_S) as answer:
-            body: bytes = answer.read()
-        return body
+            return bytes(answer.read())
 
     def chats(self) -> list[dict[str, Any]]:
         """Return the ledger as one dict per chat."""
@@ -208,15 +207,12 @@ class Simulator:
 
     def stop(self) -> None:
         """End the process. Does nothing if it has ended."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate(timeout=_STOP_S)
 
     def __enter__(self) -> Simulator:
         return self

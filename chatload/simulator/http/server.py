@@ -304,7 +304,9 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return _bind((host, port), listen=True)
+        listener = _bind((host, port))
+        listener.listen(_BACKLOG)
+        return listener
     except (OSError, OverflowError) as error:
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise UsageError(
@@ -313,14 +315,11 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _bind(address: tuple[Any, ...], listen: bool = False) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _bind(address: tuple[Any, ...]) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        if listen:
-            listener.listen(_BACKLOG)
     except (OSError, OverflowError):
         listener.close()
         raise
