@@ -16,7 +16,6 @@ import click
 
 from chatload.errors import ChatloadError, FileError, UsageError
 from chatload.protocol.dialect import load_dialect
-from chatload.protocol.secret import Secret
 from chatload.protocol.toml_file import read_toml
 from chatload.simulator.http.openapi import document
 from chatload.simulator.model.config import SETTINGS, SimulatorConfig, type_of, wrong
@@ -154,11 +153,10 @@ def simulator(
     if openapi:
         click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
         return
-    from chatload.simulator.http.server import run, tls_context
+    from chatload.simulator.http.server import ChatHandler, run, tls_context
 
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
-    key = None if apikey is None else Secret(apikey)
-    run(config, plan, host, port, click.echo, spoken, key, read_timeout, tls)
+    run(ChatHandler(config, plan, spoken, apikey), host, port, read_timeout, tls)
 
 
 simulator.params += [_SettingOption(key, setting) for key, setting in SETTINGS.items()]

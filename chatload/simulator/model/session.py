@@ -188,20 +188,12 @@ class SimulatedChat:
     def events_from(self, position: int) -> list[dict[str, Any]]:
         """Return the events of the transcript from an index on, as JSON."""
         log = self._transcript
-        items = [
-            self._payload(index, *log[at : at + _EVENT])
-            for index, at in enumerate(range((position - 1) * _EVENT, len(log), _EVENT), position)
-        ]
-        if self._shared.marked:
-            for item in items:
-                self._shared.mark(item, log[item["index"] * _EVENT - 2], self.entry)
-        return items
+        starts = range((position - 1) * _EVENT, len(log), _EVENT)
+        return [self._payload(index, *log[at : at + _EVENT]) for index, at in enumerate(starts, position)]
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
         """Return a Notice for the customer alone: it is not in the transcript and has no index."""
         payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
-        if self._shared.marked:
-            self._shared.mark(payload, now, self.entry)
         del payload["index"]
         return payload
 
@@ -280,6 +272,8 @@ class SimulatedChat:
         if text is not None:
             item["text"] = text
         item.update(more)
+        if self._shared.marked:
+            self._shared.mark(item, at, self.entry)
         return item
 
 
