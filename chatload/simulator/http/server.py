@@ -67,10 +67,14 @@ class ChatHandler:
             exchange.refuse(404, "no such chat service")
             return
         methods, in_path = place
-        group = methods.get(exchange.method.decode())
+        group, apikey = methods.get(exchange.method.decode()), exchange.headers.get(b"apikey", b"")
         if group is None:
             _other_method(exchange, tuple(methods))
-        elif self._apikey is None or self._has_key(exchange):
+        elif self._apikey is not None and not apikey:
+            exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+        elif self._apikey is not None and not hmac.compare_digest(apikey, self._apikey):
+            exchange.refuse(403, "not the right apikey")
+        else:
             exchange.place = group, in_path
             if group.takes_files:
                 exchange.limit = self._max_upload
@@ -107,16 +111,6 @@ class ChatHandler:
 
     def _is_ours(self, service: str | None) -> bool:
         return service == self._name or service is None or self._name is None
-
-    def _has_key(self, exchange: HttpExchange) -> bool:
-        apikey = exchange.headers.get(b"apikey")
-        if not apikey:
-            exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
-        elif not hmac.compare_digest(apikey, self._apikey or b""):
-            exchange.refuse(403, "not the right apikey")
-        else:
-            return True
-        return False
 
     # -- answers -----------------------------------------------------------------------------------
 

@@ -139,7 +139,6 @@ class ChatService:
         """Handle a request that a fault strikes."""
         if fault.kind == "duplicate" or (fault.kind == "lost" and fault.processed()):
             self._plan(now + fault.delay_s, request)
-            self._attends_at = min(self._attends_at, now + fault.delay_s)
         if fault.kind != "lost" and fault.processed():
             return fault.disguise(self._carry_out(now, request))
         if fault.kind != "lost":
@@ -172,6 +171,7 @@ class ChatService:
     def _plan(self, at: float, what: Fault | ChatRequest) -> None:
         self._planned += 1
         heappush(self._agenda, (at, self._planned, what))
+        self._attends_at = min(self._attends_at, at)
 
     def _restart(self, at: float, fault: Fault) -> None:
         """Lose every chat; nothing is answered until the service is up again."""

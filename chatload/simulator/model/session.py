@@ -368,9 +368,8 @@ def _agent_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _type(chat: SimulatedChat, at: float, _: Participant) -> None:
-    agent = chat.agent
-    if agent is not None:
-        chat.event(at, "TypingStarted", agent)
+    if chat.agent is not None:
+        chat.event(at, "TypingStarted", chat.agent)
 
 
 def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
