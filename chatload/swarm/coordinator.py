@@ -289,17 +289,13 @@ class RunCoordinator:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
-        """The chats begin to disconnect. Record who ended the run, if it was a user.
-
-        signal_name: returns the signal that asked for the end, empty if there was none.
-        """
+    def begin_stopping(self, signal_name: str) -> None:
+        """The chats begin to disconnect. Record who ended the run, if it was a user. signal_name: empty if none did."""
         if self._phase is not RunPhase.RUNNING:
             return
         self._phase = RunPhase.STOPPING
-        gevent.sleep(0)  # Locust's handler of SIGTERM may have run before ours
-        if name := signal_name():
-            self.note(IncidentKind.INTERRUPTED, name)
+        if signal_name:
+            self.note(IncidentKind.INTERRUPTED, signal_name)
         elif has_request_context():
             self.note(IncidentKind.STOPPED, "by a user in the web UI")
 

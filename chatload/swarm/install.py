@@ -38,7 +38,7 @@ from chatload.target import read_rules
 
 log = logging.getLogger("chatload")
 
-_GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY}
+_GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY, "sweep": OptionGroup.SWEEP}
 _installed: set[str] = set()
 #: The `quit` event does not say of which environment it is.
 _environments: list[Environment] = []
@@ -47,8 +47,8 @@ _environments: list[Environment] = []
 def install(workload: str = "") -> None:
     """Install chatload in this process. The base classes of locustfiles call it; further calls have no effect.
 
-    workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
-    (options), "sweep" (option) or "soak" (listeners).
+    workload: what to install beside the options and listeners of every locustfile: "", "arrivals", "capacity" or
+    "sweep" (options), or "soak" (listeners).
     """
     if not _installed:
         exit_on_signal()
@@ -64,8 +64,6 @@ def install(workload: str = "") -> None:
     if workload not in _installed:
         if workload in _GROUPS:
             events.init_command_line_parser.add_listener(partial(options.add_group, group=_GROUPS[workload]))
-        elif workload == "sweep":
-            events.init_command_line_parser.add_listener(options.add_sweep_options)
         elif workload == "soak":
             events.test_start.add_listener(_start_drift_checks)
             events.test_stopping.add_listener(_stop_drift_checks)

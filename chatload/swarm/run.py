@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -35,7 +34,6 @@ from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
 from chatload.swarm.patches.orphaned_workers import has_lost_parent
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
-from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of
 from chatload.swarm.worker_report import (
@@ -90,7 +88,7 @@ class Role(Protocol):
     def report(self) -> None:
         """Pass on what happened since the last call."""
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+    def begin_stopping(self, signal_name: str) -> None:
         """The run is stopping (see RunCoordinator.begin_stopping)."""
         return
 
@@ -115,7 +113,7 @@ class _CoordinatingRole(Role):
     def refuse(self, error: ChatloadError) -> None:
         self.coordinator.refuse(error)
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+    def begin_stopping(self, signal_name: str) -> None:
         self.coordinator.begin_stopping(signal_name)
 
 
@@ -177,7 +175,7 @@ class MasterRole(_CoordinatingRole):
         self._workers.usage.update(self.facts.usage)
         self.coordinator.update(final=False)
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+    def begin_stopping(self, signal_name: str) -> None:
         """Let every worker end its chats, and wait for the final reports."""
         super().begin_stopping(signal_name)
         if not self.coordinator.is_recording:
@@ -225,8 +223,8 @@ class MasterRole(_CoordinatingRole):
 class WorkerRole(Role):
     """A worker: it holds chats, reports to its master, and stops loading the target when its master is gone.
 
-    Locust's own check takes a minute and uses the wall clock (see `patches.master_heartbeat`). This one uses the
-    monotonic clock. During a run the master says every second that it is alive; Locust's heartbeats count too.
+    This replaces Locust's own check (see `patches.master_heartbeat`). During a run the master says every second that it
+    is alive; Locust's heartbeats count too.
 
     A worker of --processes is a child of its master and ends with it: another master may bind the port, and the worker
     would join it and load another target.
@@ -250,7 +248,6 @@ class WorkerRole(Role):
         gevent.spawn(self._watch_master)
 
     def make_plan(self) -> RunPlan:
-        """Make the plan from the options that the master sent. Raises UsageError."""
         self.number = int(self._runner.worker_index) + 1
         options: Any = self._environment.parsed_options
         return make_plan(options, options.host_with_login, [options.agreed_host])
@@ -271,8 +268,7 @@ class WorkerRole(Role):
         stopping.send_final_statistics(self._runner)
 
     def end_at_once(self) -> bool:
-        """Return True: the master has all that happened until the last second."""
-        return True
+        return True  # the master has all that happened until the last second
 
     def _stop(self, **_: Any) -> None:
         """Stop the users and send the final report: the master, a signal, or both asked for it."""
@@ -303,15 +299,6 @@ class WorkerRole(Role):
         self._runner.quit()
 
 
-def role_of(environment: Environment, stop_lock: AbstractContextManager[Any]) -> Role:
-    """Return the role of this process by Locust's runner."""
-    if isinstance(environment.runner, WorkerRunner):
-        return WorkerRole(environment, stop_lock)
-    if isinstance(environment.runner, MasterRunner):
-        return MasterRole(environment)
-    return LocalRole(environment)
-
-
 class Run:
     """The runs of one Locust process, one after another.
 
@@ -325,11 +312,16 @@ class Run:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self._stop_lock = RLock()
-        self.role: Role = role_of(environment, self._stop_lock)
+        self.role: Role
+        if isinstance(environment.runner, WorkerRunner):
+            self.role = WorkerRole(environment, self._stop_lock)
+        elif isinstance(environment.runner, MasterRunner):
+            self.role = MasterRole(environment)
+        else:
+            self.role = LocalRole(environment)
         self.plan: RunPlan | None = None
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
         self.statistics = LocustStatistics(environment)
-        self.cooperative_yield = CooperativeYield()
         self.html = LocustHtml(environment)
         self.signals: Signals | None = None
         self._collection = GarbageCollection()
@@ -349,7 +341,7 @@ class Run:
         assert coordinator is not None, "a worker checks nothing"
         plan = coordinator.plan_for(options, host)
         coordinator.load.check(plan)
-        self._check_users(plan)
+        check_users(self.environment.user_classes, plan.workload is not None)
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(run_dir_of(options))
         refuse_beyond_limits(options)
@@ -357,23 +349,18 @@ class Run:
             plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.run.host, plan.run.service
         )
 
-    def _check_users(self, plan: RunPlan) -> None:
-        check_users(self.environment.user_classes, is_open=plan.workload is not None)
-
     def begin(self) -> None:
         """Begin a run with empty counters (`test_start`), if the options allow it."""
         try:
-            self._begin()
+            self.plan = self.role.make_plan()
+            check_users(self.environment.user_classes, self.plan.workload is not None)
+            self._sources = 0
+            self.role.begin(self.plan)
         except ChatloadError as error:
             self.plan = None
             log.error("chatload: %s", error)
             self.role.refuse(error)
-
-    def _begin(self) -> None:
-        self.plan = self.role.make_plan()
-        self._check_users(self.plan)
-        self._sources = 0
-        self.role.begin(self.plan)
+            return
         if self.role.holds_chats:
             self._collection.begin()
             self.monitor.start()
@@ -409,10 +396,9 @@ class Run:
         leave: set when the chat has to disconnect.
         """
         transport = plan.open_transport()
+        names, on_request = plan.dialect.response, self.statistics.request
         try:
-            SessionDriver(
-                plan.encoder, plan.dialect.response, transport, self.monitor, leave, self.statistics.request
-            ).hold(session)
+            SessionDriver(plan.encoder, names, transport, self.monitor, leave, on_request).hold(session)
         finally:
             transport.close()
             self.session_ended(session)
@@ -440,7 +426,8 @@ class Run:
 
     def begin_stopping(self) -> None:
         """The run is stopping (`test_stopping`)."""
-        self.role.begin_stopping(lambda: self.ending_signal)
+        gevent.sleep(0)  # Locust's handler of SIGTERM may have run before ours
+        self.role.begin_stopping(self.ending_signal)
 
     def end(self) -> None:
         """All users have ended (`test_stop`)."""

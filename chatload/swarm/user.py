@@ -23,7 +23,7 @@ from locust.env import Environment
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.run.books import LATE_START_S
 from chatload.swarm.patches.signals import exit_on_signal
-from chatload.swarm.patches.spawning import wait_without_tasks
+from chatload.swarm.patches.spawning import wait_without_tasks, yield_if_due
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import RunPlan
@@ -65,7 +65,7 @@ class ChatHolder(User):
         super().__init__(environment)
         self.leave = Event()
         self.chat_run: Run = environment.chatload_run
-        self.chat_run.cooperative_yield.yield_if_due()
+        yield_if_due()
 
     def on_start(self) -> None:
         """Called by Locust before the first task."""
@@ -142,7 +142,12 @@ class PreciseTimer:
         if coarse > 0 and leave.wait(coarse):
             return True
         if self._watcher is not None and until > time.monotonic():
-            self._wait_finely(until)
+            seconds = int(until)
+            # struct itimerspec: interval and instant, each in seconds and nanoseconds.
+            at = (ctypes.c_long * 4)(0, 0, seconds, int((until - seconds) * 1e9))
+            # Setting it again discards an unread expiration.
+            self._system.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, at, None)
+            gevent.get_hub().wait(self._watcher)
         return bool(leave.is_set())
 
     def close(self) -> None:
@@ -151,14 +156,6 @@ class PreciseTimer:
             self._watcher.close()
             os.close(self._fd)
             self._watcher = None
-
-    def _wait_finely(self, until: float) -> None:
-        seconds = int(until)
-        # struct itimerspec: interval and instant, each in seconds and nanoseconds.
-        at = (ctypes.c_long * 4)(0, 0, seconds, int((until - seconds) * 1e9))
-        # Setting it again discards an unread expiration.
-        self._system.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, at, None)
-        gevent.get_hub().wait(self._watcher)
 
 
 class ArrivalUser(ChatHolder):

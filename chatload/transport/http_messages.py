@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest
-from chatload.transport.base import Headers
-from chatload.transport.endpoint import safe_target
+from chatload.transport.endpoint import Endpoint, Headers, safe_target
 
 log = logging.getLogger("chatload")
 
@@ -43,16 +42,13 @@ class CallFailed(Exception):
 
 
 class SharedHeads:
-    """Heads that all chats of a process share: the serialized request headers and the cache of answer heads.
-
-    authority: value of the Host header. prefix: path before the path of every request. fixed: headers of every request.
-    """
+    """Heads that all chats of a process share: the serialized request headers and the cache of answer heads."""
 
     __slots__ = ("_blocks", "_fixed", "_prefix", "answers")
 
-    def __init__(self, authority: str, prefix: str, fixed: Headers = ()) -> None:
-        self._prefix = prefix
-        self._fixed: Headers = (("Host", authority), ("Accept-Encoding", "identity"), *fixed)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._prefix = endpoint.prefix
+        self._fixed: Headers = (("Host", endpoint.authority), ("Accept-Encoding", "identity"), *endpoint.headers)
         self._blocks: dict[Headers, bytes] = {}
         self.answers = AnswerHeadCache()
 

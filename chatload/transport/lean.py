@@ -14,7 +14,6 @@ from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 from gevent import get_hub
 
 from chatload.protocol.wire import Detail, Failure, WireRequest, WireResult
-from chatload.transport.base import Clock
 from chatload.transport.connection import ClientConnection, GreenletWaiter, NothingSentError, connect
 from chatload.transport.endpoint import Endpoint, detail_of
 from chatload.transport.http_messages import AnswerParser, CallFailed, SharedHeads, Whole, keep_cookies
@@ -36,8 +35,8 @@ class LeanTransport:
         "_answer", "_clock", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request", "connection",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock = time.monotonic) -> None:
-        self._endpoint, self._heads, self._clock = endpoint, heads, clock
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads) -> None:
+        self._endpoint, self._heads, self._clock = endpoint, heads, endpoint.clock
         self.connection: ClientConnection | None = None
         self._request: WireRequest | None = None
         self._message = b""
@@ -237,10 +236,8 @@ class SharedTransport:
 
     __slots__ = ("_clock", "_lean", "_pool")
 
-    def __init__(
-        self, endpoint: Endpoint, heads: SharedHeads, pool: ConnectionPool, clock: Clock = time.monotonic
-    ) -> None:
-        self._lean, self._pool, self._clock = LeanTransport(endpoint, heads, clock), pool, clock
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads, pool: ConnectionPool) -> None:
+        self._lean, self._pool, self._clock = LeanTransport(endpoint, heads), pool, endpoint.clock
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
         """Wait for a connection, send the request and read its answer, within `timeout_s` seconds in all."""
