@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
+from chatload.swarm import log
 from chatload.swarm.checks import refuse_above_ceiling
 from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
@@ -33,8 +33,6 @@ from chatload.swarm.progress import ProgressLine
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry, WorkerReport
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
-
-log = logging.getLogger("chatload")
 
 #: What `make_plan` adds to the options for workers.
 _FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
@@ -88,7 +86,6 @@ class Recorder:
             self._try(0, self._writer.add_windows, [self._cutter.cut(now, figures.total(), figures.usage)])
 
     def note(self, kind: str, what: str) -> None:
-        """Write an incident of the run."""
         self._try(0, self._writer.incident, kind, what, self._clock())
 
     def finish(self) -> None:
@@ -140,12 +137,8 @@ def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> Chatload
 class RunCoordinator:
     """Coordinates the runs of one master or single process, one after another.
 
-    Attributes:
-        figures: of the current or last run.
-        run_dir: folder of the current or last run, None if there was none.
-        error: the last error that made the run invalid.
-        load: controls the load. A load shape puts its own here.
-        refused: why the last start was refused, empty if it was not.
+    figures, run_dir: of the current or last run. error: the last error that made the run invalid. load: controls the
+    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -235,7 +228,6 @@ class RunCoordinator:
             self.request_stop()
 
     def write_reports(self) -> None:
-        """Write the reports that were taken to the run file."""
         if self._recorder is not None:
             self._recorder.flush()
 
@@ -243,7 +235,7 @@ class RunCoordinator:
         """Write reports, show progress, check the stop conditions (not if `final`), write the window that ends now."""
         self.write_reports()
         # Nothing else runs from here to the window, so that the counters of all processes are merged once at most.
-        if self._progress is not None and (final or self._progress.due()):
+        if self._progress is not None and (final or self._progress.due(time.monotonic() - self._began_at)):
             self._progress.show(self.snapshot())
         if not final:
             self._stop_if_due()

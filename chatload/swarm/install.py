@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from chatload.features.report.view import summary_document
 from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.run.settings import OptionGroup, option_of
-from chatload.swarm import options, patches
+from chatload.swarm import log, options, patches
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
@@ -35,8 +34,6 @@ from chatload.swarm.patches.stopping import load_source_files
 from chatload.swarm.run import Run, run_of
 from chatload.swarm.web import add_tab, start_allowed
 from chatload.target import read_rules
-
-log = logging.getLogger("chatload")
 
 _GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY, "sweep": OptionGroup.SWEEP}
 _installed: set[str] = set()

@@ -71,7 +71,6 @@ class OpenWorkload:
         return replace(self, sources=max(1, sources), began=time.monotonic() - max(0.0, time.time() - began))
 
     def over(self) -> bool:
-        """Return whether the last chat has arrived."""
         return time.monotonic() > self.began + self.profile.length_s
 
 
@@ -224,11 +223,7 @@ def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetR
     return endpoint
 
 
-# -- what a run records ----------------------------------------------------------------------------
-
-
 def run_name(locustfile: str | None) -> str:
-    """Return the run's short name: that of its locustfile."""
     return Path((locustfile or "run").split(",")[0]).stem
 
 

@@ -6,7 +6,6 @@ process starts the counters at 0 again, which Prometheus handles as a counter re
 
 from __future__ import annotations
 
-import logging
 import os
 from argparse import Namespace
 from collections import Counter, deque
@@ -22,10 +21,9 @@ from chatload import __version__
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
+from chatload.swarm import log
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.vocabulary import Blame, Outcome, SessionState, Verdict
-
-log = logging.getLogger("chatload")
 
 #: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.
 LATENCY_LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -8,7 +8,6 @@ all of them (`test_stopping`), and the outputs are written last.
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
 from chatload.run.windows import MASTER
 from chatload.run.writer import refuse_unwritable
+from chatload.swarm import log
 from chatload.swarm.checks import check_service, check_users, refuse_above_ceiling, refuse_beyond_limits
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
@@ -48,8 +48,6 @@ from chatload.swarm.worker_report import (
 )
 from chatload.vocabulary import IncidentKind
 
-log = logging.getLogger("chatload")
-
 #: The master waits this much longer than --stop-timeout for final reports, and this long after the last progress
 #: (seconds).
 _DRAIN_GRACE_S = 10.0
@@ -62,12 +60,9 @@ GONE_S, IDLE_GONE_S = 10.0, 60.0
 class Role(Protocol):
     """What a process does for the run, beside holding chats.
 
-    Attributes:
-        facts: counters and ended sessions of this process in the current or last run.
-        holds_chats: whether users run in this process.
-        number: distinguishes the processes of a run that hold chats.
-        report_every_s: interval between two calls of `report` (seconds).
-        coordinator: coordinates the run; None in a worker.
+    facts: counters and ended sessions of this process in the current or last run. holds_chats: whether users run in it.
+    number: distinguishes the processes of a run that hold chats. report_every_s: interval between two calls of `report`
+    (seconds). coordinator: coordinates the run; None in a worker.
     """
 
     facts: ProcessFacts
@@ -302,11 +297,8 @@ class WorkerRole(Role):
 class Run:
     """The runs of one Locust process, one after another.
 
-    Attributes:
-        role: what this process does for the run beside holding chats.
-        plan: what the users go by; None before the first run and if the run was refused.
-        html: Locust's report, which is written last.
-        signals: set once Locust's runner exists.
+    plan: what the users go by; None before the first run and if the run was refused. html: Locust's report, which is
+    written last. signals: set once Locust's runner exists.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -332,8 +324,6 @@ class Run:
     def facts(self) -> ProcessFacts:
         """Counters and ended sessions of this process."""
         return self.role.facts
-
-    # -- before and at the beginning -------------------------------------------------------------
 
     def check(self, options: Any, host: str | None) -> None:
         """Check a run with these options on this host before it begins. Raises UsageError."""
@@ -365,8 +355,6 @@ class Run:
             self._collection.begin()
             self.monitor.start()
         self._reporter = gevent.spawn(self._report_repeatedly)
-
-    # -- what users need -------------------------------------------------------------------------
 
     def wants_more(self) -> bool:
         """Return whether another chat may begin in this process."""
@@ -408,8 +396,6 @@ class Run:
         self.facts.add(session)
         if self.role.coordinator is not None:
             self.role.coordinator.sessions_ended(1)
-
-    # -- during the run and at its end -----------------------------------------------------------
 
     def _report_repeatedly(self) -> None:
         due = time.monotonic()

@@ -7,7 +7,6 @@ so that a locustfile needs no call of its own.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import random
 import time
@@ -22,14 +21,13 @@ from locust.env import Environment
 
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.run.books import LATE_START_S
+from chatload.swarm import log
 from chatload.swarm.patches.signals import exit_on_signal
 from chatload.swarm.patches.spawning import wait_without_tasks, yield_if_due
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import RunPlan
     from chatload.swarm.run import Run
-
-log = logging.getLogger("chatload")
 
 #: The last part of a wait uses the kernel's timer and cannot be interrupted (seconds).
 _FINE_S = 0.002
@@ -84,10 +82,7 @@ class ChatUser(ChatHolder):
     """Closed workload: holds one complete chat after another."""
 
     abstract = True
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self._begun = False
+    _begun = False
 
     @task
     def chat(self) -> None:

@@ -90,8 +90,7 @@ class Endpoint:
     def addresses(self) -> list[Address]:
         """Return the addresses of the host. Concurrent callers share one lookup.
 
-        Raises:
-            OSError: the name cannot be resolved, or leads to an address whose owner did not agree.
+        Raises OSError if the name cannot be resolved, or leads to an address whose owner did not agree.
         """
         if self.clock() >= self._names_until:
             with self._resolving:

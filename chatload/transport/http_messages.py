@@ -38,9 +38,6 @@ class CallFailed(Exception):
         self.detail = detail
 
 
-# -- requests ------------------------------------------------------------------------------------
-
-
 class SharedHeads:
     """Heads that all chats of a process share: the serialized request headers and the cache of answer heads."""
 
@@ -65,9 +62,6 @@ class SharedHeads:
         return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, block, cookie_line, len(body), body)
 
 
-# -- answers -------------------------------------------------------------------------------------
-
-
 class Head(NamedTuple):
     """The head of an answer.
 
@@ -86,12 +80,13 @@ Whole = tuple[Head, bytes]
 class AnswerParser:
     """Parses one answer, piece by piece.
 
-    begun: its first byte was read. done: it is complete. plain: it came in one piece and without interim answers.
+    head_bytes: received until its head ended. begun: its first byte was read. done: it is complete. plain: it came in
+    one piece and without interim answers.
     """
 
     __slots__ = (
-        "_framed", "_head_bytes", "_head_done", "_keep_alive", "_packed", "_parser", "_parts", "_set_cookies", "_size",
-        "_status", "_surplus", "begun", "done", "plain",
+        "_framed", "_head_done", "_keep_alive", "_packed", "_parser", "_parts", "_set_cookies", "_size", "_status",
+        "_surplus", "begun", "done", "head_bytes", "plain",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -99,14 +94,14 @@ class AnswerParser:
         self.begun = self.done = self._head_done = self._framed = False
         self._keep_alive = self._surplus = self._packed = False
         self.plain = True
-        self._status = self._size = self._head_bytes = 0
+        self._status = self._size = self.head_bytes = 0
         self._parts: list[bytes] = []
         self._set_cookies: list[bytes] | None = None
 
     def feed(self, data: bytes) -> None:
         """Parse received bytes. Raises CallFailed if they are not HTTP or too many."""
         if not self._head_done:
-            self._head_bytes += len(data)
+            self.head_bytes += len(data)
         if self.begun:
             self.plain = False
         try:
@@ -117,7 +112,7 @@ class AnswerParser:
             self._surplus = True  # bytes after a complete answer do not invalidate it
         if self._size > MAX_BODY_BYTES:
             raise CallFailed("malformed", Detail.TOO_LARGE)
-        if self._head_bytes > MAX_HEAD_BYTES and not self._head_done and not self.done:
+        if self.head_bytes > MAX_HEAD_BYTES and not self._head_done and not self.done:
             raise CallFailed("malformed", Detail.HEAD_TOO_LARGE)
 
     def end(self) -> None:
@@ -135,11 +130,6 @@ class AnswerParser:
         if self._packed:
             body = _unpacked(body)
         return Head(self._status, self._keep_alive and not self._surplus, self._set_cookies), body
-
-    @property
-    def heard(self) -> bool:
-        """Whether any byte was received."""
-        return self._head_bytes > 0
 
     def release(self) -> None:
         """Break the reference cycle with the parser: garbage collection is off during a run."""
@@ -229,9 +219,6 @@ def _unpacked(body: bytes) -> bytes:
     raise CallFailed("malformed", Detail.NOT_UNPACKED)
 
 
-# -- cookies -------------------------------------------------------------------------------------
-
-
 def keep_cookies(jar: dict[bytes, bytes], lines: Iterable[bytes]) -> bytes:
     """Store Set-Cookie lines in `jar` and return the Cookie header line to send, empty if there are no cookies.
 
@@ -259,7 +246,6 @@ class BoundedPolicy(DefaultCookiePolicy):
         self._jar = jar
 
     def set_ok(self, cookie: Cookie, request: Any) -> bool:
-        """Return whether the cookie is stored."""
         if not super().set_ok(cookie, request):
             return False
         place = (cookie.name, cookie.domain, cookie.path)

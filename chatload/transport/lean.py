@@ -46,7 +46,6 @@ class LeanTransport:
         self._answer: AnswerParser | None = None
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
         if request is not self._request:
             self._request, self._message = request, self._heads.message(request, self._cookie_line)
         begun = self._clock()
@@ -60,7 +59,6 @@ class LeanTransport:
         return second
 
     def _exchange(self, begun: float, deadline: float) -> WireResult:
-        """Send the message once and read its answer."""
         clock, connection = self._clock, self.connection
         sent_at: float | None = None
         connect_s = 0.0
@@ -143,7 +141,7 @@ class LeanTransport:
             detail = Detail.CUT_SHORT
         else:
             detail = detail_of(error) if isinstance(error, OSError) else Detail.FAILED
-        if kept and (answer is None or not answer.heard) and detail in _CLOSED:
+        if kept and (answer is None or not answer.head_bytes) and detail in _CLOSED:
             detail = Detail.STALE
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
 
@@ -157,19 +155,6 @@ class LeanTransport:
             answer.release()
 
 
-# -- shared connections --------------------------------------------------------------------------
-
-
-class _QueuedCall(GreenletWaiter):
-    """A call that waits for a connection. served: it has one."""
-
-    __slots__ = ("served",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.served = False
-
-
 class ConnectionPool:
     """At most `size` connections. Calls wait in a queue, first in, first out.
 
@@ -178,7 +163,7 @@ class ConnectionPool:
 
     def __init__(self, size: int) -> None:
         self._free = size
-        self._queue: deque[_QueuedCall] = deque()
+        self._queue: deque[GreenletWaiter] = deque()
         self._idle: list[ClientConnection] = []
         # The event loop refers to open connections and would keep them alive. At exit the system closes them.
         weakref.finalize(self, _close, self._idle).atexit = False
@@ -191,21 +176,21 @@ class ConnectionPool:
         if self._free:  # then the queue is empty: `release` passes a connection directly to the next call
             self._free -= 1
             return True
-        call = _QueuedCall()
+        call = GreenletWaiter()
         self._queue.append(call)
         try:
             call.wait_until(time.monotonic() + timeout_s)
-        except TimeoutError:
-            pass  # `release` may have served it in the same loop iteration
-        except BaseException:
-            if call.served:
-                self.release(None)
-            else:
+        except BaseException as error:
+            # `release` removes a call from the queue, maybe in the loop iteration in which its time is over.
+            served = call not in self._queue
+            if not served:
                 self._queue.remove(call)
+            if isinstance(error, TimeoutError):
+                return served
+            if served:
+                self.release(None)
             raise
-        if not call.served:
-            self._queue.remove(call)
-        return call.served
+        return True
 
     def take_idle(self) -> ClientConnection | None:
         """Return the most recently used idle connection, None if there is none: the caller then opens one."""
@@ -218,9 +203,7 @@ class ConnectionPool:
         if not self._queue:
             self._free += 1
             return
-        call = self._queue.popleft()
-        call.served = True
-        get_hub().loop.run_callback(call.wake)
+        get_hub().loop.run_callback(self._queue.popleft().wake)
 
 
 def _close(connections: list[ClientConnection]) -> None:

@@ -154,23 +154,15 @@ def _begins_an_answer(data: bytes) -> bool:
     return True
 
 
-class _PlainConnection(_Observed, HTTPConnection):
-    response_class = _HeadCheckingAnswer
+def _observed_pool(pool: type, connection: type) -> type:
+    observed = type(connection.__name__, (_Observed, connection), {"response_class": _HeadCheckingAnswer})
+    return type(pool.__name__, (pool,), {"ConnectionCls": observed})
 
 
-class _TlsConnection(_Observed, HTTPSConnection):
-    response_class = _HeadCheckingAnswer
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-_POOLS = {"http": _PlainPool, "https": _TlsPool}
+_POOLS = {
+    "http": _observed_pool(HTTPConnectionPool, HTTPConnection),
+    "https": _observed_pool(HTTPSConnectionPool, HTTPSConnection),
+}
 
 
 class _Adapter(HTTPAdapter):
@@ -211,7 +203,6 @@ class RequestsTransport:
         self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
         begun = self._clock()
         limit = gevent.Timeout(max(timeout_s, 0.001))
         limit.start()
@@ -261,7 +252,6 @@ class RequestsTransport:
             _marks.reset(token)
 
     def close(self) -> None:
-        """Close the connection. A later call opens a new one."""
         self._session.close()
 
     def _exchange(self, request: WireRequest, timeout_s: float) -> tuple[int, bytes]:

@@ -28,7 +28,6 @@ class GarbageCollection:
         self._most_open = self._before = 0
 
     def begin(self) -> None:
-        """Turn the collector off."""
         self._most_open = self._before = 0
         freeze_existing()
         gc.disable()
@@ -46,6 +45,5 @@ class GarbageCollection:
             self._before = 0
 
     def end(self) -> None:
-        """Turn the collector on again."""
         gc.unfreeze()
         gc.enable()

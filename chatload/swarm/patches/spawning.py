@@ -11,7 +11,6 @@ Faults, all of Locust 2.47.0:
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,7 @@ import gevent
 from gevent import GreenletExit
 from gevent.event import Event
 
-log = logging.getLogger("chatload")
+from chatload.swarm import log
 
 #: A loop yields to other greenlets after this time (seconds).
 YIELD_EVERY_S = 0.002
