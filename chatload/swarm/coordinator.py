@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from locust.env import Environment
 from chatload.chat.record import COLUMNS, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.features.report.view import write_outputs
+from chatload.render.words import time_of_day
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
@@ -118,11 +118,11 @@ class Recorder:
 
         If they do not fit either, the file says that the run was never finished.
         """
-        at = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
         lost = f", {self._lost} sessions that ended until then are missing" if self._lost else ""
+        what = f"at {time_of_day(self._clock())}: {error.message}{lost}"
         self._writer.make_room()
         with suppress(ChatloadError):
-            self._writer.incident(IncidentKind.RECORDING_STOPPED, f"at {at} UTC: {error.message}{lost}", self._clock())
+            self._writer.incident(IncidentKind.RECORDING_STOPPED, what, self._clock())
 
 
 def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> ChatloadError | None:
@@ -161,8 +161,6 @@ class RunCoordinator:
         self._cut_off_confirmed = 0
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._last = RunSnapshot(RunPhase.READY, Books())
-
-    # -- the beginning ---------------------------------------------------------------------------
 
     def make_plan(self) -> RunPlan:
         """Make the plan of the next run, and add to Locust's options what workers need. Raises UsageError."""
@@ -203,8 +201,6 @@ class RunCoordinator:
         if self._environment.parsed_options.headless:
             self._environment.process_exit_code = error.exit_code
         self._stop_runner()
-
-    # -- during the run --------------------------------------------------------------------------
 
     @property
     def is_recording(self) -> bool:
@@ -278,8 +274,6 @@ class RunCoordinator:
     def _stop_runner(self) -> None:
         runner: Any = self._environment.runner
         gevent.spawn(runner.quit if self._environment.parsed_options.headless else runner.stop)
-
-    # -- the end ---------------------------------------------------------------------------------
 
     def begin_stopping(self, signal_name: str) -> None:
         """The chats begin to disconnect. Record who ended the run, if it was a user. signal_name: empty if none did."""

@@ -139,10 +139,7 @@ def _quit(exit_code: int, **_: Any) -> None:
 
 
 def _report(run: Run, code: int) -> int:
-    """Write Locust's report and print the summary, except in a worker; return the exit code of the process.
-
-    code: Locust's exit code.
-    """
+    """Write Locust's report and print the summary, except in a worker; return the exit code, given Locust's."""
     coordinator = run.role.coordinator
     if coordinator is None:
         return code

@@ -129,7 +129,13 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         workload = workload.shared_out(*shared)
     run = _resolved(given, dialect, script, workload)
     rules = read_rules().lowered(run.max_sessions, run.max_requests_per_s)
-    endpoint = _endpoint(run, host, [*run.target_owner_agrees, *agreed], rules)
+    endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
+    proxied = False
+    if run.transport == "requests":
+        from requests.utils import get_environ_proxies
+
+        proxied = bool(get_environ_proxies(endpoint.url))
+    endpoint.admits = require_agreed(endpoint.host, [*run.target_owner_agrees, *agreed], rules, proxied=proxied)
     open_transport = make_factory(run.transport, endpoint, run.connections)
     gate = gate_of(run, options.gate or "")
     run = replace(
@@ -209,18 +215,6 @@ def _check_contradictions(given: RunSettings) -> None:
         raise UsageError(f"--keep-windows {given.keep_windows:g} is under an hour", least)
     if given.connections and given.transport != "lean":
         raise UsageError(f"--transport {given.transport} shares no connections", "leave --connections out")
-
-
-def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetRules) -> Endpoint:
-    """Return where to connect to. Raises UsageError if the host's owner has not agreed to load."""
-    endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
-    proxied = False
-    if run.transport == "requests":
-        from requests.utils import get_environ_proxies
-
-        proxied = bool(get_environ_proxies(endpoint.url))
-    endpoint.admits = require_agreed(endpoint.host, agreed, rules, proxied=proxied)
-    return endpoint
 
 
 def run_name(locustfile: str | None) -> str:

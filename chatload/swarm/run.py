@@ -91,7 +91,8 @@ class Role(Protocol):
         """All users of the run have ended."""
 
     def end_at_once(self) -> bool:
-        """End the run without waiting for chats to disconnect; return whether outputs were written."""
+        """End the run without waiting for chats to disconnect; return whether its outputs, if any, are written."""
+        return True
 
 
 class _CoordinatingRole(Role):
@@ -261,9 +262,6 @@ class WorkerRole(Role):
         self._run_active = False
         self._runner.send_message(REPORT, self.facts.report(final=True))
         stopping.send_final_statistics(self._runner)
-
-    def end_at_once(self) -> bool:
-        return True  # the master has all that happened until the last second
 
     def _stop(self, **_: Any) -> None:
         """Stop the users and send the final report: the master, a signal, or both asked for it."""

@@ -163,10 +163,7 @@ class ClientConnection:
         return self._good
 
     def is_readable(self) -> bool:
-        """Return whether there is something to read.
-
-        Called before each request: it costs a third of a read that raises BlockingIOError.
-        """
+        """Return whether there is something to read. It costs a third of a read that raises BlockingIOError."""
         number = self._sock.fileno()
         _poller.register(number, POLLIN)
         try:

@@ -63,10 +63,7 @@ class SharedHeads:
 
 
 class Head(NamedTuple):
-    """The head of an answer.
-
-    keep_alive: whether the connection may be used again. set_cookies: the Set-Cookie values as received.
-    """
+    """The head of an answer. keep_alive: the connection may be used again. set_cookies: values as received."""
 
     status: int
     keep_alive: bool

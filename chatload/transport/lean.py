@@ -169,10 +169,7 @@ class ConnectionPool:
         weakref.finalize(self, _close, self._idle).atexit = False
 
     def acquire(self, timeout_s: float) -> bool:
-        """Wait for a connection, at most `timeout_s` seconds; return whether the caller may use one.
-
-        If so, the caller has to call `release`.
-        """
+        """Return whether the caller got a connection within `timeout_s` seconds. If so, it has to call `release`."""
         if self._free:  # then the queue is empty: `release` passes a connection directly to the next call
             self._free -= 1
             return True

@@ -24,8 +24,7 @@ def freeze_existing() -> None:
 class GarbageCollection:
     """Controls the collector during one run of a process that holds chats."""
 
-    def __init__(self) -> None:
-        self._most_open = self._before = 0
+    _most_open = _before = 0
 
     def begin(self) -> None:
         self._most_open = self._before = 0
