@@ -14,7 +14,7 @@ from chatload.chat.record import SessionRecord
 from chatload.features.report.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
 from chatload.features.report.drift_view import sentences
 from chatload.features.report.page import page_document
-from chatload.features.report.summary import schema, summarize
+from chatload.features.report.summary import summarize
 from chatload.render.html import html
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
@@ -22,6 +22,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from tests.run_files import add_sessions, put_books
+from tests.schemas import read_schema
 
 HOUR = 3600.0
 #: A tenth of a percent of noise, the same in every run.
@@ -355,7 +356,7 @@ def test_summary_and_page_have_it(run, capsys):
     with RunReader.open(folder) as reader:
         summary = summarize(reader)
         page = html(page_document(reader, summary))
-    jsonschema.validate(summary, schema())
+    jsonschema.validate(summary, read_schema("report", "summary"))
     row = summary["drift"]["metrics"][0]
     ((at, size),) = row["jumps"]
     assert at - summary["started_at"] == pytest.approx(3 * HOUR, abs=0.2 * HOUR) and size == pytest.approx(

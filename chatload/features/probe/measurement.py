@@ -11,7 +11,6 @@ from chatload.features.probe.bounds import SweepBounds
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck, ProbeEvidence
 from chatload.features.probe.probe import Probe
 from chatload.render.document import Document, Section, Sentence, Tone, table
-from chatload.render.output import read_schema
 from chatload.render.words import plural, seconds
 
 #: A configured value this close to a bound (seconds) counts as equal.
@@ -186,11 +185,6 @@ def _doubts(probe: Probe, counts: dict[str, int], told: bool) -> Iterator[str]:
 
 
 # -- the document --------------------------------------------------------------------------------
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of a measurement."""
-    return read_schema("chatload.features.probe", "probe.schema.json")
 
 
 def probe_document(found: Measurement) -> Document:

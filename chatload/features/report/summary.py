@@ -13,7 +13,6 @@ from chatload.features.report import sentences
 from chatload.features.report.drift import find_drift, steady_part
 from chatload.features.report.silence import find_common_silence
 from chatload.render import words
-from chatload.render.output import read_schema
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader, run_end
@@ -159,11 +158,6 @@ def refuse_unusable(summary: Mapping[str, Any], run: str, hint: str) -> None:
     if problems := [*summary["invalid_reasons"], *summary["books"]["imbalances"]]:
         raise ChatloadError(f"{run}: the run is invalid or does not balance: {problems[0]}", hint)
     refuse_untested(summary, run, hint)
-
-
-def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of a summary."""
-    return read_schema("chatload.features.report", "summary.schema.json")
 
 
 def invalid_reasons(books: Books) -> list[str]:
