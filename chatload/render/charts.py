@@ -125,7 +125,7 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
         y2={"datum": 0},
         description={"field": "tip"},
     )
-    return {"layer": [blocks, *([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))]}
+    return {"layer": [blocks, *([] if limit is None else mark_line(limit, "flex-disconnect-timeout", "var(--bad)"))]}
 
 
 def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -> list[Spec]:
@@ -137,11 +137,6 @@ def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -
 def level_line(at: float, text: str, colour: str = "var(--soft)", dash: Sequence[int] = (5, 4)) -> list[Spec]:
     """Return a horizontal line with its name above it."""
     return _named_line("y", at, text, colour, dash, {"align": "left", "dx": 4, "dy": -7}, x={"value": 0})
-
-
-def limit_line(at: float, text: str) -> list[Spec]:
-    """Return a vertical line at a limit that should not be passed."""
-    return mark_line(at, text, "var(--bad)")
 
 
 def _named_line(

@@ -61,12 +61,8 @@ class HostFacts:
 # -- checks ----------------------------------------------------------------------------------------
 
 
-def check_host(host: HostFacts) -> list[CheckResult]:
-    """Return a result for every step on the way to a chat, as far as it went."""
-    return list(_checks(host))
-
-
-def _checks(host: HostFacts) -> Iterator[CheckResult]:
+def check_host(host: HostFacts) -> Iterator[CheckResult]:
+    """Yield a result for every step on the way to a chat, as far as it went."""
     if host.refused:
         found, _, change = host.refused.partition("; ")
         yield check("target", found, change, bad=True)

@@ -81,7 +81,9 @@ class ProbeChat:
             return
         self._lot = self._draw(draw)
         while self.living:
-            yield WaitUntil(self._ask_at)
+            yield WaitUntil(
+                lambda: min(self.refresh_at, board.ask_at(self.watch.contact, self.rung, self.verifies, self._lot))
+            )
             self.rung, self.verifies, self.asked, self._lot = None, False, True, self._draw(draw)
             self.refresh_at = float("inf")
             yield from self._settle()
@@ -153,9 +155,6 @@ class ProbeChat:
         """Return a random number from 0 to 1, alternately below and above 0.5, within a chat and between chats."""
         self._draws += 1
         return (draw() + (self.number + self._draws) % 2) / 2
-
-    def _ask_at(self) -> float:
-        return min(self.refresh_at, self.board.ask_at(self.watch.contact, self.rung, self.verifies, self._lot))
 
     def _next_of(self, since: TimeSpan, pause: float) -> WaitUntil:
         return WaitUntil(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -140,8 +139,7 @@ def _sentences(row: Drifting) -> Iterator[str]:
             said += f": {rate}" if gone[1] else ": the margin is gone"
         yield said
     for at, size in row["jumps"]:
-        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        yield f"{row['metric']} jumps by {_signed(row, size)} at about {when}"
+        yield f"{row['metric']} jumps by {_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')}"
 
 
 def _valued(row: Drifting, value: float | None) -> str:

@@ -244,7 +244,7 @@ def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Itera
     yield from (doc.Sentence(sentence) for sentence in (*said, sentences.arrivals(summary)) if sentence)
     yield from charts
     if incidents := summary["incidents"]:
-        lines = [f"incident at {words.time_of_day(i['at'])}: {i['kind']}: {i['what']}" for i in incidents]
+        lines = [f"incident at {words.instant(i['at'], '%H:%M:%S UTC')}: {i['kind']}: {i['what']}" for i in incidents]
         yield doc.Bullets(lines, Tone.WARN, "incident", _ALL)
 
 
