@@ -70,14 +70,12 @@ _THOUSANDS = "replace(datum.label, /,/g, ' ')"
 
 
 def x(field: str, title: str, **more: Any) -> Spec:
-    """Return a quantitative x channel."""
     scale = {"nice": False, "zero": False, **more.pop("scale", {})}
     axis = {"labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis, **more}
 
 
 def y(field: str, title: str, **more: Any) -> Spec:
-    """Return a quantitative y channel."""
     axis = {"tickCount": 5, "labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "axis": axis, **more}
 

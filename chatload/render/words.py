@@ -45,7 +45,6 @@ def percent(share: float) -> str:
 
 
 def confidence(share: float) -> str:
-    """Return a confidence: 95 %."""
     return f"{100 * share:g} %"
 
 

@@ -30,7 +30,6 @@ def check(name: str, found: str, change: str = "", *, warn: bool = False, bad: b
 
 
 def worst(rows: Sequence[CheckResult]) -> State:
-    """Return the worst state."""
     return max((row.state for row in rows), key=("ok", "warn", "bad").index, default="ok")
 
 

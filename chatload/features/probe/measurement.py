@@ -52,7 +52,6 @@ class Measurement:
     warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the published JSON."""
         return {"schema_version": 1, "chatload_version": __version__, **asdict(self)}
 
 
@@ -179,11 +178,7 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
         yield f"{counts['goodbyes_unconfirmed']} chats may still be open: their goodbye was not confirmed"
 
 
-# -- the document --------------------------------------------------------------------------------
-
-
 def probe_document(found: Measurement) -> Document:
-    """Return the measurement as a document."""
     rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
     opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
     return Document(

@@ -47,7 +47,6 @@ def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
 
 
 def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:
-    """Return the document of report.html."""
     books, started = reader.books(), reader.started_at or 0.0
     over_time = figures.series(reader.windows(), started, max(reader.ended_at or started, started))
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
@@ -74,7 +73,6 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
 
 
 def _outcomes(summary: Mapping[str, Any]) -> doc.Block:
-    """The status table, then what is not in it: a row for each outcome, a column for each operation."""
     by_operation = summary["requests"]["by_operation"]
     shown = doc.columns(
         ("statusCode / chatEnded", "ended?", "client does", "all", *by_operation), "llwr" + "r" * len(by_operation)
@@ -121,7 +119,6 @@ def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
 
 
 def _latencies(books: Books) -> doc.Block:
-    """Percentiles of each operation, GetMessages first, then of our own lateness."""
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
     measured = [(name, books.latency[name]) for name in operations]
     measured.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
@@ -165,7 +162,6 @@ def _over_time(over_time: figures.Series, bursts: list[tuple[float, float]]) -> 
 
 
 def _processes(reader: RunReader) -> Iterator[doc.Block]:
-    """The generator's processes, those that were blocked longest first."""
     by_worker = sorted(reader.books_by_worker().items(), key=lambda item: (-item[1].stalled_s, item[0]))
     rows = [
         (

@@ -143,7 +143,6 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, A
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:
-    """Return the exit code of a process that made this summary."""
     return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
 
 

@@ -197,7 +197,6 @@ def _durations(summary: Mapping[str, Any]) -> doc.Block:
 
 
 def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
-    """The blame of late drops, one silence that most drops have in common, and bursts."""
     sessions, bursts = summary["sessions"], summary["bursts"]
     blames = {blame: n for blame, n in sessions["dropped_late_by_blame"].items() if n}
     early = sessions["by_verdict"][Verdict.DROPPED_EARLY]
