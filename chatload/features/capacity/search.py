@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.judgement import COMPARE, Judgement, judge
-from chatload.thresholds.metrics import Facts, Op, Threshold, parse
+from chatload.thresholds.judgement import Judgement, judge
+from chatload.thresholds.metrics import Facts, Threshold, parse
 from chatload.vocabulary import Outcome, SessionState, Verdict
 
 if TYPE_CHECKING:
@@ -300,10 +300,9 @@ class Step:
         """Return the judgement of a count that exceeds its limit; a later look cannot change it. None if none does."""
         facts = facts_of(look, self._begun, self._rules.timeout_s)
         for threshold in self._thresholds:
-            if is_fact(threshold) and threshold.op in _MOST:
+            if is_fact(threshold) and threshold.op in ("<", "<=", "=="):
                 judgement = judge(threshold, facts)
-                # A count that must equal a number may still reach it while it is below.
-                if judgement.value is not None and not COMPARE[_MOST[threshold.op]](judgement.value, threshold.limit):
+                if judgement.value is not None and threshold.is_lost(judgement.value):
                     return judgement
         return None
 
@@ -314,7 +313,7 @@ class Step:
             name, value = str(threshold), judge(threshold, facts).value
             if value is None:
                 continue
-            if not COMPARE[threshold.op](value, threshold.limit):
+            if not threshold.holds(value):
                 self._signs.setdefault(name, look.at)
             elif not is_fact(threshold):
                 self._signs.pop(name, None)
@@ -364,9 +363,6 @@ class Step:
             "stalled_s": made.stalled_s,
         }
         return record
-
-
-_MOST: Mapping[Op, Op] = {"<": "<", "<=": "<=", "==": "<="}
 
 
 def is_fact(threshold: Threshold) -> bool:
@@ -647,4 +643,4 @@ class _Recovery:
         facts = facts_of(look, self._down, rules.timeout_s)
         self._down = look
         values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
-        return all(value is None or COMPARE[threshold.op](value, threshold.limit) for threshold, value in values)
+        return all(value is None or threshold.holds(value) for threshold, value in values)
