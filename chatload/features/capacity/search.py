@@ -170,12 +170,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a load was not held. metric: the threshold it broke, empty where it is none. at: of the first sign. why: one
-    sentence."""
+    """Why a load was not held. metric: the threshold it broke, or "". at_s: of the first sign. why: one sentence."""
 
     cause: Cause
     metric: str
-    at: float
+    at_s: float
     why: str
 
 
