@@ -317,7 +317,8 @@ def replayers(processes: int, progress: Progress = lambda _, __: None) -> Iterat
     if processes == 1:
         yield lambda job: _merged(map(replay, _pieces(job)), len(job.starts), progress)
         return
-    pool = multiprocessing.get_context("spawn").Pool(processes, _ignore_interrupt)
+    # Ctrl-C is left to this process, which ends the others.
+    pool = multiprocessing.get_context("spawn").Pool(processes, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         # In their order, so that sums of floats come out the same each time.
         yield lambda job: _merged(pool.imap(replay, _pieces(job)), len(job.starts), progress)
@@ -345,11 +346,6 @@ def _pieces(job: ReplayJob) -> Iterator[ReplayJob]:
     for first in range(0, len(job.starts), size):
         seed = Random(f"{job.seed}/{first}").getrandbits(62)
         yield replace(job, starts=job.starts[first : first + size], seed=seed)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the first process, which ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _merged(results: Iterator[CohortResult], customers: int, progress: Progress) -> CohortResult:
