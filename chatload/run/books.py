@@ -194,7 +194,9 @@ class Books:
         self.lateness.add(lateness_s)
         self.gap.observed.add(gap_s)
 
-    def request_ended(self, operation: str, exchange: Exchange) -> None:
+    def request_ended(
+        self, operation: str, exchange: Exchange, lateness_s: float | None = None, gap_s: float | None = None
+    ) -> None:
         self.outcomes[operation][exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
         latency = self.latency[operation]
@@ -205,12 +207,10 @@ class Books:
             latency.add(exchange.received_at - exchange.sent_at)
         else:
             latency.add_longer_than(exchange.received_at - exchange.sent_at)
-
-    def refresh_late(self, lateness_s: float) -> None:
-        self.lateness.add(lateness_s)
-
-    def gap_closed(self, gap_s: float) -> None:
-        self.gap.add(gap_s)
+        if lateness_s is not None:
+            self.lateness.add(lateness_s)
+        if gap_s is not None:
+            self.gap.add(gap_s)
 
     def request_cut(self, operation: str) -> None:
         self.outcomes[operation][Outcome.CONNECTION.value] += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -33,8 +32,7 @@ class Incident(NamedTuple):
     what: schema.Text
 
 
-@dataclass(frozen=True)
-class RunEnd:
+class RunEnd(NamedTuple):
     """How a run ended.
 
     by: what ended it. after_s: seconds from its start to the instant at which its end began (the goodbyes of its chats
@@ -44,10 +42,6 @@ class RunEnd:
     by: EndedBy
     after_s: float | None
     planned_s: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON."""
-        return asdict(self)
 
 
 def run_end(

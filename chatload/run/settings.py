@@ -585,28 +585,20 @@ def values_of(options: Any) -> dict[str, Any]:
 # -- a chat's settings -----------------------------------------------------------------------------
 
 
-def dialect_of(run: RunSettings) -> Dialect:
-    """Return the dialect of a stored run, without its keys. Raises UsageError, FileError."""
-    if run.dialect_text:
-        return parse_dialect(run.dialect_text, f"the run's {run.dialect}", None)
-    return load_dialect(run.dialect, None)
-
-
-def script_of(run: RunSettings) -> CustomerScript:
-    """Return the script of a stored run, without names and texts of customers. Raises FileError."""
-    return parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
-
-
 def session_settings(
     run: RunSettings, dialect: Dialect | None = None, script: CustomerScript | None = None
 ) -> SessionSettings:
     """Return the settings that the chats of a run share: for the swarm, `tune` and `forecast`.
 
-    dialect, script: as loaded for the run; by default those stored with it. Raises UsageError if settings contradict
-    each other or are missing.
+    dialect, script: as loaded for the run; by default those stored with it, which have no keys and no texts of people.
+    Raises FileError, or UsageError if settings contradict each other or are missing.
     """
-    dialect = dialect_of(run) if dialect is None else dialect
-    script = script_of(run) if script is None else script
+    if dialect is None and run.dialect_text:
+        dialect = parse_dialect(run.dialect_text, f"the run's {run.dialect}", None)
+    elif dialect is None:
+        dialect = load_dialect(run.dialect, None)
+    if script is None:
+        script = parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
     timeout_s, request_timeout_s = run.flex_disconnect_timeout, run.request_timeout
     if timeout_s is None or request_timeout_s is None:
         raise UsageError("some settings of the run are missing", "give a run that chatload made")
@@ -721,10 +713,6 @@ class SettingDifference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}: base {', '.join(self.base)}; new {', '.join(self.new)}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON."""
-        return self._asdict()
 
 
 def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]) -> list[SettingDifference]:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -85,7 +86,7 @@ class RunWriter:
         they replace its earlier ones. timelines: of sessions that ended badly.
         """
         now = time.time()
-        ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
+        ends = [(timeline.severity_s, json.dumps(asdict(timeline))) for timeline in timelines]
         with self._transaction() as database:
             database.executemany(_INSERT, rows)
             database.executemany(_UPSERT_BOOKS, [(worker, of_it, now) for worker, of_it in books.items()])

@@ -206,7 +206,7 @@ def filled() -> Books:
     books.request_ended("RequestChat", exchange(Outcome.TIMEOUT, 1.0, 6.0, False))
     books.session_ended(SessionRecord(verdict="gave_up"))
     books.session_ended(SessionRecord("c", "dropped_late", gap_lower_s=44.0, gap_upper_s=60.0), 45.0)
-    books.gap_closed(3.0)
+    books.gap.add(3.0)
     return books
 
 

@@ -129,5 +129,5 @@ def test_windows_and_timelines_are_kept_in_the_run(tmp_path):
         first, second = reader.timelines()
     assert (first.chat_id, second.severity_s) == ("worst", 1.0)
     assert first.contacts[0] == Contact("GetMessages", 1001.0, None, 1002.0, "timeout")
-    assert first.deadline == 1000.5 + 2.0
+    assert (first.sure_received, first.timeout_s) == (1000.5, 2.0)
     json.dumps(first.to_dict())
