@@ -196,7 +196,11 @@ class ChatEngine:
                     if self.stopping:
                         continue
                 policy.ticked(clock, due)
-                fields = self._fields_of_refresh()
+                position = self.transcript.position
+                if position != self._refresh_position:
+                    # The fields are the same object as long as position and keys are the same.
+                    self._refresh_position, self._refresh_fields = position, {**self._keys, **self.cursor()}
+                fields = self._refresh_fields
                 if customer.text and (draft := customer.draft(due)):
                     fields = {**fields, "message": draft}
                 exchange = self._answered((yield self._ask("GetMessages", fields, due)))
@@ -215,15 +219,18 @@ class ChatEngine:
             self._count_request(self._sending.operation, 1)
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
-    def timeline(self) -> Timeline | None:
-        """Return the last contacts of a session that ended badly; None if it did not, or was never accepted."""
+    def timeline(self, epoch: float = 0.0) -> Timeline | None:
+        """Return the last contacts of a session that ended badly; None if it did not, or was never accepted.
+
+        epoch: is added to its instants (seconds): the Unix time at which the driver's clock shows 0.
+        """
         record, contacts, timeout_s = self.record, self.contacts, self.settings.timeout_s
         severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout_s)
         if severe is None or contacts is None:
             return None
         told = (record.chat_id, record.verdict, record.blame, record.why)
-        shares, requests = asdict(contacts.shares), self.recent.contacts()
-        return Timeline(*told, timeout_s, severe, contacts.sent, contacts.received, shares, requests)
+        sure = contacts.sent + epoch, contacts.received + epoch
+        return Timeline(*told, timeout_s, severe, *sure, asdict(contacts.shares), self.recent.contacts(epoch))
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
         """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
@@ -394,7 +401,6 @@ class ChatEngine:
 
     @property
     def accepted(self) -> ContactLog:
-        """The contacts of a chat that was accepted."""
         assert self.contacts is not None
         return self.contacts
 
@@ -426,13 +432,6 @@ class ChatEngine:
             timeout_s += settings.long_poll_s
         self._sending = send = Send(operation, fields, due, timeout_s, content)
         return send
-
-    def _fields_of_refresh(self) -> Mapping[str, str]:
-        """Return the fields of a GetMessages: the same object as long as position and keys are the same."""
-        position = self.transcript.position
-        if position != self._refresh_position:
-            self._refresh_position, self._refresh_fields = position, {**self._keys, **self.cursor()}
-        return self._refresh_fields
 
     def _answered(self, exchange: Result) -> Exchange:
         """Record the result of the request under way."""

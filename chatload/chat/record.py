@@ -114,19 +114,19 @@ class RecentContacts:
         self._at = at
 
     def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
-        """Add any request."""
         at = self._at
         self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
             self._others = {**(self._others or {}), at: (operation, outcome)}
 
-    def contacts(self) -> list[Contact]:
-        """Return the requests, the earliest first."""
+    def contacts(self, epoch: float = 0.0) -> list[Contact]:
+        """Return the requests, the earliest first. epoch: is added to their instants (seconds)."""
         found, others = [], self._others or {}
         for at in (*range(self._at, _END if self._full else 0, _BYTES), *range(0, self._at, _BYTES)):
             due, sent, received = _INSTANTS.unpack_from(self._instants, at)
             operation, outcome = others.get(at, _USUAL)
-            found.append(Contact(operation, due, None if isnan(sent) else sent, received, outcome))
+            left = None if isnan(sent) else sent + epoch
+            found.append(Contact(operation, due + epoch, left, received + epoch, outcome))
         return found
 
 
@@ -148,19 +148,6 @@ class Timeline:
     shares: dict[str, float]
     contacts: list[Contact]
     worker: str = ""
-
-    def shift(self, seconds: float) -> None:
-        """Move all instants by this much: from the driver's clock to the Unix epoch."""
-        self.sure_sent += seconds
-        self.sure_received += seconds
-        self.contacts = [
-            contact._replace(
-                due=contact.due + seconds,
-                sent=None if contact.sent is None else contact.sent + seconds,
-                received=contact.received + seconds,
-            )
-            for contact in self.contacts
-        ]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:

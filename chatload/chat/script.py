@@ -109,14 +109,12 @@ class Extra:
     size: Distribution | None = None
 
     def content(self, random: SplitMix64) -> bytes | None:
-        """Return the bytes of an upload; None for another operation."""
         if self.operation != UPLOAD:
             return None
         return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), _MOST_UPLOAD))
 
 
 def _extra(value: Any) -> Extra:
-    """Return an operation from a table [[extras]]."""
     if isinstance(value, Extra):
         return value
     operation, chance = str(value.get("operation")), value.get("chance", 1.0)

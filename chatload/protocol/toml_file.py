@@ -175,7 +175,6 @@ def _expected(error: ErrorDetails, model: Any) -> str:
 
 
 def unknown_key(known: Iterable[str]) -> str:
-    """Return the words about a key that is none of these."""
     return f"unknown key; expected one of {', '.join(known)}"
 
 

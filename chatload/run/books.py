@@ -55,7 +55,6 @@ class Fates(NamedTuple):
 
     @property
     def ended(self) -> int:
-        """Sessions with a verdict."""
         return self.verdicts.total()
 
     @property
@@ -71,7 +70,6 @@ class Fates(NamedTuple):
 
     @property
     def dropped(self) -> Range:
-        """Dropped sessions."""
         surely = self.accepted_with(*DROPPED_SURELY)
         return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
 
@@ -257,7 +255,6 @@ class Books:
             self.late_starts += late_s > LATE_START_S
 
     def stall(self, seconds: float) -> None:
-        """Count one stall of this process."""
         self.stalls += 1
         self.stalled_s += seconds
         self.longest_stall_s = max(self.longest_stall_s, seconds)
@@ -288,7 +285,6 @@ class Books:
         return found
 
     def balanced(self) -> bool:
-        """Return whether the books balance (see `imbalances`)."""
         return not self.imbalances()
 
     # -- all fields ------------------------------------------------------------------------------
@@ -301,7 +297,6 @@ class Books:
         self.longest_stall_s = longest
 
     def copy(self) -> Books:
-        """Return these books as they are now."""
         made = Books()
         made.merge(self)
         return made

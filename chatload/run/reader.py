@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -98,7 +98,7 @@ _WINDOW = Annotated[
 ]
 
 
-class RunReader:
+class RunReader(AbstractContextManager["RunReader"]):
     """A read-only view of one run, as it was when it was opened: later writes are not seen.
 
     settings: of the run. facts: its versions, seed and times.
@@ -135,7 +135,6 @@ class RunReader:
 
     @property
     def run_dir(self) -> Path:
-        """The folder the run is in."""
         return self.path.parent
 
     @property
@@ -189,7 +188,6 @@ class RunReader:
         return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
     def count_sessions(self) -> int:
-        """Return the number of session rows."""
         return self._count("TRUE")
 
     def count_by_verdict(self) -> dict[str, int]:
@@ -222,11 +220,7 @@ class RunReader:
         return self._count("verdict = 'cut_off' AND goodbye_confirmed")
 
     def close(self) -> None:
-        """Close the file."""
         self._database.close()
-
-    def __enter__(self) -> RunReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

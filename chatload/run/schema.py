@@ -111,10 +111,6 @@ def _cut(value: Any) -> Any:
     return [_cut(item) for item in value] if isinstance(value, list) else value
 
 
-def _books(text: Any) -> Books:
-    return Books.from_dict(parsed(text))
-
-
 def _timeline(text: Any) -> Timeline:
     made = _TIMELINE.validate_python(_cut(parsed(text, _LEAST_S, MOST_S)), extra="forbid")
     if not 0 < made.timeout_s < 1e9:
@@ -129,14 +125,10 @@ Instant = Annotated[float, Field(strict=True, ge=_LEAST_S, le=MOST_S)]
 Number = Annotated[float, Field(strict=True, ge=_LEAST_S, le=_MOST_NUMBER)]
 Whole = Annotated[int, Field(strict=True)]
 Bytes = Annotated[int, Field(strict=True, ge=0, le=_MOST_NUMBER)]
-BooksCell = Annotated[Books, PlainValidator(_books)]
+BooksCell = Annotated[Books, PlainValidator(lambda text: Books.from_dict(parsed(text)))]
 TimelineCell = Annotated[Timeline, PlainValidator(_timeline)]
 #: The memory (bytes) of each process, by its name.
-MemoryCell = Annotated[
-    dict[Text, Bytes],
-    Field(max_length=_MOST_PROCESSES),
-    BeforeValidator(parsed),
-]
+MemoryCell = Annotated[dict[Text, Bytes], Field(max_length=_MOST_PROCESSES), BeforeValidator(parsed)]
 _BY_TYPE: Final[Mapping[Any, Any]] = {str: Text, int: Whole, bool: bool, float: Instant, float | None: Instant | None}
 #: A row of sessions: the values of a SessionRecord in the order of its columns.
 SESSION_ROW: Final[Any] = tuple[*map(_BY_TYPE.get, COLUMN_TYPES.values())]  # type: ignore[misc]

@@ -184,7 +184,6 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """The name of its attribute in the parsed options."""
         return self.attribute or self.flag.strip("-").replace("-", "_")
 
     @property
@@ -263,7 +262,6 @@ class Setting:
     digest: str = ""
 
     def is_set(self, value: Any) -> bool:
-        """Return whether the value is set."""
         return bool(value) or (self.zero and value == 0 and value is not None)
 
 
@@ -567,7 +565,6 @@ def options_of(group: OptionGroup) -> Iterator[Option]:
 
 
 def option_of(setting: str) -> Option:
-    """Return the option that sets a setting."""
     option = SETTINGS[setting].option
     assert option is not None
     return option

@@ -81,7 +81,7 @@ class ProcessFacts:
     def add(self, session: ChatEngine) -> None:
         """Add an ended session. Its times become seconds since the Unix epoch."""
         record = session.record
-        timeline = session.timeline()
+        timeline = session.timeline(self._epoch)
         record.worker = self.worker
         record.started_at += self._epoch
         record.ended_at += self._epoch
@@ -90,7 +90,6 @@ class ProcessFacts:
         self._ended.append(record)
         if timeline is not None and self._worst.admits(timeline):
             timeline.worker = self.worker
-            timeline.shift(self._epoch)
             self._timelines.append(timeline)
 
     @property
