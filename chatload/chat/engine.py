@@ -67,32 +67,24 @@ class Persona(Protocol):
     reads_next_position: the cursor follows nextPosition as well as the events' own positions.
     retries: a request that failed is retried before the customer acts again, and an action that was answered
         statusCode 1 is sent again.
+    opening_fields: those of RequestChat. next_poll: the instant of the next GetMessages, after a failure.
+    gives_up: whether the client leaves because too many requests have failed.
+    takes_as_end: whether the client takes this answer as the end of the chat.
+    ask_cause: sends the requests by which the client asks for the cause of the end that `exchange` told.
+    leave: says goodbye and ends the chat. verdict, why: they hold if no evidence contradicts them. due: when the first
+        request should leave; None: now.
     """
 
     drafts: bool
     reads_next_position: bool
     retries: bool
 
-    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]:
-        """Return the fields of RequestChat."""
-
-    def next_poll(self, chat: ChatEngine, now: float) -> float:
-        """Return the instant of the next GetMessages, after a failure."""
-
-    def gives_up(self, chat: ChatEngine) -> bool:
-        """Return whether the client leaves because too many requests have failed."""
-
-    def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool:
-        """Return whether the client takes this answer as the end of the chat."""
-
-    def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps:
-        """Send the requests by which the client asks for the cause of the end that `exchange` told."""
-
-    def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps:
-        """Say goodbye and end the chat. `verdict` and `why` hold if no evidence contradicts them.
-
-        due: when the first request should leave; None: now.
-        """
+    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]: ...
+    def next_poll(self, chat: ChatEngine, now: float) -> float: ...
+    def gives_up(self, chat: ChatEngine) -> bool: ...
+    def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool: ...
+    def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps: ...
+    def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps: ...
 
 
 @dataclass(slots=True, eq=False)

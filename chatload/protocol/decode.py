@@ -150,13 +150,11 @@ class _Reader:
         return Request(self.operation, chat_id, fields, content, service)
 
 
-class _FormBody:
+class _FormBody(NamedTuple):
     """A parsed form: name, "=" and value of each field, and its files."""
 
-    __slots__ = ("files", "pairs")
-
-    def __init__(self, pairs: list[tuple[str, str, str]], files: Iterable[Part] = ()) -> None:
-        self.pairs, self.files = pairs, files
+    pairs: list[tuple[str, str, str]]
+    files: Iterable[Part] = ()
 
     def value(self, name: Name) -> str | None:
         """Return the text at a name; None if there is none."""
@@ -188,13 +186,10 @@ class _FormBody:
         return None
 
 
-class _JsonBody:
+class _JsonBody(NamedTuple):
     """A parsed JSON object; its methods are those of _FormBody."""
 
-    __slots__ = ("data",)
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data = data
+    data: dict[str, Any]
 
     def value(self, name: Name) -> str | None:
         return _as_text(get_in(self.data, name), name)

@@ -88,9 +88,8 @@ def is_unserved(record: SessionRecord) -> bool:
 
 def may_be_dropped(record: SessionRecord) -> bool:
     """Return whether a session that ended was dropped, or may have been."""
-    if record.verdict in DROPPED_SURELY:
-        return True
-    return record.verdict in DROPPED_PERHAPS and not is_unserved(record)
+    perhaps = record.verdict in DROPPED_PERHAPS and not is_unserved(record)
+    return perhaps or record.verdict in DROPPED_SURELY
 
 
 _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]

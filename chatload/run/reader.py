@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
@@ -74,28 +74,6 @@ class EndSilence(NamedTuple):
     lower_s: schema.Instant | None
     upper_s: schema.Instant | None
     found_s: schema.Instant | None
-
-
-def _forward(row: Any) -> Any:
-    start, end, *_ = row
-    if end < start:
-        raise ValueError("a window ends before its start")
-    return row
-
-
-_LOAD = Annotated[tuple[schema.Instant, schema.Instant, schema.Whole], AfterValidator(_forward)]
-_WINDOW = Annotated[
-    tuple[
-        schema.Instant,
-        schema.Instant,
-        schema.Whole,
-        schema.BooksCell,
-        schema.Number | None,
-        schema.Bytes | None,
-        schema.MemoryCell,
-    ],
-    AfterValidator(_forward),
-]
 
 
 class RunReader(AbstractContextManager["RunReader"]):
@@ -170,12 +148,12 @@ class RunReader(AbstractContextManager["RunReader"]):
     def windows(self) -> Iterator[Window]:
         """Yield the windows of the run, the oldest first, with one in memory at a time."""
         sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
-        for row in self._read(_WINDOW, sql):
+        for row in self._read(schema.WINDOW_ROW, sql):
             yield Window(*row)
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
-        return self._read(_LOAD, 'SELECT start, "end", open FROM windows ORDER BY start, rowid')
+        return self._read(schema.LOAD_ROW, 'SELECT start, "end", open FROM windows ORDER BY start, rowid')
 
     def timelines(self) -> list[Timeline]:
         """Return the timelines of the worst sessions, the most severe first."""

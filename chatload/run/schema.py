@@ -129,6 +129,20 @@ BooksCell = Annotated[Books, PlainValidator(lambda text: Books.from_dict(parsed(
 TimelineCell = Annotated[Timeline, PlainValidator(_timeline)]
 #: The memory (bytes) of each process, by its name.
 MemoryCell = Annotated[dict[Text, Bytes], Field(max_length=_MOST_PROCESSES), BeforeValidator(parsed)]
+
+
+def _forward(row: Any) -> Any:
+    start, end, *_ = row
+    if end < start:
+        raise ValueError("a window ends before its start")
+    return row
+
+
+#: The start, the end and the open sessions of a window, and a whole row of windows.
+LOAD_ROW: Final = Annotated[tuple[Instant, Instant, Whole], AfterValidator(_forward)]
+WINDOW_ROW: Final = Annotated[
+    tuple[Instant, Instant, Whole, BooksCell, Number | None, Bytes | None, MemoryCell], AfterValidator(_forward)
+]
 _BY_TYPE: Final[Mapping[Any, Any]] = {str: Text, int: Whole, bool: bool, float: Instant, float | None: Instant | None}
 #: A row of sessions: the values of a SessionRecord in the order of its columns.
 SESSION_ROW: Final[Any] = tuple[*map(_BY_TYPE.get, COLUMN_TYPES.values())]  # type: ignore[misc]

@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
-from chatload.chat.script import CustomerScript, load_script, parse_script
+from chatload.chat.script import INTRODUCTION, CustomerScript, load_script, parse_script
 from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
@@ -618,8 +618,6 @@ def session_settings(
 
 # -- files that a run stores -----------------------------------------------------------------------
 
-#: Keys of a script that hold names and texts of people.
-_PERSONAL = frozenset({"nickname", "first_name", "last_name", "email", "subject"})
 #: Headers whose values are not secret.
 _OPEN_HEADERS = frozenset(
     {"accept", "accept-encoding", "accept-language", "cache-control", "content-type", "origin", "pragma", "referer",
@@ -632,7 +630,7 @@ def stored_script(path: str | Path) -> str:
     """Return the TOML of a script as a run stores it: "x" replaces the characters of names and texts."""
     load_script(path)
     data = read_toml(path)
-    hidden = {name: _crossed(value) if name in _PERSONAL else value for name, value in data.items()}
+    hidden = {name: _crossed(value) if name in INTRODUCTION else value for name, value in data.items()}
     if "extras" in data:
         kept = ("operation", "file_type")
         hidden["extras"] = [

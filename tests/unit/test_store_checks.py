@@ -18,7 +18,7 @@ from chatload.run.histogram import Histogram
 from chatload.run.settings import RunSettings
 
 LATEST_S, EARLIEST_S = 253_402_300_799.0, -62_000_000_000.0  # the last second of year 9999, and about year 5
-SESSION, WINDOW = TypeAdapter(schema.SESSION_ROW), TypeAdapter(reader._WINDOW)
+SESSION, WINDOW = TypeAdapter(schema.SESSION_ROW), TypeAdapter(schema.WINDOW_ROW)
 INCIDENT = TypeAdapter(reader.Incident)
 LONG = "x" * 4096
 CUT = "x" * 4095 + "…"
