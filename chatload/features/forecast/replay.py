@@ -26,7 +26,7 @@ from random import Random
 from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import BROKEN, REFUSED, TIMED_OUT, Conditions, RequestOdds, count_failures
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books, may_be_dropped
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault
@@ -122,7 +122,7 @@ class MeasuredServer(NetworkModel):
         reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
         return reached if self._reaches and random.random() < self._reaches else missed
 
-    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+    def draw_end(self, draws: SplitMix64) -> tuple[float, str] | None:
         """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
         conditions = self._conditions
         hazards = {
@@ -148,7 +148,7 @@ def _around(mean_s: float) -> tuple[float, float]:
     return 0.4 * mean_s, 1.6 * mean_s
 
 
-def _age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
+def _age_of(hazard: Sequence[tuple[float, float]], draws: SplitMix64) -> float:
     """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
     if not any(chance for _, chance in hazard):
         return inf
@@ -317,7 +317,8 @@ def replayers(processes: int, progress: Progress = lambda _, __: None) -> Iterat
     if processes == 1:
         yield lambda job: _merged(map(replay, _pieces(job)), len(job.starts), progress)
         return
-    pool = multiprocessing.get_context("spawn").Pool(processes, _ignore_interrupt)
+    # Ctrl-C is left to this process, which ends the others.
+    pool = multiprocessing.get_context("spawn").Pool(processes, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         # In their order, so that sums of floats come out the same each time.
         yield lambda job: _merged(pool.imap(replay, _pieces(job)), len(job.starts), progress)
@@ -345,11 +346,6 @@ def _pieces(job: ReplayJob) -> Iterator[ReplayJob]:
     for first in range(0, len(job.starts), size):
         seed = Random(f"{job.seed}/{first}").getrandbits(62)
         yield replace(job, starts=job.starts[first : first + size], seed=seed)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the first process, which ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _merged(results: Iterator[CohortResult], customers: int, progress: Progress) -> CohortResult:

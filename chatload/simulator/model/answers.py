@@ -8,7 +8,7 @@ from enum import Enum
 from math import floor
 from typing import Any
 
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.config import CLOCKS, SimulatorConfig, changed
 from chatload.simulator.model.ledger import LedgerEntry
 
@@ -124,7 +124,7 @@ class ServiceState:
     def mark(self, item: dict[str, Any], at: float, entry: LedgerEntry) -> None:
         """Change the JSON of an event that happened at an instant. The same event always gets the same values."""
         config = self.config
-        draws = SeededDraws(f"{config.seed}/{entry.chat_id}/event {item['index']}")
+        draws = SplitMix64(f"{config.seed}/{entry.chat_id}/event {item['index']}")
         if draws.happens(config.undated_chance):
             del item["utcTime"]
         else:
@@ -134,16 +134,16 @@ class ServiceState:
 
     def alias(self, now: float, entry: LedgerEntry) -> str:
         """Return the name of the node that answers a request of a chat now."""
-        draws = SeededDraws(f"{self.config.seed}/{entry.chat_id}/answer {entry.contacts}")
+        draws = SplitMix64(f"{self.config.seed}/{entry.chat_id}/answer {entry.contacts}")
         return str(FIRST_ALIAS + self._node(now, entry, draws))
 
-    def _node(self, at: float, entry: LedgerEntry, draws: SeededDraws) -> int:
+    def _node(self, at: float, entry: LedgerEntry, draws: SplitMix64) -> int:
         config = self.config
         if config.nodes == 1:
             return 0
         if config.node_changes == "event":
             return draws.bits() % config.nodes
-        own = SeededDraws(f"{config.seed}/{entry.chat_id}/nodes")
+        own = SplitMix64(f"{config.seed}/{entry.chat_id}/nodes")
         first, onward = own.bits() % config.nodes, 1 + own.bits() % (config.nodes - 1)
         moved = at >= entry.started_at + own.uniform(*config.node_moves_after_s)
         return (first + onward) % config.nodes if moved else first

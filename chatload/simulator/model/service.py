@@ -8,7 +8,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 from chatload.protocol.operations import OPERATION_FIELDS
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.answers import (
     FIRST_ALIAS,
     HeldRequest,
@@ -529,7 +529,7 @@ class ServiceWorkers:
     def __init__(self, config: SimulatorConfig) -> None:
         self._config = config
         self._free = [-math.inf] * config.servers
-        self._draws = SeededDraws(f"{config.seed}/service time")
+        self._draws = SplitMix64(f"{config.seed}/service time")
 
     def take(self, now: float, sessions: int) -> float:
         """Take a request that arrives now; return the seconds until it was served. sessions: open chats."""

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from chatload.protocol.names import EventNames, put_in
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.answers import HeldRequest, OperationRefusedError, ServiceState
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.ledger import LedgerEntry
@@ -54,7 +54,7 @@ class SimulatedChat:
 
     def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
         self._shared, self.config, self.entry = shared, shared.config, entry
-        self.draws = SeededDraws(seed)
+        self.draws = SplitMix64(seed)
         self.user = f"{self.draws.bits():016X}"
         self._key, self._key_since, self._key_answers = f"{self.draws.bits():016x}", entry.started_at, 0
         self._old_keys: tuple[tuple[str, float], ...] = ()
