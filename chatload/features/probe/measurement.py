@@ -8,7 +8,7 @@ from typing import Any
 
 from chatload import __version__
 from chatload.features.probe.bounds import SweepBounds
-from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck, ProbeEvidence
+from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck
 from chatload.features.probe.probe import Probe
 from chatload.render.document import Document, Section, Sentence, Tone, table
 from chatload.render.words import plural, seconds
@@ -58,7 +58,17 @@ class Measurement:
 def measurement(probe: Probe) -> Measurement:
     """Return what the probe has measured so far, or at its end."""
     board, found, sweep = probe.board, probe.board.bounds, probe.board.sweep
-    counts = _counts(probe)
+    counts = {
+        "survived": sum(silence.ended_by is None for silence in board.silences),
+        "dropped": len(found.drops),
+        "odd": len(found.odd),
+        "ended_by_agent": board.counts["agent"],
+        "closed_idle": board.counts["idle"],
+        "not_opened": board.counts["not_opened"],
+        "lost": sum(chat.lost and chat.opened for chat in probe.chats),
+        "unclear_requests": board.counts["unclear"],
+        "goodbyes_unconfirmed": sum(chat.opened and not chat.ended for chat in probe.chats),
+    }
     left_known_s, left_known_upper_s = _age(board.left_known, 0.0)
     result = Measurement(
         configured_s=probe.settings.configured_s,
@@ -79,9 +89,13 @@ def measurement(probe: Probe) -> Measurement:
         return result
     checks = [check for check in board.known if check.end in found.drops]
     known_s, known_upper_s = _age(checks, found.lower_s)
+    # A survived silence is longer than the timeout only under a coarse sweep, which shows in survived silences that are
+    # longer than fatal ones.
+    longest = board.longest_survived_s
+    likely_lower_s = max(found.lower_s, longest) if longest < found.upper_s else found.lower_s
     return replace(
         result,
-        timeout_s=_figure(board),
+        timeout_s=(likely_lower_s + found.upper_s) / 2,
         timeout_lower_s=found.lower_s,
         timeout_upper_s=found.upper_s,
         silence_dropped_s=found.drops[0].dropped_s,
@@ -93,17 +107,6 @@ def measurement(probe: Probe) -> Measurement:
         ended_known_s=known_s,
         ended_known_upper_s=known_upper_s,
     )
-
-
-def _figure(board: ProbeEvidence) -> float:
-    """Return the likeliest timeout within its bounds.
-
-    A survived silence is longer than the timeout only under a coarse sweep, which shows in survived silences that are
-    longer than fatal ones.
-    """
-    found, longest = board.bounds, board.longest_survived_s
-    lower = max(found.lower_s, longest) if longest < found.upper_s else found.lower_s
-    return (lower + found.upper_s) / 2
 
 
 def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | None, float | None]:
@@ -119,21 +122,6 @@ def _sweep(sweep: SweepBounds) -> float | None:
     if sweep.lower_s <= _ROUNDING_S:
         return 0.0 if sweep.upper_s is not None else None
     return sweep.lower_s if sweep.likely_s is None else sweep.likely_s
-
-
-def _counts(probe: Probe) -> dict[str, int]:
-    board = probe.board
-    return {
-        "survived": sum(silence.ended_by is None for silence in board.silences),
-        "dropped": len(board.bounds.drops),
-        "odd": len(board.bounds.odd),
-        "ended_by_agent": board.counts["agent"],
-        "closed_idle": board.counts["idle"],
-        "not_opened": board.counts["not_opened"],
-        "lost": sum(chat.lost and chat.opened for chat in probe.chats),
-        "unclear_requests": board.counts["unclear"],
-        "goodbyes_unconfirmed": sum(chat.opened and not chat.ended for chat in probe.chats),
-    }
 
 
 def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
@@ -181,20 +169,13 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
 def probe_document(found: Measurement) -> Document:
     rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
     opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
-    return Document(
-        answer=Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN),
-        sections=(
-            Section("Measured", (rows,)),
-            Section(
-                "Remarks",
-                (
-                    *map(Sentence, _notes(found)),
-                    *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
-                    Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
-                ),
-            ),
-        ),
-    )
+    remarks = [
+        *map(Sentence, _notes(found)),
+        *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
+        Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
+    ]
+    said = Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN)
+    return Document(said, (Section("Measured", (rows,)), Section("Remarks", remarks)))
 
 
 def answer(found: Measurement) -> str:

@@ -224,20 +224,16 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
     for first in range(0, len(cells), CELLS):
         block = [cell for cell in cells[first : first + CELLS] if cell is not None]
         if metric.rate and block:
-            block = [_together(block)]
+            books = Books()
+            for cell in block:
+                books.verdicts.update(cell.books.verdicts)
+                books.unserved.update(cell.books.unserved)
+            block = [Cell(sum(cell.at for cell in block) / len(block), books, {})]
         known = [(cell.at, value) for cell in block if (value := metric.value(cell)) is not None]
         if known:
             times.append(float(np.mean([at for at, _ in known])))
             values.append(float(np.median([value for _, value in known])))
     return np.array(times), np.array(values)
-
-
-def _together(cells: list[Cell]) -> Cell:
-    books = Books()
-    for cell in cells:
-        books.verdicts.update(cell.books.verdicts)
-        books.unserved.update(cell.books.unserved)
-    return Cell(sum(cell.at for cell in cells) / len(cells), books, {})
 
 
 def _claimed(metric: DriftMetric, strict: Trend, shown: Trend, blocks: list[list[float]], hours: float) -> Drift:

@@ -10,7 +10,7 @@ from typing import Any
 
 from chatload.errors import printable
 from chatload.features.report import drift_view, figures
-from chatload.features.report.view import PageBlocks, summary_document
+from chatload.features.report.view import summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.render import document as doc
 from chatload.render import words
@@ -51,7 +51,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
     over_time = figures.series(reader.windows(), started, max(reader.ended_at or started, started))
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
     rows = drift_view.drift_table(drift)
-    more: PageBlocks = {
+    more: dict[str, tuple[doc.Block, ...]] = {
         "verdicts": tuple(figures.verdict_chart(summary)),
         "outcomes": (_outcomes(summary),),
         "drops": (*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),

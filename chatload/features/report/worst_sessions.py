@@ -63,22 +63,16 @@ def drawing(number: int, timeline: Timeline) -> Section:
         for step in shown
     ]  # fmt: skip
     worker = f"; worker {timeline.worker}" if timeline.worker else ""
-    figures = table(
-        f"Requests of session {number}",
-        ("operation", "due", "left", "over", "outcome"),
-        rows,
-        sides="lrrrl",
-        caption=f"seconds since the last sure contact was answered{worker}",
+    caption = f"seconds since the last sure contact was answered{worker}"
+    headings = ("operation", "due", "left", "over", "outcome")
+    figures = table(f"Requests of session {number}", headings, rows, sides="lrrrl", caption=caption)
+    blocks = (
+        Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
+        Sentence(said),
+        Chart("", picture, "", f"{title}. {said}"),
+        Fold("Its requests in figures", (figures,)),
     )
-    return Section(
-        f"{number}. {title}",
-        (
-            Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
-            Sentence(said),
-            Chart("", picture, "", f"{title}. {said}"),
-            Fold("Its requests in figures", (figures,)),
-        ),
-    )
+    return Section(f"{number}. {title}", blocks)
 
 
 @dataclass(frozen=True)
