@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatload import __version__
-from chatload.features.probe.bounds import SweepBounds
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck
 from chatload.features.probe.probe import Probe
 from chatload.render.document import Document, Section, Sentence, Tone, table
@@ -89,6 +88,9 @@ def measurement(probe: Probe) -> Measurement:
         return result
     checks = [check for check in board.known if check.end in found.drops]
     known_s, known_upper_s = _age(checks, found.lower_s)
+    sweep_s: float | None = sweep.lower_s if sweep.likely_s is None else sweep.likely_s
+    if sweep.lower_s <= _ROUNDING_S:  # nothing shows that it is coarse
+        sweep_s = None if sweep.upper_s is None else 0.0
     # A survived silence is longer than the timeout only under a coarse sweep, which shows in survived silences that are
     # longer than fatal ones.
     longest = board.longest_survived_s
@@ -99,7 +101,7 @@ def measurement(probe: Probe) -> Measurement:
         timeout_lower_s=found.lower_s,
         timeout_upper_s=found.upper_s,
         silence_dropped_s=found.drops[0].dropped_s,
-        sweep_s=_sweep(sweep),
+        sweep_s=sweep_s,
         sweep_lower_s=sweep.lower_s,
         sweep_upper_s=sweep.upper_s,
         resets_clock={name: board.resets(name) for name in OPERATIONS},
@@ -115,13 +117,6 @@ def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | 
     known = [check.asked.earliest - end.latest for check, end in ends if check.known]
     forgotten = [check.asked.latest - end.earliest for check, end in ends if not check.known]
     return max(0.0, *known) if known else None, min(forgotten, default=None)
-
-
-def _sweep(sweep: SweepBounds) -> float | None:
-    """Return one figure for the sweep: 0 if nothing shows that it is coarse."""
-    if sweep.lower_s <= _ROUNDING_S:
-        return 0.0 if sweep.upper_s is not None else None
-    return sweep.lower_s if sweep.likely_s is None else sweep.likely_s
 
 
 def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:

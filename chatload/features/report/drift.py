@@ -44,8 +44,7 @@ _SAMPLES = 20
 
 
 class Cell(NamedTuple):
-    """A part of the run. at: its middle (seconds since the steady part began). memory: bytes, by process; under the
-    name "" that of all processes together, if no more is known."""
+    """A part of the run. at: its middle (seconds into the steady part). memory: bytes by process ("": of all)."""
 
     at: float
     books: Books
@@ -113,8 +112,7 @@ def _quantile(samples: Callable[[Books], CensoredHistogram | None], q: float) ->
 
 
 def _dropped(cell: Cell) -> float | None:
-    """Return the share of dropped sessions among the accepted ones: a window does not say which goodbyes of sessions
-    cut off were confirmed."""
+    # Of all accepted ones: a window does not say which goodbyes of sessions cut off were confirmed.
     fates = cell.books.fates
     return fates.dropped.most / fates.accepted if fates.accepted else None
 

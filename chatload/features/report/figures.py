@@ -326,8 +326,7 @@ def _tip(row: Mapping[str, Any], unit: str) -> str:
 
 
 def _even_bins(histogram: Histogram, timeout_s: float | None) -> list[dict[str, Any]]:
-    """Bars of equal width (seconds), so that they can be compared; the timeout is an edge between two, and the last
-    has all that is longer than three timeouts."""
+    """Bars of equal width (seconds); the timeout is an edge of two, and the last has all above three timeouts."""
     longest = histogram.maximum or 0.0
     width = timeout_s / _BARS if timeout_s else max(longest, 1e-6) / _BARS
     counts: dict[int, int] = {}

@@ -117,9 +117,8 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         ]
         rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
     caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
-    held = (
-        f"{words.number(sum(t['result'] == 'pass' for t in ordered))} of {words.plural(len(ordered), 'threshold')} hold"
-    )
+    passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
+    held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
     return (
         doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
         doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),

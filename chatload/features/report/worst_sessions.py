@@ -1,5 +1,4 @@
-"""The worst sessions, each in words and drawn: its requests, the silence, the deadline, and what the silence was
-spent on."""
+"""The worst sessions, each in words and drawn: requests, silence, deadline, and what the silence was spent on."""
 
 from __future__ import annotations
 
@@ -133,9 +132,7 @@ def headline(timeline: Timeline) -> str:
     """Return verdict, blame, and how late the session was."""
     blame = f", blame {timeline.blame}" if timeline.blame else ""
     told = found(steps(timeline))
-    if told is None:
-        return f"{timeline.verdict}{blame}"
-    return f"{timeline.verdict}{blame}: {late(timeline, told)}"
+    return f"{timeline.verdict}{blame}" + (f": {late(timeline, told)}" if told else "")
 
 
 def late(timeline: Timeline, told: StoryStep) -> str:
@@ -329,5 +326,5 @@ def _texts(rows: list[dict[str, Any]], canvas: _Canvas, bold: bool = False) -> I
 
 
 def _tip(step: StoryStep) -> str:
-    left = f"due {step.due:+.3f} s" + ("" if step.never_left else f", left {step.left:+.3f} s")
-    return f"{step.operation}: {left}, over {step.over:+.3f} s: {step.says}"
+    left = "" if step.never_left else f", left {step.left:+.3f} s"
+    return f"{step.operation}: due {step.due:+.3f} s{left}, over {step.over:+.3f} s: {step.says}"
