@@ -9,7 +9,7 @@ Source (set identification): C. F. Manski, "Partial Identification of Probabilit
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, inf, log
 from typing import Annotated, Any, NamedTuple
@@ -65,10 +65,12 @@ class Histogram:
     maximum are exact. Source: DDSketch (Masson, Rim and Lee, VLDB 2019).
     """
 
-    __slots__ = ("_buckets", "_count", "_fresh", "_maximum", "_minimum", "_total_us", "_zeros")
+    __slots__ = ("_buckets", "_count", "_fresh", "_maximum", "_minimum", "_total_us", "_zeros", "feed")
 
     #: The count of each bucket: bucket k has durations above gamma^(k-1) and up to gamma^k seconds.
     buckets: dict[int, int] = _settled("_buckets")
+    #: How many durations were counted.
+    count: int = _settled("_count")
     #: How many durations counted as 0.
     zeros: int = _settled("_zeros")
     #: The sum of all durations, each rounded to microseconds: merging in any order gives the same.
@@ -78,6 +80,8 @@ class Histogram:
     maximum: float | None = _settled("_maximum")
 
     def __init__(self) -> None:
+        #: Adds the samples that are buffered elsewhere; called before each read. None: there are none.
+        self.feed: Callable[[], None] | None = None
         self._fresh = array("d")
         self._buckets: dict[int, int] = {}
         self._zeros = self._count = self._total_us = 0
@@ -96,13 +100,10 @@ class Histogram:
         self._fresh.frombytes(np.asarray(values, dtype=np.float64).tobytes())
         self._settle()
 
-    @property
-    def count(self) -> int:
-        """How many durations were counted."""
-        return self._count + len(self._fresh)
-
     def _settle(self) -> None:
         """Count the buffered samples."""
+        if self.feed is not None:
+            self.feed()
         if not self._fresh:
             return
         values, self._fresh = np.frombuffer(self._fresh), array("d")
@@ -314,12 +315,6 @@ class CensoredHistogram:
         if reading is None:
             return None
         return max(reading.seconds, self.observed.maximum or 0.0) if reading.over else reading.seconds
-
-    @property
-    def minimum(self) -> Reading | None:
-        """The shortest duration; None if nothing was counted."""
-        bounds = [h.minimum for h in (self.observed, self.censored) if h.minimum is not None]
-        return Reading(min(bounds), over=not self.observed.count) if bounds else None
 
     @property
     def maximum(self) -> Reading | None:

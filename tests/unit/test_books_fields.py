@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from chatload.run.histogram import CensoredHistogram, Histogram
 
 #: What the fields hold that are dicts by operation. A new one is to be named here.
 BY_OPERATION = {"outcomes": Counter, "latency": CensoredHistogram}
-FIELDS = sorted(vars(Books()))
+FIELDS = sorted(field.name for field in fields(Books))
 #: Neither adds up: of stalls the longest of all, of states those of now.
 LONGEST, STATES = "longest_stall_s", "states"
 

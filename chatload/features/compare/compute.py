@@ -266,7 +266,7 @@ class Comparison:
             "confidence": CONFIDENCE,
             "tolerance": asdict(self.tolerance),
             **{side: [_run_to_dict(run) for run in runs] for side, runs in sides.items()},
-            "settings_that_differ": [difference.to_dict() for difference in self.differences],
+            "settings_that_differ": [difference._asdict() for difference in self.differences],
             "notes": list(self.notes),
             "metrics": {row.metric.key: _row_to_dict(row) for row in self.rows},
         }

@@ -13,6 +13,7 @@ from chatload.chat.effects import Exchange, Send
 from chatload.chat.transcript import Transcript
 from chatload.features.probe.bounds import ObservedSilence, SilenceWatch, TimeSpan
 from chatload.features.probe.evidence import OPERATIONS, KnownCheck, ProbeEvidence
+from chatload.protocol.operations import KEYS
 from chatload.vocabulary import TELL_THE_END, Outcome
 
 _Result = TypeVar("_Result")
@@ -23,7 +24,6 @@ _OPENING_TRIES, _TRIES, _GOODBYES, _NARROWINGS = 5, 8, 3, 3
 _BACKOFF_S = 0.05
 #: The least timeout there is [opt] (seconds).
 _LEAST_S = 1.0
-_KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _INTRODUCTION = {"nickname": "chatload probe", "subject": "chatload probe"}
 #: This many dropped chats are asked repeatedly whether they are still known, at intervals of this part of their age.
 _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
@@ -218,7 +218,7 @@ class ProbeChat:
 
     def _keep(self, exchange: Exchange) -> None:
         """Take the newest keys and the events of an answer."""
-        for name in _KEYS:
+        for name in ("chat_id", *KEYS):
             value = getattr(exchange.reply, name)
             if value is not None:
                 self._keys[name] = value

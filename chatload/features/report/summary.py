@@ -73,7 +73,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
-        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time).to_dict(),
+        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)._asdict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
