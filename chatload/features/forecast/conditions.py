@@ -329,15 +329,12 @@ def stretches_of(
     calm: Sequence[WindowCounts], usual: Mapping[str, RequestOdds], incidents: Sequence[FailureIncident]
 ) -> tuple[Stretch, ...]:
     """Return the time of the run as stretches: calm ones with their own round trips, and incidents."""
-    found = []
-    block: list[WindowCounts] = []
+    blocks: list[list[WindowCounts]] = []
     for cell in calm:
-        if block and (cell.start - block[0].start >= _BLOCK_S or cell.start > block[-1].end + 0.5):
-            found.append(_calm(block, usual))
-            block = []
-        block.append(cell)
-    if block:
-        found.append(_calm(block, usual))
+        if not blocks or cell.start - blocks[-1][0].start >= _BLOCK_S or cell.start > blocks[-1][-1].end + 0.5:
+            blocks.append([])
+        blocks[-1].append(cell)
+    found = [_calm(block, usual) for block in blocks]
     for incident in incidents:
         found = [stretch for stretch in found if not incident.start <= stretch.start < incident.end]
         found.append(Stretch(incident.start, incident.odds(), True, incident.reaches))

@@ -15,7 +15,7 @@ from chatload.errors import UsageError
 from chatload.run.books import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
-from chatload.stats.bursts import find_bursts
+from chatload.stats.bursts import find_incidence
 from chatload.vocabulary import DROPPED_SURELY, Verdict
 
 #: The vendor's default of flex-disconnect-timeout (seconds).
@@ -316,7 +316,7 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
         drops=Drops(drops, possible, open_s),
         sessions=books.started,
         refused=refused,
-        bursts=_bursts(reader),
+        bursts=len(find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at).bursts),
         demand={name: value for name, value in demand.items() if value is not None},
     )
 
@@ -339,14 +339,6 @@ def most_held(windows: Sequence[Window], stretch_s: float) -> Held | None:
         best = held or Held(0, 0.0, 0.0)
         held = Held(max(sessions, best[0]), max(requests, best[1]), max(starts, best[2]))
     return held
-
-
-def _bursts(reader: RunReader) -> int:
-    instants = reader.drop_instants()
-    if not instants:
-        return 0
-    start, end = reader.started_at or instants[0], reader.ended_at or instants[-1]
-    return len(find_bursts(instants, start, end))
 
 
 def capacity_of(
