@@ -604,32 +604,34 @@ class CapacitySearch:
         )  # fmt: skip
 
 
+@dataclass
 class _Recovery:
     """Fewer sessions for a while, at least rest_s seconds, until the server meets the thresholds again.
 
-    then: the next load and its purpose.
+    then: the next load and its purpose. down: the last look at so few sessions.
     """
 
-    def __init__(self, look: Look, load: int, then: tuple[int, str], rest_s: float) -> None:
-        self.then, self._rest_s = then, rest_s
-        self._load, self._begun = load, look
-        self._down: Look | None = None
+    begun: Look
+    load: int
+    then: tuple[int, str]
+    rest_s: float
+    down: Look | None = None
 
     def over(self, look: Look, thresholds: tuple[Threshold, ...], rules: StepRules) -> bool:
         """Return whether all thresholds held for a refresh interval, or the allowed time has passed."""
-        made, lasted_s = look.books.since(self._begun.books), look.at - self._begun.at
+        made, lasted_s = look.books.since(self.begun.books), look.at - self.begun.at
         # A chat without a confirmed goodbye stays open at the server until the timeout.
         gone, confirmed = made.verdicts[Verdict.CUT_OFF], made.outcomes.get("Disconnect", Counter())[Outcome.ENDED]
-        rest_s = max(self._rest_s, rules.timeout_s if gone > confirmed else 0.0)
+        rest_s = max(self.rest_s, rules.timeout_s if gone > confirmed else 0.0)
         if lasted_s >= rules.bound_s + rest_s:
             return True
-        if look.open + look.opening > self._load or lasted_s < rest_s:
+        if look.open + look.opening > self.load or lasted_s < rest_s:
             return False
-        if self._down is None:
-            self._down = look
-        if look.at - self._down.at < 0.9 * rules.window_s:
+        if self.down is None:
+            self.down = look
+        if look.at - self.down.at < 0.9 * rules.window_s:
             return False
-        facts = facts_of(look, self._down, rules.timeout_s)
-        self._down = look
+        facts = facts_of(look, self.down, rules.timeout_s)
+        self.down = look
         values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
         return all(value is None or threshold.holds(value) for threshold, value in values)

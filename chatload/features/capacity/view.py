@@ -31,19 +31,13 @@ _MINUTES_FROM_S = 300.0
 
 def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
     """Return capacity.json of a search that is over. course: time (seconds), sessions wanted, sessions open."""
-    result = search.stop()
-    rules = search.rules
+    result, rules = search.stop(), search.rules
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
-        "kind": result.kind,
+        **asdict(result),
         "claim": result.is_claim,
-        "held": result.held,
-        "not_held": result.not_held,
-        "failed": result.failed,
-        "confirmed": result.confirmed,
         "trouble": _trouble(result.trouble),
-        "why": result.why,
         "thresholds": [str(threshold) for threshold in search.thresholds],
         "confidence": rules.confidence,
         "rules": {

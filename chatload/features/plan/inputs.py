@@ -41,13 +41,9 @@ class Constraint(StrEnum):
     STARTS = "starts_per_server"
     MESSAGES = "messages_per_server"
 
-    @property
-    def label(self) -> str:
-        """What is counted, with its unit."""
-        return _LABELS[self]
 
-
-_LABELS = {
+#: What is counted, with its unit.
+LABELS = {
     Constraint.SESSIONS: "sessions", Constraint.REQUESTS: "requests/s", Constraint.STARTS: "chat starts/s",
     Constraint.MESSAGES: "messages/s",
 }  # fmt: skip
@@ -192,7 +188,6 @@ class Preset:
     figures: Mapping[Constraint, float]
 
 
-_SOURCE = "Genesys, Chat Server option reference"
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -200,14 +195,14 @@ PRESETS = {
             "genesys-sizing",
             "one Chat Server on two 3 GHz Xeons: 500 sessions, 50 messages/s (rare peaks 150), 10 sessions opened "
             "and closed per second (rare peaks 30), messages up to 4 KB, transcripts up to 54 KB",
-            f"{_SOURCE}, older sizing advice",
+            "Genesys, Chat Server option reference, older sizing advice",
             {Constraint.SESSIONS: 500, Constraint.MESSAGES: 50, Constraint.STARTS: 10},
         ),
         Preset(
             "genesys-limits",
             "where one Chat Server with its default options refuses: limit-for-sessions 1000 (limit-for-flex-users "
             "1001), accepting again under limits-restore-threshold 80 %; not what it carries well",
-            f"{_SOURCE}, defaults",
+            "Genesys, Chat Server option reference, defaults",
             {Constraint.SESSIONS: 1000},
         ),
     )

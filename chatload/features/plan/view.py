@@ -21,7 +21,7 @@ from chatload.features.plan.compute import (
     servers_needed,
     whole_level,
 )
-from chatload.features.plan.inputs import Constraint, Demand, Measured, Origin, Preset, option
+from chatload.features.plan.inputs import LABELS, Constraint, Demand, Measured, Origin, Preset, option
 from chatload.render import charts
 from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
 from chatload.render.words import MINUS, number, plural, seconds, with_minus
@@ -106,7 +106,9 @@ def plan_document(report: PlanReport) -> Document:
     carry = table("What servers carry", constraints, list(_constraints(plan)), sides="lrrrrrl")
     influence = ("input", "value", *_STEPS, "one more server at")
     depends = table("What the plan depends on", influence, list(_influences(report)), caption=_INFLUENCE_CAPTION)
-    inputs = table("Inputs", ("input", "value", "from"), list(_inputs(report)), sides="lrl")
+    values = [(name, getattr(plan.demand, name), source) for name, source in report.sources.items()]
+    given = [(_label(name), _value(name, value), source) for name, value, source in values if value is not None]
+    inputs = table("Inputs", ("input", "value", "from"), given, sides="lrl")
     sections = (
         Section(peak.name, (peak, _chats_chart(plan))),
         Section(carry.name, (carry, _growth_chart(plan))),
@@ -135,7 +137,7 @@ def _binding(plan: ServerPlan) -> str:
     if plan.demand.spare:
         headroom += f", {_percent(row.margin(plan.servers))} with all {number(plan.servers)}"
     more = _percent(max(plan.headroom - 1, 0.0))
-    return f"{row.constraint.label} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
+    return f"{LABELS[row.constraint]} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
 
 
 def _drops(plan: ServerPlan) -> str:
@@ -163,7 +165,7 @@ def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
         load = plan.loads[constraint]
         if load is not None:
             part = of_arrivals if constraint is Constraint.STARTS else of_chats
-            yield constraint.label, _figure(load * part), _figure(load)
+            yield LABELS[constraint], _figure(load * part), _figure(load)
     each = 1 / demand.poll_interval_s + demand.other_requests_per_chat / demand.handling_time_s
     yield "requests/s of one chat", _figure(each), _figure(each)
 
@@ -171,7 +173,7 @@ def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
 def _constraints(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
     for row in plan.rows:
         yield (
-            row.constraint.label, _figure(row.needed), _figure(row.per_server), number(row.servers),
+            LABELS[row.constraint], _figure(row.needed), _figure(row.per_server), number(row.servers),
             _percent(row.margin(plan.needed)), _percent(row.margin(plan.servers)), row.origin,
         )  # fmt: skip
 
@@ -183,13 +185,6 @@ def _influences(report: PlanReport) -> Iterator[tuple[str, ...]]:
             by = _change(item.one_more_change)
             more = f"{at:.6g} %" if item.name == "percentile" else f"{_value(item.name, at)} ({by})"
         yield _label(item.name), _value(item.name, item.value), _change(item.down), _change(item.up), more
-
-
-def _inputs(report: PlanReport) -> Iterator[tuple[str, str, str]]:
-    for name, source in report.sources.items():
-        found = getattr(report.plan.demand, name)
-        if found is not None:
-            yield _label(name), _value(name, found), source
 
 
 def notes(report: PlanReport) -> Iterator[str]:
@@ -246,14 +241,14 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
         yield "what a run held is not the limit: a server may carry more, but that was not shown"
     if report.measured and plan.binding.origin is Origin.HELD and plan.binding.constraint is not Constraint.SESSIONS:
         yield (
-            f"{plan.binding.constraint.label} decide only because the run tried no more of them; a run with the "
+            f"{LABELS[plan.binding.constraint]} decide only because the run tried no more of them; a run with the "
             "plan's chat length and poll interval may show that fewer servers do"
         )
     for constraint, load in plan.loads.items():
         if constraint not in plan.capacity and load is not None:
-            yield f"{constraint.label}: {_figure(load)} needed, but no figure is known for a server: not judged"
+            yield f"{LABELS[constraint]}: {_figure(load)} needed, but no figure is known for a server: not judged"
         if constraint in plan.capacity and load is None:
-            yield f"{constraint.label}: not judged without --messages-per-chat"
+            yield f"{LABELS[constraint]}: not judged without --messages-per-chat"
 
 
 def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
