@@ -20,7 +20,7 @@ from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
 from chatload.features.capacity.search import rules_of
 from chatload.render.html import html
-from chatload.render.output import read_schema, write_json
+from chatload.render.output import write_json
 from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
@@ -28,6 +28,7 @@ from chatload.run.writer import RunWriter
 from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.run_files import put_books
+from tests.schemas import read_schema
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {
@@ -58,7 +59,7 @@ def found(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str, tmp_path: Path) -> None:
     facts = found(name)
-    jsonschema.validate(facts, read_schema("chatload.features.capacity", "capacity.schema.json"))
+    jsonschema.validate(facts, read_schema("capacity", "capacity"))
     json.dumps(facts, allow_nan=False)
     _, _, code, answer = WORLDS[name]
     assert capacity.answer(facts).startswith(answer)

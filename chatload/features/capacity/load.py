@@ -6,7 +6,6 @@ thresholds for each step, not for the run as a whole, which overloads the server
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,12 @@ from chatload.features.capacity.view import CAPACITY_FILE, report_capacity, sear
 from chatload.render.output import write_json
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.windows import MASTER
+from chatload.swarm import log
 from chatload.swarm.install import install
 from chatload.swarm.load import LoadController
 from chatload.swarm.plan import RunPlan
 from chatload.swarm.run import Run, run_of
 
-log = logging.getLogger("chatload")
 #: Number of instants of a search that are recorded for its chart.
 _MAX_HISTORY = 1000
 

@@ -300,7 +300,7 @@ def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
         charts.layer(usl["points"], dots, x=across, y=measured),
     ]
     if usl["peak"] is not None:
-        layers += charts.limit_line(usl["peak"], "peak")
+        layers += charts.mark_line(usl["peak"], "peak", "var(--bad)")
     said = (
         f"Dots: measured. Line and band: the Universal Scalability Law and 95 % of its bootstrap. "
         f"{usl_words(usl)}. Sessions refresh by a clock, so that until the server is saturated this is a "

@@ -248,12 +248,13 @@ def _drops(report: TuneReport, frame: Frame) -> Spec:
     bounds = {"x": place["x"], "y": {**up, "field": "low"}, "y2": {"field": "high"}}
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
     dot = {**place, "color": shade, "fill": {**shade, "field": "fill"}, "description": {"field": "tip"}}
+    timeout = "timeout" if frame is charts.NARROW else "flex-disconnect-timeout"
     layer = [
         charts.layer(rows, {"type": "rule", "strokeWidth": 4, "opacity": 0.45, "aria": False}, **bounds, color=shade),
         charts.layer(rows, {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "aria": False}, **place),
         charts.layer(rows, {"type": "point", "size": 75, "opacity": 1, "strokeWidth": 2}, **dot),
         *charts.level_line(100 * tuning.target, f"target {words.percent(tuning.target)}", "var(--ink)"),
-        *charts.limit_line(tuning.timeout_s, "timeout" if frame is charts.NARROW else "flex-disconnect-timeout"),
+        *charts.mark_line(tuning.timeout_s, timeout, "var(--bad)"),
     ]
     if report.model is not None:
         points = [_point(arm, report.model) for arm in report.model.arms if arm.sessions]
