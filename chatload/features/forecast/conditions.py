@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from scipy.special import betainc
 
@@ -218,15 +219,14 @@ def find_incidents(cells: Sequence[WindowCounts], timeout_s: float) -> tuple[lis
     """Return the incidents, in order of time, and the windows outside them."""
     flags = _flag(cells)
     calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
-    incidents, first = [], 0
-    while first < len(cells):
-        last = first
-        if flags[first]:
-            while last + 1 < len(cells) and (flags[last + 1] or (last + 2 < len(cells) and flags[last + 2])):
-                last += 1
-                flags[last] = True
-            incidents.append(_incident(cells, first, last, calm, timeout_s))
-        first = last + 1
+    # One calm window between two others is part of their incident.
+    for number in range(1, len(flags) - 1):
+        flags[number] = flags[number] or (flags[number - 1] and flags[number + 1])
+    incidents = []
+    for flag, group in groupby(range(len(cells)), key=flags.__getitem__):
+        if flag:
+            numbers = list(group)
+            incidents.append(_incident(cells, numbers[0], numbers[-1], calm, timeout_s))
     return incidents, [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
 
 

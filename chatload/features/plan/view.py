@@ -103,7 +103,14 @@ def plan_document(report: PlanReport) -> Document:
     plan = report.plan
     peak = table("What the peak hour brings", ("the peak hour", "mean", "planned for"), list(_peak(plan)))
     constraints = ("constraint", "needed", "a server", "servers", "left", "with spare", "from")
-    carry = table("What servers carry", constraints, list(_constraints(plan)), sides="lrrrrrl")
+    loads = [
+        (
+            LABELS[row.constraint], _figure(row.needed), _figure(row.per_server), number(row.servers),
+            _percent(row.margin(plan.needed)), _percent(row.margin(plan.servers)), row.origin,
+        )
+        for row in plan.rows
+    ]  # fmt: skip
+    carry = table("What servers carry", constraints, loads, sides="lrrrrrl")
     influence = ("input", "value", *_STEPS, "one more server at")
     depends = table("What the plan depends on", influence, list(_influences(report)), caption=_INFLUENCE_CAPTION)
     values = [(name, getattr(plan.demand, name), source) for name, source in report.sources.items()]
@@ -168,14 +175,6 @@ def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
             yield LABELS[constraint], _figure(load * part), _figure(load)
     each = 1 / demand.poll_interval_s + demand.other_requests_per_chat / demand.handling_time_s
     yield "requests/s of one chat", _figure(each), _figure(each)
-
-
-def _constraints(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
-    for row in plan.rows:
-        yield (
-            LABELS[row.constraint], _figure(row.needed), _figure(row.per_server), number(row.servers),
-            _percent(row.margin(plan.needed)), _percent(row.margin(plan.servers)), row.origin,
-        )  # fmt: skip
 
 
 def _influences(report: PlanReport) -> Iterator[tuple[str, ...]]:
@@ -321,7 +320,6 @@ def _percent(part: float) -> str:
 
 
 def _change(by: float | None) -> str:
-    """Return a relative change with its sign; empty for None."""
     if by is None:
         return ""
     digits = f"{abs(100 * by):.1f}"
@@ -329,7 +327,6 @@ def _change(by: float | None) -> str:
 
 
 def _chats_chart(plan: ServerPlan) -> Chart:
-    """Return the share of the hour in which more than so many chats are open."""
     demand, mean = plan.demand, plan.peak.mean_chats
     low = max(2 * mean - plan.peak.chats, 0.0)
     high = plan.peak.chats + 0.1 * (plan.peak.chats - low)
@@ -345,7 +342,6 @@ def _chats_chart(plan: ServerPlan) -> Chart:
 
 
 def _growth_chart(plan: ServerPlan) -> Chart:
-    """Return the servers needed for up to _GROWTH times the chats per hour."""
     demand, arrivals = plan.demand, plan.peak.mean_arrivals
     factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]
     demands = [replace(demand, growth=(1 + demand.growth) * factor - 1) for factor in factors]
@@ -365,7 +361,6 @@ def _growth_chart(plan: ServerPlan) -> Chart:
 
 
 def _influence_chart(report: PlanReport) -> Chart:
-    """Return the change of the load for each input that matters, 10 % lower and 10 % higher."""
     items = [item for item in report.influences if round(1000 * item.strength)]
     bars = [
         {"input": _label(item.name), "step": step, "x": 100 * by}
