@@ -85,7 +85,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
-        self.facts: dict[str, Any] = self._facts()
+        self.facts = schema.facts(database.execute("SELECT key, value FROM run"))
         self.settings: RunSettings = self.facts.pop("settings")
 
     @classmethod
@@ -202,10 +202,6 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _facts(self) -> dict[str, Any]:
-        with _told(self.path):
-            return schema.facts(self._database.execute("SELECT key, value FROM run"))
 
     def _count(self, condition: str, *values: Any) -> int:
         sql = f"SELECT count(*) FROM sessions WHERE {condition}"
