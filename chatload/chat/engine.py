@@ -565,7 +565,7 @@ class ChatEngine:
         for event in fresh:
             if event.who == "Agent":
                 self.customer.heard(event.kind, exchange.received_at)
-        self.record.messages_received = self.transcript.agent_messages
+                self.record.messages_received += event.kind == "Message"
         if self.transcript.handed_on:
             self.settings.server.hands_chats_on = True
         return fresh

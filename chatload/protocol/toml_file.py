@@ -116,10 +116,7 @@ def loads_toml(text: str, model: type[Model], source: str, context: Any = None) 
 def checked(
     data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None, place: tuple[int | str, ...] = ()
 ) -> Model:
-    """Return a table of a file as a `model`; `source` names the file in a FileError.
-
-    context: for its validators. place: of the table in the file.
-    """
+    """Return a table of a file as a `model`. source, place: the file and the place in it, as a FileError names them."""
     try:
         return TypeAdapter(model).validate_python(data, context=context)
     except ValidationError as error:

@@ -74,10 +74,8 @@ class Fates(NamedTuple):
         return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
 
     def known(self, cut_off_confirmed: int) -> int:
-        """Return the number of accepted sessions whose fate is known.
-
-        cut_off_confirmed: how many of those cut off had their goodbye confirmed.
-        """
+        """Return the number of accepted sessions whose fate is known, given how many goodbyes of a cut-off were
+        confirmed."""
         return self.accepted - self.accepted_with(Verdict.CUT_OFF) + cut_off_confirmed
 
 
@@ -258,19 +256,13 @@ class Books:
         self.stalled_s += seconds
         self.longest_stall_s = max(self.longest_stall_s, seconds)
 
-    # -- results ---------------------------------------------------------------------------------
-
     @property
     def fates(self) -> Fates:
         """What became of the sessions: the one definition of accepted, unserved, dropped and known."""
         return Fates(self.verdicts, self.unserved)
 
     def imbalances(self) -> list[str]:
-        """Return every way in which these books disagree with themselves, one sentence each; [] if they balance.
-
-        They balance if: sessions started = sum over verdicts; requests sent = sum over outcomes, for each operation;
-        arrivals = those begun + those not begun.
-        """
+        """Return every way in which these books disagree with themselves, one sentence each; [] if they balance."""
         found = []
         ended, begun = self.verdicts.total(), self.start_lateness.count
         if self.started != ended:
@@ -285,8 +277,6 @@ class Books:
 
     def balanced(self) -> bool:
         return not self.imbalances()
-
-    # -- all fields ------------------------------------------------------------------------------
 
     def merge(self, other: Books) -> None:
         """Add the books of another process."""

@@ -37,8 +37,7 @@ _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    Raises:
-        UsageError: the run cannot be read, or the package for Parquet is missing.
+    Raises UsageError if the run cannot be read, or the package for Parquet is missing.
     """
     columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:

@@ -236,9 +236,6 @@ class _Joined(argparse._AppendAction):
         setattr(namespace, self.dest, "; ".join([*given, values]))
 
 
-# -- settings ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Setting:
     """What a field of RunSettings is.
@@ -270,9 +267,7 @@ def _option(unset: Any, flag: str, kind: OptionKind = TEXT, help: str = "", defa
     """Declare a setting and its option; more: fields of Option (metavar, choices, group, ...) or of Setting."""
     names = ("metavar", "choices", "group", "environment", "web_ui", "attribute")
     of_option = {name: more.pop(name) for name in names if name in more}
-    return field(
-        default=unset, metadata={"setting": Setting(kind, Option(flag, help, default, kind, **of_option), **more)}
-    )
+    return _fact(unset, kind, option=Option(flag, help, default, kind, **of_option), **more)
 
 
 def _locust(unset: Any, flag: str, kind: OptionKind, attribute: str = "", **meaning: Any) -> Any:
