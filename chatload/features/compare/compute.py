@@ -72,7 +72,6 @@ class FigureKind(StrEnum):
 
     @property
     def is_ratio(self) -> bool:
-        """Whether figures are compared by their ratio."""
         return self in (FigureKind.DURATION, FigureKind.COUNT)
 
 
@@ -258,7 +257,6 @@ class Comparison:
 
     @property
     def judged(self) -> list[ComparisonRow]:
-        """The metrics that have a word."""
         return [row for row in self.rows if row.word is not None]
 
     @property
@@ -268,7 +266,6 @@ class Comparison:
         return next((word for word in (WORSE, BETTER, NO_EVIDENCE) if word in found), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
         sides = {"base": self.base, "new": self.new}
         return {
             "word": self.word,
