@@ -28,7 +28,6 @@ from chatload.vocabulary import Blame, Outcome, Verdict
 Steps = Generator[Effect, Result, None]
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an attribute of an enum costs more than a global
-_UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 
 
@@ -253,7 +252,7 @@ class ChatEngine:
         reply = exchange.reply
         if self.stopping:
             verdict, why = Verdict.CUT_OFF, "the run was stopped before the chat was accepted"
-        elif reply.outcome in _UNANSWERED:
+        elif reply.outcome in (Outcome.TIMEOUT, Outcome.CONNECTION):
             verdict, why = Verdict.GAVE_UP, f"RequestChat: {reply.detail}"
         else:
             verdict, why = Verdict.REFUSED, f"RequestChat: {reply.detail or 'no chatId'}"
@@ -308,7 +307,6 @@ class ChatEngine:
         return {"position": str(self.transcript.position)}
 
     def enter(self, state: str) -> None:
-        """Report the change to another state (see ChatObserver)."""
         if state != self._state:
             self.observer.state_changed(self._state, state)
             self._state = state

@@ -279,7 +279,6 @@ class Books:
         return not self.imbalances()
 
     def merge(self, other: Books) -> None:
-        """Add the books of another process."""
         longest = max(self.longest_stall_s, other.longest_stall_s)
         for name in _FIELDS:
             setattr(self, name, _sum(getattr(self, name), getattr(other, name)))

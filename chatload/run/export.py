@@ -56,9 +56,6 @@ def form_of(path: str | Path) -> str:
     return ending if ending in _WRITERS else "csv"
 
 
-# -- the sheets ----------------------------------------------------------------------------------
-
-
 def _columns(kind: type, *names: str) -> tuple[Column, ...]:
     return tuple((name, kind) for name in names)
 
@@ -143,9 +140,6 @@ SHEETS: dict[str, tuple[tuple[Column, ...], Callable[[RunReader], Iterator[Row]]
     "windows": (_WINDOW_COLUMNS, _window_rows),
     "requests": (_REQUEST_COLUMNS, _request_rows),
 }
-
-
-# -- the formats ---------------------------------------------------------------------------------
 
 
 def _write_csv(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) -> None:

@@ -113,7 +113,6 @@ class Retention:
         self._due = 0.0
 
     def add(self, kept: Kept) -> None:
-        """Note that a window was written."""
         if self._keep_s:
             self._kept.append(kept)
             self._due = self._due or kept.end + self._keep_s
