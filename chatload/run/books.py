@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field, StrictInt, TypeAdapter
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
@@ -91,9 +91,8 @@ def may_be_dropped(record: SessionRecord) -> bool:
 
 
 _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
-_Whole = Annotated[int, Field(strict=True)]
 _Counts = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, Count]).validate_python)]
-_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, _Whole]).validate_python)]
+_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, StrictInt]).validate_python)]
 _Seconds = Annotated[float, Field(strict=True, ge=0)]
 _CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory=Counter)]]
 _CensoredByOperation = defaultdict[_Name, StoredCensored]

@@ -26,8 +26,6 @@ _SMALLEST_S = 1e-6
 MOST_S = 253_402_300_799.0
 #: The number of samples that are buffered: counted together, a sample costs a tenth of the time.
 _AT_ONCE = 1000
-
-
 #: A counter in a run file.
 Count = Annotated[int, Field(strict=True, ge=0)]
 _Extreme = Annotated[float, Field(strict=True, ge=-MOST_S, le=MOST_S)] | None
