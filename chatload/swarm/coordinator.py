@@ -19,7 +19,7 @@ from locust.env import Environment
 from chatload.chat.record import COLUMNS, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.features.report.view import write_outputs
-from chatload.render.words import time_of_day
+from chatload.render.words import instant
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
@@ -119,7 +119,7 @@ class Recorder:
         If they do not fit either, the file says that the run was never finished.
         """
         lost = f", {self._lost} sessions that ended until then are missing" if self._lost else ""
-        what = f"at {time_of_day(self._clock())}: {error.message}{lost}"
+        what = f"at {instant(self._clock(), '%H:%M:%S UTC')}: {error.message}{lost}"
         self._writer.make_room()
         with suppress(ChatloadError):
             self._writer.incident(IncidentKind.RECORDING_STOPPED, what, self._clock())

@@ -136,7 +136,7 @@ class FaultSource(Protocol):
 
 
 class FaultPlan:
-    """Faults in order, restarts first. The first fault whose window is open and whose chance is drawn strikes."""
+    """Faults in order (a `FaultSource`). The first fault whose window is open and whose chance is drawn strikes."""
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
@@ -145,7 +145,7 @@ class FaultPlan:
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
-        """Return the fault that strikes a request arriving `elapsed` seconds after the start, or None."""
+        """See FaultSource."""
         for fault in self.faults:
             if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
                 return fault.at(elapsed)
