@@ -85,8 +85,13 @@ class Incidence:
         }
 
 
-def find_incidence(instants: Sequence[float], start: float, end: float) -> Incidence:
-    """Return the incidents of a run from start to end (seconds), with drops at `instants` (in any order)."""
+def find_incidence(instants: Sequence[float], start: float | None, end: float | None) -> Incidence:
+    """Return the incidents of a run from start to end (seconds), with drops at `instants` (in any order).
+
+    If its start or end is not known, that is the first or the last drop.
+    """
+    start = min(instants, default=0.0) if start is None else start
+    end = max(instants, default=start) if end is None else end
     bursts = find_bursts(instants, start, end)
     return Incidence(len(instants), tuple(bursts), max(end - start, 0.0))
 

@@ -67,14 +67,8 @@ def peak_of(parameters: Parameters) -> float:
 def fit(samples: Mapping[int, Sequence[float]], seed: int = 0) -> Usl | None:
     """Fit the law by least squares of relative errors, with sigma and kappa not below 0.
 
-    The bootstrap draws the windows of each load again, with replacement.
-
-    Args:
-        samples: load -> the throughput in each of its windows (requests per second).
-        seed: of the bootstrap.
-
-    Returns:
-        None if fewer than LEAST_LOADS loads were measured.
+    The bootstrap draws the windows of each load again, with replacement. samples: load -> the throughput in each of its
+    windows (requests per second). Returns None if fewer than LEAST_LOADS loads were measured.
     """
     measured = {load: [rate for rate in rates if rate > 0] for load, rates in sorted(samples.items())}
     measured = {load: rates for load, rates in measured.items() if rates}
