@@ -176,10 +176,7 @@ def invalid_reasons(books: Books) -> list[str]:
 
 
 def find_imbalances(
-    by_worker: Mapping[str, Books],
-    rows_by_verdict: Mapping[str, int],
-    incidents: list[Incident],
-    finished: bool,
+    by_worker: Mapping[str, Books], rows_by_verdict: Mapping[str, int], incidents: list[Incident], finished: bool
 ) -> list[str]:
     """Return each contradiction within the run's facts as a sentence; empty if the books balance.
 
@@ -253,10 +250,7 @@ def _tail(histogram: Histogram) -> dict[str, float | None]:
 
 def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:
     """Return the known readings, None for the others; under the key `beyond`, the bounds of the others."""
-    known = {
-        name: None if reading is None or reading.over else _rounded(reading.seconds)
-        for name, reading in readings.items()
-    }
+    known = {name: None if r is None or r.over else _rounded(r.seconds) for name, r in readings.items()}
     bounds = {name: _rounded(r.seconds) for name, r in readings.items() if r is not None and r.over}
     return {**known, beyond: bounds}
 
