@@ -36,11 +36,9 @@ class LazyGroup(click.Group):
     """A group that also finds the commands of _LAZY; those whose module is missing are left out."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
         return sorted({*super().list_commands(ctx), *_LAZY})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of that name, None if there is none."""
         if cmd_name not in _LAZY:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = _LAZY[cmd_name].partition(":")
@@ -201,7 +199,6 @@ class PrintableStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text after `printable`; returns the number of characters written."""
         return self._stream.write(printable(text))
 
 

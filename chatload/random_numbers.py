@@ -17,7 +17,9 @@ class SplitMix64:
 
     __slots__ = ("_state",)
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
+        if isinstance(seed, str):
+            seed = int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big")
         self._state = (seed + (seed >> 64) * _STEP) & _MASK
 
     def bits(self) -> int:
@@ -43,15 +45,6 @@ class SplitMix64:
         """Return a normally distributed number, by the Box-Muller transform."""
         radius = sqrt(-2.0 * log(1.0 - self.random()))
         return mean + sigma * radius * cos(2.0 * pi * self.random())
-
-
-class SeededDraws(SplitMix64):
-    """SplitMix64, seeded by a text."""
-
-    __slots__ = ()
-
-    def __init__(self, seed: str) -> None:
-        super().__init__(int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big"))
 
     def happens(self, chance: float) -> bool:
         """Return whether an event of this chance (0 to 1) happens. A chance of 0 or 1 uses no random number."""

@@ -8,7 +8,6 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 #: What `file_limits` returns where the system has no limit.
 NO_LIMIT = 2**31
@@ -75,9 +74,7 @@ class TotalDeadline:
         self._timer.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
     def _pass(self) -> None:

@@ -17,7 +17,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -56,13 +56,18 @@ PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
 
 def is_private(address: str) -> bool:
     """Return whether a text is an IP address of this machine or of a private network."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
+    ip = _address(address)
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    return any(ip in network for network in PRIVATE)
+    return ip is not None and any(ip in network for network in PRIVATE)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a text is; None if it is a name."""
+    try:
+        return ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -182,19 +187,12 @@ def require_agreed(
     """Refuse a host (a URL or a name) that is neither loopback nor private, unless its owner agrees.
 
     A name is private if all its addresses are. A name that does not resolve is not refused here: nothing can be
-    connected to, and the returned function decides once it resolves.
+    connected to. Returns a function that must be asked about each address before a connection to it is opened. Raises
+    UsageError if the host is refused, FileError if a config file is wrong.
 
-    Args:
-        agreed: hosts from --target-owner-agrees.
-        rules: those of the config files by default. A locked list of allowed_targets holds even if the owner agrees.
-        proxied: a proxy will resolve the name, so only an address can be checked here.
-
-    Returns:
-        A function that must be asked about each address before a connection to it is opened.
-
-    Raises:
-        UsageError: the host is refused.
-        FileError: a config file is wrong.
+    agreed: hosts from --target-owner-agrees. rules: those of the config files by default. A locked list of
+    allowed_targets holds even if the owner agrees. proxied: a proxy will resolve the name, so only an address can be
+    checked here.
     """
     name = host_name(host)
     rules = read_rules() if rules is None else rules
@@ -204,9 +202,8 @@ def require_agreed(
     def own(address: str) -> bool:
         return is_private(address) or matches(address, rules.allowed_targets)
 
-    agreed_by_name = name in map(host_name, agreed)
     locked = rules.locks.get("allowed_targets")
-    if agreed_by_name and not locked:
+    if not locked and name in map(host_name, agreed):
         return anywhere
     problem = _not_own(name, own, resolve, proxied)
     if problem and locked:
@@ -218,9 +215,10 @@ def require_agreed(
 
 def _not_own(name: str, own: Admits, resolve: Callable[[str], Iterable[str]], proxied: bool) -> str:
     """Return why a host may belong to somebody else; "" if it does not."""
-    if proxied and not _is_address(name):
+    is_name = _address(name) is None
+    if proxied and is_name:
         return f"a proxy decides where {name} leads"
-    for address in [name] if _is_address(name) else resolve(name):
+    for address in resolve(name) if is_name else [name]:
         if not own(address):
             return f"{name} is not loopback or private" + ("" if address == name else f" ({address})")
     return ""
@@ -241,21 +239,14 @@ def host_name(host: str) -> str:
 def matches(name: str, entries: Iterable[str]) -> bool:
     """Return whether a host is in a list of names, URLs, addresses, *.domain (not the domain itself) and networks."""
     name = host_name(name)
+    address = _address(name)
     for entry in entries:
         if entry.startswith("*."):
-            if name.endswith(entry[1:].lower()) and not _is_address(name):
+            if name.endswith(entry[1:].lower()) and address is None:
                 return True
         elif "/" in entry and "://" not in entry:
-            if _is_address(name) and ip_address(name.partition("%")[0]) in ip_network(entry):
+            if address is not None and address in ip_network(entry):
                 return True
         elif host_name(entry) == name and name:
             return True
     return False
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return True

@@ -157,7 +157,6 @@ class ContactLog:
         self._failed_with = kind
 
     def lost(self) -> list[Attempt]:
-        """Return the attempts without an answer."""
         return [attempt for attempt in self.attempts if attempt.lost]
 
     def bounds(self, sent: float, received: float) -> tuple[float, float]:

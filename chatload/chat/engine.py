@@ -20,6 +20,7 @@ from chatload.chat.settings import SessionSettings
 from chatload.chat.transcript import Transcript
 from chatload.chat.verdict import EndEvidence, Finding, Goodbye, judge
 from chatload.protocol.names import EndCause
+from chatload.protocol.operations import KEYS
 from chatload.protocol.reply import Event, Reply
 from chatload.random_numbers import SplitMix64
 from chatload.vocabulary import Blame, Outcome, Verdict
@@ -28,7 +29,6 @@ Steps = Generator[Effect, Result, None]
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an attribute of an enum costs more than a global
 _UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
-_KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 
 
@@ -36,11 +36,11 @@ class ChatObserver(Protocol):
     """Receives what happens in the chats of a process, to count it. Durations in seconds.
 
     refresh_answered: a usual refresh has ended: GetMessages answered 0/false.
-    request_ended: any other request has ended. Then come refresh_late, if it was a GetMessages, and gap_closed, if it
-        was a sure contact.
+    request_ended: any other request has ended. lateness_s: of a GetMessages of an accepted chat, otherwise None.
     request_cut: the chat was cut off before the answer came. went_offline: a client told its customer that the chat
         server is offline.
-    timeout_s: the flex-disconnect-timeout. gap_s: the upper bound of the gap that the request closed.
+    timeout_s: the flex-disconnect-timeout. gap_s: the upper bound of the gap that the request closed; None if it was
+        no sure contact.
     before, after: opening, held, retrying, leaving; "" is none.
     """
 
@@ -49,9 +49,9 @@ class ChatObserver(Protocol):
     def state_changed(self, before: str, after: str) -> None: ...
     def request_begun(self, operation: str) -> None: ...
     def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None: ...
-    def request_ended(self, operation: str, exchange: Exchange) -> None: ...
-    def refresh_late(self, lateness_s: float) -> None: ...
-    def gap_closed(self, gap_s: float) -> None: ...
+    def request_ended(
+        self, operation: str, exchange: Exchange, lateness_s: float | None = None, gap_s: float | None = None
+    ) -> None: ...
     def request_cut(self, operation: str) -> None: ...
     def key_replaced(self) -> None: ...
     def went_offline(self) -> None: ...
@@ -67,32 +67,24 @@ class Persona(Protocol):
     reads_next_position: the cursor follows nextPosition as well as the events' own positions.
     retries: a request that failed is retried before the customer acts again, and an action that was answered
         statusCode 1 is sent again.
+    opening_fields: those of RequestChat. next_poll: the instant of the next GetMessages, after a failure.
+    gives_up: whether the client leaves because too many requests have failed.
+    takes_as_end: whether the client takes this answer as the end of the chat.
+    ask_cause: sends the requests by which the client asks for the cause of the end that `exchange` told.
+    leave: says goodbye and ends the chat. verdict, why: they hold if no evidence contradicts them. due: when the first
+        request should leave; None: now.
     """
 
     drafts: bool
     reads_next_position: bool
     retries: bool
 
-    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]:
-        """Return the fields of RequestChat."""
-
-    def next_poll(self, chat: ChatEngine, now: float) -> float:
-        """Return the instant of the next GetMessages, after a failure."""
-
-    def gives_up(self, chat: ChatEngine) -> bool:
-        """Return whether the client leaves because too many requests have failed."""
-
-    def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool:
-        """Return whether the client takes this answer as the end of the chat."""
-
-    def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps:
-        """Send the requests by which the client asks for the cause of the end that `exchange` told."""
-
-    def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps:
-        """Say goodbye and end the chat. `verdict` and `why` hold if no evidence contradicts them.
-
-        due: when the first request should leave; None: now.
-        """
+    def opening_fields(self, script: CustomerScript) -> Mapping[str, str]: ...
+    def next_poll(self, chat: ChatEngine, now: float) -> float: ...
+    def gives_up(self, chat: ChatEngine) -> bool: ...
+    def takes_as_end(self, chat: ChatEngine, exchange: Exchange) -> bool: ...
+    def ask_cause(self, chat: ChatEngine, exchange: Exchange) -> Steps: ...
+    def leave(self, chat: ChatEngine, verdict: Verdict, why: str, due: float | None = None) -> Steps: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -196,7 +188,11 @@ class ChatEngine:
                     if self.stopping:
                         continue
                 policy.ticked(clock, due)
-                fields = self._fields_of_refresh()
+                position = self.transcript.position
+                if position != self._refresh_position:
+                    # The fields are the same object as long as position and keys are the same.
+                    self._refresh_position, self._refresh_fields = position, {**self._keys, **self.cursor()}
+                fields = self._refresh_fields
                 if customer.text and (draft := customer.draft(due)):
                     fields = {**fields, "message": draft}
                 exchange = self._answered((yield self._ask("GetMessages", fields, due)))
@@ -215,15 +211,18 @@ class ChatEngine:
             self._count_request(self._sending.operation, 1)
         self._close(Verdict.CUT_OFF, "the run was stopped before the chat could say goodbye", now)
 
-    def timeline(self) -> Timeline | None:
-        """Return the last contacts of a session that ended badly; None if it did not, or was never accepted."""
+    def timeline(self, epoch: float = 0.0) -> Timeline | None:
+        """Return the last contacts of a session that ended badly; None if it did not, or was never accepted.
+
+        epoch: is added to its instants (seconds): the Unix time at which the driver's clock shows 0.
+        """
         record, contacts, timeout_s = self.record, self.contacts, self.settings.timeout_s
         severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout_s)
         if severe is None or contacts is None:
             return None
         told = (record.chat_id, record.verdict, record.blame, record.why)
-        shares, requests = asdict(contacts.shares), self.recent.contacts()
-        return Timeline(*told, timeout_s, severe, contacts.sent, contacts.received, shares, requests)
+        sure = contacts.sent + epoch, contacts.received + epoch
+        return Timeline(*told, timeout_s, severe, *sure, asdict(contacts.shares), self.recent.contacts(epoch))
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
         """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
@@ -394,7 +393,6 @@ class ChatEngine:
 
     @property
     def accepted(self) -> ContactLog:
-        """The contacts of a chat that was accepted."""
         assert self.contacts is not None
         return self.contacts
 
@@ -427,13 +425,6 @@ class ChatEngine:
         self._sending = send = Send(operation, fields, due, timeout_s, content)
         return send
 
-    def _fields_of_refresh(self) -> Mapping[str, str]:
-        """Return the fields of a GetMessages: the same object as long as position and keys are the same."""
-        position = self.transcript.position
-        if position != self._refresh_position:
-            self._refresh_position, self._refresh_fields = position, {**self._keys, **self.cursor()}
-        return self._refresh_fields
-
     def _answered(self, exchange: Result) -> Exchange:
         """Record the result of the request under way."""
         send = self._sending
@@ -451,8 +442,9 @@ class ChatEngine:
         if unusual or contacts is None or sent is None:
             self._count_request(operation, 0 if sent is None else 1 + exchange.resent)
             self.recent.add(operation, due, sent, received, reply.outcome._value_)
-            self.observer.request_ended(operation, exchange)
-            if contacts is not None:
+            if contacts is None:
+                self.observer.request_ended(operation, exchange)
+            else:
                 self._record_contact(contacts, operation, due, exchange, held_s)
         else:
             self.usual_refreshes += 1
@@ -481,41 +473,32 @@ class ChatEngine:
         self, contacts: ContactLog, operation: str, due: float, exchange: Exchange, held_s: float
     ) -> None:
         """Record what a request that was no usual refresh says about contacts and gaps."""
-        lateness = self._record_departure(contacts, due, exchange)
-        if operation == "GetMessages":
-            self.observer.refresh_late(lateness)
+        lateness, reply, gap = self._record_departure(contacts, due, exchange), exchange.reply, None
         if exchange.resent:
             contacts.add_lost(exchange, held_s)
-        if exchange.reply.outcome is _FINE:
-            since = self._released_from(exchange) if held_s else None
-            untold = None
-            if exchange.reply.told:
-                self._note_outlived(contacts, exchange.sent_at or exchange.received_at)
+        if reply.outcome is _FINE:
+            sent, timeout_s = exchange.sent_at, self.settings.timeout_s
+            assert sent is not None
+            since = untold = None
+            if held_s:
+                # An answer without events does not prove a hold, however late it came: it may just have been slow.
+                since = min(max(sent, self.transcript.released_after(reply.events)), exchange.received_at)
+            if reply.told:
+                self._note_outlived(contacts, sent)
+            elif contacts.untold_gap is None and exchange.received_at - contacts.sent > timeout_s:
+                # The chat may have been over: the success does not tell.
+                untold = find_blame(contacts, timeout_s, sent)
             else:
-                untold = self._untold_gap(contacts, exchange)
-            self.observer.gap_closed(contacts.add_sure(exchange, since))
+                untold = contacts.untold_gap
+            gap = contacts.add_sure(exchange, since)
             contacts.untold_gap = untold
-        elif not exchange.reply.ended:
+        elif not reply.ended:
             contacts.add_failed(exchange, held_s)
+        self.observer.request_ended(operation, exchange, lateness if operation == "GetMessages" else None, gap)
 
     def _note_outlived(self, contacts: ContactLog, sent: float) -> None:
         if not contacts.attempts and sent - contacts.received > self.settings.timeout_s:
             self.settings.server.outlived_timeout = True
-
-    def _untold_gap(self, contacts: ContactLog, exchange: Exchange) -> Blame | None:
-        """Return the blame for a silence after which the chat may have been over: the success does not tell."""
-        timeout_s, sent = self.settings.timeout_s, exchange.sent_at
-        assert sent is not None
-        if contacts.untold_gap is None and exchange.received_at - contacts.sent > timeout_s:
-            return find_blame(contacts, timeout_s, sent)
-        return contacts.untold_gap
-
-    def _released_from(self, exchange: Exchange) -> float:
-        """Return the earliest instant at which the server released a GetMessages that it may have held."""
-        assert exchange.sent_at is not None
-        # An answer without events does not prove a hold, however late it came: it may just have been slow.
-        released = self.transcript.released_after(exchange.reply.events)
-        return min(max(exchange.sent_at, released), exchange.received_at)
 
     def _take(self, exchange: Exchange, asked: bool = True) -> None:
         """Take what an answer contains: keys, position, events. asked: the request carried our position."""
@@ -564,7 +547,7 @@ class ChatEngine:
 
     def _take_keys(self, reply: Reply) -> None:
         keys = self._keys
-        for name in _KEYS:
+        for name in ("chat_id", *KEYS):
             value, before = getattr(reply, name), keys.get(name)
             if value is None or value == before:
                 continue

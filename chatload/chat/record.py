@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from heapq import heappush, heappushpop
 from math import isnan, nan
 from struct import Struct
-from types import NoneType
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from chatload.vocabulary import DRAWN_ENDINGS, Outcome, Verdict
 
@@ -62,22 +61,9 @@ class SessionRecord:
     goodbye_at: float | None = None
 
 
-class SessionColumn(NamedTuple):
-    """A column of session rows. kind: the type of its values; nullable: whether a value may be missing."""
-
-    name: str
-    kind: type
-    nullable: bool
-
-
-def _column(name: str, hint: Any) -> SessionColumn:
-    kinds = get_args(hint) or (hint,)
-    return SessionColumn(name, kinds[0], NoneType in kinds)
-
-
-#: Columns of a session row, in order.
-SESSION_COLUMNS = tuple(_column(name, hint) for name, hint in get_type_hints(SessionRecord).items())
-COLUMNS = tuple(column.name for column in SESSION_COLUMNS)
+#: The columns of a session row, in order, and the type of the values of each.
+COLUMN_TYPES: Mapping[str, Any] = get_type_hints(SessionRecord)
+COLUMNS = tuple(COLUMN_TYPES)
 
 # -- the last requests -----------------------------------------------------------------------------
 
@@ -128,19 +114,19 @@ class RecentContacts:
         self._at = at
 
     def add(self, operation: str, due: float, sent: float | None, received: float, outcome: str) -> None:
-        """Add any request."""
         at = self._at
         self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
             self._others = {**(self._others or {}), at: (operation, outcome)}
 
-    def contacts(self) -> list[Contact]:
-        """Return the requests, the earliest first."""
+    def contacts(self, epoch: float = 0.0) -> list[Contact]:
+        """Return the requests, the earliest first. epoch: is added to their instants (seconds)."""
         found, others = [], self._others or {}
         for at in (*range(self._at, _END if self._full else 0, _BYTES), *range(0, self._at, _BYTES)):
             due, sent, received = _INSTANTS.unpack_from(self._instants, at)
             operation, outcome = others.get(at, _USUAL)
-            found.append(Contact(operation, due, None if isnan(sent) else sent, received, outcome))
+            left = None if isnan(sent) else sent + epoch
+            found.append(Contact(operation, due + epoch, left, received + epoch, outcome))
         return found
 
 
@@ -162,28 +148,6 @@ class Timeline:
     shares: dict[str, float]
     contacts: list[Contact]
     worker: str = ""
-
-    @property
-    def deadline(self) -> float:
-        """The latest instant by which the next contact had to arrive."""
-        return self.sure_received + self.timeout_s
-
-    def shift(self, seconds: float) -> None:
-        """Move all instants by this much: from the driver's clock to the Unix epoch."""
-        self.sure_sent += seconds
-        self.sure_received += seconds
-        self.contacts = [
-            contact._replace(
-                due=contact.due + seconds,
-                sent=None if contact.sent is None else contact.sent + seconds,
-                received=contact.received + seconds,
-            )
-            for contact in self.contacts
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**plain, "contacts": [list(contact) for contact in self.contacts]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Timeline:

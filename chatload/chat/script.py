@@ -40,7 +40,7 @@ _LONGEST_MESSAGE, _MOST_UPLOAD = 2**20, 64 * 2**20
 _WORDS = "the quick brown fox jumps over the lazy dog while nobody watches the clock "
 _OPENERS = frozenset({"StartTyping", "SendMessage"})
 #: Who the customer is.
-_INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
+INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,12 @@ class Extra:
     size: Distribution | None = None
 
     def content(self, random: SplitMix64) -> bytes | None:
-        """Return the bytes of an upload; None for another operation."""
         if self.operation != UPLOAD:
             return None
         return b"." * (1 if self.size is None else min(max(1, round(self.size.sample(random))), _MOST_UPLOAD))
 
 
 def _extra(value: Any) -> Extra:
-    """Return an operation from a table [[extras]]."""
     if isinstance(value, Extra):
         return value
     operation, chance = str(value.get("operation")), value.get("chance", 1.0)
@@ -176,7 +174,7 @@ class CustomerScript:
 
     def introduction(self) -> dict[str, str]:
         """Return the fields of RequestChat that are given."""
-        return {name: value for name in _INTRODUCTION if (value := getattr(self, name))}
+        return {name: value for name in INTRODUCTION if (value := getattr(self, name))}
 
     def with_chat_length(self, mean_s: float) -> CustomerScript:
         """Return this script with exponential chat lengths of this mean (seconds)."""

@@ -234,7 +234,9 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
         return "the server may have let the chat go on until our own Disconnect ended it"
     if not _at_deadline(contacts, left, timeout_s):
         return "the server's own timestamp puts the end after the deadline"
-    if _hidden(contacts, left, timeout_s):
+    # The end may have come during a request without an answer, or soon after.
+    overs = ((lost.sent, min(lost.over, lost.sent + timeout_s / 2)) for lost in contacts.lost())
+    if any(sent <= left[1] and left[0] <= over for sent, over in overs):
         return "an unanswered request may have told of another end"
     return _doubt_of_opening(evidence)
 
@@ -260,11 +262,3 @@ def _doubt_of_opening(evidence: EndEvidence) -> str:
     if evidence.contacts.refreshed or evidence.transcript.outlived(evidence.settings.timeout_s):
         return ""
     return "it may have been ended because it was never refreshed"
-
-
-def _hidden(contacts: ContactLog, left: Interval, timeout_s: float) -> bool:
-    """Return whether the end stamped within `left` came during a request without an answer, or soon after."""
-    return any(
-        attempt.sent <= left[1] and left[0] <= min(attempt.over, attempt.sent + timeout_s / 2)
-        for attempt in contacts.lost()
-    )

@@ -5,6 +5,7 @@ Only counts, lengths and times of a recording are kept. No text, name, key or ad
 
 from __future__ import annotations
 
+import codecs
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -27,7 +28,6 @@ from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect, load_dialect
 from chatload.protocol.operations import UPLOAD
 from chatload.protocol.reply import Reply, parse_body
-from chatload.protocol.toml_file import without_mark
 from chatload.run.writer import replacing
 from chatload.vocabulary import Outcome
 
@@ -190,7 +190,7 @@ def _entries(path: str | Path) -> Iterable[_Entry]:
             text = stream.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             raise FileError(path, "", f"larger than {MOST_BYTES // 2**20} MiB; record fewer chats at a time")
-        data = orjson.loads(without_mark(text))
+        data = orjson.loads(text.removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except (orjson.JSONDecodeError, RecursionError):

@@ -58,7 +58,7 @@ class Decoder:
             groups = {method: OperationGroup(dialect, operations) for method, operations in methods.items()}
             end = path[path.rfind("/") + 1 :]
             key = "" if "{" in end else end
-            by_end.setdefault(key, []).append((re.compile(_pattern(path)).fullmatch, groups))
+            by_end.setdefault(key, []).append((_pattern(path, "[^/]+", *IN_PATH), groups))
         self._any_end = by_end.pop("", [])
         self._by_end = {end: [*patterns, *self._any_end] for end, patterns in by_end.items()}
 
@@ -129,9 +129,12 @@ class _Reader:
         self.parameters = [(ours, name) for ours, name in wire.parameters.items() if ours != USER_DATA]
         self.ours = {form_name(name): ours for ours, name in self.parameters}
         self.user_data = wire.parameters.get(USER_DATA)
+        # The key of an entry of the user data, by its name in a form or in a JSON object.
+        name = self.user_data or (KEY,)
+        self.form_key, self.json_key = _pattern(form_name(name), ".*", "key"), _pattern(name[-1], ".*", "key")
         self.content = wire.content
         named = ((name, text) for name, text in wire.fixed.items() if type(text) is str and "{service}" in text)
-        self.service = next(named, None)
+        self.service = next(((name, _pattern(text, ".*", "service")) for name, text in named), None)
 
     def read(self, in_path: dict[str, str], body: _Body) -> Request:
         fields = body.fields(self)
@@ -141,18 +144,17 @@ class _Reader:
         if "file_id" in in_path:
             fields["file_id"] = in_path["file_id"]
         if service is None and self.service is not None:
-            name, pattern = self.service
-            service = _between(body.value((name,)) or "", *_around(pattern, "{service}")) or ""
+            name, fullmatch = self.service
+            found = fullmatch(body.value((name,)) or "")
+            service = found["service"] if found else ""
         return Request(self.operation, chat_id, fields, content, service)
 
 
-class _FormBody:
+class _FormBody(NamedTuple):
     """A parsed form: name, "=" and value of each field, and its files."""
 
-    __slots__ = ("files", "pairs")
-
-    def __init__(self, pairs: list[tuple[str, str, str]], files: Iterable[Part] = ()) -> None:
-        self.pairs, self.files = pairs, files
+    pairs: list[tuple[str, str, str]]
+    files: Iterable[Part] = ()
 
     def value(self, name: Name) -> str | None:
         """Return the text at a name; None if there is none."""
@@ -167,9 +169,9 @@ class _FormBody:
             if ours is not None:
                 fields[ours] = value
             elif reader.user_data is not None:
-                key = _between(theirs, *_around(form_name(reader.user_data)))
-                if key is not None:
-                    fields[USER_DATA_PREFIX + key] = value
+                key = reader.form_key(theirs)
+                if key:
+                    fields[USER_DATA_PREFIX + key["key"]] = value
         return fields
 
     def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
@@ -184,13 +186,10 @@ class _FormBody:
         return None
 
 
-class _JsonBody:
+class _JsonBody(NamedTuple):
     """A parsed JSON object; its methods are those of _FormBody."""
 
-    __slots__ = ("data",)
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data = data
+    data: dict[str, Any]
 
     def value(self, name: Name) -> str | None:
         return _as_text(get_in(self.data, name), name)
@@ -202,15 +201,14 @@ class _JsonBody:
             if value is not None:
                 fields[ours] = value
         if reader.user_data is not None:
-            *outer, last = reader.user_data
-            around = _around(last)
+            *outer, _ = reader.user_data
             entries = get_in(self.data, tuple(outer))
             if entries is not None and type(entries) is not dict:
                 raise RefusedError(400, f"{'.'.join(outer)} must be an object")
             for theirs, value in (entries or {}).items():
-                key, text = _between(theirs, *around), _as_text(value, (*outer, theirs))
-                if key is not None and text is not None:
-                    fields[USER_DATA_PREFIX + key] = text
+                key, text = reader.json_key(theirs), _as_text(value, (*outer, theirs))
+                if key and text is not None:
+                    fields[USER_DATA_PREFIX + key["key"]] = text
         return fields
 
     def content(self, reader: _Reader, fields: dict[str, str]) -> bytes | None:
@@ -281,20 +279,9 @@ def _as_text(value: Any, name: Name) -> str | None:
     raise RefusedError(400, f"{'.'.join(name)} must be text or a number")
 
 
-def _around(template: str, key: str = KEY) -> tuple[str, str]:
-    before, _, after = template.partition(key)
-    return before, after
-
-
-def _between(text: str, before: str, after: str) -> str | None:
-    """Return the text between `before` and `after`; None if it has other ends."""
-    if len(text) >= len(before) + len(after) and text.startswith(before) and text.endswith(after):
-        return text[len(before) : len(text) - len(after)]
-    return None
-
-
-def _pattern(path: str) -> str:
-    escaped = re.escape(path)
-    for name in IN_PATH:
-        escaped = escaped.replace(re.escape("{" + name + "}"), f"(?P<{name}>[^/]+)")
-    return escaped
+def _pattern(template: str, inner: str, *names: str) -> Callable[[str], re.Match[str] | None]:
+    """Return the matcher of a template in which each {name} stands for a text that the pattern `inner` describes."""
+    escaped = re.escape(template)
+    for name in names:
+        escaped = escaped.replace(re.escape("{" + name + "}"), f"(?P<{name}>{inner})", 1)
+    return re.compile(escaped, re.DOTALL).fullmatch

@@ -156,8 +156,8 @@ class _MultipartWriter(_Writer):
         parts = [Part(name, _form_text(value).encode()) for name, value in self.fixed.items()]
         parts += [Part(form_name(name), value.encode()) for name, _, value in self.pairs(fields)]
         if self.content is not None and content is not None:
-            file_name, file_type = fields.get("file_name", "file"), fields.get("file_type", "")
-            parts.append(Part(form_name(self.content), content, file_name, _one_line(file_type)))
+            file_type = "".join(c for c in fields.get("file_type", "") if c.isprintable())
+            parts.append(Part(form_name(self.content), content, fields.get("file_name", "file"), file_type))
         return compose_multipart(parts, self.boundary)
 
 
@@ -192,7 +192,3 @@ def _is_number(value: str) -> bool:
 
 def _form_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _one_line(value: str) -> str:
-    return "".join(c for c in value if c.isprintable())

@@ -167,24 +167,18 @@ class ResponseNames(FromFile):
     @cached_property
     def plain(self) -> bool:
         """Whether no name or word differs from ours."""
-        return self._to.plain
-
-    def to_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer in our names with those of the dialect."""
-        return payload if self.plain else self._to.apply(payload)
-
-    def from_wire(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer of the dialect with our names."""
-        return payload if self.plain else self._from.apply(payload)
+        return self.to_wire.plain
 
     @cached_property
-    def _to(self) -> _Renaming:
+    def to_wire(self) -> Renaming:
+        """The renaming of answers from our names to those of the dialect."""
         event = _renaming(self.event, words={"type": self.event_types, "sender": self.senders})
         return _renaming(self, inner={"messages": event, "errors": _renaming(self.error)})
 
     @cached_property
-    def _from(self) -> _Renaming:
-        return self._to.turned()
+    def from_wire(self) -> Renaming:
+        """The renaming of answers from the names of the dialect to ours."""
+        return self.to_wire.turned()
 
 
 class _Member(NamedTuple):
@@ -193,10 +187,10 @@ class _Member(NamedTuple):
     old: Name
     new: Name
     words: Mapping[str, str]
-    inner: _Renaming | None
+    inner: Renaming | None
 
 
-class _Renaming:
+class Renaming:
     """Renames the members of an object; members that it does not know keep their names."""
 
     def __init__(self, members: Iterable[_Member]) -> None:
@@ -206,8 +200,10 @@ class _Renaming:
             old == new and not words and (inner is None or inner.plain) for old, new, words, inner in self._members
         )
 
-    def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the object with its new names."""
+        if self.plain:
+            return payload
         renamed = {key: value for key, value in payload.items() if key not in self._first}
         for old, new, words, inner in self._members:
             value = get_in(payload, old)
@@ -216,21 +212,21 @@ class _Renaming:
             if words and type(value) is str:
                 value = words.get(value, value)
             elif inner is not None and type(value) is list:
-                value = [inner.apply(item) if type(item) is dict else item for item in value]
+                value = [inner(item) if type(item) is dict else item for item in value]
             put_in(renamed, new, value)
         return renamed
 
-    def turned(self) -> _Renaming:
+    def turned(self) -> Renaming:
         """Return the renaming back."""
-        return _Renaming(
+        return Renaming(
             _Member(new, old, {theirs: ours for ours, theirs in words.items()}, inner and inner.turned())
             for old, new, words, inner in self._members
         )
 
 
 def _renaming(
-    names: FromFile, words: Mapping[str, Mapping[str, str]] = {}, inner: Mapping[str, _Renaming] = {}
-) -> _Renaming:
+    names: FromFile, words: Mapping[str, Mapping[str, str]] = {}, inner: Mapping[str, Renaming] = {}
+) -> Renaming:
     """Return the renaming from our names, which are the defaults of the table, to its names."""
     ours = {key: field.default for key, field in type(names).model_fields.items() if isinstance(field.default, tuple)}
-    return _Renaming(_Member(old, getattr(names, key), words.get(key, {}), inner.get(key)) for key, old in ours.items())
+    return Renaming(_Member(old, getattr(names, key), words.get(key, {}), inner.get(key)) for key, old in ours.items())

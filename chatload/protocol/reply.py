@@ -59,7 +59,6 @@ class Reply:
 
     @property
     def ended(self) -> bool:
-        """Whether it ends the session."""
         return self.outcome in TELL_THE_END
 
 

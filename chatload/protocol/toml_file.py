@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 import tomllib
@@ -27,11 +26,6 @@ MOST_DEPTH = 50
 _KEY_ENDS = re.compile(r"[=\n{,]")
 
 
-def without_mark(data: bytes) -> bytes:
-    """Return the bytes of a UTF-8 text file without the byte order mark that editors on Windows put at its start."""
-    return data.removeprefix(codecs.BOM_UTF8)
-
-
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Return the top-level table of the file; raises FileError (one line) if it cannot be read or is not TOML."""
     try:
@@ -39,7 +33,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             data = stream.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise FileError(path, "", f"larger than {MOST_BYTES // 2**20} MiB")
-        text = without_mark(data).decode("utf-8")
+        text = data.decode("utf-8-sig")  # Editors on Windows put a byte order mark at the start.
     except OSError as error:
         raise FileError(path, "", f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
@@ -175,7 +169,6 @@ def _expected(error: ErrorDetails, model: Any) -> str:
 
 
 def unknown_key(known: Iterable[str]) -> str:
-    """Return the words about a key that is none of these."""
     return f"unknown key; expected one of {', '.join(known)}"
 
 

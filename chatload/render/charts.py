@@ -70,14 +70,12 @@ _THOUSANDS = "replace(datum.label, /,/g, ' ')"
 
 
 def x(field: str, title: str, **more: Any) -> Spec:
-    """Return a quantitative x channel."""
     scale = {"nice": False, "zero": False, **more.pop("scale", {})}
     axis = {"labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis, **more}
 
 
 def y(field: str, title: str, **more: Any) -> Spec:
-    """Return a quantitative y channel."""
     axis = {"tickCount": 5, "labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "axis": axis, **more}
 
@@ -125,7 +123,7 @@ def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: fl
         y2={"datum": 0},
         description={"field": "tip"},
     )
-    return {"layer": [blocks, *([] if limit is None else limit_line(limit, "flex-disconnect-timeout"))]}
+    return {"layer": [blocks, *([] if limit is None else mark_line(limit, "flex-disconnect-timeout", "var(--bad)"))]}
 
 
 def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -> list[Spec]:
@@ -137,11 +135,6 @@ def mark_line(at: float, text: str, colour: str = "var(--soft)", top: int = 2) -
 def level_line(at: float, text: str, colour: str = "var(--soft)", dash: Sequence[int] = (5, 4)) -> list[Spec]:
     """Return a horizontal line with its name above it."""
     return _named_line("y", at, text, colour, dash, {"align": "left", "dx": 4, "dy": -7}, x={"value": 0})
-
-
-def limit_line(at: float, text: str) -> list[Spec]:
-    """Return a vertical line at a limit that should not be passed."""
-    return mark_line(at, text, "var(--bad)")
 
 
 def _named_line(

@@ -36,12 +36,10 @@ Text = Inline | tuple[Inline, ...]
 
 
 def parts(text: Text) -> tuple[Inline, ...]:
-    """Return the parts of a text."""
     return text if isinstance(text, tuple) else (text,)
 
 
 def plain(text: Text) -> str:
-    """Return a text without its marks."""
     return "".join(part.text if isinstance(part, Code) else part for part in parts(text))
 
 
@@ -233,5 +231,4 @@ class Document:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks of the document in their order."""
         return (*self.lead, *self.sections)

@@ -18,7 +18,6 @@ _APART = "\u200b"
 
 
 def markdown(document: doc.Document) -> str:
-    """Return `document` as Markdown."""
     answer = _inline(capitalised(document.answer.text))
     if document.badge is None:
         head = [f"### {answer}"]

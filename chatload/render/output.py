@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +52,6 @@ def write_json(data: Any, path: Path) -> None:
 def _json_text(data: Any) -> str:
     """Return `data` as JSON that strict readers accept. Raises ValueError for a number that JSON does not have."""
     return json.dumps(data, indent=2, allow_nan=False)
-
-
-def read_schema(package: str, name: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) in the file `name` of a package."""
-    schema: dict[str, Any] = json.loads((resources.files(package) / name).read_text(encoding="utf-8"))
-    return schema
 
 
 def share_type(least: float = -math.inf, below: float = math.inf) -> Callable[[Any], float]:

@@ -45,7 +45,6 @@ def percent(share: float) -> str:
 
 
 def confidence(share: float) -> str:
-    """Return a confidence: 95 %."""
     return f"{100 * share:g} %"
 
 
@@ -98,11 +97,6 @@ def with_minus(text: str) -> str:
     return text.replace("-", MINUS)
 
 
-def instant(at: float | None) -> str:
+def instant(at: float | None, form: str = "%Y-%m-%d %H:%M:%S UTC") -> str:
     """Return a Unix time as date and time; empty for None."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def time_of_day(at: float) -> str:
-    """Return a Unix time without its date."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime(form)

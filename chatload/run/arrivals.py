@@ -113,12 +113,6 @@ def arrivals(profile: RateProfile, share: float, seed: str, since: float = 0.0) 
         yield instant
 
 
-class _Row(NamedTuple):
-    line: int
-    at: float
-    value: float
-
-
 def load_profile(path: str | Path, compress: float = 1.0) -> RateProfile:
     """Return the RateProfile in a CSV file.
 
@@ -128,23 +122,23 @@ def load_profile(path: str | Path, compress: float = 1.0) -> RateProfile:
     fast, at the same rates. Raises FileError with the line and what was expected.
     """
     with_counts, rows = _read(path)
-    start = rows[0].at
+    start = rows[0][1]
     pieces = []
-    for row, following in pairwise(rows):
-        if following.at <= row.at:
-            raise FileError(path, f"line {following.line}", "expected a time later than that of the line before")
-        first, last = row.value / 3600, following.value / 3600
+    for (_, since, value), (line, until, following) in pairwise(rows):
+        if until <= since:
+            raise FileError(path, f"line {line}", "expected a time later than that of the line before")
+        first, last = value / 3600, following / 3600
         if with_counts:
-            first = last = row.value / (following.at - row.at)
-        pieces.append(Piece((row.at - start) / compress, (following.at - start) / compress, first, last))
+            first = last = value / (until - since)
+        pieces.append(Piece((since - start) / compress, (until - start) / compress, first, last))
     profile = RateProfile(pieces)
     if not profile.total:
         raise FileError(path, "", "no chat ever arrives: every rate is 0")
     return profile
 
 
-def _read(path: str | Path) -> tuple[bool, list[_Row]]:
-    """Return whether the rows hold counts instead of rates, and the rows: at least two."""
+def _read(path: str | Path) -> tuple[bool, list[tuple[int, float, float]]]:
+    """Return whether the rows hold counts instead of rates, and line, time and value of each row: at least two."""
     rows = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
@@ -160,7 +154,7 @@ def _read(path: str | Path) -> tuple[bool, list[_Row]]:
                     raise FileError(path, where, f"expected {len(header)} cells, as in the header")
                 at = _cell(path, f"{where}: {header[when]}", seconds, cells[when])
                 value = _cell(path, f"{where}: {header[many]}", float, cells[many])
-                rows.append(_Row(lines.line_num, at, value))
+                rows.append((lines.line_num, at, value))
     except csv.Error as error:
         raise FileError(path, f"line {lines.line_num}", f"not CSV ({error})") from None
     except UnicodeDecodeError:

@@ -55,7 +55,6 @@ class Fates(NamedTuple):
 
     @property
     def ended(self) -> int:
-        """Sessions with a verdict."""
         return self.verdicts.total()
 
     @property
@@ -71,7 +70,6 @@ class Fates(NamedTuple):
 
     @property
     def dropped(self) -> Range:
-        """Dropped sessions."""
         surely = self.accepted_with(*DROPPED_SURELY)
         return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
 
@@ -90,9 +88,8 @@ def is_unserved(record: SessionRecord) -> bool:
 
 def may_be_dropped(record: SessionRecord) -> bool:
     """Return whether a session that ended was dropped, or may have been."""
-    if record.verdict in DROPPED_SURELY:
-        return True
-    return record.verdict in DROPPED_PERHAPS and not is_unserved(record)
+    perhaps = record.verdict in DROPPED_PERHAPS and not is_unserved(record)
+    return perhaps or record.verdict in DROPPED_SURELY
 
 
 _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
@@ -216,7 +213,9 @@ class Books:
             self.lateness.extend(latenesses)
             self.gap.observed.extend(gaps)
 
-    def request_ended(self, operation: str, exchange: Exchange) -> None:
+    def request_ended(
+        self, operation: str, exchange: Exchange, lateness_s: float | None = None, gap_s: float | None = None
+    ) -> None:
         self.outcomes[operation][exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
         latency = self.latency[operation]
@@ -227,12 +226,10 @@ class Books:
             latency.add(exchange.received_at - exchange.sent_at)
         else:
             latency.add_longer_than(exchange.received_at - exchange.sent_at)
-
-    def refresh_late(self, lateness_s: float) -> None:
-        self.lateness.add(lateness_s)
-
-    def gap_closed(self, gap_s: float) -> None:
-        self.gap.add(gap_s)
+        if lateness_s is not None:
+            self.lateness.add(lateness_s)
+        if gap_s is not None:
+            self.gap.add(gap_s)
 
     def request_cut(self, operation: str) -> None:
         self.outcomes[operation][Outcome.CONNECTION.value] += 1
@@ -257,7 +254,6 @@ class Books:
             self.late_starts += late_s > LATE_START_S
 
     def stall(self, seconds: float) -> None:
-        """Count one stall of this process."""
         self.stalls += 1
         self.stalled_s += seconds
         self.longest_stall_s = max(self.longest_stall_s, seconds)
@@ -288,7 +284,6 @@ class Books:
         return found
 
     def balanced(self) -> bool:
-        """Return whether the books balance (see `imbalances`)."""
         return not self.imbalances()
 
     # -- all fields ------------------------------------------------------------------------------
@@ -301,7 +296,6 @@ class Books:
         self.longest_stall_s = longest
 
     def copy(self) -> Books:
-        """Return these books as they are now."""
         made = Books()
         made.merge(self)
         return made

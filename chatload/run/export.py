@@ -7,12 +7,11 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
 
-from chatload.chat.record import COLUMNS, SESSION_COLUMNS
+from chatload.chat.record import COLUMN_TYPES
 from chatload.errors import UsageError
 from chatload.run.histogram import Reading
 from chatload.run.reader import RunReader
@@ -35,24 +34,15 @@ _NUMERIC = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """One table of a run. meaning: what a row is."""
-
-    meaning: str
-    columns: tuple[Column, ...]
-    rows: Callable[[RunReader], Iterator[Row]]
-
-
 def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
     Raises:
         UsageError: the run cannot be read, or the package for Parquet is missing.
     """
-    sheet = SHEETS[what]
+    columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:
-        _WRITERS[form](sheet.columns, sheet.rows(reader), stream)
+        _WRITERS[form](columns, rows(reader), stream)
 
 
 def export_file(run: str | Path, what: str, form: str, path: str | Path) -> None:
@@ -87,8 +77,7 @@ def _either(reading: Reading | None) -> tuple[float | None, float | None]:
 
 
 _OUTCOMES = _columns(int, *(f"outcome_{outcome.value}" for outcome in Outcome))
-_TYPES = {column.name: column.kind for column in SESSION_COLUMNS}
-_SESSION_COLUMNS = tuple((name, _TYPES[name]) for name in dict.fromkeys((*_FIRST_COLUMNS, *COLUMNS)))
+_SESSION_COLUMNS = tuple((name, COLUMN_TYPES[name]) for name in dict.fromkeys((*_FIRST_COLUMNS, *COLUMN_TYPES)))
 _WINDOW_COLUMNS = (
     *_columns(float, "start", "end"),
     *_columns(int, "open", "started", *(f"verdict_{verdict.value}" for verdict in Verdict), "requests"),
@@ -149,10 +138,11 @@ def _request_rows(reader: RunReader) -> Iterator[Row]:
         )
 
 
-SHEETS = {
-    "sessions": Sheet("one row a session", _SESSION_COLUMNS, _session_rows),
-    "windows": Sheet("one row a stretch of time", _WINDOW_COLUMNS, _window_rows),
-    "requests": Sheet("one row an operation", _REQUEST_COLUMNS, _request_rows),
+#: The tables of a run. A row is a session, a window, or an operation.
+SHEETS: dict[str, tuple[tuple[Column, ...], Callable[[RunReader], Iterator[Row]]]] = {
+    "sessions": (_SESSION_COLUMNS, _session_rows),
+    "windows": (_WINDOW_COLUMNS, _window_rows),
+    "requests": (_REQUEST_COLUMNS, _request_rows),
 }
 
 
@@ -187,7 +177,9 @@ def _write_parquet(columns: tuple[Column, ...], rows: Iterator[Row], stream: IO[
         from pyarrow import parquet
     except ImportError:
         raise UsageError("Parquet needs the package pyarrow", "pip install 'chatload[parquet]'") from None
-    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    number = pyarrow.float64()
+    types: dict[Any, Any] = {str: pyarrow.string(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+    types |= {float: number, float | None: number}
     schema = pyarrow.schema([(name, types[kind]) for name, kind in columns])
     with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
         while some := list(itertools.islice(rows, ROWS_AT_ONCE)):

@@ -317,12 +317,6 @@ class CensoredHistogram:
         return max(reading.seconds, self.observed.maximum or 0.0) if reading.over else reading.seconds
 
     @property
-    def minimum(self) -> Reading | None:
-        """The shortest duration; None if nothing was counted."""
-        bounds = [h.minimum for h in (self.observed, self.censored) if h.minimum is not None]
-        return Reading(min(bounds), over=not self.observed.count) if bounds else None
-
-    @property
     def maximum(self) -> Reading | None:
         """The longest duration, as a lower bound if any is censored; None if nothing was counted."""
         bounds = [h.maximum for h in (self.observed, self.censored) if h.maximum is not None]

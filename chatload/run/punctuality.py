@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from chatload.run.books import Books
 from chatload.run.histogram import Histogram
 
@@ -15,43 +13,32 @@ AGAIN_S = 10.0
 _MATTERS, _FULL = 0.1, 0.85
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What a process has spent so far (seconds).
-
-    cpu_s: CPU time. waited_s: time in which it was ready to run but other processes used its core; None if the
-    system does not tell it.
-    """
-
-    cpu_s: float
-    waited_s: float | None = None
-
-
 class LatenessMonitor:
     """Reports when a process falls behind, and the cause."""
 
     def __init__(self) -> None:
         self._lateness = Histogram()
-        self._spent = Spent(0.0)
-        self._stalled_s = 0.0
-        self._at = 0.0
+        self._cpu_s = self._stalled_s = self._at = 0.0
+        self._waited_s: float | None = None
         self._said_at = float("-inf")
 
-    def look(self, books: Books, spent: Spent, now: float) -> str:
+    def look(self, books: Books, cpu_s: float, waited_s: float | None, now: float) -> str:
         """Return a message if the process is behind, else "".
 
-        books, spent: those of the process so far. now: monotonic seconds.
+        books, cpu_s (CPU time), waited_s: those of the process so far. waited_s: time in which it was ready to run but
+        other processes used its core; None if the system does not tell it. now: monotonic seconds.
         """
         late, length = books.lateness.since(self._lateness), now - self._at
-        stalled_s, before = books.stalled_s - self._stalled_s, self._spent
-        self._lateness, self._spent, self._stalled_s, self._at = Histogram(), spent, books.stalled_s, now
+        stalled, used = books.stalled_s - self._stalled_s, cpu_s - self._cpu_s
+        waited = 0.0 if waited_s is None or self._waited_s is None else waited_s - self._waited_s
+        self._cpu_s, self._waited_s, self._stalled_s, self._at = cpu_s, waited_s, books.stalled_s, now
+        self._lateness = Histogram()
         self._lateness.merge(books.lateness)
         p99 = late.quantile(0.99)
         if p99 is None or p99 <= BEHIND_S or length <= 0 or now - self._said_at < AGAIN_S:
             return ""
         self._said_at = now
-        waited = None if spent.waited_s is None or before.waited_s is None else spent.waited_s - before.waited_s
-        why = _why(stalled_s / length, (spent.cpu_s - before.cpu_s) / length, (waited or 0.0) / length)
+        why = _why(stalled / length, used / length, waited / length)
         return f"refreshes leave late here: 1 in 100 by more than {1000 * p99:.0f} ms; {why}"
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
@@ -33,8 +32,7 @@ class Incident(NamedTuple):
     what: schema.Text
 
 
-@dataclass(frozen=True)
-class RunEnd:
+class RunEnd(NamedTuple):
     """How a run ended.
 
     by: what ended it. after_s: seconds from its start to the instant at which its end began (the goodbyes of its chats
@@ -44,10 +42,6 @@ class RunEnd:
     by: EndedBy
     after_s: float | None
     planned_s: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON."""
-        return asdict(self)
 
 
 def run_end(
@@ -82,29 +76,7 @@ class EndSilence(NamedTuple):
     found_s: schema.Instant | None
 
 
-def _forward(row: Any) -> Any:
-    start, end, *_ = row
-    if end < start:
-        raise ValueError("a window ends before its start")
-    return row
-
-
-_LOAD = Annotated[tuple[schema.Instant, schema.Instant, schema.Whole], AfterValidator(_forward)]
-_WINDOW = Annotated[
-    tuple[
-        schema.Instant,
-        schema.Instant,
-        schema.Whole,
-        schema.BooksCell,
-        schema.Number | None,
-        schema.Bytes | None,
-        schema.MemoryCell,
-    ],
-    AfterValidator(_forward),
-]
-
-
-class RunReader:
+class RunReader(AbstractContextManager["RunReader"]):
     """A read-only view of one run, as it was when it was opened: later writes are not seen.
 
     settings: of the run. facts: its versions, seed and times.
@@ -141,7 +113,6 @@ class RunReader:
 
     @property
     def run_dir(self) -> Path:
-        """The folder the run is in."""
         return self.path.parent
 
     @property
@@ -177,12 +148,12 @@ class RunReader:
     def windows(self) -> Iterator[Window]:
         """Yield the windows of the run, the oldest first, with one in memory at a time."""
         sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
-        for row in self._read(_WINDOW, sql):
+        for row in self._read(schema.WINDOW_ROW, sql):
             yield Window(*row)
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
-        return self._read(_LOAD, 'SELECT start, "end", open FROM windows ORDER BY start, rowid')
+        return self._read(schema.LOAD_ROW, 'SELECT start, "end", open FROM windows ORDER BY start, rowid')
 
     def timelines(self) -> list[Timeline]:
         """Return the timelines of the worst sessions, the most severe first."""
@@ -195,7 +166,6 @@ class RunReader:
         return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
     def count_sessions(self) -> int:
-        """Return the number of session rows."""
         return self._count("TRUE")
 
     def count_by_verdict(self) -> dict[str, int]:
@@ -228,11 +198,7 @@ class RunReader:
         return self._count("verdict = 'cut_off' AND goodbye_confirmed")
 
     def close(self) -> None:
-        """Close the file."""
         self._database.close()
-
-    def __enter__(self) -> RunReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

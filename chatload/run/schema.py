@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, TypeAdapter
 
-from chatload.chat.record import SESSION_COLUMNS, SessionColumn, Timeline
+from chatload.chat.record import COLUMN_TYPES, Timeline
 from chatload.run.books import MOST_TEXT, Books
 from chatload.run.histogram import MOST_S
 from chatload.run.settings import RunSettings
@@ -35,10 +35,11 @@ MOST_BYTES: Final = 32 * 2**20
 _LEAST_S, _MOST_NUMBER = -62_000_000_000.0, 10**18
 _MOST_DEPTH, _MOST_VALUES, _MOST_PROCESSES = 8, 500_000, 1000
 
-_SQL_TYPES = {str: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"}
-_SESSION_COLUMNS = ", ".join(
-    f'"{column.name}" {_SQL_TYPES[column.kind]}{"" if column.nullable else " NOT NULL"}' for column in SESSION_COLUMNS
-)
+_SQL_TYPES = {
+    str: "TEXT NOT NULL", int: "INTEGER NOT NULL", bool: "INTEGER NOT NULL", float: "REAL NOT NULL",
+    float | None: "REAL",
+}  # fmt: skip
+_SESSION_COLUMNS = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in COLUMN_TYPES.items())
 TABLES = (
     "CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"CREATE TABLE sessions ({_SESSION_COLUMNS})",
@@ -110,10 +111,6 @@ def _cut(value: Any) -> Any:
     return [_cut(item) for item in value] if isinstance(value, list) else value
 
 
-def _books(text: Any) -> Books:
-    return Books.from_dict(parsed(text))
-
-
 def _timeline(text: Any) -> Timeline:
     made = _TIMELINE.validate_python(_cut(parsed(text, _LEAST_S, MOST_S)), extra="forbid")
     if not 0 < made.timeout_s < 1e9:
@@ -128,23 +125,27 @@ Instant = Annotated[float, Field(strict=True, ge=_LEAST_S, le=MOST_S)]
 Number = Annotated[float, Field(strict=True, ge=_LEAST_S, le=_MOST_NUMBER)]
 Whole = Annotated[int, Field(strict=True)]
 Bytes = Annotated[int, Field(strict=True, ge=0, le=_MOST_NUMBER)]
-BooksCell = Annotated[Books, PlainValidator(_books)]
+BooksCell = Annotated[Books, PlainValidator(lambda text: Books.from_dict(parsed(text)))]
 TimelineCell = Annotated[Timeline, PlainValidator(_timeline)]
 #: The memory (bytes) of each process, by its name.
-MemoryCell = Annotated[
-    dict[Text, Bytes],
-    Field(max_length=_MOST_PROCESSES),
-    BeforeValidator(parsed),
+MemoryCell = Annotated[dict[Text, Bytes], Field(max_length=_MOST_PROCESSES), BeforeValidator(parsed)]
+
+
+def _forward(row: Any) -> Any:
+    start, end, *_ = row
+    if end < start:
+        raise ValueError("a window ends before its start")
+    return row
+
+
+#: The start, the end and the open sessions of a window, and a whole row of windows.
+LOAD_ROW: Final = Annotated[tuple[Instant, Instant, Whole], AfterValidator(_forward)]
+WINDOW_ROW: Final = Annotated[
+    tuple[Instant, Instant, Whole, BooksCell, Number | None, Bytes | None, MemoryCell], AfterValidator(_forward)
 ]
-_BY_TYPE: Final[Mapping[type, Any]] = {str: Text, int: Whole, bool: bool, float: Instant}
-
-
-def _type_of(column: SessionColumn) -> Any:
-    return _BY_TYPE[column.kind] | None if column.nullable else _BY_TYPE[column.kind]
-
-
+_BY_TYPE: Final[Mapping[Any, Any]] = {str: Text, int: Whole, bool: bool, float: Instant, float | None: Instant | None}
 #: A row of sessions: the values of a SessionRecord in the order of its columns.
-SESSION_ROW: Final[Any] = tuple[*map(_type_of, SESSION_COLUMNS)]  # type: ignore[misc]
+SESSION_ROW: Final[Any] = tuple[*map(_BY_TYPE.get, COLUMN_TYPES.values())]  # type: ignore[misc]
 _INSTANT: TypeAdapter[float | None] = TypeAdapter(Instant | None)
 
 

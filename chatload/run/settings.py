@@ -23,7 +23,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
-from chatload.chat.script import CustomerScript, load_script, parse_script
+from chatload.chat.script import INTRODUCTION, CustomerScript, load_script, parse_script
 from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
@@ -184,7 +184,6 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """The name of its attribute in the parsed options."""
         return self.attribute or self.flag.strip("-").replace("-", "_")
 
     @property
@@ -263,7 +262,6 @@ class Setting:
     digest: str = ""
 
     def is_set(self, value: Any) -> bool:
-        """Return whether the value is set."""
         return bool(value) or (self.zero and value == 0 and value is not None)
 
 
@@ -567,7 +565,6 @@ def options_of(group: OptionGroup) -> Iterator[Option]:
 
 
 def option_of(setting: str) -> Option:
-    """Return the option that sets a setting."""
     option = SETTINGS[setting].option
     assert option is not None
     return option
@@ -585,28 +582,20 @@ def values_of(options: Any) -> dict[str, Any]:
 # -- a chat's settings -----------------------------------------------------------------------------
 
 
-def dialect_of(run: RunSettings) -> Dialect:
-    """Return the dialect of a stored run, without its keys. Raises UsageError, FileError."""
-    if run.dialect_text:
-        return parse_dialect(run.dialect_text, f"the run's {run.dialect}", None)
-    return load_dialect(run.dialect, None)
-
-
-def script_of(run: RunSettings) -> CustomerScript:
-    """Return the script of a stored run, without names and texts of customers. Raises FileError."""
-    return parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
-
-
 def session_settings(
     run: RunSettings, dialect: Dialect | None = None, script: CustomerScript | None = None
 ) -> SessionSettings:
     """Return the settings that the chats of a run share: for the swarm, `tune` and `forecast`.
 
-    dialect, script: as loaded for the run; by default those stored with it. Raises UsageError if settings contradict
-    each other or are missing.
+    dialect, script: as loaded for the run; by default those stored with it, which have no keys and no texts of people.
+    Raises FileError, or UsageError if settings contradict each other or are missing.
     """
-    dialect = dialect_of(run) if dialect is None else dialect
-    script = script_of(run) if script is None else script
+    if dialect is None and run.dialect_text:
+        dialect = parse_dialect(run.dialect_text, f"the run's {run.dialect}", None)
+    elif dialect is None:
+        dialect = load_dialect(run.dialect, None)
+    if script is None:
+        script = parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
     timeout_s, request_timeout_s = run.flex_disconnect_timeout, run.request_timeout
     if timeout_s is None or request_timeout_s is None:
         raise UsageError("some settings of the run are missing", "give a run that chatload made")
@@ -629,8 +618,6 @@ def session_settings(
 
 # -- files that a run stores -----------------------------------------------------------------------
 
-#: Keys of a script that hold names and texts of people.
-_PERSONAL = frozenset({"nickname", "first_name", "last_name", "email", "subject"})
 #: Headers whose values are not secret.
 _OPEN_HEADERS = frozenset(
     {"accept", "accept-encoding", "accept-language", "cache-control", "content-type", "origin", "pragma", "referer",
@@ -643,7 +630,7 @@ def stored_script(path: str | Path) -> str:
     """Return the TOML of a script as a run stores it: "x" replaces the characters of names and texts."""
     load_script(path)
     data = read_toml(path)
-    hidden = {name: _crossed(value) if name in _PERSONAL else value for name, value in data.items()}
+    hidden = {name: _crossed(value) if name in INTRODUCTION else value for name, value in data.items()}
     if "extras" in data:
         kept = ("operation", "file_type")
         hidden["extras"] = [
@@ -721,10 +708,6 @@ class SettingDifference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}: base {', '.join(self.base)}; new {', '.join(self.new)}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON."""
-        return self._asdict()
 
 
 def settings_differences(base: Sequence[RunSettings], new: Sequence[RunSettings]) -> list[SettingDifference]:

@@ -10,7 +10,8 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -34,7 +35,7 @@ _UPSERT_BOOKS = (
 )
 
 
-class RunWriter:
+class RunWriter(AbstractContextManager["RunWriter"]):
     """Writes one run; a run has only one writer. Each call is one transaction: all of it is stored, or nothing.
 
     It may be used from any thread, one call at a time. A write that fails raises ChatloadError.
@@ -85,7 +86,7 @@ class RunWriter:
         they replace its earlier ones. timelines: of sessions that ended badly.
         """
         now = time.time()
-        ends = [(timeline.severity_s, json.dumps(timeline.to_dict())) for timeline in timelines]
+        ends = [(timeline.severity_s, json.dumps(asdict(timeline))) for timeline in timelines]
         with self._transaction() as database:
             database.executemany(_INSERT, rows)
             database.executemany(_UPSERT_BOOKS, [(worker, of_it, now) for worker, of_it in books.items()])
@@ -128,9 +129,6 @@ class RunWriter:
                 self._database.execute("PRAGMA busy_timeout = 0")
                 self._database.execute("PRAGMA journal_mode = DELETE")
             self._database.close()
-
-    def __enter__(self) -> RunWriter:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

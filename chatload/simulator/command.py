@@ -43,11 +43,7 @@ class _SettingOption(click.Option):
 
 
 class _SimulatorCommand(click.Command):
-    """The command with an option for each setting; its help lists them by group, after the other options."""
-
-    def __init__(self, *, params: list[click.Parameter], **more: Any) -> None:
-        settings = [_SettingOption(key, setting) for key, setting in SETTINGS.items()]
-        super().__init__(params=[*params, *settings], **more)
+    """The command; its help lists the options of settings by group, after the other options."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -163,6 +159,9 @@ def simulator(
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
     key = None if apikey is None else Secret(apikey)
     run(config, plan, host, port, click.echo, spoken, key, read_timeout, tls)
+
+
+simulator.params += [_SettingOption(key, setting) for key, setting in SETTINGS.items()]
 
 
 # -- as a process, for tests and examples ------------------------------------------------------------

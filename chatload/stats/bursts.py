@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
+from scipy.special import betainc, rel_entr
 
 from chatload.stats.rates import CONFIDENCE, per_unit
 
@@ -100,22 +100,22 @@ def find_bursts(instants: Sequence[float], start: float, end: float) -> list[Bur
     length = end - start
     if len(times) < 2 or not length > _RESOLUTION_S:
         return []
-    #: For each instant the number of its burst, from 1; 0: none.
-    own = np.zeros(len(times), dtype=np.int64)
-    remaining, free_s, found = np.arange(len(times)), length, 0
+    # The stretches of time that bursts cover, in order of time; whether each instant is in one; the time outside them.
+    low, high = np.empty(0), np.empty(0)
+    inside, free_s, found = np.zeros(len(times), dtype=np.bool_), length, 0
     for _ in range(_PASSES):
-        spans = _search(_contracted(times, own)[remaining], free_s)
+        remaining = times[~inside]
+        spans = _search(_contracted(remaining, low, high), free_s)
         if not spans:
             break
-        for first, last in spans:
-            found += 1
-            own[remaining[first : last + 1]] = found
-        remaining = np.flatnonzero(own == 0)
-        starts, ends = _extents(times, own)
-        free_s = length - float(np.sum(ends - starts))
+        found += len(spans)
+        first, last = np.array(spans).T
+        low, high = _merged(np.append(low, remaining[first]), np.append(high, remaining[last]))
+        inside = np.searchsorted(low, times, side="right") > np.searchsorted(high, times, side="left")
+        free_s = length - float(np.sum(high - low))
     # One more than were found: after a single incident, little is known about how often they come.
-    rate = (len(remaining) + found + 1) / max(free_s, _RESOLUTION_S)
-    return _joined(times, own, rate) if found else []
+    rate = (len(times) - int(inside.sum()) + found + 1) / max(free_s, _RESOLUTION_S)
+    return _joined(times, inside, high, rate) if found else []
 
 
 def _search(times: _Instants, length: float) -> list[tuple[int, int]]:
@@ -131,7 +131,9 @@ def _search(times: _Instants, length: float) -> list[tuple[int, int]]:
     first, last, count, share = first[significant], last[significant], count[significant], share[significant]
     free = np.ones(n, dtype=np.bool_)
     spans = []
-    for i in np.argsort(-_likelihood(count, n, share), kind="stable"):
+    # Kulldorff's log likelihood ratio of `count` of `n` in a `share` of the time, against a uniform rate.
+    likelihood = rel_entr(count, n * share) + rel_entr(n - count, n * (1 - share))
+    for i in np.argsort(-likelihood, kind="stable"):
         if free[first[i]] and free[last[i]] and free[first[i] : last[i] + 1].all():
             free[first[i] : last[i] + 1] = False
             spans.append((int(first[i]), int(last[i])))
@@ -157,48 +159,26 @@ def _clusters(times: _Instants, spacing: float) -> tuple[_Indices, _Indices]:
     return spans[0], spans[1]
 
 
-def _likelihood(count: _Indices, n: int, share: _Instants) -> _Instants:
-    """Return Kulldorff's log likelihood ratio of `count` of `n` in a `share` of the time, against a uniform rate."""
-    hits: _Instants = count.astype(np.float64)
-    inside = hits * np.log(hits / (n * share))
-    outside = n - hits
-    # a cluster that spans everything has no outside, in drops or in time
-    rest = np.where(outside > 0, outside / np.maximum(n * (1 - share), 1e-300), 1.0)
-    ratio: _Instants = inside + outside * np.log(rest)
-    return ratio
-
-
-def _extents(times: _Instants, own: _Indices) -> tuple[_Instants, _Instants]:
+def _merged(low: _Instants, high: _Instants) -> tuple[_Instants, _Instants]:
     """Return start and end of the stretches covered by bursts, in order of time; nested ones count as one."""
-    inside = np.flatnonzero(own)
-    if not len(inside):
-        return np.empty(0), np.empty(0)
-    number = own[inside]
-    order = np.argsort(number, kind="stable")
-    starts = np.flatnonzero(np.diff(number[order], prepend=0))
-    ends = np.append(starts[1:], len(order)) - 1
-    low, high = times[inside[order[starts]]], times[inside[order[ends]]]
     by_time = np.argsort(low, kind="stable")
     low, high = low[by_time], np.maximum.accumulate(high[by_time])
-    new = np.concatenate(([True], low[1:] > high[:-1]))
-    return low[new], high[np.append(np.flatnonzero(new)[1:] - 1, len(high) - 1)]
+    new = low[1:] > high[:-1]
+    return low[np.append(True, new)], high[np.append(new, True)]
 
 
-def _contracted(times: _Instants, own: _Indices) -> _Instants:
+def _contracted(times: _Instants, low: _Instants, high: _Instants) -> _Instants:
     """Return the instants on a time axis from which the stretches covered by bursts are removed."""
-    low, high = _extents(times, own)
     before = np.concatenate(([0.0], np.cumsum(high - low)))
     contracted: _Instants = times - before[np.searchsorted(high, times, side="left")]
     return contracted
 
 
-def _joined(times: _Instants, own: _Indices, rate: float) -> list[Burst]:
+def _joined(times: _Instants, inside: NDArray[np.bool_], high: _Instants, rate: float) -> list[Burst]:
     """Return the bursts with the drops that lie inside them, or nearer than other incidents usually are."""
     near = -math.log1p(-_JOINS) / rate
     # By stretch of time: a burst that surrounds another one, found earlier, becomes one burst with it.
-    low, high = _extents(times, own)
-    index = np.searchsorted(low, times, side="right") - 1
-    inside = (index >= 0) & (times <= high[index])
+    index = np.searchsorted(high, times, side="left")
     linked = (np.diff(times) <= near) & (inside[:-1] | inside[1:])
     linked |= inside[:-1] & inside[1:] & (index[:-1] == index[1:])
     breaks = np.flatnonzero(~linked)

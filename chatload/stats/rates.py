@@ -20,16 +20,25 @@ CONFIDENCE = 0.95
 MOST_SAMPLES = 10**9
 
 
-def lower(k: int, n: int, confidence: float = CONFIDENCE) -> float:
+def lower(k: float, n: int, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided lower bound of a rate with k hits in n samples; 0 if n is 0."""
     _check(k, n, confidence)
-    return 0.0 if k == 0 else _lower(k, n, confidence)
+    if k == 0:
+        return 0.0
+    if k == n:
+        return float((1 - confidence) ** (1 / n))
+    return float(betaincinv(k, n - k + 1, 1 - confidence))
 
 
-def upper(k: int, n: int, confidence: float = CONFIDENCE) -> float:
+def upper(k: float, n: int, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided upper bound of a rate with k hits in n samples; 1 if n is 0."""
     _check(k, n, confidence)
-    return 1.0 if k == n else _upper(k, n, confidence)
+    if k == n:
+        return 1.0
+    if k == 0:
+        # Closed, and exact where betaincinv would round: (1 - p)^n = 1 - confidence.
+        return -math.expm1(math.log1p(-confidence) / n)
+    return float(betaincinv(k + 1, n - k, confidence))
 
 
 def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -74,9 +83,9 @@ def sessions_needed(
     _check(at_most, n, confidence)
     low, high = (k / n, at_most / n) if n else (0.0, 0.0)
     if high < limit:
-        return _smallest(n, lambda m: _upper(high * m, m, confidence) < limit)
+        return _smallest(n, lambda m: upper(high * m, m, confidence) < limit)
     if low > limit:
-        return _smallest(n, lambda m: m > 0 and _lower(low * m, m, confidence) > limit)
+        return _smallest(n, lambda m: lower(low * m, m, confidence) > limit)
     return None
 
 
@@ -92,24 +101,9 @@ def per_unit(events: int, exposure: float, confidence: float = CONFIDENCE) -> tu
     return low / exposure, float(gammaincinv(events + 1, 1 - tail)) / exposure
 
 
-def _check(k: int, n: int, confidence: float) -> None:
+def _check(k: float, n: int, confidence: float) -> None:
     if not 0 <= k <= n or not 0 < confidence < 1:
         raise ValueError(f"{k} of {n} with confidence {confidence}")
-
-
-def _lower(k: float, n: int, confidence: float) -> float:
-    if k >= n:
-        return float((1 - confidence) ** (1 / n))
-    return float(betaincinv(k, n - k + 1, 1 - confidence))
-
-
-def _upper(k: float, n: int, confidence: float) -> float:
-    if k >= n:
-        return 1.0
-    if k == 0:
-        # Closed, and exact where betaincinv would round: (1 - p)^n = 1 - confidence.
-        return -math.expm1(math.log1p(-confidence) / n)
-    return float(betaincinv(k + 1, n - k, confidence))
 
 
 def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:

@@ -92,21 +92,18 @@ def find_trend(times: _Array, values: _Array, confidence: float, jump_level: flo
         if not more:
             break
         cuts = sorted([*cuts, *more])
-    slope, low, high = _slope(times, values, cuts, confidence)
+    # Theil and Sen's slope over the pairs within stretches, and its interval.
+    slopes, variance = _pairs(times, values, cuts)
+    slope = float(np.median(slopes))
+    variance *= _inflation(_residuals(times, values, cuts, slope))
+    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(variance)
+    count = len(slopes)
+    first, last = int(np.floor((count - reach) / 2)) - 1, int(np.ceil((count + reach) / 2))
+    low = float(slopes[first]) if first >= 0 else -inf
+    high = float(slopes[last]) if last < count else inf
     levels = [float(np.median(part)) for part in np.split(values - slope * times, cuts)]
     jumps = tuple(Jump(cut, after - before) for cut, before, after in zip(cuts, levels, levels[1:], strict=False))
     return Trend(slope, low, high, jumps, levels[0] + slope * float(times[0]))
-
-
-def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) -> tuple[float, float, float]:
-    """Return Theil and Sen's slope over the pairs within stretches, and its interval."""
-    slopes, variance = _pairs(times, values, cuts)
-    middle = float(np.median(slopes))
-    variance *= _inflation(_residuals(times, values, cuts, middle))
-    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(variance)
-    count = len(slopes)
-    low, high = int(np.floor((count - reach) / 2)) - 1, int(np.ceil((count + reach) / 2))
-    return middle, float(slopes[low]) if low >= 0 else -inf, float(slopes[high]) if high < count else inf
 
 
 def _pairs(times: _Array, values: _Array, cuts: list[int]) -> tuple[_Array, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable
@@ -13,10 +12,9 @@ from chatload.features.doctor.machine import MachineFacts, PlannedLoad, files, p
 from chatload.protocol.encode import Encoder
 from chatload.protocol.wire import Detail
 from chatload.sockets import local_ports, raise_file_limit
+from chatload.swarm import log
 from chatload.target import TargetRules
 from chatload.transport import Transport
-
-log = logging.getLogger("chatload")
 
 #: Requests per message of a customer: StartTyping, StopTyping, SendMessage.
 _PER_MESSAGE = 3

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,12 @@ from locust.env import Environment
 from chatload.chat.record import COLUMNS, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.features.report.view import write_outputs
+from chatload.render.words import instant
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import WindowCutter
 from chatload.run.writer import RunWriter
+from chatload.swarm import log
 from chatload.swarm.checks import refuse_above_ceiling
 from chatload.swarm.load import LoadController
 from chatload.swarm.patches.host_login import host_with_login
@@ -33,8 +33,6 @@ from chatload.swarm.progress import ProgressLine
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.swarm.worker_report import ProcessFacts, WorkerRegistry, WorkerReport
 from chatload.vocabulary import IncidentKind, RunPhase, Verdict
-
-log = logging.getLogger("chatload")
 
 #: What `make_plan` adds to the options for workers.
 _FOR_WORKERS = frozenset({"arrivals_shared", "host_with_login", "agreed_host"})
@@ -88,7 +86,6 @@ class Recorder:
             self._try(0, self._writer.add_windows, [self._cutter.cut(now, figures.total(), figures.usage)])
 
     def note(self, kind: str, what: str) -> None:
-        """Write an incident of the run."""
         self._try(0, self._writer.incident, kind, what, self._clock())
 
     def finish(self) -> None:
@@ -121,11 +118,11 @@ class Recorder:
 
         If they do not fit either, the file says that the run was never finished.
         """
-        at = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
         lost = f", {self._lost} sessions that ended until then are missing" if self._lost else ""
+        what = f"at {instant(self._clock(), '%H:%M:%S UTC')}: {error.message}{lost}"
         self._writer.make_room()
         with suppress(ChatloadError):
-            self._writer.incident(IncidentKind.RECORDING_STOPPED, f"at {at} UTC: {error.message}{lost}", self._clock())
+            self._writer.incident(IncidentKind.RECORDING_STOPPED, what, self._clock())
 
 
 def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> ChatloadError | None:
@@ -140,12 +137,8 @@ def _attempt(write: Callable[..., None], arguments: tuple[Any, ...]) -> Chatload
 class RunCoordinator:
     """Coordinates the runs of one master or single process, one after another.
 
-    Attributes:
-        figures: of the current or last run.
-        run_dir: folder of the current or last run, None if there was none.
-        error: the last error that made the run invalid.
-        load: controls the load. A load shape puts its own here.
-        refused: why the last start was refused, empty if it was not.
+    figures, run_dir: of the current or last run. error: the last error that made the run invalid. load: controls the
+    load; a load shape puts its own here. refused: why the last start was refused, empty if it was not.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -168,8 +161,6 @@ class RunCoordinator:
         self._cut_off_confirmed = 0
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._last = RunSnapshot(RunPhase.READY, Books())
-
-    # -- the beginning ---------------------------------------------------------------------------
 
     def make_plan(self) -> RunPlan:
         """Make the plan of the next run, and add to Locust's options what workers need. Raises UsageError."""
@@ -211,8 +202,6 @@ class RunCoordinator:
             self._environment.process_exit_code = error.exit_code
         self._stop_runner()
 
-    # -- during the run --------------------------------------------------------------------------
-
     @property
     def is_recording(self) -> bool:
         """Whether a run has begun and has not ended."""
@@ -235,7 +224,6 @@ class RunCoordinator:
             self.request_stop()
 
     def write_reports(self) -> None:
-        """Write the reports that were taken to the run file."""
         if self._recorder is not None:
             self._recorder.flush()
 
@@ -243,7 +231,7 @@ class RunCoordinator:
         """Write reports, show progress, check the stop conditions (not if `final`), write the window that ends now."""
         self.write_reports()
         # Nothing else runs from here to the window, so that the counters of all processes are merged once at most.
-        if self._progress is not None and (final or self._progress.due()):
+        if self._progress is not None and (final or self._progress.due(time.monotonic() - self._began_at)):
             self._progress.show(self.snapshot())
         if not final:
             self._stop_if_due()
@@ -287,19 +275,13 @@ class RunCoordinator:
         runner: Any = self._environment.runner
         gevent.spawn(runner.quit if self._environment.parsed_options.headless else runner.stop)
 
-    # -- the end ---------------------------------------------------------------------------------
-
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
-        """The chats begin to disconnect. Record who ended the run, if it was a user.
-
-        signal_name: returns the signal that asked for the end, empty if there was none.
-        """
+    def begin_stopping(self, signal_name: str) -> None:
+        """The chats begin to disconnect. Record who ended the run, if it was a user. signal_name: empty if none did."""
         if self._phase is not RunPhase.RUNNING:
             return
         self._phase = RunPhase.STOPPING
-        gevent.sleep(0)  # Locust's handler of SIGTERM may have run before ours
-        if name := signal_name():
-            self.note(IncidentKind.INTERRUPTED, name)
+        if signal_name:
+            self.note(IncidentKind.INTERRUPTED, signal_name)
         elif has_request_context():
             self.note(IncidentKind.STOPPED, "by a user in the web UI")
 

@@ -44,12 +44,10 @@ class StallMonitor:
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        """Start the heartbeat."""
         self._last = time.monotonic()
         self._greenlet = gevent.spawn(self._beat)
 
     def stop(self) -> None:
-        """Stop the heartbeat."""
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
             self._greenlet = None

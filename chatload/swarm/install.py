@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from chatload.features.report.view import summary_document
 from chatload.render.terminal import render
 from chatload.run.reader import RunReader
 from chatload.run.settings import OptionGroup, option_of
-from chatload.swarm import options, patches
+from chatload.swarm import log, options, patches
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.patches import web_start
 from chatload.swarm.patches.garbage_collection import freeze_existing
@@ -36,9 +35,7 @@ from chatload.swarm.run import Run, run_of
 from chatload.swarm.web import add_tab, start_allowed
 from chatload.target import read_rules
 
-log = logging.getLogger("chatload")
-
-_GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY}
+_GROUPS = {"arrivals": OptionGroup.ARRIVALS, "capacity": OptionGroup.CAPACITY, "sweep": OptionGroup.SWEEP}
 _installed: set[str] = set()
 #: The `quit` event does not say of which environment it is.
 _environments: list[Environment] = []
@@ -47,8 +44,8 @@ _environments: list[Environment] = []
 def install(workload: str = "") -> None:
     """Install chatload in this process. The base classes of locustfiles call it; further calls have no effect.
 
-    workload: what to install beside the options and listeners of every locustfile: "", "arrivals" or "capacity"
-    (options), "sweep" (option) or "soak" (listeners).
+    workload: what to install beside the options and listeners of every locustfile: "", "arrivals", "capacity" or
+    "sweep" (options), or "soak" (listeners).
     """
     if not _installed:
         exit_on_signal()
@@ -64,8 +61,6 @@ def install(workload: str = "") -> None:
     if workload not in _installed:
         if workload in _GROUPS:
             events.init_command_line_parser.add_listener(partial(options.add_group, group=_GROUPS[workload]))
-        elif workload == "sweep":
-            events.init_command_line_parser.add_listener(options.add_sweep_options)
         elif workload == "soak":
             events.test_start.add_listener(_start_drift_checks)
             events.test_stopping.add_listener(_stop_drift_checks)
@@ -144,10 +139,7 @@ def _quit(exit_code: int, **_: Any) -> None:
 
 
 def _report(run: Run, code: int) -> int:
-    """Write Locust's report and print the summary, except in a worker; return the exit code of the process.
-
-    code: Locust's exit code.
-    """
+    """Write Locust's report and print the summary, except in a worker; return the exit code, given Locust's."""
     coordinator = run.role.coordinator
     if coordinator is None:
         return code

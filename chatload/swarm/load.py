@@ -88,11 +88,10 @@ class LoadController:
         return self._plan is not None and 0 < self._plan.run.chats <= self._ended
 
     def stop_reason(self, books: Callable[[], Books], now: float) -> tuple[str, str] | None:
-        """Return why the run has to end, None if it goes on. Called every second; `now` is monotonic.
+        """Return why the run has to end, None if it goes on. Called every second.
 
-        The reason is an incident, its kind and text; both are empty if the load is complete.
-
-        books: returns the counters of all processes; called only if they are needed.
+        The reason is an incident, its kind and text; both are empty if the load is complete. books: returns the
+        counters of all processes; called only if they are needed. now: monotonic.
         """
         plan = self._plan
         if plan is None:

@@ -39,12 +39,8 @@ def add_group(parser: Any, group: OptionGroup) -> None:
     """Declare the options of a group to Locust's parser, with their environment variables and fields of the web UI."""
     for option in options_of(group):
         option.add_to(parser, env_var=option.variable or None, include_in_web_ui=option.web_ui)
-
-
-def add_sweep_options(parser: Any, **_: Any) -> None:
-    """Declare the option of the interval sweep, whose intervals are parts of the timeout."""
-    add_group(parser, OptionGroup.SWEEP)
-    parser.set_defaults(refresh_policy="fraction")
+    if group is OptionGroup.SWEEP:  # its intervals are parts of the timeout
+        parser.set_defaults(refresh_policy="fraction")
 
 
 # -- checks before Locust starts -------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -36,7 +36,7 @@ from chatload.run.windows import LEAST_KEEP_S
 from chatload.sockets import NO_LIMIT, file_limits
 from chatload.target import TargetRules, anywhere, read_rules, require_agreed
 from chatload.thresholds.gate import Gate, gate_of
-from chatload.transport import Endpoint, Transport, make_factory
+from chatload.transport import Endpoint, OpenTransport, make_factory
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -71,7 +71,6 @@ class OpenWorkload:
         return replace(self, sources=max(1, sources), began=time.monotonic() - max(0.0, time.time() - began))
 
     def over(self) -> bool:
-        """Return whether the last chat has arrived."""
         return time.monotonic() > self.began + self.profile.length_s
 
 
@@ -104,7 +103,7 @@ class RunPlan:
     settings: SessionSettings
     dialect: Dialect
     encoder: Encoder
-    open_transport: Callable[[], Transport]
+    open_transport: OpenTransport
     gate: Gate
     workload: OpenWorkload | None = None
     rules: TargetRules = TargetRules()
@@ -130,9 +129,14 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         workload = workload.shared_out(*shared)
     run = _resolved(given, dialect, script, workload)
     rules = read_rules().lowered(run.max_sessions, run.max_requests_per_s)
-    endpoint = _endpoint(run, host, [*run.target_owner_agrees, *agreed], rules)
-    if endpoint.tls:
-        _ = endpoint.context  # built before the first chat: a bad certificate is a mistake of the user
+    endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
+    proxied = False
+    if run.transport == "requests":
+        from requests.utils import get_environ_proxies
+
+        proxied = bool(get_environ_proxies(endpoint.url))
+    endpoint.admits = require_agreed(endpoint.host, [*run.target_owner_agrees, *agreed], rules, proxied=proxied)
+    open_transport = make_factory(run.transport, endpoint, run.connections)
     gate = gate_of(run, options.gate or "")
     run = replace(
         run,
@@ -146,7 +150,7 @@ def make_plan(options: Namespace, host: str | None, agreed: Iterable[str] = ()) 
         settings=session_settings(run, dialect, script),
         dialect=dialect,
         encoder=Encoder(dialect, run.service),
-        open_transport=make_factory(run.transport, endpoint, connections=run.connections),
+        open_transport=open_transport,
         gate=gate,
         workload=workload,
         rules=rules,
@@ -213,23 +217,7 @@ def _check_contradictions(given: RunSettings) -> None:
         raise UsageError(f"--transport {given.transport} shares no connections", "leave --connections out")
 
 
-def _endpoint(run: RunSettings, host: str, agreed: Iterable[str], rules: TargetRules) -> Endpoint:
-    """Return where to connect to. Raises UsageError if the host's owner has not agreed to load."""
-    endpoint = Endpoint(host, verify=not run.insecure, ca_file=run.ca_file or None, client_cert=run.client_cert or None)
-    proxied = False
-    if run.transport == "requests":
-        from chatload.transport import requests_transport
-
-        proxied = requests_transport.proxied(endpoint.url)
-    endpoint.admits = require_agreed(endpoint.host, agreed, rules, proxied=proxied)
-    return endpoint
-
-
-# -- what a run records ----------------------------------------------------------------------------
-
-
 def run_name(locustfile: str | None) -> str:
-    """Return the run's short name: that of its locustfile."""
     return Path((locustfile or "run").split(",")[0]).stem
 
 

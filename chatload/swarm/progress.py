@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
@@ -37,28 +36,25 @@ class ProgressLine:
         console = _Console(file=stream, highlight=False, markup=False, emoji=False)
         if stream.isatty() and not console.is_dumb_terminal:
             self._bar = _Bar(console, stream, bounded=bool(chats or run_time_s))
-        self._began, self._next = time.monotonic(), 0.0
-        self._unwritten = ""
+        self._next = 0.0
         self._reader_gone = False
 
-    def due(self) -> bool:
-        """Return whether `show` would show anything new."""
-        if self._reader_gone:
-            return False
-        return self._bar is not None or time.monotonic() - self._began >= self._next
+    def due(self, elapsed_s: float) -> bool:
+        """Return whether to show the state of the run, `elapsed_s` seconds after its beginning."""
+        return not self._reader_gone and (self._bar is not None or elapsed_s >= self._next)
 
     def show(self, snapshot: RunSnapshot) -> None:
         """Show the state of the run. Nothing is shown once the reader is gone (| head, a closed terminal)."""
         left = time_left(snapshot.elapsed_s, self._run_time_s, snapshot.books.verdicts.total(), self._chats)
         parts = _parts(snapshot, left, self._chats)
-        self._unwritten = fit(parts, _PLAIN_WIDTH)
         try:
             if self._bar is not None:
                 self._bar.show(parts, snapshot.elapsed_s, left)
-            elif snapshot.elapsed_s >= self._next:
-                # `show` is called about once a second.
+            else:
+                # `due` is asked about once a second.
                 self._next = snapshot.elapsed_s + _PLAIN_EVERY_S - 0.5
-                self._write()
+                self._stream.write(f"{fit(parts, _PLAIN_WIDTH)}\n")
+                self._stream.flush()
         except OSError:
             self._reader_gone = True
 
@@ -67,14 +63,6 @@ class ProgressLine:
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.close()
-            elif not self._reader_gone:
-                self._write()
-
-    def _write(self) -> None:
-        if self._unwritten:
-            self._stream.write(f"{self._unwritten}\n")
-            self._stream.flush()
-            self._unwritten = ""
 
 
 class _Console(Console):

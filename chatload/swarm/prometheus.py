@@ -6,12 +6,10 @@ process starts the counters at 0 again, which Prometheus handles as a counter re
 
 from __future__ import annotations
 
-import logging
 import os
 from argparse import Namespace
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 from gevent.pywsgi import WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -23,10 +21,9 @@ from chatload import __version__
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.histogram import RELATIVE_ERROR, CensoredHistogram, Histogram
+from chatload.swarm import log
 from chatload.swarm.snapshot import RunSnapshot
 from chatload.vocabulary import Blame, Outcome, SessionState, Verdict
-
-log = logging.getLogger("chatload")
 
 #: Upper bounds (`le`, seconds) of the buckets; each is within the histogram's stated 1 %.
 LATENCY_LE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -56,23 +53,18 @@ def families(snapshot: RunSnapshot) -> Iterator[Metric]:
         ("generator_suspect_drops", "Drops the generator's own lateness could have caused", books.suspects),
     ):
         yield CounterMetricFamily(f"chatload_{name}", what, value)
+    blames = {blame: books.blames[blame] for blame in Blame}
     for name, what, label, counts in (
         ("sessions_ended", "Sessions ended, by verdict", "verdict", {kind: books.verdicts[kind] for kind in Verdict}),
-        (
-            "dropped_late",
-            "Sessions with the verdict dropped_late, by blame",
-            "blame",
-            {b: books.blames[b] for b in Blame},
-        ),
+        ("dropped_late", "Sessions with the verdict dropped_late, by blame", "blame", blames),
         ("requests_sent", "Requests sent", "operation", books.sent),
     ):
         counter = CounterMetricFamily(f"chatload_{name}", what, labels=[label])
         for label_value, n in counts.items():
             counter.add_metric([label_value], n)
         yield counter
-    requests = CounterMetricFamily(
-        "chatload_requests", "Requests finished, by outcome", labels=["operation", "outcome"]
-    )
+    labels = ["operation", "outcome"]
+    requests = CounterMetricFamily("chatload_requests", "Requests finished, by outcome", labels=labels)
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         by_outcome = books.outcomes.get(operation, Counter())
         for outcome in Outcome:
@@ -144,7 +136,12 @@ class SwarmCollector(Collector):
 
 def open_endpoint(options: Namespace, snapshot: Callable[[], RunSnapshot]) -> None:
     """Serve the run's metrics at http://HOST:PORT/metrics if --prometheus-port is given. Raises UsageError."""
-    port = _port(options.prometheus_port)
+    try:
+        port = int(options.prometheus_port)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--prometheus-port {options.prometheus_port} is not a port number from 0 to 65535")
     if not port:
         return
     host = options.prometheus_host or "127.0.0.1"
@@ -158,11 +155,3 @@ def open_endpoint(options: Namespace, snapshot: Callable[[], RunSnapshot]) -> No
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror
         raise UsageError(f"--prometheus-port {port} cannot be opened on {host}: {why}", "choose another") from error
-
-
-def _port(value: str | int | None) -> int:
-    with suppress(ValueError):
-        port = int(value or 0)
-        if 0 <= port <= 65535:
-            return port
-    raise UsageError(f"--prometheus-port {value} is not a port number from 0 to 65535")

@@ -8,9 +8,7 @@ all of them (`test_stopping`), and the outputs are written last.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -25,6 +23,7 @@ from chatload.chat.personas import new_chat
 from chatload.errors import ChatloadError
 from chatload.run.windows import MASTER
 from chatload.run.writer import refuse_unwritable
+from chatload.swarm import log
 from chatload.swarm.checks import check_service, check_users, refuse_above_ceiling, refuse_beyond_limits
 from chatload.swarm.coordinator import RunCoordinator
 from chatload.swarm.driver import SessionDriver, StallMonitor
@@ -35,7 +34,6 @@ from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
 from chatload.swarm.patches.orphaned_workers import has_lost_parent
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
-from chatload.swarm.patches.spawning import CooperativeYield
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
 from chatload.swarm.plan import RunPlan, make_plan, run_dir_of
 from chatload.swarm.worker_report import (
@@ -50,8 +48,6 @@ from chatload.swarm.worker_report import (
 )
 from chatload.vocabulary import IncidentKind
 
-log = logging.getLogger("chatload")
-
 #: The master waits this much longer than --stop-timeout for final reports, and this long after the last progress
 #: (seconds).
 _DRAIN_GRACE_S = 10.0
@@ -64,12 +60,9 @@ GONE_S, IDLE_GONE_S = 10.0, 60.0
 class Role(Protocol):
     """What a process does for the run, beside holding chats.
 
-    Attributes:
-        facts: counters and ended sessions of this process in the current or last run.
-        holds_chats: whether users run in this process.
-        number: distinguishes the processes of a run that hold chats.
-        report_every_s: interval between two calls of `report` (seconds).
-        coordinator: coordinates the run; None in a worker.
+    facts: counters and ended sessions of this process in the current or last run. holds_chats: whether users run in it.
+    number: distinguishes the processes of a run that hold chats. report_every_s: interval between two calls of `report`
+    (seconds). coordinator: coordinates the run; None in a worker.
     """
 
     facts: ProcessFacts
@@ -90,7 +83,7 @@ class Role(Protocol):
     def report(self) -> None:
         """Pass on what happened since the last call."""
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+    def begin_stopping(self, signal_name: str) -> None:
         """The run is stopping (see RunCoordinator.begin_stopping)."""
         return
 
@@ -98,7 +91,8 @@ class Role(Protocol):
         """All users of the run have ended."""
 
     def end_at_once(self) -> bool:
-        """End the run without waiting for chats to disconnect; return whether outputs were written."""
+        """End the run without waiting for chats to disconnect; return whether its outputs, if any, are written."""
+        return True
 
 
 class _CoordinatingRole(Role):
@@ -115,7 +109,7 @@ class _CoordinatingRole(Role):
     def refuse(self, error: ChatloadError) -> None:
         self.coordinator.refuse(error)
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+    def begin_stopping(self, signal_name: str) -> None:
         self.coordinator.begin_stopping(signal_name)
 
 
@@ -177,7 +171,7 @@ class MasterRole(_CoordinatingRole):
         self._workers.usage.update(self.facts.usage)
         self.coordinator.update(final=False)
 
-    def begin_stopping(self, signal_name: Callable[[], str]) -> None:
+    def begin_stopping(self, signal_name: str) -> None:
         """Let every worker end its chats, and wait for the final reports."""
         super().begin_stopping(signal_name)
         if not self.coordinator.is_recording:
@@ -225,8 +219,8 @@ class MasterRole(_CoordinatingRole):
 class WorkerRole(Role):
     """A worker: it holds chats, reports to its master, and stops loading the target when its master is gone.
 
-    Locust's own check takes a minute and uses the wall clock (see `patches.master_heartbeat`). This one uses the
-    monotonic clock. During a run the master says every second that it is alive; Locust's heartbeats count too.
+    This replaces Locust's own check (see `patches.master_heartbeat`). During a run the master says every second that it
+    is alive; Locust's heartbeats count too.
 
     A worker of --processes is a child of its master and ends with it: another master may bind the port, and the worker
     would join it and load another target.
@@ -250,7 +244,6 @@ class WorkerRole(Role):
         gevent.spawn(self._watch_master)
 
     def make_plan(self) -> RunPlan:
-        """Make the plan from the options that the master sent. Raises UsageError."""
         self.number = int(self._runner.worker_index) + 1
         options: Any = self._environment.parsed_options
         return make_plan(options, options.host_with_login, [options.agreed_host])
@@ -269,10 +262,6 @@ class WorkerRole(Role):
         self._run_active = False
         self._runner.send_message(REPORT, self.facts.report(final=True))
         stopping.send_final_statistics(self._runner)
-
-    def end_at_once(self) -> bool:
-        """Return True: the master has all that happened until the last second."""
-        return True
 
     def _stop(self, **_: Any) -> None:
         """Stop the users and send the final report: the master, a signal, or both asked for it."""
@@ -303,33 +292,26 @@ class WorkerRole(Role):
         self._runner.quit()
 
 
-def role_of(environment: Environment, stop_lock: AbstractContextManager[Any]) -> Role:
-    """Return the role of this process by Locust's runner."""
-    if isinstance(environment.runner, WorkerRunner):
-        return WorkerRole(environment, stop_lock)
-    if isinstance(environment.runner, MasterRunner):
-        return MasterRole(environment)
-    return LocalRole(environment)
-
-
 class Run:
     """The runs of one Locust process, one after another.
 
-    Attributes:
-        role: what this process does for the run beside holding chats.
-        plan: what the users go by; None before the first run and if the run was refused.
-        html: Locust's report, which is written last.
-        signals: set once Locust's runner exists.
+    plan: what the users go by; None before the first run and if the run was refused. html: Locust's report, which is
+    written last. signals: set once Locust's runner exists.
     """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self._stop_lock = RLock()
-        self.role: Role = role_of(environment, self._stop_lock)
+        self.role: Role
+        if isinstance(environment.runner, WorkerRunner):
+            self.role = WorkerRole(environment, self._stop_lock)
+        elif isinstance(environment.runner, MasterRunner):
+            self.role = MasterRole(environment)
+        else:
+            self.role = LocalRole(environment)
         self.plan: RunPlan | None = None
         self.monitor = StallMonitor(lambda seconds: self.facts.books.stall(seconds))
         self.statistics = LocustStatistics(environment)
-        self.cooperative_yield = CooperativeYield()
         self.html = LocustHtml(environment)
         self.signals: Signals | None = None
         self._collection = GarbageCollection()
@@ -341,15 +323,13 @@ class Run:
         """Counters and ended sessions of this process."""
         return self.role.facts
 
-    # -- before and at the beginning -------------------------------------------------------------
-
     def check(self, options: Any, host: str | None) -> None:
         """Check a run with these options on this host before it begins. Raises UsageError."""
         coordinator = self.role.coordinator
         assert coordinator is not None, "a worker checks nothing"
         plan = coordinator.plan_for(options, host)
         coordinator.load.check(plan)
-        self._check_users(plan)
+        check_users(self.environment.user_classes, plan.workload is not None)
         refuse_above_ceiling(plan.rules, options.num_users or 1, plan.settings)
         refuse_unwritable(run_dir_of(options))
         refuse_beyond_limits(options)
@@ -357,29 +337,22 @@ class Run:
             plan.encoder, plan.open_transport, plan.settings.request_timeout_s, plan.run.host, plan.run.service
         )
 
-    def _check_users(self, plan: RunPlan) -> None:
-        check_users(self.environment.user_classes, is_open=plan.workload is not None)
-
     def begin(self) -> None:
         """Begin a run with empty counters (`test_start`), if the options allow it."""
         try:
-            self._begin()
+            self.plan = self.role.make_plan()
+            check_users(self.environment.user_classes, self.plan.workload is not None)
+            self._sources = 0
+            self.role.begin(self.plan)
         except ChatloadError as error:
             self.plan = None
             log.error("chatload: %s", error)
             self.role.refuse(error)
-
-    def _begin(self) -> None:
-        self.plan = self.role.make_plan()
-        self._check_users(self.plan)
-        self._sources = 0
-        self.role.begin(self.plan)
+            return
         if self.role.holds_chats:
             self._collection.begin()
             self.monitor.start()
         self._reporter = gevent.spawn(self._report_repeatedly)
-
-    # -- what users need -------------------------------------------------------------------------
 
     def wants_more(self) -> bool:
         """Return whether another chat may begin in this process."""
@@ -409,10 +382,9 @@ class Run:
         leave: set when the chat has to disconnect.
         """
         transport = plan.open_transport()
+        names, on_request = plan.dialect.response, self.statistics.request
         try:
-            SessionDriver(
-                plan.encoder, plan.dialect.response, transport, self.monitor, leave, self.statistics.request
-            ).hold(session)
+            SessionDriver(plan.encoder, names, transport, self.monitor, leave, on_request).hold(session)
         finally:
             transport.close()
             self.session_ended(session)
@@ -422,8 +394,6 @@ class Run:
         self.facts.add(session)
         if self.role.coordinator is not None:
             self.role.coordinator.sessions_ended(1)
-
-    # -- during the run and at its end -----------------------------------------------------------
 
     def _report_repeatedly(self) -> None:
         due = time.monotonic()
@@ -440,7 +410,8 @@ class Run:
 
     def begin_stopping(self) -> None:
         """The run is stopping (`test_stopping`)."""
-        self.role.begin_stopping(lambda: self.ending_signal)
+        gevent.sleep(0)  # Locust's handler of SIGTERM may have run before ours
+        self.role.begin_stopping(self.ending_signal)
 
     def end(self) -> None:
         """All users have ended (`test_stop`)."""

@@ -7,7 +7,6 @@ so that a locustfile needs no call of its own.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import random
 import time
@@ -22,14 +21,13 @@ from locust.env import Environment
 
 from chatload.chat.settings import PAUSE_AFTER_REFUSAL_S
 from chatload.run.books import LATE_START_S
+from chatload.swarm import log
 from chatload.swarm.patches.signals import exit_on_signal
-from chatload.swarm.patches.spawning import wait_without_tasks
+from chatload.swarm.patches.spawning import wait_without_tasks, yield_if_due
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import RunPlan
     from chatload.swarm.run import Run
-
-log = logging.getLogger("chatload")
 
 #: The last part of a wait uses the kernel's timer and cannot be interrupted (seconds).
 _FINE_S = 0.002
@@ -65,7 +63,7 @@ class ChatHolder(User):
         super().__init__(environment)
         self.leave = Event()
         self.chat_run: Run = environment.chatload_run
-        self.chat_run.cooperative_yield.yield_if_due()
+        yield_if_due()
 
     def on_start(self) -> None:
         """Called by Locust before the first task."""
@@ -84,10 +82,7 @@ class ChatUser(ChatHolder):
     """Closed workload: holds one complete chat after another."""
 
     abstract = True
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self._begun = False
+    _begun = False
 
     @task
     def chat(self) -> None:
@@ -142,7 +137,12 @@ class PreciseTimer:
         if coarse > 0 and leave.wait(coarse):
             return True
         if self._watcher is not None and until > time.monotonic():
-            self._wait_finely(until)
+            seconds = int(until)
+            # struct itimerspec: interval and instant, each in seconds and nanoseconds.
+            at = (ctypes.c_long * 4)(0, 0, seconds, int((until - seconds) * 1e9))
+            # Setting it again discards an unread expiration.
+            self._system.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, at, None)
+            gevent.get_hub().wait(self._watcher)
         return bool(leave.is_set())
 
     def close(self) -> None:
@@ -151,14 +151,6 @@ class PreciseTimer:
             self._watcher.close()
             os.close(self._fd)
             self._watcher = None
-
-    def _wait_finely(self, until: float) -> None:
-        seconds = int(until)
-        # struct itimerspec: interval and instant, each in seconds and nanoseconds.
-        at = (ctypes.c_long * 4)(0, 0, seconds, int((until - seconds) * 1e9))
-        # Setting it again discards an unread expiration.
-        self._system.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, at, None)
-        gevent.get_hub().wait(self._watcher)
 
 
 class ArrivalUser(ChatHolder):

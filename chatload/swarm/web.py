@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,12 +12,11 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from chatload.errors import ChatloadError, UsageError
+from chatload.swarm import log
 from chatload.swarm.patches.host_login import host_with_login
 from chatload.swarm.patches.web_start import state_for_page
 from chatload.swarm.run import Run
 from chatload.swarm.snapshot import COLUMNS, RunSnapshot, figures, rows, to_csv
-
-log = logging.getLogger("chatload")
 
 TAB = "chatload"
 #: Options that a form may change in an active run.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from chatload.chat.engine import ChatEngine
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
-from chatload.run.punctuality import LatenessMonitor, Spent
+from chatload.run.punctuality import LatenessMonitor
 from chatload.run.windows import Usage
 from chatload.run.writer import row
 
@@ -38,7 +39,7 @@ _CHECK_OVERDUE_S = 2.0
 class WorkerReport(NamedTuple):
     """What a process reports since its previous report.
 
-    sessions: rows of sessions that ended, columns as in COLUMNS. timelines: of the worst of them (Timeline.to_dict).
+    sessions: rows of sessions that ended, columns as in COLUMNS. timelines: of the worst of them, as dicts.
     books: all counters so far, as JSON of Books.to_dict. usage: CPU time and memory so far. final: no report follows.
     behind: why refreshes leave late, empty if they do not.
     """
@@ -80,7 +81,7 @@ class ProcessFacts:
     def add(self, session: ChatEngine) -> None:
         """Add an ended session. Its times become seconds since the Unix epoch."""
         record = session.record
-        timeline = session.timeline()
+        timeline = session.timeline(self._epoch)
         record.worker = self.worker
         record.started_at += self._epoch
         record.ended_at += self._epoch
@@ -89,7 +90,6 @@ class ProcessFacts:
         self._ended.append(record)
         if timeline is not None and self._worst.admits(timeline):
             timeline.worker = self.worker
-            timeline.shift(self._epoch)
             self._timelines.append(timeline)
 
     @property
@@ -117,11 +117,11 @@ class ProcessFacts:
         usage = self.usage[self.worker]
         return WorkerReport(
             [row(record) for record in ended],
-            [timeline.to_dict() for timeline in timelines],
+            [asdict(timeline) for timeline in timelines],
             orjson.dumps(self.books.to_dict()).decode(),
             usage,
             final,
-            self._lateness.look(self.books, Spent(usage.cpu_s, _ready_s()), time.monotonic()),
+            self._lateness.look(self.books, usage.cpu_s, _ready_s(), time.monotonic()),
         )
 
 

@@ -29,9 +29,8 @@ k, so this choice only makes it smaller. Sessions are assumed to be independent.
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,18 +38,11 @@ from scipy.special import betaincc, betaln
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
-from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Op, Share, Threshold
+from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, Threshold
 from chatload.vocabulary import ThresholdResult
 
 #: At most this share of the runs that meet a threshold is aborted, however often it is tested.
 ALPHA = 0.05
-COMPARE: Mapping[Op, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-}
 
 
 @dataclass(frozen=True)
@@ -157,13 +149,8 @@ def question(threshold: Threshold, facts: Facts) -> Question:
     return Question(Share(surely, surely, at_most, samples.count), limit, wants_low)
 
 
-def extreme(metric: Metric, facts: Facts) -> Reading | None:
-    """Return the longest duration, or the smallest margin (`over`: the true one is less); None without samples."""
-    return _of_gap(metric, metric.samples(facts.books).maximum, facts)
-
-
-def _of_gap(metric: Metric, reading: Reading | None, facts: Facts) -> Reading | None:
-    """Return the reading; for a margin, what the gap leaves of the timeout."""
+def _reading(metric: Metric, reading: Reading | None, facts: Facts) -> Reading | None:
+    """Return a reading of the metric's samples; for a margin, what the gap leaves of the timeout (at most, if over)."""
     if metric.subject != "margin" or reading is None:
         return reading
     return None if facts.timeout_s is None else reading._replace(seconds=facts.timeout_s - reading.seconds)
@@ -181,8 +168,7 @@ def _open(threshold: Threshold, why: str) -> Judgement:
 
 def _judge_count(threshold: Threshold, share: Share) -> Judgement:
     metric = threshold.metric
-    holds, limit = COMPARE[threshold.op], threshold.limit
-    met, surely = holds(share.counted, limit), holds(share.least, limit) and holds(share.most, limit)
+    met, surely = threshold.holds(share.counted), threshold.holds(share.least) and threshold.holds(share.most)
     # "No session was started" is a fact. "None of 0 sessions was dropped" says nothing.
     if not share.n and (met or metric.subject != "sessions"):
         return _open(threshold, f"no {_of(metric)} to judge by")
@@ -194,13 +180,13 @@ def _judge_count(threshold: Threshold, share: Share) -> Judgement:
 
 def _judge_extreme(threshold: Threshold, facts: Facts, samples: CensoredHistogram) -> Judgement:
     metric = threshold.metric
-    reading = extreme(metric, facts)
+    reading = _reading(metric, samples.maximum, facts)
     assert reading is not None
     value, beyond = reading
     least = metric.subject == "margin"
     # If only a bound is known, the true value lies beyond it: decided only if all values beyond are on one side.
     nearest = math.nextafter(value, -math.inf if least else math.inf) if beyond else value
-    met = COMPARE[threshold.op](nearest, threshold.limit)
+    met = threshold.holds(nearest)
     result = ThresholdResult.PASS if met else ThresholdResult.FAIL
     if beyond and met == (threshold.wants_low != least):
         result = ThresholdResult.INCONCLUSIVE
@@ -227,7 +213,7 @@ def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHisto
     result, needed, reason = _settle(asked, confidence, "their share", metric.noun)
     assert metric.q is not None
     q = 1 - metric.q if margin else metric.q
-    reading = _of_gap(metric, samples.quantile(q), facts)
+    reading = _reading(metric, samples.quantile(q), facts)
     assert reading is not None
     low, high = _quantile_bounds(samples, q, confidence)
     if margin:
@@ -237,16 +223,11 @@ def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHisto
     count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
     at = _seconds(threshold.limit)
     that = f"with {at} or less left" if margin else f"at or above {at}"
-    why = f"{count} of {_plural(share.n, metric.noun)} {that}{_censored(metric, samples)}; {reason}"
+    # Of some samples only a bound is known.
+    which = "without an answer" if metric.subject == "latency" else "the last silence of a chat"
+    censored = f" ({samples.censored.count} {which})" if samples.censored.count else ""
+    why = f"{count} of {_plural(share.n, metric.noun)} {that}{censored}; {reason}"
     return Judgement(threshold, result, reading.seconds, reading.over, low, high, share.n, needed, why)
-
-
-def _censored(metric: Metric, samples: CensoredHistogram) -> str:
-    """Return the text for samples that are known only to be longer than a bound."""
-    n = samples.censored.count
-    if not n:
-        return ""
-    return f" ({n} without an answer)" if metric.subject == "latency" else f" ({n} the last silence of a chat)"
 
 
 def _bounds(share: Share, confidence: float) -> tuple[float, float]:
@@ -329,13 +310,14 @@ def log_evidence(k: int, n: int, limit: float) -> float:
 def _exceeded(threshold: Threshold, facts: Facts) -> str | None:
     """Return why a count or an extreme is lost. Counts and maxima only rise, minima only fall: this is final."""
     metric = threshold.metric
-    reading = extreme(metric, facts) if metric.kind == "duration" else Reading(metric.share(facts).counted)
-    # A count that is still below the value for == may reach it. If only a bound is known and it exceeds the limit, the
-    # true value does too.
-    op = "<=" if threshold.op == "==" else threshold.op
-    if reading is None or COMPARE[op](value := reading.seconds, threshold.limit):
+    if metric.kind == "count":
+        reading: Reading | None = Reading(metric.share(facts).counted)
+    else:
+        reading = _reading(metric, metric.samples(facts.books).maximum, facts)
+    # If only a bound is known and it exceeds the limit, the true value does too.
+    if reading is None or not threshold.is_lost(reading.seconds):
         return None
-    seen = f"{value:g}" if metric.kind == "count" else f"{value:.4g} s"
+    seen = f"{reading.seconds:g}" if metric.kind == "count" else f"{reading.seconds:.4g} s"
     return f"{threshold} is lost: {metric.name} is {seen}"
 
 

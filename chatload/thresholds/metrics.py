@@ -28,9 +28,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -52,7 +53,10 @@ from chatload.vocabulary import (
 )
 
 Kind = Literal["rate", "count", "duration"]
-Op = Literal["<", "<=", ">", ">=", "=="]
+#: The operators of a threshold; == is for counts only.
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,21 @@ class Metric:
 
     def share(self, facts: Facts) -> Share:
         """Return how many samples of a rate or count have the property that it is about."""
-        if not self.of_sessions:
-            return self._request_share(facts.books)
-        share = _session_share(self.subject, facts)
-        return share if self.kind == "rate" else _with_unserved(self.subject, share, facts)
+        books = facts.books
+        if self.of_sessions:
+            share = _session_share(self.subject, facts)
+            if self.kind == "rate" or self.subject not in PERHAPS_UNSERVED:
+                return share
+            # A count also has the sessions with that verdict that were never accepted.
+            return Share(*(n + books.unserved[self.subject] for n in share))
+        outcomes: Counter[str] = Counter()
+        for operation, by_outcome in books.outcomes.items():
+            if self.operation in ("", operation):
+                outcomes.update(by_outcome)
+        n = outcomes.total()
+        successful = sum(outcomes[outcome] for outcome in SUCCESSFUL)
+        count = n - successful if self.subject == _UNSUCCESSFUL else outcomes[self.subject]
+        return Share(count, count, count, n)
 
     def samples(self, books: Books) -> CensoredHistogram:
         """Return the samples of a duration (seconds); for margin those of gap."""
@@ -124,18 +139,6 @@ class Metric:
             if self.operation in ("", operation):
                 merged.merge(latency)
         return merged
-
-    def _request_share(self, books: Books) -> Share:
-        outcomes: Counter[str] = Counter()
-        for operation, by_outcome in books.outcomes.items():
-            if self.operation in ("", operation):
-                outcomes.update(by_outcome)
-        n = outcomes.total()
-        if self.subject == _UNSUCCESSFUL:
-            count = n - sum(outcomes[outcome] for outcome in SUCCESSFUL)
-        else:
-            count = outcomes[self.subject]
-        return Share(count, count, count, n)
 
 
 class MetricDoc(NamedTuple):
@@ -160,22 +163,20 @@ _REQUESTS: dict[str, str] = {
     **{outcome.value: f"requests with the outcome {outcome}: {outcome.meaning}" for outcome in Outcome},
     _UNSUCCESSFUL: "requests whose outcome is neither 0/false nor 0/true",
 }
-_DURATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+#: Subject -> its meaning, and the statistics that are listed; the last one is its extreme.
+_DURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "latency": (
         "from a request's first byte to its answer's last; without an answer, longer than we waited",
-        "max",
-        ("p50", "p90", "p95", "p99", "p99_9"),
+        ("p50", "p90", "p95", "p99", "p99_9", "max"),
     ),
-    "lateness": ("by which the generator itself sent a refresh too late", "max", ("p50", "p99", "p99_9")),
+    "lateness": ("by which the generator itself sent a refresh too late", ("p50", "p99", "p99_9", "max")),
     "gap": (
         "between two contacts, at most (the upper bound); of a dropped chat its last silence, longer than the timeout",
-        "max",
-        ("p50", "p99", "p99_9"),
+        ("p50", "p99", "p99_9", "max"),
     ),
     "margin": (
         "left of flex-disconnect-timeout when a refresh came, at least; of a dropped chat below 0",
-        "min",
-        ("p1", "p50"),
+        ("p1", "p50", "min"),
     ),
 }
 _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
@@ -189,8 +190,8 @@ def _docs() -> Iterator[MetricDoc]:
     for subject, meaning in _REQUESTS.items():
         yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}")
         yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}")
-    for subject, (meaning, extreme, percentiles) in _DURATIONS.items():
-        for statistic in (*percentiles, extreme):
+    for subject, (meaning, statistics) in _DURATIONS.items():
+        for statistic in statistics:
             yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}")
 
 
@@ -211,7 +212,7 @@ def metric_named(name: str) -> Metric:
             return Metric(name, "rate" if statistic == "rate" else "count", subject, operation)
     elif subject == "latency" or (subject in _DURATIONS and not operation):
         q = _quantile(statistic)
-        if q is not None or statistic == _DURATIONS[subject][1]:
+        if q is not None or statistic == _DURATIONS[subject][1][-1]:
             return Metric(name, "duration", subject, operation, q)
     raise UsageError(f"threshold: unknown metric {name!r}", f"did you mean {_nearest(name)}?")
 
@@ -254,14 +255,6 @@ def _session_share(subject: str, facts: Facts) -> Share:
     return Share(count, count, count + perhaps, fates.accepted if subject == Verdict.CUT_OFF else facts.known)
 
 
-def _with_unserved(subject: str, share: Share, facts: Facts) -> Share:
-    """Return the share for a count: it also counts the sessions with that verdict that were never accepted."""
-    if subject not in PERHAPS_UNSERVED:
-        return share
-    more = facts.books.unserved[subject]
-    return Share(share.least + more, share.counted + more, share.most + more, share.n + more)
-
-
 # -- the grammar ---------------------------------------------------------------------------------
 
 #: A longer text is not accepted (characters).
@@ -281,11 +274,6 @@ _TAKES = {
     "duration": "us, ms, s or min, as in 250ms",
     "count": "a whole number without a unit",
 }
-_OPS: dict[Kind, tuple[Op, ...]] = {
-    "rate": ("<", "<=", ">", ">="),
-    "duration": ("<", "<=", ">", ">="),
-    "count": ("<", "<=", ">", ">=", "=="),
-}
 _SHAPE = re.compile(r"\s*([^\s<>=!~]*)\s*([<>=!~]+)\s*(.*?)\s*", re.DOTALL)
 _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 
@@ -298,7 +286,7 @@ class Threshold:
     """
 
     metric: Metric
-    op: Op
+    op: str
     number: float
     unit: str = ""
     limit: float = field(init=False, compare=False)
@@ -321,6 +309,14 @@ class Threshold:
         """Whether the metric must stay below the limit."""
         return self.op in ("<", "<=")
 
+    def holds(self, value: float) -> bool:
+        """Return whether a value of the metric meets the threshold."""
+        return _OPERATORS[self.op](value, self.limit)
+
+    def is_lost(self, value: float) -> bool:
+        """Return whether a count that only grows, or an extreme, does not meet the threshold now nor later."""
+        return value > self.limit if self.op == "==" else not self.holds(value)
+
 
 def parse(text: str) -> Threshold:
     """Return the threshold in a text; raises UsageError, which says what is wrong and what is expected."""
@@ -329,15 +325,14 @@ def parse(text: str) -> Threshold:
     found = _SHAPE.fullmatch(text)
     if not found or not found[1]:
         raise _wrong(text, "no METRIC OP VALUE", f"write it like {EXAMPLE}")
-    name, sign, rest = found.groups()
+    name, op, rest = found.groups()
     metric = metric_named(name)
-    op = next((fit for fit in _OPS[metric.kind] if fit == sign), None)
-    if op is None:
-        known = sign in _OPS["count"]
-        what = f"{sign!r} does not fit {name}, which is a {metric.kind}" if known else f"unknown operator {sign!r}"
-        raise _wrong(text, what, f"expected one of {' '.join(_OPS[metric.kind])}")
-    number, unit = _amount(text, metric, rest)
-    threshold = Threshold(metric, op, number, unit)
+    fitting = [fit for fit in _OPERATORS if fit != "==" or metric.kind == "count"]
+    if op not in fitting:
+        known = op in _OPERATORS
+        what = f"{op!r} does not fit {name}, which is a {metric.kind}" if known else f"unknown operator {op!r}"
+        raise _wrong(text, what, f"expected one of {' '.join(fitting)}")
+    threshold = Threshold(metric, op, *_amount(text, metric, rest))
     _possible(text, threshold)
     return threshold
 
@@ -360,43 +355,41 @@ def _wrong(text: str, what: str, hint: str) -> UsageError:
 
 
 def _amount(text: str, metric: Metric, rest: str) -> tuple[float, str]:
-    found = _VALUE.fullmatch(rest)
+    found, expected = _VALUE.fullmatch(rest), f"expected {_TAKES[metric.kind]}"
     if not found or not math.isfinite(float(found[1])):
-        raise _wrong(text, f"{rest!r} is not a number" if rest else "no value", f"expected {_TAKES[metric.kind]}")
+        raise _wrong(text, f"{rest!r} is not a number" if rest else "no value", expected)
     number, unit = float(found[1]), found[2]
     if unit and unit not in _UNITS:
         near = difflib.get_close_matches(unit.lower(), _UNITS, 1, 0.4)
         meant = f"did you mean {near[0]}? " if near else ""
-        raise _wrong(text, f"unknown unit {unit!r}", f"{meant}expected {_TAKES[metric.kind]}")
+        raise _wrong(text, f"unknown unit {unit!r}", meant + expected)
     if metric.kind == "duration" and not unit:
-        raise _wrong(text, f"{metric.name} is a duration, and its value has no unit", f"expected {_TAKES['duration']}")
+        raise _wrong(text, f"{metric.name} is a duration, and its value has no unit", expected)
     if unit and _UNITS[unit][0] != metric.kind:
-        hint = f"expected {_TAKES[metric.kind]}"
-        raise _wrong(text, f"unit {unit!r} does not fit {metric.name}, which is a {metric.kind}", hint)
+        raise _wrong(text, f"unit {unit!r} does not fit {metric.name}, which is a {metric.kind}", expected)
     return number, unit
 
 
 def _possible(text: str, threshold: Threshold) -> None:
     """Refuse a threshold that no run can pass, or that no run can fail."""
-    metric, limit = threshold.metric, threshold.limit
+    metric, limit, op = threshold.metric, threshold.limit, threshold.op
+    expected = f"expected {_TAKES[metric.kind]}"
+    instead_of_0 = {
+        "rate": f"write {metric.name.removesuffix('rate')}count == 0, or a rate above 0",
+        "duration": "write a limit above 0",
+        "count": "write == 0",
+    }[metric.kind]
     if math.copysign(1, threshold.number) < 0:
-        raise _wrong(text, f"a {metric.kind} is never negative", f"expected {_TAKES[metric.kind]}")
+        raise _wrong(text, f"a {metric.kind} is never negative", expected)
     if metric.kind == "count" and not limit.is_integer():
-        raise _wrong(text, "a count is a whole number", f"expected {_TAKES['count']}")
-    if limit == 0 and threshold.op == "<":
-        raise _wrong(text, f"a {metric.kind} is never below 0, so no run passes", _zero_hint(metric))
+        raise _wrong(text, "a count is a whole number", expected)
+    if limit == 0 and op == "<":
+        raise _wrong(text, f"a {metric.kind} is never below 0, so no run passes", instead_of_0)
     if metric.kind == "rate":
         if limit > 1:
-            raise _wrong(text, "a rate is never above 100 %", f"expected {_TAKES['rate']}")
-        if (limit, threshold.op) in ((0, "<="), (1, ">="), (1, ">")):
-            raise _wrong(
-                text, "no number of samples can show that", _zero_hint(metric) if limit == 0 else "write less than 100%"
-            )
-        if (limit, threshold.op) in ((0, ">="), (1, "<=")):
+            raise _wrong(text, "a rate is never above 100 %", expected)
+        if (limit, op) in ((0, "<="), (1, ">="), (1, ">")):
+            hint = "write less than 100%" if limit else instead_of_0
+            raise _wrong(text, "no number of samples can show that", hint)
+        if (limit, op) in ((0, ">="), (1, "<=")):
             raise _wrong(text, "that is always so", f"write it like {EXAMPLE}")
-
-
-def _zero_hint(metric: Metric) -> str:
-    if metric.kind == "rate":
-        return f"write {metric.name.removesuffix('rate')}count == 0, or a rate above 0"
-    return "write == 0" if metric.kind == "count" else "write a limit above 0"

@@ -91,15 +91,19 @@ class LocalPorts:
     """
 
     def __init__(self) -> None:
-        self._least, self._most = local_ports()
-        self._known = self._most - self._least >= _PORT_WINDOW
-        self._windows = (self._most - self._least) // _PORT_WINDOW
+        self._least, most = local_ports()
+        self._windows = (most - self._least) // _PORT_WINDOW  # 0 on older kernels
         self._at = random.randrange(max(self._windows, 1))
 
     def connect(self, sock: Any, address: Any) -> None:
         """Call sock.connect with the next window of local ports. Raises OSError as sock.connect does."""
         for _ in range(self._windows):
-            if not self._narrow(sock):
+            self._at = (self._at + 1) % self._windows
+            low = self._least + self._at * _PORT_WINDOW
+            try:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("HH", low, low + _PORT_WINDOW - 1))
+            except OSError:
+                self._windows = 0
                 break
             try:
                 sock.connect(address)
@@ -107,20 +111,9 @@ class LocalPorts:
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL:
                     raise
-        if self._known:
+        if self._windows:
             sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, 0)
         sock.connect(address)
-
-    def _narrow(self, sock: Any) -> bool:
-        if not self._known:
-            return False
-        self._at = (self._at + 1) % self._windows
-        low = self._least + self._at * _PORT_WINDOW
-        try:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("HH", low, low + _PORT_WINDOW - 1))
-        except OSError:
-            self._known = False
-        return self._known
 
 
 _ports = LocalPorts()
@@ -170,10 +163,7 @@ class ClientConnection:
         return self._good
 
     def is_readable(self) -> bool:
-        """Return whether there is something to read.
-
-        Called before each request: it costs a third of a read that raises BlockingIOError.
-        """
+        """Return whether there is something to read. It costs a third of a read that raises BlockingIOError."""
         number = self._sock.fileno()
         _poller.register(number, POLLIN)
         try:
@@ -184,9 +174,7 @@ class ClientConnection:
     def send(self, message: bytes, deadline: float) -> None:
         """Send the whole request until `deadline` (seconds, monotonic).
 
-        Raises:
-            NothingSentError: no byte was sent.
-            OSError: the connection failed. TimeoutError: the deadline passed.
+        Raises NothingSentError if no byte was sent, else OSError; TimeoutError at the deadline.
         """
         tls = self._tls
         if tls is not None:
@@ -292,7 +280,7 @@ class _Tls:
         self._object = endpoint.context.wrap_bio(self._incoming, self._outgoing, server_hostname=endpoint.host)
 
     def continue_handshake(self) -> bool:
-        """Continue the handshake; return whether it is complete."""
+        """Return whether the handshake is complete."""
         try:
             self._object.do_handshake()
         except SSLWantReadError:
@@ -300,11 +288,9 @@ class _Tls:
         return True
 
     def to_send(self) -> bytes:
-        """Return the encrypted bytes that have to be sent now."""
         return bytes(self._outgoing.read())
 
     def encrypt(self, message: bytes) -> bytes:
-        """Return the encrypted message."""
         self._object.write(message)
         return self.to_send()
 
@@ -339,11 +325,8 @@ class _Tls:
 def connect(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
     """Open a connection, ready to send, to the first address of the endpoint that accepts it.
 
-    timeout_s: total time for name, connection and TLS handshake (seconds).
-
-    Raises:
-        OSError: no address accepted the connection.
-        CallFailed: the time is over, or the name is malformed.
+    timeout_s: total time for name, connection and TLS handshake (seconds). Raises OSError if no address accepted the
+    connection, CallFailed if the time is over or the name is malformed.
     """
     limit = gevent.Timeout(max(timeout_s, 0.001))
     limit.start()

@@ -6,6 +6,7 @@ import errno
 import os
 import ssl
 import time
+from collections.abc import Callable
 from functools import cached_property
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -17,13 +18,16 @@ from chatload.errors import UsageError
 from chatload.protocol.secret import basic_authorization
 from chatload.protocol.wire import Detail
 from chatload.target import Admits, NotAgreedError, is_private
-from chatload.transport.base import Clock, Headers
 
 #: How long the addresses of a name, or the failure to resolve it, are reused (seconds).
 NAME_TTL_S = 30.0
 _FAILED_NAME_TTL_S = 1.0
 _EXPECTED = "expected --host http://HOST[:PORT][/PREFIX] or https://..."
 
+#: Header names and values that are sent with every request.
+Headers = tuple[tuple[str, str], ...]
+#: Returns seconds of a monotonic clock.
+Clock = Callable[[], float]
 #: family, type, proto, canonical name, socket address: a row of getaddrinfo.
 Address = tuple[int, int, int, str, tuple[str | int, ...]]
 
@@ -59,7 +63,7 @@ class Endpoint:
         self.verify, self.ca_file, self.client_cert = verify, ca_file, client_cert
         authorization = basic_authorization(url)
         self.headers: Headers = (("Authorization", authorization),) if authorization else ()
-        self._clock = clock
+        self.clock = clock
         self._names: list[Address] | OSError = []
         self._names_until = float("-inf")
         self._asked_at = float("-inf")
@@ -86,12 +90,11 @@ class Endpoint:
     def addresses(self) -> list[Address]:
         """Return the addresses of the host. Concurrent callers share one lookup.
 
-        Raises:
-            OSError: the name cannot be resolved, or leads to an address whose owner did not agree.
+        Raises OSError if the name cannot be resolved, or leads to an address whose owner did not agree.
         """
-        if self._clock() >= self._names_until:
+        if self.clock() >= self._names_until:
             with self._resolving:
-                if self._clock() >= self._names_until:
+                if self.clock() >= self._names_until:
                     self._resolve()
         if isinstance(self._names, OSError):
             raise self._names.with_traceback(None)
@@ -113,7 +116,7 @@ class Endpoint:
         except OSError as error:  # the resolver's own errno values mean something else for a socket
             self._names = gevent.socket.gaierror(gevent.socket.EAI_SYSTEM, str(error))
         ttl_s = _FAILED_NAME_TTL_S if isinstance(self._names, OSError) else NAME_TTL_S
-        self._asked_at = self._clock()
+        self._asked_at = self.clock()
         self._names_until = self._asked_at + ttl_s
 
 

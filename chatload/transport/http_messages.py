@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest
-from chatload.transport.base import Headers
-from chatload.transport.endpoint import safe_target
+from chatload.transport.endpoint import Endpoint, Headers, safe_target
 
 log = logging.getLogger("chatload")
 
@@ -39,20 +38,14 @@ class CallFailed(Exception):
         self.detail = detail
 
 
-# -- requests ------------------------------------------------------------------------------------
-
-
 class SharedHeads:
-    """Heads that all chats of a process share: the serialized request headers and the cache of answer heads.
-
-    authority: value of the Host header. prefix: path before the path of every request. fixed: headers of every request.
-    """
+    """Heads that all chats of a process share: the serialized request headers and the cache of answer heads."""
 
     __slots__ = ("_blocks", "_fixed", "_prefix", "answers")
 
-    def __init__(self, authority: str, prefix: str, fixed: Headers = ()) -> None:
-        self._prefix = prefix
-        self._fixed: Headers = (("Host", authority), ("Accept-Encoding", "identity"), *fixed)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._prefix = endpoint.prefix
+        self._fixed: Headers = (("Host", endpoint.authority), ("Accept-Encoding", "identity"), *endpoint.headers)
         self._blocks: dict[Headers, bytes] = {}
         self.answers = AnswerHeadCache()
 
@@ -69,14 +62,8 @@ class SharedHeads:
         return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, block, cookie_line, len(body), body)
 
 
-# -- answers -------------------------------------------------------------------------------------
-
-
 class Head(NamedTuple):
-    """The head of an answer.
-
-    keep_alive: whether the connection may be used again. set_cookies: the Set-Cookie values as received.
-    """
+    """The head of an answer. keep_alive: the connection may be used again. set_cookies: values as received."""
 
     status: int
     keep_alive: bool
@@ -90,12 +77,13 @@ Whole = tuple[Head, bytes]
 class AnswerParser:
     """Parses one answer, piece by piece.
 
-    begun: its first byte was read. done: it is complete. plain: it came in one piece and without interim answers.
+    head_bytes: received until its head ended. begun: its first byte was read. done: it is complete. plain: it came in
+    one piece and without interim answers.
     """
 
     __slots__ = (
-        "_framed", "_head_bytes", "_head_done", "_keep_alive", "_packed", "_parser", "_parts", "_set_cookies", "_size",
-        "_status", "_surplus", "begun", "done", "plain",
+        "_framed", "_head_done", "_keep_alive", "_packed", "_parser", "_parts", "_set_cookies", "_size", "_status",
+        "_surplus", "begun", "done", "head_bytes", "plain",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -103,14 +91,14 @@ class AnswerParser:
         self.begun = self.done = self._head_done = self._framed = False
         self._keep_alive = self._surplus = self._packed = False
         self.plain = True
-        self._status = self._size = self._head_bytes = 0
+        self._status = self._size = self.head_bytes = 0
         self._parts: list[bytes] = []
         self._set_cookies: list[bytes] | None = None
 
     def feed(self, data: bytes) -> None:
         """Parse received bytes. Raises CallFailed if they are not HTTP or too many."""
         if not self._head_done:
-            self._head_bytes += len(data)
+            self.head_bytes += len(data)
         if self.begun:
             self.plain = False
         try:
@@ -121,7 +109,7 @@ class AnswerParser:
             self._surplus = True  # bytes after a complete answer do not invalidate it
         if self._size > MAX_BODY_BYTES:
             raise CallFailed("malformed", Detail.TOO_LARGE)
-        if self._head_bytes > MAX_HEAD_BYTES and not self._head_done and not self.done:
+        if self.head_bytes > MAX_HEAD_BYTES and not self._head_done and not self.done:
             raise CallFailed("malformed", Detail.HEAD_TOO_LARGE)
 
     def end(self) -> None:
@@ -139,11 +127,6 @@ class AnswerParser:
         if self._packed:
             body = _unpacked(body)
         return Head(self._status, self._keep_alive and not self._surplus, self._set_cookies), body
-
-    @property
-    def heard(self) -> bool:
-        """Whether any byte was received."""
-        return self._head_bytes > 0
 
     def release(self) -> None:
         """Break the reference cycle with the parser: garbage collection is off during a run."""
@@ -233,9 +216,6 @@ def _unpacked(body: bytes) -> bytes:
     raise CallFailed("malformed", Detail.NOT_UNPACKED)
 
 
-# -- cookies -------------------------------------------------------------------------------------
-
-
 def keep_cookies(jar: dict[bytes, bytes], lines: Iterable[bytes]) -> bytes:
     """Store Set-Cookie lines in `jar` and return the Cookie header line to send, empty if there are no cookies.
 
@@ -263,7 +243,6 @@ class BoundedPolicy(DefaultCookiePolicy):
         self._jar = jar
 
     def set_ok(self, cookie: Cookie, request: Any) -> bool:
-        """Return whether the cookie is stored."""
         if not super().set_ok(cookie, request):
             return False
         place = (cookie.name, cookie.domain, cookie.path)

@@ -14,7 +14,6 @@ from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 from gevent import get_hub
 
 from chatload.protocol.wire import Detail, Failure, WireRequest, WireResult
-from chatload.transport.base import Clock
 from chatload.transport.connection import ClientConnection, GreenletWaiter, NothingSentError, connect
 from chatload.transport.endpoint import Endpoint, detail_of
 from chatload.transport.http_messages import AnswerParser, CallFailed, SharedHeads, Whole, keep_cookies
@@ -36,8 +35,8 @@ class LeanTransport:
         "_answer", "_clock", "_cookie_line", "_cookies", "_endpoint", "_heads", "_message", "_request", "connection",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, heads: SharedHeads, clock: Clock = time.monotonic) -> None:
-        self._endpoint, self._heads, self._clock = endpoint, heads, clock
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads) -> None:
+        self._endpoint, self._heads, self._clock = endpoint, heads, endpoint.clock
         self.connection: ClientConnection | None = None
         self._request: WireRequest | None = None
         self._message = b""
@@ -47,7 +46,6 @@ class LeanTransport:
         self._answer: AnswerParser | None = None
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
         if request is not self._request:
             self._request, self._message = request, self._heads.message(request, self._cookie_line)
         begun = self._clock()
@@ -61,7 +59,6 @@ class LeanTransport:
         return second
 
     def _exchange(self, begun: float, deadline: float) -> WireResult:
-        """Send the message once and read its answer."""
         clock, connection = self._clock, self.connection
         sent_at: float | None = None
         connect_s = 0.0
@@ -144,7 +141,7 @@ class LeanTransport:
             detail = Detail.CUT_SHORT
         else:
             detail = detail_of(error) if isinstance(error, OSError) else Detail.FAILED
-        if kept and (answer is None or not answer.heard) and detail in _CLOSED:
+        if kept and (answer is None or not answer.head_bytes) and detail in _CLOSED:
             detail = Detail.STALE
         return WireResult(sent_at, failed_at, connect_s, failure=failure, detail=detail)
 
@@ -158,19 +155,6 @@ class LeanTransport:
             answer.release()
 
 
-# -- shared connections --------------------------------------------------------------------------
-
-
-class _QueuedCall(GreenletWaiter):
-    """A call that waits for a connection. served: it has one."""
-
-    __slots__ = ("served",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.served = False
-
-
 class ConnectionPool:
     """At most `size` connections. Calls wait in a queue, first in, first out.
 
@@ -179,34 +163,31 @@ class ConnectionPool:
 
     def __init__(self, size: int) -> None:
         self._free = size
-        self._queue: deque[_QueuedCall] = deque()
+        self._queue: deque[GreenletWaiter] = deque()
         self._idle: list[ClientConnection] = []
         # The event loop refers to open connections and would keep them alive. At exit the system closes them.
         weakref.finalize(self, _close, self._idle).atexit = False
 
     def acquire(self, timeout_s: float) -> bool:
-        """Wait for a connection, at most `timeout_s` seconds; return whether the caller may use one.
-
-        If so, the caller has to call `release`.
-        """
+        """Return whether the caller got a connection within `timeout_s` seconds. If so, it has to call `release`."""
         if self._free:  # then the queue is empty: `release` passes a connection directly to the next call
             self._free -= 1
             return True
-        call = _QueuedCall()
+        call = GreenletWaiter()
         self._queue.append(call)
         try:
             call.wait_until(time.monotonic() + timeout_s)
-        except TimeoutError:
-            pass  # `release` may have served it in the same loop iteration
-        except BaseException:
-            if call.served:
-                self.release(None)
-            else:
+        except BaseException as error:
+            # `release` removes a call from the queue, maybe in the loop iteration in which its time is over.
+            served = call not in self._queue
+            if not served:
                 self._queue.remove(call)
+            if isinstance(error, TimeoutError):
+                return served
+            if served:
+                self.release(None)
             raise
-        if not call.served:
-            self._queue.remove(call)
-        return call.served
+        return True
 
     def take_idle(self) -> ClientConnection | None:
         """Return the most recently used idle connection, None if there is none: the caller then opens one."""
@@ -219,9 +200,7 @@ class ConnectionPool:
         if not self._queue:
             self._free += 1
             return
-        call = self._queue.popleft()
-        call.served = True
-        get_hub().loop.run_callback(call.wake)
+        get_hub().loop.run_callback(self._queue.popleft().wake)
 
 
 def _close(connections: list[ClientConnection]) -> None:
@@ -237,10 +216,8 @@ class SharedTransport:
 
     __slots__ = ("_clock", "_lean", "_pool")
 
-    def __init__(
-        self, endpoint: Endpoint, heads: SharedHeads, pool: ConnectionPool, clock: Clock = time.monotonic
-    ) -> None:
-        self._lean, self._pool, self._clock = LeanTransport(endpoint, heads, clock), pool, clock
+    def __init__(self, endpoint: Endpoint, heads: SharedHeads, pool: ConnectionPool) -> None:
+        self._lean, self._pool, self._clock = LeanTransport(endpoint, heads), pool, endpoint.clock
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
         """Wait for a connection, send the request and read its answer, within `timeout_s` seconds in all."""

@@ -10,7 +10,6 @@ single wait is limited.
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,14 +26,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from chatload.protocol.wire import MAX_BODY_BYTES, Detail, Failure, WireRequest, WireResult
 from chatload.sockets import FinalAnswer
 from chatload.target import Admits, NotAgreedError
-from chatload.transport.base import Clock, Headers
-from chatload.transport.endpoint import Endpoint, detail_of, safe_target, unless_out_of_files
+from chatload.transport.endpoint import Clock, Endpoint, detail_of, safe_target, unless_out_of_files
 from chatload.transport.http_messages import AnswerParser, BoundedPolicy, CallFailed
 
 _CHUNK_BYTES = 64 * 1024
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError)
 _TLS = (ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+_BEFORE_SENDING = (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError, *_TLS, ValueError)
 
 
 @dataclass(slots=True)
@@ -52,11 +51,6 @@ class _Marks:
     opened: bool = False
     silent: bool = False
     sent_at: float | None = None
-
-    @property
-    def stale(self) -> bool:
-        """Return whether the server closed a kept connection while the request was sent."""
-        return self.hooked and self.silent and not self.opened
 
 
 _marks: ContextVar[_Marks] = ContextVar("chatload_marks")
@@ -160,23 +154,15 @@ def _begins_an_answer(data: bytes) -> bool:
     return True
 
 
-class _PlainConnection(_Observed, HTTPConnection):
-    response_class = _HeadCheckingAnswer
+def _observed_pool(pool: type, connection: type) -> type:
+    observed = type(connection.__name__, (_Observed, connection), {"response_class": _HeadCheckingAnswer})
+    return type(pool.__name__, (pool,), {"ConnectionCls": observed})
 
 
-class _TlsConnection(_Observed, HTTPSConnection):
-    response_class = _HeadCheckingAnswer
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-_POOLS = {"http": _PlainPool, "https": _TlsPool}
+_POOLS = {
+    "http": _observed_pool(HTTPConnectionPool, HTTPConnection),
+    "https": _observed_pool(HTTPSConnectionPool, HTTPSConnection),
+}
 
 
 class _Adapter(HTTPAdapter):
@@ -197,22 +183,13 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def proxied(url: str) -> bool:
-    """Return whether the environment variables name a proxy for the URL."""
-    return bool(requests.utils.get_environ_proxies(url))
-
-
-class _TooLarge(Exception):
-    """The body is larger than MAX_BODY_BYTES."""
-
-
 class RequestsTransport:
     """The HTTP client of one chat on a requests.Session (see Transport)."""
 
-    def __init__(self, endpoint: Endpoint, fixed: Headers = (), clock: Clock = time.monotonic) -> None:
-        self._url, self._clock, self._endpoint = endpoint.url, clock, endpoint
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._url, self._clock, self._endpoint = endpoint.url, endpoint.clock, endpoint
         self._session = requests.Session()
-        self._session.headers.update({"Accept-Encoding": "identity", **dict(fixed)})
+        self._session.headers.update({"Accept-Encoding": "identity", **dict(endpoint.headers)})
         self._session.cookies.set_policy(BoundedPolicy(self._session.cookies))
         self._session.cert = endpoint.client_cert
         if not endpoint.verify:
@@ -226,7 +203,6 @@ class RequestsTransport:
         self._settings: Any = self._session.merge_environment_settings(self._url, {}, True, verify, None)
 
     def call(self, request: WireRequest, timeout_s: float) -> WireResult:
-        """Send the request and read its answer within `timeout_s` seconds (see Transport)."""
         begun = self._clock()
         limit = gevent.Timeout(max(timeout_s, 0.001))
         limit.start()
@@ -258,12 +234,14 @@ class RequestsTransport:
             if other is not limit:
                 raise
             return self._failed(TimeoutError(), marks, begun), False
-        except (*_FAILURES, _TooLarge) as error:
+        except (*_FAILURES, CallFailed) as error:
             self.close()
             failed = self._failed(error, marks, begun)
             if marks.broken and failed.detail is Detail.CLOSED:
                 failed.detail = Detail.RESET
-            stale = marks.stale and failed.detail in (Detail.CLOSED, Detail.RESET)
+            # The server closed a kept connection while the request was sent.
+            kept_and_silent = marks.hooked and marks.silent and not marks.opened
+            stale = kept_and_silent and failed.detail in (Detail.CLOSED, Detail.RESET)
             if stale:
                 failed.detail = Detail.STALE
             return failed, stale
@@ -274,7 +252,6 @@ class RequestsTransport:
             _marks.reset(token)
 
     def close(self) -> None:
-        """Close the connection. A later call opens a new one."""
         self._session.close()
 
     def _exchange(self, request: WireRequest, timeout_s: float) -> tuple[int, bytes]:
@@ -294,7 +271,7 @@ class RequestsTransport:
 
     def _failed(self, error: Exception, marks: _Marks, begun: float) -> WireResult:
         failed_at, causes, sent_at = self._clock(), list(_causes(error)), marks.sent_at
-        if sent_at is None and not marks.hooked and not _before_sending(causes):
+        if sent_at is None and not marks.hooked and not _has(causes, _BEFORE_SENDING):
             sent_at = begun
         failure, detail = _classify(causes, sent_at is not None)
         connect_s = failed_at - begun if sent_at is None else sent_at - begun
@@ -307,7 +284,7 @@ def _read(answer: requests.Response) -> bytes:
     for part in answer.iter_content(_CHUNK_BYTES):
         size += len(part)
         if size > MAX_BODY_BYTES:
-            raise _TooLarge
+            raise CallFailed("malformed", Detail.TOO_LARGE)
         parts.append(part)
     return b"".join(parts)
 
@@ -328,14 +305,10 @@ def _has(causes: list[BaseException], kinds: Any) -> bool:
     return any(isinstance(cause, kinds) for cause in causes)
 
 
-def _before_sending(causes: list[BaseException]) -> bool:
-    return _has(causes, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError, *_TLS, ValueError))
-
-
 def _classify(causes: list[BaseException], sent: bool) -> tuple[Failure, Detail]:
     """Return the kind of failure and its constant text."""
-    if _has(causes, _TooLarge):
-        return "malformed", Detail.TOO_LARGE
+    if isinstance(causes[0], CallFailed):
+        return causes[0].failure, causes[0].detail
     if _has(causes, _TLS):
         told = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
         return "connection", next((d for d in map(detail_of, told) if d is not Detail.TLS), Detail.TLS)

@@ -27,7 +27,7 @@ from chatload.run.books import Books
 from chatload.simulator.model.answers import HeldRequest, NoAnswer, ServiceAnswer
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
-from chatload.virtual.network import Network, NetworkModel, Stalls
+from chatload.virtual.network import NetworkModel, Stalls
 
 _NAMES = ResponseNames()
 #: The number of a request whose answer is ignored.
@@ -66,7 +66,7 @@ class VirtualSwarm:
         chats: int,
         arrivals: Iterable[float] | None = None,
         seed: int = 0,
-        network: Network = NetworkModel(),
+        network: NetworkModel = NetworkModel(),
         stalls: Stalls = Stalls(),
         spread_s: float = 1.0,
         stop_at: float | None = None,
@@ -152,7 +152,7 @@ class _Driven:
         self.waiting = 0
         self.sent = self.there_s = 0.0
         self.send: Send | None = None
-        self.held: _Held | None = None
+        self.held: tuple[int, HeldRequest | None] = _UNHEARD, None
         self.resent = False
         self.connected_at = swarm.now
         self._advance(None)
@@ -173,8 +173,7 @@ class _Driven:
             self._transmit(effect)
 
     def _wake(self) -> None:
-        now = self.swarm.now
-        self._advance(now if now >= self.swarm.stop_at else None)
+        self._advance(self.swarm.now if self.swarm.now >= self.swarm.stop_at else None)
 
     def _transmit(self, send: Send) -> None:
         swarm = self.swarm
@@ -222,28 +221,42 @@ class _Driven:
         fields = send.fields
         if not swarm.service.is_down(swarm.now) and swarm.service.restarted_at > self.connected_at:
             # The connection broke while the request was under way.
-            self.send_back(number, ServiceAnswer(silence=NoAnswer.CLOSED))
+            self._send_back(number, ServiceAnswer(silence=NoAnswer.CLOSED))
             return
         answer = swarm.service.process(swarm.now, send.operation, fields.get("chat_id"), fields, fault, send.content)
-        if answer.held is None:
-            self.send_back(number, answer)
-        else:
-            self.held = _Held(self, number, answer.held)
+        self._send_back(number, answer)
 
-    def send_back(self, number: int, answer: ServiceAnswer) -> None:
-        """Send an answer of the service back; it may get lost."""
-        swarm = self.swarm
-        if answer.silence is NoAnswer.LOST or swarm.network.suffers("loss", swarm.random):
-            return
-        back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
-        swarm.at(back, self._receive, number, answer)
+    def _send_back(self, number: int, answer: ServiceAnswer) -> None:
+        """Send an answer of the service back, which may get lost; resume a held request when it is due or woken.
+
+        A held request without a `wake` is over: it is answered, or given up.
+        """
+        swarm, hold = self.swarm, answer.held
+        if hold is not None:
+            self.held = number, hold
+            hold.wake = lambda: swarm.at(swarm.now, self._resume, number, hold)
+            swarm.at(max(swarm.now, swarm.service.hold_due(hold)), self._resume, number, hold)
+        elif answer.silence is not NoAnswer.LOST and not swarm.network.suffers("loss", swarm.random):
+            back = swarm.now + answer.delay_s + swarm.network.answer_latency(swarm.random, self.there_s)
+            swarm.at(back, self._receive, number, answer)
+
+    def _resume(self, number: int, hold: HeldRequest) -> None:
+        if hold.wake is not None:
+            hold.wake = None
+            self._send_back(number, self.swarm.service.resume(self.swarm.now, hold))
+
+    def _abandon(self, hold: HeldRequest) -> None:
+        """The client has closed the connection."""
+        if hold.wake is not None:
+            hold.wake = None
+            self.swarm.service.abandon(self.swarm.now, hold)
 
     def _give_up(self, number: int) -> None:
         if number == self.waiting and self.send is not None:
             self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
-            held, swarm = self.held, self.swarm
-            if held is not None and held.number == number and not swarm.network.suffers("loss", swarm.random):
-                swarm.at(swarm.now + swarm.network.latency(swarm.random), held.abandon)
+            (held, hold), swarm = self.held, self.swarm
+            if hold is not None and held == number and not swarm.network.suffers("loss", swarm.random):
+                swarm.at(swarm.now + swarm.network.latency(swarm.random), self._abandon, hold)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:
         if number != self.waiting or self.send is None:
@@ -259,41 +272,6 @@ class _Driven:
             # The first sending may have arrived.
             exchange.resent, exchange.sent_at = True, self.sent
         swarm.at(at, self._advance, exchange)
-
-
-class _Held:
-    """A request that the service holds: resumed when it is due or woken, until it is answered or given up."""
-
-    __slots__ = ("driven", "hold", "number", "over")
-
-    def __init__(self, driven: _Driven, number: int, hold: HeldRequest) -> None:
-        self.driven, self.number, self.hold, self.over = driven, number, hold, False
-        hold.wake = self._wake
-        self._sleep()
-
-    def abandon(self) -> None:
-        """The client has closed the connection."""
-        if not self.over:
-            self.over = True
-            self.driven.swarm.service.abandon(self.driven.swarm.now, self.hold)
-
-    def _sleep(self) -> None:
-        swarm = self.driven.swarm
-        swarm.at(max(swarm.now, swarm.service.hold_due(self.hold)), self._resume)
-
-    def _wake(self) -> None:
-        self.driven.swarm.at(self.driven.swarm.now, self._resume)
-
-    def _resume(self) -> None:
-        if self.over:
-            return
-        swarm = self.driven.swarm
-        answer = swarm.service.resume(swarm.now, self.hold)
-        if answer.held is not None:
-            self._sleep()
-            return
-        self.over = True
-        self.driven.send_back(self.number, answer)
 
 
 def read_answer(what: ServiceAnswer | WireResult, send: Send, sent: float, at: float) -> Exchange:

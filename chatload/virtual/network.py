@@ -5,37 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 from random import Random
-from typing import Literal, Protocol
+from typing import Literal
 
 #: What can happen to a message on its way (see NetworkModel).
 Mishap = Literal["loss", "stale", "duplicated", "late"]
 
 
-class Network(Protocol):
-    """What the virtual driver asks of the network between the generator and the service.
-
-    `random` is the driver's generator. Times in seconds; `now` is virtual time.
-    """
-
-    def request_latency(self, random: Random, now: float, operation: str) -> float:
-        """Return the time a request that leaves now takes to the service."""
-
-    def answer_latency(self, random: Random, request_latency: float) -> float:
-        """Return the time an answer takes back; request_latency: what its request took."""
-
-    def latency(self, random: Random) -> float:
-        """Return the one-way latency of any other message."""
-
-    def refuses(self, random: Random, now: float, operation: str) -> bool:
-        """Return whether no connection can be made for a request that leaves now."""
-
-    def suffers(self, mishap: Mishap, random: Random) -> bool:
-        """Return whether this happens to a message."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NetworkModel:
-    """A network with random latencies and faults. Probabilities are 0 to 1.
+    """The network between the generator and the service, with random latencies and faults. Probabilities are 0 to 1.
+
+    The arguments of its methods: `random`: the driver's generator; `now`: virtual time (seconds).
 
     median_s, sigma: the one-way latency is lognormal; sigma is the standard deviation of its logarithm.
     loss: probability that a message is lost, in each direction.
@@ -56,18 +36,23 @@ class NetworkModel:
     late: float = 0.0
 
     def latency(self, random: Random) -> float:
+        """Return the one-way latency of a message (seconds)."""
         return self.median_s * exp(random.gauss(0.0, self.sigma)) if self.median_s else 0.0
 
     def request_latency(self, random: Random, now: float, operation: str) -> float:
+        """Return the time a request that leaves now takes to the service."""
         return self.latency(random)
 
     def answer_latency(self, random: Random, request_latency: float) -> float:
+        """Return the time an answer takes back; request_latency: what its request took."""
         return self.latency(random)
 
     def refuses(self, random: Random, now: float, operation: str) -> bool:
+        """Return whether no connection can be made for a request that leaves now."""
         return self.refused > 0 and random.random() < self.refused
 
     def suffers(self, mishap: Mishap, random: Random) -> bool:
+        """Return whether this happens to a message."""
         chance: float = getattr(self, mishap)
         return chance > 0 and random.random() < chance
 

@@ -8,6 +8,7 @@ import functools
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from random import Random
@@ -316,7 +317,7 @@ def valid_timeline() -> dict[str, Any]:
     contacts = [Contact("GetMessages", 1.0, 1.0, 1.1, "0/false"), Contact("GetMessages", 4.0, None, 9.0, "timeout"),
                 Contact("GetMessages", 9.0, 9.0, 9.1, "2")]  # fmt: skip
     made = Timeline("c", "dropped_late", "server", "w", 2.0, 5.0, 1.0, 1.1, {"server": 7.0}, contacts, "w")
-    return json.loads(json.dumps(made.to_dict()))
+    return json.loads(json.dumps(asdict(made)))
 
 
 LEDGER_LINE = {"chat_id": "0004", "started_at": 1.5, "ended_at": "2026-01-01T00:00:00Z", "end_reason": "agent",

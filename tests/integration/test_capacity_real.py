@@ -10,8 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from chatload.render.output import read_schema
 from tests.integration.processes import ROOT, assert_balanced, locust, simulator, summary_of
+from tests.schemas import read_schema
 
 pytestmark = pytest.mark.slow
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
@@ -24,7 +24,7 @@ def search(host, run_dir, *options, timeout=170):
     run = locust(host, run_dir, *options, locustfile=CAPACITY, timeout=timeout)
     assert "Traceback" not in run.stderr, run.stderr
     found = json.loads((Path(run_dir) / "capacity.json").read_text())
-    jsonschema.validate(found, read_schema("chatload.features.capacity", "capacity.schema.json"))
+    jsonschema.validate(found, read_schema("capacity", "capacity"))
     assert_balanced(summary_of(run_dir))
     assert (Path(run_dir) / "capacity.html").read_text().startswith("<!doctype html>")
     return run, found

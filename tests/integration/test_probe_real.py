@@ -12,8 +12,8 @@ import time
 import jsonschema
 import pytest
 
-from chatload.features.probe.measurement import schema
 from tests.integration.processes import ENV, ledger_of, simulator
+from tests.schemas import read_schema
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_the_timeout_within_2_percent(timeout, options, rough, tmp_path):
     with simulator("--flex-disconnect-timeout", timeout, *options, **faults) as host:
         run = probe("--host", host, "--json")
     found = json.loads(run.stdout)
-    jsonschema.validate(found, schema())
+    jsonschema.validate(found, read_schema("probe", "probe"))
     assert run.returncode == 0, run.stderr
     assert found["timeout_lower_s"] <= timeout <= found["timeout_upper_s"]
     assert found["timeout_s"] == pytest.approx(timeout, rel=0.02), found

@@ -15,7 +15,6 @@ import jsonschema
 import psutil
 import pytest
 
-from chatload.features.doctor.view import schema
 from tests.integration.live import web_ui
 from tests.integration.processes import (
     CHAT,
@@ -30,6 +29,7 @@ from tests.integration.processes import (
 )  # fmt: skip
 from tests.integration.recorder import _pump
 from tests.integration.test_stopping import free_port, ports, wait_for
+from tests.schemas import read_schema
 
 pytestmark = pytest.mark.slow
 #: Of a network that documentation has to itself (RFC 5737): nobody answers there.
@@ -139,7 +139,7 @@ def test_tls_is_verified_unless_told_otherwise_and_then_the_report_says_so(tmp_p
         examined = json.loads(chatload("doctor", "--host", host, "--json").stdout)
         assert {row["name"]: row["state"] for row in examined["checks"]}["TLS"] == "bad"
         examined = json.loads(chatload("doctor", "--host", host, "--insecure", "--json").stdout)
-        jsonschema.validate(examined, schema())
+        jsonschema.validate(examined, read_schema("doctor", "doctor"))
         states = {row["name"]: row["state"] for row in examined["checks"]}
         assert (states["TLS"], states["chat"]) == ("warn", "ok")
 

@@ -53,7 +53,7 @@ def test_every_new_connection_is_judged_anew(kind, server):
     address, heard = server
     now = [0.0]
     endpoint = Endpoint(f"http://{address}", clock=lambda: now[0], admits=anywhere)
-    transport = make_factory(kind, endpoint, clock=lambda: now[0])()
+    transport = make_factory(kind, endpoint)()
     assert transport.call(REQUEST, 5.0).http_status == 200
     endpoint.admits = lambda _: False  # the record has changed, and now leads to somebody else
     now[0] += NAME_TTL_S

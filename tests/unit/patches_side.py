@@ -30,7 +30,7 @@ from chatload.protocol.wire import WireResult
 from chatload.swarm.patches import default_options, host_login, master_heartbeat, stopping, user_counts, web_start
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.request_statistics import LocustStatistics
-from chatload.swarm.patches.spawning import CooperativeYield, limit_users, wait_without_tasks
+from chatload.swarm.patches.spawning import limit_users, wait_without_tasks, yield_if_due
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
 from chatload.vocabulary import Outcome
 
@@ -297,7 +297,7 @@ def turns_while_spawning(work):
 
 def test_spawning_yields_to_nobody():
     assert turns_while_spawning(lambda: None) <= 1
-    assert turns_while_spawning(CooperativeYield().yield_if_due) >= 5
+    assert turns_while_spawning(yield_if_due) >= 5
 
 
 def test_no_event_comes_before_the_number_of_users_changes():

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from chatload.stats.bursts import Burst, _contracted, _extents, find_bursts, find_incidence
+from chatload.stats.bursts import Burst, _contracted, _merged, find_bursts, find_incidence
 
 HOUR = 3600.0
 
@@ -113,12 +113,12 @@ def test_a_million_drops_of_a_hundred_outages() -> None:
 
 def test_the_time_of_bursts_is_cut_out() -> None:
     times = 1000.0 + np.array([0.0, 10.0, 11.0, 12.0, 20.0, 30.0, 30.5, 40.0])
-    own = np.array([0, 1, 1, 1, 0, 2, 2, 0])
-    assert [list(part) for part in _extents(times, own)] == [[1010.0, 1030.0], [1012.0, 1030.5]]
-    assert list(_contracted(times, own) - 1000.0) == [0.0, 10.0, 11.0, 12.0, 18.0, 28.0, 28.5, 37.5]
-    nested = np.array([0, 1, 2, 2, 1, 0, 3, 3])
-    assert [list(part) for part in _extents(times, nested)] == [[1010.0, 1030.5], [1020.0, 1040.0]]
-    assert [list(part) for part in _extents(times, np.zeros(8, dtype=np.int64))] == [[], []]
+    low, high = _merged(times[[5, 1]], times[[6, 3]])
+    assert [list(low), list(high)] == [[1010.0, 1030.0], [1012.0, 1030.5]]
+    assert list(_contracted(times, low, high) - 1000.0) == [0.0, 10.0, 11.0, 12.0, 18.0, 28.0, 28.5, 37.5]
+    nested = _merged(times[[2, 1, 6]], times[[3, 4, 7]])
+    assert [list(part) for part in nested] == [[1010.0, 1030.5], [1020.0, 1040.0]]
+    assert list(_contracted(times, np.empty(0), np.empty(0))) == list(times)
 
 
 @pytest.mark.parametrize(("at", "joins"), [(705.0, True), (707.0, True), (709.0, False), (712.0, False), (295.0, True)])

@@ -20,7 +20,7 @@ from chatload.errors import FileError, UsageError
 from chatload.features.capacity import view as capacity
 from chatload.features.capacity.search import rules_of
 from chatload.render.html import html
-from chatload.render.output import read_schema
+from chatload.render.output import write_json
 from chatload.render.terminal import render
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings, option_of
@@ -28,6 +28,7 @@ from chatload.run.writer import RunWriter
 from chatload.swarm.checks import planned_rate
 from chatload.thresholds.gate import make_gate
 from tests.run_files import put_books
+from tests.schemas import read_schema
 from tests.unit.capacity_server import RULES, Server, World
 
 WORLDS = {
@@ -58,13 +59,13 @@ def found(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_ending_is_told_in_one_sentence_and_keeps_to_the_schema(name: str, tmp_path: Path) -> None:
     facts = found(name)
-    jsonschema.validate(facts, read_schema("chatload.features.capacity", "capacity.schema.json"))
+    jsonschema.validate(facts, read_schema("capacity", "capacity"))
     json.dumps(facts, allow_nan=False)
     _, _, code, answer = WORLDS[name]
     assert capacity.answer(facts).startswith(answer)
     assert facts["claim"] == (code == 0)
     text = io.StringIO()
-    capacity.write_capacity(tmp_path, facts)
+    write_json(facts, tmp_path / capacity.CAPACITY_FILE)
     assert capacity.report_capacity(tmp_path, text) == code
     assert answer[:60] in text.getvalue().replace("\n  ", " ")
     assert all(len(line) <= 100 for line in text.getvalue().splitlines())
@@ -93,7 +94,7 @@ def test_the_page_has_the_answer_and_the_words_of_an_unnamed_peak() -> None:
 def test_what_was_written_is_read_back_and_a_spoilt_file_is_one_line(tmp_path: Path) -> None:
     facts = found("generator")
     assert capacity.read_capacity(tmp_path) is None
-    capacity.write_capacity(tmp_path, facts)
+    write_json(facts, tmp_path / capacity.CAPACITY_FILE)
     assert capacity.read_capacity(tmp_path) == json.loads(json.dumps(facts))
     (tmp_path / "capacity.json").write_text("{")
     with pytest.raises(FileError, match=r"capacity\.json.*cannot be read"):
@@ -104,7 +105,7 @@ def test_chatload_report_tells_it_anew_and_exits_by_it(tmp_path: Path, capsys: p
     with RunWriter.create(tmp_path, RunSettings(name="capacity", flex_disconnect_timeout=4)) as writer:
         put_books(writer, "w", Books())
         writer.finish()
-    capacity.write_capacity(tmp_path, found("generator"))
+    write_json(found("generator"), tmp_path / capacity.CAPACITY_FILE)
     with pytest.raises(SystemExit) as left:
         cli.run(["report", str(tmp_path)])
     assert left.value.code == 4

@@ -167,7 +167,7 @@ def test_a_refusal_ends_a_step_at_once_whatever_the_generator_does() -> None:
     chats.books.verdicts["refused"] += 1
     record = chats.second(cpu_s=1.0, lateness_s=1.0)
     assert record is not None and record.trouble is not None
-    assert (record.outcome, record.trouble.cause, record.trouble.at) == ("not held", "limit", 2.0)
+    assert (record.outcome, record.trouble.cause, record.trouble.at_s) == ("not held", "limit", 2.0)
     assert (record.ended, record.settled, record.open_most) == (2.0, None, 10)
 
 
@@ -213,7 +213,7 @@ def test_a_trouble_is_dated_from_its_last_beginning() -> None:
     record = chats.over([0.01, 0.3, 0.01, 0.01, 0.01, *[0.3] * 50])
     assert record.trouble is not None and record.outcome == "not held"
     # Slow in second 2, and again from second 6 on; judged at the hold's end.
-    assert (record.trouble.cause, record.trouble.at, record.ended) == ("knee", 6.0, 10.0)
+    assert (record.trouble.cause, record.trouble.at_s, record.ended) == ("knee", 6.0, 10.0)
 
 
 def test_of_many_thresholds_the_one_that_is_undecided_is_named() -> None:

@@ -10,9 +10,10 @@ from chatload import cli
 from chatload.features.doctor import host, machine
 from chatload.features.doctor.host import HostFacts, check_host
 from chatload.features.doctor.machine import MachineFacts, PlannedLoad, check_machine, read_machine
-from chatload.features.doctor.view import CheckResult, doctor_document, schema, to_dict, worst
+from chatload.features.doctor.view import CheckResult, doctor_document, to_dict, worst
 from chatload.protocol.dialect import load_dialect
 from chatload.render.terminal import render
+from tests.schemas import read_schema
 
 GIB = 2**30
 FINE = {
@@ -153,7 +154,7 @@ def test_the_console_and_json(capsys):
     assert "bad   open files: 300 open files" in stream.getvalue()
     assert "change: as root: ulimit -n 1200, and run from there" in stream.getvalue()
     assert stream.getvalue().startswith("1 bad, 2 warnings\n") and "\x1b" not in stream.getvalue()
-    jsonschema.validate(to_dict(found, 1000, 1), schema())
+    jsonschema.validate(to_dict(found, 1000, 1), read_schema("doctor", "doctor"))
     assert worst(found) == "bad" and worst([]) == "ok"
 
 
@@ -161,7 +162,7 @@ def test_the_command_on_this_machine(capsys):
     with pytest.raises(SystemExit) as left:
         cli.run(["doctor", "--users", "1", "--json"])
     made = json.loads(capsys.readouterr().out)
-    jsonschema.validate(made, schema())
+    jsonschema.validate(made, read_schema("doctor", "doctor"))
     assert left.value.code == (1 if made["state"] == "bad" else 0)
     with pytest.raises(SystemExit) as left:
         cli.run(["doctor", "--users", "10000000", "--json"])

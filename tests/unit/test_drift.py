@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import jsonschema
 import pytest
@@ -14,7 +15,7 @@ from chatload.chat.record import SessionRecord
 from chatload.features.report.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
 from chatload.features.report.drift_view import sentences
 from chatload.features.report.page import page_document
-from chatload.features.report.summary import schema, summarize
+from chatload.features.report.summary import summarize
 from chatload.render.html import html
 from chatload.run.books import Books
 from chatload.run.reader import RunReader
@@ -22,6 +23,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from tests.run_files import add_sessions, put_books
+from tests.schemas import read_schema
 
 HOUR = 3600.0
 #: A tenth of a percent of noise, the same in every run.
@@ -55,11 +57,11 @@ def drift(rows, ended=True, timeout_s=45.0):
 
 
 def named(found, metric):
-    return next(row for row in found.drifts if row.metric == metric)
+    return next(row for row in found.metrics if row.metric == metric)
 
 
 def test_where_nothing_was_looked_at_no_time_is_told():
-    told = find_drift([], None, 45.0, True).to_dict()
+    told = asdict(find_drift([], None, 45.0, True))
     assert told == {
         "start": None, "end": None, "why_not": "it was never under a steady load for 10 minutes", "metrics": [],
     }  # fmt: skip
@@ -79,7 +81,7 @@ def test_each_process_has_a_slope_of_its_own_memory():
         return held if h < 1 else {**held, "worker-late": 100 * 2**20} if h > 5.5 else held
 
     found = drift(windows(memory=sizes))
-    of_memory = {row.metric: row for row in found.drifts if row.metric.startswith("memory")}
+    of_memory = {row.metric: row for row in found.metrics if row.metric.startswith("memory")}
     # A worker that came for the last twelfth of the run has too few blocks for a slope.
     assert set(of_memory) == {"memory.master", "memory.worker-a", "memory.worker-b"}
     assert [name for name, row in of_memory.items() if row.drifts] == ["memory.worker-a"]
@@ -102,7 +104,7 @@ def test_a_workers_long_name_leaves_room_in_the_table(run, capsys):
 
 def test_what_drifts_or_jumps_is_claimed_and_nothing_else():
     found = drift(windows(latency=lambda h: 0.1 if h < 3 else 0.2, rss=lambda h: int((300 + 5 * h) * 2**20)))
-    claimed = {row.metric: (row.drifts, bool(row.jumps)) for row in found.drifts if row.drifts or row.jumps}
+    claimed = {row.metric: (row.drifts, bool(row.jumps)) for row in found.metrics if row.drifts or row.jumps}
     assert claimed == {
         "GetMessages.latency.p50": (False, True), "GetMessages.latency.p95": (False, True), "memory": (True, False),
     }  # fmt: skip
@@ -224,7 +226,7 @@ def test_the_memory_of_all_processes_has_one_share_of_the_false_alarms(processes
 
 
 def said_of_the_margin(gap_s):
-    (said,) = sentences(drift(windows(10.0, gap_s=gap_s)).to_dict())
+    (said,) = sentences(asdict(drift(windows(10.0, gap_s=gap_s))))
     return said
 
 
@@ -355,7 +357,7 @@ def test_summary_and_page_have_it(run, capsys):
     with RunReader.open(folder) as reader:
         summary = summarize(reader)
         page = html(page_document(reader, summary))
-    jsonschema.validate(summary, schema())
+    jsonschema.validate(summary, read_schema("report", "summary"))
     row = summary["drift"]["metrics"][0]
     ((at, size),) = row["jumps"]
     assert at - summary["started_at"] == pytest.approx(3 * HOUR, abs=0.2 * HOUR) and size == pytest.approx(

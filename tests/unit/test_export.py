@@ -207,7 +207,7 @@ def test_200_000_sessions_go_through_parquet_in_bounded_memory(tmp_path):
     assert most[0] < 60, most
     file = pyarrow.parquet.ParquetFile(out)
     assert file.metadata.num_rows == count
-    done, names = 0, [name for name, _ in SHEETS["sessions"].columns]
+    done, names = 0, [name for name, _ in SHEETS["sessions"][0]]
     for batch in file.iter_batches(batch_size=5000):
         expected = [record(i) for i in range(done, done + batch.num_rows)]
         assert batch.schema.names == names

@@ -11,8 +11,8 @@ import pytest
 
 from chatload import cli
 from chatload.features.forecast import fit as fitting
-from chatload.render.output import read_schema
 from chatload.simulator.model.faults import Fault
+from tests.schemas import read_schema
 from tests.virtual.forecast_runs import record
 
 QUICK = ("--processes", "1", "--customers", "20", "--for", "30s")
@@ -50,7 +50,7 @@ def test_it_says_first_how_good_the_fit_is_then_what_it_forecasts(run, capsys):
 def test_json_and_files_keep_to_the_schema(run, tmp_path, capsys):
     assert forecast(run, "--sessions", "500", "--deadline", "--json", "--output", tmp_path / "out", *QUICK) == 0
     printed = json.loads(capsys.readouterr().out)
-    jsonschema.validate(printed, read_schema("chatload.features.forecast", "forecast.schema.json"))
+    jsonschema.validate(printed, read_schema("forecast", "forecast"))
     assert json.loads((tmp_path / "out" / "forecast.json").read_text()) == printed
     (prediction,) = printed["predictions"]
     assert (prediction["sessions"], prediction["customers"], prediction["policy"]) == (500, 20, "deadline")

@@ -41,8 +41,8 @@ def healthy(sessions: int) -> Books:
         request(books, "RequestChat")
         for _ in range(3):
             request(books, "GetMessages")
-            books.refresh_late(0.003)
-            books.gap_closed(3.8)
+            books.lateness.add(0.003)
+            books.gap.add(3.8)
     return books
 
 
@@ -81,8 +81,8 @@ def many(count: int, what: Callable[[Books], None]) -> Change:
         ("GetMessages.unsuccessful.rate", many(40, lambda b: request(b, "GetMessages", outcome=Outcome.MALFORMED))),
         ("GetMessages.latency.p99", many(40, lambda b: request(b, "GetMessages", 3.5))),
         ("RequestChat.latency.p99", many(20, lambda b: request(b, "RequestChat", 3.5))),
-        ("margin.p1", many(40, lambda b: b.gap_closed(46.0))),
-        ("lateness.p99", many(40, lambda b: b.refresh_late(0.7))),
+        ("margin.p1", many(40, lambda b: b.gap.add(46.0))),
+        ("lateness.p99", many(40, lambda b: b.lateness.add(0.7))),
     ],
 )
 def test_each_threshold_fails_by_its_own_fault(metric: str, change: Change) -> None:

@@ -101,7 +101,7 @@ LINE = Timeline(
 
 
 def ended(record, timeline=None):
-    return SimpleNamespace(record=record, timeline=lambda: timeline)
+    return SimpleNamespace(record=record, timeline=lambda _: timeline)
 
 
 def test_rows_and_timelines_are_written_as_they_were_and_once(tmp_path):

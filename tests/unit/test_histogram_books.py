@@ -116,8 +116,8 @@ def _counted(books, numbers):
     latency, lateness, gap = numbers
     books.request_begun("GetMessages")
     books.request_ended("GetMessages", Exchange(0.0, 0.0, latency, Reply(Outcome.FINE)))
-    books.refresh_late(lateness)
-    books.gap_closed(gap)
+    books.lateness.add(lateness)
+    books.gap.add(gap)
 
 
 def _as_plain(part):

@@ -253,4 +253,4 @@ def test_every_window_of_ports_is_tried_and_then_all_of_them():
 def test_a_kernel_without_windows_of_ports_is_asked_once():
     ports = LocalPorts()
     ports.connect(Socket(free=None, knows=False), ("127.0.0.1", 1))
-    assert not ports._known
+    assert not ports._windows

@@ -116,8 +116,8 @@ def test_the_samples_of_a_duration() -> None:
     for operation, seconds in (("GetMessages", 1.0), ("GetMessages", 2.0), ("SendMessage", 4.0)):
         books.latency[operation].add(seconds)
     books.latency["SendMessage"].add_longer_than(8.0)
-    books.refresh_late(0.5)
-    books.gap_closed(3.0)
+    books.lateness.add(0.5)
+    books.gap.add(3.0)
     books.gap.add_longer_than(50.0)
     expected = {
         "latency.max": (4, 1, 15_000_000), "GetMessages.latency.max": (2, 0, 3_000_000),

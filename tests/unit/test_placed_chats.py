@@ -728,6 +728,11 @@ def test_the_last_contacts_of_a_bad_end_and_what_the_silence_went_into(answers, 
     seen = [(c.operation, c.due, c.sent, c.received, c.outcome) for c in timeline.contacts]
     asked = zip(placed.sends, placed.exchanges, strict=True)
     assert seen == [(s.operation, s.due, e.sent_at, e.received_at, e.reply.outcome) for s, (_, e) in asked]
+    later = placed.session.timeline(1000.0)
+    moved = (timeline.sure_sent + 1000.0, timeline.sure_received + 1000.0)
+    assert ((later.sure_sent, later.sure_received), later.timeout_s, later.severity_s, later.shares) == (
+        moved, timeline.timeout_s, timeline.severity_s, timeline.shares,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("answers", [[opened(), *[OK] * 5, END], [says(TIMEOUT, took=1.0)]])

@@ -14,12 +14,12 @@ import pytest
 
 from chatload import cli
 from chatload.chat.record import SessionRecord
-from chatload.render.output import read_schema
 from chatload.run.books import Books
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.run.writer import RunWriter
 from tests.run_files import add_sessions, put_books
+from tests.schemas import read_schema
 
 GOLDEN = Path(__file__).with_name("golden")
 HAND = ["--chats-per-hour", "3600", "--handling-time", "600", "--poll-interval", "3"]
@@ -79,7 +79,7 @@ def golden(name: str, made: str) -> str:
 def test_json_keeps_to_its_schema_and_to_the_example(capsys: pytest.CaptureFixture[str]):
     assert plan(*PRESET, "--json") == 0
     made = json.loads(capsys.readouterr().out)
-    schema = read_schema("chatload.features.plan", "plan.schema.json")
+    schema = read_schema("plan", "plan")
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(made, schema)
     # Poisson(600) at 99.9 % by direct summation

@@ -10,10 +10,11 @@ import pytest
 
 from chatload import cli
 from chatload.features.probe.evidence import make_settings
-from chatload.features.probe.measurement import measurement, probe_document, schema
+from chatload.features.probe.measurement import measurement, probe_document
 from chatload.render.terminal import render
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.service import ChatService
+from tests.schemas import read_schema
 from tests.virtual.probe_driver import VirtualProbe
 
 URL = ["--host", "http://127.0.0.1:9"]
@@ -97,7 +98,7 @@ CASES = [
 @pytest.mark.parametrize("server, given, said", CASES)
 def test_what_it_prints_and_the_json_keeps_to_its_schema(server, given, said):
     found, stream = measured(server, **given), io.StringIO()
-    jsonschema.validate(found.to_dict(), schema())
+    jsonschema.validate(found.to_dict(), read_schema("probe", "probe"))
     render(probe_document(found), stream)
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
@@ -106,7 +107,7 @@ def test_what_it_prints_and_the_json_keeps_to_its_schema(server, given, said):
 
 
 def test_the_schema_is_one():
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(read_schema("probe", "probe"))
     broken = {**measured({"flex_disconnect_timeout_s": 5.0}).to_dict(), "dropped_answer": "1/true"}
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(broken, schema())
+        jsonschema.validate(broken, read_schema("probe", "probe"))

@@ -3,7 +3,7 @@
 import pytest
 
 from chatload.run.books import Books
-from chatload.run.punctuality import AGAIN_S, LatenessMonitor, Spent
+from chatload.run.punctuality import AGAIN_S, LatenessMonitor
 
 
 def _second(books, lateness, n=200, stalled=0.0):
@@ -24,9 +24,9 @@ def _second(books, lateness, n=200, stalled=0.0):
 )
 def test_the_part_that_was_late_is_named(cpu, waited, stalled, said):
     books, punctuality = Books(), LatenessMonitor()
-    assert punctuality.look(books, Spent(5.0, None if waited is None else 2.0), 100.0) == ""
+    assert punctuality.look(books, 5.0, None if waited is None else 2.0, 100.0) == ""
     _second(books, 0.2, stalled=stalled)
-    told = punctuality.look(books, Spent(5.0 + cpu, None if waited is None else 2.0 + waited), 101.0)
+    told = punctuality.look(books, 5.0 + cpu, None if waited is None else 2.0 + waited, 101.0)
     assert said in told and "by more than 2" in told
 
 
@@ -35,7 +35,7 @@ def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
     told = []
     for second in range(1, 31):
         _second(books, 0.2 if 5 <= second < 25 else 0.02)
-        told.append(bool(punctuality.look(books, Spent(float(second), 0.0), float(second))))
+        told.append(bool(punctuality.look(books, float(second), 0.0, float(second))))
     assert [second for second, said in enumerate(told, 1) if said] == [5, 5 + AGAIN_S]
 
 
@@ -52,22 +52,22 @@ def test_who_is_on_time_says_nothing_and_who_is_not_says_it_now_and_then():
 )
 def test_parts_are_of_the_time_since_the_last_look(cpu, waited, stalled, said):
     books, punctuality = Books(), LatenessMonitor()
-    punctuality.look(books, Spent(5.0, 2.0), 100.0)
+    punctuality.look(books, 5.0, 2.0, 100.0)
     _second(books, 0.2, stalled=stalled)
-    assert said in punctuality.look(books, Spent(5.0 + cpu, 2.0 + waited), 102.0)
+    assert said in punctuality.look(books, 5.0 + cpu, 2.0 + waited, 102.0)
 
 
 @pytest.mark.parametrize(("late_s", "says"), [(0.049, False), (0.052, True)])
 def test_behind_is_more_than_50_ms(late_s, says):
     books = Books()
     _second(books, late_s)
-    assert bool(LatenessMonitor().look(books, Spent(0.0), 1.0)) is says
+    assert bool(LatenessMonitor().look(books, 0.0, None, 1.0)) is says
 
 
 def test_the_first_look_counts_from_nothing():
     books = Books()
     _second(books, 0.2, stalled=0.5)
-    assert "stalled for 50 %" in LatenessMonitor().look(books, Spent(0.1, 0.0), 1.0)
+    assert "stalled for 50 %" in LatenessMonitor().look(books, 0.1, 0.0, 1.0)
     books = Books()
     _second(books, 0.2)
-    assert "its core is full (90 %)" in LatenessMonitor().look(books, Spent(0.9, 0.0), 1.0)
+    assert "its core is full (90 %)" in LatenessMonitor().look(books, 0.9, 0.0, 1.0)

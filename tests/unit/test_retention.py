@@ -138,7 +138,7 @@ def grown(hours, leak_s, keep_s, path):
 def drift_in(path):
     with RunReader.open(path) as reader:
         found = find_drift(reader.windows(), steady_part(reader.loads()), 45.0, True)
-        return {row.metric: row for row in found.drifts}
+        return {row.metric: row for row in found.metrics}
 
 
 @pytest.fixture(scope="module")

@@ -33,4 +33,4 @@ def test_the_first_incident_that_ends_runs_tells(incidents, started_at, ended_at
 
 
 def test_as_json() -> None:
-    assert run_end([], 100.0, 160.0, None).to_dict() == {"by": "plan", "after_s": 60.0, "planned_s": None}
+    assert run_end([], 100.0, 160.0, None)._asdict() == {"by": "plan", "after_s": 60.0, "planned_s": None}

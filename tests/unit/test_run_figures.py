@@ -69,8 +69,8 @@ def with_durations() -> Books:
     for _ in range(3):
         books.latency["GetMessages"].add_longer_than(5.0)
     for number in range(1, 1001):
-        books.refresh_late(0.0001 * number)
-        books.gap_closed(0.01 * number)
+        books.lateness.add(0.0001 * number)
+        books.gap.add(0.01 * number)
     return books
 
 

@@ -314,7 +314,7 @@ def test_differences_that_define_the_load_come_first_and_then_the_alphabet():
         ("host", ("a",), ("b",), False),
         ("insecure", ("not set",), ("not set", "true"), False),
     ]
-    assert found[0].to_dict() == {
+    assert found[0]._asdict() == {
         "name": "tags", "base": ('["x"]',), "new": ('["y", "x"]', "not set"), "defines_load": True
     }  # fmt: skip
 

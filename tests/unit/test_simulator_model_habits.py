@@ -367,7 +367,7 @@ def test_a_restart_loses_every_chat_at_its_instant_and_none_is_known_afterwards(
     client.ask(3.0)
     assert chats.live_sessions == 1
     chats.sweep(4.5)
-    assert chats.live_sessions == 0 and chats.limits.flex_users == 0
+    assert chats.live_sessions == 0 and not chats.limits.users
     assert client.answer(5.0).silence is NoAnswer.CLOSED and chats.is_down(5.999) and not chats.is_down(6.0)
     assert codes(client.ask(6.0)) == [8201] and codes(gone.ask(6.0)) == [8201]
     row = client.row(7.0)

@@ -113,7 +113,7 @@ class Play:
         rows = [row for row in self.chats.ledger_rows(self.now) if row["end_reason"] is None]
         assert self.chats.live_sessions == len(rows)
         live = {row["chat_id"] for row in rows}
-        assert self.chats.limits.flex_users == len({c.first["userId"] for c in self.clients if c.chat_id in live})
+        assert len(self.chats.limits.users) == len({c.first["userId"] for c in self.clients if c.chat_id in live})
 
     def transcripts(self):
         """Every chat's whole transcript that the service still knows, from inside: asking is a contact."""

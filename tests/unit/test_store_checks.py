@@ -18,7 +18,7 @@ from chatload.run.histogram import Histogram
 from chatload.run.settings import RunSettings
 
 LATEST_S, EARLIEST_S = 253_402_300_799.0, -62_000_000_000.0  # the last second of year 9999, and about year 5
-SESSION, WINDOW = TypeAdapter(schema.SESSION_ROW), TypeAdapter(reader._WINDOW)
+SESSION, WINDOW = TypeAdapter(schema.SESSION_ROW), TypeAdapter(schema.WINDOW_ROW)
 INCIDENT = TypeAdapter(reader.Incident)
 LONG = "x" * 4096
 CUT = "x" * 4095 + "…"
@@ -252,7 +252,7 @@ def read_timeline(contact: dict[str, Any] | None = None, **values: Any) -> Timel
     made = Timeline("c", "dropped_late", "server", "why", 45.0, 1.5, 0.25, 0.5, {"server": 2.7}, contacts)
     if contact is not None:
         made.contacts.append(Contact(**{**contacts[1]._asdict(), **contact}))
-    return TypeAdapter(schema.TimelineCell).validate_python(json.dumps({**made.to_dict(), **values}))
+    return TypeAdapter(schema.TimelineCell).validate_python(json.dumps({**asdict(made), **values}))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def read_timeline(contact: dict[str, Any] | None = None, **values: Any) -> Timel
 )
 def test_a_timeline_is_read(values: dict[str, Any]) -> None:
     made = read_timeline(**values)
-    assert {name: made.to_dict()[name] for name in values} == values
+    assert {name: asdict(made)[name] for name in values} == values
     assert read_timeline(why=LONG + "x").why == CUT
 
 

@@ -14,7 +14,7 @@ import pytest
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
 from chatload.features.report.junit import junit
-from chatload.features.report.summary import exit_code, schema
+from chatload.features.report.summary import exit_code
 from chatload.features.report.view import summary_document, write_outputs
 from chatload.protocol.reply import Reply
 from chatload.render.markdown import markdown
@@ -26,6 +26,7 @@ from chatload.stats.rates import upper
 from chatload.thresholds.gate import make_gate
 from chatload.vocabulary import Blame, Outcome, Verdict
 from tests.run_files import add_sessions, put_books
+from tests.schemas import read_schema
 
 Change = Callable[[RunWriter, Books], None]
 
@@ -65,7 +66,7 @@ def shown(summary: dict[str, Any], width: int = 80) -> str:
 
 
 def test_a_real_summary_satisfies_the_published_schema(tmp_path: Path) -> None:
-    published = schema()
+    published = read_schema("report", "summary")
     jsonschema.Draft202012Validator.check_schema(published)
     empty = make_run(tmp_path / "empty", [], timeout=None)
     full = make_run(tmp_path / "full", list(Verdict), lambda w, _: w.incident("worker_lost", "w2"))
@@ -92,16 +93,16 @@ def _objects(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str
 
 def test_schema_and_summary_name_the_same_keys(tmp_path: Path) -> None:
     summary = make_run(tmp_path, ["completed"])
-    _objects(schema(), summary, schema())
-    operation = schema()["$defs"]["operation"]
-    _objects(operation, summary["requests"]["by_operation"]["GetMessages"], schema())
+    _objects(read_schema("report", "summary"), summary, read_schema("report", "summary"))
+    operation = read_schema("report", "summary")["$defs"]["operation"]
+    _objects(operation, summary["requests"]["by_operation"]["GetMessages"], read_schema("report", "summary"))
 
 
 def test_the_schema_refuses_a_renamed_key(tmp_path: Path) -> None:
     summary = make_run(tmp_path, ["completed"])
     summary["sessions"]["by_verdict"]["done"] = summary["sessions"]["by_verdict"].pop("completed")
     with pytest.raises(jsonschema.ValidationError, match="completed"):
-        jsonschema.validate(summary, schema())
+        jsonschema.validate(summary, read_schema("report", "summary"))
 
 
 def test_the_numbers(tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_a_run_without_an_accepted_session_tested_nothing(
     tmp_path: Path, thresholds: tuple[str, ...], allow: bool, result: str, code: int
 ) -> None:
     summary = refusals(tmp_path, *thresholds, allow_inconclusive=allow)
-    jsonschema.validate(summary, schema())
+    jsonschema.validate(summary, read_schema("report", "summary"))
     assert (summary["result"], exit_code(summary)) == (result, code)
     assert summary["sessions"]["accepted"] == 0
     assert summary["sessions"]["not_accepted"][0] == {
@@ -364,7 +365,7 @@ def dropped_after(lower: float | None, upper: float | None, found: float, n: int
 
 def test_one_common_silence_is_said_and_accuses_the_timeout(tmp_path: Path) -> None:
     summary = make_run(tmp_path, [], dropped_after(6.0, 6.02, 11.99, 80))
-    jsonschema.validate(summary, schema())
+    jsonschema.validate(summary, read_schema("report", "summary"))
     assert summary["sessions"]["common_silence"] == {
         **{"sessions": 80, "dropped": 80, "lower_s": 6.0, "upper_s": 6.02, "timeout_s": 45.0},
     }

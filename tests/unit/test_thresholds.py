@@ -362,7 +362,7 @@ def ended(timeout_s: float, *records: SessionRecord, refreshes: int = 0) -> Fact
         books.started += 1
         books.session_ended(record, timeout_s)
     for _ in range(refreshes):
-        books.gap_closed(3.0)
+        books.gap.add(3.0)
     return Facts(books, timeout_s)
 
 

@@ -9,8 +9,8 @@ from chatload.chat.record import SessionRecord
 from chatload.cli import _code
 from chatload.features.tune.command import limit_of
 from chatload.features.tune.load import LOCUSTFILE, command
-from chatload.render.output import read_schema
 from chatload.run.books import Books
+from tests.schemas import read_schema
 from tests.unit.test_tuning import sessions
 from tests.virtual.sweeps import sweep, write_run
 
@@ -49,7 +49,7 @@ def test_exit_codes_and_answers(tmp_path, capsys, arms, more, code, said):
     assert said in " ".join(printed.split())
     assert max(map(len, printed.splitlines()[:-1])) <= 80 and "…" not in printed
     data = json.loads((run / "tune.json").read_text())
-    jsonschema.validate(data, read_schema("chatload.features.tune", "tune.schema.json"))
+    jsonschema.validate(data, read_schema("tune", "tune"))
     assert (data["recommended"] is not None) == (code == 0)
 
 
@@ -107,7 +107,7 @@ def test_the_models_curve_stands_beside_the_runs(tmp_path, capsys):
     _code(["tune", "--run", str(run), "--faults", str(faults)])
     assert "in virtual time" in capsys.readouterr().out
     data = json.loads((run / "tune.json").read_text())
-    jsonschema.validate(data, read_schema("chatload.features.tune", "tune.schema.json"))
+    jsonschema.validate(data, read_schema("tune", "tune"))
     assert [arm["sessions"] for arm in data["model"]] == [50, 50]
     assert "model, " in (run / "tune.html").read_text()
 

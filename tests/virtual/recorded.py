@@ -29,13 +29,12 @@ class RecordingSwarm(VirtualSwarm):
         self.at(1.0, self._tick)
 
     def _keep(self, session):
-        record, timeline = session.record, session.timeline()
+        record, timeline = session.record, session.timeline(EPOCH)
         record.started_at += EPOCH
         record.ended_at += EPOCH
         record.worker = "virtual"
         self._rows.append(record)
         if timeline is not None and self._worst.admits(timeline):
-            timeline.shift(EPOCH)
             add_timelines(self._writer, [timeline])
         if len(self._rows) >= _AT_ONCE:
             self._flush()

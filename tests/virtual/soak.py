@@ -40,7 +40,7 @@ class Soaked(VirtualSwarm):
 
 def claims(found):
     """What drifts or jumps."""
-    return [drift for drift in found.drifts if drift.drifts or drift.jumps]
+    return [drift for drift in found.metrics if drift.drifts or drift.jumps]
 
 
 def soak(hours, users, *faults, seed=0, every_s=60.0) -> list[Window]:

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 
 def named(found, metric):
-    return next(drift for drift in found.drifts if drift.metric == metric)
+    return next(drift for drift in found.metrics if drift.metric == metric)
 
 
 def test_a_leak_of_the_server_is_found_with_its_slope():
@@ -37,4 +37,4 @@ def test_a_failover_is_a_jump_and_not_a_drift():
 
 def test_a_short_run_has_nothing_said_of_it():
     found = drift_of(soak(0.1, 5))
-    assert not found.drifts and "10 minutes" in found.why_not
+    assert not found.metrics and "10 minutes" in found.why_not

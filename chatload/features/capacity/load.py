@@ -6,7 +6,6 @@ thresholds for each step, not for the run as a whole, which overloads the server
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,23 +14,19 @@ from typing import IO, Any
 from locust import LoadTestShape
 
 from chatload import exit_codes
-from chatload.features.capacity.search import CapacitySearch, Look, StepRules, rules_of
-from chatload.features.capacity.view import report_capacity, search_facts, write_capacity
+from chatload.features.capacity.search import CapacitySearch, Look, rules_of
+from chatload.features.capacity.view import CAPACITY_FILE, report_capacity, search_facts
+from chatload.render.output import write_json
 from chatload.run.settings import RunSettings, option_of
 from chatload.run.windows import MASTER
+from chatload.swarm import log
 from chatload.swarm.install import install
 from chatload.swarm.load import LoadController
 from chatload.swarm.plan import RunPlan
 from chatload.swarm.run import Run, run_of
 
-log = logging.getLogger("chatload")
 #: Number of instants of a search that are recorded for its chart.
 _MAX_HISTORY = 1000
-
-
-def _start_of(options: Any) -> int:
-    """Return the sessions of the first step, also before there is a plan. Raises UsageError."""
-    return int(option_of("start_sessions").value(options.start_sessions) or 1)
 
 
 class CapacityLoad(LoadController):
@@ -80,46 +75,37 @@ class CapacityLoad(LoadController):
         """Return users wanted and spawn rate (per second), None when the search or its time is over."""
         run, search, coordinator = self._run, self._search, self._run.role.coordinator
         assert coordinator is not None
+        options: Any = run.environment.parsed_options
         if search is None or run.plan is None or search.result is not None:
             # The search has not begun, or not again: Locust starts the run with the first values.
-            return _start_of(run.environment.parsed_options), 100.0
+            return int(option_of("start_sessions").value(options.start_sessions) or 1), 100.0
         now = time.monotonic() - self._began
         figures = coordinator.figures
         cpu_s = {who: usage.cpu_s for who, usage in figures.usage.items() if who != MASTER}
         look = Look(now, figures.total(), cpu_s)
-        limit_s = run.environment.parsed_options.run_time
         wanted = search.look(look)
-        self._record(now, wanted or 0, look.open)
-        if wanted is None or (limit_s and now >= limit_s):
+        self._history.append((round(now, 3), wanted or 0, look.open))
+        if len(self._history) >= 2 * _MAX_HISTORY:
+            self._history = self._history[::2]
+        if wanted is None or (options.run_time and now >= options.run_time):
             search.stop()
             return None
-        return wanted, self._rate_for(wanted, search.rules)
+        more, self._load = wanted - self._load, wanted
+        if more:
+            # New chats are spread over a refresh interval. Locust warns above 100 per second.
+            self._rate = max(1.0, more / search.rules.window_s) if more > 0 else 100.0
+        return wanted, self._rate
 
     def write(self, run_dir: Path) -> None:
         """Write the results into the folder of the run. Raises UsageError."""
         if self._search is not None:
-            self._search.stop()
-            write_capacity(run_dir, search_facts(self._search, self._history))
+            write_json(search_facts(self._search, self._history), run_dir / CAPACITY_FILE)
 
     def report(self, run_dir: Path, stream: IO[str]) -> int:
         """Print the results and write their page; return the exit code. Raises UsageError."""
         # Rendering takes a second, in which the generator is stalled: it waits until all chats have ended.
         code = report_capacity(run_dir, stream)
         return exit_codes.INVALID if code is None else code
-
-    def _rate_for(self, wanted: int, rules: StepRules) -> float:
-        """Return the spawn rate that spreads new chats over a refresh interval."""
-        if wanted != self._load:
-            more = wanted - self._load
-            # Locust warns above 100 per second.
-            self._rate = max(1.0, more / rules.window_s) if more > 0 else 100.0
-            self._load = wanted
-        return self._rate
-
-    def _record(self, at: float, wanted: int, still: int) -> None:
-        self._history.append((round(at, 3), wanted, still))
-        if len(self._history) >= 2 * _MAX_HISTORY:
-            self._history = self._history[::2]
 
 
 class CapacityShape(LoadTestShape):

@@ -38,14 +38,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.swarm.checks import planned_rate
-from chatload.thresholds.judgement import COMPARE, Judgement, judge
-from chatload.thresholds.metrics import Facts, Op, Threshold, parse
+from chatload.thresholds.judgement import Judgement, judge
+from chatload.thresholds.metrics import Facts, Threshold, parse
 from chatload.vocabulary import Outcome, SessionState, Verdict
 
 if TYPE_CHECKING:
     from chatload.swarm.plan import RunPlan
-
-Kind = Literal["limit", "knee", "generator", "undecided", "stopped"]
 
 #: A recovering server is given this part of the sessions it could not hold, or of those it held.
 RECOVER_TO = 0.5
@@ -61,6 +59,8 @@ MOST_SESSIONS = 1000
 StepOutcome = Literal["held", "not held", "undecided", "spoilt"]
 #: Why a load was not held.
 Cause = Literal["limit", "knee", "generator", "undecided"]
+#: What ended a search.
+Kind = Cause | Literal["stopped"]
 
 #: What must hold at every step where no thresholds are given; and, from the first step's own latency on, LATENCY.
 FACTS = tuple(
@@ -117,7 +117,10 @@ class StepRules:
 def rules_of(plan: RunPlan) -> StepRules:
     """Return the rules of the search that a plan asks for. Raises UsageError."""
     policy, run = plan.settings.policy, plan.run
-    start, ceiling = run.start_sessions or 1, _ceiling(plan)
+    start = run.start_sessions or 1
+    ceiling = MOST_SESSIONS if plan.rules.max_sessions is None else plan.rules.max_sessions
+    if plan.rules.max_requests_per_s is not None:
+        ceiling = min(ceiling, int(plan.rules.max_requests_per_s / planned_rate(1, plan.settings)))
     if ceiling < start:
         message = f"--start-sessions {start} is above the ceiling of {ceiling} sessions"
         raise UsageError(message, plan.rules.origin("max_sessions"))
@@ -136,15 +139,6 @@ def rules_of(plan: RunPlan) -> StepRules:
         thresholds=plan.gate.thresholds,
         confidence=plan.gate.confidence,
     )
-
-
-def _ceiling(plan: RunPlan) -> int:
-    """Return how many sessions the search may open, by the run's ceilings on sessions and requests per second."""
-    rules = plan.rules
-    most = MOST_SESSIONS if rules.max_sessions is None else rules.max_sessions
-    if rules.max_requests_per_s is not None:
-        most = min(most, int(rules.max_requests_per_s / planned_rate(1, plan.settings)))
-    return most
 
 
 @dataclass(frozen=True)
@@ -170,12 +164,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a load was not held. metric: the threshold it broke, empty where it is none. at: of the first sign. why: one
-    sentence."""
+    """Why a load was not held. metric: the threshold it broke, or "". at_s: of the first sign. why: one sentence."""
 
     cause: Cause
     metric: str
-    at: float
+    at_s: float
     why: str
 
 
@@ -226,16 +219,16 @@ class Step:
             trouble = self._trouble(broken, look)
             # A chat that is refused is refused by the server; one that is dropped may have been refreshed too late.
             spoilt = "" if trouble.cause == "limit" else generator_trouble(self._begun, look, self._thresholds, rules)
-            if spoilt:
-                return self._over(look, "spoilt", Trouble("generator", "", look.at, spoilt))
-            return self._over(look, "not held", trouble)
+            return self._spoilt(look, spoilt) if spoilt else self._over(look, "not held", trouble)
         if record.reached is None:
             return self._rise(look)
         self._cut_window(look)
-        if self._settled is None:
-            self._settle(look)
-            return None
-        return self._hold(look)
+        if self._settled is not None:
+            return self._hold(look, self._settled)
+        if record.calm or look.at - record.reached >= rules.bound_s:
+            record.settled = look.at
+            self._settled = look
+        return None
 
     # -- phases ------------------------------------------------------------------------------------
 
@@ -254,21 +247,12 @@ class Step:
         begun = look.open + look.opening
         if not refused and (spoilt or (begun < self.load and answers.total() == answers[Outcome.FINE])):
             why = spoilt or f"it had begun only {begun} of {self.load} sessions"
-            return self._over(look, "spoilt", Trouble("generator", "", look.at, why))
+            return self._spoilt(look, why)
         why = f"only {look.open} of {self.load} sessions could be opened within {look.at - self._begun.at:.3g} s"
         cause: Cause = "limit" if refused else "knee"
         return self._over(look, "not held", Trouble(cause, "RequestChat", look.at, why))
 
-    def _settle(self, look: Look) -> None:
-        record, reached = self._record, self._record.reached
-        assert reached is not None
-        if record.calm or look.at - reached >= self._rules.bound_s:
-            record.settled = look.at
-            self._settled = look
-
-    def _hold(self, look: Look) -> StepRecord | None:
-        settled = self._settled
-        assert settled is not None
+    def _hold(self, look: Look, settled: Look) -> StepRecord | None:
         rules = self._rules
         least = rules.confirming_s if self.purpose == "confirm" else rules.hold_s
         if look.at - settled.at < least * 2**self._judged:
@@ -283,10 +267,10 @@ class Step:
             return None
         if results <= {"pass"}:
             slack = load_not_applied(settled, look, rules)
-            return self._over(look, "spoilt" if slack else "held", Trouble("generator", "", look.at, slack))
+            return self._spoilt(look, slack) if slack else self._over(look, "held", None)
         spoilt = generator_trouble(settled, look, self._thresholds, rules)
         if spoilt:
-            return self._over(look, "spoilt", Trouble("generator", "", look.at, spoilt))
+            return self._spoilt(look, spoilt)
         for judgement in judgements:
             if judgement.result == "fail":
                 return self._over(look, "not held", self._trouble(judgement, look))
@@ -300,10 +284,9 @@ class Step:
         """Return the judgement of a count that exceeds its limit; a later look cannot change it. None if none does."""
         facts = facts_of(look, self._begun, self._rules.timeout_s)
         for threshold in self._thresholds:
-            if is_fact(threshold) and threshold.op in _MOST:
+            if is_fact(threshold) and threshold.op in ("<", "<=", "=="):
                 judgement = judge(threshold, facts)
-                # A count that must equal a number may still reach it while it is below.
-                if judgement.value is not None and not COMPARE[_MOST[threshold.op]](judgement.value, threshold.limit):
+                if judgement.value is not None and threshold.is_lost(judgement.value):
                     return judgement
         return None
 
@@ -314,7 +297,7 @@ class Step:
             name, value = str(threshold), judge(threshold, facts).value
             if value is None:
                 continue
-            if not COMPARE[threshold.op](value, threshold.limit):
+            if not threshold.holds(value):
                 self._signs.setdefault(name, look.at)
             elif not is_fact(threshold):
                 self._signs.pop(name, None)
@@ -336,27 +319,26 @@ class Step:
         made = look.books.since(window.books)
         successes = sum(by[Outcome.FINE] + by[Outcome.ENDED] for by in made.outcomes.values())
         self._record.rates.append(successes / (look.at - window.at))
-        latency = made.latency.get("GetMessages")
-        before, now = self._median, None if latency is None else latency.figure(0.5)
+        before, now = self._median, _latency(made, 0.5)
         if self._settled is None:
             differ = inf if before is None or now is None else abs(before - now)
             self._record.calm = differ <= max(ALIKE_S, ALIKE * max(before or 0.0, now or 0.0))
         self._median, self._window = now, look
 
+    def _spoilt(self, look: Look, why: str) -> StepRecord:
+        return self._over(look, "spoilt", Trouble("generator", "", look.at, why))
+
     def _over(self, look: Look, outcome: StepOutcome, trouble: Trouble | None) -> StepRecord:
         record = self._record
-        record.outcome, record.ended = outcome, look.at
-        record.trouble = None if outcome == "held" else trouble
+        record.outcome, record.ended, record.trouble = outcome, look.at, trouble
         if not record.judgements:
             facts = facts_of(look, self._begun, self._rules.timeout_s)
             record.judgements = [judge(t, facts) for t in self._thresholds if is_fact(t)]
         since = self._settled or self._begun
-        made = look.books.since(since.books)
-        whole = look.books.since(self._begun.books)
-        latency = made.latency.get("GetMessages")
+        made, whole = (look.books.since(earlier.books) for earlier in (since, self._begun))
         record.figures = {
-            "latency_p50_s": None if latency is None else latency.figure(0.5),
-            "latency_p95_s": None if latency is None else latency.figure(0.95),
+            "latency_p50_s": _latency(made, 0.5),
+            "latency_p95_s": _latency(made, 0.95),
             "refused": whole.verdicts[Verdict.REFUSED],
             "dropped": whole.fates.dropped.most,
             "lateness_p99_s": made.lateness.quantile(0.99),
@@ -366,7 +348,10 @@ class Step:
         return record
 
 
-_MOST: Mapping[Op, Op] = {"<": "<", "<=": "<=", "==": "<="}
+def _latency(books: Books, q: float) -> float | None:
+    """Return a quantile of the latency of GetMessages (seconds); None if there was none."""
+    latency = books.latency.get("GetMessages")
+    return None if latency is None else latency.figure(q)
 
 
 def is_fact(threshold: Threshold) -> bool:
@@ -647,4 +632,4 @@ class _Recovery:
         facts = facts_of(look, self._down, rules.timeout_s)
         self._down = look
         values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
-        return all(value is None or COMPARE[threshold.op](value, threshold.limit) for threshold, value in values)
+        return all(value is None or threshold.holds(value) for threshold, value in values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,23 +13,10 @@ from chatload import __version__, exit_codes
 from chatload.errors import FileError
 from chatload.features.capacity.search import CapacitySearch, StepRecord, Trouble
 from chatload.render import charts, words
-from chatload.render.charts import Spec
-from chatload.render.document import (
-    Badge,
-    Bullets,
-    Chart,
-    Code,
-    Document,
-    Inline,
-    Section,
-    Sentence,
-    Table,
-    TableCell,
-    Tone,
-    table,
-)
+from chatload.render import document as doc
+from chatload.render.document import Tone
 from chatload.render.html import html
-from chatload.render.output import write_json, write_text
+from chatload.render.output import write_text
 from chatload.render.terminal import render
 from chatload.stats.usl import Usl, fit
 
@@ -83,9 +71,7 @@ def step_facts(step: StepRecord) -> dict[str, Any]:
 
 
 def _trouble(trouble: Trouble | None) -> dict[str, Any] | None:
-    if trouble is None:
-        return None
-    return {"cause": trouble.cause, "metric": trouble.metric, "at_s": _milliseconds(trouble.at), "why": trouble.why}
+    return None if trouble is None else {**asdict(trouble), "at_s": round(trouble.at_s, 3)}
 
 
 def _milliseconds(at: float | None) -> float | None:
@@ -122,11 +108,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def write_capacity(run_dir: Path, facts: Mapping[str, Any]) -> None:
-    """Write capacity.json, whole or not at all; raises UsageError."""
-    write_json(facts, run_dir / CAPACITY_FILE)
-
-
 def read_capacity(run_dir: Path) -> dict[str, Any] | None:
     """What a run's search found; None of a run that was no search. Raises FileError."""
     path = run_dir / CAPACITY_FILE
@@ -142,14 +123,9 @@ def read_capacity(run_dir: Path) -> dict[str, Any] | None:
 
 
 def report_capacity(run_dir: Path, stream: IO[str]) -> int | None:
-    """Write capacity.html of a run, and its text to `stream`.
+    """Write capacity.html of a run, and its text to `stream`; return the exit code, None if it was no capacity search.
 
-    Returns:
-        The exit code; None if the run was no capacity search.
-
-    Raises:
-        FileError: capacity.json cannot be read.
-        UsageError: capacity.html cannot be written.
+    Raises FileError if capacity.json cannot be read, UsageError if capacity.html cannot be written.
     """
     facts = read_capacity(run_dir)
     if facts is None:
@@ -161,22 +137,22 @@ def report_capacity(run_dir: Path, stream: IO[str]) -> int | None:
     return exit_codes.PASSED if facts["claim"] else exit_codes.INCONCLUSIVE
 
 
-def capacity_document(facts: Mapping[str, Any]) -> Document:
+def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
     """Return the search as a document."""
     claim = facts["claim"]
-    thresholds = [Code(threshold) for threshold in facts["thresholds"]]
+    thresholds = [doc.Code(threshold) for threshold in facts["thresholds"]]
     condition = (
         f"each step must meet them with {words.confidence(facts['confidence'])} confidence: latencies and shares from "
         "the moment it has settled, counts from its start"
     )
-    return Document(
-        answer=Sentence(answer(facts)),
-        badge=Badge(facts["kind"], Tone.GOOD) if claim else Badge("no claim", Tone.WARN),
-        lead=[Sentence(said, Tone.SOFT) for said in sentences(facts)],
+    return doc.Document(
+        answer=doc.Sentence(answer(facts)),
+        badge=doc.Badge(facts["kind"], Tone.GOOD) if claim else doc.Badge("no claim", Tone.WARN),
+        lead=[doc.Sentence(said, Tone.SOFT) for said in sentences(facts)],
         sections=(
-            Section("Step by step", (_steps(facts["steps"]), Bullets(list(_troubles(facts["steps"]))))),
-            Section("Charts", list(_charts(facts))),
-            Section("What had to hold", (Bullets(thresholds), Sentence(condition, Tone.SOFT))),
+            doc.Section("Step by step", (_steps(facts["steps"]), doc.Bullets(list(_troubles(facts["steps"]))))),
+            doc.Section("Charts", list(_charts(facts))),
+            doc.Section("What had to hold", (doc.Bullets(thresholds), doc.Sentence(condition, Tone.SOFT))),
         ),
     )
 
@@ -201,66 +177,58 @@ def answer(facts: Mapping[str, Any]) -> str:
 
 def sentences(facts: Mapping[str, Any]) -> list[str]:
     """What must be said with the answer."""
-    said = []
-    trouble = facts["trouble"]
+    said, trouble, usl = [], facts["trouble"], facts["usl"]
     if trouble is not None:
         what = trouble["metric"] or "the generator"
         said.append(f"first sign of trouble: {what}, {words.duration(trouble['at_s'])} into the run: {trouble['why']}")
     if facts["claim"] and facts["why"]:
         said.append(f"not narrowed down further: {facts['why']}")
-    usl = facts["usl"]
-    if usl is None:
-        said.append("Universal Scalability Law: too few loads were measured for a fit")
-    else:
-        said.append(f"Universal Scalability Law: {usl_words(usl)}")
-    return said
+    fitted = "too few loads were measured for a fit" if usl is None else usl_words(usl)
+    return [*said, f"Universal Scalability Law: {fitted}"]
 
 
 def usl_words(usl: Mapping[str, Any]) -> str:
     """The fit in words."""
-    sigma, kappa = (f"{name} {usl[name]:.2g} ({_range(usl[f'{name}_interval'])})" for name in ("sigma", "kappa"))
+    sigma, kappa = (
+        "{} {:.2g} ({:.2g} to {:.2g})".format(name, usl[name], *usl[f"{name}_interval"]) for name in ("sigma", "kappa")
+    )
     if usl["peak"] is None:
         return f"{sigma}, {kappa}; {usl['why']}"
     most = f"{usl['peak']:.0f} sessions ({usl['peak_interval'][0]:.0f} to {usl['peak_interval'][1]:.0f})"
     return f"{sigma}, {kappa}; throughput is greatest at {most}"
 
 
-def _range(interval: Sequence[float]) -> str:
-    return f"{interval[0]:.2g} to {interval[1]:.2g}"
-
-
-def _steps(steps: Sequence[Mapping[str, Any]]) -> Table:
+def _steps(steps: Sequence[Mapping[str, Any]]) -> doc.Table:
     headings = ("sessions", "step", "outcome", "p50", "p95", "refused", "dropped", "requests/s", "lateness")
-    rows = []
-    for step in steps:
-        rate, latency = step["requests_per_s"], (step["latency_p50_s"], step["latency_p95_s"])
-        rows.append(
-            (
-                words.number(step["load"]),
-                step["purpose"],
-                TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
-                *map(words.seconds, latency),
-                words.number(step["refused"]),
-                words.number(step["dropped"]),
-                "" if rate is None else f"{rate:.4g}",
-                words.seconds(step["lateness_p99_s"]),
-            )
+    rows = [
+        (
+            words.number(step["load"]),
+            step["purpose"],
+            doc.TableCell(step["outcome"], _OUTCOMES[step["outcome"]], strong=True),
+            words.seconds(step["latency_p50_s"]),
+            words.seconds(step["latency_p95_s"]),
+            words.number(step["refused"]),
+            words.number(step["dropped"]),
+            "" if step["requests_per_s"] is None else f"{step['requests_per_s']:.4g}",
+            words.seconds(step["lateness_p99_s"]),
         )
+        for step in steps
+    ]
     caption = (
         "p50 and p95: latency of GetMessages. requests/s: successful requests. lateness: p99 of the generator's own"
     )
-    return table("Step by step", headings, rows, "rllrrrrrr", caption)
+    return doc.table("Step by step", headings, rows, "rllrrrrrr", caption)
 
 
-def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Inline, ...]]:
+def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[doc.Inline, ...]]:
     for step in steps:
         if trouble := step["trouble"]:
-            metric: tuple[Inline, ...] = (Code(trouble["metric"]), ", ") if trouble["metric"] else ()
+            metric: tuple[doc.Inline, ...] = (doc.Code(trouble["metric"]), ", ") if trouble["metric"] else ()
             head = f"{words.plural(step['load'], 'session')} ({step['purpose']}), {step['outcome']}: "
             yield (head, *metric, trouble["why"])
 
 
-def _charts(facts: Mapping[str, Any]) -> Iterator[Chart]:
+def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
     if facts["steps"]:
         yield _over_time(facts)
         yield _latency(facts)
@@ -269,7 +237,7 @@ def _charts(facts: Mapping[str, Any]) -> Iterator[Chart]:
         yield _throughput(facts["usl"])
 
 
-def _over_time(facts: Mapping[str, Any]) -> Chart:
+def _over_time(facts: Mapping[str, Any]) -> doc.Chart:
     """The load each step wanted, coloured by what came of it, and the sessions open."""
     steps = facts["steps"]
     scale, unit = (60.0, "minutes") if steps[-1]["ended_s"] > _MINUTES_FROM_S else (1.0, "seconds")
@@ -283,28 +251,22 @@ def _over_time(facts: Mapping[str, Any]) -> Chart:
     up = charts.y("load", "sessions", scale={"zero": True})
     there = {step["outcome"] for step in steps}
     colours = {outcome: colour for outcome, colour in _COLOURS.items() if outcome in there}
-    spec = {
-        "layer": [
-            {
-                "data": {"values": course},
-                "mark": {"type": "area", "aria": False, "color": "var(--c6)", "opacity": 0.3},
-                "encoding": {"x": time, "y": up},
-            },
-            {
-                "data": {"values": rows},
-                "mark": {"type": "rule", "strokeWidth": 5},
-                "encoding": {
-                    "x": time, "x2": {"field": "t2"}, "y": up, "description": {"field": "tip"},
-                    "color": charts.colour("outcome", colours),
-                },
-            },
-        ],
-    }  # fmt: skip
+    area = {"type": "area", "aria": False, "color": "var(--c6)", "opacity": 0.3}
+    opened = charts.layer(course, area, x=time, y=up)
+    wanted = charts.layer(
+        rows,
+        {"type": "rule", "strokeWidth": 5},
+        x=time,
+        x2={"field": "t2"},
+        y=up,
+        description={"field": "tip"},
+        color=charts.colour("outcome", colours),
+    )
     said = "A bar for each step: the sessions wanted, and what came of it. Shaded: the sessions that were open."
-    return Chart("Load against time", spec, said)
+    return doc.Chart("Load against time", {"layer": [opened, wanted]}, said)
 
 
-def _latency(facts: Mapping[str, Any]) -> Chart:
+def _latency(facts: Mapping[str, Any]) -> doc.Chart:
     rows = [
         {"load": s["load"], "ms": 1000 * s[key], "what": name, "tip": f"{s['load']}: {words.seconds(s[key])} {name}"}
         for s in facts["steps"]
@@ -312,15 +274,15 @@ def _latency(facts: Mapping[str, Any]) -> Chart:
         if s[key]
     ]
     if not rows:
-        return Chart("Latency against load", {"mark": "point"}, "Nothing was measured.")
+        return doc.Chart("Latency against load", {"mark": "point"}, "Nothing was measured.")
     low, high = min(row["ms"] for row in rows), max(row["ms"] for row in rows)
     up = charts.y("ms", "latency", scale={"type": "log", "domain": [0.8 * low, 1.25 * high]})
     up["axis"] = charts.decades(low, high)
     spec = charts.points(rows, charts.x("load", "sessions"), up, {"p50": "var(--good)", "p95": "var(--c4)"})
-    return Chart("Latency against load", spec, "GetMessages at each step once it had settled.")
+    return doc.Chart("Latency against load", spec, "GetMessages at each step once it had settled.")
 
 
-def _losses(facts: Mapping[str, Any]) -> Chart:
+def _losses(facts: Mapping[str, Any]) -> doc.Chart:
     rows = [
         {"load": s["load"], "n": s[what], "what": what, "tip": f"{s['load']}: {s[what]} {what}"}
         for s in facts["steps"]
@@ -329,33 +291,25 @@ def _losses(facts: Mapping[str, Any]) -> Chart:
     up = charts.y("n", "sessions", scale={"type": "symlog", "zero": True})
     spec = charts.points(rows, charts.x("load", "sessions"), up, {"refused": "var(--c2)", "dropped": "var(--bad)"})
     said = "Chats refused (each try of a customer counts) and dropped at each step, on a scale that shows few and many."
-    return Chart("Refused and dropped against load", spec, said)
+    return doc.Chart("Refused and dropped against load", spec, said)
 
 
-def _throughput(usl: Mapping[str, Any]) -> Chart:
+def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
     """The fit with its band over what was measured."""
-    across = charts.x("load", "sessions")
-
-    def layer(rows: str, field: str, mark: Spec, **more: Any) -> Spec:
-        up = charts.y(field, "successful requests/s")
-        return {
-            "data": {"values": usl[rows]},
-            "mark": {**mark, "aria": False},
-            "encoding": {"x": across, "y": up, **more},
-        }
-
-    band = {"type": "area", "color": "var(--good)", "opacity": 0.2}
-    dots = {"type": "point", "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
+    curve, across = usl["curve"], charts.x("load", "sessions")
+    low, fit, measured = (charts.y(field, "successful requests/s") for field in ("low", "fit", "requests_per_s"))
+    band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2}
+    dots = {"type": "point", "aria": False, "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1}
     layers = [
-        layer("curve", "low", band, y2={"field": "high"}),
-        layer("curve", "fit", {"type": "line", "color": "var(--good)", "strokeWidth": 2}),
-        layer("points", "requests_per_s", dots),
+        charts.layer(curve, band, x=across, y=low, y2={"field": "high"}),
+        charts.line(curve, across, fit),
+        charts.layer(usl["points"], dots, x=across, y=measured),
     ]
     if usl["peak"] is not None:
-        layers += charts.limit_line(usl["peak"], "peak")
+        layers += charts.mark_line(usl["peak"], "peak", "var(--bad)")
     said = (
         f"Dots: measured. Line and band: the Universal Scalability Law and 95 % of its bootstrap. "
         f"{usl_words(usl)}. Sessions refresh by a clock, so that until the server is saturated this is a "
         "straight line, whatever the server."
     )
-    return Chart("Throughput against load", {"layer": layers}, said)
+    return doc.Chart("Throughput against load", {"layer": layers}, said)

@@ -72,7 +72,6 @@ class FigureKind(StrEnum):
 
     @property
     def is_ratio(self) -> bool:
-        """Whether figures are compared by their ratio."""
         return self in (FigureKind.DURATION, FigureKind.COUNT)
 
 
@@ -258,7 +257,6 @@ class Comparison:
 
     @property
     def judged(self) -> list[ComparisonRow]:
-        """The metrics that have a word."""
         return [row for row in self.rows if row.word is not None]
 
     @property
@@ -268,7 +266,6 @@ class Comparison:
         return next((word for word in (WORSE, BETTER, NO_EVIDENCE) if word in found), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
         sides = {"base": self.base, "new": self.new}
         return {
             "word": self.word,
@@ -276,7 +273,7 @@ class Comparison:
             "confidence": CONFIDENCE,
             "tolerance": asdict(self.tolerance),
             **{side: [_run_to_dict(run) for run in runs] for side, runs in sides.items()},
-            "settings_that_differ": [difference.to_dict() for difference in self.differences],
+            "settings_that_differ": [difference._asdict() for difference in self.differences],
             "notes": list(self.notes),
             "metrics": {row.metric.key: _row_to_dict(row) for row in self.rows},
         }

@@ -23,7 +23,6 @@ _SIDE_COLOURS = {"base": "var(--c6)", "new": "var(--good)"}
 
 
 def comparison_document(comparison: Comparison) -> doc.Document:
-    """Return the comparison as a document."""
     judged = [row for row in comparison.rows if row.metric.judged]
     # Metrics whose figures are all 0 or missing are not shown.
     others = [row for row in comparison.rows if not row.metric.judged and any((*row.base, *row.new))]
@@ -42,7 +41,12 @@ def comparison_document(comparison: Comparison) -> doc.Document:
     if others:
         sections.insert(2, doc.Section("Not judged", (_metrics("Not judged", others, False),), minor=True))
     if comparison.differences:
-        sections.insert(0, doc.Section("Settings that differ", (_differences(comparison),)))
+        rows = [
+            (item.name, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
+            for item in comparison.differences
+        ]
+        title, headings = "Settings that differ", ("setting", "base", "new", "changes the load")
+        sections.insert(0, doc.Section(title, (doc.table(title, headings, rows, sides="lwwl"),)))
     invalid = [
         doc.Callout("invalid", f"{run.run}: {'; '.join(run.problems)}")
         for run in (*comparison.base, *comparison.new)
@@ -50,14 +54,6 @@ def comparison_document(comparison: Comparison) -> doc.Document:
     ]
     answer = doc.Sentence(_answer(comparison), _TONES.get(comparison.word or "", Tone.PLAIN))
     return doc.Document(answer, sections, lead=invalid)
-
-
-def _differences(comparison: Comparison) -> doc.Block:
-    rows = [
-        (item.name, ", ".join(item.base), ", ".join(item.new), "yes" if item.defines_load else "no")
-        for item in comparison.differences
-    ]
-    return doc.table("Settings that differ", ("setting", "base", "new", "changes the load"), rows, sides="lwwl")
 
 
 def _metrics(name: str, rows: Sequence[ComparisonRow], judged: bool) -> doc.Table:
@@ -102,7 +98,6 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
 
 
 def value(row: ComparisonRow, figure: float | None) -> str:
-    """A figure of a metric with its unit."""
     if figure is None:
         return "none"
     if row.metric.kind is FigureKind.RATE:

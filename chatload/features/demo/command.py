@@ -38,12 +38,23 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
     run_dir = new_run_dir("demo") if run_dir is None else run_dir
     refuse_unwritable(run_dir)
     users = 150 if no_faults else 40  # without faults, enough sessions for the standard gate
-    with Simulator(*_server_options(no_faults)) as server:
+    options = [
+        *("--flex-disconnect-timeout", TIMEOUT_S, *(() if no_faults else ("--faults", HERE / "faults.toml"))),
+        *("--agent-wait", 0.2, 1.0, "--agent-answer", 0.2, 0.8),
+        *("--agent-leaves-chance", 0.15, "--agent-leaves-after", 1, 5),
+    ]
+    with Simulator(*options) as server:
         faults, outage = ("no faults", "") if no_faults else ("faults as in faults.toml", ", an outage comes after 9 s")
         click.echo(f"simulator: {server.url}, flex-disconnect-timeout {TIMEOUT_S:g} s, {faults}")
         click.echo(f"locust: {users} users hold chats for {seconds} s{outage}")
         judged = [*(("--gate", gate) if gate else ()), *(part for text in thresholds for part in ("--threshold", text))]
-        code = subprocess.run([*_locust(server.url, run_dir, users, seconds), *judged], check=False).returncode
+        locust = [
+            *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", server.url),
+            *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(users), "-r", "20"),
+            *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
+            *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir), *judged),
+        ]
+        code = subprocess.run(locust, check=False).returncode
         if not (run_dir / RUN_FILE).exists():
             # Locust refused the run (for example: a threshold that is wrong) and has said why.
             sys.exit(code)
@@ -62,20 +73,3 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
         if sys.stdout.isatty() and screen:
             click.launch(str(page.absolute()))
     sys.exit(code or reconciled or reported)
-
-
-def _server_options(no_faults: bool) -> list[object]:
-    return [
-        *("--flex-disconnect-timeout", TIMEOUT_S, *(() if no_faults else ("--faults", HERE / "faults.toml"))),
-        *("--agent-wait", 0.2, 1.0, "--agent-answer", 0.2, 0.8),
-        *("--agent-leaves-chance", 0.15, "--agent-leaves-after", 1, 5),
-    ]
-
-
-def _locust(host: str, run_dir: Path, users: int, seconds: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", host),
-        *("--headless", "--only-summary", "--loglevel", "WARNING", "-u", str(users), "-r", "20"),
-        *("-t", f"{seconds}s", "--flex-disconnect-timeout", f"{TIMEOUT_S:g}"),
-        *("--script", str(HERE / "script.toml"), "--run-dir", str(run_dir)),
-    ]

@@ -58,15 +58,8 @@ class HostFacts:
     clock_gap_s: float | None = None
 
 
-# -- checks ----------------------------------------------------------------------------------------
-
-
-def check_host(host: HostFacts) -> list[CheckResult]:
-    """Return a result for every step on the way to a chat, as far as it went."""
-    return list(_checks(host))
-
-
-def _checks(host: HostFacts) -> Iterator[CheckResult]:
+def check_host(host: HostFacts) -> Iterator[CheckResult]:
+    """Yield a result for every step on the way to a chat, as far as it went."""
     if host.refused:
         found, _, change = host.refused.partition("; ")
         yield check("target", found, change, bad=True)
@@ -132,9 +125,6 @@ def _chat(host: HostFacts) -> CheckResult:
         change = "check --dialect: a chat that is not disconnected stays open until its timeout"
         return check("chat", found, change, warn=True)
     return check("chat", f"RequestChat 0/false{took}, Disconnect {host.goodbye}")
-
-
-# -- examination -----------------------------------------------------------------------------------
 
 
 def examine(
@@ -237,7 +227,6 @@ class _ChatConnection:
         self.date = ""
 
     def call(self, request: WireRequest) -> WireResult:
-        """Send a request and read its answer."""
         begun = time.monotonic()
         deadline = TotalDeadline(TIMEOUT_S)
         deadline.watch(self._sock)

@@ -103,9 +103,6 @@ class MachineFacts:
     busy_ports: tuple[int, ...] = ()
 
 
-# -- checks ----------------------------------------------------------------------------------------
-
-
 def check_machine(machine: MachineFacts, wish: PlannedLoad) -> list[CheckResult]:
     """Return a result for everything known of the machine."""
     return [
@@ -241,9 +238,6 @@ def _parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
 
 
-# -- reading ---------------------------------------------------------------------------------------
-
-
 def read_machine(run_dir: str | Path = "reports", sample_s: float = SAMPLE_S) -> MachineFacts:
     """Return all facts of this machine; takes sample_s seconds. run_dir: where runs will be written."""
     soft, hard = file_limits()
@@ -307,11 +301,8 @@ def _reserved(low: int, high: int) -> int:
 
 def _time_wait() -> int:
     """Return the number of connections in TIME_WAIT, by the kernel's count: /proc/net/tcp is slow if there are many."""
-    for line in _text("/proc/net/sockstat").splitlines():
-        words = line.split()
-        if words[:1] == ["TCP:"] and "tw" in words:
-            return int(words[words.index("tw") + 1])
-    return 0
+    found = re.search(r"^TCP:.*\btw (\d+)", _text("/proc/net/sockstat"), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _cores() -> float:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from chatload.render import words
 from chatload.render.document import Block, Document, Section, Sentence, Tone, Verbatim
-from chatload.render.output import read_schema
 
 State = Literal["ok", "warn", "bad"]
 _TONES = {"ok": Tone.GOOD, "warn": Tone.WARN, "bad": Tone.BAD}
@@ -31,7 +30,6 @@ def check(name: str, found: str, change: str = "", *, warn: bool = False, bad: b
 
 
 def worst(rows: Sequence[CheckResult]) -> State:
-    """Return the worst state."""
     return max((row.state for row in rows), key=("ok", "warn", "bad").index, default="ok")
 
 
@@ -50,11 +48,6 @@ def _blocks(rows: Sequence[CheckResult]) -> Iterator[Block]:
 
 
 def to_dict(rows: Sequence[CheckResult], users: int, processes: int) -> dict[str, Any]:
-    """Return what --json prints; see `schema`."""
+    """Return what --json prints; see doctor.schema.json."""
     checks = [asdict(row) for row in rows]
     return {"schema_version": 1, "state": worst(rows), "users": users, "processes": processes, "checks": checks}
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of --json."""
-    return read_schema("chatload.features.doctor", "doctor.schema.json")

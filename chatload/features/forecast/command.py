@@ -16,7 +16,8 @@ from chatload import __version__, exit_codes
 from chatload.chat.policy import RefreshPolicy, make_policy
 from chatload.errors import UsageError
 from chatload.features.forecast import view
-from chatload.features.forecast.fit import FittedRun, ForecastQuestion, fit, predict, reproduce
+from chatload.features.forecast.conditions import Conditions
+from chatload.features.forecast.fit import ForecastQuestion, fit, predict, reproduce
 from chatload.features.forecast.replay import Replayer, remembering, replayers
 from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.render.output import deliver, write_json
@@ -40,10 +41,11 @@ def _numbers(text: str) -> list[float]:
 
 
 def _session_counts(text: str) -> list[int]:
-    for number in _numbers(text):
+    numbers = _numbers(text)
+    for number in numbers:
         if number != int(number) or number > _MOST:
             raise UsageError(f"--sessions {number:g} is not a whole number up to {_MOST}")
-    return [int(number) for number in _numbers(text)]
+    return [int(number) for number in numbers]
 
 
 def _customers(text: str) -> int | None:
@@ -87,11 +89,9 @@ def _virtual_time(text: str) -> float:
 )  # fmt: skip
 @click.option("--script", metavar="FILE", help="The run's script, if its file was moved.")
 @click.option(
-    "--processes",
-    type=click.IntRange(1, 256),
-    metavar="N",
+    "--processes", type=click.IntRange(1, 256), metavar="N",
     help="Processes. Default: one per core. The result is the same.",
-)
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of the random numbers. Default: 0.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Write forecast.json and .md there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -120,10 +120,15 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
         with replayers(processes or os.cpu_count() or 1, note.progress) as replayer:
             report = _report(reader, str(run), replayer, given, note.say)
         note.clear()
+    markdown = None
     if output is not None:
-        _make_folder(output)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"{output}: cannot be made ({error.strerror or error})"
+            raise UsageError(why, "choose another --output") from None
         write_json(report, output / "forecast.json")
-    markdown = None if output is None else output / "forecast.md"
+        markdown = output / "forecast.md"
     deliver(view.forecast_document(report), report if as_json else None, markdown)
     return exit_codes.PASSED if report["goodness"]["reproduces"] else exit_codes.INCONCLUSIVE
 
@@ -136,7 +141,8 @@ def _report(
     if not 0.1 <= growth <= 100:
         raise UsageError(f"--latency-growth {growth:g} is outside 0.1 to 100", "give 2 for twice as long")
     fitted = fit(reader, replayer, asked["script"], say)
-    policies = list(_policies(fitted.settings.policy, asked))
+    conditions, settings = fitted.conditions, fitted.settings
+    policies = list(_policies(settings.policy, asked))
     say("reproducing the run")
     goodness = reproduce(fitted, replayer, asked["seed"] + 100)
     predictions, remembered = [], remembering(replayer)
@@ -150,10 +156,22 @@ def _report(
         "chatload_version": __version__,
         "answer": "",
         "run": {"name": name, **asdict(fitted.measured)},
-        "fitted": _fitted(fitted),
+        "fitted": {
+            "flex_disconnect_timeout_s": settings.timeout_s,
+            "policy": settings.policy.kind,
+            "interval_s": settings.policy.interval_s,
+            "request_timeout_s": settings.request_timeout_s,
+            "customers": len(fitted.starts),
+            "agents_join_s": conditions.join_s,
+            "agents_answer_s": conditions.answer_s,
+            "dropped_answer": conditions.dropped_answer,
+            "incidents": [
+                dict(zip(("start_s", "end_s", "reaches"), incident, strict=True)) for incident in conditions.incidents
+            ],
+        },
         "goodness": goodness,
         "predictions": predictions,
-        "assumed": list(_assumed(fitted, growth)),
+        "assumed": list(_assumed(conditions, growth)),
         "unknown": list(view.UNKNOWN),
     }
     return {**report, "answer": view.answer(report)}
@@ -172,25 +190,7 @@ def _policies(own: RefreshPolicy, asked: dict[str, Any]) -> Iterator[RefreshPoli
         yield make_policy("deadline", timeout)
 
 
-def _fitted(fitted: FittedRun) -> dict[str, Any]:
-    conditions, settings = fitted.conditions, fitted.settings
-    return {
-        "flex_disconnect_timeout_s": settings.timeout_s,
-        "policy": settings.policy.kind,
-        "interval_s": settings.policy.interval_s,
-        "request_timeout_s": settings.request_timeout_s,
-        "customers": len(fitted.starts),
-        "agents_join_s": conditions.join_s,
-        "agents_answer_s": conditions.answer_s,
-        "dropped_answer": conditions.dropped_answer,
-        "incidents": [
-            {"start_s": start, "end_s": end, "reaches": reaches} for start, end, reaches in conditions.incidents
-        ],
-    }
-
-
-def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
-    conditions = fitted.conditions
+def _assumed(conditions: Conditions, growth: float) -> Iterator[str]:
     measured = f"as they were measured with {conditions.sessions} sessions open"
     if growth == 1.0:
         yield f"round trips stay {measured}, whatever the load"
@@ -216,39 +216,31 @@ def _assumed(fitted: FittedRun, growth: float) -> Iterator[str]:
     yield "the generator's own lateness is left out, and the time it takes to connect"
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be made ({error.strerror or error})", "choose another --output") from None
-
-
 class _ProgressNotes:
     """Shows progress on stderr once the command takes long."""
 
     def __init__(self) -> None:
         self._began = self._last = time.monotonic()
-        self._what, self._terminal = "", sys.stderr.isatty()
-        self._shown = False
+        self._what, self._shown, self._terminal = "", False, sys.stderr.isatty()
 
     def say(self, what: str) -> None:
         """Set what is done from now on."""
         self._what = what
-        self._show("")
+        self._show(what)
 
     def progress(self, done: int, of: int) -> None:
         """Show how many customers of a replay are done."""
-        self._show(f", {done} of {of} customers" if of > done else "")
+        self._show(f"{self._what}, {done} of {of} customers" if of > done else self._what)
 
     def clear(self) -> None:
         """Remove the progress line."""
         if self._shown and self._terminal:
             click.echo("\r\033[K", nl=False, err=True)
 
-    def _show(self, more: str) -> None:
+    def _show(self, text: str) -> None:
         now = time.monotonic()
         if now - self._began < _PATIENCE_S or now - self._last < (0.2 if self._terminal else _EVERY_S):
             return
         self._last, self._shown = now, True
-        line = f"{self._what}{more} ..."
+        line = f"{text} ..."
         click.echo(f"\r\033[K{line[:78]}" if self._terminal else line, nl=not self._terminal, err=True)

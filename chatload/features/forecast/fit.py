@@ -41,7 +41,7 @@ FITTING_REQUESTS = 60_000
 ROUNDS = 6
 _BINS = 12
 _AGAIN = 12
-#: Verdicts of late chats; what the server answers to a dropped chat is learned from these.
+#: Durations of broken connections that are kept.
 _BROKEN = 200
 #: Numbers of drops differ if they are this many standard deviations apart.
 _SIGMAS = 1.0
@@ -127,6 +127,8 @@ def fit(
     def stretches() -> tuple[Stretch, ...]:
         return stretches_of(calm, usual, incidents)
 
+    # What the server answers to a dropped chat is learned from late chats.
+    told_late = [record.learned_by for record in sessions if record.verdict in PERHAPS_LATE]
     open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
     ends = Counter(record.verdict for record in accepted)
     # The first goodbye of a chat that was cut off shows when the customers were stopped.
@@ -134,7 +136,7 @@ def fit(
     conditions = Conditions(
         stretches=stretches(),
         length_s=min(cut_off, default=ended) - began,
-        dropped_answer=_dropped_answer(sessions),
+        dropped_answer="2" if told_late.count(Outcome.UNRECOVERABLE.value) > len(told_late) / 2 else "0/true",
         connection_s=_broken_s(reader),
         sessions=max(window.open for window in windows),
         leaving=_hazard(accepted, Verdict.ENDED_BY_AGENT),
@@ -229,11 +231,6 @@ def _drops(sessions: Iterable[SessionRecord], incident: FailureIncident, began: 
         may_be_dropped(record) and incident.start <= record.ended_at - began < incident.latest + lingers_s
         for record in sessions
     )
-
-
-def _dropped_answer(sessions: Iterable[SessionRecord]) -> str:
-    told = [record.learned_by for record in sessions if record.verdict in PERHAPS_LATE]
-    return "2" if told.count(Outcome.UNRECOVERABLE.value) > len(told) / 2 else "0/true"
 
 
 def _broken_s(reader: RunReader) -> tuple[float, ...]:

@@ -26,12 +26,13 @@ from random import Random
 from chatload.chat.engine import ChatEngine
 from chatload.chat.settings import SessionSettings
 from chatload.features.forecast.conditions import BROKEN, REFUSED, TIMED_OUT, Conditions, RequestOdds, count_failures
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.run.books import Books, may_be_dropped
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.faults import Fault
 from chatload.simulator.model.service import ChatService
 from chatload.virtual.driver import VirtualSwarm
+from chatload.virtual.network import NetworkModel
 from chatload.vocabulary import Verdict
 
 #: Drops outside incidents.
@@ -43,7 +44,7 @@ _FORGET_S = 60.0
 _NEVER_S = 1e9
 
 
-class MeasuredServer:
+class MeasuredServer(NetworkModel):
     """The conditions as the virtual driver needs them: its network, the faults and ends of its service, its settings.
 
     Deterministic in (conditions, factor, seed) and the calls. When a request leaves, it is drawn whether it will fail,
@@ -55,6 +56,8 @@ class MeasuredServer:
 
     def __init__(self, conditions: Conditions, request_timeout_s: float, factor: float = 1.0, seed: int = 0) -> None:
         """factor: round trips are this much longer than they were measured."""
+        # No message vanishes on its way: a measured timeout is a fault of the service.
+        super().__init__(median_s=0.0)
         self._conditions, self._random = conditions, Random(seed)
         self._starts, self._ends = [stretch.start for stretch in conditions.stretches], conditions.ends
         self._drawn = [
@@ -101,19 +104,11 @@ class MeasuredServer:
         """Return the other half of the round trip."""
         return request_latency
 
-    def latency(self, random: Random) -> float:
-        """Never asked for: nothing but requests and their answers is sent."""
-        return 0.0
-
     def refuses(self, random: Random, now: float, operation: str) -> bool:
         """Return whether no connection can be made."""
         chance = self._at(now, operation).refused
         self._refusing = chance > 0 and random.random() < chance
         return self._refusing
-
-    def suffers(self, mishap: str, random: Random) -> bool:
-        """No message vanishes on its way: a measured timeout is a fault of the service."""
-        return False
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """Return the failure of the request that arrives `elapsed` seconds after the start, or None."""
@@ -127,7 +122,7 @@ class MeasuredServer:
         reached, missed = drawn.failures[bisect_right(drawn.chances, place)]
         return reached if self._reaches and random.random() < self._reaches else missed
 
-    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+    def draw_end(self, draws: SplitMix64) -> tuple[float, str] | None:
         """Return the age at which the server's side ends a new chat, and the end reason; None: never."""
         conditions = self._conditions
         hazards = {
@@ -153,7 +148,7 @@ def _around(mean_s: float) -> tuple[float, float]:
     return 0.4 * mean_s, 1.6 * mean_s
 
 
-def _age_of(hazard: Sequence[tuple[float, float]], draws: SeededDraws) -> float:
+def _age_of(hazard: Sequence[tuple[float, float]], draws: SplitMix64) -> float:
     """Return the age (seconds) at which something happens that has this hazard: (from age, chance per second)."""
     if not any(chance for _, chance in hazard):
         return inf
@@ -322,7 +317,8 @@ def replayers(processes: int, progress: Progress = lambda _, __: None) -> Iterat
     if processes == 1:
         yield lambda job: _merged(map(replay, _pieces(job)), len(job.starts), progress)
         return
-    pool = multiprocessing.get_context("spawn").Pool(processes, _ignore_interrupt)
+    # Ctrl-C is left to this process, which ends the others.
+    pool = multiprocessing.get_context("spawn").Pool(processes, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         # In their order, so that sums of floats come out the same each time.
         yield lambda job: _merged(pool.imap(replay, _pieces(job)), len(job.starts), progress)
@@ -350,11 +346,6 @@ def _pieces(job: ReplayJob) -> Iterator[ReplayJob]:
     for first in range(0, len(job.starts), size):
         seed = Random(f"{job.seed}/{first}").getrandbits(62)
         yield replace(job, starts=job.starts[first : first + size], seed=seed)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the first process, which ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _merged(results: Iterator[CohortResult], customers: int, progress: Progress) -> CohortResult:

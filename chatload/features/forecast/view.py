@@ -10,7 +10,7 @@ from chatload.render.words import bounds, duration, number, percent, plural, sec
 
 #: `schema_version` of the JSON.
 SCHEMA_VERSION = 1
-_INCIDENTS_CAPTION = (
+_CAPTION = (
     "calm: in % of all chats; each incident of the run: in % of the sessions open; uncertain: what the rate may be, "
     "given how little a run of that length shows"
 )
@@ -37,11 +37,11 @@ def forecast_document(report: Report) -> Document:
         predictions = ("sessions", "refresh", "requests/s", "dropped", "95 % interval", "margin p1")
         incidents = ("sessions", "refresh", "calm", "each incident", "uncertain")
         forecast += [
-            table("Forecast", predictions, tuple(prediction_rows(report))),
+            table("Forecast", predictions, [_prediction(row) for row in report["predictions"]]),
             Sentence("where the drops come from"),
-            table("Drops by incident", incidents, tuple(incident_rows(report)), caption=_INCIDENTS_CAPTION),
+            table("Drops by incident", incidents, [_drops(row) for row in report["predictions"]], caption=_CAPTION),
         ]
-    forecast.append(Bullets(tuple(held_lines(report))))
+    forecast.append(Bullets([_held(row) for row in report["predictions"]]))
     return Document(
         answer=Sentence(fit_line(report), tone),
         sections=(
@@ -87,45 +87,26 @@ def goodness_rows(report: Report) -> Iterator[tuple[str, ...]]:
         yield f"margin {name}", _s(row["measured"]), _s(row["reproduced"]), "", ""
 
 
-def prediction_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """What is predicted of each load and interval."""
-    for row in report["predictions"]:
-        yield (
-            number(row["sessions"]),
-            refresh(row),
-            number(round(row["requests_per_s"])),
-            percent(row["drop_rate"]),
-            bounds(row),
-            _s(row["margins_s"].get("p1")),
-        )
+def _prediction(row: Report) -> tuple[str, ...]:
+    requests, margin = number(round(row["requests_per_s"])), _s(row["margins_s"].get("p1"))
+    return number(row["sessions"]), refresh(row), requests, percent(row["drop_rate"]), bounds(row), margin
 
 
-def incident_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """Where the drops come from: calm, and each incident of the run."""
-    for row in report["predictions"]:
-        yield (
-            number(row["sessions"]),
-            refresh(row),
-            percent(row["calm_rate"]),
-            ", ".join(percent(part) for part in row["by_incident"]) or "none seen",
-            bounds({"low": row["range_low"], "high": row["range_high"]}),
-        )
+def _drops(row: Report) -> tuple[str, ...]:
+    """Return where the drops come from: calm, and each incident of the run."""
+    each = ", ".join(percent(part) for part in row["by_incident"]) or "none seen"
+    uncertain = bounds({"low": row["range_low"], "high": row["range_high"]})
+    return number(row["sessions"]), refresh(row), percent(row["calm_rate"]), each, uncertain
 
 
-def held_lines(report: Report) -> Iterator[str]:
-    """What was held to say so."""
-    for row in report["predictions"]:
-        if row["customers"] < row["sessions"]:
-            yield (
-                f"{number(row['sessions'])} sessions, {refresh(row)}: held {number(row['customers'])} customers for "
-                f"{duration(row['for_s'])} ({plural(row['held'], 'chat')}), who stand for all: given the server, "
-                "sessions do not depend on each other"
-            )
-        else:
-            yield (
-                f"{number(row['sessions'])} sessions, {refresh(row)}: all held for {duration(row['for_s'])} "
-                f"({plural(row['held'], 'chat')}, {plural(row['requests'], 'request')})"
-            )
+def _held(row: Report) -> str:
+    what, chats = f"{number(row['sessions'])} sessions, {refresh(row)}", plural(row["held"], "chat")
+    if row["customers"] >= row["sessions"]:
+        return f"{what}: all held for {duration(row['for_s'])} ({chats}, {plural(row['requests'], 'request')})"
+    return (
+        f"{what}: held {number(row['customers'])} customers for {duration(row['for_s'])} ({chats}), who stand for all: "
+        "given the server, sessions do not depend on each other"
+    )
 
 
 def refresh(row: Report) -> str:

@@ -301,41 +301,40 @@ def _value(name: str, demand: Demand, capacity: Capacity) -> float:
     return value
 
 
-def _changed(plan: ServerPlan, name: str, factor: float) -> tuple[Demand, Capacity]:
+def _changed(plan: ServerPlan, name: str, factor: float) -> tuple[Demand, Capacity] | None:
     """Return the inputs with one of them multiplied; of the percentile, the share of time in which more chats are open.
 
-    Raises UsageError if its value is impossible.
+    None if its value is impossible.
     """
     demand, capacity = plan.demand, plan.capacity
     value = _value(name, demand, capacity) * factor
     if isinstance(name, Constraint):
         return demand, {**capacity, name: capacity[name]._replace(value=value)}
     change: dict[str, Any] = {name: 100 - 100 * demand.tail * factor if name == "percentile" else value}
-    return replace(demand, **change), capacity
+    try:
+        return replace(demand, **change), capacity
+    except UsageError:
+        return None
 
 
 def _influence(plan: ServerPlan, name: str) -> Influence:
     now = servers_worth(plan.demand, plan.capacity)
-
-    def change(factor: float) -> float | None:
-        try:
-            return servers_worth(*_changed(plan, name, factor)) / now - 1
-        except UsageError:
-            return None
-
+    down, up = (
+        None if inputs is None else servers_worth(*inputs) / now - 1
+        for inputs in (_changed(plan, name, 1 - STEP), _changed(plan, name, 1 + STEP))
+    )
     value, factor = _value(name, plan.demand, plan.capacity), _one_more(plan, name)
-    at = None if factor is None else _value(name, *_changed(plan, name, factor))
-    return Influence(name, value, change(1 - STEP), change(1 + STEP), at, None if at is None else at / value - 1)
+    inputs = None if factor is None else _changed(plan, name, factor)
+    at = None if inputs is None else _value(name, *inputs)
+    return Influence(name, value, down, up, at, None if at is None else at / value - 1)
 
 
 def _one_more(plan: ServerPlan, name: str) -> float | None:
     """Return the factor nearest to 1, on either side, from which on one more server is needed."""
 
     def too_few(factor: float) -> bool:
-        try:
-            return servers_needed(*_changed(plan, name, factor)) > plan.needed
-        except UsageError:
-            return False  # impossible values are no answer
+        inputs = _changed(plan, name, factor)
+        return inputs is not None and servers_needed(*inputs) > plan.needed
 
     for toward in (FARTHEST, 1 / FARTHEST):
         edge = _edge(plan, name, toward)
@@ -348,17 +347,10 @@ def _one_more(plan: ServerPlan, name: str) -> float | None:
 
 def _edge(plan: ServerPlan, name: str, toward: float) -> float:
     """Return `toward`, or the farthest possible factor before it: an interval must stay below the timeout."""
-
-    def impossible(share: float) -> bool:
-        try:
-            _changed(plan, name, 1 + share * (toward - 1))
-        except UsageError:
-            return True
-        return False
-
-    if not impossible(1.0):
+    if _changed(plan, name, toward) is not None:
         return toward
-    return 1 + max(least(impossible, 0.0, 1.0) - 1e-9, 0.0) * (toward - 1)
+    impossible = least(lambda share: _changed(plan, name, 1 + share * (toward - 1)) is None, 0.0, 1.0)
+    return 1 + max(impossible - 1e-9, 0.0) * (toward - 1)
 
 
 # -- how many chats are open at once --------------------------------------------------------------
@@ -393,14 +385,14 @@ def built_up(seconds: float, handling_time_s: float, distribution: str, cv: floa
     "The physics of the M_t/G/infinity queue", Operations Research 41 (1993). distribution: exponential,
     fixed, or lognormal with coefficient of variation `cv`.
     """
-    t, m = seconds, handling_time_s
+    ratio = seconds / handling_time_s
     if distribution == "fixed":
-        return min(t / m, 1.0)
+        return min(ratio, 1.0)
     if distribution == "exponential":
-        return -math.expm1(-t / m)
+        return -math.expm1(-ratio)
     sigma = _sigma(cv)
-    z = (math.log(t / m) + sigma**2 / 2) / sigma
-    return float(ndtr(z - sigma) + t / m * ndtr(-z))
+    z = (math.log(ratio) + sigma**2 / 2) / sigma
+    return float(ndtr(z - sigma) + ratio * ndtr(-z))
 
 
 def dispersion(peakedness: float, distribution: str, cv: float | None = None) -> float:
@@ -410,12 +402,8 @@ def dispersion(peakedness: float, distribution: str, cv: float | None = None) ->
     compared with the lengths: A. E. Eckberg, "Generalized peakedness of teletraffic processes", 10th
     International Teletraffic Congress (1983). The ratio is 1/2 for exponential lengths, 1 for fixed ones.
     """
-    if distribution == "fixed":
-        overlap = 1.0
-    elif distribution == "exponential":
-        overlap = 0.5
-    else:
-        overlap = float(2 * ndtr(-_sigma(cv) / math.sqrt(2)))
+    known = {"fixed": 1.0, "exponential": 0.5}
+    overlap = known.get(distribution) or float(2 * ndtr(-_sigma(cv) / math.sqrt(2)))
     return 1 + (peakedness - 1) / overlap
 
 

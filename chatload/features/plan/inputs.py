@@ -155,9 +155,8 @@ class Demand:
     @property
     def arrivals_per_hour(self) -> float:
         """Chats that arrive in the peak hour, growth included."""
-        if self.chats_per_hour is not None:
-            before = self.chats_per_hour
-        else:
+        before = self.chats_per_hour
+        if before is None:
             before = (self.chats_per_day or 0.0) * (self.peak_hour_share or 0.0)
         return before * (1 + self.growth)
 

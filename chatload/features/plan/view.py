@@ -23,7 +23,6 @@ from chatload.features.plan.compute import (
 )
 from chatload.features.plan.inputs import Constraint, Demand, Measured, Origin, Preset, option
 from chatload.render import charts
-from chatload.render.charts import Spec
 from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
 from chatload.render.words import MINUS, number, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
@@ -102,22 +101,17 @@ class PlanReport:
 def plan_document(report: PlanReport) -> Document:
     """Return the plan as a document."""
     plan = report.plan
-    peak, carry, depends, inputs = (
-        "What the peak hour brings", "What servers carry", "What the plan depends on", "Inputs",
-    )  # fmt: skip
+    peak = table("What the peak hour brings", ("the peak hour", "mean", "planned for"), list(_peak(plan)))
     constraints = ("constraint", "needed", "a server", "servers", "left", "with spare", "from")
+    carry = table("What servers carry", constraints, list(_constraints(plan)), sides="lrrrrrl")
     influence = ("input", "value", *_STEPS, "one more server at")
+    depends = table("What the plan depends on", influence, list(_influences(report)), caption=_INFLUENCE_CAPTION)
+    inputs = table("Inputs", ("input", "value", "from"), list(_inputs(report)), sides="lrl")
     sections = (
-        Section(peak, (table(peak, ("the peak hour", "mean", "planned for"), list(_peak(plan))), _chats_chart(plan))),
-        Section(carry, (table(carry, constraints, list(_constraints(plan)), sides="lrrrrrl"), _growth_chart(plan))),
-        Section(
-            depends,
-            (
-                table(depends, influence, list(_influences(report)), caption=_INFLUENCE_CAPTION),
-                _influence_chart(report),
-            ),
-        ),
-        Section(inputs, (table(inputs, ("input", "value", "from"), list(_inputs(report)), sides="lrl"),), minor=True),
+        Section(peak.name, (peak, _chats_chart(plan))),
+        Section(carry.name, (carry, _growth_chart(plan))),
+        Section(depends.name, (depends, _influence_chart(report))),
+        Section(inputs.name, (inputs,), minor=True),
         Section("What must be known with it", (Bullets(list(notes(report))),)),
         Section("What this plan cannot know", (Bullets(UNKNOWN),)),
     )
@@ -377,28 +371,25 @@ def _growth_chart(plan: ServerPlan) -> Chart:
 
 def _influence_chart(report: PlanReport) -> Chart:
     """Return the change of the load for each input that matters, 10 % lower and 10 % higher."""
-    bars: list[dict[str, Any]] = [
+    items = [item for item in report.influences if round(1000 * item.strength)]
+    bars = [
         {"input": _label(item.name), "step": step, "x": 100 * by}
-        for item in report.influences
+        for item in items
         for step, by in zip(_STEPS, (item.down, item.up), strict=True)
-        if by is not None and round(1000 * item.strength)
+        if by is not None
     ]
-    names = list(dict.fromkeys(bar["input"] for bar in bars))
     said = "; ".join(
         f"{_label(item.name)} {_change(item.down) or 'no lower'} and {_change(item.up) or 'no higher'}"
-        for item in report.influences
-        if _label(item.name) in names
+        for item in items
     )
-    spec: Spec = {
-        "data": {"values": bars},
-        "height": {"step": 13},
-        "mark": {"type": "bar"},
-        "encoding": {
-            "x": {"field": "x", "type": "quantitative", "title": "change of the load, %"},
-            "y": charts.names("input", names),
-            "yOffset": {"field": "step", "type": "nominal", "sort": _STEPS},
-            "color": charts.colour("step", dict(zip(_STEPS, ("var(--c6)", "var(--good)"), strict=True))),
-        },
-    }
+    spec = charts.layer(
+        bars,
+        {"type": "bar"},
+        x={"field": "x", "type": "quantitative", "title": "change of the load, %"},
+        y=charts.names("input", [_label(item.name) for item in items]),
+        yOffset={"field": "step", "type": "nominal", "sort": _STEPS},
+        color=charts.colour("step", dict(zip(_STEPS, ("var(--c6)", "var(--good)"), strict=True))),
+    )
     shows = "change of the load, the strongest input first"
-    return Chart("An input 10 % lower and 10 % higher", spec, shows, f"{shows}: {said}")
+    heading = "An input 10 % lower and 10 % higher"
+    return Chart(heading, {**spec, "height": {"step": 13}}, shows, f"{shows}: {said}")

@@ -130,11 +130,6 @@ class TimeoutBounds:
     odd: tuple[ObservedSilence, ...]
     contradicts: bool = False
 
-    @property
-    def width_s(self) -> float:
-        """Width of the interval (seconds)."""
-        return self.upper_s - self.lower_s
-
 
 @dataclass(frozen=True, slots=True)
 class SweepBounds:

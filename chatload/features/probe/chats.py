@@ -13,6 +13,7 @@ from chatload.chat.effects import Exchange, Send
 from chatload.chat.transcript import Transcript
 from chatload.features.probe.bounds import ObservedSilence, SilenceWatch, TimeSpan
 from chatload.features.probe.evidence import OPERATIONS, KnownCheck, ProbeEvidence
+from chatload.protocol.operations import KEYS
 from chatload.vocabulary import TELL_THE_END, Outcome
 
 _Result = TypeVar("_Result")
@@ -23,7 +24,6 @@ _OPENING_TRIES, _TRIES, _GOODBYES, _NARROWINGS = 5, 8, 3, 3
 _BACKOFF_S = 0.05
 #: The least timeout there is [opt] (seconds).
 _LEAST_S = 1.0
-_KEYS = ("chat_id", "user_id", "secure_key", "alias")
 _INTRODUCTION = {"nickname": "chatload probe", "subject": "chatload probe"}
 #: This many dropped chats are asked repeatedly whether they are still known, at intervals of this part of their age.
 _ASKED_ON, _AGE_STEP, _LEAST_STEP_S = 4, 0.2, 0.25
@@ -40,31 +40,21 @@ def _at(instant: float) -> WaitUntil:
 
 
 class ProbeChat:
-    """One chat. living: it is open and answers. ended: the server said so. drop: the silence that ended it."""
+    """One chat. opened: the server accepted it. living: it is open and answers. ended: the server said so. drop: the
+    silence that ended it."""
 
     def __init__(self, number: int, board: ProbeEvidence) -> None:
         self.number, self.board = number, board
-        self.living = self.asked = self.ended = self.lost = False
+        self.living = self.opened = self.asked = self.ended = self.lost = False
         self.drop: ObservedSilence | None = None
         self._silence: ObservedSilence | None = None
-        self._watch: SilenceWatch | None = None
+        self.watch: SilenceWatch  # its contacts and silences, once it was opened
         self.rung: float | None = None
         self.verifies = False
         self.refresh_at = float("inf")
         self._witness, self._lot, self._draws = True, 0.0, 0
         self._transcript = Transcript(board.server_clock)
         self._keys: dict[str, str] = {}
-
-    @property
-    def opened(self) -> bool:
-        """Whether the server accepted it."""
-        return self._watch is not None
-
-    @property
-    def watch(self) -> SilenceWatch:
-        """Its contacts and silences, once it was opened."""
-        assert self._watch is not None
-        return self._watch
 
     @property
     def pending(self) -> bool:
@@ -81,7 +71,9 @@ class ProbeChat:
             return
         self._lot = self._draw(draw)
         while self.living:
-            yield WaitUntil(self._ask_at)
+            yield WaitUntil(
+                lambda: min(self.refresh_at, board.ask_at(self.watch.contact, self.rung, self.verifies, self._lot))
+            )
             self.rung, self.verifies, self.asked, self._lot = None, False, True, self._draw(draw)
             self.refresh_at = float("inf")
             yield from self._settle()
@@ -142,7 +134,6 @@ class ProbeChat:
                 return
 
     def say_goodbye(self) -> Script[None]:
-        """Disconnect."""
         for _ in range(_GOODBYES):
             exchange = yield self._request("Disconnect", {})
             if exchange.reply.ended:
@@ -154,9 +145,6 @@ class ProbeChat:
         self._draws += 1
         return (draw() + (self.number + self._draws) % 2) / 2
 
-    def _ask_at(self) -> float:
-        return min(self.refresh_at, self.board.ask_at(self.watch.contact, self.rung, self.verifies, self._lot))
-
     def _next_of(self, since: TimeSpan, pause: float) -> WaitUntil:
         return WaitUntil(lambda: min(since.earliest + pause, self.board.lapsed_at(since)))
 
@@ -166,9 +154,9 @@ class ProbeChat:
             exchange = yield self._request("RequestChat", _INTRODUCTION)
             reply = exchange.reply
             if reply.outcome is Outcome.FINE and reply.chat_id and exchange.sent_at is not None:
-                self.living = True
+                self.living = self.opened = True
                 self.board.counts["opened"] += 1
-                self._watch = SilenceWatch(self.number, exchange)
+                self.watch = SilenceWatch(self.number, exchange)
                 self._keep(exchange)
                 yield from self._settle()
                 return self.living
@@ -230,7 +218,7 @@ class ProbeChat:
 
     def _keep(self, exchange: Exchange) -> None:
         """Take the newest keys and the events of an answer."""
-        for name in _KEYS:
+        for name in ("chat_id", *KEYS):
             value = getattr(exchange.reply, name)
             if value is not None:
                 self._keys[name] = value

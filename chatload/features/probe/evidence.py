@@ -257,6 +257,6 @@ def _good(timeout: TimeoutBounds, sweep: SweepBounds) -> bool:
     if len(timeout.drops) < 2 or timeout.contradicts or sweep.upper_s is None:
         return False
     fine = PRECISION * timeout.upper_s
-    if timeout.width_s > max(fine, sweep.lower_s):
+    if timeout.upper_s - timeout.lower_s > max(fine, sweep.lower_s):
         return False
     return sweep.upper_s <= max(_SWEEP_PRECISION * fine, _SWEEP_RATIO * sweep.lower_s)

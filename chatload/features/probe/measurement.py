@@ -11,7 +11,6 @@ from chatload.features.probe.bounds import SweepBounds
 from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck, ProbeEvidence
 from chatload.features.probe.probe import Probe
 from chatload.render.document import Document, Section, Sentence, Tone, table
-from chatload.render.output import read_schema
 from chatload.render.words import plural, seconds
 
 #: A configured value this close to a bound (seconds) counts as equal.
@@ -53,7 +52,6 @@ class Measurement:
     warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the published JSON."""
         return {"schema_version": 1, "chatload_version": __version__, **asdict(self)}
 
 
@@ -153,24 +151,10 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
             )
     elif configured is not None and board.longest_survived_s > configured:
         yield f"{configured:g} s are configured, but chats were silent for {board.longest_survived_s:.1f} s and lived"
-    yield from _doubts(probe, counts, told)
-    if counts["not_opened"]:
-        yield f"{counts['not_opened']} chats could not be opened: {board.refusal}"
-    for kind, what in (("ended_by_agent", "ended by an agent"), ("closed_idle", "closed by inactivity control")):
-        if counts[kind]:
-            yield f"{counts[kind]} chats were {what} before they could be dropped for silence: they count for nothing"
-    if counts["lost"]:
-        yield f"{counts['lost']} chats were given up: none of several requests got a clear answer"
-    if counts["goodbyes_unconfirmed"]:
-        yield f"{counts['goodbyes_unconfirmed']} chats may still be open: their goodbye was not confirmed"
-
-
-def _doubts(probe: Probe, counts: dict[str, int], told: bool) -> Iterator[str]:
-    board, found = probe.board, probe.board.bounds
     if found.contradicts:
         yield "the evidence contradicts itself; the bounds span what it says"
-    elif told and found.width_s > max(PRECISION * found.upper_s, board.sweep.lower_s):
-        yield f"the bounds are {100 * found.width_s / found.upper_s:.1f} % apart: slow or failing requests blur them"
+    elif told and (width_s := found.upper_s - found.lower_s) > max(PRECISION * found.upper_s, board.sweep.lower_s):
+        yield f"the bounds are {100 * width_s / found.upper_s:.1f} % apart: slow or failing requests blur them"
     if len(found.drops) == 1:
         yield f"one chat alone ended, after at most {found.drops[0].dropped_s:.2f} s: that may have had another reason"
     if counts["odd"]:
@@ -183,18 +167,18 @@ def _doubts(probe: Probe, counts: dict[str, int], told: bool) -> Iterator[str]:
     for name in OPERATIONS if told else ():
         if board.resets(name) is None and name not in board.taken:
             yield f"whether {name} resets the clock was not found out"
-
-
-# -- the document --------------------------------------------------------------------------------
-
-
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of a measurement."""
-    return read_schema("chatload.features.probe", "probe.schema.json")
+    if counts["not_opened"]:
+        yield f"{counts['not_opened']} chats could not be opened: {board.refusal}"
+    for kind, what in (("ended_by_agent", "ended by an agent"), ("closed_idle", "closed by inactivity control")):
+        if counts[kind]:
+            yield f"{counts[kind]} chats were {what} before they could be dropped for silence: they count for nothing"
+    if counts["lost"]:
+        yield f"{counts['lost']} chats were given up: none of several requests got a clear answer"
+    if counts["goodbyes_unconfirmed"]:
+        yield f"{counts['goodbyes_unconfirmed']} chats may still be open: their goodbye was not confirmed"
 
 
 def probe_document(found: Measurement) -> Document:
-    """Return the measurement as a document."""
     rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
     opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
     return Document(

@@ -71,7 +71,6 @@ class Reconciliation:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing contradicts."""
         return not self.contradictions
 
     @property
@@ -90,7 +89,6 @@ class Reconciliation:
         return self.confusion[Verdict.DROPPED_UNPROVEN.value, "dropped_late"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
         confusion: dict[str, dict[str, int]] = {}
         for (verdict, ending), count in sorted(self.confusion.items()):
             confusion.setdefault(verdict, {})[ending] = count

@@ -159,28 +159,21 @@ class _Watching(HTTPHandler, HTTPSHandler):
     """urllib's handler of http and https URLs, with connections that a deadline watches."""
 
     def __init__(self, deadline: TotalDeadline) -> None:
-        super().__init__()
-        self._deadline, self._tls = deadline, ssl.create_default_context()
+        super().__init__(context=ssl.create_default_context())
+        self._deadline = deadline
 
-    def http_open(self, request: Request) -> http.client.HTTPResponse:
-        """Open an http URL."""
-        return self.do_open(self._watched(http.client.HTTPConnection), request)
-
-    def https_open(self, request: Request) -> http.client.HTTPResponse:
-        """Open an https URL."""
-        return self.do_open(self._watched(http.client.HTTPSConnection), request, context=self._tls)
-
-    def _watched(self, kind: type[http.client.HTTPConnection]) -> Any:
+    def do_open(self, http_class: Any, req: Request, **options: Any) -> http.client.HTTPResponse:
+        """Open a URL of either scheme."""
         deadline = self._deadline
 
-        class Watched(kind):  # type: ignore[misc, valid-type]
+        class Watched(http_class):  # type: ignore[misc]
             response_class = FinalAnswer
 
             def connect(self) -> None:
                 super().connect()
                 deadline.watch(self.sock)
 
-        return Watched
+        return super().do_open(Watched, req, **options)
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ level, and at least `DriftMetric.floor`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from math import isfinite, log2
 from typing import Any, NamedTuple
 
@@ -95,18 +95,13 @@ class Drift:
 
 @dataclass(frozen=True)
 class Soak:
-    """What changes during a long run. start, end: of its steady part without warm-up (Unix seconds). why_not: why it
-    was not examined."""
+    """What changes during a long run, as in JSON. start, end: of its steady part without warm-up (Unix seconds).
+    why_not: why it was not examined."""
 
-    start: float = 0.0
-    end: float = 0.0
-    drifts: tuple[Drift, ...] = ()
+    start: float | None = None
+    end: float | None = None
     why_not: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
-        metrics = [asdict(drift) for drift in self.drifts]
-        return {"start": self.start or None, "end": self.end or None, "why_not": self.why_not, "metrics": metrics}
+    metrics: list[Drift] = field(default_factory=list)
 
 
 def _quantile(samples: Callable[[Books], CensoredHistogram | None], q: float) -> Callable[[Cell], float | None]:
@@ -177,7 +172,7 @@ def find_drift(
             shown = find_trend(times, values, CONFIDENCE, level)
             blocks = [[start + at, value] for at, value in zip(times.tolist(), values.tolist(), strict=True)]
             drifts.append(_claimed(metric, strict, shown, blocks, (end - start) / 3600))
-    return Soak(start, end, tuple(drifts)) if drifts else Soak(why_not="too little happened in it")
+    return Soak(start, end, metrics=drifts) if drifts else Soak(why_not="too little happened in it")
 
 
 def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +15,6 @@ from chatload.render.document import Block, Chart, Document, Section, Sentence, 
 from chatload.render.output import deliver
 from chatload.run.reader import RunReader
 
-Drifting = Mapping[str, Any]
 #: Longer names of metrics are cut in a table (characters).
 _MOST_NAME = 24
 
@@ -43,7 +41,7 @@ def drift(run: Path, as_json: bool) -> None:
     deliver(drift_document(summary["drift"]), summary["drift"] if as_json else None)
 
 
-def claims(drift: Mapping[str, Any]) -> list[Drifting]:
+def claims(drift: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the metrics that drift or jump."""
     return [row for row in drift.get("metrics", ()) if row["drifts"] or row["jumps"]]
 
@@ -63,7 +61,6 @@ def sentences(drift: Mapping[str, Any]) -> list[str]:
 
 
 def drift_document(drift: Mapping[str, Any]) -> Document:
-    """Return what drifts as a document."""
     answer, *more = sentences(drift) or [f"nothing can be said of drift: {drift['why_not']}"]
     tone = Tone.WARN if claims(drift) else Tone.PLAIN
     rows = drift_table(drift)
@@ -113,7 +110,7 @@ def drift_charts(drift: Mapping[str, Any], started: float) -> Iterator[Chart]:
         yield Chart(heading, {"layer": [dots, fit]}, said, f"{row['metric']} over the run. {said}", figures)
 
 
-def _fitted(row: Drifting, points: list[dict[str, float]], scale: float) -> list[dict[str, float]]:
+def _fitted(row: Mapping[str, Any], points: list[dict[str, float]], scale: float) -> list[dict[str, float]]:
     """Return the fitted line at each block; a line of its own between two jumps."""
     lines: dict[int, list[dict[str, float]]] = {}
     for point, (at, _) in zip(points, row["blocks"], strict=True):
@@ -125,7 +122,7 @@ def _fitted(row: Drifting, points: list[dict[str, float]], scale: float) -> list
     return fitted
 
 
-def _sentences(row: Drifting) -> Iterator[str]:
+def _sentences(row: Mapping[str, Any]) -> Iterator[str]:
     if row["drifts"]:
         grows = "grows" if row["slope"] > 0 else "shrinks"
         low, high = sorted(abs(bound) if bound is not None else float("inf") for bound in (row["low"], row["high"]))
@@ -140,11 +137,10 @@ def _sentences(row: Drifting) -> Iterator[str]:
             said += f": {rate}" if gone[1] else ": the margin is gone"
         yield said
     for at, size in row["jumps"]:
-        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        yield f"{row['metric']} jumps by {_signed(row, size)} at about {when}"
+        yield f"{row['metric']} jumps by {_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')}"
 
 
-def _valued(row: Drifting, value: float | None) -> str:
+def _valued(row: Mapping[str, Any], value: float | None) -> str:
     if value is None or value in (float("inf"), float("-inf")):
         return "any"
     if row["unit"] == "%":
@@ -154,7 +150,7 @@ def _valued(row: Drifting, value: float | None) -> str:
     return "0 ms" if not value else f"{1e6 * value:.2g} us" if abs(value) < 1e-4 else words.seconds(value)
 
 
-def _signed(row: Drifting, value: float | None) -> str:
+def _signed(row: Mapping[str, Any], value: float | None) -> str:
     return _valued(row, value) if value is None else f"{'-' if value < 0 else '+'}{_valued(row, abs(value))}"
 
 

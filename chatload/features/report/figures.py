@@ -57,11 +57,9 @@ class Series:
 
     @property
     def axis(self) -> Spec:
-        """The time axis."""
         return charts.x("t", f"{_UNITS[self.unit]} into the run", scale={"domain": [0, self.length]})
 
     def most(self, figure: str) -> float:
-        """Return the highest value of a figure in any column."""
         return max(column[figure] or 0 for column in self.columns)
 
     def rows(self, figures: Mapping[str, str], steps: bool = True) -> list[dict[str, Any]]:

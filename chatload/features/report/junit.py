@@ -35,7 +35,6 @@ class Case(NamedTuple):
 
 
 def junit(summary: Mapping[str, Any]) -> str:
-    """Return the summary as JUnit XML."""
     cases = [*_run_cases(summary), *_threshold_cases(summary)]
     states = Counter(case.state for case in cases)
     started, ended = summary["started_at"], summary["ended_at"]

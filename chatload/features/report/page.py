@@ -10,7 +10,6 @@ from typing import Any
 
 from chatload.errors import printable
 from chatload.features.report import drift_view, figures
-from chatload.features.report.figures import Series, series
 from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.render import document as doc
@@ -26,7 +25,7 @@ from chatload.vocabulary import Outcome
 
 #: Rows of the table over time, processes listed, and bursts listed.
 _TABLE_ROWS, _PROCESSES, _BURSTS = 60, 40, 20
-_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 _MEANINGS = {
     "contact": "a request the server may have seen",
     "gap": "the time between two contacts; here its upper bound, from one leaving to the next one's answer",
@@ -48,9 +47,8 @@ def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
 
 
 def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:
-    """Return the document of report.html."""
     books, started = reader.books(), reader.started_at or 0.0
-    over_time = series(reader.windows(), started, max(reader.ended_at or started, started))
+    over_time = figures.series(reader.windows(), started, max(reader.ended_at or started, started))
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
     rows = drift_view.drift_table(drift)
     more: PageBlocks = {
@@ -75,7 +73,6 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
 
 
 def _outcomes(summary: Mapping[str, Any]) -> doc.Block:
-    """The status table, then what is not in it: a row for each outcome, a column for each operation."""
     by_operation = summary["requests"]["by_operation"]
     shown = doc.columns(
         ("statusCode / chatEnded", "ended?", "client does", "all", *by_operation), "llwr" + "r" * len(by_operation)
@@ -122,7 +119,6 @@ def _worst_sessions(reader: RunReader) -> Iterator[doc.Block]:
 
 
 def _latencies(books: Books) -> doc.Block:
-    """Percentiles of each operation, GetMessages first, then of our own lateness."""
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
     measured = [(name, books.latency[name]) for name in operations]
     measured.append(("refresh lateness (ours)", CensoredHistogram(books.lateness)))
@@ -130,7 +126,6 @@ def _latencies(books: Books) -> doc.Block:
         (
             *(name, words.number(samples.count), words.number(samples.censored.count)),
             *(words.reading(samples.quantile(q)) for q in _PERCENTILES.values()),
-            words.reading(samples.maximum),
         )
         for name, samples in measured
         if samples.count
@@ -141,11 +136,11 @@ def _latencies(books: Books) -> doc.Block:
         "from the first byte of a request to the last byte of its answer, within 1 %. A request without an answer took "
         "longer than the client waited"
     )
-    headings = ("operation", "samples", "without an answer", *_PERCENTILES, "max")
+    headings = ("operation", "samples", "without an answer", *_PERCENTILES)
     return doc.table("Latency", headings, rows, caption=caption)
 
 
-def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator[doc.Block]:
+def _over_time(over_time: figures.Series, bursts: list[tuple[float, float]]) -> Iterator[doc.Block]:
     charts = list(figures.time_charts(over_time, bursts))
     if not charts:
         yield doc.Sentence("this run has no windows over time", Tone.SOFT)
@@ -167,7 +162,6 @@ def _over_time(over_time: Series, bursts: list[tuple[float, float]]) -> Iterator
 
 
 def _processes(reader: RunReader) -> Iterator[doc.Block]:
-    """The generator's processes, those that were blocked longest first."""
     by_worker = sorted(reader.books_by_worker().items(), key=lambda item: (-item[1].stalled_s, item[0]))
     rows = [
         (

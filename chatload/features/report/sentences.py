@@ -47,26 +47,22 @@ def answer(summary: Mapping[str, Any]) -> str:
     if sessions["common_silence"]:
         return _dropped_alike(summary, of)
     if surely:
-        was = "was" if surely == 1 else "were"
-        head = f"{words.number(surely)} of {of} {was} dropped"
-        return f"{head} {_how(sessions['by_verdict'], words.percent(surely / accepted))}{more}"
+        was, share = "was" if surely == 1 else "were", words.percent(surely / accepted)
+        late, early = sessions["by_verdict"]["dropped_late"], sessions["by_verdict"]["dropped_early"]
+        how = f"because a refresh came too late ({share})"
+        if early:
+            how = f"by the server though every refresh was in time ({share})"
+        if early and late:
+            how = (
+                f"({share}): {words.number(late)} because a refresh came too late, "
+                f"{words.number(early)} though every refresh was in time"
+            )
+        return f"{words.number(surely)} of {of} {was} dropped {how}{more}"
     if possibly:
         return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
     bound = words.under(dropped)
     sure = f": {bound} with {100 * dropped['confidence']:g} % confidence" if bound else ""
     return f"none of {of} was dropped{sure}"
-
-
-def _how(by_verdict: Mapping[str, int], share: str) -> str:
-    late, early = by_verdict["dropped_late"], by_verdict["dropped_early"]
-    if not early:
-        return f"because a refresh came too late ({share})"
-    if not late:
-        return f"by the server though every refresh was in time ({share})"
-    return (
-        f"({share}): {words.number(late)} because a refresh came too late, "
-        f"{words.number(early)} though every refresh was in time"
-    )
 
 
 def _dropped_alike(summary: Mapping[str, Any], of: str) -> str:

@@ -13,6 +13,7 @@ timestamp of the end shows the silence. The claim is conservative. It is made on
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -78,11 +79,7 @@ def _known(silence: EndSilence) -> tuple[float, float] | None:
 
 def _most_alike(silences: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return the longest run of silences that are alike. silences: sorted by the lower bound."""
-    best: tuple[int, int] = (0, 0)
-    first = 0
-    for last, (lower, _) in enumerate(silences):
-        while lower > silences[first][0] * (1 + _ALIKE):
-            first += 1
-        best = max(best, (last + 1 - first, first))
-    count, first = best
-    return silences[first : first + count]
+    lowers = [lower for lower, _ in silences]
+    runs = ((first, bisect_right(lowers, lower * (1 + _ALIKE))) for first, lower in enumerate(lowers))
+    first, end = max(runs, key=lambda run: (run[1] - run[0], run[0]), default=(0, 0))
+    return silences[first:end]

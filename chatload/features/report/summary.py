@@ -13,7 +13,6 @@ from chatload.features.report import sentences
 from chatload.features.report.drift import find_drift, steady_part
 from chatload.features.report.silence import find_common_silence
 from chatload.render import words
-from chatload.render.output import read_schema
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.reader import Incident, RunReader, run_end
@@ -29,7 +28,7 @@ SCHEMA_VERSION = 1
 LATE_SHARE = 0.01
 #: Number of reasons that are kept for sessions that were not accepted.
 _REASONS = 10
-_QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+_QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
 _EXIT_CODES: Mapping[str, int] = {
     RunResult.PASSED: exit_codes.PASSED,
     RunResult.NOT_JUDGED: exit_codes.PASSED,
@@ -74,7 +73,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
-        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time).to_dict(),
+        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)._asdict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
@@ -87,7 +86,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         },
         "rates": rates(facts, gate.confidence),
         "bursts": incidence.to_dict(),
-        "drift": drift.to_dict(),
+        "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
@@ -144,7 +143,6 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, A
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:
-    """Return the exit code of a process that made this summary."""
     return _EXIT_CODES.get(summary["result"], exit_codes.INVALID)
 
 
@@ -159,11 +157,6 @@ def refuse_unusable(summary: Mapping[str, Any], run: str, hint: str) -> None:
     if problems := [*summary["invalid_reasons"], *summary["books"]["imbalances"]]:
         raise ChatloadError(f"{run}: the run is invalid or does not balance: {problems[0]}", hint)
     refuse_untested(summary, run, hint)
-
-
-def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of a summary."""
-    return read_schema("chatload.features.report", "summary.schema.json")
 
 
 def invalid_reasons(books: Books) -> list[str]:
@@ -214,9 +207,29 @@ def find_imbalances(
 
 def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str, Any]:
     """Return the summary's `requests`, `refresh`, `arrivals` and `generator`, of a run that has ended or is active."""
+    by_operation = {}
+    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
+        outcomes = books.outcomes.get(operation, Counter())
+        latency = books.latency.get(operation, CensoredHistogram())
+        tail = _readings({name: latency.quantile(q) for name, q in _QUANTILES.items()})
+        by_operation[operation] = {
+            "sent": books.sent[operation],
+            "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
+            "latency_s": {**tail, "unanswered": latency.censored.count},
+        }
+    gaps = {name: books.gap.quantile(_QUANTILES[name]) for name in ("p50", "p99", "max")}
+    margins = {
+        name: None if gap is None or timeout_s is None else gap._replace(seconds=timeout_s - gap.seconds)
+        for name, gap in (("min", gaps["max"]), ("p1", gaps["p99"]), ("p50", gaps["p50"]))
+    }
     return {
-        "requests": _requests(books),
-        "refresh": _refresh(books, timeout_s),
+        "requests": {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation},
+        "refresh": {
+            "count": books.gap.count,
+            "lateness_s": _tail(books.lateness),
+            "gap_s": _readings(gaps),
+            "margin_s": _readings(margins, "under"),
+        },
         "arrivals": {
             "count": books.arrivals,
             "started": books.start_lateness.count,
@@ -235,40 +248,9 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
     }
 
 
-def _requests(books: Books) -> dict[str, Any]:
-    by_operation = {}
-    for operation in sorted(books.sent.keys() | books.outcomes.keys()):
-        outcomes = books.outcomes.get(operation, Counter())
-        by_operation[operation] = {
-            "sent": books.sent[operation],
-            "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
-            "latency_s": _latency(books.latency.get(operation, CensoredHistogram())),
-        }
-    return {"total": books.sent.total(), "resent": books.resent, "by_operation": by_operation}
-
-
-def _refresh(books: Books, timeout_s: float | None) -> dict[str, Any]:
-    gaps = {"p50": books.gap.quantile(0.5), "p99": books.gap.quantile(0.99), "max": books.gap.maximum}
-    margins: dict[str, Reading | None] = {}
-    for name, gap in {"min": gaps["max"], "p1": gaps["p99"], "p50": gaps["p50"]}.items():
-        left = None if gap is None or timeout_s is None else gap._replace(seconds=timeout_s - gap.seconds)
-        margins[name] = left
-    return {
-        "count": books.gap.count,
-        "lateness_s": _tail(books.lateness),
-        "gap_s": _readings(gaps),
-        "margin_s": _readings(margins, "under"),
-    }
-
-
 def _tail(histogram: Histogram) -> dict[str, float | None]:
-    tail = {name: _rounded(histogram.quantile(q)) for name, q in _QUANTILES.items()}
-    return {**tail, "max": _rounded(histogram.maximum)}
-
-
-def _latency(latency: CensoredHistogram) -> dict[str, Any]:
-    quantiles = {name: latency.quantile(q) for name, q in _QUANTILES.items()}
-    return {**_readings({**quantiles, "max": latency.maximum}), "unanswered": latency.censored.count}
+    samples = CensoredHistogram(histogram)
+    return {name: _rounded(samples.figure(q)) for name, q in _QUANTILES.items()}
 
 
 def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:

@@ -197,7 +197,6 @@ def _durations(summary: Mapping[str, Any]) -> doc.Block:
 
 
 def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
-    """The blame of late drops, one silence that most drops have in common, and bursts."""
     sessions, bursts = summary["sessions"], summary["bursts"]
     blames = {blame: n for blame, n in sessions["dropped_late_by_blame"].items() if n}
     early = sessions["by_verdict"][Verdict.DROPPED_EARLY]
@@ -244,7 +243,7 @@ def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Itera
     yield from (doc.Sentence(sentence) for sentence in (*said, sentences.arrivals(summary)) if sentence)
     yield from charts
     if incidents := summary["incidents"]:
-        lines = [f"incident at {words.time_of_day(i['at'])}: {i['kind']}: {i['what']}" for i in incidents]
+        lines = [f"incident at {words.instant(i['at'], '%H:%M:%S UTC')}: {i['kind']}: {i['what']}" for i in incidents]
         yield doc.Bullets(lines, Tone.WARN, "incident", _ALL)
 
 

@@ -51,7 +51,12 @@ def drawing(number: int, timeline: Timeline) -> Section:
     """Return one session drawn. Instants count from the moment its last sure contact was answered."""
     said, shown, title = story(timeline), steps(timeline), headline(timeline)
     since = words.instant(timeline.sure_received)
-    picture = Chart("", lambda frame: _spec(_Canvas(timeline, shown, frame)), "", f"{title}. {said}")
+
+    def picture(frame: Frame) -> Spec:
+        canvas = _Canvas(timeline, shown, frame)
+        layers = [*_silence(canvas), *_deadline(canvas), *_requests(canvas), *_went(canvas)]
+        return {"height": {"step": _LANE}, "layer": layers}
+
     rows = [
         (step.operation, f"{step.due:+.3f}", "never" if step.never_left else f"{step.left:+.3f}", f"{step.over:+.3f}",
          step.outcome)
@@ -70,7 +75,7 @@ def drawing(number: int, timeline: Timeline) -> Section:
         (
             Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
             Sentence(said),
-            picture,
+            Chart("", picture, "", f"{title}. {said}"),
             Fold("Its requests in figures", (figures,)),
         ),
     )
@@ -92,7 +97,6 @@ class StoryStep:
 
     @property
     def says(self) -> str:
-        """The outcome of the request in a few words."""
         what = _SHORT.get(self.outcome, self.outcome)
         if self.never_left:
             return f"{what}, never left"
@@ -230,11 +234,6 @@ class _Canvas:
     def within(self, start: float, end: float, texts: Iterable[str]) -> str:
         """Return the first of the texts that fits between start and end; empty where none does."""
         return next((text for text in texts if self.fits(text, end - start)), "")
-
-
-def _spec(canvas: _Canvas) -> Spec:
-    layers = [*_silence(canvas), *_deadline(canvas), *_requests(canvas), *_went(canvas)]
-    return {"height": {"step": _LANE}, "layer": layers}
 
 
 def _silence(canvas: _Canvas) -> Iterator[Spec]:

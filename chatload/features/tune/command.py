@@ -11,7 +11,7 @@ import click
 from chatload import exit_codes
 from chatload.chat.settings import DEFAULT_SWEEP, fractions_in
 from chatload.errors import UsageError
-from chatload.features.report.summary import find_imbalances, invalid_reasons, refuse_untested, summarize
+from chatload.features.report.summary import invalid_reasons, refuse_untested, summarize
 from chatload.features.tune.compute import METRIC, TARGET, sessions_an_arm, tally
 from chatload.features.tune.compute import tune as judge
 from chatload.features.tune.load import hold, model_of
@@ -109,16 +109,13 @@ def read(run: Path, limit: float, confidence: float, faults: Path | None = None)
         books = reader.books()
         # Drops that the generator may have caused are judged for each arm.
         books.suspects = 0
-        by_verdict, finished = reader.count_by_verdict(), reader.ended_at is not None
-        problems = invalid_reasons(books)
-        problems += find_imbalances(reader.books_by_worker(), by_verdict, reader.incidents(), finished)
-        duration = (reader.ended_at or 0.0) - (reader.started_at or 0.0) if finished else 0.0
+        problems = invalid_reasons(books) + summary["books"]["imbalances"]
+        duration = 0.0 if reader.ended_at is None else reader.ended_at - (reader.started_at or 0.0)
         tuning = judge(tally(reader.sessions()), timeout, limit, confidence, duration, problems, fractions)
-        bursts = summary["bursts"]["bursts"]
         model = None
         if faults is not None:
             model = judge(tally(model_of(reader, faults)), timeout, limit, confidence)
-    return TuneReport(tuning, str(run), (_BURSTS,) if bursts else (), model)
+    return TuneReport(tuning, str(run), (_BURSTS,) if summary["bursts"]["bursts"] else (), model)
 
 
 def limit_of(target: str) -> float:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Literal
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
@@ -162,7 +161,7 @@ class Tuning:
 
 
 def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
-    """Return the sessions of each arm, by its fraction, ascending; sessions without an arm are left out.
+    """Return the sessions of each arm, by its fraction; sessions without an arm are left out.
 
     Raises UsageError for a group that is not an arm of a sweep.
     """
@@ -170,14 +169,13 @@ def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:
     for record in records:
         if record.group:
             by_group[record.group].add(record)
-    return dict(sorted(((_fraction(group), counted) for group, counted in by_group.items()), key=itemgetter(0)))
-
-
-def _fraction(group: str) -> float:
-    found = fractions_in(group)
-    if len(found) != 1:
-        raise UsageError(f"not a sweep: no part of a timeout in the group {group!r}")
-    return found[0]
+    tallies = {}
+    for group, counted in by_group.items():
+        found = fractions_in(group)
+        if len(found) != 1:
+            raise UsageError(f"not a sweep: no part of a timeout in the group {group!r}")
+        tallies[found[0]] = counted
+    return tallies
 
 
 def tune(
@@ -212,9 +210,15 @@ def sessions_an_arm(target: float, confidence: float = CONFIDENCE) -> int:
 def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confidence: float) -> Arm:
     share = _DROPPED.share(Facts(counted.books, timeout_s, counted.confirmed))
     least = share.least - counted.suspects
-    low = lower(least, share.n, confidence)
-    high = upper(share.most, share.n, confidence)
-    word, needed = _judged(least, share.most, share.n, counted, target, confidence)
+    low, high = lower(least, share.n, confidence), upper(share.most, share.n, confidence)
+    innocent = share.most - counted.books.suspects
+    word: Word = "inconclusive"
+    if high < target:
+        word = "pass"
+    elif low > target:
+        word = "fail"
+    elif upper(innocent, share.n, confidence) < target or lower(share.least, share.n, confidence) > target:
+        word = "invalid"
     gaps = counted.gaps
     margins = [None if gap is None else timeout_s - gap for gap in (gaps.maximum, gaps.quantile(0.99))]
     return Arm(
@@ -228,7 +232,7 @@ def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confi
         lower=low,
         upper=high,
         word=word,
-        needed=needed,
+        needed=sessions_needed(least, share.n, target, confidence, share.most) if word == "inconclusive" else None,
         margin_min_s=margins[0],
         margin_p1_s=margins[1],
         requests_per_s=counted.requests / counted.open_s if counted.open_s else None,
@@ -239,30 +243,13 @@ def _arm(fraction: float, counted: Tally, timeout_s: float, target: float, confi
     )
 
 
-def _judged(least: int, most: int, n: int, counted: Tally, target: float, confidence: float) -> tuple[Word, int | None]:
-    if upper(most, n, confidence) < target:
-        return "pass", None
-    if lower(least, n, confidence) > target:
-        return "fail", None
-    innocent = most - counted.books.suspects
-    if upper(innocent, n, confidence) < target or lower(least + counted.suspects, n, confidence) > target:
-        return "invalid", None
-    return "inconclusive", sessions_needed(least, n, target, confidence, most)
-
-
 def agree(one: Arm, other: Arm, confidence: float = CONFIDENCE) -> bool:
     """Return whether the same drop rate explains both arms: whether their bounds overlap.
 
     Unproven drops count in both arms. Drops that the generator may have caused widen the bounds: with and without them.
     """
-    least, most = (
-        [bound(k, arm.sessions, confidence) for arm, k in ((one, k_one), (other, k_other))]
-        for bound, k_one, k_other in (
-            (lower, one.most - one.suspects, other.most - other.suspects),
-            (upper, one.most, other.most),
-        )
-    )
-    return max(least) <= min(most)
+    least = max(lower(arm.most - arm.suspects, arm.sessions, confidence) for arm in (one, other))
+    return least <= min(upper(arm.most, arm.sessions, confidence) for arm in (one, other))
 
 
 def blamed(arm: Arm) -> Iterator[tuple[str, int]]:

@@ -10,20 +10,9 @@ from chatload import __version__
 from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.features.tune.compute import Arm, Tuning, agree, blamed
 from chatload.render import charts, words
+from chatload.render import document as doc
 from chatload.render.charts import Frame, Spec
-from chatload.render.document import (
-    Badge,
-    Bullets,
-    Chart,
-    Code,
-    Document,
-    Section,
-    Sentence,
-    Table,
-    TableCell,
-    Tone,
-    table,
-)
+from chatload.render.document import Tone
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON that `TuneReport.to_dict` makes.
@@ -32,8 +21,8 @@ _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "undecided", "inva
 _NOT_TESTED = "not tested"
 _TONES = {"passed": Tone.GOOD, "failed": Tone.BAD, "undecided": Tone.WARN, "invalid": Tone.WARN, _NOT_TESTED: Tone.SOFT}
 _RESULTS = {
-    "recommended": Badge("recommended", Tone.GOOD), "none": Badge("none recommended", Tone.BAD),
-    "inconclusive": Badge("inconclusive", Tone.WARN), "invalid": Badge("invalid", Tone.BAD),
+    "recommended": doc.Badge("recommended", Tone.GOOD), "none": doc.Badge("none recommended", Tone.BAD),
+    "inconclusive": doc.Badge("inconclusive", Tone.WARN), "invalid": doc.Badge("invalid", Tone.BAD),
 }  # fmt: skip
 _COLOURS = {
     Tone.GOOD: "var(--pass)", Tone.BAD: "var(--bad)", Tone.WARN: "var(--warn)", Tone.SOFT: "var(--none)",
@@ -83,40 +72,44 @@ class TuneReport:
         }
 
 
-def tune_document(report: TuneReport) -> Document:
+def tune_document(report: TuneReport) -> doc.Document:
     """Return the sweep as a document."""
     tuning, best = report.tuning, report.tuning.recommended
-    lead = [Sentence(f"also: {problem}", Tone.BAD) for problem in tuning.problems[1:]]
+    lead = [doc.Sentence(f"also: {problem}", Tone.BAD) for problem in tuning.problems[1:]]
     if best is not None:
         lead += [
-            Sentence(f"no longer interval is recommended: {stopped(tuning)}"),
-            *(Sentence(said) for said in (saved(tuning),) if said),
-            Sentence(("as options: ", Code(f"--refresh-policy fraction --refresh-fraction {best.fraction:g}"))),
+            doc.Sentence(f"no longer interval is recommended: {stopped(tuning)}"),
+            *(doc.Sentence(said) for said in (saved(tuning),) if said),
+            doc.Sentence(("as options: ", doc.Code(f"--refresh-policy fraction --refresh-fraction {best.fraction:g}"))),
         ]
-    lead.append(Sentence((Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"), Tone.SOFT))
-    sections = [Section("All intervals", (_arms(tuning), *_charts(report)))]
+    lead.append(doc.Sentence((doc.Code(report.run), f", flex-disconnect-timeout {tuning.timeout_s:g} s"), Tone.SOFT))
+    sections = [doc.Section("All intervals", (_arms(tuning), *_charts(report)))]
     if report.model is not None:
-        sections.append(Section("The same sweep in the model, in virtual time", (_model_arms(report.model, tuning),)))
-    sections.append(Section("What must be known with it", (Bullets((*report.notes, *LIMITS)),)))
-    return Document(Sentence(answer(tuning)), sections, _RESULTS[tuning.result], lead)
+        sections.append(
+            doc.Section("The same sweep in the model, in virtual time", (_model_arms(report.model, tuning),))
+        )
+    sections.append(doc.Section("What must be known with it", (doc.Bullets((*report.notes, *LIMITS)),)))
+    return doc.Document(doc.Sentence(answer(tuning)), sections, _RESULTS[tuning.result], lead)
 
 
-def _arms(tuning: Tuning) -> Table:
+def _arms(tuning: Tuning) -> doc.Table:
     headings = ("interval", "part", "sessions", "dropped", "drop rate", "margin p1", "req/s", "result")
-    rows: list[tuple[TableCell | str, ...]] = []
+    rows: list[tuple[doc.TableCell | str, ...]] = []
     for arm in tuning.arms:
         rate = "" if arm.requests_per_s is None else f"{arm.requests_per_s:.3f}"
         came = word(arm, tuning)
-        rows.append((*_counted(arm), words.seconds(arm.margin_p1_s), rate, TableCell(came, _TONES[came], strong=True)))
+        rows.append(
+            (*_counted(arm), words.seconds(arm.margin_p1_s), rate, doc.TableCell(came, _TONES[came], strong=True))
+        )
     caption = (
         f"drop rate: its exact bounds, each at {words.confidence(tuning.confidence)} confidence. margin p1: what 99 of "
         "100 sessions had left of the timeout at their widest gap (upper bound). req/s: of one open chat. Intervals "
         "are tested from the shortest up, until one does not pass. So no correction for repeated tests is needed"
     )
-    return table("All intervals", headings, rows, "lrrrrrrl", caption)
+    return doc.table("All intervals", headings, rows, "lrrrrrrl", caption)
 
 
-def _model_arms(model: Tuning, tuning: Tuning) -> Table:
+def _model_arms(model: Tuning, tuning: Tuning) -> doc.Table:
     """A row for each arm of the model, and whether the run agrees with it."""
     seen = {arm.fraction: arm for arm in tuning.arms}
     rows = []
@@ -125,7 +118,7 @@ def _model_arms(model: Tuning, tuning: Tuning) -> Table:
         agrees = "" if own is None else "agree" if agree(arm, own, tuning.confidence) else "differ"
         rows.append((*_counted(arm), agrees))
     headings = ("interval", "part", "sessions", "dropped", "drop rate", "the run")
-    return table("The same sweep in the model", headings, rows, sides="lrrrrl")
+    return doc.table("The same sweep in the model", headings, rows, sides="lrrrrl")
 
 
 def _counted(arm: Arm) -> tuple[str, ...]:
@@ -218,7 +211,7 @@ def _arm(arm: Arm, tuning: Tuning) -> dict[str, Any]:
     return {**asdict(arm), "tested": word(arm, tuning) != _NOT_TESTED}
 
 
-def _charts(report: TuneReport) -> Iterator[Chart]:
+def _charts(report: TuneReport) -> Iterator[doc.Chart]:
     tuning = report.tuning
     arms = [arm for arm in tuning.arms if arm.sessions]
     if not arms:
@@ -228,14 +221,14 @@ def _charts(report: TuneReport) -> Iterator[Chart]:
     note += "Green: passed; red: failed; yellow: undecided or invalid; hollow: not tested, beyond where the test ended."
     note += " Violet squares: the model's curve." if report.model is not None else ""
     heading = "Drop rate against the refresh interval"
-    yield Chart(heading, lambda frame: _drops(report, frame), note, f"{heading}: {said}")
+    yield doc.Chart(heading, lambda frame: _drops(report, frame), note, f"{heading}: {said}")
     measured = [arm for arm in arms if arm.requests_per_s is not None]
     if measured:
         said = ", ".join(f"{interval(arm)} {arm.requests_per_s:.3f}" for arm in measured)
         note = "All requests of an open chat, and its polls alone. Dotted: the polls of the widget, one every "
         note += f"{WIDGET_INTERVAL_S:g} s. Chats that are dropped make room for new ones, whose opening costs requests."
         label = f"Requests per second of an open chat: {said}"
-        yield Chart("Requests per second of one open chat", _requests(measured, tuning), note, label)
+        yield doc.Chart("Requests per second of one open chat", _requests(measured, tuning), note, label)
 
 
 def _drops(report: TuneReport, frame: Frame) -> Spec:
@@ -245,42 +238,43 @@ def _drops(report: TuneReport, frame: Frame) -> Spec:
     # Below 1 % there is a tick where the target is.
     fine = [100 * tuning.target * part for part in (1, 10)] if tuning.target < 0.01 else []
     ticks = [tick for tick in sorted({*_TICKS, *fine}) if tick <= top]
-    axis = {"grid": True, "values": ticks, "labelExpr": "datum.label + ' %'"}
-    scale = {"type": "sqrt", "domain": [0, top], "nice": False}
-    up = {"type": "quantitative", "title": "sessions dropped (root scale)", "axis": axis, "scale": scale}
-    place = {"x": {**_across(tuning), "field": "x"}, "y": {**up, "field": "rate"}}
-    bar = {"x": place["x"], "y": {**up, "field": "low"}, "y2": {"field": "high"}}
+    up = {
+        "type": "quantitative",
+        "title": "sessions dropped (root scale)",
+        "axis": {"grid": True, "values": ticks, "labelExpr": "datum.label + ' %'"},
+        "scale": {"type": "sqrt", "domain": [0, top], "nice": False},
+    }
+    rows, place = [_point(arm, tuning) for arm in arms], {"x": _across(tuning), "y": {**up, "field": "rate"}}
+    bounds = {"x": place["x"], "y": {**up, "field": "low"}, "y2": {"field": "high"}}
     shade = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
     dot = {**place, "color": shade, "fill": {**shade, "field": "fill"}, "description": {"field": "tip"}}
-    layer: list[Spec] = [
-        {"mark": {"type": "rule", "strokeWidth": 4, "opacity": 0.45, "aria": False},
-         "encoding": {**bar, "color": shade}},
-        {"mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "aria": False}, "encoding": place},
-        {"mark": {"type": "point", "size": 75, "opacity": 1, "strokeWidth": 2}, "encoding": dot},
+    timeout = "timeout" if frame is charts.NARROW else "flex-disconnect-timeout"
+    layer = [
+        charts.layer(rows, {"type": "rule", "strokeWidth": 4, "opacity": 0.45, "aria": False}, **bounds, color=shade),
+        charts.layer(rows, {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "aria": False}, **place),
+        charts.layer(rows, {"type": "point", "size": 75, "opacity": 1, "strokeWidth": 2}, **dot),
         *charts.level_line(100 * tuning.target, f"target {words.percent(tuning.target)}", "var(--ink)"),
-        *charts.limit_line(tuning.timeout_s, "timeout" if frame is charts.NARROW else "flex-disconnect-timeout"),
-    ]  # fmt: skip
+        *charts.mark_line(tuning.timeout_s, timeout, "var(--bad)"),
+    ]
     if report.model is not None:
         points = [_point(arm, report.model) for arm in report.model.arms if arm.sessions]
-        data = {"data": {"values": [{**point, "tip": f"model, {point['tip']}"} for point in points]}}
-        shift = {"xOffset": 7, "color": "var(--c2)"}
+        points = [{**point, "tip": f"model, {point['tip']}"} for point in points]
+        bar = {"type": "rule", "strokeWidth": 2, "opacity": 0.6, "aria": False, "xOffset": 7, "color": "var(--c2)"}
+        square = {"type": "point", "shape": "square", "filled": True, "size": 40, "xOffset": 7, "color": "var(--c2)"}
         layer += [
-            {**data, "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6, "aria": False, **shift},
-             "encoding": bar},
-            {**data, "mark": {"type": "point", "shape": "square", "filled": True, "size": 40, **shift},
-             "encoding": {**place, "description": {"field": "tip"}}},
-        ]  # fmt: skip
+            charts.layer(points, bar, **bounds),
+            charts.layer(points, square, **place, description={"field": "tip"}),
+        ]
     if tuning.recommended is not None:
         best = tuning.recommended
         layer += charts.mark_line(best.interval_s, f"recommended {interval(best)}", "var(--pass)", top=20)
-    return {"height": 260, "data": {"values": [_point(arm, tuning) for arm in arms]}, "layer": layer}
+    return {"height": 260, "layer": layer}
 
 
 def _across(tuning: Tuning) -> Spec:
     low, high = tuning.arms[0].interval_s, max(tuning.arms[-1].interval_s, tuning.timeout_s)
     room = 0.06 * (high - low or high)
-    return {"type": "quantitative", "title": "refresh interval, s", "scale": {"domain": [low - room, high + room],
-            "nice": False, "zero": False}}  # fmt: skip
+    return charts.x("x", "refresh interval, s", scale={"domain": [low - room, high + room]})
 
 
 def _point(arm: Arm, tuning: Tuning) -> dict[str, Any]:
@@ -298,22 +292,21 @@ def _point(arm: Arm, tuning: Tuning) -> dict[str, Any]:
 
 
 def _requests(arms: list[Arm], tuning: Tuning) -> Spec:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"x": arm.interval_s, "n": value, "what": what, "tip": f"{interval(arm)}: {what} {value:.3f}/s"}
         for arm in arms
         for what, value in (("all requests", arm.requests_per_s), ("polls", arm.polls_per_s))
         if value is not None
     ]
-    top = 1.1 * max([1 / WIDGET_INTERVAL_S, *(float(row["n"]) for row in rows)])  # type: ignore[arg-type]
-    up = charts.y("n", "requests/s of one chat", scale={"domain": [0, top], "nice": False})
-    place = {"x": {**_across(tuning), "field": "x"}, "y": up,
-             "color": charts.colour("what", {"all requests": "var(--good)", "polls": "var(--c4)"})}  # fmt: skip
-    polls = charts.level_line(1 / WIDGET_INTERVAL_S, f"widget's polls, every {WIDGET_INTERVAL_S:g} s", dash=(2, 3))
-    return {
-        "layer": [
-            {"data": {"values": rows}, "mark": {"type": "line", "strokeWidth": 1.75, "aria": False}, "encoding": place},
-            {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 55},
-             "encoding": {**place, "description": {"field": "tip"}}},
-            *polls,
-        ]
-    }  # fmt: skip
+    top = 1.1 * max([1 / WIDGET_INTERVAL_S, *(row["n"] for row in rows)])
+    place = {
+        "x": _across(tuning),
+        "y": charts.y("n", "requests/s of one chat", scale={"domain": [0, top], "nice": False}),
+        "color": charts.colour("what", {"all requests": "var(--good)", "polls": "var(--c4)"}),
+    }
+    layer = [
+        charts.layer(rows, {"type": "line", "strokeWidth": 1.75, "aria": False}, **place),
+        charts.layer(rows, {"type": "point", "filled": True, "size": 55}, **place, description={"field": "tip"}),
+        *charts.level_line(1 / WIDGET_INTERVAL_S, f"widget's polls, every {WIDGET_INTERVAL_S:g} s", dash=(2, 3)),
+    ]
+    return {"layer": layer}

@@ -8,8 +8,8 @@ from enum import Enum
 from math import floor
 from typing import Any
 
-from chatload.random_numbers import SeededDraws
-from chatload.simulator.model.config import SimulatorConfig
+from chatload.random_numbers import SplitMix64
+from chatload.simulator.model.config import CLOCKS, SimulatorConfig, changed
 from chatload.simulator.model.ledger import LedgerEntry
 
 
@@ -104,23 +104,27 @@ def shaped(
 FIRST_ALIAS = 117
 
 
-class EventStamps:
-    """The clocks of one service. Only what clients are told changes; deadlines and the ledger keep true time.
+class ServiceState:
+    """What the chats of one service share: its clocks, and the size of their files.
 
-    started: the start of the service (the caller's clock, seconds), from which steps and drift count.
+    The settings of the clocks change what clients are told; deadlines and the ledger keep true time.
+
+    utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock. started: the start of the service
+    (the caller's clock, seconds), from which steps and drift count. marked: whether `mark` and `alias` are needed.
     """
 
-    __slots__ = ("_config", "_utc_offset", "started")
+    __slots__ = ("config", "files_bytes", "marked", "started", "utc_offset")
 
     def __init__(self, config: SimulatorConfig, utc_offset: float) -> None:
-        """utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock."""
-        self._config, self._utc_offset = config, utc_offset
+        self.config, self.utc_offset = config, utc_offset
+        self.marked = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
         self.started = 0.0
+        self.files_bytes = 0
 
-    def apply(self, item: dict[str, Any], at: float, entry: LedgerEntry) -> None:
+    def mark(self, item: dict[str, Any], at: float, entry: LedgerEntry) -> None:
         """Change the JSON of an event that happened at an instant. The same event always gets the same values."""
-        config = self._config
-        draws = SeededDraws(f"{config.seed}/{entry.chat_id}/event {item['index']}")
+        config = self.config
+        draws = SplitMix64(f"{config.seed}/{entry.chat_id}/event {item['index']}")
         if draws.happens(config.undated_chance):
             del item["utcTime"]
         else:
@@ -130,23 +134,23 @@ class EventStamps:
 
     def alias(self, now: float, entry: LedgerEntry) -> str:
         """Return the name of the node that answers a request of a chat now."""
-        draws = SeededDraws(f"{self._config.seed}/{entry.chat_id}/answer {entry.contacts}")
+        draws = SplitMix64(f"{self.config.seed}/{entry.chat_id}/answer {entry.contacts}")
         return str(FIRST_ALIAS + self._node(now, entry, draws))
 
-    def _node(self, at: float, entry: LedgerEntry, draws: SeededDraws) -> int:
-        config = self._config
+    def _node(self, at: float, entry: LedgerEntry, draws: SplitMix64) -> int:
+        config = self.config
         if config.nodes == 1:
             return 0
         if config.node_changes == "event":
             return draws.bits() % config.nodes
-        own = SeededDraws(f"{config.seed}/{entry.chat_id}/nodes")
+        own = SplitMix64(f"{config.seed}/{entry.chat_id}/nodes")
         first, onward = own.bits() % config.nodes, 1 + own.bits() % (config.nodes - 1)
         moved = at >= entry.started_at + own.uniform(*config.node_moves_after_s)
         return (first + onward) % config.nodes if moved else first
 
     def _utc_ms(self, at: float, node: int) -> int:
-        config, elapsed = self._config, at - self.started
-        shown = self._utc_offset + at + config.clock_offset_s + config.clock_drift_ppm * 1e-6 * elapsed
+        config, elapsed = self.config, at - self.started
+        shown = self.utc_offset + at + config.clock_offset_s + config.clock_drift_ppm * 1e-6 * elapsed
         if config.clock_step_s and elapsed >= config.clock_step_at_s:
             shown += config.clock_step_s
         if node:

@@ -14,7 +14,7 @@ from pydantic import Field, create_model
 from chatload.errors import FileError
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.protocol.toml_file import FromFile, checked, load_toml
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer, error
 from chatload.simulator.model.config import Chance, Seconds, SettingKind, one_of
 
@@ -129,14 +129,14 @@ class FaultSource(Protocol):
     def draw(self, elapsed: float, operation: str) -> Fault | None:
         """Return the fault that strikes a request, or None; elapsed: seconds since the start of the service."""
 
-    def draw_end(self, draws: SeededDraws) -> tuple[float, str] | None:
+    def draw_end(self, draws: SplitMix64) -> tuple[float, str] | None:
         """Return the age of a new chat (seconds) at which the server's side ends it and the end reason: agent, idle,
         early or unrecoverable; None if only the client, a silence, or what the settings say ends it.
         """
 
 
 class FaultPlan:
-    """Faults in order, restarts first. The first fault whose window is open and whose chance is drawn strikes."""
+    """Faults in order (a `FaultSource`). The first fault whose window is open and whose chance is drawn strikes."""
 
     def __init__(self, faults: Iterable[Fault] = (), seed: int = 0) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: fault.kind != "restart"))
@@ -145,13 +145,13 @@ class FaultPlan:
         self._random = Random(seed)
 
     def draw(self, elapsed: float, operation: str) -> Fault | None:
-        """Return the fault that strikes a request arriving `elapsed` seconds after the start, or None."""
+        """See FaultSource."""
         for fault in self.faults:
             if fault.open_at(elapsed, operation) and (fault.chance >= 1 or self._random.random() < fault.chance):
                 return fault.at(elapsed)
         return None
 
-    def draw_end(self, draws: SeededDraws) -> None:
+    def draw_end(self, draws: SplitMix64) -> None:
         """See FaultSource: faults of a file strike requests only."""
 
     @classmethod

@@ -8,30 +8,22 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any
 
 from chatload.protocol.operations import OPERATION_FIELDS
-from chatload.random_numbers import SeededDraws
+from chatload.random_numbers import SplitMix64
 from chatload.simulator.model.answers import (
     FIRST_ALIAS,
-    EventStamps,
     HeldRequest,
     NoAnswer,
     OperationRefusedError,
     ServiceAnswer,
+    ServiceState,
     error,
     shaped,
 )
-from chatload.simulator.model.config import CLOCKS, FIELDS, SimulatorConfig, changed
+from chatload.simulator.model.config import FIELDS, SimulatorConfig, changed
 from chatload.simulator.model.faults import ENDS, Fault, FaultPlan, FaultSource
 from chatload.simulator.model.ledger import LedgerEntry
 from chatload.simulator.model.operations import ChatRequest, act, attach, bounded, nickname_of, position_of
-from chatload.simulator.model.session import (
-    NEVER,
-    RESTORATION,
-    KeyState,
-    ServiceState,
-    SimulatedChat,
-    open_conversation,
-    plan_end,
-)
+from chatload.simulator.model.session import NEVER, RESTORATION, SimulatedChat, open_conversation, plan_end
 
 #: 2023-11-14, so that virtual runs have a date of their own (seconds since the Unix epoch).
 VIRTUAL_EPOCH = 1_700_000_000.0
@@ -67,12 +59,8 @@ class ChatService:
         """utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock."""
         self.config = config
         self._faults = None if isinstance(faults, FaultPlan) and not faults.faults else faults
-        marked = changed(config, CLOCKS) or config.undated_chance > 0 or not config.participant_ids
-        self._stamps = EventStamps(config, utc_offset) if marked else None
-        self._shared = ServiceState(config, utc_offset, self._stamps)
+        self._shared = ServiceState(config, utc_offset)
         self._has_shape = changed(config, FIELDS)
-        self._has_habits = self._has_shape or self._stamps is not None
-        self._started = 0.0
         #: The next instant of work without a request: begin, restart, late arrival. In the past while the service is
         #: down.
         self._attends_at = -NEVER
@@ -91,7 +79,6 @@ class ChatService:
         self.latest_expiry_s = 0.0
         self.limits = ChatLimits(config)
         self._workers = ServiceWorkers(config)
-        self._holds = config.long_poll_s > 0
         self._no_contacts: tuple[str, ...] = () if config.send_keeps_alive else ("SendMessage",)
         self._no_contacts += () if config.typing_keeps_alive else ("StartTyping", "StopTyping")
         # One valid entry per chat, at its `due` or before; an entry that is not at its chat's `due` is ignored.
@@ -99,9 +86,7 @@ class ChatService:
 
     def start_at(self, now: float) -> None:
         """Set the start of the fault windows; without a call, the first request is the start."""
-        self._started, self._begun = now, True
-        if self._stamps is not None:
-            self._stamps.started = now
+        self._shared.started, self._begun = now, True
         for fault in () if self._faults is None else self._faults.restarts:
             self._plan(now + fault.from_s, fault)
 
@@ -111,12 +96,10 @@ class ChatService:
             return None
         if now >= self._attends_at:
             self._attend(now)
-        return self._faults.draw(now - self._started, operation)
+        return self._faults.draw(now - self._shared.started, operation)
 
     def serve(self, now: float) -> float:
         """Return how long a request arriving now waits in line and is served (seconds); `process` it then."""
-        if not self.config.service_time_s:
-            return 0.0
         return self._workers.take(now, self.live_sessions)
 
     def process(
@@ -140,16 +123,16 @@ class ChatService:
                 return ServiceAnswer(silence=NoAnswer.REFUSED if refused else NoAnswer.CLOSED)
         request = ChatRequest(operation, chat_id, fields, content, fault)
         answer = self._carry_out(now, request) if fault is None else self._struck(now, request, fault)
-        return self._as_told(now, request, answer) if self._has_habits else answer
+        return self._as_told(now, request, answer)
 
     def _as_told(self, now: float, request: ChatRequest, answer: ServiceAnswer) -> ServiceAnswer:
         """Return the answer with the fields and the alias that this server gives it."""
         payload = answer.payload
         if payload is not None:
-            if self._stamps is not None and "alias" in payload:
+            if self._shared.marked and "alias" in payload:
                 entry = self._entry_of(payload.get("chatId") or request.chat_id or "")
                 if entry is not None:
-                    payload["alias"] = self._stamps.alias(now, entry)
+                    payload["alias"] = self._shared.alias(now, entry)
             if self._has_shape:
                 answer.payload = shaped(self.config, request.operation, request.fields, payload)
         return answer
@@ -200,7 +183,7 @@ class ChatService:
             self._settle(chat)
             self._forget(chat)
         self._due.clear()
-        up_at = NEVER if fault.until_s is None else self._started + fault.until_s
+        up_at = NEVER if fault.until_s is None else self._shared.started + fault.until_s
         self._down_until = max(self._down_until, up_at)
 
     # -- long polling ------------------------------------------------------------------------------
@@ -281,7 +264,7 @@ class ChatService:
         else:
             if not chat.settled:
                 chat.settled, chat.due = True, NEVER
-                self.limits.closed(chat.email)
+                self.limits.closed(chat.user_key)
             due = (chat.entry.ended_at or 0.0) + self.config.keeps_ended_s
         if due < chat.due:
             chat.due = due
@@ -319,10 +302,10 @@ class ChatService:
             attach(chat, fields)
         except OperationRefusedError as refused:
             return error(2, str(refused))
-        chat.user, chat.email = limits.user_of(email) or chat.user, email
+        chat.user_key = email or chat.user
+        chat.user = limits.opened(chat.user_key, chat.user)
         self._ledger.append(entry)
         self._chats[entry.chat_id] = chat
-        limits.opened(chat.user, email)
         chat.contact(now, "RequestChat")
         open_conversation(chat, now)
         planned = None if self._faults is None else self._faults.draw_end(chat.draws)
@@ -346,9 +329,9 @@ class ChatService:
         if chat is None:
             self._came_for(now, request.chat_id)
             return ServiceAnswer(self._not_found())
-        key = chat.check_key(fields.get("secure_key"), now)
-        if key is KeyState.WRONG or fields.get("user_id") != chat.user:
-            if self.config.error_8210 and key is KeyState.WRONG:
+        valid_until = chat.key_valid_until(fields.get("secure_key"))
+        if valid_until is None or fields.get("user_id") != chat.user:
+            if self.config.error_8210 and valid_until is None:
                 chat.advance(now)
                 if not chat.ended:
                     return ServiceAnswer(self._bad_key(now, chat, "wrong secureKey"))
@@ -359,8 +342,8 @@ class ChatService:
             chat.advance(now)
         if chat.entry.ended_at is not None:
             self._settle(chat)
-            return ServiceAnswer(self._after_the_end(now, chat, fields, key))
-        if key is KeyState.STALE:
+            return ServiceAnswer(self._after_the_end(now, chat, fields, now > valid_until))
+        if now > valid_until:
             # By the status table the client must take a 2 as the end of the session, so the session ends.
             return ServiceAnswer(self._bad_key(now, chat, "stale secureKey"))
         if operation == "GetMessages" and request.fault is None and chat.hold is None and not fields.get("message"):
@@ -411,10 +394,10 @@ class ChatService:
         return ServiceAnswer({**self._answer(now, chat, position), **(handled or {})})
 
     def _may_hold(self, chat: SimulatedChat, position: int) -> bool:
-        return self._holds and position > 0 and chat.events < position and not chat.ended
+        return self.config.long_poll_s > 0 and position > 0 and chat.events < position and not chat.ended
 
     def _after_the_end(
-        self, now: float, chat: SimulatedChat, fields: Mapping[str, str], key: KeyState
+        self, now: float, chat: SimulatedChat, fields: Mapping[str, str], stale_key: bool
     ) -> dict[str, Any]:
         self._came_for(now, chat.entry.chat_id)
         ended_at, config = chat.entry.ended_at, self.config
@@ -423,7 +406,7 @@ class ChatService:
         logged_out = config.error_8209 and chat.entry.end_reason == "expired"
         if chat.dropped and config.dropped_answer == "2":
             return error(2, "User was logged out", _LOGGED_OUT) if logged_out else self._not_found()
-        if key is KeyState.STALE:
+        if stale_key:
             return error(2, "Access denied")
         if chat.entry.end_reason == "unrecoverable":
             return error(2, "Session lost")
@@ -480,53 +463,40 @@ class ChatLimits:
     live chats. With `one_user_per_email` customers are told apart by e-mail address; else each chat is a flex user.
     """
 
-    __slots__ = ("_config", "_named", "_refusing", "_users", "sessions")
+    __slots__ = ("_config", "_refusing", "sessions", "users")
 
     def __init__(self, config: SimulatorConfig) -> None:
         self._config = config
-        self.sessions = self._named = 0
+        self.sessions = 0
         self._refusing: set[str] = set()
-        self._users: dict[str, tuple[str, int]] = {}
-
-    @property
-    def flex_users(self) -> int:
-        """Live flex users."""
-        return self.sessions - self._named + len(self._users)
-
-    def user_of(self, email: str) -> str | None:
-        """Return the userId of a flex user who has a chat already, or None."""
-        known = self._users.get(email)
-        return known[0] if known else None
+        #: The `user_key` of live chats -> userId and number of chats.
+        self.users: dict[str, tuple[str, int]] = {}
 
     def refusal(self, email: str) -> str:
         """Return why a chat is refused; empty if it is not."""
         config = self._config
-        known = self._users.get(email)
+        known = self.users.get(email)
         if self._over("limit-for-sessions", self.sessions, config.limit_for_sessions):
             return "limit-for-sessions reached"
-        if known is None and self._over("limit-for-flex-users", self.flex_users, config.limit_for_flex_users):
+        if known is None and self._over("limit-for-flex-users", len(self.users), config.limit_for_flex_users):
             return "limit-for-flex-users reached"
         if known is not None and config.sessions_per_flex_user and known[1] >= config.sessions_per_flex_user:
             return "this user has as many chats as allowed"
         return ""
 
-    def opened(self, user: str, email: str) -> None:
-        """Count a chat that was opened. email: empty unless it names the user."""
+    def opened(self, key: str, user: str) -> str:
+        """Count a chat that was opened; return the userId of the flex user with this key: `user` if it is new."""
         self.sessions += 1
-        if email:
-            self._named += 1
-            self._users[email] = (user, self._users.get(email, (user, 0))[1] + 1)
+        user, count = self.users.get(key, (user, 0))
+        self.users[key] = (user, count + 1)
+        return user
 
-    def closed(self, email: str) -> None:
+    def closed(self, key: str) -> None:
         """Count a chat that is over."""
         self.sessions -= 1
-        if email:
-            self._named -= 1
-            user, count = self._users[email]
-            if count > 1:
-                self._users[email] = (user, count - 1)
-            else:
-                del self._users[email]
+        user, count = self.users.pop(key)
+        if count > 1:
+            self.users[key] = (user, count - 1)
 
     def _over(self, name: str, count: int, limit: int | None) -> bool:
         if limit is None:
@@ -560,7 +530,7 @@ class ServiceWorkers:
     def __init__(self, config: SimulatorConfig) -> None:
         self._config = config
         self._free = [-math.inf] * config.servers
-        self._draws = SeededDraws(f"{config.seed}/service time")
+        self._draws = SplitMix64(f"{config.seed}/service time")
 
     def take(self, now: float, sessions: int) -> float:
         """Take a request that arrives now; return the seconds until it was served. sessions: open chats."""

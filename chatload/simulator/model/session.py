@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import ceil
 from typing import Any, NamedTuple
 
 from chatload.protocol.names import EventNames, put_in
-from chatload.random_numbers import SeededDraws
-from chatload.simulator.model.answers import EventStamps, HeldRequest, OperationRefusedError
+from chatload.random_numbers import SplitMix64
+from chatload.simulator.model.answers import HeldRequest, OperationRefusedError, ServiceState
 from chatload.simulator.model.config import SimulatorConfig
 from chatload.simulator.model.ledger import LedgerEntry
 
@@ -39,46 +37,24 @@ _OLD_KEYS = 16
 _Words = str | tuple[str | None, dict[str, Any]] | None
 
 
-class KeyState(Enum):
-    """Whether a key is valid. STALE: it was valid, and its grace period is over."""
-
-    GOOD = 1
-    STALE = 2
-    WRONG = 3
-
-
-@dataclass(slots=True)
-class ServiceState:
-    """What the chats of one service share.
-
-    utc_offset: seconds since the Unix epoch at instant 0 of the caller's clock. stamps: None: all timestamps are true.
-    files_bytes: size of the files of all chats.
-    """
-
-    config: SimulatorConfig
-    utc_offset: float
-    stamps: EventStamps | None
-    files_bytes: int = 0
-
-
 class SimulatedChat:
     """A chat on the server. `advance` first, then act; everything happens in order of time.
 
     others: the participants besides the customer. awaited: the customer spoke while no agent was there. hold: the
-    GetMessages that is held, or None. user: the flex user's id; email: set if it names that user. events: number of
-    events in the transcript. draft: what the customer is typing, as far as known. due, settled: kept for the service:
-    when it examines this chat next, and whether it has counted its end.
+    GetMessages that is held, or None. user: the flex user's id. user_key: what tells that user apart, an e-mail address
+    or the id. events: number of events in the transcript. draft: what the customer is typing, as far as known. due,
+    settled: kept for the service: when it examines this chat next, and whether it has counted its end.
     """
 
     __slots__ = (
         "_agenda", "_alerts", "_held_contact", "_key", "_key_answers", "_key_since", "_last_contact", "_last_words",
-        "_old_keys", "_planned", "_shared", "_transcript", "awaited", "config", "customer", "draft", "draws", "due",
-        "email", "entry", "files", "hold", "others", "settled", "typing", "user", "user_data",
+        "_old_keys", "_planned", "_shared", "_transcript", "agents_so_far", "awaited", "config", "customer", "draft",
+        "draws", "due", "entry", "files", "hold", "others", "settled", "typing", "user", "user_data", "user_key",
     )  # fmt: skip
 
     def __init__(self, shared: ServiceState, entry: LedgerEntry, seed: str, nickname: str) -> None:
         self._shared, self.config, self.entry = shared, shared.config, entry
-        self.draws = SeededDraws(seed)
+        self.draws = SplitMix64(seed)
         self.user = f"{self.draws.bits():016X}"
         self._key, self._key_since, self._key_answers = f"{self.draws.bits():016x}", entry.started_at, 0
         self._old_keys: tuple[tuple[str, float], ...] = ()
@@ -86,14 +62,14 @@ class SimulatedChat:
         self._transcript: list[Any] = []
         self.others: tuple[Participant, ...] = ()
         self.awaited = self.typing = self.settled = False
-        self.draft = self.email = ""
+        self.draft, self.user_key = "", self.user
         self.user_data: dict[str, str] | None = None
         self.files: ChatFiles | None = None
         self.hold: HeldRequest | None = None
         self.due = NEVER
         self._held_contact = 0
         self._agenda: list[tuple[float, int, PlannedAct, Participant | None]] | None = None
-        self._planned = 0
+        self._planned = self.agents_so_far = 0
         self._last_contact = entry.started_at
         self.stir(entry.started_at)
 
@@ -183,15 +159,13 @@ class SimulatedChat:
                 self.end(deadline, "expired")
 
     def next_act(self) -> float:
-        """Return when something happens next without a request, other than a drop for silence."""
-        if self.ended:
-            return NEVER
+        """Return when something happens next without a request in an open chat, other than a drop for silence."""
         planned = self._agenda[0][0] if self._agenda else NEVER
         return min(planned, self._idle_at)
 
     def next_due(self) -> float:
-        """Return when something happens next without a request."""
-        return NEVER if self.ended else min(self._deadline(), self.next_act())
+        """Return when something happens next without a request in an open chat."""
+        return min(self._deadline(), self.next_act())
 
     def plan(self, at: float, act: PlannedAct, who: Participant | None = None) -> None:
         """Plan that `who` does something at an instant, unless they have left or the chat is over by then."""
@@ -224,17 +198,16 @@ class SimulatedChat:
             self._payload(index, *log[at : at + _EVENT])
             for index, at in enumerate(range((position - 1) * _EVENT, len(log), _EVENT), position)
         ]
-        stamps = self._shared.stamps
-        if stamps is not None:
+        if self._shared.marked:
             for item in items:
-                stamps.apply(item, log[item["index"] * _EVENT - 2], self.entry)
+                self._shared.mark(item, log[item["index"] * _EVENT - 2], self.entry)
         return items
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
         """Return a Notice for the customer alone: it is not in the transcript and has no index."""
         payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
-        if self._shared.stamps is not None:
-            self._shared.stamps.apply(payload, now, self.entry)
+        if self._shared.marked:
+            self._shared.mark(payload, now, self.entry)
         del payload["index"]
         return payload
 
@@ -254,20 +227,11 @@ class SimulatedChat:
         """The agent in the chat who came first; None while there is none."""
         return next((who for who in self.others if who.kind == "Agent"), None)
 
-    def agents_so_far(self) -> set[int]:
-        """Return the numbers of all agents with an event in the transcript."""
-        return {who.number for who in self._transcript[1::_EVENT] if who.kind == "Agent"}
-
     # -- keys --------------------------------------------------------------------------------------
 
-    def check_key(self, shown: str | None, now: float) -> KeyState:
-        """Return whether the secureKey of a request is good, stale or wrong."""
-        if shown == self._key:
-            return KeyState.GOOD
-        good_until = dict(self._old_keys).get(shown or "")
-        if good_until is None:
-            return KeyState.WRONG
-        return KeyState.GOOD if now <= good_until else KeyState.STALE
+    def key_valid_until(self, shown: str | None) -> float | None:
+        """Return how long a secureKey is valid; None if it never was."""
+        return NEVER if shown == self._key else dict(self._old_keys).get(shown or "")
 
     def give_key(self, now: float) -> str:
         """Return the secureKey to put into an answer; a new one if one is due."""
@@ -348,14 +312,9 @@ _OTHER_CLIENT = Participant("visitor", 102, "Client")
 _participant = lru_cache(maxsize=1000)(Participant)
 
 
-@lru_cache(maxsize=1000)
-def _with(others: tuple[Participant, ...], who: Participant) -> tuple[Participant, ...]:
-    return (*others, who)
-
-
 def _enter(chat: SimulatedChat, at: float, who: Participant) -> None:
     chat.event(at, "ParticipantJoined", who)
-    chat.others = _with(chat.others, who)
+    chat.others = (*chat.others, who)
 
 
 def open_conversation(chat: SimulatedChat, now: float) -> None:
@@ -401,7 +360,8 @@ def _plan_answer(chat: SimulatedChat, now: float) -> None:
 
 def _agent_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
     """An agent joins; its number differs from those before."""
-    config, number = chat.config, max(chat.agents_so_far(), default=1) + 1
+    chat.agents_so_far += 1
+    config, number = chat.config, chat.agents_so_far + 1
     name = "agent" if number == 2 or config.agents_share_name else f"agent-{number - 1}"
     agent = _participant(name, number, "Agent")
     _enter(chat, at, agent)

@@ -24,11 +24,9 @@ def freeze_existing() -> None:
 class GarbageCollection:
     """Controls the collector during one run of a process that holds chats."""
 
-    def __init__(self) -> None:
-        self._most_open = self._before = 0
+    _most_open = _before = 0
 
     def begin(self) -> None:
-        """Turn the collector off."""
         self._most_open = self._before = 0
         freeze_existing()
         gc.disable()
@@ -46,6 +44,5 @@ class GarbageCollection:
             self._before = 0
 
     def end(self) -> None:
-        """Turn the collector on again."""
         gc.unfreeze()
         gc.enable()

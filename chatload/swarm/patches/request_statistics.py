@@ -42,7 +42,6 @@ class LocustStatistics:
         self._bytes: Counter[str] = Counter()
 
     def request(self, operation: str, result: WireResult, reply: Reply) -> None:
-        """Report a finished request."""
         sent = result.received_at if result.sent_at is None else result.sent_at
         took_ms = (result.received_at - sent) * 1000
         good = reply.outcome is _FINE or reply.outcome is _ENDED

@@ -11,7 +11,6 @@ Faults, all of Locust 2.47.0:
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,23 +19,19 @@ import gevent
 from gevent import GreenletExit
 from gevent.event import Event
 
-log = logging.getLogger("chatload")
+from chatload.swarm import log
 
 #: A loop yields to other greenlets after this time (seconds).
 YIELD_EVERY_S = 0.002
+_yielded_at = 0.0
 
 
-class CooperativeYield:
-    """Yields to other greenlets during long loops."""
-
-    def __init__(self) -> None:
-        self._since = 0.0
-
-    def yield_if_due(self) -> None:
-        """Yield if YIELD_EVERY_S have passed since the last yield."""
-        if time.monotonic() - self._since > YIELD_EVERY_S:
-            gevent.sleep(0)
-            self._since = time.monotonic()
+def yield_if_due() -> None:
+    """Yield to other greenlets during long loops, if YIELD_EVERY_S have passed since the last yield."""
+    global _yielded_at
+    if time.monotonic() - _yielded_at > YIELD_EVERY_S:
+        gevent.sleep(0)
+        _yielded_at = time.monotonic()
 
 
 def limit_users(runner: Any, limit: Callable[[], int | None], note: Callable[[str], None]) -> None:
