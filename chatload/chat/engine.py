@@ -28,7 +28,6 @@ from chatload.vocabulary import Blame, Outcome, Verdict
 Steps = Generator[Effect, Result, None]
 
 _FINE, _ENDED = Outcome.FINE, Outcome.ENDED  # an attribute of an enum costs more than a global
-_UNANSWERED = frozenset({Outcome.TIMEOUT, Outcome.CONNECTION})
 _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 
 
@@ -253,7 +252,7 @@ class ChatEngine:
         reply = exchange.reply
         if self.stopping:
             verdict, why = Verdict.CUT_OFF, "the run was stopped before the chat was accepted"
-        elif reply.outcome in _UNANSWERED:
+        elif reply.outcome in (Outcome.TIMEOUT, Outcome.CONNECTION):
             verdict, why = Verdict.GAVE_UP, f"RequestChat: {reply.detail}"
         else:
             verdict, why = Verdict.REFUSED, f"RequestChat: {reply.detail or 'no chatId'}"
@@ -308,7 +307,6 @@ class ChatEngine:
         return {"position": str(self.transcript.position)}
 
     def enter(self, state: str) -> None:
-        """Report the change to another state (see ChatObserver)."""
         if state != self._state:
             self.observer.state_changed(self._state, state)
             self._state = state
@@ -565,7 +563,7 @@ class ChatEngine:
         for event in fresh:
             if event.who == "Agent":
                 self.customer.heard(event.kind, exchange.received_at)
-        self.record.messages_received = self.transcript.agent_messages
+                self.record.messages_received += event.kind == "Message"
         if self.transcript.handed_on:
             self.settings.server.hands_chats_on = True
         return fresh

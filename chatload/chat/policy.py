@@ -39,7 +39,6 @@ class RefreshClock:
             del trips[0]
 
     def tail(self) -> float:
-        """Return the slowest of the remembered round trips."""
         return max(self.round_trips, default=0.0)
 
 

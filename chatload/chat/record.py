@@ -65,8 +65,6 @@ class SessionRecord:
 COLUMN_TYPES: Mapping[str, Any] = get_type_hints(SessionRecord)
 COLUMNS = tuple(COLUMN_TYPES)
 
-# -- the last requests -----------------------------------------------------------------------------
-
 #: The number of requests that a session remembers.
 CONTACTS = 12
 #: The number of timelines kept for each verdict and blame.
@@ -155,10 +153,8 @@ class Timeline:
 
 
 def severity(verdict: str, gap_lower_s: float | None, gap_upper_s: float | None, timeout_s: float) -> float | None:
-    """Return by how much the deciding gap missed the timeout (seconds).
-
-    That is 0 if the gap says nothing for this verdict. None: sessions with this verdict are not drawn.
-    """
+    """Return by how much the deciding gap missed the timeout (seconds); 0 if the gap says nothing for this verdict, and
+    None if sessions with this verdict are not drawn."""
     if verdict not in DRAWN_ENDINGS:
         return None
     if gap_lower_s is None or gap_upper_s is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from chatload.protocol.operations import CORE, FILE, OPERATION_FIELDS, UPLOAD, USER_DATA, USER_DATA_PREFIX
-from chatload.protocol.toml_file import MistakeError, checked, parse_toml, read_toml
+from chatload.protocol.toml_file import MistakeError, load_toml
 from chatload.random_numbers import SplitMix64
 
 #: Operations that a script may add, and the fields of each that the script may give (the engine gives the others).
@@ -297,9 +297,4 @@ class Customer:
 
 def load_script(path: str | Path) -> CustomerScript:
     """Return the CustomerScript in a TOML file. Raises FileError."""
-    return checked(read_toml(path), CustomerScript, path)
-
-
-def parse_script(text: str, source: str) -> CustomerScript:
-    """Return the CustomerScript in TOML text; `source` names it in errors. Raises FileError."""
-    return checked(parse_toml(text, source), CustomerScript, source)
+    return load_toml(path, CustomerScript)

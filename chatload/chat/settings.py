@@ -83,9 +83,8 @@ def swept(settings: SessionSettings, fractions: tuple[float, ...]) -> SessionSet
     """Return the settings with an arm for each fraction of the timeout; a fraction may be above 1."""
     if fractions and settings.persona == "widget":
         raise UsageError("--persona widget polls on its own clock and cannot be swept", "leave --persona out")
-    timeout_s = settings.policy.timeout_s
-    arms = (
-        replace(settings, policy=make_policy("fraction", timeout_s, fraction=part, allow_late=True), group=f"{part:g}")
-        for part in fractions
-    )
+    arms = []
+    for part in fractions:
+        policy = make_policy("fraction", settings.timeout_s, fraction=part, allow_late=True)
+        arms.append(replace(settings, policy=policy, group=f"{part:g}"))
     return replace(settings, arms=tuple(arms))

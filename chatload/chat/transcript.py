@@ -124,7 +124,7 @@ class Transcript:
     agent_end_removes: if an agent ends the chat, the server also writes the customer's ParticipantLeft.
     position: the cursor: events from here on are asked for.
     own_id: our participantId, "" until it is known. clients: how many Clients have joined.
-    agents: the agents who take part now. agent_messages: how many messages agents have sent.
+    agents: the agents who take part now.
     agent_left: by the last answer with events, an agent has left. was_left_alone: at some time the last agent had left.
     handed_on: another agent joined after that, or a later answer told that the chat went on.
     left: there was our own ParticipantLeft. surely_ours: it cannot be another Client's. cause, quit_reason: why.
@@ -154,7 +154,6 @@ class Transcript:
     left_ms: int | None = None
     opening: Interval | None = None
     failed_over: bool = False
-    agent_messages: int = 0
 
     def read(self, reply: Reply, received: float, asked: bool = True) -> list[Event]:
         """Read an answer's events; returns the new ones (a server may repeat them).
@@ -270,9 +269,7 @@ class Transcript:
     def _note(self, event: Event) -> None:
         kind, who = event.kind, event.who
         self.clients += kind == "ParticipantJoined" and who == "Client"
-        if kind == "Message" and who == "Agent":
-            self.agent_messages += 1
-        elif kind == "IdleClose":
+        if kind == "IdleClose":
             self.idle_closed = True
         elif kind == "ParticipantJoined" and who == "Agent":
             self.agents.add(event.participant or event.nickname)

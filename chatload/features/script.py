@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import exp, log
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean, median, pstdev
 from typing import Any
@@ -93,19 +94,18 @@ def read_chats(path: str | Path, dialect: Dialect) -> list[RecordedChat]:
     decoder = Decoder(dialect)
     chats: dict[str, RecordedChat] = {}
     any_body = False
-    for entry in sorted(_entries(path), key=lambda entry: entry[0]):
-        sent, received, method, url, content_type, body, answer = entry
+    for sent, received, method, url, content_type, body, answer in sorted(_entries(path), key=itemgetter(0)):
         any_body = any_body or bool(body)
         request = _decode(decoder, method, url, content_type if body else "", body)
         if request is None:
             continue
-        reply = parse_body(dialect.response, answer)
+        reply, chat_id = parse_body(dialect.response, answer), request.chat_id
         if request.operation == "RequestChat":
-            if reply.outcome is Outcome.FINE and reply.chat_id:
-                chats[reply.chat_id] = RecordedChat(received, received)
-                chats[reply.chat_id].take(request, reply, sent, received)
-        elif request.chat_id in chats:
-            chats[request.chat_id].take(request, reply, sent, received)
+            chat_id = reply.chat_id if reply.outcome is Outcome.FINE else ""
+            if chat_id:
+                chats[chat_id] = RecordedChat(received)
+        if chat_id in chats:
+            chats[chat_id].take(request, reply, sent, received)
     if not chats:
         why = "is a RequestChat with its answer?" if any_body else "none of its requests has a body"
         raise FileError(path, "", f"no chat of the dialect {dialect.name} is in it: {why}")
@@ -118,10 +118,12 @@ def write_script(chats: list[RecordedChat]) -> str:
         raise UsageError("no chat was recorded", "name a recording of one")
     typed = [seconds for chat in chats for seconds in chat.typing]
     lengths = [length for chat in chats for length in chat.messages if length is not None]
+    gaps = [b - a for chat in chats for a, b in zip(chat.polls, chat.polls[1:], strict=False)]
+    polled = [f"# They polled every {median(gaps):.3g} s: --refresh-interval {median(gaps):.3g}"] if gaps else []
     lines = [
         f"# From {len(chats)} recorded chat{'s' if len(chats) > 1 else ''}. Their texts, names and keys are not in it.",
         *(f"# {line}" for line in missing(chats)),
-        *_polls(chats),
+        *polled,
         f"chat_length = {_spread([max(_SHORTEST_S, chat.last - chat.opened) for chat in chats])}",
         f"messages = {_range([len(chat.messages) for chat in chats])}",
         f"think = {_spread([s for chat in chats for s in chat.thinking] or [3.0])}",
@@ -145,21 +147,13 @@ def missing(chats: list[RecordedChat]) -> Iterator[str]:
             yield f"The bodies of {total - known} of {total} {what} are not in the recording: {key} is {stands}."
 
 
-def _polls(chats: list[RecordedChat]) -> Iterator[str]:
-    gaps = [b - a for chat in chats for a, b in zip(chat.polls, chat.polls[1:], strict=False)]
-    if gaps:
-        yield f"# They polled every {median(gaps):.3g} s: --refresh-interval {median(gaps):.3g}"
-
-
 def _extras(chats: list[RecordedChat]) -> Iterator[str]:
     for operation in EXTRA_FIELDS:
         users = sum(chat.operations[operation] > 0 for chat in chats)
         if not users:
             continue
         yield from ("", "[[extras]]", f'operation = "{operation}"', f"chance = {users / len(chats):.3g}")
-        for name in EXTRA_FIELDS[operation]:
-            if name in _FILLER:
-                yield f'{name} = "{_FILLER[name]}"'
+        yield from (f'{name} = "{_FILLER[name]}"' for name in EXTRA_FIELDS[operation] if name in _FILLER)
         sizes = [size for chat in chats for size in chat.uploads]
         if operation == UPLOAD and sizes:
             yield f"size = {_range(sizes)}"

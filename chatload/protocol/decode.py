@@ -106,9 +106,8 @@ class OperationGroup:
 
     def read(self, in_path: dict[str, str], content_type: str, body: bytes) -> Request:
         """Return the request in a body; raises RefusedError."""
-        take = self._types.get(content_type)
-        if take is None:
-            take = self._types.get(content_type.partition(";")[0].strip().lower())
+        types = self._types
+        take = types.get(content_type) or types.get(content_type.partition(";")[0].strip().lower())
         if take is None:
             if body or content_type or self.content_types[0] == CONTENT_TYPES["json"]:
                 raise RefusedError(415, f"content type must be {' or '.join(self.content_types)}")

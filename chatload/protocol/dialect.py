@@ -7,22 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from chatload.errors import FileError, UsageError
+from chatload.errors import UsageError
 from chatload.protocol.names import Name, ResponseNames, WireName, one_of
 from chatload.protocol.operations import CORE, OPERATION_FIELDS, UPLOAD, USER_DATA
 from chatload.protocol.secret import Secret, revealed
-from chatload.protocol.toml_file import (
-    MOST_DEPTH,
-    FromFile,
-    MistakeError,
-    Seconds,
-    checked,
-    parse_toml,
-    read_toml,
-    unknown_key,
-)
+from chatload.protocol.toml_file import MOST_DEPTH, FromFile, MistakeError, Seconds, load_toml, loads_toml, unknown_key
 
 Encoding = Literal["form", "json", "multipart"]
 Environment = Mapping[str, str]
@@ -164,6 +155,12 @@ class Dialect(FromFile):
             if name in operations
         }
 
+    @model_validator(mode="after")
+    def _without_mistakes(self) -> Dialect:
+        for key, expected in _mistakes(self):
+            raise MistakeError(expected, key)
+        return self
+
     def with_trailing_slash(self, operation: str) -> Dialect:
         """Return this dialect with one slash at the end of an operation's path; unchanged if bodies name operations."""
         if self.request.operation is not None:
@@ -190,7 +187,7 @@ def load_dialect(name_or_path: str, environment: Environment | None = os.environ
         need the keys of its clients.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
-        return _dialect(read_toml(name_or_path), name_or_path, environment)
+        return load_toml(name_or_path, Dialect, environment)
     folder = resources.files("chatload.protocol") / "dialects"
     known = sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name_or_path not in known:
@@ -201,14 +198,7 @@ def load_dialect(name_or_path: str, environment: Environment | None = os.environ
 
 def parse_dialect(text: str, source: str, environment: Environment | None = os.environ) -> Dialect:
     """Return the Dialect in TOML text; `source` names the file in errors. Raises FileError."""
-    return _dialect(parse_toml(text, source), source, environment)
-
-
-def _dialect(data: dict[str, Any], source: str, environment: Environment | None) -> Dialect:
-    dialect = checked(data, Dialect, source, environment)
-    for key, expected in _mistakes(dialect):
-        raise FileError(source, key, expected)
-    return dialect
+    return loads_toml(text, Dialect, source, environment)
 
 
 # -- names that could not be distinguished when a request is decoded -------------------------------

@@ -201,7 +201,6 @@ class Renaming:
         )
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return the object with its new names."""
         if self.plain:
             return payload
         renamed = {key: value for key, value in payload.items() if key not in self._first}

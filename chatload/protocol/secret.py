@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Final, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote_to_bytes, urlsplit
-
-MASK: Final = "***"
 
 
 class Secret:
@@ -26,7 +24,7 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        return MASK
+        return "***"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not pickled")

@@ -103,18 +103,20 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model")
 
 
-def load_toml(path: str | Path, model: type[Model]) -> Model:
-    """Return the file as a `model`. Raises FileError (file, key, what is expected there)."""
-    return checked(read_toml(path), model, path)
+def load_toml(path: str | Path, model: type[Model], context: Any = None) -> Model:
+    """Return the file as a `model`; context: for its validators. Raises FileError (file, key, what is expected)."""
+    return checked(read_toml(path), model, path, context)
+
+
+def loads_toml(text: str, model: type[Model], source: str, context: Any = None) -> Model:
+    """Return TOML text as a `model`; `source` names it in errors. Otherwise as `load_toml`."""
+    return checked(parse_toml(text, source), model, source, context)
 
 
 def checked(
     data: dict[str, Any], model: type[Model], source: str | Path, context: Any = None, place: tuple[int | str, ...] = ()
 ) -> Model:
-    """Return a table of a file as a `model`; `source` names the file in a FileError.
-
-    context: for its validators. place: of the table in the file.
-    """
+    """Return a table of a file as a `model`. source, place: the file and the place in it, as a FileError names them."""
     try:
         return TypeAdapter(model).validate_python(data, context=context)
     except ValidationError as error:

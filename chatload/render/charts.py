@@ -44,26 +44,26 @@ WIDE, NARROW = Frame("wide", 960, 9), Frame("narrow", 350, 4)
 
 def draw(spec: Spec | Callable[[Frame], Spec], label: str) -> Markup:
     """Return the chart as one SVG element for each frame, with `label` for screen readers."""
-    return Markup("").join(_draw(spec(frame) if callable(spec) else spec, frame, label) for frame in (WIDE, NARROW))
-
-
-def _draw(spec: Spec, frame: Frame, label: str) -> Markup:
-    legend = _LEGEND if frame is WIDE else {**_LEGEND, "columns": 2}
-    config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": legend}
-    fit = {"type": "fit-x", "contains": "padding"}
-    whole = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        **{"config": config, "width": frame.width, "height": 200, "autosize": fit, **spec},
-    }
     # Imported here: the library is large, and a terminal needs no picture.
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
-    # A hundredth of a pixel is enough. The further digits would be half of the size of a heat map.
-    svg = _GEOMETRY.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), svg)
-    # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
-    head = Markup('<svg role="img" aria-label="{}" ').format(label)
-    return head + Markup(svg.removeprefix("<svg ").replace('class="marks"', f'class="marks {frame.name}"', 1))
+    drawn = Markup("")
+    for frame in (WIDE, NARROW):
+        legend = _LEGEND if frame is WIDE else {**_LEGEND, "columns": 2}
+        config = {**_CONFIG, "axisX": {"grid": False, "tickCount": frame.ticks}, "legend": legend}
+        fit = {"type": "fit-x", "contains": "padding"}
+        whole = {
+            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+            **{"config": config, "width": frame.width, "height": 200, "autosize": fit},
+            **(spec(frame) if callable(spec) else spec),
+        }
+        svg: str = vl_convert.vegalite_to_svg(json.dumps(whole))
+        # A hundredth of a pixel is enough. The further digits would be half of the size of a heat map.
+        svg = _GEOMETRY.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), svg)
+        svg = svg.removeprefix("<svg ").replace('class="marks"', f'class="marks {frame.name}"', 1)
+        # Drawn from our own numbers and words by Vega, which escapes text; the label is escaped here.
+        drawn += Markup('<svg role="img" aria-label="{}" ').format(label) + Markup(svg)
+    return drawn
 
 
 _THOUSANDS = "replace(datum.label, /,/g, ' ')"
@@ -105,24 +105,15 @@ def layer(rows: Rows, mark: Spec, **channels: Any) -> Spec:
 
 
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
-    """Return a histogram: a block from `low` to `high` for each bin, with its tip, and a line at `limit`.
-
-    Its height is `count` on a root scale, so that small counts can be seen.
-    """
+    """Return a histogram of bins low, high, count, tip, with a line at `limit`. Its root scale shows small counts."""
     lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
     scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
     across = x("low", x_title, scale=scale)
     if log:
         across["axis"] = decades(lowest, highest)
-    blocks = layer(
-        bins,
-        {"type": "rect", "color": "var(--good)", "opacity": 0.85},
-        x=across,
-        x2={"field": "high"},
-        y=y("count", y_title, scale={"type": "sqrt", "zero": True}),
-        y2={"datum": 0},
-        description={"field": "tip"},
-    )
+    up = {"y": y("count", y_title, scale={"type": "sqrt", "zero": True}), "y2": {"datum": 0}}
+    mark = {"type": "rect", "color": "var(--good)", "opacity": 0.85}
+    blocks = layer(bins, mark, x=across, x2={"field": "high"}, **up, description={"field": "tip"})
     return {"layer": [blocks, *([] if limit is None else mark_line(limit, "flex-disconnect-timeout", "var(--bad)"))]}
 
 

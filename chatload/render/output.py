@@ -21,10 +21,9 @@ from chatload.run.writer import replacing
 def deliver(
     document: Document, data: Any | None = None, markdown_file: Path | None = None, html_file: Path | None = None
 ) -> None:
-    """Write `document` to the files, and print it, or `data` as JSON where that is given.
+    """Write `document` to the files, then print it, or `data` as JSON where that is given.
 
-    Raises:
-        UsageError: a file cannot be written. Nothing was printed then.
+    Raises UsageError, and prints nothing, where a file cannot be written.
     """
     if markdown_file is not None:
         write_text(markdown(document), markdown_file)

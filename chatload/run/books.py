@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field, StrictInt, TypeAdapter
 
 from chatload.chat.effects import Exchange
 from chatload.chat.record import SessionRecord
@@ -74,10 +74,8 @@ class Fates(NamedTuple):
         return Range(surely, surely + self.accepted_with(*DROPPED_PERHAPS))
 
     def known(self, cut_off_confirmed: int) -> int:
-        """Return the number of accepted sessions whose fate is known.
-
-        cut_off_confirmed: how many of those cut off had their goodbye confirmed.
-        """
+        """Return the number of accepted sessions whose fate is known, given how many goodbyes of a cut-off were
+        confirmed."""
         return self.accepted - self.accepted_with(Verdict.CUT_OFF) + cut_off_confirmed
 
 
@@ -93,9 +91,8 @@ def may_be_dropped(record: SessionRecord) -> bool:
 
 
 _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
-_Whole = Annotated[int, Field(strict=True)]
 _Counts = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, Count]).validate_python)]
-_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, _Whole]).validate_python)]
+_States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, StrictInt]).validate_python)]
 _Seconds = Annotated[float, Field(strict=True, ge=0)]
 _CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory=Counter)]]
 _CensoredByOperation = defaultdict[_Name, StoredCensored]
@@ -258,19 +255,13 @@ class Books:
         self.stalled_s += seconds
         self.longest_stall_s = max(self.longest_stall_s, seconds)
 
-    # -- results ---------------------------------------------------------------------------------
-
     @property
     def fates(self) -> Fates:
         """What became of the sessions: the one definition of accepted, unserved, dropped and known."""
         return Fates(self.verdicts, self.unserved)
 
     def imbalances(self) -> list[str]:
-        """Return every way in which these books disagree with themselves, one sentence each; [] if they balance.
-
-        They balance if: sessions started = sum over verdicts; requests sent = sum over outcomes, for each operation;
-        arrivals = those begun + those not begun.
-        """
+        """Return every way in which these books disagree with themselves, one sentence each; [] if they balance."""
         found = []
         ended, begun = self.verdicts.total(), self.start_lateness.count
         if self.started != ended:
@@ -286,10 +277,7 @@ class Books:
     def balanced(self) -> bool:
         return not self.imbalances()
 
-    # -- all fields ------------------------------------------------------------------------------
-
     def merge(self, other: Books) -> None:
-        """Add the books of another process."""
         longest = max(self.longest_stall_s, other.longest_stall_s)
         for name in _FIELDS:
             setattr(self, name, _sum(getattr(self, name), getattr(other, name)))

@@ -37,8 +37,7 @@ _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n＝＋－＠])")
 def export(run: str | Path, what: str, form: str, stream: IO[Any]) -> None:
     """Write the sheet `what` (a key of SHEETS) of `run` to `stream`: text for csv and jsonl, bytes for parquet.
 
-    Raises:
-        UsageError: the run cannot be read, or the package for Parquet is missing.
+    Raises UsageError if the run cannot be read, or the package for Parquet is missing.
     """
     columns, rows = SHEETS[what]
     with RunReader.open(run) as reader:
@@ -55,9 +54,6 @@ def form_of(path: str | Path) -> str:
     """Return the format that the ending of a file's name stands for; csv if it stands for none."""
     ending = Path(path).suffix.lstrip(".").lower()
     return ending if ending in _WRITERS else "csv"
-
-
-# -- the sheets ----------------------------------------------------------------------------------
 
 
 def _columns(kind: type, *names: str) -> tuple[Column, ...]:
@@ -144,9 +140,6 @@ SHEETS: dict[str, tuple[tuple[Column, ...], Callable[[RunReader], Iterator[Row]]
     "windows": (_WINDOW_COLUMNS, _window_rows),
     "requests": (_REQUEST_COLUMNS, _request_rows),
 }
-
-
-# -- the formats ---------------------------------------------------------------------------------
 
 
 def _write_csv(columns: Iterable[Column], rows: Iterable[Row], stream: IO[str]) -> None:

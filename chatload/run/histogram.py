@@ -26,8 +26,6 @@ _SMALLEST_S = 1e-6
 MOST_S = 253_402_300_799.0
 #: The number of samples that are buffered: counted together, a sample costs a tenth of the time.
 _AT_ONCE = 1000
-
-
 #: A counter in a run file.
 Count = Annotated[int, Field(strict=True, ge=0)]
 _Extreme = Annotated[float, Field(strict=True, ge=-MOST_S, le=MOST_S)] | None
@@ -96,7 +94,6 @@ class Histogram:
             self._settle()
 
     def extend(self, values: Sequence[float] | NDArray[np.float64]) -> None:
-        """Count many durations in seconds."""
         self._fresh.frombytes(np.asarray(values, dtype=np.float64).tobytes())
         self._settle()
 
@@ -124,7 +121,6 @@ class Histogram:
         self._maximum = most if self._maximum is None else max(self._maximum, most)
 
     def merge(self, other: Histogram) -> None:
-        """Add the counts of another histogram."""
         mine, others = self.buckets, other.buckets
         if mine:
             so_far = mine.get
@@ -268,7 +264,6 @@ class CensoredHistogram:
         self.censored.add(max(seconds, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON and msgpack."""
         observed = {"observed": self.observed.to_dict()}
         return {**observed, "censored": self.censored.to_dict()} if self.censored.count else observed
 
@@ -283,7 +278,6 @@ class CensoredHistogram:
         return self.observed.total_us + self.censored.total_us
 
     def merge(self, other: CensoredHistogram) -> None:
-        """Add the counts of another histogram."""
         self.observed.merge(other.observed)
         self.censored.merge(other.censored)
 

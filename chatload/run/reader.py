@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -85,7 +86,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
-        self.facts: dict[str, Any] = self._facts()
+        self.facts = schema.facts(database.execute("SELECT key, value FROM run"))
         self.settings: RunSettings = self.facts.pop("settings")
 
     @classmethod
@@ -127,8 +128,8 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def sessions(self) -> Iterator[SessionRecord]:
         """Yield the record of every session in the order of writing, with few in memory at a time."""
-        for row in self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM sessions ORDER BY rowid"):
-            yield SessionRecord(*row)
+        rows = self._read(schema.SESSION_ROW, f"SELECT {_SESSION} FROM sessions ORDER BY rowid")
+        return starmap(SessionRecord, rows)
 
     def books_by_worker(self) -> dict[str, Books]:
         """Return the latest books of each process, by its name."""
@@ -148,8 +149,7 @@ class RunReader(AbstractContextManager["RunReader"]):
     def windows(self) -> Iterator[Window]:
         """Yield the windows of the run, the oldest first, with one in memory at a time."""
         sql = 'SELECT start, "end", open, books, cpu, rss, memory FROM windows ORDER BY start, rowid'
-        for row in self._read(schema.WINDOW_ROW, sql):
-            yield Window(*row)
+        return starmap(Window, self._read(schema.WINDOW_ROW, sql))
 
     def loads(self) -> Iterator[tuple[float, float, int]]:
         """Yield start, end (Unix seconds) and open sessions of every window, the oldest first, without its books."""
@@ -202,10 +202,6 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _facts(self) -> dict[str, Any]:
-        with _told(self.path):
-            return schema.facts(self._database.execute("SELECT key, value FROM run"))
 
     def _count(self, condition: str, *values: Any) -> int:
         sql = f"SELECT count(*) FROM sessions WHERE {condition}"

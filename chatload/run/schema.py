@@ -77,11 +77,7 @@ def guard(database: sqlite3.Connection) -> None:
 
 
 def parsed(text: Any, least: float = -_MOST_NUMBER, most: float = _MOST_NUMBER) -> Any:
-    """Return the JSON value in a cell. least, most: the range of its numbers.
-
-    Raises:
-        ValueError: it has more depth, more values or larger numbers than a run has.
-    """
+    """Return the JSON value in a cell; ValueError if it is larger than those of a run. least, most: of its numbers."""
     if not isinstance(text, str):
         raise ValueError("not JSON text")
     try:

@@ -23,11 +23,11 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from chatload.chat.personas import PERSONAS
 from chatload.chat.policy import make_policy
-from chatload.chat.script import INTRODUCTION, CustomerScript, load_script, parse_script
+from chatload.chat.script import INTRODUCTION, CustomerScript, load_script
 from chatload.chat.settings import DEFAULT_SWEEP, SessionSettings, fractions_in, swept
 from chatload.errors import UsageError
 from chatload.protocol.dialect import Dialect, load_dialect, parse_dialect
-from chatload.protocol.toml_file import format_toml, read_toml
+from chatload.protocol.toml_file import format_toml, loads_toml, read_toml
 from chatload.run.windows import KEEP_S
 
 #: The names of the gates; `chatload.thresholds.gate` has their thresholds.
@@ -102,10 +102,6 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
-def _split_text(value: Any) -> Any:
-    return _split(value) if isinstance(value, str) else None
-
-
 def _rounded(value: float) -> str:
     return written(round(value, 9))
 
@@ -145,7 +141,7 @@ EXPRESSIONS: Final = OptionKind(_split, _TEXTS, "thresholds", repeated=True)
 #: Host names separated by ";", in JSON too.
 HOSTS: Final = OptionKind(
     _split,
-    TypeAdapter(Annotated[tuple[str, ...], BeforeValidator(_split_text)]),
+    TypeAdapter(Annotated[tuple[str, ...], BeforeValidator(lambda v: _split(v) if isinstance(v, str) else None)]),
     "host names",
     write="; ".join,
     dump="; ".join,
@@ -240,9 +236,6 @@ class _Joined(argparse._AppendAction):
         setattr(namespace, self.dest, "; ".join([*given, values]))
 
 
-# -- settings ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Setting:
     """What a field of RunSettings is.
@@ -274,9 +267,7 @@ def _option(unset: Any, flag: str, kind: OptionKind = TEXT, help: str = "", defa
     """Declare a setting and its option; more: fields of Option (metavar, choices, group, ...) or of Setting."""
     names = ("metavar", "choices", "group", "environment", "web_ui", "attribute")
     of_option = {name: more.pop(name) for name in names if name in more}
-    return field(
-        default=unset, metadata={"setting": Setting(kind, Option(flag, help, default, kind, **of_option), **more)}
-    )
+    return _fact(unset, kind, option=Option(flag, help, default, kind, **of_option), **more)
 
 
 def _locust(unset: Any, flag: str, kind: OptionKind, attribute: str = "", **meaning: Any) -> Any:
@@ -595,7 +586,8 @@ def session_settings(
     elif dialect is None:
         dialect = load_dialect(run.dialect, None)
     if script is None:
-        script = parse_script(run.script_text, f"the run's {run.script}") if run.script_text else CustomerScript()
+        # The default of each key is that of a customer without a script.
+        script = loads_toml(run.script_text, CustomerScript, f"the run's {run.script}")
     timeout_s, request_timeout_s = run.flex_disconnect_timeout, run.request_timeout
     if timeout_s is None or request_timeout_s is None:
         raise UsageError("some settings of the run are missing", "give a run that chatload made")

@@ -51,10 +51,9 @@ class Window:
 
 
 class WindowCutter:
-    """Makes windows from the growing books of a run."""
+    """Makes windows from the growing books of a run. started_at: Unix seconds."""
 
     def __init__(self, started_at: float) -> None:
-        """started_at: Unix seconds."""
         self._began = self._start = started_at
         self._before = Books()
         self._usage: Mapping[str, Usage] = {}
@@ -106,16 +105,14 @@ def width(age_s: float, keep_s: float) -> float:
 
 
 class Retention:
-    """Decides which windows of one run are merged. Instants: Unix seconds."""
+    """Decides which windows of one run are merged: none before the age keep_s (seconds; 0: never). Instants: Unix."""
 
     def __init__(self, keep_s: float) -> None:
-        """keep_s: windows are not merged before this age (seconds); 0: never."""
         self._keep_s = keep_s
         self._kept: list[Kept] = []
         self._due = 0.0
 
     def add(self, kept: Kept) -> None:
-        """Note that a window was written."""
         if self._keep_s:
             self._kept.append(kept)
             self._due = self._due or kept.end + self._keep_s

@@ -38,11 +38,11 @@ _UPSERT_BOOKS = (
 class RunWriter(AbstractContextManager["RunWriter"]):
     """Writes one run; a run has only one writer. Each call is one transaction: all of it is stored, or nothing.
 
-    It may be used from any thread, one call at a time. A write that fails raises ChatloadError.
+    It may be used from any thread, one call at a time. A write that fails raises ChatloadError. keep_windows_s: see
+    `Retention`.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection, keep_windows_s: float) -> None:
-        """keep_windows_s: windows are not merged before this age (seconds; see `Retention`); 0: never."""
         self.path = path
         self._database = database
         self._retention = Retention(keep_windows_s)

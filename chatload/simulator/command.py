@@ -16,7 +16,6 @@ import click
 
 from chatload.errors import ChatloadError, FileError, UsageError
 from chatload.protocol.dialect import load_dialect
-from chatload.protocol.secret import Secret
 from chatload.protocol.toml_file import read_toml
 from chatload.simulator.http.openapi import document
 from chatload.simulator.model.config import SETTINGS, SimulatorConfig, type_of, wrong
@@ -154,11 +153,10 @@ def simulator(
     if openapi:
         click.echo(json.dumps(document(spoken, config.service or "default", apikey is not None), indent=1))
         return
-    from chatload.simulator.http.server import run, tls_context
+    from chatload.simulator.http.server import ChatHandler, run, tls_context
 
     tls = None if tls_cert is None or tls_key is None else tls_context(tls_cert, tls_key)
-    key = None if apikey is None else Secret(apikey)
-    run(config, plan, host, port, click.echo, spoken, key, read_timeout, tls)
+    run(ChatHandler(config, plan, spoken, apikey), host, port, read_timeout, tls)
 
 
 simulator.params += [_SettingOption(key, setting) for key, setting in SETTINGS.items()]
@@ -199,8 +197,7 @@ class Simulator:
     def ledger(self) -> bytes:
         """Return what the server saw of each chat, as NDJSON: the input of `chatload reconcile --ledger`."""
         with urllib.request.urlopen(f"{self.url}/simulator/ledger", timeout=_LEDGER_TIMEOUT_S) as answer:
-            body: bytes = answer.read()
-        return body
+            return bytes(answer.read())
 
     def chats(self) -> list[dict[str, Any]]:
         """Return the ledger as one dict per chat."""
@@ -208,15 +205,12 @@ class Simulator:
 
     def stop(self) -> None:
         """End the process. Does nothing if it has ended."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate(timeout=_STOP_S)
 
     def __enter__(self) -> Simulator:
         return self

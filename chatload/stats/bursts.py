@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, rel_entr
 
-from chatload.stats.rates import CONFIDENCE, per_unit
+from chatload.stats.rates import per_unit
 
 #: In at most this share of the runs without bursts, a burst is reported.
 LEVEL = 0.01
@@ -67,12 +67,12 @@ class Incidence:
         """Bursts, and the drops that are in none."""
         return self.events - sum(burst.count for burst in self.bursts) + len(self.bursts)
 
-    def incidents_per_hour(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    def incidents_per_hour(self) -> tuple[float, float] | None:
         """Return the two-sided exact Poisson interval of incidents per hour; None for a run of no length.
 
         It assumes that incidents are independent, which is more plausible than for drops.
         """
-        return per_unit(self.incidents, self.length_s / 3600, confidence) if self.length_s > 0 else None
+        return per_unit(self.incidents, self.length_s / 3600) if self.length_s > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON; instants are as given."""
@@ -85,8 +85,13 @@ class Incidence:
         }
 
 
-def find_incidence(instants: Sequence[float], start: float, end: float) -> Incidence:
-    """Return the incidents of a run from start to end (seconds), with drops at `instants` (in any order)."""
+def find_incidence(instants: Sequence[float], start: float | None, end: float | None) -> Incidence:
+    """Return the incidents of a run from start to end (seconds), with drops at `instants` (in any order).
+
+    If its start or end is not known, that is the first or the last drop.
+    """
+    start = min(instants, default=0.0) if start is None else start
+    end = max(instants, default=start) if end is None else end
     bursts = find_bursts(instants, start, end)
     return Incidence(len(instants), tuple(bursts), max(end - start, 0.0))
 

@@ -67,14 +67,8 @@ def peak_of(parameters: Parameters) -> float:
 def fit(samples: Mapping[int, Sequence[float]], seed: int = 0) -> Usl | None:
     """Fit the law by least squares of relative errors, with sigma and kappa not below 0.
 
-    The bootstrap draws the windows of each load again, with replacement.
-
-    Args:
-        samples: load -> the throughput in each of its windows (requests per second).
-        seed: of the bootstrap.
-
-    Returns:
-        None if fewer than LEAST_LOADS loads were measured.
+    The bootstrap draws the windows of each load again, with replacement. samples: load -> the throughput in each of its
+    windows (requests per second). Returns None if fewer than LEAST_LOADS loads were measured.
     """
     measured = {load: [rate for rate in rates if rate > 0] for load, rates in sorted(samples.items())}
     measured = {load: rates for load, rates in measured.items() if rates}
@@ -92,14 +86,11 @@ def fit(samples: Mapping[int, Sequence[float]], seed: int = 0) -> Usl | None:
     intervals = tuple(_middle([found[i] for found in fits]) for i in range(3))
     grid = np.linspace(1.0, 1.1 * loads[-1], _GRID)
     band = np.quantile([throughput(grid, found) for found in fits], [_TAIL, 1 - _TAIL], axis=0)
-    curve = zip(grid, np.asarray(throughput(grid, best)), band[0], band[1], strict=True)
+    curve = np.column_stack([grid, throughput(grid, best), *band]).tolist()
     peak, peaks = peak_of(best), _middle([peak_of(found) for found in fits])
     why = _unnamed(loads, drawn, peak, peaks)
-    return Usl(
-        best, intervals, tuple(zip(measured, means.tolist(), strict=True)),
-        tuple((float(n), float(x), float(low), float(high)) for n, x, low, high in curve),
-        None if why else peak, None if why else peaks, why,
-    )  # fmt: skip
+    points = tuple(zip(measured, means.tolist(), strict=True))
+    return Usl(best, intervals, points, tuple(map(tuple, curve)), None if why else peak, None if why else peaks, why)
 
 
 def _solve(loads: Floats, rates: Floats, start: Parameters | None = None) -> Parameters:
@@ -114,8 +105,8 @@ def _solve(loads: Floats, rates: Floats, start: Parameters | None = None) -> Par
     first = np.array([1.0, 0.1, 0.1]) if start is None else np.maximum(np.array(start) / units, 1e-6)
     bounds = ([1e-3, 0.0, 0.0], [1e3, most, np.inf])
     solved = least_squares(errors, np.minimum(first, [1e3, most, np.inf]), bounds=bounds)
-    made = solved.x * units
-    return float(made[0]), float(made[1]), float(made[2])
+    scale, sigma, kappa = (solved.x * units).tolist()
+    return scale, sigma, kappa
 
 
 def _middle(values: Sequence[float]) -> tuple[float, float]:

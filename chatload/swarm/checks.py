@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
@@ -14,7 +14,7 @@ from chatload.protocol.wire import Detail
 from chatload.sockets import local_ports, raise_file_limit
 from chatload.swarm import log
 from chatload.target import TargetRules
-from chatload.transport import Transport
+from chatload.transport import OpenTransport
 
 #: Requests per message of a customer: StartTyping, StopTyping, SendMessage.
 _PER_MESSAGE = 3
@@ -92,9 +92,7 @@ def check_users(user_classes: Iterable[type], is_open: bool) -> None:
         raise UsageError("no arrivals are asked for", "give --arrival-rate PER_S or --arrival-profile FILE.csv")
 
 
-def check_service(
-    encoder: Encoder, open_transport: Callable[[], Transport], timeout_s: float, host: str, service: str
-) -> None:
+def check_service(encoder: Encoder, open_transport: OpenTransport, timeout_s: float, host: str, service: str) -> None:
     """Ask the service for a chat that does not exist, which opens no chat.
 
     Raises UsageError if the host cannot be reached, or has no such service. Temporary faults (a timeout, a 5xx) raise
@@ -108,10 +106,10 @@ def check_service(
             result = transport.call(request, timeout_s)
             if result.failure is None or result.detail not in _UNREACHABLE:
                 break
+        else:
+            raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     finally:
         transport.close()
-    if result.failure is not None and result.detail in _UNREACHABLE:
-        raise UsageError(f"{host} cannot be reached: {result.detail}", "check --host, and that it is up")
     if result.failure is None and 300 <= result.http_status < 500 and result.http_status != 429:
         raise UsageError(
             f"{host} has no chat service {service!r} at {request.path}: HTTP {result.http_status}",

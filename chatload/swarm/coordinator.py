@@ -296,7 +296,7 @@ class RunCoordinator:
         if not self.figures.total().started:
             self.note(IncidentKind.NOTHING_STARTED, self._why_nothing_started())
         recorder, self._recorder = self._recorder, None
-        self._write([lambda _: recorder.finish(), write_outputs, self.load.write])
+        self._write(self.run_dir, [lambda _: recorder.finish(), write_outputs, self.load.write])
         self._phase = RunPhase.ENDED
         self._last = self._snapshot_now()
 
@@ -308,7 +308,7 @@ class RunCoordinator:
         recorder.flush()
         recorder.note(IncidentKind.ENDED_AT_ONCE, "a second signal ended the run without waiting for goodbyes")
         self._close_progress()
-        self._write([write_outputs])
+        self._write(self.run_dir, [write_outputs])
         return True
 
     def _close_progress(self) -> None:
@@ -316,12 +316,11 @@ class RunCoordinator:
             self._progress.close()
             self._progress = None  # a report may still be on its way to it
 
-    def _write(self, writes: Sequence[Callable[[Path], Any]]) -> None:
-        assert self.run_dir is not None
+    def _write(self, run_dir: Path, writes: Sequence[Callable[[Path], Any]]) -> None:
         for write in writes:
             # If one output cannot be written, the others still are.
             try:
-                write(self.run_dir)
+                write(run_dir)
             except ChatloadError as error:
                 self.fail(error)
 

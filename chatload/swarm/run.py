@@ -145,7 +145,6 @@ class MasterRole(_CoordinatingRole):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._environment = environment
         self._runner: Any = environment.runner
         self._workers = WorkerRegistry()
         self._reported_at = 0.0
@@ -179,7 +178,7 @@ class MasterRole(_CoordinatingRole):
         workers = set(self._runner.clients)
         stopping.stop_rebalancing(self._runner)
         self._runner.send_message(DRAIN)
-        until = time.monotonic() + float(self._environment.stop_timeout or 0) + _DRAIN_GRACE_S
+        until = time.monotonic() + float(self._runner.environment.stop_timeout or 0) + _DRAIN_GRACE_S
         # Reading the reports of a million ended chats takes longer than ending them.
         while self._workers.awaited(workers) and time.monotonic() < max(
             until, self._workers.progressed_at + _DRAIN_GRACE_S

@@ -20,7 +20,7 @@ from chatload.chat.engine import ChatEngine
 from chatload.chat.record import COLUMNS, SessionRecord, Timeline, WorstTimelines
 from chatload.errors import ChatloadError
 from chatload.run.books import Books
-from chatload.run.punctuality import LatenessMonitor
+from chatload.run.histogram import Histogram
 from chatload.run.windows import Usage
 from chatload.run.writer import row
 
@@ -34,6 +34,12 @@ SILENT_S = 5.0
 #: The master checks for silent workers every second. If it has not checked for this long (seconds), the master itself
 #: was stalled.
 _CHECK_OVERDUE_S = 2.0
+#: A process is behind if the 99th percentile of lateness is above this (seconds).
+BEHIND_S = 0.05
+#: The least time between two messages (seconds).
+AGAIN_S = 10.0
+#: Shares of the time: below the first, a cause is ignored; from the second on, a core is full.
+_MATTERS, _FULL = 0.1, 0.85
 
 
 class WorkerReport(NamedTuple):
@@ -123,6 +129,46 @@ class ProcessFacts:
             final,
             self._lateness.look(self.books, usage.cpu_s, _ready_s(), time.monotonic()),
         )
+
+
+class LatenessMonitor:
+    """Reports when the refreshes of a process leave late, and why."""
+
+    def __init__(self) -> None:
+        self._lateness = Histogram()
+        self._cpu_s = self._stalled_s = self._at = 0.0
+        self._waited_s: float | None = None
+        self._said_at = float("-inf")
+
+    def look(self, books: Books, cpu_s: float, waited_s: float | None, now: float) -> str:
+        """Return a message if the process is behind, else "". It is called once a second.
+
+        books, cpu_s (CPU time), waited_s: those of the process so far. waited_s: time in which it was ready to run but
+        other processes used its core; None if the system does not tell it. now: monotonic seconds.
+        """
+        late, length = books.lateness.since(self._lateness), now - self._at
+        stalled, used = books.stalled_s - self._stalled_s, cpu_s - self._cpu_s
+        waited = 0.0 if waited_s is None or self._waited_s is None else waited_s - self._waited_s
+        self._cpu_s, self._waited_s, self._stalled_s, self._at = cpu_s, waited_s, books.stalled_s, now
+        self._lateness = Histogram()
+        self._lateness.merge(books.lateness)
+        p99 = late.quantile(0.99)
+        if p99 is None or p99 <= BEHIND_S or length <= 0 or now - self._said_at < AGAIN_S:
+            return ""
+        self._said_at = now
+        why = _why(stalled / length, used / length, waited / length)
+        return f"refreshes leave late here: 1 in 100 by more than {1000 * p99:.0f} ms; {why}"
+
+
+def _why(stalled: float, cpu: float, waited: float) -> str:
+    """Return the cause, given shares of the time."""
+    if waited >= _MATTERS:
+        return f"other processes used its core for {100 * waited:.0f} % of the time"
+    if cpu >= _FULL:
+        return f"its core is full ({100 * cpu:.0f} %): use more processes, or fewer chats in each"
+    if stalled >= _MATTERS:
+        return f"it was stalled for {100 * stalled:.0f} % of the time"
+    return "many refreshes were due at once"
 
 
 def _ready_s() -> float | None:

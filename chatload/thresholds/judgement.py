@@ -41,9 +41,6 @@ from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed,
 from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, Threshold
 from chatload.vocabulary import ThresholdResult
 
-#: At most this share of the runs that meet a threshold is aborted, however often it is tested.
-ALPHA = 0.05
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -105,11 +102,11 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
     return _judge_rate(threshold, facts, confidence)
 
 
-def hopeless(threshold: Threshold, facts: Facts, alpha: float = ALPHA) -> str | None:
+def hopeless(threshold: Threshold, facts: Facts, alpha: float = 0.05) -> str | None:
     """Return why a threshold (of `parse_abort`) is lost; None while it may still hold.
 
-    If a rate or percentile holds, it is called lost with a probability of at most alpha in the whole run. Only proven
-    samples count against it. A count or an extreme is lost once it is exceeded.
+    If a rate or percentile holds, it is called lost with a probability of at most alpha in the whole run, however often
+    it is tested. Only proven samples count against it. A count or an extreme is lost once it is exceeded.
     """
     metric = threshold.metric
     if metric.subject == "margin" and facts.timeout_s is None:
@@ -297,8 +294,6 @@ def _dependence(metric: Metric, facts: Facts) -> str:
 
 def log_evidence(k: int, n: int, limit: float) -> float:
     """Return the natural logarithm of M: the evidence of k hits in n samples that a rate is above 0 < limit < 1."""
-    if not 0 <= k <= n or not 0 < limit < 1:
-        raise ValueError(f"{k} of {n} against {limit}")
     above = float(betaincc(k + 1, n - k + 1, limit))
     if above <= 0:
         # It underflows only if there are so few hits that the evidence is for the threshold.

@@ -122,18 +122,10 @@ class Endpoint:
 
 _BY_ERRNO = {
     errno.ECONNREFUSED: Detail.REFUSED,
-    errno.ECONNRESET: Detail.RESET,
-    errno.ENOTCONN: Detail.RESET,  # reset before getpeername could be called
-    errno.EPIPE: Detail.RESET,
-    errno.ECONNABORTED: Detail.RESET,
-    errno.EMFILE: Detail.EXHAUSTED,
-    errno.ENFILE: Detail.EXHAUSTED,
-    errno.EADDRNOTAVAIL: Detail.EXHAUSTED,
-    errno.EADDRINUSE: Detail.EXHAUSTED,
-    errno.EHOSTUNREACH: Detail.UNREACHABLE,
-    errno.ENETUNREACH: Detail.UNREACHABLE,
-    errno.EHOSTDOWN: Detail.UNREACHABLE,
-    errno.ETIMEDOUT: Detail.UNREACHABLE,
+    # ENOTCONN: reset before getpeername could be called.
+    **dict.fromkeys((errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE, errno.ECONNABORTED), Detail.RESET),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.EADDRINUSE), Detail.EXHAUSTED),
+    **dict.fromkeys((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT), Detail.UNREACHABLE),
 }
 #: OpenSSL's X509_V_ERR_... codes of refused certificates.
 _BY_VERIFY_CODE = {

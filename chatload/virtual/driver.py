@@ -276,14 +276,13 @@ class _Driven:
 
 def read_answer(what: ServiceAnswer | WireResult, send: Send, sent: float, at: float) -> Exchange:
     """Return the result of a request that left at `sent`, and was answered or failed at `at`."""
-    if isinstance(what, WireResult):
-        # Without a connection no byte left.
-        return Exchange(sent, None if what.sent_at is None else sent, at, read(_NAMES, what), answered=False)
-    if what.silence is not None:
+    if isinstance(what, ServiceAnswer) and what.silence is not None:
         refused = what.silence is NoAnswer.REFUSED
         detail = Detail.REFUSED if refused else Detail.CLOSED
-        closed = read(_NAMES, WireResult(0.0, 0.0, failure="connection", detail=detail))
-        return Exchange(sent, None if refused else sent, at, closed, answered=False)
+        # Without a connection no byte left.
+        what = WireResult(None if refused else sent, 0.0, failure="connection", detail=detail)
+    if isinstance(what, WireResult):
+        return Exchange(sent, what.sent_at, at, read(_NAMES, what), answered=False)
     if what.payload is not None and what.http_status == 200:
         return Exchange(sent, sent, at, parse_payload(_NAMES, what.payload))
     reader = read_file if send.operation == "FileDownload" else read

@@ -48,7 +48,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("chat/*", "run/*"), _ENGINE),
     (("chat/settings",), ("unit/test_ceiling", "unit/test_policy_script", "unit/test_sweep")),
     (("chat/record", "chat/script", "chat/policy"), ("virtual/test_widget_trace",)),
-    (("run/arrivals", "run/punctuality"), ("unit/test_open_workload",)),
+    (("run/arrivals",), ("unit/test_open_workload",)),
     (("protocol/*",), _PROTOCOL),
     (("protocol/toml_file",), _TOML),
     (("run/*",), _STORE),

@@ -92,7 +92,7 @@ def test_a_run_that_is_not_modelled_is_refused(run, setting, said, tmp_path, cap
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     with sqlite3.connect(copy / "run.sqlite") as database:
-        database.execute("UPDATE run SET value = json_set(value, ?, 10.0) WHERE key = 'settings'", (f"$.{setting}",))
+        database.execute("UPDATE run SET value = json_set(value, ?, 10) WHERE key = 'settings'", (f"$.{setting}",))
     assert forecast(copy, "--processes", "1") == 2
     err = capsys.readouterr().err
     assert f"a run with {said} cannot be forecast: it is not modelled; give one without" in err

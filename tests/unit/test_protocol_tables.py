@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatload.protocol.decode import _between
+from chatload.protocol.decode import _pattern
 from chatload.protocol.dialect import _clash
 from chatload.protocol.encode import _is_number
 from chatload.protocol.names import ResponseNames, get_in, put_in
@@ -116,7 +116,8 @@ def test_a_body_of_more_than_4_mib_is_not_read(size, outcome):
     ],
 )  # fmt: skip
 def test_the_key_between_what_stands_around_it(text, before, after, key):
-    assert _between(text, before, after) == key
+    match = _pattern(before + "{key}" + after, ".*", "key")(text)
+    assert (match and match["key"]) == key
 
 
 @pytest.mark.parametrize(

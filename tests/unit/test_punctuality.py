@@ -3,7 +3,7 @@
 import pytest
 
 from chatload.run.books import Books
-from chatload.run.punctuality import AGAIN_S, LatenessMonitor
+from chatload.swarm.worker_report import AGAIN_S, LatenessMonitor
 
 
 def _second(books, lateness, n=200, stalled=0.0):

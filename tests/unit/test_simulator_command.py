@@ -52,7 +52,7 @@ def test_mistakes_are_usage_errors_in_one_line(monkeypatch, arguments):
 
 def test_options_reach_the_model(monkeypatch):
     seen = []
-    monkeypatch.setattr("chatload.simulator.http.server.run", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("chatload.simulator.http.server.run", lambda handler, *_: seen.append(handler.service.config))
     options = [
         "--flex-disconnect-timeout",
         "1.5",
@@ -72,7 +72,7 @@ def test_options_reach_the_model(monkeypatch):
 
 def configured(monkeypatch, *options):
     seen = []
-    monkeypatch.setattr("chatload.simulator.http.server.run", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("chatload.simulator.http.server.run", lambda handler, *_: seen.append(handler.service.config))
     simulator.main([str(option) for option in options], standalone_mode=False)
     (config,) = seen
     return config

@@ -266,8 +266,13 @@ class Step:
         if "inconclusive" in results and "fail" not in results and self._judged < JUDGEMENTS:
             return None
         if results <= {"pass"}:
-            slack = load_not_applied(settled, look, rules)
-            return self._spoilt(look, slack) if slack else self._over(look, "held", None)
+            # A late generator can make a server look slow, never fast: such a load is held, if the requests were sent.
+            lateness, allowed = look.books.since(settled.books).lateness, LATE_LIMIT * rules.interval_s
+            late = lateness.total_us / 1e6 / max(lateness.count, 1)
+            if late <= allowed:
+                return self._over(look, "held", None)
+            why = f"its own refreshes left {late:.3g} s late on average (at most {allowed:.3g} s are allowed)"
+            return self._spoilt(look, why)
         spoilt = generator_trouble(settled, look, self._thresholds, rules)
         if spoilt:
             return self._spoilt(look, spoilt)
@@ -377,19 +382,6 @@ def lateness_limit(thresholds: Sequence[Threshold], rules: StepRules) -> float:
     """
     limits = [t.limit / 2 for t in thresholds if t.metric.kind == "duration" and t.metric.subject == "latency"]
     return max(0.02, min([*limits, 0.05 * rules.timeout_s]))
-
-
-def load_not_applied(since: Look, now: Look, rules: StepRules) -> str:
-    """Return why the load was not applied as planned; empty if it was.
-
-    A late generator can make a server look slow, never fast. So a load that is held under a late generator is held, if
-    the requests were sent.
-    """
-    lateness, allowed = now.books.since(since.books).lateness, LATE_LIMIT * rules.interval_s
-    late = lateness.total_us / 1e6 / max(lateness.count, 1)
-    if late > allowed:
-        return f"its own refreshes left {late:.3g} s late on average (at most {allowed:.3g} s are allowed)"
-    return ""
 
 
 def generator_trouble(since: Look, now: Look, thresholds: Sequence[Threshold], rules: StepRules) -> str:
@@ -604,32 +596,34 @@ class CapacitySearch:
         )  # fmt: skip
 
 
+@dataclass
 class _Recovery:
     """Fewer sessions for a while, at least rest_s seconds, until the server meets the thresholds again.
 
-    then: the next load and its purpose.
+    then: the next load and its purpose. down: the last look at so few sessions.
     """
 
-    def __init__(self, look: Look, load: int, then: tuple[int, str], rest_s: float) -> None:
-        self.then, self._rest_s = then, rest_s
-        self._load, self._begun = load, look
-        self._down: Look | None = None
+    begun: Look
+    load: int
+    then: tuple[int, str]
+    rest_s: float
+    down: Look | None = None
 
     def over(self, look: Look, thresholds: tuple[Threshold, ...], rules: StepRules) -> bool:
         """Return whether all thresholds held for a refresh interval, or the allowed time has passed."""
-        made, lasted_s = look.books.since(self._begun.books), look.at - self._begun.at
+        made, lasted_s = look.books.since(self.begun.books), look.at - self.begun.at
         # A chat without a confirmed goodbye stays open at the server until the timeout.
         gone, confirmed = made.verdicts[Verdict.CUT_OFF], made.outcomes.get("Disconnect", Counter())[Outcome.ENDED]
-        rest_s = max(self._rest_s, rules.timeout_s if gone > confirmed else 0.0)
+        rest_s = max(self.rest_s, rules.timeout_s if gone > confirmed else 0.0)
         if lasted_s >= rules.bound_s + rest_s:
             return True
-        if look.open + look.opening > self._load or lasted_s < rest_s:
+        if look.open + look.opening > self.load or lasted_s < rest_s:
             return False
-        if self._down is None:
-            self._down = look
-        if look.at - self._down.at < 0.9 * rules.window_s:
+        if self.down is None:
+            self.down = look
+        if look.at - self.down.at < 0.9 * rules.window_s:
             return False
-        facts = facts_of(look, self._down, rules.timeout_s)
-        self._down = look
+        facts = facts_of(look, self.down, rules.timeout_s)
+        self.down = look
         values = ((threshold, judge(threshold, facts).value) for threshold in thresholds)
         return all(value is None or threshold.holds(value) for threshold, value in values)

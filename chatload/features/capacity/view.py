@@ -31,19 +31,13 @@ _MINUTES_FROM_S = 300.0
 
 def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]] = ()) -> dict[str, Any]:
     """Return capacity.json of a search that is over. course: time (seconds), sessions wanted, sessions open."""
-    result = search.stop()
-    rules = search.rules
+    result, rules = search.stop(), search.rules
     return {
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
-        "kind": result.kind,
+        **asdict(result),
         "claim": result.is_claim,
-        "held": result.held,
-        "not_held": result.not_held,
-        "failed": result.failed,
-        "confirmed": result.confirmed,
         "trouble": _trouble(result.trouble),
-        "why": result.why,
         "thresholds": [str(threshold) for threshold in search.thresholds],
         "confidence": rules.confidence,
         "rules": {
@@ -158,7 +152,7 @@ def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
 
 
 def answer(facts: Mapping[str, Any]) -> str:
-    """What came of it, in one sentence."""
+    """Return the answer in one sentence."""
     held, failed, kind = words.plural(facts["held"], "session"), facts["failed"], facts["kind"]
     reason = f": {facts['why']}" if facts["why"] else ""
     if not facts["claim"]:
@@ -238,7 +232,6 @@ def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
 
 
 def _over_time(facts: Mapping[str, Any]) -> doc.Chart:
-    """The load each step wanted, coloured by what came of it, and the sessions open."""
     steps = facts["steps"]
     scale, unit = (60.0, "minutes") if steps[-1]["ended_s"] > _MINUTES_FROM_S else (1.0, "seconds")
     time = charts.x("t", f"{unit} into the run")
@@ -295,7 +288,6 @@ def _losses(facts: Mapping[str, Any]) -> doc.Chart:
 
 
 def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
-    """The fit with its band over what was measured."""
     curve, across = usl["curve"], charts.x("load", "sessions")
     low, fit, measured = (charts.y(field, "successful requests/s") for field in ("low", "fit", "requests_per_s"))
     band = {"type": "area", "aria": False, "color": "var(--good)", "opacity": 0.2}

@@ -52,7 +52,6 @@ _EPSILON = 1e-9
 _SEED = 20150404
 
 Floats = NDArray[np.float64]
-_GAPS = ("p50", "p99")
 #: Margin -> the quantile of the gap that it is computed from (timeout minus gap).
 _MARGINS = {"p1": 0.99, "p50": 0.5, "min": 1.0}
 _TAIL = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
@@ -153,7 +152,6 @@ def bounds(books: Books) -> frozenset[ComparedMetric]:
 
 
 def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
-
     def rate(key: str, label: str, part: int, whole: int, lower_is_better: bool | None = True) -> _Figure:
         metric = _JUDGED.get(key) or ComparedMetric(key, label, FigureKind.RATE, lower_is_better)
         return metric, part / whole if whole else None, False
@@ -180,19 +178,14 @@ def _shares(books: Books, cut_off_confirmed: int) -> Iterator[_Figure]:
 def _durations(books: Books, timeout_s: float | None) -> Iterator[_Figure]:
     """Yield latencies, lateness, gaps and margins (the timeout minus a gap; None without a timeout)."""
     operations = sorted(books.latency, key=lambda name: (name != "GetMessages", name))
-    tails = [
-        *(
-            (f"requests.{name}.latency_s", f"{name} latency", books.latency[name], LATENCY_FLOOR_S)
-            for name in operations
-        ),
-        ("refresh.lateness_s", "refresh lateness", CensoredHistogram(books.lateness), LATENESS_FLOOR_S),
-    ]
+    tails = [(f"requests.{op}.latency_s", f"{op} latency", books.latency[op], LATENCY_FLOOR_S) for op in operations]
+    tails.append(("refresh.lateness_s", "refresh lateness", CensoredHistogram(books.lateness), LATENESS_FLOOR_S))
     for key, label, samples, least in tails:
         for quantile, q in _TAIL.items():
             name, says = f"{key}.{quantile}", f"{label} {quantile.replace('_', '.')}"
             metric = _JUDGED.get(name) or ComparedMetric(name, says, FigureKind.DURATION, least=least)
             yield metric, samples.figure(q), _is_bound(samples, q)
-    for quantile in _GAPS:
+    for quantile in ("p50", "p99"):
         q = _TAIL[quantile]
         metric = ComparedMetric(f"refresh.gap_s.{quantile}", f"gap {quantile}", FigureKind.DURATION, None)
         yield metric, books.gap.figure(q), _is_bound(books.gap, q)

@@ -149,14 +149,10 @@ def _strip(row: ComparisonRow) -> doc.Chart:
     up = charts.names("side", list(_SIDE_COLOURS))
     up["axis"]["minExtent"] = 40
     shapes = {"domain": list(_SIDE_COLOURS), "range": ["circle", "diamond"]}
-    spec = charts.layer(
-        points,
-        {"type": "point", "size": 70, "filled": True, "opacity": 0.75},
-        x=across,
-        y=up,
-        color={**charts.colour("side", _SIDE_COLOURS), "legend": None},
-        shape={"field": "side", "type": "nominal", "legend": None, "scale": shapes},
-    )
+    shape = {"field": "side", "type": "nominal", "legend": None, "scale": shapes}
+    colour = {**charts.colour("side", _SIDE_COLOURS), "legend": None}
+    mark = {"type": "point", "size": 70, "filled": True, "opacity": 0.75}
+    spec = charts.layer(points, mark, x=across, y=up, color=colour, shape=shape)
     shows = "; ".join(f"{side} {', '.join(value(row, figure) for figure in sides[side])}" for side in sides)
     label = f"{row.metric.label}, one mark per run: {shows}"
     return doc.Chart(row.metric.label, {"height": {"step": 26}, **spec}, shows, label)

@@ -27,7 +27,6 @@ from chatload.target import require_agreed, resolve
 #: Every step, and each of the two requests, may take this long (seconds).
 TIMEOUT_S = 10.0
 _INTRODUCTION = {"nickname": "chatload doctor", "subject": "chatload doctor"}
-_DAY_S = 86400.0
 
 
 @dataclass
@@ -110,7 +109,7 @@ def _tls(host: HostFacts) -> Iterator[CheckResult]:
         found += ", certificate NOT verified (--insecure)"
     yield check("TLS", found, "--ca-file FILE", warn=not host.verified)
     if host.expires_in_s is not None:
-        days = host.expires_in_s / _DAY_S
+        days = host.expires_in_s / 86400
         yield check("certificate", f"ends in {days:.0f} days", "renew it", warn=days < 14, bad=days < 0)
 
 

@@ -281,9 +281,7 @@ def _or_none(read: Callable[[], _Value]) -> _Value | None:
 
 
 def _text(path: str | Path) -> str:
-    with suppress(OSError):
-        return Path(path).read_text(encoding="ascii", errors="replace")
-    return ""
+    return _or_none(partial(Path(path).read_text, encoding="ascii", errors="replace")) or ""
 
 
 def _number(path: str | Path) -> int | None:
@@ -337,11 +335,9 @@ def _pressure() -> float | None:
 
 def _synchronised() -> bool | None:
     """Return whether the kernel regards its clock as synchronised: adjtimex(2), called without changing anything."""
-    with suppress(OSError, AttributeError):
-        buffer = ctypes.create_string_buffer(512)
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
-        return None if state < 0 else bool(state != _TIME_ERROR)
-    return None
+    buffer = ctypes.create_string_buffer(512)
+    state: int | None = _or_none(lambda: ctypes.CDLL(None, use_errno=True).adjtimex(buffer))
+    return None if state is None or state < 0 else state != _TIME_ERROR
 
 
 def _available_memory() -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,8 +25,7 @@ class CheckResult:
 
 def check(name: str, found: str, change: str = "", *, warn: bool = False, bad: bool = False) -> CheckResult:
     """Return the result of a check. change: what to do if it is a warning or bad."""
-    state: State = "bad" if bad else "warn" if warn else "ok"
-    return CheckResult(name, state, found, "" if state == "ok" else change)
+    return CheckResult(name, "bad" if bad else "warn" if warn else "ok", found, change if bad or warn else "")
 
 
 def worst(rows: Sequence[CheckResult]) -> State:
@@ -37,14 +36,13 @@ def doctor_document(rows: Sequence[CheckResult]) -> Document:
     """Return the checks as a document: each check, and below it what to change."""
     bad, warn = (sum(row.state == state for row in rows) for state in ("bad", "warn"))
     found = f"{words.number(bad)} bad, {words.plural(warn, 'warning')}" if bad or warn else "nothing stands in the way"
-    return Document(Sentence(found, _TONES[worst(rows)]), (Section("Checks", tuple(_blocks(rows))),))
-
-
-def _blocks(rows: Sequence[CheckResult]) -> Iterator[Block]:
+    blocks: list[Block] = []
     for row in rows:
-        yield Sentence(f"{row.state:<5} {row.name}: {row.found}", _TONES[row.state], strong=row.state == "bad")
+        said = f"{row.state:<5} {row.name}: {row.found}"
+        blocks.append(Sentence(said, _TONES[row.state], strong=row.state == "bad"))
         if row.change:
-            yield Verbatim(f"      change: {row.change}")
+            blocks.append(Verbatim(f"      change: {row.change}"))
+    return Document(Sentence(found, _TONES[worst(rows)]), (Section("Checks", blocks),))
 
 
 def to_dict(rows: Sequence[CheckResult], users: int, processes: int) -> dict[str, Any]:

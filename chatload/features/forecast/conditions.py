@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from scipy.special import betainc
 
@@ -218,15 +219,14 @@ def find_incidents(cells: Sequence[WindowCounts], timeout_s: float) -> tuple[lis
     """Return the incidents, in order of time, and the windows outside them."""
     flags = _flag(cells)
     calm = [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
-    incidents, first = [], 0
-    while first < len(cells):
-        last = first
-        if flags[first]:
-            while last + 1 < len(cells) and (flags[last + 1] or (last + 2 < len(cells) and flags[last + 2])):
-                last += 1
-                flags[last] = True
-            incidents.append(_incident(cells, first, last, calm, timeout_s))
-        first = last + 1
+    # One calm window between two others is part of their incident.
+    for number in range(1, len(flags) - 1):
+        flags[number] = flags[number] or (flags[number - 1] and flags[number + 1])
+    incidents = []
+    for flag, group in groupby(range(len(cells)), key=flags.__getitem__):
+        if flag:
+            numbers = list(group)
+            incidents.append(_incident(cells, numbers[0], numbers[-1], calm, timeout_s))
     return incidents, [cell for cell, flag in zip(cells, flags, strict=True) if not flag]
 
 
@@ -329,15 +329,12 @@ def stretches_of(
     calm: Sequence[WindowCounts], usual: Mapping[str, RequestOdds], incidents: Sequence[FailureIncident]
 ) -> tuple[Stretch, ...]:
     """Return the time of the run as stretches: calm ones with their own round trips, and incidents."""
-    found = []
-    block: list[WindowCounts] = []
+    blocks: list[list[WindowCounts]] = []
     for cell in calm:
-        if block and (cell.start - block[0].start >= _BLOCK_S or cell.start > block[-1].end + 0.5):
-            found.append(_calm(block, usual))
-            block = []
-        block.append(cell)
-    if block:
-        found.append(_calm(block, usual))
+        if not blocks or cell.start - blocks[-1][0].start >= _BLOCK_S or cell.start > blocks[-1][-1].end + 0.5:
+            blocks.append([])
+        blocks[-1].append(cell)
+    found = [_calm(block, usual) for block in blocks]
     for incident in incidents:
         found = [stretch for stretch in found if not incident.start <= stretch.start < incident.end]
         found.append(Stretch(incident.start, incident.odds(), True, incident.reaches))

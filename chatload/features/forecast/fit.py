@@ -29,7 +29,7 @@ from chatload.features.forecast.conditions import (
     stretches_of,
 )
 from chatload.features.forecast.replay import CALM, CohortResult, Replayer, ReplayJob
-from chatload.run.books import may_be_dropped
+from chatload.run.books import Books, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.settings import not_replayed, session_settings
 from chatload.stats.rates import interval, per_unit
@@ -144,7 +144,6 @@ def fit(
         early=ends[Verdict.DROPPED_EARLY] / open_s,
         lost=ends[Verdict.FAILED] / open_s,
     )
-    gaps = {"p50": books.gap.figure(0.5), "p1": books.gap.figure(0.99)}
     measured = MeasuredRun(
         sessions=len(sessions),
         accepted=books.fates.accepted,
@@ -157,7 +156,7 @@ def fit(
         most_open=conditions.sessions,
         messages_sent=sum(record.messages_sent for record in accepted),
         messages_heard=sum(record.messages_received for record in accepted),
-        margins_s={name: settings.timeout_s - gap for name, gap in gaps.items() if gap is not None},
+        margins_s=_margins(books, settings.timeout_s, p50=0.5, p1=0.99),
         incidents=len(incidents),
     )
     lingers_s = settings.timeout_s + settings.policy.interval_s
@@ -358,7 +357,7 @@ def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> dict[st
          "good": low <= again <= high}
         for name, own, again, (low, high), judged in compared
     ]  # fmt: skip
-    margins = _margins(total, fitted.settings.timeout_s)
+    margins = _margins(total.books, fitted.settings.timeout_s, p50=0.5, p1=0.99)
     return {
         "reproduces": all(figure["good"] for figure in figures if figure["judged"]),
         "replays": replays,
@@ -373,11 +372,10 @@ def reproduce(fitted: FittedRun, replayer: Replayer, seed: int = 100) -> dict[st
     }
 
 
-def _margins(cohort: CohortResult, timeout_s: float) -> dict[str, float]:
-    """Return quantiles of the margin before the timeout (seconds)."""
-    gaps = cohort.books.gap
-    quantiles = {"p50": gaps.figure(0.5), "p1": gaps.figure(0.99), "min": gaps.figure(1.0)}
-    return {name: timeout_s - gap for name, gap in quantiles.items() if gap is not None}
+def _margins(books: Books, timeout_s: float, **quantiles: float) -> dict[str, float]:
+    """Return figures of the margin before the timeout (seconds) by name. quantiles: of the gap."""
+    gaps = {name: books.gap.figure(q) for name, q in quantiles.items()}
+    return {name: timeout_s - gap for name, gap in gaps.items() if gap is not None}
 
 
 @dataclass(frozen=True)
@@ -436,7 +434,7 @@ def predict(fitted: FittedRun, question: ForecastQuestion, replayer: Replayer, s
         "late_rate": cohort.late / known,
         "calm_rate": cohort.drops[CALM] / known,
         "by_incident": _by_incident(fitted, cohort, question.for_s),
-        "margins_s": _margins(cohort, job.settings.timeout_s),
+        "margins_s": _margins(books, job.settings.timeout_s, p50=0.5, p1=0.99, min=1.0),
         "verdicts": dict(sorted(books.verdicts.items())),
         "latency_factor": job.factor,
     }

@@ -272,7 +272,10 @@ def replay(job: ReplayJob) -> CohortResult:
         result.heard += record.messages_received
         result.confirmed += record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed
         if may_be_dropped(record):
-            result.drops[_span_of(record.ended_at % length_s, spans, length_s)] += 1
+            # A drop counts for the first span that has its instant, or that of the run's next repetition.
+            at = record.ended_at % length_s
+            own = (n for n, (start, end) in enumerate(spans) if start <= at < end or start <= at + length_s < end)
+            result.drops[next(own, CALM)] += 1
 
     swarm = VirtualSwarm(
         settings, service, chats=10**12, seed=job.seed, network=server, stop_at=job.stop_at, on_ended=ended
@@ -289,14 +292,6 @@ def replay(job: ReplayJob) -> CohortResult:
     result.books = swarm.run().books
     result.customers = len(job.starts)
     return result
-
-
-def _span_of(instant: float, spans: Sequence[tuple[float, float]], length_s: float) -> int:
-    """Return the number of the first span that has this instant of a run, or of its repetition; CALM if none has."""
-    for number, (start, end) in enumerate(spans):
-        if start <= instant < end or start <= instant + length_s < end:
-            return number
-    return CALM
 
 
 def _count(failures: Counter[int], number: int, sign: int, books: Books) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -177,12 +177,12 @@ def _loads(demand: Demand, chats: float, arrivals: float) -> dict[Constraint, fl
     }
 
 
-def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> Iterator[PlanRow]:
-    for constraint, figure in capacity.items():
-        load = loads[constraint]
-        if load is not None:
-            servers = max(math.ceil(load / figure.value - 1e-9), 1)
-            yield PlanRow(constraint, load, figure.value, figure.origin, servers)
+def _rows(loads: dict[Constraint, float | None], capacity: Capacity) -> list[PlanRow]:
+    return [
+        PlanRow(constraint, load, value, origin, max(math.ceil(load / value - 1e-9), 1))
+        for constraint, (value, origin) in capacity.items()
+        if (load := loads[constraint]) is not None
+    ]
 
 
 def servers_needed(demand: Demand, capacity: Capacity) -> int:

@@ -15,7 +15,7 @@ from chatload.errors import UsageError
 from chatload.run.books import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
 from chatload.run.windows import Window
-from chatload.stats.bursts import find_bursts
+from chatload.stats.bursts import find_incidence
 from chatload.vocabulary import DROPPED_SURELY, Verdict
 
 #: The vendor's default of flex-disconnect-timeout (seconds).
@@ -41,13 +41,9 @@ class Constraint(StrEnum):
     STARTS = "starts_per_server"
     MESSAGES = "messages_per_server"
 
-    @property
-    def label(self) -> str:
-        """What is counted, with its unit."""
-        return _LABELS[self]
 
-
-_LABELS = {
+#: What is counted, with its unit.
+LABELS = {
     Constraint.SESSIONS: "sessions", Constraint.REQUESTS: "requests/s", Constraint.STARTS: "chat starts/s",
     Constraint.MESSAGES: "messages/s",
 }  # fmt: skip
@@ -192,7 +188,6 @@ class Preset:
     figures: Mapping[Constraint, float]
 
 
-_SOURCE = "Genesys, Chat Server option reference"
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -200,14 +195,14 @@ PRESETS = {
             "genesys-sizing",
             "one Chat Server on two 3 GHz Xeons: 500 sessions, 50 messages/s (rare peaks 150), 10 sessions opened "
             "and closed per second (rare peaks 30), messages up to 4 KB, transcripts up to 54 KB",
-            f"{_SOURCE}, older sizing advice",
+            "Genesys, Chat Server option reference, older sizing advice",
             {Constraint.SESSIONS: 500, Constraint.MESSAGES: 50, Constraint.STARTS: 10},
         ),
         Preset(
             "genesys-limits",
             "where one Chat Server with its default options refuses: limit-for-sessions 1000 (limit-for-flex-users "
             "1001), accepting again under limits-restore-threshold 80 %; not what it carries well",
-            f"{_SOURCE}, defaults",
+            "Genesys, Chat Server option reference, defaults",
             {Constraint.SESSIONS: 1000},
         ),
     )
@@ -316,7 +311,7 @@ def measure_run(reader: RunReader, name: str, servers: int = 1) -> Measured:
         drops=Drops(drops, possible, open_s),
         sessions=books.started,
         refused=refused,
-        bursts=_bursts(reader),
+        bursts=len(find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at).bursts),
         demand={name: value for name, value in demand.items() if value is not None},
     )
 
@@ -339,14 +334,6 @@ def most_held(windows: Sequence[Window], stretch_s: float) -> Held | None:
         best = held or Held(0, 0.0, 0.0)
         held = Held(max(sessions, best[0]), max(requests, best[1]), max(starts, best[2]))
     return held
-
-
-def _bursts(reader: RunReader) -> int:
-    instants = reader.drop_instants()
-    if not instants:
-        return 0
-    start, end = reader.started_at or instants[0], reader.ended_at or instants[-1]
-    return len(find_bursts(instants, start, end))
 
 
 def capacity_of(

@@ -21,7 +21,7 @@ from chatload.features.plan.compute import (
     servers_needed,
     whole_level,
 )
-from chatload.features.plan.inputs import Constraint, Demand, Measured, Origin, Preset, option
+from chatload.features.plan.inputs import LABELS, Constraint, Demand, Measured, Origin, Preset, option
 from chatload.render import charts
 from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
 from chatload.render.words import MINUS, number, plural, seconds, with_minus
@@ -103,10 +103,19 @@ def plan_document(report: PlanReport) -> Document:
     plan = report.plan
     peak = table("What the peak hour brings", ("the peak hour", "mean", "planned for"), list(_peak(plan)))
     constraints = ("constraint", "needed", "a server", "servers", "left", "with spare", "from")
-    carry = table("What servers carry", constraints, list(_constraints(plan)), sides="lrrrrrl")
+    loads = [
+        (
+            LABELS[row.constraint], _figure(row.needed), _figure(row.per_server), number(row.servers),
+            _percent(row.margin(plan.needed)), _percent(row.margin(plan.servers)), row.origin,
+        )
+        for row in plan.rows
+    ]  # fmt: skip
+    carry = table("What servers carry", constraints, loads, sides="lrrrrrl")
     influence = ("input", "value", *_STEPS, "one more server at")
     depends = table("What the plan depends on", influence, list(_influences(report)), caption=_INFLUENCE_CAPTION)
-    inputs = table("Inputs", ("input", "value", "from"), list(_inputs(report)), sides="lrl")
+    values = [(name, getattr(plan.demand, name), source) for name, source in report.sources.items()]
+    given = [(_label(name), _value(name, value), source) for name, value, source in values if value is not None]
+    inputs = table("Inputs", ("input", "value", "from"), given, sides="lrl")
     sections = (
         Section(peak.name, (peak, _chats_chart(plan))),
         Section(carry.name, (carry, _growth_chart(plan))),
@@ -135,7 +144,7 @@ def _binding(plan: ServerPlan) -> str:
     if plan.demand.spare:
         headroom += f", {_percent(row.margin(plan.servers))} with all {number(plan.servers)}"
     more = _percent(max(plan.headroom - 1, 0.0))
-    return f"{row.constraint.label} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
+    return f"{LABELS[row.constraint]} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
 
 
 def _drops(plan: ServerPlan) -> str:
@@ -163,17 +172,9 @@ def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
         load = plan.loads[constraint]
         if load is not None:
             part = of_arrivals if constraint is Constraint.STARTS else of_chats
-            yield constraint.label, _figure(load * part), _figure(load)
+            yield LABELS[constraint], _figure(load * part), _figure(load)
     each = 1 / demand.poll_interval_s + demand.other_requests_per_chat / demand.handling_time_s
     yield "requests/s of one chat", _figure(each), _figure(each)
-
-
-def _constraints(plan: ServerPlan) -> Iterator[tuple[str, ...]]:
-    for row in plan.rows:
-        yield (
-            row.constraint.label, _figure(row.needed), _figure(row.per_server), number(row.servers),
-            _percent(row.margin(plan.needed)), _percent(row.margin(plan.servers)), row.origin,
-        )  # fmt: skip
 
 
 def _influences(report: PlanReport) -> Iterator[tuple[str, ...]]:
@@ -183,13 +184,6 @@ def _influences(report: PlanReport) -> Iterator[tuple[str, ...]]:
             by = _change(item.one_more_change)
             more = f"{at:.6g} %" if item.name == "percentile" else f"{_value(item.name, at)} ({by})"
         yield _label(item.name), _value(item.name, item.value), _change(item.down), _change(item.up), more
-
-
-def _inputs(report: PlanReport) -> Iterator[tuple[str, str, str]]:
-    for name, source in report.sources.items():
-        found = getattr(report.plan.demand, name)
-        if found is not None:
-            yield _label(name), _value(name, found), source
 
 
 def notes(report: PlanReport) -> Iterator[str]:
@@ -246,14 +240,14 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
         yield "what a run held is not the limit: a server may carry more, but that was not shown"
     if report.measured and plan.binding.origin is Origin.HELD and plan.binding.constraint is not Constraint.SESSIONS:
         yield (
-            f"{plan.binding.constraint.label} decide only because the run tried no more of them; a run with the "
+            f"{LABELS[plan.binding.constraint]} decide only because the run tried no more of them; a run with the "
             "plan's chat length and poll interval may show that fewer servers do"
         )
     for constraint, load in plan.loads.items():
         if constraint not in plan.capacity and load is not None:
-            yield f"{constraint.label}: {_figure(load)} needed, but no figure is known for a server: not judged"
+            yield f"{LABELS[constraint]}: {_figure(load)} needed, but no figure is known for a server: not judged"
         if constraint in plan.capacity and load is None:
-            yield f"{constraint.label}: not judged without --messages-per-chat"
+            yield f"{LABELS[constraint]}: not judged without --messages-per-chat"
 
 
 def _about_run(demand: Demand, run: Measured) -> Iterator[str]:
@@ -326,7 +320,6 @@ def _percent(part: float) -> str:
 
 
 def _change(by: float | None) -> str:
-    """Return a relative change with its sign; empty for None."""
     if by is None:
         return ""
     digits = f"{abs(100 * by):.1f}"
@@ -334,7 +327,6 @@ def _change(by: float | None) -> str:
 
 
 def _chats_chart(plan: ServerPlan) -> Chart:
-    """Return the share of the hour in which more than so many chats are open."""
     demand, mean = plan.demand, plan.peak.mean_chats
     low = max(2 * mean - plan.peak.chats, 0.0)
     high = plan.peak.chats + 0.1 * (plan.peak.chats - low)
@@ -350,7 +342,6 @@ def _chats_chart(plan: ServerPlan) -> Chart:
 
 
 def _growth_chart(plan: ServerPlan) -> Chart:
-    """Return the servers needed for up to _GROWTH times the chats per hour."""
     demand, arrivals = plan.demand, plan.peak.mean_arrivals
     factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]
     demands = [replace(demand, growth=(1 + demand.growth) * factor - 1) for factor in factors]
@@ -370,7 +361,6 @@ def _growth_chart(plan: ServerPlan) -> Chart:
 
 
 def _influence_chart(report: PlanReport) -> Chart:
-    """Return the change of the load for each input that matters, 10 % lower and 10 % higher."""
     items = [item for item in report.influences if round(1000 * item.strength)]
     bars = [
         {"input": _label(item.name), "step": step, "x": 100 * by}

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from chatload.chat.transcript import ServerClock
 from chatload.errors import UsageError
-from chatload.features.probe.bounds import (
-    ObservedSilence,
-    SweepBounds,
-    TimeoutBounds,
-    TimeSpan,
-    bounds,
-    longest_survived,
-    sweep,
-)
+from chatload.features.probe.bounds import ObservedSilence, TimeSpan, bounds, longest_survived, sweep
 from chatload.vocabulary import Outcome
 
 _INF = float("inf")
@@ -176,7 +168,14 @@ class ProbeEvidence:
         self.longest_survived_s = longest_survived(self.silences)
         self.overlaps = self.longest_survived_s >= self.bounds.upper_s
         self.lapse_s = _INF if self.sweep.upper_s is None else self.bounds.upper_s + self.sweep.upper_s
-        self.good = _good(self.bounds, self.sweep)
+        fine = PRECISION * self.bounds.upper_s
+        self.good = (
+            len(self.bounds.drops) > 1
+            and not self.bounds.contradicts
+            and self.bounds.upper_s - self.bounds.lower_s <= max(fine, self.sweep.lower_s)
+            and self.sweep.upper_s is not None
+            and self.sweep.upper_s <= max(_SWEEP_PRECISION * fine, _SWEEP_RATIO * self.sweep.lower_s)
+        )
 
     def add(self, silence: ObservedSilence) -> None:
         """Add a silence that is over."""
@@ -251,12 +250,3 @@ class ProbeEvidence:
         if upper - lower > _EDGE * PRECISION * upper + 2 * self._best_s:
             return lower + (0.1 + 0.8 * draw) * (upper - lower) - on_the_way
         return upper if draw < 0.5 else lower - 2 * on_the_way
-
-
-def _good(timeout: TimeoutBounds, sweep: SweepBounds) -> bool:
-    if len(timeout.drops) < 2 or timeout.contradicts or sweep.upper_s is None:
-        return False
-    fine = PRECISION * timeout.upper_s
-    if timeout.upper_s - timeout.lower_s > max(fine, sweep.lower_s):
-        return False
-    return sweep.upper_s <= max(_SWEEP_PRECISION * fine, _SWEEP_RATIO * sweep.lower_s)

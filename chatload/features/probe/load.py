@@ -41,45 +41,37 @@ class ProbeRunner:
         """Return the probe when it is over, or at the second signal."""
         # Python's own handlers: cancelling gevent's would leave the default action, which kills the process.
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        probe, told = self._probe, self._probe.begun_at
         try:
-            self._run(self._probe)
+            while self._signals < 2:
+                for order in probe.take(time.monotonic()):
+                    gevent.spawn(self._send, order).link_exception(self._failed)
+                if probe.over:
+                    break
+                now = time.monotonic()
+                if now >= told + PROGRESS_S:
+                    told = now
+                    _print_progress(probe, now - probe.begun_at)
+                self._wake.wait(min(max(probe.due() - now, 0.0), PROGRESS_S))
+                self._wake.clear()
+                if self._signals and not probe.interrupted:
+                    probe.stop(time.monotonic())
+                if self._error is not None:
+                    raise self._error
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             for transport in self._transports.values():
                 transport.close()
-        return self._probe
-
-    def _run(self, probe: Probe) -> None:
-        told = probe.begun_at
-        while self._signals < 2:
-            for order in probe.take(time.monotonic()):
-                gevent.spawn(self._send, order).link_exception(self._failed)
-            if probe.over:
-                return
-            now = time.monotonic()
-            if now >= told + PROGRESS_S:
-                told = now
-                _print_progress(probe, now - probe.begun_at)
-            self._wake.wait(min(max(probe.due() - now, 0.0), PROGRESS_S))
-            self._wake.clear()
-            if self._signals and not probe.interrupted:
-                probe.stop(time.monotonic())
-            if self._error is not None:
-                raise self._error
+        return probe
 
     def _send(self, order: ProbeRequest) -> None:
         send, transport = order.send, self._transports[order.chat]
         begun = time.monotonic()
         result = transport.call(self._encoder.encode(send.operation, send.fields), send.timeout_s)
+        reply, gateway = read(self._names, result), result.http_status in GATEWAY_STATUSES
         exchange = Exchange(
-            begun,
-            result.sent_at,
-            result.received_at,
-            read(self._names, result),
-            result.connect_s,
-            answered=result.failure is None,
-            gateway=result.http_status in GATEWAY_STATUSES,
+            begun, result.sent_at, result.received_at, reply, answered=result.failure is None, gateway=gateway
         )
         self._probe.receive(order.chat, exchange)
         self._wake.set()

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatload import __version__
-from chatload.features.probe.bounds import SweepBounds
-from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck, ProbeEvidence
+from chatload.features.probe.evidence import OPERATIONS, PRECISION, KnownCheck
 from chatload.features.probe.probe import Probe
 from chatload.render.document import Document, Section, Sentence, Tone, table
 from chatload.render.words import plural, seconds
@@ -58,7 +57,17 @@ class Measurement:
 def measurement(probe: Probe) -> Measurement:
     """Return what the probe has measured so far, or at its end."""
     board, found, sweep = probe.board, probe.board.bounds, probe.board.sweep
-    counts = _counts(probe)
+    counts = {
+        "survived": sum(silence.ended_by is None for silence in board.silences),
+        "dropped": len(found.drops),
+        "odd": len(found.odd),
+        "ended_by_agent": board.counts["agent"],
+        "closed_idle": board.counts["idle"],
+        "not_opened": board.counts["not_opened"],
+        "lost": sum(chat.lost and chat.opened for chat in probe.chats),
+        "unclear_requests": board.counts["unclear"],
+        "goodbyes_unconfirmed": sum(chat.opened and not chat.ended for chat in probe.chats),
+    }
     left_known_s, left_known_upper_s = _age(board.left_known, 0.0)
     result = Measurement(
         configured_s=probe.settings.configured_s,
@@ -79,13 +88,20 @@ def measurement(probe: Probe) -> Measurement:
         return result
     checks = [check for check in board.known if check.end in found.drops]
     known_s, known_upper_s = _age(checks, found.lower_s)
+    sweep_s: float | None = sweep.lower_s if sweep.likely_s is None else sweep.likely_s
+    if sweep.lower_s <= _ROUNDING_S:  # nothing shows that it is coarse
+        sweep_s = None if sweep.upper_s is None else 0.0
+    # A survived silence is longer than the timeout only under a coarse sweep, which shows in survived silences that are
+    # longer than fatal ones.
+    longest = board.longest_survived_s
+    likely_lower_s = max(found.lower_s, longest) if longest < found.upper_s else found.lower_s
     return replace(
         result,
-        timeout_s=_figure(board),
+        timeout_s=(likely_lower_s + found.upper_s) / 2,
         timeout_lower_s=found.lower_s,
         timeout_upper_s=found.upper_s,
         silence_dropped_s=found.drops[0].dropped_s,
-        sweep_s=_sweep(sweep),
+        sweep_s=sweep_s,
         sweep_lower_s=sweep.lower_s,
         sweep_upper_s=sweep.upper_s,
         resets_clock={name: board.resets(name) for name in OPERATIONS},
@@ -95,45 +111,12 @@ def measurement(probe: Probe) -> Measurement:
     )
 
 
-def _figure(board: ProbeEvidence) -> float:
-    """Return the likeliest timeout within its bounds.
-
-    A survived silence is longer than the timeout only under a coarse sweep, which shows in survived silences that are
-    longer than fatal ones.
-    """
-    found, longest = board.bounds, board.longest_survived_s
-    lower = max(found.lower_s, longest) if longest < found.upper_s else found.lower_s
-    return (lower + found.upper_s) / 2
-
-
 def _age(checks: Sequence[KnownCheck], timeout_lower_s: float) -> tuple[float | None, float | None]:
     """Return bounds of the age at which an ended chat is forgotten, by the least favourable reading of each answer."""
     ends = [(check, check.end.end(timeout_lower_s)) for check in checks]
     known = [check.asked.earliest - end.latest for check, end in ends if check.known]
     forgotten = [check.asked.latest - end.earliest for check, end in ends if not check.known]
     return max(0.0, *known) if known else None, min(forgotten, default=None)
-
-
-def _sweep(sweep: SweepBounds) -> float | None:
-    """Return one figure for the sweep: 0 if nothing shows that it is coarse."""
-    if sweep.lower_s <= _ROUNDING_S:
-        return 0.0 if sweep.upper_s is not None else None
-    return sweep.lower_s if sweep.likely_s is None else sweep.likely_s
-
-
-def _counts(probe: Probe) -> dict[str, int]:
-    board = probe.board
-    return {
-        "survived": sum(silence.ended_by is None for silence in board.silences),
-        "dropped": len(board.bounds.drops),
-        "odd": len(board.bounds.odd),
-        "ended_by_agent": board.counts["agent"],
-        "closed_idle": board.counts["idle"],
-        "not_opened": board.counts["not_opened"],
-        "lost": sum(chat.lost and chat.opened for chat in probe.chats),
-        "unclear_requests": board.counts["unclear"],
-        "goodbyes_unconfirmed": sum(chat.opened and not chat.ended for chat in probe.chats),
-    }
 
 
 def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
@@ -181,20 +164,13 @@ def _warnings(probe: Probe, counts: dict[str, int]) -> Iterator[str]:
 def probe_document(found: Measurement) -> Document:
     rows = table("Measured", ("", "measured", "bounds"), tuple(_rows(found)), sides="lrl")
     opened = f"{plural(found.sessions_opened, 'chat')} opened, {found.sessions_max} at most"
-    return Document(
-        answer=Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN),
-        sections=(
-            Section("Measured", (rows,)),
-            Section(
-                "Remarks",
-                (
-                    *map(Sentence, _notes(found)),
-                    *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
-                    Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
-                ),
-            ),
-        ),
-    )
+    remarks = [
+        *map(Sentence, _notes(found)),
+        *(Sentence(f"warning: {warning}", Tone.WARN) for warning in found.warnings),
+        Sentence(f"{opened}; it took {seconds(found.duration_s)}", Tone.SOFT),
+    ]
+    said = Sentence(answer(found), Tone.WARN if found.timeout_s is None else Tone.PLAIN)
+    return Document(said, (Section("Measured", (rows,)), Section("Remarks", remarks)))
 
 
 def answer(found: Measurement) -> str:

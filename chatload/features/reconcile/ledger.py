@@ -163,7 +163,6 @@ class _Watching(HTTPHandler, HTTPSHandler):
         self._deadline = deadline
 
     def do_open(self, http_class: Any, req: Request, **options: Any) -> http.client.HTTPResponse:
-        """Open a URL of either scheme."""
         deadline = self._deadline
 
         class Watched(http_class):  # type: ignore[misc]

@@ -44,8 +44,7 @@ _SAMPLES = 20
 
 
 class Cell(NamedTuple):
-    """A part of the run. at: its middle (seconds since the steady part began). memory: bytes, by process; under the
-    name "" that of all processes together, if no more is known."""
+    """A part of the run. at: its middle (seconds into the steady part). memory: bytes by process ("": of all)."""
 
     at: float
     books: Books
@@ -113,8 +112,7 @@ def _quantile(samples: Callable[[Books], CensoredHistogram | None], q: float) ->
 
 
 def _dropped(cell: Cell) -> float | None:
-    """Return the share of dropped sessions among the accepted ones: a window does not say which goodbyes of sessions
-    cut off were confirmed."""
+    # Of all accepted ones: a window does not say which goodbyes of sessions cut off were confirmed.
     fates = cell.books.fates
     return fates.dropped.most / fates.accepted if fates.accepted else None
 
@@ -224,20 +222,16 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
     for first in range(0, len(cells), CELLS):
         block = [cell for cell in cells[first : first + CELLS] if cell is not None]
         if metric.rate and block:
-            block = [_together(block)]
+            books = Books()
+            for cell in block:
+                books.verdicts.update(cell.books.verdicts)
+                books.unserved.update(cell.books.unserved)
+            block = [Cell(sum(cell.at for cell in block) / len(block), books, {})]
         known = [(cell.at, value) for cell in block if (value := metric.value(cell)) is not None]
         if known:
             times.append(float(np.mean([at for at, _ in known])))
             values.append(float(np.median([value for _, value in known])))
     return np.array(times), np.array(values)
-
-
-def _together(cells: list[Cell]) -> Cell:
-    books = Books()
-    for cell in cells:
-        books.verdicts.update(cell.books.verdicts)
-        books.unserved.update(cell.books.unserved)
-    return Cell(sum(cell.at for cell in cells) / len(cells), books, {})
 
 
 def _claimed(metric: DriftMetric, strict: Trend, shown: Trend, blocks: list[list[float]], hours: float) -> Drift:

@@ -1,6 +1,6 @@
 """The charts of report.html: rows made from the facts of a run, and how they are drawn.
 
-The windows of a run are merged into a limited number of columns, so one window is in memory at a time.
+The windows of a run are merged into a limited number of columns, so few are in memory at a time.
 """
 
 from __future__ import annotations
@@ -87,19 +87,11 @@ def series(windows: Iterable[Window], started: float, ended: float) -> Series:
     step = COARSE_S if length > FINE_FOR_S else FINE_S
     width = _whole(length / COLUMNS, step)
     heat_width = _whole(length / HEAT_COLUMNS, width)
-    heat: list[tuple[float, float, Books]] = []
-    for window in _coarse(windows, width * _SLACK + _JITTER_S):
-        made.columns.append(_column(window, started, scale))
-        start, end = window.start - started, window.end - started
-        if heat and end - heat[-1][0] <= heat_width * _SLACK + _JITTER_S:
-            merged = Books()
-            merged.merge(heat[-1][2])
-            merged.merge(window.books)
-            heat[-1] = (heat[-1][0], end, merged)
-        else:
-            heat.append((start, end, window.books))
-    for operation in sorted({name for _, _, books in heat for name in books.latency}):
-        made.heat[operation] = list(_heat(heat, operation, scale))
+    coarse = list(_coarse(windows, width * _SLACK + _JITTER_S))
+    made.columns = [_column(window, started, scale) for window in coarse]
+    heat = list(_coarse(coarse, heat_width * _SLACK + _JITTER_S))
+    for operation in sorted({name for window in heat for name in window.books.latency}):
+        made.heat[operation] = list(_heat(heat, operation, started, scale))
     return made
 
 
@@ -109,6 +101,7 @@ def _whole(width: float, step: float) -> float:
 
 
 def _coarse(windows: Iterable[Window], width: float) -> Iterator[Window]:
+    """Yield windows of up to `width` seconds; the books of later ones are merged into those of the first."""
     held: Window | None = None
     for window in windows:
         if held is None:
@@ -152,23 +145,23 @@ def _column(window: Window, started: float, scale: float) -> dict[str, Any]:
     }
 
 
-def _heat(columns: list[tuple[float, float, Books]], operation: str, scale: float) -> Iterator[dict[str, Any]]:
+def _heat(columns: list[Window], operation: str, started: float, scale: float) -> Iterator[dict[str, Any]]:
     """Yield cells of latency (ms) over time; a cell's share is of its column's requests.
 
     Requests without an answer are in a row of their own above all others, because their duration is unknown.
     """
-    known = [(start, end, latency) for start, end, books in columns if (latency := books.latency.get(operation))]
-    highest = max((_height(low) for _, _, latency in known for low, _, _ in latency.observed.bins()), default=0)
-    for start, end, latency in known:
-        cells: dict[int, int] = {}
+    known = [(window, latency) for window in columns if (latency := window.books.latency.get(operation))]
+    highest = max((_height(low) for _, latency in known for low, _, _ in latency.observed.bins()), default=0)
+    for window, latency in known:
+        cells: Counter[int] = Counter()
         for low, _, count in latency.observed.bins():
-            cells[_height(low)] = cells.get(_height(low), 0) + count
+            cells[_height(low)] += count
         if latency.censored.count:
             cells[highest + 2] = latency.censored.count
         for key, count in cells.items():
             yield {
-                "t": start / scale,
-                "t2": end / scale,
+                "t": (window.start - started) / scale,
+                "t2": (window.end - started) / scale,
                 "low": 1000 * exp((key - 1) * log(_HEAT_STEP)),
                 "high": 1000 * exp(key * log(_HEAT_STEP)),
                 "share": count / latency.count,
@@ -333,8 +326,7 @@ def _tip(row: Mapping[str, Any], unit: str) -> str:
 
 
 def _even_bins(histogram: Histogram, timeout_s: float | None) -> list[dict[str, Any]]:
-    """Bars of equal width (seconds), so that they can be compared; the timeout is an edge between two, and the last
-    has all that is longer than three timeouts."""
+    """Bars of equal width (seconds); the timeout is an edge of two, and the last has all above three timeouts."""
     longest = histogram.maximum or 0.0
     width = timeout_s / _BARS if timeout_s else max(longest, 1e-6) / _BARS
     counts: dict[int, int] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from chatload.errors import printable
 from chatload.features.report import drift_view, figures
-from chatload.features.report.view import PageBlocks, summary_document
+from chatload.features.report.view import summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.render import document as doc
 from chatload.render import words
@@ -51,7 +51,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
     over_time = figures.series(reader.windows(), started, max(reader.ended_at or started, started))
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
     rows = drift_view.drift_table(drift)
-    more: PageBlocks = {
+    more: dict[str, tuple[doc.Block, ...]] = {
         "verdicts": tuple(figures.verdict_chart(summary)),
         "outcomes": (_outcomes(summary),),
         "drops": (*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
@@ -199,24 +199,20 @@ def repeat_command(run: RunSettings) -> str:
     locustfile = run.locustfile or f"locustfiles/{run.name or 'chat'}.py"
     first = f"-f{locustfile}" if locustfile.startswith("-") else "-f"
     classes = [word for word in run.user_classes if not word.startswith("-")]
-    parts = [["locust", first, *([] if first != "-f" else [locustfile]), *classes, "--headless"], *_options(run)]
+    parts = [["locust", first, *([] if first != "-f" else [locustfile]), *classes, "--headless"]]
+    # What a policy makes of the interval is no option of it: Locust would be refused.
+    skipped = {"locustfile"} | (set() if run.refresh_policy == "fixed" else {"refresh_interval"})
+    for name, setting in SETTINGS.items():
+        value = getattr(run, name)
+        if setting.option is not None and setting.is_set(value) and name not in skipped:
+            parts += setting.option.words(value)
+    parts += [["--threshold", threshold] for threshold in run.step_thresholds]
     return printable(" \\\n  ".join(map(shlex.join, parts)))
 
 
 def repeat_files(run: RunSettings) -> dict[str, str]:
     """Return the files that the command names, as the run stored them: the name of each, and its text."""
     return {getattr(run, setting.removesuffix("_text")): text for setting, text in run.files().items()}
-
-
-def _options(run: RunSettings) -> Iterator[list[str]]:
-    # What a policy makes of the interval is no option of it: Locust would be refused.
-    skipped = {"locustfile"} | (set() if run.refresh_policy == "fixed" else {"refresh_interval"})
-    for name, setting in SETTINGS.items():
-        value = getattr(run, name)
-        if setting.option is not None and setting.is_set(value) and name not in skipped:
-            yield from setting.option.words(value)
-    for threshold in run.step_thresholds:
-        yield ["--threshold", threshold]
 
 
 def _setting(name: str, value: Any) -> str:

@@ -46,9 +46,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     gate = gate_of(reader.settings) if gate is None else gate
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
     timeout_s, finished = reader.settings.flex_disconnect_timeout, reader.ended_at is not None
-    drops = reader.drop_instants()
-    start = reader.started_at or (drops[0] if drops else 0.0)
-    incidence = find_incidence(drops, start, reader.ended_at or (drops[-1] if drops else start))
+    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
     facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
     judgements = gate.judge(facts)
     reasons = invalid_reasons(books)
@@ -178,10 +176,7 @@ def invalid_reasons(books: Books) -> list[str]:
 
 
 def find_imbalances(
-    by_worker: Mapping[str, Books],
-    rows_by_verdict: Mapping[str, int],
-    incidents: list[Incident],
-    finished: bool,
+    by_worker: Mapping[str, Books], rows_by_verdict: Mapping[str, int], incidents: list[Incident], finished: bool
 ) -> list[str]:
     """Return each contradiction within the run's facts as a sentence; empty if the books balance.
 
@@ -255,10 +250,7 @@ def _tail(histogram: Histogram) -> dict[str, float | None]:
 
 def _readings(readings: Mapping[str, Reading | None], beyond: str = "over") -> dict[str, Any]:
     """Return the known readings, None for the others; under the key `beyond`, the bounds of the others."""
-    known = {
-        name: None if reading is None or reading.over else _rounded(reading.seconds)
-        for name, reading in readings.items()
-    }
+    known = {name: None if r is None or r.over else _rounded(r.seconds) for name, r in readings.items()}
     bounds = {name: _rounded(r.seconds) for name, r in readings.items() if r is not None and r.over}
     return {**known, beyond: bounds}
 

@@ -31,10 +31,6 @@ _THRESHOLDS = {
 _ALL = "summary.json"
 
 
-#: What only the page shows, by the anchor of its section.
-PageBlocks = Mapping[str, Sequence[doc.Block]]
-
-
 def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     """Write summary.json, summary.md and junit.xml beside a run's file, each whole or not at all; return the summary.
 
@@ -49,11 +45,13 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     return summary
 
 
-def summary_document(summary: Mapping[str, Any], more: PageBlocks | None = None, **page: Any) -> doc.Document:
+def summary_document(
+    summary: Mapping[str, Any], more: Mapping[str, Sequence[doc.Block]] | None = None, **page: Any
+) -> doc.Document:
     """Return a run's summary as a document.
 
-    more: blocks for the page; those of "outcomes" and "latency" are in place of a text's shorter tables. page: further
-    fields of `Document`.
+    more: blocks for the page, by the anchor of their section; those of "outcomes" and "latency" are in place of a
+    text's shorter tables. page: further fields of `Document`.
     """
     more, (result, why) = more or {}, sentences.result_and_why(summary)
     sections = {
@@ -95,7 +93,6 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
 
 
 def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
-    """The judgement of each threshold, those that failed first, with its reason."""
     order = list(_THRESHOLDS)
     ordered = sorted(summary["thresholds"], key=lambda threshold: order.index(ThresholdResult(threshold["result"])))
     if not ordered:
@@ -120,9 +117,8 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         ]
         rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
     caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
-    held = (
-        f"{words.number(sum(t['result'] == 'pass' for t in ordered))} of {words.plural(len(ordered), 'threshold')} hold"
-    )
+    passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
+    held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
     return (
         doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
         doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
@@ -265,15 +261,13 @@ _JUDGEMENT = (
 
 def thresholds_document() -> doc.Document:
     """Return every metric of thresholds with its meaning, grouped by kind."""
-    terms: dict[str, list[tuple[str, str]]] = {"Rates, and counts: the same with .count": [], "Durations": []}
-    rates, durations = terms.values()
-    for metric in METRICS:
-        if metric.kind == "rate" or metric.name == "sessions.count":
-            rates.append((metric.name, metric.meaning))
-        elif metric.kind == "duration":
-            durations.append((metric.name, metric.meaning))
+    rates = [(m.name, m.meaning) for m in METRICS if m.kind == "rate" or m.name == "sessions.count"]
+    durations = [(m.name, m.meaning) for m in METRICS if m.kind == "duration"]
     return doc.Document(
         answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(doc.Verbatim(_EXAMPLES), doc.Sentence(_UNITS), doc.Sentence(_JUDGEMENT)),
-        sections=[doc.Section(title, (doc.Terms(meanings),)) for title, meanings in terms.items()],
+        sections=[
+            doc.Section("Rates, and counts: the same with .count", (doc.Terms(rates),)),
+            doc.Section("Durations", (doc.Terms(durations),)),
+        ],
     )

@@ -1,5 +1,4 @@
-"""The worst sessions, each in words and drawn: its requests, the silence, the deadline, and what the silence was
-spent on."""
+"""The worst sessions, each in words and drawn: requests, silence, deadline, and what the silence was spent on."""
 
 from __future__ import annotations
 
@@ -63,22 +62,16 @@ def drawing(number: int, timeline: Timeline) -> Section:
         for step in shown
     ]  # fmt: skip
     worker = f"; worker {timeline.worker}" if timeline.worker else ""
-    figures = table(
-        f"Requests of session {number}",
-        ("operation", "due", "left", "over", "outcome"),
-        rows,
-        sides="lrrrl",
-        caption=f"seconds since the last sure contact was answered{worker}",
+    caption = f"seconds since the last sure contact was answered{worker}"
+    headings = ("operation", "due", "left", "over", "outcome")
+    figures = table(f"Requests of session {number}", headings, rows, sides="lrrrl", caption=caption)
+    blocks = (
+        Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
+        Sentence(said),
+        Chart("", picture, "", f"{title}. {said}"),
+        Fold("Its requests in figures", (figures,)),
     )
-    return Section(
-        f"{number}. {title}",
-        (
-            Sentence(f"chat {timeline.chat_id or 'without an id'}, silent since {since}", Tone.SOFT),
-            Sentence(said),
-            Chart("", picture, "", f"{title}. {said}"),
-            Fold("Its requests in figures", (figures,)),
-        ),
-    )
+    return Section(f"{number}. {title}", blocks)
 
 
 @dataclass(frozen=True)
@@ -139,9 +132,7 @@ def headline(timeline: Timeline) -> str:
     """Return verdict, blame, and how late the session was."""
     blame = f", blame {timeline.blame}" if timeline.blame else ""
     told = found(steps(timeline))
-    if told is None:
-        return f"{timeline.verdict}{blame}"
-    return f"{timeline.verdict}{blame}: {late(timeline, told)}"
+    return f"{timeline.verdict}{blame}" + (f": {late(timeline, told)}" if told else "")
 
 
 def late(timeline: Timeline, told: StoryStep) -> str:
@@ -335,5 +326,5 @@ def _texts(rows: list[dict[str, Any]], canvas: _Canvas, bold: bool = False) -> I
 
 
 def _tip(step: StoryStep) -> str:
-    left = f"due {step.due:+.3f} s" + ("" if step.never_left else f", left {step.left:+.3f} s")
-    return f"{step.operation}: {left}, over {step.over:+.3f} s: {step.says}"
+    left = "" if step.never_left else f", left {step.left:+.3f} s"
+    return f"{step.operation}: due {step.due:+.3f} s{left}, over {step.over:+.3f} s: {step.says}"

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
@@ -121,8 +122,7 @@ class Tuning:
     @property
     def recommended(self) -> Arm | None:
         """The longest interval that passed before the first that did not; None if none did."""
-        stop = self.stopped_by
-        passed = self.arms if stop is None else self.arms[: self.arms.index(stop)]
+        passed = list(takewhile(lambda arm: arm.word == "pass", self.arms))
         return passed[-1] if passed and not self.problems else None
 
     @property

@@ -15,7 +15,7 @@ from chatload import exit_codes
 from chatload.chat.record import SessionRecord
 from chatload.chat.settings import SessionSettings
 from chatload.errors import UsageError
-from chatload.run.histogram import CensoredHistogram, Histogram
+from chatload.run.histogram import CensoredHistogram
 from chatload.run.reader import RunReader
 from chatload.run.settings import session_settings
 from chatload.simulator.model.config import SimulatorConfig
@@ -89,22 +89,19 @@ def model_sweep(
 def model_of(reader: RunReader, faults: Path) -> list[SessionRecord]:
     """Return the records of a run's sweep repeated in the model.
 
-    Timeout, script, customers and number of sessions are those of the run; the network has its round trips. faults:
-    file with the faults of the simulated service. Raises FileError.
+    Timeout, script, customers and number of sessions are those of the run. The network is lognormal, with the median
+    and the 90th percentile of the run's round trips: longer ones may be faults. faults: file with the faults of the
+    simulated service. Raises FileError.
     """
     run, books = reader.settings, reader.books()
+    round_trips = books.latency.get("GetMessages", CensoredHistogram()).observed
+    median_s = round_trips.quantile(0.5) or 0.001
+    spread = log(max(1.0, (round_trips.quantile(0.9) or median_s) / median_s)) / _Z90
     return model_sweep(
         session_settings(run),
         books.started,
         FaultPlan.load(faults),
-        network=_network(books.latency.get("GetMessages", CensoredHistogram()).observed),
+        network=NetworkModel(median_s / 2, min(spread, _MOST_SPREAD)),
         users=run.users or 100,
         seed=run.chat_seed,
     )
-
-
-def _network(round_trips: Histogram) -> NetworkModel:
-    """Return a lognormal network with the median and 90th percentile of the round trips: longer ones may be faults."""
-    median_s = round_trips.quantile(0.5) or 0.001
-    spread = log(max(1.0, (round_trips.quantile(0.9) or median_s) / median_s)) / _Z90
-    return NetworkModel(median_s / 2, min(spread, _MOST_SPREAD))

@@ -119,14 +119,14 @@ def _request(dialect: Dialect, operation: str, wire: OperationWire, service: str
         for fixed, value in wire.fixed.items()
         if isinstance(value, str)
     }
+    title: Schema = {}
     if dialect.request.operation is not None:
         required[dialect.request.operation] = {"const": wire.name}
+        title = {"title": operation}
     if wire.content is not None:
         encoded = {"contentEncoding": "base64", "pattern": _BASE64} if wire.encoding == "json" else {"format": "binary"}
         required[wire.content] = {**_TEXT, **encoded}
-    return _object({**members, **required}, required) | (
-        {"title": operation} if dialect.request.operation is not None else {}
-    )
+    return {**_object({**members, **required}, required), **title}
 
 
 def _responses(download: bool, apikey: bool) -> dict[str, Any]:

@@ -11,18 +11,18 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import click
 import orjson
 import uvloop
 
 from chatload.errors import UsageError
 from chatload.protocol.decode import Decoder, RefusedError, Request
 from chatload.protocol.dialect import Dialect
-from chatload.protocol.secret import Secret
 from chatload.simulator.http.openapi import document
 from chatload.simulator.http.protocol import HttpExchange, ServedConnection, ServerConnections, SlowClientGuard
 from chatload.simulator.model.answers import NoAnswer, ServiceAnswer
@@ -46,11 +46,11 @@ class ChatHandler:
     apikey: the value that requests need in their `apikey` header; None: they need none.
     """
 
-    def __init__(self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect, apikey: Secret | None) -> None:
+    def __init__(self, config: SimulatorConfig, faults: FaultPlan, dialect: Dialect, apikey: str | None) -> None:
         self.service = ChatService(config, faults, time.time() - _now())
         self._decoder = Decoder(dialect)
         self._names = None if dialect.response.plain else dialect.response
-        self._apikey = None if apikey is None else apikey.reveal().encode()
+        self._apikey = None if apikey is None else apikey.encode()
         self._name = config.service
         self._max_upload = config.file_max_bytes * 4 // 3 + MAX_BODY_BYTES
         self._openapi = orjson.dumps(document(dialect, config.service or "default", apikey is not None))
@@ -67,10 +67,14 @@ class ChatHandler:
             exchange.refuse(404, "no such chat service")
             return
         methods, in_path = place
-        group = methods.get(exchange.method.decode())
+        group, apikey = methods.get(exchange.method.decode()), exchange.headers.get(b"apikey", b"")
         if group is None:
             _other_method(exchange, tuple(methods))
-        elif self._apikey is None or self._has_key(exchange):
+        elif self._apikey is not None and not apikey:
+            exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
+        elif self._apikey is not None and not hmac.compare_digest(apikey, self._apikey):
+            exchange.refuse(403, "not the right apikey")
+        else:
             exchange.place = group, in_path
             if group.takes_files:
                 exchange.limit = self._max_upload
@@ -107,16 +111,6 @@ class ChatHandler:
 
     def _is_ours(self, service: str | None) -> bool:
         return service == self._name or service is None or self._name is None
-
-    def _has_key(self, exchange: HttpExchange) -> bool:
-        apikey = exchange.headers.get(b"apikey")
-        if not apikey:
-            exchange.refuse(401, "an apikey header is needed", b"www-authenticate: apikey\r\n")
-        elif not hmac.compare_digest(apikey, self._apikey or b""):
-            exchange.refuse(403, "not the right apikey")
-        else:
-            return True
-        return False
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -250,24 +244,13 @@ _BACKLOG = 4096
 _BIND_TRIES, _BIND_AGAIN_S = 100, 0.005
 
 
-def run(
-    config: SimulatorConfig,
-    faults: FaultPlan,
-    host: str,
-    port: int,
-    announce: Callable[[str], None],
-    dialect: Dialect,
-    apikey: Secret | None,
-    read_timeout_s: float,
-    tls: ssl.SSLContext | None,
-) -> None:
+def run(handler: ChatHandler, host: str, port: int, read_timeout_s: float, tls: ssl.SSLContext | None) -> None:
     """Serve until SIGINT or SIGTERM.
 
     read_timeout_s: see SlowClientGuard. tls: from tls_context. Raises UsageError if the address cannot be bound.
     """
     listener = _listen(host, port)
     with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
-        handler = ChatHandler(config, faults, dialect, apikey)
         # A quarter of the files may be used by incomplete requests; the rest are for chats.
         shared = ServerConnections(handler, SlowClientGuard(read_timeout_s, max(64, raise_file_limit()[0] // 4)))
         # What exists now stays for the life of this process, and chats make few reference cycles. Garbage collection
@@ -277,7 +260,7 @@ def run(
         gc.set_threshold(100_000, 20, 100)
         shown, scheme = f"[{host}]" if ":" in host else host, "http" if tls is None else "https"
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            announce(f"listening on {scheme}://{shown}:{listener.getsockname()[1]}")
+            click.echo(f"listening on {scheme}://{shown}:{listener.getsockname()[1]}")
             runner.run(_serve(handler, shared, listener, tls))
 
 
@@ -304,7 +287,9 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return _bind((host, port), listen=True)
+        listener = _bind((host, port))
+        listener.listen(_BACKLOG)
+        return listener
     except (OSError, OverflowError) as error:
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise UsageError(
@@ -313,14 +298,11 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _bind(address: tuple[Any, ...], listen: bool = False) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _bind(address: tuple[Any, ...]) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        if listen:
-            listener.listen(_BACKLOG)
     except (OSError, OverflowError):
         listener.close()
         raise

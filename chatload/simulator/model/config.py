@@ -18,9 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True)
 class SettingKind:
-    """Metadata of a type: what the help shows in place of a value, the message about a wrong value, and the words that
-    are valid if they are few.
-    """
+    """Metadata of a type: what the help shows for a value, the message about a wrong one, the valid words if few."""
 
     metavar: str
     expected: str

@@ -10,7 +10,6 @@ from chatload.protocol.operations import OPERATION_FIELDS
 #: One contact, packed in nine bytes: its instant and the index of its operation. A session of a soak has tens of
 #: thousands of contacts.
 _CONTACT = Struct("<dB")
-_pack = _CONTACT.pack
 _OPERATIONS = tuple(OPERATION_FIELDS)
 _CODES = {name: code for code, name in enumerate(_OPERATIONS)}
 #: Attributes that are columns of a row; `contacts` is another.
@@ -40,7 +39,7 @@ class LedgerEntry:
 
     def contact(self, at: float, operation: str, unbroken: bool = False) -> None:
         """Add a request that reset the clock. unbroken: another request was held until it, so it ends no silence."""
-        self._contacts += _pack(at, _CODES[operation])
+        self._contacts += _CONTACT.pack(at, _CODES[operation])
         gap = at - self._last
         if gap > 0:
             self._last = at

@@ -94,8 +94,7 @@ class ChatService:
         """Return the fault that strikes a request arriving now, or None."""
         if self._faults is None:
             return None
-        if now >= self._attends_at:
-            self._attend(now)
+        self._attend(now)
         return self._faults.draw(now - self._shared.started, operation)
 
     def serve(self, now: float) -> float:
@@ -116,11 +115,10 @@ class ChatService:
         fields: our names (user_id, secure_key, position, message, ...), user data flattened as `user_data.<key>`.
         content: the bytes of an upload. A request that a fault strikes is never held.
         """
-        if now >= self._attends_at:
-            self._attend(now)
-            if now < self._down_until:
-                refused = fault is not None and fault.kind == "restart"
-                return ServiceAnswer(silence=NoAnswer.REFUSED if refused else NoAnswer.CLOSED)
+        self._attend(now)
+        if now < self._down_until:
+            refused = fault is not None and fault.kind == "restart"
+            return ServiceAnswer(silence=NoAnswer.REFUSED if refused else NoAnswer.CLOSED)
         request = ChatRequest(operation, chat_id, fields, content, fault)
         answer = self._carry_out(now, request) if fault is None else self._struck(now, request, fault)
         return self._as_told(now, request, answer)
@@ -141,7 +139,6 @@ class ChatService:
         """Handle a request that a fault strikes."""
         if fault.kind == "duplicate" or (fault.kind == "lost" and fault.processed()):
             self._plan(now + fault.delay_s, request)
-            self._attends_at = min(self._attends_at, now + fault.delay_s)
         if fault.kind != "lost" and fault.processed():
             return fault.disguise(self._carry_out(now, request))
         if fault.kind != "lost":
@@ -152,12 +149,14 @@ class ChatService:
 
     def is_down(self, now: float) -> bool:
         """Return whether the service refuses connections now because of a restart."""
-        if self._begun and now >= self._attends_at:
+        if self._begun:
             self._attend(now)
         return now < self._down_until
 
     def _attend(self, now: float) -> None:
         """Carry out the restarts and late arrivals that are due by now."""
+        if now < self._attends_at:
+            return
         if not self._begun:
             self.start_at(now)
         agenda = self._agenda
@@ -172,6 +171,7 @@ class ChatService:
     def _plan(self, at: float, what: Fault | ChatRequest) -> None:
         self._planned += 1
         heappush(self._agenda, (at, self._planned, what))
+        self._attends_at = min(self._attends_at, at)
 
     def _restart(self, at: float, fault: Fault) -> None:
         """Lose every chat; nothing is answered until the service is up again."""
@@ -197,8 +197,7 @@ class ChatService:
 
     def resume(self, now: float, hold: HeldRequest) -> ServiceAnswer:
         """Return the answer to a held request, or an answer that is still held: then wait again."""
-        if now >= self._attends_at:
-            self._attend(now)
+        self._attend(now)
         chat = self._chats.get(hold.chat_id)
         if chat is None:
             entry = self._entry_of(hold.chat_id)
@@ -228,7 +227,7 @@ class ChatService:
 
     def sweep(self, now: float) -> None:
         """Book every end that is due, and forget chats that ended long ago. The cost grows with what is due only."""
-        if self._begun and now >= self._attends_at:
+        if self._begun:
             self._attend(now)
         heap, due = self._due, []
         while heap and heap[0][0] <= now:

@@ -68,7 +68,7 @@ class SimulatedChat:
         self.hold: HeldRequest | None = None
         self.due = NEVER
         self._held_contact = 0
-        self._agenda: list[tuple[float, int, PlannedAct, Participant | None]] | None = None
+        self._agenda: list[tuple[float, int, PlannedAct, Participant | None]] = []
         self._planned = self.agents_so_far = 0
         self._last_contact = entry.started_at
         self.stir(entry.started_at)
@@ -110,7 +110,7 @@ class SimulatedChat:
         leaves = reason in _CUSTOMER_LEAVES or (reason in _CUSTOMER_IS_REMOVED and removed)
         if leaves and config.customer_left_told:
             self.event(now, "ParticipantLeft", self.customer, more=_quit_attributes(config, reason, detail))
-        self._agenda = None
+        self._agenda.clear()
 
     def close_idle(self, at: float) -> None:
         """Inactivity control closes the chat."""
@@ -132,19 +132,15 @@ class SimulatedChat:
 
     def advance(self, now: float) -> None:
         """Carry out everything that was due by `now`; a contact at `now` itself is still in time."""
-        entry = self.entry
-        while entry.ended_at is None:
-            deadline = self._deadline()
-            agenda = self._agenda
+        agenda = self._agenda
+        while not self.ended:
+            deadline, idle = self._deadline(), self._idle_at
             planned = agenda[0][0] if agenda else NEVER
-            idle = self._idle_at
             due = min(deadline, planned, idle)
             if due > now or (due == now and due == deadline):
                 return
             if agenda and due == planned:
                 at, _, act, who = heappop(agenda)
-                if not agenda:
-                    self._agenda = None
                 if who is None or who in self.others:
                     act(self, at, who or SYSTEM)
             elif due == idle and self._alerts > bool(self.config.idle_alert2_s):
@@ -170,8 +166,6 @@ class SimulatedChat:
     def plan(self, at: float, act: PlannedAct, who: Participant | None = None) -> None:
         """Plan that `who` does something at an instant, unless they have left or the chat is over by then."""
         self._planned += 1
-        if self._agenda is None:
-            self._agenda = []
         heappush(self._agenda, (at, self._planned, act, who))
 
     # -- the transcript ----------------------------------------------------------------------------
@@ -194,20 +188,12 @@ class SimulatedChat:
     def events_from(self, position: int) -> list[dict[str, Any]]:
         """Return the events of the transcript from an index on, as JSON."""
         log = self._transcript
-        items = [
-            self._payload(index, *log[at : at + _EVENT])
-            for index, at in enumerate(range((position - 1) * _EVENT, len(log), _EVENT), position)
-        ]
-        if self._shared.marked:
-            for item in items:
-                self._shared.mark(item, log[item["index"] * _EVENT - 2], self.entry)
-        return items
+        starts = range((position - 1) * _EVENT, len(log), _EVENT)
+        return [self._payload(index, *log[at : at + _EVENT]) for index, at in enumerate(starts, position)]
 
     def notice(self, now: float, text: str, user_data: dict[str, str]) -> dict[str, Any]:
         """Return a Notice for the customer alone: it is not in the transcript and has no index."""
         payload = self._payload(0, "Notice", self.customer, now, (text, {"userData": user_data}))
-        if self._shared.marked:
-            self._shared.mark(payload, now, self.entry)
         del payload["index"]
         return payload
 
@@ -286,6 +272,8 @@ class SimulatedChat:
         if text is not None:
             item["text"] = text
         item.update(more)
+        if self._shared.marked:
+            self._shared.mark(item, at, self.entry)
         return item
 
 
@@ -380,9 +368,8 @@ def _agent_joins(chat: SimulatedChat, at: float, _: Participant) -> None:
 
 
 def _type(chat: SimulatedChat, at: float, _: Participant) -> None:
-    agent = chat.agent
-    if agent is not None:
-        chat.event(at, "TypingStarted", agent)
+    if chat.agent is not None:
+        chat.event(at, "TypingStarted", chat.agent)
 
 
 def _agent_answers(chat: SimulatedChat, at: float, _: Participant) -> None:
