@@ -7,14 +7,15 @@ import fnmatch
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-#: The packages whose modules are measured: protocol, engine, store, thresholds and statistics.
+#: The packages whose modules are measured: protocol, engine, run file, statistics, thresholds, and the features that
+#: compute.
 CORE = (
     "chatload/protocol", "chatload/chat", "chatload/run", "chatload/stats", "chatload/thresholds",
     "chatload/features/compare", "chatload/features/capacity", "chatload/features/plan", "chatload/features/reconcile",
     "chatload/features/tune",
 )  # fmt: skip
 #: What a feature shows and starts is not measured.
-NOT_CORE = ("command", "console", "html", "interval_sweep", "load", "view")
+NOT_CORE = ("command", "interval_sweep", "load", "view")
 #: Tests are looked for here; the slower kinds (real sockets, browsers) are not run.
 TESTS = ("tests/unit", "tests/virtual")
 #: These take too long to try each mutant on.
@@ -44,32 +45,17 @@ _STORE = (
 _JUDGING = ("unit/test_thresholds", "unit/test_threshold_grammar", "unit/test_sequential", "unit/test_summary")
 #: Test files that concern a module beside those that import it, by patterns of module names.
 BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (
-        (
-            "chat/*",
-            "run/*",
-        ),
-        _ENGINE,
-    ),
+    (("chat/*", "run/*"), _ENGINE),
     (("chat/settings",), ("unit/test_ceiling", "unit/test_policy_script", "unit/test_sweep")),
     (("chat/record", "chat/script", "chat/policy"), ("virtual/test_widget_trace",)),
     (("run/arrivals",), ("unit/test_open_workload",)),
     (("protocol/*",), _PROTOCOL),
     (("protocol/toml_file",), _TOML),
     (("run/*",), _STORE),
-    (
-        (
-            "features/capacity/*",
-            "stats/usl",
-        ),
-        ("unit/test_capacity", "unit/test_capacity_report"),
-    ),
-    (
-        ("features/plan/*",),
-        ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing"),
-    ),
+    (("features/capacity/*", "stats/usl"), ("unit/test_capacity", "unit/test_capacity_report")),
+    (("features/plan/*",), ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing")),
     (("features/compare/compute", "run/settings"), ("unit/test_compare_command",)),
-    (("thresholds/gate", "thresholds/metrics", "thresholds/*", "stats/rates"), _JUDGING),
+    (("thresholds/*", "stats/rates"), _JUDGING),
     (("features/compare/compute", "thresholds/metrics"), ("unit/test_report_figures",)),
     (("stats/trend", "features/tune/compute"), ("unit/test_drift",)),
     (("run/reader",), ("unit/test_summary", "unit/test_junit", "unit/test_drift")),
