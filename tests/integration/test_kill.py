@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -47,8 +48,9 @@ def kept(run_dir):
     """Chat ids of the rows that are on the disk, and how long ago the newest books were written."""
     with RunReader.open(run_dir) as reader:
         rows = Counter(record.chat_id for record in reader.sessions())
-        (newest,) = next(reader._rows("SELECT max(updated_at) FROM books"))
         kinds = {incident.kind for incident in reader.incidents()}
+    with contextlib.closing(sqlite3.connect(run_dir / "run.sqlite")) as database:
+        (newest,) = database.execute("SELECT max(updated_at) FROM books").fetchone()
     return rows, time.time() - (newest or 0.0), kinds
 
 
