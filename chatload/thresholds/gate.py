@@ -62,8 +62,6 @@ class Gate:
 
         A run does not pass, even with `allow_inconclusive`, if no session was accepted (then nothing was tested, but a
         threshold can still fail), or if `judge` found something that no threshold covers.
-
-        accepted: number of sessions that were accepted.
         """
         judgements = list(judgements)
         worst = overall(judgements)
@@ -96,7 +94,6 @@ def standard_thresholds(long_poll_s: float = 0.0) -> tuple[str, ...]:
     """Return the thresholds of `--gate standard`; docs/ci.md has the reasons.
 
     The vendor's browser client gives a request up after REQUEST_TIMEOUT_S: a slower answer never reaches its customer.
-
     long_poll_s: the time for which the server may hold a GetMessages (seconds); this is not a delay.
     """
     return (

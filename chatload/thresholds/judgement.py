@@ -199,9 +199,8 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgem
     result, needed, reason = _settle(asked, confidence, "the rate", noun)
     why = f"{share.counted} of {_plural(share.n, noun)}{_unproven(share)}; {reason}"
     why += _dependence(threshold.metric, facts)
-    return Judgement(
-        threshold, result, share.counted / share.n, False, *_bounds(share, confidence), share.n, needed, why
-    )
+    low, high = _bounds(share, confidence)
+    return Judgement(threshold, result, share.counted / share.n, False, low, high, share.n, needed, why)
 
 
 def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHistogram, confidence: float) -> Judgement:
@@ -305,10 +304,8 @@ def log_evidence(k: int, n: int, limit: float) -> float:
 def _exceeded(threshold: Threshold, facts: Facts) -> str | None:
     """Return why a count or an extreme is lost. Counts and maxima only rise, minima only fall: this is final."""
     metric = threshold.metric
-    if metric.kind == "count":
-        reading: Reading | None = Reading(metric.share(facts).counted)
-    else:
-        reading = _reading(metric, metric.samples(facts.books).maximum, facts)
+    counted = Reading(metric.share(facts).counted) if metric.kind == "count" else None
+    reading = counted or _reading(metric, metric.samples(facts.books).maximum, facts)
     # If only a bound is known and it exceeds the limit, the true value does too.
     if reading is None or not threshold.is_lost(reading.seconds):
         return None

@@ -144,3 +144,8 @@ def test_a_chat_never_refreshed_is_late_where_the_server_s_clock_shows_that_it_o
     # Requests that arrive at odd milliseconds: else the timestamps look coarser than they are.
     pairs, _ = judged(replace(silent, network=NetworkModel(0.005, 0.5)), 5)
     assert ("dropped_late", "expired") in pairs
+
+
+def test_a_request_that_the_server_holds_is_answered_before_the_client_gives_it_up():
+    held = schedule(("fixed", 1.0), {"long_poll_s": 6.0}, SILENT, request_timeout_s=30.0).run(5)
+    assert held.books.outcomes["GetMessages"].keys() == {"0/false"}

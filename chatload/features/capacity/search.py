@@ -498,7 +498,11 @@ class CapacitySearch:
             self._spoilt(record, look)
         elif record.outcome == "held":
             if self._own_latency:
-                self._take_latency(record)
+                # At the first load held the server has little to do: the limit of the latency follows from it.
+                self._own_latency, p95_s = False, record.figures["latency_p95_s"]
+                if p95_s is not None:
+                    limit_s = max(LATENCY_LEAST_S, LATENCY_FACTOR * p95_s)
+                    self.thresholds = (*self.thresholds, parse(f"{LATENCY} < {round(1000 * limit_s)}ms"))
             self._held.append(record)
             if record.purpose == "confirm":
                 self._finish(self._kind(), confirmed=True)
@@ -524,14 +528,6 @@ class CapacitySearch:
         why = f"at {record.load} sessions {record.trouble.why}, {tried} times"
         # If the server itself did not hold a load, that stays true: the generator is not the limit.
         self._finish(self._kind() if self._failed is not None else "generator", why, by=record)
-
-    def _take_latency(self, first: StepRecord) -> None:
-        """Derive the limit of the latency from the first load held, at which the server has little to do."""
-        self._own_latency = False
-        p95 = first.figures["latency_p95_s"]
-        if p95 is not None:
-            limit = max(LATENCY_LEAST_S, LATENCY_FACTOR * p95)
-            self.thresholds = (*self.thresholds, parse(f"{LATENCY} < {round(1000 * limit)}ms"))
 
     def _go_on(self, look: Look, last: StepRecord) -> None:
         if len(self.steps) >= MOST_STEPS or self._unconfirmed > CONFIRMATIONS:

@@ -160,7 +160,10 @@ def fit(
         incidents=len(incidents),
     )
     lingers_s = settings.timeout_s + settings.policy.interval_s
-    drops = tuple(_drops(sessions, incident, began, lingers_s) for incident in incidents)
+    # The sessions dropped in each incident, as replays count them (see `chatload.features.forecast.replay`).
+    dropped_at = [record.ended_at - began for record in sessions if may_be_dropped(record)]
+    spans = [(incident.start, incident.latest + lingers_s) for incident in incidents]
+    drops = tuple(sum(start <= at < end for at in dropped_at) for start, end in spans)
     fitted = FittedRun(settings, conditions, _starts(sessions, began), measured, drops)
     return _calibrated(fitted, incidents, stretches, replayer, told)
 
@@ -222,14 +225,6 @@ def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[
         at_risk = sum(min(age, high) - low for age in ages if age > low)
         found.append((low, sum(low <= age < high for age in events) / at_risk if at_risk else 0.0))
     return (*found, (events[-1] * 1.001, 0.0))
-
-
-def _drops(sessions: Iterable[SessionRecord], incident: FailureIncident, began: float, lingers_s: float) -> int:
-    """The sessions dropped in an incident, as replays count them (see `chatload.features.forecast.replay`)."""
-    return sum(
-        may_be_dropped(record) and incident.start <= record.ended_at - began < incident.latest + lingers_s
-        for record in sessions
-    )
 
 
 def _broken_s(reader: RunReader) -> tuple[float, ...]:
