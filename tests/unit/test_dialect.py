@@ -221,8 +221,8 @@ def test_a_dialect_may_lack_what_is_not_core():
             "d.toml: response.senders: expected a different word",
         ),
         ("[response.event]", '[response.event]\nwho = "A"', "d.toml: response.event.who: unknown key"),
-        ('8209 = "inactivity"', '8209 = "silence"', 'd.toml: response.error_codes.8209: expected one of "logout"'),
-        ('7 = "idle"', "7 = 1", "d.toml: response.quit_reasons.7: expected one of"),
+        ("[server]", '[response.error_codes]\n8209 = "silence"\n[server]', 'd.toml: response.error_codes.8209: expected one of "logout"'),
+        ("[server]", "[response.quit_reasons]\n7 = 1\n[server]", "d.toml: response.quit_reasons.7: expected one of"),
         (
             "[request.headers]",
             '[request.headers]\n"a b" = "c"',
