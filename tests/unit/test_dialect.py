@@ -221,7 +221,11 @@ def test_a_dialect_may_lack_what_is_not_core():
             "d.toml: response.senders: expected a different word",
         ),
         ("[response.event]", '[response.event]\nwho = "A"', "d.toml: response.event.who: unknown key"),
-        ("[server]", '[response.error_codes]\n8209 = "silence"\n[server]', 'd.toml: response.error_codes.8209: expected one of "logout"'),
+        (
+            "[server]",
+            '[response.error_codes]\n8209 = "silence"\n[server]',
+            'd.toml: response.error_codes.8209: expected one of "logout"',
+        ),
         ("[server]", "[response.quit_reasons]\n7 = 1\n[server]", "d.toml: response.quit_reasons.7: expected one of"),
         (
             "[request.headers]",
