@@ -15,6 +15,7 @@ from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.thresholds.gate import make_gate
 from tests.run_files import add_timelines, put_books
+from tests.unit.test_report_page import SECTIONS
 from tests.virtual.million import make
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -79,7 +80,7 @@ def opened(browser, report):
 def test_it_reads_without_network_and_fits_its_window(opened, report, viewport, javascript):
     page, seen = opened(viewport=viewport, java_script_enabled=javascript)
     assert seen == [report.as_uri()]
-    assert page.locator("h2").count() == 9
+    assert page.locator("h2").count() == len(SECTIONS)
     assert page.locator("h1").inner_text() == "1 of 3 thresholds failed"
     assert page.locator("#drops ~ figure svg").count() >= 10
     # A page wider than its window would have to be pushed about to be read.

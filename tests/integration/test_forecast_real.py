@@ -41,7 +41,7 @@ def test_a_real_run_is_reproduced_and_then_carried_on(tmp_path):
         pytest.skip(f"the machine had no time for the run: {summary['invalid_reasons']}")
     told = chatload(
         "forecast", tmp_path / "run", "--sessions", "10000", "--customers", "100", "--for", "1m", "--processes", "2",
-        "--json", timeout=150,
+        "--json", timeout=300,
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     report = json.loads(told.stdout)

@@ -39,7 +39,8 @@ def test_many_chats_take_turns_on_few_connections():
     assert server.connections == 3
     # The last of ten in a line waited nine times, and says so.
     assert max(result.waited_s for result in results) > 0.15
-    assert max(result.connect_s for result in results) < 0.1
+    # Waiting for a turn is no part of connecting: only the three calls that opened a connection say that they did.
+    assert sum(result.connect_s > 0 for result in results) == 3
 
 
 def test_who_asks_again_at_once_stands_in_line_again():
