@@ -93,7 +93,7 @@ class ChatEngine:
     `record.verdict` is set exactly once, when `steps()` has returned or `cut` was called. By then the observer has
     received the session and every request. Deterministic in (settings, seed, results).
 
-    seed: of the customer's random numbers. started_at: now. All instants: seconds on the driver's clock.
+    seed: of the chat's random numbers. started_at: now. All instants: seconds on the driver's clock.
     contacts: None until the chat is accepted. recent: the last requests. clock: what the refresh policy knows.
     now: the instant that the engine has reached. ready: when the last request was over.
     failures: unsuccessful requests in a row. late_failures: those of them that ended after the deadline.
@@ -143,7 +143,10 @@ class ChatEngine:
         self.record = SessionRecord(started_at=started_at, group=settings.group)
         self.customer = Customer(settings.script, SplitMix64(seed), self.persona.drafts)
         self.transcript = Transcript(settings.server.clock, settings.agent_end_removes_customer)
-        self.clock = RefreshClock(started_at, started_at)
+        jitter = settings.poll_jitter
+        # Numbers of their own: what the customer does is the same with and without jitter.
+        random = SplitMix64(f"{seed}/refresh") if jitter else None
+        self.clock = RefreshClock(started_at, started_at, jitter=jitter, random=random)
         self._refresh_due = self.ready = self.now = started_at
         self.observer.session_started()
         self.enter("opening")

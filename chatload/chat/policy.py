@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import floor
 
 from chatload.errors import UsageError
+from chatload.random_numbers import SplitMix64
 
 #: The range of flex-disconnect-timeout (seconds): up to 20 days.
 MIN_TIMEOUT_S, MAX_TIMEOUT_S = 1.0, 1_728_000.0
@@ -22,15 +23,29 @@ _TICK_TOLERANCE = 1e-6
 class RefreshClock:
     """What a policy knows about one session. Instants: the driver's clock; durations: seconds.
 
-    anchor: the instant from which a fixed clock counts its ticks.
+    anchor: the instant from which a fixed clock counts its ticks. With jitter: the last tick that was used.
     contact_sent: when the last sure contact left; the server saw it then or later.
     last_tick: the number of the last fixed tick that was used.
+    jitter: the share of its interval by which a refresh may leave earlier. random: draws how much earlier; None without
+        jitter.
+    part: the part of its interval after which the next refresh is due: above 1 - jitter, up to 1.
     """
 
     anchor: float
     contact_sent: float
     last_tick: int = -1
     round_trips: array[float] = field(default_factory=lambda: array("d"))
+    jitter: float = 0.0
+    random: SplitMix64 | None = None
+    part: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw when the next refresh is due within its interval."""
+        if self.random is not None:
+            self.part = 1.0 - self.jitter * self.random.random()
 
     def saw(self, round_trip: float) -> None:
         trips = self.round_trips
@@ -62,7 +77,7 @@ class RefreshPolicy:
     def next_refresh(self, clock: RefreshClock, now: float) -> float:
         """Return the instant at which the next GetMessages should leave; at once if that is past."""
         if self.kind == "fixed":
-            anchor, interval = clock.anchor, self.interval_s
+            anchor, interval = clock.anchor, self.interval_s * clock.part
             due = anchor + (clock.last_tick + 1) * interval
             if now > due and clock.last_tick >= 0:
                 # Ticks that passed during a slow request are skipped, as the widget skips them.
@@ -71,16 +86,24 @@ class RefreshPolicy:
                 due = anchor + (passed if on_tick else passed + 1) * interval
             return due
         if self.kind == "fraction":
-            return clock.contact_sent + self.interval_s
+            return clock.contact_sent + self.interval_s * clock.part
         room = (self.retries + 1) * clock.tail() + self.retries * self.backoff_s
         room = max(room, 0.1 * self.timeout_s)
-        return clock.contact_sent + max(self.timeout_s - room, 0.1 * self.timeout_s)
+        return clock.contact_sent + max(self.timeout_s - room, 0.1 * self.timeout_s) * clock.part
 
     def ticked(self, clock: RefreshClock, due: float) -> None:
         """Note that the refresh due at `due` is being sent; a retry between two ticks does not count as either tick."""
-        tick = floor((due - clock.anchor) / self.interval_s + _TICK_TOLERANCE)
+        if self.kind != "fixed":
+            clock.draw()
+            return
+        interval = self.interval_s * clock.part
+        tick = floor((due - clock.anchor) / interval + _TICK_TOLERANCE)
         if tick > clock.last_tick:
             clock.last_tick = tick
+            if clock.random is not None:
+                # The next interval has a length of its own: the clock counts from this tick.
+                clock.anchor, clock.last_tick = clock.anchor + tick * interval, 0
+                clock.draw()
 
     def next_retry(self, clock: RefreshClock, now: float, failures: int) -> float:
         """Return the instant of the next retry after `failures` unsuccessful requests in a row.

@@ -30,6 +30,7 @@ class SessionSettings:
     request_timeout_s: the total time of one call; a GetMessages may be held for long_poll_s in addition.
     keeps_ended_s, long_poll_s, agent_end_removes_customer: see ServerTable.
     persona: a name in `chatload.chat.personas.PERSONAS`.
+    poll_jitter: each refresh leaves up to this share of its interval earlier, by chance: 0 or more, below 1.
     group: the arm of a sweep that these are the settings of. arms: those of each arm, if there is a sweep.
     server: what the sessions of this process together learn about the server.
     """
@@ -41,6 +42,7 @@ class SessionSettings:
     long_poll_s: float = 0.0
     persona: str = "strict"
     agent_end_removes_customer: bool = False
+    poll_jitter: float = 0.0
     group: str = ""
     arms: tuple[SessionSettings, ...] = ()
     server: ObservedServer = field(default_factory=ObservedServer, compare=False, repr=False)
@@ -49,6 +51,11 @@ class SessionSettings:
     def timeout_s(self) -> float:
         """The server's flex-disconnect-timeout, seconds."""
         return self.policy.timeout_s
+
+    @property
+    def mean_interval_s(self) -> float:
+        """The mean time between two refreshes, seconds."""
+        return self.policy.interval_s * (1.0 - self.poll_jitter / 2)
 
     def for_a_run(self) -> SessionSettings:
         """Return the same settings for a new run, in which nothing is known about the server yet."""

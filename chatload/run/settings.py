@@ -81,6 +81,13 @@ def _share(text: str) -> float:
     return _above_0(text.removesuffix("%")) / 100 if text.endswith("%") else _above_0(text)
 
 
+def _share_below_1(text: str) -> float:
+    share = 0.0 if text == "0" else _share(text)
+    if share >= 1:
+        raise ValueError
+    return share
+
+
 def _percentage(text: str) -> float:
     return _above_0(text.removesuffix("%"))
 
@@ -122,6 +129,11 @@ DURATION_OR_0: Final = OptionKind(
 RUN_TIME: Final = OptionKind(_duration, _NUMBER, DURATION.expected, write=lambda seconds: f"{written(seconds)}s")
 NUMBER: Final = OptionKind(_above_0, _NUMBER, "a number above 0")
 SHARE: Final = OptionKind(_share, _NUMBER, "a share above 0, such as 0.5 or 50%")
+SHARE_BELOW_1: Final = OptionKind(
+    _share_below_1,
+    TypeAdapter(Annotated[float, Field(strict=True, ge=0, lt=1)]),
+    "0, or a share below 1, such as 0.1 or 10%",
+)
 #: PERCENT: text and value are percentages. CONFIDENCE: the text is a percentage, the value lies between 0 and 1.
 PERCENT: Final = OptionKind(_percentage, _NUMBER, "a percentage above 0, such as 5 or 5%", write=_rounded)
 CONFIDENCE: Final = OptionKind(
@@ -325,6 +337,12 @@ class RunSettings:
     refresh_fraction: float | None = _option(
         None, "--refresh-fraction", SHARE,
         "The same as a part of the timeout, for --refresh-policy fraction. Default: 0.5.", metavar="SHARE",
+    )  # fmt: skip
+    poll_jitter: float = _option(
+        0.0, "--poll-jitter", SHARE_BELOW_1,
+        "Refresh up to this share of the interval earlier, by chance and never later, so that chats that began "
+        "together do not stay in step. 0: do not.",
+        "0", metavar="SHARE", changes_load=True,
     )  # fmt: skip
     allow_late_refresh: bool = _option(
         False, "--allow-late-refresh", FLAG,
@@ -604,6 +622,7 @@ def session_settings(
         dialect.server.long_poll_s if run.long_poll is None else run.long_poll,
         run.persona,
         dialect.server.agent_end_removes_customer,
+        run.poll_jitter,
     )
     return swept(settings, run.sweep)
 

@@ -37,7 +37,7 @@ def planned_rate(users: int, settings: SessionSettings) -> float:
     length = max(script.chat_length.mean(), 0.1)
     time_for = length / max(script.think.mean() + script.typing.mean(), 0.1)
     others = 2 + _PER_MESSAGE * min(script.messages.mean(), time_for)
-    return users * (1 / settings.policy.interval_s + others / length)
+    return users * (1 / settings.mean_interval_s + others / length)
 
 
 def refuse_above_ceiling(rules: TargetRules, users: int, settings: SessionSettings) -> None:
@@ -48,7 +48,7 @@ def refuse_above_ceiling(rules: TargetRules, users: int, settings: SessionSettin
     rate = planned_rate(users, settings)
     if rules.max_requests_per_s is not None and rate > rules.max_requests_per_s:
         raise UsageError(
-            f"{users} users with a refresh every {settings.policy.interval_s:g} s make about {rate:.3g} requests/s, "
+            f"{users} users with a refresh every {settings.mean_interval_s:g} s make about {rate:.3g} requests/s, "
             f"above the ceiling of {rules.max_requests_per_s:g}",
             f"fewer users or a longer interval; {rules.origin('max_requests_per_s')}",
         )

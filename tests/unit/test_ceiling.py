@@ -1,5 +1,7 @@
 """Ceilings on sessions and requests per second, and the host's login, without a run."""
 
+from dataclasses import replace
+
 import pytest
 
 from chatload.chat.policy import make_policy
@@ -24,6 +26,8 @@ SETTINGS = SessionSettings(make_policy("fixed", 45.0, 3.0), 5.0, SCRIPT)
 def test_the_planned_rate_is_polls_and_what_a_chat_has_beside_them():
     # 1/3 for polls; RequestChat, Disconnect and 4 x 3 of messages in 60 s
     assert planned_rate(30, SETTINGS) == pytest.approx(30 * (1 / 3 + 14 / 60))
+    # With jitter a refresh leaves after 2.25 s on average.
+    assert planned_rate(30, replace(SETTINGS, poll_jitter=0.5)) == pytest.approx(30 * (1 / 2.25 + 14 / 60))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from chatload.chat.policy import RefreshClock, RefreshPolicy, make_policy
 from chatload.errors import UsageError
+from chatload.random_numbers import SplitMix64
 
 
 def clock(anchor: float = 100.0, contact: float = 100.0, last_tick: int = -1) -> RefreshClock:
@@ -209,3 +210,63 @@ def test_retries_back_off_up_to_the_interval(failures: int, round_trip: float, n
     used = clock()
     used.saw(round_trip)
     assert make_policy("fixed", 20.0, 5.0).next_retry(used, now, failures) == due
+
+
+# -- jitter ----------------------------------------------------------------------------------------
+
+
+def _schedule(kind: str, jitter: float, seed: int = 1, refreshes: int = 400) -> list[tuple[float, float]]:
+    """The anchor and the instant of each refresh but the first, of a chat that is always answered after 0.1 s."""
+    policy = make_policy(kind, 45.0, **({"interval_s": 3.0} if kind == "fixed" else {}))
+    used = RefreshClock(100.0, 100.0, jitter=jitter, random=SplitMix64(seed) if jitter else None)
+    found, now = [], 100.0
+    for _ in range(refreshes):
+        due = policy.next_refresh(used, now)
+        found.append((used.anchor if kind == "fixed" and jitter else used.contact_sent, due))
+        policy.ticked(used, due)
+        used.contact_sent, now = due, due + 0.1
+    return found[1:]
+
+
+@pytest.mark.parametrize(("kind", "interval_s"), [("fixed", 3.0), ("fraction", 22.5), ("deadline", 40.5)])
+@pytest.mark.parametrize("jitter", [0.1, 0.5, 0.99])
+def test_with_jitter_a_refresh_leaves_within_that_share_before_it_was_planned_and_never_later(
+    kind: str, interval_s: float, jitter: float
+) -> None:
+    after = [due - anchor for anchor, due in _schedule(kind, jitter)]
+    assert all((1 - jitter) * interval_s - 1e-9 <= each <= interval_s + 1e-9 for each in after)
+    # One draw for each refresh, over the whole share.
+    assert len(set(after)) == len(after)
+    assert min(after) < (1 - 0.9 * jitter) * interval_s and max(after) > (1 - 0.1 * jitter) * interval_s
+    assert sum(after) / len(after) == pytest.approx((1 - jitter / 2) * interval_s, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "fraction", "deadline"])
+def test_the_jitter_of_a_chat_is_its_own_and_the_same_in_each_run(kind: str) -> None:
+    assert _schedule(kind, 0.3, seed=1) == _schedule(kind, 0.3, seed=1) != _schedule(kind, 0.3, seed=2)
+
+
+def test_chats_that_began_together_do_not_stay_in_step() -> None:
+    # The refresh after a hundred: without jitter at one instant, with it spread over more than an interval.
+    last = [_schedule("fixed", 0.3, seed, 100)[-1][1] for seed in range(200)]
+    assert max(last) - min(last) > 3.0
+
+
+@pytest.mark.parametrize(("kind", "interval_s"), [("fixed", 3.0), ("fraction", 22.5), ("deadline", 40.5)])
+def test_without_jitter_a_refresh_is_due_after_its_interval_exactly(kind: str, interval_s: float) -> None:
+    assert [due for _, due in _schedule(kind, 0.0)] == [
+        100.0 + n * interval_s for n in range(1 if kind == "fixed" else 2, 400 if kind == "fixed" else 401)
+    ]
+
+
+def test_a_retry_between_two_jittered_ticks_uses_none_and_a_slow_request_skips_some() -> None:
+    policy, used = make_policy("fixed", 45.0, 3.0), RefreshClock(100.0, 100.0, jitter=0.5, random=SplitMix64(3))
+    policy.ticked(used, 100.0)
+    due = policy.next_refresh(used, 100.1)
+    policy.ticked(used, due - 0.5)
+    assert policy.next_refresh(used, due - 0.4) == due
+    step = due - 100.0
+    assert policy.next_refresh(used, due + 0.1) == pytest.approx(100.0 + 2 * step)
+    policy.ticked(used, policy.next_refresh(used, due + 0.1))
+    assert (used.anchor, used.last_tick) == (pytest.approx(100.0 + 2 * step), 0)
+    assert 1.5 <= policy.next_refresh(used, used.anchor + 0.1) - used.anchor <= 3.0

@@ -75,6 +75,9 @@ def test_the_command_in_the_report_repeats_the_run(name):
         ("keep_windows", "0", 0.0),
         ("refresh_fraction", "50%", 0.5),
         ("refresh_fraction", "1.02", 1.02),
+        ("poll_jitter", "0", 0.0),
+        ("poll_jitter", "10%", 0.1),
+        ("poll_jitter", "0.3", 0.3),
         ("confidence", "99.9", 0.999),
         ("confidence", "95%", 0.95),
         ("resolution", "5%", 5.0),
@@ -100,6 +103,9 @@ def test_a_text_becomes_a_value_and_the_value_a_text(name, text, value):
         ("chat_length", "5 minutes", "--chat-length 5 minutes: expected a duration above 0, such as 300, 300s or 5m"),
         ("chat_length", "inf", "expected a duration"),
         ("refresh_fraction", "0", "expected a share above 0, such as 0.5 or 50%"),
+        ("poll_jitter", "1", "--poll-jitter 1: expected 0, or a share below 1, such as 0.1 or 10%"),
+        ("poll_jitter", "100%", "expected 0, or a share below 1"),
+        ("poll_jitter", "-0.1", "expected 0, or a share below 1"),
         ("chats", "-1", "expected a whole number from 0 on"),
         ("max_sessions", "0", "expected a whole number from 1 on"),
         ("ca_file", "/nowhere.pem", "--ca-file /nowhere.pem: expected a file that exists"),
@@ -139,7 +145,8 @@ def test_settings_of_other_workloads_are_left_out():
 @pytest.mark.parametrize(
     ("name", "value"),
     [("users", "5"), ("users", 1.5), ("confidence", "high"), ("thresholds", "x < 1"), ("thresholds", [1]),
-     ("host", 5), ("sweep", ["a"]), ("run_time", "1h"), ("flex_disconnect_timeout", True)],
+     ("host", 5), ("sweep", ["a"]), ("run_time", "1h"), ("flex_disconnect_timeout", True), ("poll_jitter", 1.0),
+     ("poll_jitter", -0.1)],
 )  # fmt: skip
 def test_a_value_of_another_type_is_refused(name, value):
     with pytest.raises(ValueError, match=f"settings: {name} is not"):
@@ -149,9 +156,10 @@ def test_a_value_of_another_type_is_refused(name, value):
 def test_one_function_makes_a_chats_settings():
     run = RunSettings(
         flex_disconnect_timeout=30.0, request_timeout=4.0, refresh_policy="fraction", refresh_interval=99.0,
-        refresh_fraction=0.3, chat_length=7.0, long_poll=2.0, sweep=(0.5, 1.1),
+        refresh_fraction=0.3, chat_length=7.0, long_poll=2.0, sweep=(0.5, 1.1), poll_jitter=0.2,
     )  # fmt: skip
     made = session_settings(run)
+    assert [each.poll_jitter for each in (made, *made.arms)] == [0.2, 0.2, 0.2]
     assert (made.policy.interval_s, made.request_timeout_s, made.long_poll_s, made.keeps_ended_s) == (9.0, 4.0, 2.0, 60)
     assert made.script.chat_length.mean() == 7.0 and [arm.policy.interval_s for arm in made.arms] == [15.0, 33.0]
     with pytest.raises(UsageError, match="settings of the run are missing"):
@@ -222,6 +230,7 @@ def test_toml_of_odd_names_and_texts():
         ("connections", 0, 4),
         ("connections_in_all", 4, 8),
         ("long_poll", 0.0, 10.0),
+        ("poll_jitter", 0.0, 0.1),
         ("script_sha256", "", "ab"),
         ("max_sessions", None, 5),
         ("step_hold", 10.0, 20.0),
