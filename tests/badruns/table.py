@@ -104,7 +104,8 @@ SLOW: dict[str, Any] = {"codes": FAILED, "words": ("GetMessages.latency.p99 < 3 
 OVERLOADED: dict[str, Any] = {"codes": FAILED | INVALID, "words": ("timeout", MAY)}
 LOST: dict[str, Any] = {"codes": FAILED, "words": ("failed.rate < 1% fail", UNSUCCESSFUL),
                         "four_codes": UNDECIDED, "four_words": UNCOVERED}  # fmt: skip
-RESTARTED = LOST
+#: A server that takes long to come back leaves a silence in which margin.p1 fails.
+RESTARTED = {**LOST, "four_codes": FAILED | UNDECIDED}
 #: Refreshes came too late; whether the chats ended for that, such a clock does not show.
 SILENT_TOO_LONG: dict[str, Any] = {"codes": FAILED, "words": (MAY, "margin.p1 > 0 s fail"),
                                    "four_words": (MAY, "margin.p1 > 500 ms fail")}  # fmt: skip

@@ -52,8 +52,11 @@ def test_requests_that_are_never_answered_are_no_fast_ones(tmp_path):
         "GetMessages.latency.max < 300ms",
         "GetMessages.latency.p50 < 300ms",
     )
-    with simulator(*TIMEOUT, faults=hangs, tmp_path=tmp_path) as host:
-        run, summary, found = judged(host, tmp_path / "run", "-t", "15s", "--chat-length", "4", thresholds=thresholds)
+    # No chat is lost by requests that hang for 1 s, so the verdict is about the latency alone.
+    patient = ("--flex-disconnect-timeout", "8")
+    with simulator(*patient, faults=hangs, tmp_path=tmp_path) as host:
+        options = ("-t", "15s", "--chat-length", "4", *patient)
+        run, summary, found = judged(host, tmp_path / "run", *options, thresholds=thresholds)
     assert run.returncode == 1, run.stdout + run.stderr
     assert [threshold["result"] for threshold in found.values()] == ["fail", "fail", "pass"]
     latency = summary["requests"]["by_operation"]["GetMessages"]["latency_s"]
