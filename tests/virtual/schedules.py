@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from chatload.chat.engine import ChatEngine
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
 from chatload.chat.settings import SessionSettings
@@ -37,12 +38,13 @@ class Schedule:
     starts_at: float = 0.0
     habits: tuple[str, ...] = ()
 
-    def run(self, chats: int) -> VirtualRun:
+    def run(self, chats: int, sent: dict[str, list[float]] | None = None) -> VirtualRun:
+        """Run it. sent: receives when the last requests of each chat left, by chat id."""
         settings = SessionSettings(
             make_policy(*self.policy), self.request_timeout_s, self.script, 60.0, self.server.long_poll_s, self.persona
         )
         service = ChatService(self.server, FaultPlan(self.faults, self.seed))
-        return VirtualSwarm(
+        swarm = VirtualSwarm(
             settings,
             service,
             users=self.users,
@@ -52,7 +54,16 @@ class Schedule:
             stalls=self.stalls,
             stop_at=self.stop_at,
             starts_at=self.starts_at,
-        ).run()
+        )
+        if sent is not None:
+
+            def ended(chat: ChatEngine) -> None:
+                swarm.records.append(chat.record)
+                requests = chat.recent.contacts()
+                sent[chat.record.chat_id] = [one.sent for one in requests if one.sent is not None]
+
+            swarm.on_ended = ended
+        return swarm.run()
 
 
 def fault(kind, chance, window=None, delay_s=0.0, reaches=None, operations=None):

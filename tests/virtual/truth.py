@@ -22,11 +22,15 @@ from tests.virtual.schedules import Schedule, draw
 CHATS = 340
 
 
-def contradictions(schedule: Schedule, run: VirtualRun) -> tuple[list[Contradiction], int]:
+def contradictions(
+    schedule: Schedule, run: VirtualRun, sent: Mapping[str, list[float]]
+) -> tuple[list[Contradiction], int]:
     """Return what the ledger contradicts, and how many contradictions more README's stated assumptions allow.
 
     They are late drops of two kinds: another cause ended the chat within STAMP_TOLERANCE of its deadline; or the
     silence was too long, the server had not looked for it yet, and ended the chat at its next request by statusCode 2.
+
+    sent: when the last requests of each chat left, those that were lost included.
     """
     rows = [LedgerRow(**{name: row[name] for name in FIELDS}) for row in run.ledger]
     found = reconcile(run.records, rows).contradictions
@@ -36,20 +40,25 @@ def contradictions(schedule: Schedule, run: VirtualRun) -> tuple[list[Contradict
         also = {item.chat_id for item in reconcile(run.records, early).contradictions}
         found = [item for item in found if item.chat_id in also]
     ledger = {row["chat_id"]: row for row in run.ledger}
-    beyond = [item for item in found if not _is_stated(item, ledger.get(item.chat_id), schedule.timeout_s)]
+    beyond = [
+        item
+        for item in found
+        if not _is_stated(item, ledger.get(item.chat_id), schedule.timeout_s, sent.get(item.chat_id, []))
+    ]
     if any(fault.kind == "duplicate" and fault.delay_s for fault in schedule.faults):
         # What came too late may have been a second copy. The client gave up and claims nothing.
         beyond = [item for item in beyond if item.verdict != "gave_up"]
     return beyond, len(found) - len(beyond)
 
 
-def _is_stated(item: Contradiction, row: Mapping[str, Any] | None, timeout_s: float) -> bool:
+def _is_stated(item: Contradiction, row: Mapping[str, Any] | None, timeout_s: float, sent: list[float]) -> bool:
     if item.verdict != "dropped_late" or row is None or row["ended_at"] is None:
         return False
-    # A failed request may have been a contact of which the client cannot know: each is looked at.
+    # A failed request may have been a contact, or not: the client cannot know, so each is looked at.
     contacts = [contact[2] if len(contact) > 2 else contact[0] for contact in row["contacts"]]
     silences = [row["ended_at"] - contact for contact in contacts]
-    if any(abs(silence - timeout_s) <= STAMP_TOLERANCE * timeout_s for silence in silences):
+    since_requests = [row["ended_at"] - instant for instant in sent]
+    if any(abs(silence - timeout_s) <= STAMP_TOLERANCE * timeout_s for silence in silences + since_requests):
         return True
     # The request that met the error is the last contact: the one before it began the silence.
     ended_by_its_request = row["end_reason"] == "unrecoverable" and silences[-1] == 0
@@ -73,7 +82,8 @@ def check(
     also: a further check of the blames that occurred.
     """
     schedule = draw(seed)
-    run = schedule.run(chats)
+    sent: dict[str, list[float]] = {}
+    run = schedule.run(chats, sent)
     if also is not None:
         also(schedule, {record.blame for record in run.records})
     seen: Counter[str] = Counter(record.verdict for record in run.records)
@@ -81,7 +91,7 @@ def check(
     seen.update("goodbye confirmed" for record in run.records if record.goodbye_confirmed)
     seen.update("habit " + name for name in schedule.habits)
     wrong = [] if run.books.balanced() else [f"seed {seed}: the books do not balance: {run.books.to_dict()}"]
-    beyond, within = contradictions(schedule, run)
+    beyond, within = contradictions(schedule, run, sent)
     seen["within the stated assumptions"] += within
     why = {record.chat_id: record.why for record in run.records}
     wrong += [f"seed {seed} {schedule.habits}: {item.sentence} ({why[item.chat_id]})" for item in beyond]
