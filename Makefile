@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := bench/.venv
 # On two cores. Two in three test files wait for other processes most of the time.
-JOBS ?= 5
+JOBS ?= 4
 
 .PHONY: help demo test bench mutants lint format clean
 

@@ -102,6 +102,9 @@ def test_sources_in_two_workers_share_the_rate_and_are_poisson_at_the_server(tmp
     check(run, summary, ledger)
     assert summary["generator"]["processes"] == 2
     judge(summary)
+    began = summary["arrivals"]["start_lateness_s"]["p99"]
+    if began > 0.25 / 30:
+        pytest.skip(f"this machine was too busy: of 100 chats one began {began:.3f} s late, between gaps of 33 ms")
     instants = instants_of(ledger)
     middle = instants[instants > instants[0] + 1.5]  # by then all sources are there
     assert len(middle) > 30 and p_of_number(len(middle), 30 * (instants[-1] - instants[0] - 1.5)) > P
