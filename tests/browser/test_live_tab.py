@@ -104,7 +104,7 @@ def test_a_refused_start_says_why_in_the_form_and_in_the_tab_and_a_corrected_one
         wait_until_above(page, "held", 3)
         stop(page)
 
-        wait_for(lambda: ui.up(2))  # Locust takes stopped workers back after a while, and this page does not ask again
+        wait_for(lambda: ui.taken_back(2))  # this page does not ask again
         page.goto(f"{ui.base}/?tab=chatload")
         page.get_by_role("button", name="New").click()
         page.get_by_role("button", name="Custom parameters").click()

@@ -36,6 +36,14 @@ class WebUI:
         except urllib.error.URLError:
             return False
 
+    def taken_back(self, workers):
+        """Whether so many workers are there after a run, and ready for the next.
+
+        `up` also counts workers whose users still run. Locust takes each out when it says that it has stopped, and a
+        page that is loaded at that moment cannot start anything.
+        """
+        return [worker["state"] for worker in self.json("/stats/requests")["workers"]] == ["ready"] * workers
+
     def start(self, users, **settings):
         answer = self.json("/swarm", user_count=users, spawn_rate=users, **settings)
         assert answer["success"], answer
