@@ -98,6 +98,15 @@ _CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory
 _CensoredByOperation = defaultdict[_Name, StoredCensored]
 
 
+class QuickCounter(Counter[str]):
+    """A Counter whose counts are set by dict itself: at half the cost, twice for each request.
+
+    Counter deletes by a Python method, so CPython takes its slow path for both.
+    """
+
+    __delitem__ = dict.__delitem__  # type: ignore[assignment]  # no missing name is ever deleted
+
+
 @dataclass(eq=False)
 class Books:
     """What happened in one process, or in several together. It is the engine's `ChatObserver`.
@@ -124,8 +133,8 @@ class Books:
     """
 
     started: Count = 0
-    sent: _Counts = field(default_factory=Counter)
-    outcomes: _CountsByOperation = field(default_factory=lambda: defaultdict(Counter))
+    sent: _Counts = field(default_factory=QuickCounter)
+    outcomes: _CountsByOperation = field(default_factory=lambda: defaultdict(QuickCounter))
     verdicts: _Counts = field(default_factory=Counter)
     unserved: _Counts = field(default_factory=Counter)
     blames: _Counts = field(default_factory=Counter)
