@@ -1,4 +1,4 @@
-"""`python -m bench`: runs the measures and writes what they found."""
+"""`python -m bench`: runs the measures and writes their results."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from bench.work import Step, Work
 
 _QUICK = Scale(repetitions=1, steady_s=6.0, closed_s=2.0, quick=True)
 _FULL = Scale(repetitions=5, held_repetitions=3, steady_s=30.0, closed_s=10.0)
-#: How often a noisy repetition is measured again at most.
+#: A noisy repetition is measured again at most this many times.
 _MOST_TURNS = 3
 
 
 def _some_of(known: Collection[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Reads names with commas between; none is all."""
+    """Return a callback that reads names, separated by commas. No name means all."""
 
     def names(_: click.Context, __: click.Parameter, value: str) -> list[str]:
         found = [name.strip() for name in value.split(",") if name.strip()] or list(known)
@@ -60,24 +60,24 @@ _LIST = "\n".join(f"{name}: {module.ABOUT}" for name, module in MEASURES.items()
 
 @click.command(epilog="\b\nMeasures\n" + _LIST)
 @click.option(
-    "--only", callback=_some_of(MEASURES), default="", metavar="NAME,...", help="These measures only. Default: all."
+    "--only", callback=_some_of(MEASURES), default="", metavar="NAME,...", help="Only these measures. Default: all."
 )
 @click.option(
-    "--quick", is_flag=True, help="Tiny numbers: whether all of it works, in a quarter of an hour. No figures."
+    "--quick", is_flag=True, help="Small numbers: checks in a quarter of an hour that everything works. No figures."
 )
-@click.option("--full", is_flag=True, help="More and longer repetitions; hours.")
+@click.option("--full", is_flag=True, help="More and longer repetitions. Takes hours.")
 @click.option("--soak", "soak_min", type=float, default=0.0, is_flag=False, flag_value=20.0, metavar="MIN",
-              help="The measure soak too, for so many minutes (20 where none are given).")  # fmt: skip
-@click.option("--repetitions", type=click.IntRange(1), help="Of back to back and held alike. Default: 3 and 1.")
+              help="Also the measure soak, for this many minutes. Default: 20.")  # fmt: skip
+@click.option("--repetitions", type=click.IntRange(1), help="Of closed loops and of held chats. Default: 3 and 1.")
 @click.option("--patience", "patience_min", type=click.FloatRange(min=0.0), default=30.0, show_default=True,
-              metavar="MIN", help="Noisy repetitions are measured again, for so long in all.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with what an earlier run on this machine left in --out: what "
-              "--only names is measured anew, and the rest kept.")  # fmt: skip
+              metavar="MIN", help="Total time for measuring noisy repetitions again.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue an earlier run of this machine in --out: measures "
+              "of --only again, and keep the other results.")  # fmt: skip
 @click.option("--tools", callback=_some_of(TOOLS), default="", metavar="NAME,...",
-              help="With --resume: anew for these tools only.")  # fmt: skip
+              help="With --resume: measure only these tools again.")  # fmt: skip
 @click.option("--cores", callback=_cores, default="0,1", metavar="S,G", show_default=True,
-              help="Where the server and where the generator run.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, of --quick "
+              help="The cores of the server and of the generator.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Default: reports/bench, with --quick "
               "reports/bench-quick.")  # fmt: skip
 def main(
     only: list[str],
@@ -91,16 +91,16 @@ def main(
     cores: tuple[int, int],
     out: Path | None,
 ) -> None:
-    """Measure chatload beside Locust's users, k6, artillery and wrk, doing the same work in turn on one machine.
+    """Measure chatload, Locust's users, k6, artillery and wrk in turn, with the same work on one machine.
 
-    The simulator has one core and the tool the other. Nothing else should run: what disturbs is measured too, and no
-    ratio is formed from what was measured on a noisy machine. docs/bench.md explains every figure.
+    The simulator has one core, the tool the other. Nothing else should run on the machine. Disturbances are measured
+    too, and no ratio is formed from noisy results. docs/bench.md explains every figure.
     """
     if sys.platform != "linux" or shutil.which("taskset") is None:
         raise click.UsageError("this needs Linux and taskset (apt install util-linux)")
     scale = _scale(quick, full, soak_min, repetitions)
     folder = out or ROOT / "reports" / ("bench-quick" if quick else "bench")
-    # What looks on keeps off the generator's core.
+    # The measuring process does not use the generator's core.
     os.sched_setaffinity(0, {cores[0]})
     # Without it SIGTERM would leave the processes of a repetition behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -124,8 +124,10 @@ def main(
 def _resumed(
     folder: Path, scale: Scale, anew: list[str], tools: list[str], facts: dict[str, Any]
 ) -> tuple[Results, dict[str, Any], list[str]]:
-    """What an earlier run left, its steps done but for those of the measures to be taken anew; its facts, and which
-    measures it had."""
+    """Return the results of an earlier run, its facts and its measures.
+
+    The steps of the measures in `anew`, by these tools, count as not done.
+    """
     try:
         raw = json.loads((folder / report.RAW).read_text())
     except (OSError, ValueError):
@@ -148,18 +150,18 @@ def _scale(quick: bool, full: bool, soak_min: float, repetitions: int | None) ->
 
 
 def _carry_out(name: str, only: list[str], scale: Scale, results: Results, cores: tuple[int, int]) -> None:
-    """All steps of a measure that were not carried out for another."""
+    """Carry out all steps of a measure that no other measure has carried out."""
     while pending := [step for step in MEASURES[name].steps(scale, results) if step not in results.done]:
         left_s = _left_s(name, only, scale, results)
         _measured(name, pending[0], f"about {left_s / 60:.0f} min left", results, cores)
 
 
 def _again(name: str, scale: Scale, results: Results, cores: tuple[int, int], patience_s: float) -> float:
-    """A measure's noisy repetitions once more, in turn, as long as there is patience; what is left of it, seconds."""
+    """Measure the noisy repetitions of a measure again for at most `patience_s`; return how much of it is left."""
     for _ in range(_MOST_TURNS):
         for step in MEASURES[name].steps(scale, results):
-            # A soak compares nothing, and sees a noisy minute for what it is; a profile's sampler is noise itself; and
-            # to memory it makes no difference.
+            # A soak compares nothing and shows a noisy minute as such. The sampler of a profile is noise itself. Noise
+            # does not change memory.
             once = step.work.keep or step.work.profile or step.work.parts
             if once or not results.noisy(step) or step.estimate_s > patience_s:
                 continue
@@ -188,7 +190,7 @@ def _left_s(name: str, only: list[str], scale: Scale, results: Results) -> float
 
 
 def _facts() -> dict[str, Any]:
-    """What was measured with what, on what."""
+    """Return when the run started and on which commit, the machine, and the versions of the tools."""
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())  # fmt: skip
     versions = [f"Python {platform.python_version()}", f"Locust {version('locust')}", f"gevent {version('gevent')}"]
@@ -196,10 +198,20 @@ def _facts() -> dict[str, Any]:
     versions += [_said("k6 {}", str(Path(sys.executable).parent / "k6"), "version")]
     versions += [_said("node {}", "node", "--version"), _artillery_version(package)]
     return {
-        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()) + _commit(),
         "machine": f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
         "versions": ", ".join(each for each in versions if each),
     }
+
+
+def _commit() -> str:
+    """Return the commit that is measured, for the page; empty outside a git repository."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+    except OSError:
+        return ""
+    return f" on commit {done.stdout.strip()}" if done.stdout.strip() else ""
 
 
 def _said(form: str, *command: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run of the benchmark leaves: every repetition as JSON, tables as Markdown, charts as SVG."""
+"""The files of a run of the benchmark: every repetition as JSON, tables as Markdown, charts as SVG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RAW = "results.json"
 
 
 def write(folder: Path, results: Results, scale: Scale, only: Sequence[str], facts: dict[str, Any]) -> None:
-    """Everything of a run, also of one that is not over: index.md, results.json, a chart a file."""
+    """Write all files of a run, also of an unfinished one: index.md, results.json, one file per chart."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = {**facts, "measures": list(only), "repetitions": results.rows, "replaced": results.replaced}
     _write(folder / RAW, json.dumps(raw, indent=1) + "\n")
@@ -33,7 +33,7 @@ def write(folder: Path, results: Results, scale: Scale, only: Sequence[str], fac
 
 
 def _write(path: Path, text: str) -> None:
-    """A file is whole or not there."""
+    """Write a file so that it is complete or absent."""
     unfinished = path.with_name(path.name + ".tmp")
     with unfinished.open("w") as stream:
         stream.write(text)
@@ -51,18 +51,18 @@ def _page(
 ) -> Iterable[str]:
     yield from ("# Benchmark", "")
     if scale.quick:
-        yield from ("**Tiny numbers (`--quick`): this shows that the benchmark works, and nothing else.**", "")
+        yield from ("**Small numbers (`--quick`): this shows only that the benchmark works.**", "")
     yield from (f"{facts['started']}, {facts['machine']}. {facts['versions']}.", "")
     noisy = sum(not row["noise"]["quiet"] for row in results.rows if "noise" in row)
     measured = sum("noise" in row for row in results.rows)
     yield from (
-        f"{measured} repetitions, {noisy} of them on a noisy machine; {len(results.replaced)} more were measured "
-        "again, being noisy or asked for anew. A figure is the median of the quiet repetitions, "
-        "with the least and the greatest in brackets; where not more than half were quiet it is the median of all, "
-        '"noisy" stands beside it, and no ratio is formed with it. Noisy: a generator of one thread, or the server, '
-        f"waited for the CPU more than {WAITED:.0%} of the time; other processes used more than {FOREIGN:.0%} of a "
-        f"core; or the hypervisor took more than {STEAL:.0%}. docs/bench.md says how all of it is measured; "
-        f"{RAW} has every repetition.",
+        f"{measured} repetitions, {noisy} of them on a noisy machine. {len(results.replaced)} others were measured "
+        "again, because they were noisy or a new measurement was requested. A figure is the median of the quiet "
+        "repetitions, with the smallest and the largest in brackets. If at most half of them were quiet, it is the "
+        'median of all, is marked "noisy", and no ratio is formed with it. A repetition is noisy if a generator with '
+        f"one thread, or the server, waited for the CPU for more than {WAITED:.0%} of the time; if other processes "
+        f"used more than {FOREIGN:.0%} of a core; or if the hypervisor took more than {STEAL:.0%}. docs/bench.md "
+        f"describes the method; {RAW} has every repetition.",
         "",
     )
     if len(reached) > 1:

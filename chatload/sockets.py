@@ -39,8 +39,8 @@ def local_ports() -> tuple[int, int]:
 
 
 class FinalAnswer(http.client.HTTPResponse):
-    """An answer whose interim ones are passed over (RFC 9110, 15.2): http.client knows of 100 only, and takes a 102
-    or 103 for the answer itself."""
+    """An answer, read past its interim answers (RFC 9110, 15.2): http.client skips a 100 only, and returns a 102 or 103
+    as if it were the answer."""
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -51,9 +51,9 @@ class FinalAnswer(http.client.HTTPResponse):
 
 
 class TotalDeadline:
-    """Shuts a socket down `seconds` after it is entered: a read that waits then ends, as if the peer had closed.
+    """Shuts a socket down `seconds` after it is entered. A read that waits ends then, as if the peer had closed.
 
-    The timeout of a Python socket holds for each read alone: a peer that sends a byte now and then is read for ever.
+    The timeout of a Python socket limits each single read: a peer that sends a byte now and then could go on for ever.
 
     passed: whether the socket was shut down.
     """
@@ -83,6 +83,6 @@ class TotalDeadline:
 
     def _shut_down(self) -> None:
         if self._sock is not None:
-            with suppress(OSError):  # closed meanwhile
-                # The plain socket's: TLS's own would take its state away from the read that waits.
+            with suppress(OSError):  # it was closed meanwhile
+                # Not SSLSocket.shutdown: it removes the TLS state, which the read that waits still uses.
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)

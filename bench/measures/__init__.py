@@ -1,5 +1,8 @@
-"""The measures. Each is a module with NAME, ABOUT, `steps(scale, results)` (what is to be carried out, in that order)
-and `section(scale, results)` (what came of it)."""
+"""The measures.
+
+Each is a module with NAME, ABOUT, `steps(scale, results)` (its steps, in order) and `section(scale, results)` (its
+section of the page).
+"""
 
 from types import ModuleType
 

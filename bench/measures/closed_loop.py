@@ -1,4 +1,4 @@
-"""Refreshes as fast as they go: 64 connections, back to back, all accounting on."""
+"""The highest rate of refreshes: 64 connections, back to back, all accounting on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.work import Step, Work
 NAME = "closed_loop"
 ABOUT = "refreshes per second of the generator's CPU, 64 connections back to back"
 _TOOLS = (OURS, OURS_REQUESTS, HTTP_USER, FAST, K6, ARTILLERY, WRK)
-#: At least so many times the peer.
+#: chatload reaches at least this many times the rate of the peer.
 GOALS = {K6: 4.0, HTTP_USER: 18.0, WRK: 0.4}
 
 
@@ -20,7 +20,7 @@ def work(scale: Scale) -> Work:
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """Every tool in turn, and all of them again."""
+    """Every tool in turn, then all of them again."""
     return [Step(tool, work(scale), turn) for turn in range(scale.repetitions) for tool in _TOOLS]
 
 
@@ -30,19 +30,19 @@ def by_cpu(scale: Scale, results: Results, tool: str) -> Figure | None:
 
 
 def by_wall(scale: Scale, results: Results, tool: str) -> Figure | None:
-    """Refreshes per second of the wall's clock."""
+    """Refreshes per second of wall time."""
     return results.figure(tool, work(scale), lambda row: row["refreshes_per_s"])
 
 
 def against(scale: Scale, results: Results, tool: str) -> tuple[Ratio, Ratio]:
-    """Ours over a peer's, by CPU time and by the wall."""
+    """The ratio of chatload to a peer, by CPU time and by wall time."""
     both = ((by(scale, results, OURS), by(scale, results, tool)) for by in (by_cpu, by_wall))
     of_cpu, of_wall = (ratio(*figures) for figures in both)
     return of_cpu, of_wall
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a tool, and ours against it."""
+    """One row per tool, with the ratio of chatload to it."""
     table = [[
         "tool", "refreshes/s of CPU", "µs of CPU each", "refreshes/s of the wall", "server's core",
         "ours / it", "of the wall",
@@ -63,10 +63,10 @@ def section(scale: Scale, results: Results) -> Section:
         figures = shown(found), shown(each), shown(by_wall(scale, results, tool)), shown(server, " %", 2)
         table.append([results.label(tool, work(scale)), *figures, of_cpu, of_wall])
     text = (
-        "What one core of the generator can do: refreshes that the server saw, over the CPU time the whole process "
-        "tree used for them. Where the server's core is full, the wall's figure is the server's limit and not the "
-        "tool's: wrk waits for the server most of the time, and ours for some of it. wrk opens no chats and reads no "
-        "answers: it is the limit."
+        "What one core of the generator can do: the refreshes that the server saw, divided by the CPU time of the "
+        "tool's whole process tree. If the server's core is full, the figure by wall time is the limit of the server, "
+        "not of the tool: wrk waits for the server most of the time, chatload some of the time. wrk opens no chats and "
+        "reads no answers: it is the upper limit."
     )
     chart = Chart("closed_loop", "Refreshes per second of CPU, by tool", "bars", bars, "refreshes/s of CPU")
     return Section("Refreshes back to back", text, table, [chart])

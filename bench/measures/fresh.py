@@ -1,4 +1,4 @@
-"""As `closed_loop`, with a new secureKey in every answer: nothing of a request or an answer is as it was."""
+"""The same as `closed_loop`, but every answer has a new secureKey: no request and no answer repeats an earlier one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.tools import HTTP_USER, K6, OURS, TOOLS
 from bench.work import Step, Work
 
 NAME = "fresh"
-ABOUT = "the same where every answer is new, so that ours can keep nothing from one refresh to the next"
+ABOUT = "the same if every answer is new, so that chatload can reuse nothing of the last refresh"
 _TOOLS = (OURS, HTTP_USER, K6)
 
 
@@ -20,12 +20,12 @@ def _work(scale: Scale) -> Work:
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """Every tool in turn, and all of them again."""
+    """Every tool in turn, then all of them again."""
     return [Step(tool, _work(scale), turn) for turn in range(scale.repetitions) for tool in _TOOLS]
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a tool, and ours against it."""
+    """One row per tool, with the ratio of chatload to it."""
     work = _work(scale)
 
     def found(tool: str, key: str, times: float = 1.0) -> Figure | None:
@@ -44,8 +44,8 @@ def section(scale: Scale, results: Results) -> Section:
         speeds = shown(found(tool, keys[0])), shown(each), shown(found(tool, keys[1])), shown(server, " %", 2)
         table.append([results.label(tool, work), *speeds, *ratios])
     text = (
-        "Where a server has nothing new to tell it tells it in the same bytes, and ours neither reads these again nor "
-        "makes its request anew; the others do both each time. Here every answer has a new secureKey, which the next "
-        "request must carry: the least that ours gains by what it keeps."
+        "If a chat has no new events, the server answers with the same bytes as before. chatload then neither reads "
+        "the answer again nor builds the next request again; the other tools always do both. Here every answer has a "
+        "new secureKey, which the next request must have. So this is the smallest advantage of chatload."
     )
     return Section("Refreshes back to back, every answer new", text, table)

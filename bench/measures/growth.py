@@ -1,4 +1,4 @@
-"""What a chat costs where there are many: a refresh's CPU time and lateness, a chat's memory, by their number."""
+"""The cost of a chat by the number of chats: CPU time and lateness of a refresh, memory of a chat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHARED = (20_000, 40_000, 50_000, 60_000)
 
 
 def _courses(scale: Scale) -> dict[str, tuple[str, list[Work]]]:
-    """Of each line in the chart: the tool and its rungs."""
+    """For each line of the chart: the tool and its steps."""
     own = {tool: (tool, [held.rung(scale, size) for size in held.LADDERS[tool]]) for tool in (OURS, K6, ARTILLERY)}
     named = {TOOLS[tool].label: course for tool, course in own.items()}
     named["chatload, shared connections"] = (OURS, [shared.rung(scale, size) for size in _SHARED])
@@ -22,7 +22,7 @@ def _courses(scale: Scale) -> dict[str, tuple[str, list[Work]]]:
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """Rungs of `held` and `shared` are not carried out twice."""
+    """The same work as in `held` and `shared`, which is not carried out twice."""
     turns = range(scale.held_repetitions)
     tools = (OURS, K6, ARTILLERY)
     base = [Step(tool, held.alone(scale)) for tool in tools]
@@ -32,7 +32,7 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 
 
 def _rung(scale: Scale, results: Results, tool: str, work: Work) -> Rung | None:
-    """What was measured at one number of chats; None where nothing was."""
+    """What was measured at one number of chats; None if nothing was."""
     cpu = results.figure(tool, work, lambda row: row["cpu_share"])
     rate = results.figure(tool, work, lambda row: row["refreshes_per_s"])
     if cpu is None or rate is None:
@@ -45,7 +45,7 @@ def _rung(scale: Scale, results: Results, tool: str, work: Work) -> Rung | None:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a rung, three charts, and where each curve bends."""
+    """One row per number of chats, three charts, and where each curve bends."""
     table = [["tool", "chats", "µs of CPU a refresh", "gap error p99.9", "kB a chat"]]
     costs, memories, late, bends = [], [], [], []
     for label, (tool, works) in _courses(scale).items():
@@ -67,10 +67,11 @@ def section(scale: Scale, results: Results) -> Section:
             late += [{"name": label, "x": work.chats, "y": rung.late_ms}] if rung.late_ms else []
         bends.append(sentence(label, rungs))
     text = (
-        "All CPU time of the process tree in the steady part over the refreshes in it: what a process costs idle too."
+        "The CPU time of the process tree in the steady part, divided by the refreshes in it. This includes what the "
+        "process needs when it is idle."
     )
     text = "\n- ".join([text + "\n", *filter(None, bends)]).rstrip("\n")
-    title = "What a chat costs where there are many"
+    title = "Cost of a chat by the number of chats"
     memory = "Memory of a chat by chats held"
     return Section(
         title,

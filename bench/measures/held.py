@@ -1,4 +1,4 @@
-"""A ladder of chats held by one process, each on a connection of its own, refreshed every 5 s."""
+"""Growing numbers of chats held by one process, one connection each, refreshed every 5 s."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.work import Step, Work
 
 NAME = "held"
 ABOUT = "chats held per process: lateness, CPU, memory, up to 19 000"
-#: Chats a process, by tool. 20 000 files a process is the limit of many machines.
+#: Chats per process, by tool. Many machines allow 20 000 open files per process.
 LADDERS = {
     OURS: (1_000, 5_000, 10_000, 19_000),
     OURS_REQUESTS: (1_000, 5_000),
@@ -23,13 +23,13 @@ _RATE = 400.0
 
 
 def rung(scale: Scale, chats: int) -> Work:
-    """So many chats held."""
+    """This number of chats."""
     wanted = scale.chats(chats)
     return Work(chats=wanted, ramp_s=max(2.0, wanted / _RATE), steady_s=scale.steady_s)
 
 
 def alone(scale: Scale) -> Work:
-    """One chat: what the tool itself takes is in its memory."""
+    """One chat: its memory is that of the tool itself."""
     return Work(chats=1, ramp_s=1.0, steady_s=min(3.0, scale.steady_s), settle_s=1.0)
 
 
@@ -44,7 +44,7 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 
 
 def memory_kb(scale: Scale, results: Results, tool: str, work: Work) -> Figure | None:
-    """Memory of a chat: what N take more than one, for each."""
+    """Memory of a chat: (memory with N chats - with one) / (N - 1)."""
     base = results.figure(tool, alone(scale), lambda row: row["rss_mb"])
     if base is None:
         return None
@@ -54,7 +54,7 @@ def memory_kb(scale: Scale, results: Results, tool: str, work: Work) -> Figure |
 
 
 def lateness_ms(results: Results, tool: str, work: Work) -> Figure | None:
-    """p99.9 of the lateness that ours tells of itself: when refreshes left, against its schedule, of the whole run."""
+    """p99.9 of the lateness that chatload reports: actual minus scheduled send time, over the whole run."""
     return results.figure(
         tool, work, lambda row: 1e3 * row["own_lateness_s"]["p99_9"] if row.get("own_lateness_s") else None
     )
@@ -67,7 +67,7 @@ HEADER = [
 
 
 def line(scale: Scale, results: Results, tool: str, work: Work) -> list[str]:
-    """A rung's row of the table."""
+    """The row of one number of chats."""
     name = results.label(tool, work)
     cpu = results.figure(tool, work, lambda row: 100 * row["cpu_share"])
     if cpu is None:
@@ -88,7 +88,7 @@ def line(scale: Scale, results: Results, tool: str, work: Work) -> list[str]:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a rung."""
+    """One row per number of chats."""
     table = [HEADER]
     late, cpu = [], []
     for tool, ladder in LADDERS.items():
@@ -100,9 +100,10 @@ def section(scale: Scale, results: Results) -> Section:
             late += [{"name": TOOLS[tool].label, "x": work.chats, "y": found.median}] if found else []
             cpu += [{"name": TOOLS[tool].label, "x": work.chats, "y": share.median}] if share else []
     text = (
-        "Gap error: how far the time between two refreshes of a chat, as the server saw them, was from 5 s, either "
-        "way; the same for every tool. Own lateness: of ours alone, against its absolute schedule, over the whole run "
-        "with its ramp. kB a chat: resident memory of the process tree beyond that of the same tool with one chat."
+        "Gap error: the difference between 5 s and the time between two refreshes of a chat, as the server saw them, "
+        "in either direction; the same for every tool. Own lateness: only of chatload, against its absolute schedule, "
+        "over the whole run including the ramp. kB a chat: resident memory of the process tree, without that of the "
+        "same tool with one chat, per chat."
     )
     return Section(
         "Chats held by one process",

@@ -1,4 +1,4 @@
-"""What the memory of one chat of ours is made of, part by part."""
+"""The memory of one chat of chatload, part by part."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bench.tools import OURS
 from bench.work import Step, Work
 
 NAME = "parts"
-ABOUT = "memory of a chat of ours by part: greenlet, user, engine, script, connection"
+ABOUT = "memory of a chat of chatload by part: greenlet, user, engine, script, connection"
 _TITLE = "What the memory of a chat is made of"
-#: Refreshed often enough that each remembers all it ever does by the end.
+#: After this many refreshes a chat has all the memory that it ever needs.
 _INTERVAL_S, _ENOUGH = 2.0, 12
 
 
@@ -28,8 +28,10 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 
 
 def by_part(found: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """kB of a chat, the process's and the kernel's for both ends of its connection, of each part. What was made only to
-    be looked at is taken off where it is made for good."""
+    """Return kB per chat for each part: of the process, and of the kernel for both ends of the connection.
+
+    A part that was created only to be measured is subtracted where it is created for use.
+    """
     looks, chats = found["looks"], found["chats"]
     both = list(zip(MADE, pairwise(looks), strict=True))
     own, kernel = (
@@ -38,8 +40,8 @@ def by_part(found: dict[str, Any]) -> dict[str, tuple[float, float]]:
     return {
         "greenlet": (own["greenlet"], 0.0),
         "Locust's user, with its event": (own["user"] - own["greenlet"], 0.0),
-        "engine: what is known of the chat": (own["engine"] - own["script"], 0.0),
-        "script: what its customer will do": (own["script"], 0.0),
+        "engine: the state of the chat": (own["engine"] - own["script"], 0.0),
+        "script: what the customer will do": (own["script"], 0.0),
         "transport and driver": (own["transport"] + own["driver"], 0.0),
         "connection: socket and watcher": (own["connection"], kernel["connection"]),
         "in use: request, answer, timer, deeper stack": (own["held"] - own["engine"], kernel["held"]),
@@ -47,11 +49,11 @@ def by_part(found: dict[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a part."""
+    """One row per part."""
     text = (
-        "All chats make one part and wait, memory is looked at, and all make the next; the last is that they are held. "
-        "The kernel's memory is that of both ends of the connection, and not the process's. There is no parser of a "
-        "chat's own: one is shared by all, and the heads it knows. TLS is not in it (see below)."
+        "All chats create one part and wait, memory is read, then all create the next part. In the last step they are "
+        "held. The kernel's memory is for both ends of the connection, outside the process. All chats share one parser "
+        "and its known heads. TLS is not included (see below)."
     )
     work = _work(scale)
     found = next((row["parts"] for row in results.of(OURS, work) if row.get("parts")), None)

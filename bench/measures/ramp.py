@@ -1,4 +1,4 @@
-"""How long a process stands still while it opens chats."""
+"""The longest pause of a process while it opens chats."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bench.work import Step
 NAME = "ramp"
 ABOUT = "worst pause of the generator while ramping to 10 000"
 GOAL_MS = 20.0
-#: Each as far as it gets.
+#: The highest number of chats that each tool reaches.
 _TOP = {OURS: 10_000, OURS_REQUESTS: 5_000, HTTP_USER: 5_000, FAST: 10_000, ARTILLERY: 5_000}
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """The same rungs as of `held`, not carried out twice."""
+    """The same work as in `held`, which is not carried out twice."""
     turns = range(scale.held_repetitions)
     return [Step(tool, held.rung(scale, size), turn) for turn in turns for tool, size in _TOP.items()]
 
@@ -30,7 +30,7 @@ def pause_ms(scale: Scale, results: Results, tool: str) -> Figure | None:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a tool."""
+    """One row per tool."""
     table = [["tool", "chats", "worst pause", "goal"]]
     bars = []
     for tool, size in _TOP.items():
@@ -43,8 +43,8 @@ def section(scale: Scale, results: Results) -> Section:
             bars.append({"name": TOOLS[tool].label, "value": found.median, "low": found.low, "high": found.high})
     table.append([TOOLS[K6].label, "", "n/a: its scripts share no event loop", ""])
     text = (
-        "A beat of 5 ms in the generator's own event loop, from the first chat opened to the last: how late the latest "
-        f"came. Chats come at {held._RATE:g} a second."
+        "A timer of 5 ms in the event loop of the generator, from the first opened chat to the last: the delay of its "
+        f"latest event. {held._RATE:g} chats are opened per second."
     )
     chart = Chart("ramp", "Worst pause while ramping, by tool", "bars", bars, "worst pause, ms")
     return Section("Pauses while ramping", text, table, [chart])

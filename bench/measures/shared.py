@@ -1,4 +1,4 @@
-"""Chats of ours that share connections, as behind a reverse proxy: how many one process holds then."""
+"""Chats of chatload that share connections, as behind a reverse proxy: how many one process holds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from bench.tools import OURS
 from bench.work import SHARED_CONNECTIONS, SHARED_OPTION, Step, Work
 
 NAME = "shared"
-ABOUT = "chats of ours over shared connections, 20 000 to 60 000"
+ABOUT = "chats of chatload over shared connections, 20 000 to 60 000"
 SIZES = (20_000, 40_000, 60_000)
 _RATE = 1_000.0
 
 
 def rung(scale: Scale, chats: int) -> Work:
-    """So many chats over few connections."""
+    """This number of chats over few connections."""
     wanted = scale.chats(chats)
     return Work(
         chats=wanted,
@@ -31,7 +31,7 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a size."""
+    """One row per number of chats."""
     table = [held.HEADER] + [held.line(scale, results, OURS, rung(scale, size)) for size in SIZES]
     text = f"`{SHARED_OPTION} {scale.chats(SHARED_CONNECTIONS)}`; the columns are those of the measure `held`."
     return Section("Chats over shared connections", text, table)

@@ -1,4 +1,4 @@
-"""How fast the simulator is: it must not be what is measured."""
+"""The speed of the simulator: it must not be the limit of a measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.tools import SIMULATOR
 from bench.work import Step, Work
 
 NAME = "simulator"
-ABOUT = "refreshes/s of the simulator's core, its memory of a chat, how late an expiry is"
+ABOUT = "refreshes/s of the simulator's core, its memory per chat, the delay of an expiry"
 CONNECTIONS = (64, 2_000)
 RATE, KB, LATE_MS = 50_000, 1.2, 150
 _MEMORY_CHATS = 50_000
@@ -23,24 +23,24 @@ def _memory(scale: Scale) -> Work:
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """Its memory, and its speed under few and many connections in turn."""
+    """Memory, then speed with few and many connections in turn."""
     turns = range(scale.repetitions)
     speed = [Step(SIMULATOR, _work(scale, connections), turn) for turn in turns for connections in CONNECTIONS]
     return [Step(SIMULATOR, _memory(scale)), *speed]
 
 
 def figure(scale: Scale, results: Results, connections: int, key: str) -> Figure | None:
-    """What server_speed.py calls so, under so many connections."""
+    """The figure `key` of server_speed.py, with this number of connections."""
     return results.figure(SIMULATOR, _work(scale, connections), lambda row: row.get("speed", {}).get(key))
 
 
 def memory_kb(scale: Scale, results: Results) -> Figure | None:
-    """Resident memory of a chat, its connection not in it."""
+    """Resident memory of a chat, without its connection."""
     return results.figure(SIMULATOR, _memory(scale), lambda row: row.get("speed", {}).get("kb"))
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a number of connections, and its memory."""
+    """One row per number of connections, and one for the memory."""
     table = [["connections", "refreshes/s", "µs of CPU each", "its core", "latest expiry", "kB a chat"]]
     for connections in CONNECTIONS:
         keys = ("refreshes_per_s", "cpu_us", "cores", "latest_expiry_ms")
@@ -52,8 +52,8 @@ def section(scale: Scale, results: Results) -> Section:
         table.append([str(connections), rate, each, cores, f"{late} ms", ""])
     table.append(["none", "", "", "", "", shown(memory_kb(scale, results), "", 3)])
     text = (
-        "wrk refreshes 2000 chats with agents in turn, from the other core, while 100 that say nothing expire; the "
-        "latest expiry is how long after its instant it was booked, by the simulator's own account. A repetition in "
-        "which it got less than 0.95 of its core is noisy. See docs/simulator-speed.md."
+        "wrk on the other core refreshes 2000 chats with agents in turn, while 100 silent chats expire. Latest expiry: "
+        "the longest delay until an expiry was booked, as the simulator reports it. A repetition in which the "
+        "simulator got less than 0.95 of its core is noisy. See docs/simulator-speed.md."
     )
     return Section("The simulator alone", text, table)

@@ -1,4 +1,4 @@
-"""Four fifths of what was measured to be held, for long: what changes slowly. Only where it is asked for."""
+"""Slow changes in a long run with four fifths of the highest load that was held in time. Only with --soak."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.work import Step, Work
 
 NAME = "soak"
 ABOUT = "80 % of the measured limit for 20 minutes; only with --soak"
-#: The limit is the highest rung of `held` at which p99.9 of the lateness stays below this (seconds).
+#: The limit is the highest number of chats in `held` whose p99.9 of the gap error is below this (seconds).
 _LATE_S = 0.02
 _PART = 0.8
 
@@ -23,7 +23,7 @@ def _limit(scale: Scale, results: Results) -> int | None:
 
 
 def _work(scale: Scale, results: Results) -> Work | None:
-    # A rung measured anew changes nothing of a soak that was.
+    # If a number of chats of `held` is measured again, an earlier soak remains as it is.
     soaked = next((row["work"] for row in results.rows if row["work"]["keep"]), None)
     if soaked is not None:
         return Work(**soaked)
@@ -35,7 +35,7 @@ def _work(scale: Scale, results: Results) -> Work | None:
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """The ladder of ours first, for the limit."""
+    """First chatload's numbers of chats of `held`, to find the limit."""
     if not scale.soak_min:
         return []
     ladder = [Step(OURS, held.rung(scale, size)) for size in held.LADDERS[OURS]]
@@ -46,13 +46,15 @@ def steps(scale: Scale, results: Results) -> list[Step]:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a metric that is watched."""
-    title, text = "Soak", "What `chatload drift` says of the run: slopes with their 95 % intervals, and what it claims."
+    """One row per metric."""
+    title, text = "Soak", "The result of `chatload drift` for the run: slopes with 95 % intervals, and claims."
     if not scale.soak_min and not any(row["work"]["keep"] for row in results.rows):
         return Section(title, text, [["metric"], ["not measured: ask for it with --soak MINUTES"]])
     work = _work(scale, results)
     if work is None:
-        return Section(title, text, [["metric"], [f"not measured: no rung had p99.9 below {1e3 * _LATE_S:g} ms"]])
+        return Section(
+            title, text, [["metric"], [f"not measured: no number of chats had p99.9 below {1e3 * _LATE_S:g} ms"]]
+        )
     rows: list[Row] = results.of(OURS, work)
     drift = next((row["drift"] for row in rows if row.get("drift")), None)
     if drift is None or drift.get("why_not"):

@@ -1,4 +1,4 @@
-"""What the accounting costs: the share of store, books and histograms in the generator's CPU."""
+"""The cost of accounting: the share of run file, books and histograms in the generator's CPU."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bench.tools import OURS
 from bench.work import Step, Work
 
 NAME = "store"
-ABOUT = "share of store, books and histograms in the generator's CPU"
+ABOUT = "share of run file, books and histograms in the generator's CPU"
 FILE = "profile.txt"
-_TITLE = "What the accounting costs"
+_TITLE = "The cost of accounting"
 GOAL = 10
 
 
@@ -28,17 +28,18 @@ def _profiled(scale: Scale) -> Work:
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """Ours, back to back: booking twice half of the time, and sampled."""
+    """chatload back to back: once with accounting done twice half of the time, once with a profile."""
     return [Step(OURS, _twice(scale)), Step(OURS, _profiled(scale))]
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a part of the accounting; the profile as a chart and a file."""
+    """One row per part of the accounting; the profile as a chart and a file."""
     text = (
-        "64 chats are refreshed back to back. In turns of a tenth of a second, drawn by lot, all that is booked of a "
-        "request is booked once more, on books that are thrown away: what a request takes more of the process's CPU "
-        "time is what booking takes. What is done once a second is timed, and a row is written for a chat that was "
-        f"refreshed {REFRESHES_A_ROW} times. What disturbs hits both turns alike, so a share needs no quiet machine."
+        "64 chats are refreshed back to back. In some periods of a tenth of a second, in random order, all accounting "
+        "of a request is done once more, on books that are thrown away. The additional CPU time per request is the "
+        "cost of the accounting. Work that is done once a second is timed directly. One session row is counted per "
+        f"{REFRESHES_A_ROW} refreshes. Disturbances affect both kinds of periods alike, so a noisy machine does not "
+        "matter."
     )
     charts, files = [], {}
     if profile := _first(results, _profiled(scale), "profile"):
@@ -47,14 +48,14 @@ def section(scale: Scale, results: Results) -> Section:
         charts = [Chart("store", "Where the generator's CPU goes", "bars", bars, "share of the samples, %")]
         files = {FILE: as_text(profile)}
         text += (
-            f" The chart is of py-spy's {profile['samples']} samples ([{FILE}]({FILE}) has the functions): it misses "
-            "what is over in a microsecond, and counts what the engine books by itself as the engine's."
+            f" The chart shows {profile['samples']} samples of py-spy ([{FILE}]({FILE}) has the functions). It misses "
+            "calls that take only a microsecond, and counts accounting inside the engine as engine."
         )
     return Section(_TITLE, text, _table(scale, results), charts, files)
 
 
 def share(scale: Scale, results: Results) -> tuple[float, float] | None:
-    """The accounting's part of the generator's CPU time, %, and how far off it may be either way."""
+    """The share of accounting in the generator's CPU time (%), and half the width of its 95 % interval."""
     found = _first(results, _twice(scale), "accounting")
     return found and (100 * found["share"], 100 * found["either_way_us"] / found["us_per_refresh"])
 

@@ -1,4 +1,4 @@
-"""What it takes to start a chat over TLS."""
+"""The cost of starting a chat over TLS."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ NAME = "tls"
 ABOUT = "memory and CPU to start a chat over TLS, against FastHttpUser"
 _CHATS = 1_000
 GOAL_KB, GOAL_MS = 60, 2
-#: Time to open them in: FastHttpUser reads the authorities of the system anew for each (seconds).
+#: Time in which the chats are opened (seconds): FastHttpUser reads the system's authorities again for each.
 _RAMP_S = {OURS: 10.0, OURS_REQUESTS: 20.0, FAST: 45.0}
 
 
 def _work(scale: Scale, tool: str, chats: int = _CHATS, tls: bool = True) -> Work:
-    # No second refresh within the measurement: it is about the start.
+    # No second refresh within the measurement, because the start is measured.
     wanted = scale.chats(chats) if chats > 1 else 1
     ramp = _RAMP_S[tool] * wanted / _CHATS
     return Work(wanted, max(1.0, ramp), min(3.0, scale.steady_s), 600.0, 2.0, timeout_s=1800.0, tls=tls)
 
 
 def steps(scale: Scale, results: Results) -> list[Step]:
-    """One chat, and many; without TLS too, for comparison."""
+    """One chat, then many, with and without TLS."""
     found = []
     for tool in _RAMP_S:
         found.append(Step(tool, _work(scale, tool, 1)))
@@ -39,7 +39,7 @@ def cpu_ms(scale: Scale, results: Results, tool: str, tls: bool = True) -> Figur
 
 
 def memory_kb(scale: Scale, results: Results, tool: str) -> Figure | None:
-    """Memory of a chat: what many take more than one, for each."""
+    """Memory of a chat: (memory with N chats - with one) / (N - 1)."""
     base = results.figure(tool, _work(scale, tool, 1), lambda row: row["rss_mb"])
     if base is None:
         return None
@@ -49,7 +49,7 @@ def memory_kb(scale: Scale, results: Results, tool: str) -> Figure | None:
 
 
 def section(scale: Scale, results: Results) -> Section:
-    """A row a tool."""
+    """One row per tool."""
     table = [["tool", "chats", "ms of CPU a chat", "without TLS", "kB a chat", "goal"]]
     for tool in _RAMP_S:
         work = _work(scale, tool)
@@ -61,8 +61,8 @@ def section(scale: Scale, results: Results) -> Section:
         goal = f"at most {GOAL_MS} ms, {GOAL_KB} kB" if tool == OURS else ""
         table.append([TOOLS[tool].label, str(work.chats), shown(cpu), shown(plain), shown(memory), goal])
     text = (
-        "From the first chat opened to the last: CPU time of the process tree for each (handshake, RequestChat, first "
-        "GetMessages, and whatever the tool does besides in that time), and resident memory beyond that with one chat. "
-        "Ours verifies the server's certificate; FastHttpUser does not unless told to."
+        "From the first opened chat to the last: CPU time of the process tree per chat (handshake, RequestChat, first "
+        "GetMessages, and everything else that the tool does in that time), and resident memory per chat, without that "
+        "of one chat. chatload verifies the server's certificate; FastHttpUser does not unless told to."
     )
     return Section("Starting chats over TLS", text, table)

@@ -12,7 +12,7 @@ from chatload.protocol.reply import Reply
 class Wait:
     """Wait until an instant, or until the run stops if that is earlier.
 
-    Its result is None: the instant is reached or past. Or the time now: the run asks this chat to say goodbye.
+    Its result is None if the instant is reached or past, and the time now if the run asks this chat to say goodbye.
     """
 
     until: float

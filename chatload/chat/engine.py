@@ -99,7 +99,7 @@ class ChatEngine:
     failures: unsuccessful requests in a row. late_failures: those of them that ended after the deadline.
     stopping: the run asks this chat to say goodbye.
     goodbye_sent_at: when the first Disconnect left; the persona sets it.
-    usual_refreshes: refreshes that `record` does not count yet.
+    usual_refreshes: refreshes that `record` does not count yet: it gets them all when the chat ends.
     """
 
     settings: SessionSettings
@@ -222,9 +222,10 @@ class ChatEngine:
         severe = severity(record.verdict, record.gap_lower_s, record.gap_upper_s, timeout_s)
         if severe is None or contacts is None:
             return None
-        told = (record.chat_id, record.verdict, record.blame, record.why)
-        sure = contacts.sent + epoch, contacts.received + epoch
-        return Timeline(*told, timeout_s, severe, *sure, asdict(contacts.shares), self.recent.contacts(epoch))
+        return Timeline(
+            record.chat_id, record.verdict, record.blame, record.why, timeout_s, severe,
+            contacts.sent + epoch, contacts.received + epoch, asdict(contacts.shares), self.recent.contacts(epoch),
+        )  # fmt: skip
 
     def _open(self) -> Generator[Effect, Result, Exchange | None]:
         """Send RequestChat until it is accepted; returns None if it was not: then the chat is over."""
@@ -317,7 +318,7 @@ class ChatEngine:
     # -- for personas: the end -------------------------------------------------------------------
 
     def learn_end(self, exchange: Exchange) -> Steps:
-        """End the chat by an answer that told its end, with the verdict that the evidence gives."""
+        """End the chat, because this answer says that it has ended; the verdict follows from the evidence."""
         self._over = True
         yield from self.persona.ask_cause(self, exchange)
         finding = self.judge(exchange)
@@ -473,14 +474,16 @@ class ChatEngine:
     def _record_contact(
         self, contacts: ContactLog, operation: str, due: float, exchange: Exchange, held_s: float
     ) -> None:
-        """Record what a request that was no usual refresh says about contacts and gaps."""
-        lateness, reply, gap = self._record_departure(contacts, due, exchange), exchange.reply, None
+        """Record what a request other than a usual refresh shows about contacts and gaps."""
+        lateness = self._record_departure(contacts, due, exchange)
+        reply, gap = exchange.reply, None
         if exchange.resent:
             contacts.add_lost(exchange, held_s)
         if reply.outcome is _FINE:
             sent, timeout_s = exchange.sent_at, self.settings.timeout_s
             assert sent is not None
-            since = untold = None
+            since = None
+            untold = None
             if held_s:
                 # An answer without events does not prove a hold, however late it came: it may just have been slow.
                 since = min(max(sent, self.transcript.released_after(reply.events)), exchange.received_at)

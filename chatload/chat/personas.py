@@ -96,8 +96,8 @@ class StrictPersona:
                 break
             # A Disconnect that was accepted but did not end the chat is not sent again: ask whether the chat has ended.
             operation = "GetMessages" if outcome is Outcome.FINE else "Disconnect"
-            patient = verdict is Verdict.COMPLETED and not chat.stopping and outcome is not Outcome.FINE
-            if tries >= _MOST_QUESTIONS and (not patient or self.gives_up(chat)):
+            repeats = verdict is Verdict.COMPLETED and not chat.stopping and operation == "Disconnect"
+            if tries >= _MOST_QUESTIONS and (not repeats or self.gives_up(chat)):
                 break
             due = chat.settings.policy.next_retry(chat.clock, chat.ready, tries)
             yield from chat.wait(due)

@@ -54,6 +54,7 @@ class RefreshClock:
             del trips[0]
 
     def tail(self) -> float:
+        """Return the slowest of the remembered round trips; 0 if there are none."""
         return max(self.round_trips, default=0.0)
 
 

@@ -115,7 +115,9 @@ class RecentContacts:
         at = self._at
         self.add_refresh(due, nan if sent is None else sent, received)
         if (operation, outcome) != _USUAL:
-            self._others = {**(self._others or {}), at: (operation, outcome)}
+            if self._others is None:
+                self._others = {}
+            self._others[at] = operation, outcome
 
     def contacts(self, epoch: float = 0.0) -> list[Contact]:
         """Return the requests, the earliest first. epoch: is added to their instants (seconds)."""

@@ -45,8 +45,8 @@ INTRODUCTION = ("nickname", "first_name", "last_name", "email", "subject")
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A distribution of numbers: fixed(value), uniform(low, high), exponential(mean) or lognormal(median, sigma of the
-    logarithm)."""
+    """A distribution of numbers of 0 or more: fixed(value), uniform(low, high), exponential(mean) or lognormal(median,
+    sigma of the logarithm)."""
 
     shape: str
     a: float
@@ -77,9 +77,9 @@ def _distribution(value: Any, *key: str) -> Distribution:
         return value
     if _is_number(value):
         return Distribution("fixed", float(value))
-    if not isinstance(value, dict) or value.get("shape") not in _SHAPES:
+    shape = value.get("shape") if isinstance(value, dict) else None
+    if not isinstance(shape, str) or shape not in _SHAPES:
         raise MistakeError(f"expected a number or a table with shape = one of {', '.join(_SHAPES)}", *key)
-    shape = value["shape"]
     names = _SHAPES[shape]
     if set(value) != {"shape", *names} or not all(_is_number(value[name]) for name in names):
         raise MistakeError(f"shape {shape} expects {' and '.join(names)}, numbers from 0 to {_MOST:g}", *key)
@@ -148,7 +148,7 @@ class CustomerScript:
     """What customers do. Times in seconds. The types are checked if a script is read from a file.
 
     chat_length: from the accepted RequestChat to Disconnect. messages: how many the customer sends at most.
-    think: from an agent's message until the customer starts typing.
+    think: from an agent's message until the customer starts typing. typing: how long one message is typed.
     answer_patience: how long the customer waits for an answer before going on.
     shows_typing: StartTyping and StopTyping are sent. waits_for_agent: nothing is sent before an agent has joined.
     hesitation: from the last keystroke to the sending of a message, for the persona `widget`.

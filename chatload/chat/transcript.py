@@ -38,9 +38,12 @@ class ServerClock:
     """
 
     def __init__(self) -> None:
-        self._resolution_ms = self._agreed = self._contradictions = 0
+        self._resolution_ms = 0
         self._offset: Interval | None = None
-        self._seen_at, self._moved_at = 0.0, float("-inf")
+        self._seen_at = 0.0
+        self._agreed = 0
+        self._contradictions = 0
+        self._moved_at = float("-inf")
 
     def saw(self, utc_ms: int, sent: float, received: float) -> None:
         """Add an event stamped `utc_ms` that was written between these instants on our clock (seconds)."""

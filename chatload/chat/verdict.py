@@ -235,9 +235,9 @@ def _doubt_of_ended(evidence: EndEvidence) -> str:
     if not _at_deadline(contacts, left, timeout_s):
         return "the server's own timestamp puts the end after the deadline"
     # The end may have come during a request without an answer, or soon after.
-    overs = ((lost.sent, min(lost.over, lost.sent + timeout_s / 2)) for lost in contacts.lost())
-    if any(sent <= left[1] and left[0] <= over for sent, over in overs):
-        return "an unanswered request may have told of another end"
+    for lost in contacts.lost():
+        if lost.sent <= left[1] and left[0] <= min(lost.over, lost.sent + timeout_s / 2):
+            return "an unanswered request may have told of another end"
     return _doubt_of_opening(evidence)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from chatload.errors import UsageError
-from chatload.protocol.names import Name, ResponseNames, WireName, one_of
+from chatload.protocol.names import Name, ResponseNames, WireName, get_in, one_of
 from chatload.protocol.operations import CORE, OPERATION_FIELDS, UPLOAD, USER_DATA
 from chatload.protocol.secret import Secret, revealed
 from chatload.protocol.toml_file import MOST_DEPTH, FromFile, MistakeError, Seconds, load_toml, loads_toml, unknown_key
@@ -141,19 +141,16 @@ class Dialect(FromFile):
         """Fill in what [request] says for all operations. They get the order of OPERATION_FIELDS."""
         request = info.data.get("request")
         if request is None:
-            return operations  # The mistake in [request] is reported.
-        return {
-            name: operations[name].model_copy(
-                update={
-                    "name": name,
-                    "encoding": request.encoding,
-                    **{key: getattr(operations[name], key) for key in operations[name].model_fields_set},
-                    "fixed": {**request.fixed, **operations[name].fixed},
-                }
-            )
-            for name in OPERATION_FIELDS
-            if name in operations
-        }
+            return operations  # [request] has a mistake, and that is reported.
+        completed = {}
+        for name in OPERATION_FIELDS:
+            if name in operations:
+                wire = operations[name]
+                given = {key: getattr(wire, key) for key in wire.model_fields_set}
+                fixed = {**request.fixed, **wire.fixed}
+                update = {"name": name, "encoding": request.encoding, **given, "fixed": fixed}
+                completed[name] = wire.model_copy(update=update)
+        return completed
 
     @model_validator(mode="after")
     def _without_mistakes(self) -> Dialect:
@@ -244,7 +241,8 @@ def _mistaken_names(request: RequestTable, wire: OperationWire) -> Iterator[tupl
             yield ours, 'expected {key} in the name of user_data and in no other, as in ["userData", "{key}"]'
         if ours == USER_DATA and (KEY in "".join(name[:-1]) or name[-1].count(KEY) > 1 or name == (KEY,)):
             yield ours, 'expected {key} once, at the end, and below something: ["userData", "{key}"]'
-        if any(_clash(name, other) for other in taken):
+        outer = [get_in(wire.fixed, name[:depth]) for depth in range(1, len(name))] if wire.encoding == "json" else []
+        if any(_clash(name, other) for other in taken) or not all(isinstance(value, dict | None) for value in outer):
             yield ours, f"expected a name of its own; {' '.join(name)} is taken"
         taken.add(name)
 

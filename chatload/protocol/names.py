@@ -28,9 +28,11 @@ def get_in(payload: Any, name: Name) -> Any:
 
 
 def put_in(payload: dict[str, Any], name: Name, value: Any) -> None:
-    """Put a value at a name; missing objects on the way are created."""
+    """Put a value at a name. Missing objects on the way are created; anything else that is there is replaced."""
     for part in name[:-1]:
-        payload = payload.setdefault(part, {})
+        if type(payload.get(part)) is not dict:
+            payload[part] = {}
+        payload = payload[part]
     payload[name[-1]] = value
 
 
@@ -62,7 +64,7 @@ class EndCause(StrEnum):
 #: Code of the customer's ParticipantLeft -> cause, in the built-in dialects.
 QUIT_REASONS = {
     "0": EndCause.LOGOUT,
-    "3": EndCause.INACTIVITY,
+    "3": EndCause.INACTIVITY,  # flex-disconnect-timeout; documented as not delivered to clients
     "4": EndCause.PARTICIPANT,
     "5": EndCause.SYSTEM,
     "6": EndCause.BAD_KEY,
@@ -71,9 +73,9 @@ QUIT_REASONS = {
 }
 #: Code in `errors` of an answer -> cause, in the built-in dialects.
 ERROR_CODES = {
-    "8209": EndCause.INACTIVITY,
-    "8201": EndCause.UNKNOWN_SESSION,
-    "8210": EndCause.BAD_KEY,
+    "8209": EndCause.INACTIVITY,  # User was logged out
+    "8201": EndCause.UNKNOWN_SESSION,  # No such user in the session
+    "8210": EndCause.BAD_KEY,  # Bad secure key
 }
 
 # -- the tables of a dialect's file ----------------------------------------------------------------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: A larger file is refused (bytes): parsing it could take minutes.
 MOST_BYTES = 2**20
-#: More parts of one dotted key are refused: the memory that tomllib needs grows with their square.
+#: More parts of one dotted key are refused: tomllib needs memory by their square, 512 MB for 20 000.
 _MOST_PARTS = 100
 #: Objects in a request are not nested deeper: the JSON encoder fails at 254.
 MOST_DEPTH = 50
@@ -92,7 +92,7 @@ class FromFile(BaseModel):
 
 
 class MistakeError(ValueError):
-    """What a validator expects. key: where, from the place that is validated."""
+    """A mistake: what a validator expected. key: the place of the mistake, within the value that is validated."""
 
     def __init__(self, expected: str, *key: int | str) -> None:
         super().__init__(expected)

@@ -70,12 +70,14 @@ _THOUSANDS = "replace(datum.label, /,/g, ' ')"
 
 
 def x(field: str, title: str, **more: Any) -> Spec:
+    """Return a quantitative x channel. more: further keys of it."""
     scale = {"nice": False, "zero": False, **more.pop("scale", {})}
     axis = {"labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis, **more}
 
 
 def y(field: str, title: str, **more: Any) -> Spec:
+    """Return a quantitative y channel. more: further keys of it."""
     axis = {"tickCount": 5, "labelExpr": _THOUSANDS}
     return {"field": field, "type": "quantitative", "title": title, "axis": axis, **more}
 
@@ -100,12 +102,12 @@ def decades(low: float, high: float) -> Spec:
 
 
 def layer(rows: Rows, mark: Spec, **channels: Any) -> Spec:
-    """Return a mark for each row. channels: what of a row each channel of Vega-Lite's encoding shows."""
+    """Return a mark for each row. channels: the encoding of Vega-Lite, such as x, y and color."""
     return {"data": {"values": list(rows)}, "mark": mark, "encoding": channels}
 
 
 def distribution(bins: Rows, x_title: str, y_title: str, *, log: bool, limit: float | None = None) -> Spec:
-    """Return a histogram of bins low, high, count, tip, with a line at `limit`. Its root scale shows small counts."""
+    """Return a histogram with a line at `limit`. bins: low, high, count, tip. On its root scale, small counts show."""
     lowest, highest = bins[0]["low"], max(bins[-1]["high"], limit or 0.0)
     scale = {"type": "log", "domain": [lowest, highest]} if log else {"domain": [0, 1.02 * highest]}
     across = x("low", x_title, scale=scale)

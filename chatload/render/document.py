@@ -40,6 +40,7 @@ def parts(text: Text) -> tuple[Inline, ...]:
 
 
 def plain(text: Text) -> str:
+    """Return a text without its marks."""
     return "".join(part.text if isinstance(part, Code) else part for part in parts(text))
 
 
@@ -127,7 +128,7 @@ class TableCell:
 
 
 def as_cell(cell: TableCell | str) -> TableCell:
-    """Return a cell of a row, where a plain text is one too."""
+    """Return a cell of a row as a `TableCell`."""
     return cell if isinstance(cell, TableCell) else TableCell(cell)
 
 

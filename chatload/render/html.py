@@ -28,7 +28,7 @@ def html(document: Document) -> str:
         plain=plain, kind=lambda block: type(block).__name__, breakable=_breakable, as_cell=as_cell,
     )  # fmt: skip
     templates.globals.update(draw=draw, more=words.more, items=_ITEMS)
-    # What lets the page's own script run, and no other (Content Security Policy Level 3, hash-source).
+    # Allows the page's own script and no other (Content Security Policy Level 3, hash-source).
     script = templates.get_template("tip.js.j2").render()
     script_hash = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
     page: str = templates.get_template("page.html.j2").render(document=document, script_hash=script_hash)

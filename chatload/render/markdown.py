@@ -92,6 +92,7 @@ def _not_a_mark(line: str) -> str:
 
 
 def _spaced(part: str, longest: int) -> str:
+    """Return a part of a sentence, escaped, with the blank that separates it from the next part."""
     before, after = part[:1].isspace() * " ", part[-1:].isspace() * " "
     return f"{before}{escaped(part, longest)}{after}" if part.strip() else before
 

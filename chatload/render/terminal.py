@@ -32,7 +32,7 @@ Line = tuple[str, str]
 def render(document: doc.Document, stream: IO[str], width: int | None = None) -> None:
     """Write `document` to `stream`; in colour where it is a terminal.
 
-    width: columns; by default those of the terminal within limits, 80 where `stream` is none.
+    width: columns; by default those of the terminal within limits, 80 if `stream` is not a terminal.
     """
     # Not left to rich: it would colour a file wherever the environment says FORCE_COLOR.
     terminal = stream.isatty()

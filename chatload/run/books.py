@@ -99,9 +99,9 @@ _CensoredByOperation = defaultdict[_Name, StoredCensored]
 
 
 class QuickCounter(Counter[str]):
-    """A Counter whose counts are set by dict itself: at half the cost, twice for each request.
+    """A Counter that sets a count at half the cost; each request sets two.
 
-    Counter deletes by a Python method, so CPython takes its slow path for both.
+    Counter overrides __delitem__ in Python. CPython has one slot for setting and deleting an item, so both become slow.
     """
 
     __delitem__ = dict.__delitem__  # type: ignore[assignment]  # no missing name is ever deleted
@@ -270,7 +270,11 @@ class Books:
         return Fates(self.verdicts, self.unserved)
 
     def imbalances(self) -> list[str]:
-        """Return every way in which these books disagree with themselves, one sentence each; [] if they balance."""
+        """Return one sentence for each imbalance; [] if the books balance.
+
+        They balance if sessions started = sum over verdicts; for each operation requests sent = sum over outcomes; and
+        arrivals = those that began + those that never began.
+        """
         found = []
         ended, begun = self.verdicts.total(), self.start_lateness.count
         if self.started != ended:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import starmap
 from pathlib import Path
@@ -212,6 +212,7 @@ class RunReader(AbstractContextManager["RunReader"]):
         validate = TypeAdapter(kind).validate_python
         with _told(self.path):
             cursor = self._database.execute(sql, values)
+        with _told(self.path, [column for column, *_ in cursor.description]):
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 yield from map(validate, rows)
 
@@ -234,12 +235,16 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, columns: Sequence[str] = ()) -> Iterator[None]:
+    """Raise UsageError for what makes a run unreadable. columns: the names of the columns of the rows that are read."""
     try:
         yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{path}: cannot be read as a run ({place}: {first['msg']})") from None
+        place = list(map(str, first["loc"]))
+        if columns and place:
+            place[0] = columns[int(place[0])]
+        where, what = ".".join(place), first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{path}: cannot be read as a run ({where}{': ' if where else ''}{what})") from None
     except (sqlite3.Error, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a run ({error})") from None

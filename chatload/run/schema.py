@@ -32,8 +32,10 @@ SCHEMA_VERSION = 5
 RUN_FILE = "run.sqlite"
 #: No cell of a run file is larger than this (bytes): SQLite refuses to read or write it.
 MOST_BYTES: Final = 32 * 2**20
-_LEAST_S, _MOST_NUMBER = -62_000_000_000.0, 10**18
-_MOST_DEPTH, _MOST_VALUES, _MOST_PROCESSES = 8, 500_000, 1000
+#: The earliest instant that a calendar can show (Unix seconds); the latest is MOST_S.
+_LEAST_S = -62_000_000_000.0
+#: Limits of JSON: its numbers, its depth and the number of its values. Then the number of processes of a run.
+_MOST_NUMBER, _MOST_DEPTH, _MOST_VALUES, _MOST_PROCESSES = 10**18, 8, 500_000, 1000
 
 _SQL_TYPES = {
     str: "TEXT NOT NULL", int: "INTEGER NOT NULL", bool: "INTEGER NOT NULL", float: "REAL NOT NULL",
@@ -70,14 +72,17 @@ def guard(database: sqlite3.Connection) -> None:
         if kind == "shadow" or name.startswith("sqlite_"):
             continue
         if kind != "table":
-            raise ValueError(f"{name!r} is no table but a {kind}")
+            raise ValueError(f"{name!r} is a {kind}, not a table")
         columns = database.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (name,)).fetchall()
         if hidden := [column for column, how in columns if how]:
             raise ValueError(f"column {hidden[0]!r} of {name} is computed")
 
 
 def parsed(text: Any, least: float = -_MOST_NUMBER, most: float = _MOST_NUMBER) -> Any:
-    """Return the JSON value in a cell; ValueError if it is larger than those of a run. least, most: of its numbers."""
+    """Return the JSON value in a cell. least, most: the range that its numbers must be in.
+
+    Raises ValueError if it is not JSON, or larger than any that chatload writes.
+    """
     if not isinstance(text, str):
         raise ValueError("not JSON text")
     try:
@@ -94,7 +99,7 @@ def parsed(text: Any, least: float = -_MOST_NUMBER, most: float = _MOST_NUMBER) 
         if isinstance(item, dict | list):
             queue += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
         elif isinstance(item, int | float) and not least <= item <= most:
-            raise ValueError("a number out of all proportion")
+            raise ValueError("a number is out of range")
     return value
 
 
@@ -108,7 +113,10 @@ def _cut(value: Any) -> Any:
 
 
 def _timeline(text: Any) -> Timeline:
-    made = _TIMELINE.validate_python(_cut(parsed(text, _LEAST_S, MOST_S)), extra="forbid")
+    # As JSON, because only there a strict check takes a list for a Contact. A check that is not strict takes the text
+    # "inf" for a number, and `parsed` has not seen that one.
+    checked = json.dumps(_cut(parsed(text, _LEAST_S, MOST_S)))
+    made = _TIMELINE.validate_json(checked, strict=True, extra="forbid")
     if not 0 < made.timeout_s < 1e9:
         raise ValueError("timeout_s is out of range")
     return made
@@ -127,7 +135,7 @@ TimelineCell = Annotated[Timeline, PlainValidator(_timeline)]
 MemoryCell = Annotated[dict[Text, Bytes], Field(max_length=_MOST_PROCESSES), BeforeValidator(parsed)]
 
 
-def _forward(row: Any) -> Any:
+def _check_times(row: Any) -> Any:
     start, end, *_ = row
     if end < start:
         raise ValueError("a window ends before its start")
@@ -135,14 +143,14 @@ def _forward(row: Any) -> Any:
 
 
 #: The start, the end and the open sessions of a window, and a whole row of windows.
-LOAD_ROW: Final = Annotated[tuple[Instant, Instant, Whole], AfterValidator(_forward)]
+LOAD_ROW: Final = Annotated[tuple[Instant, Instant, Whole], AfterValidator(_check_times)]
 WINDOW_ROW: Final = Annotated[
-    tuple[Instant, Instant, Whole, BooksCell, Number | None, Bytes | None, MemoryCell], AfterValidator(_forward)
+    tuple[Instant, Instant, Whole, BooksCell, Number | None, Bytes | None, MemoryCell], AfterValidator(_check_times)
 ]
 _BY_TYPE: Final[Mapping[Any, Any]] = {str: Text, int: Whole, bool: bool, float: Instant, float | None: Instant | None}
 #: A row of sessions: the values of a SessionRecord in the order of its columns.
 SESSION_ROW: Final[Any] = tuple[*map(_BY_TYPE.get, COLUMN_TYPES.values())]  # type: ignore[misc]
-_INSTANT: TypeAdapter[float | None] = TypeAdapter(Instant | None)
+_TIMES: TypeAdapter[dict[str, float | None]] = TypeAdapter(dict[str, Instant | None])
 
 
 def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
@@ -153,6 +161,5 @@ def facts(rows: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
         raise ValueError("its settings are missing")
     found = {key: _cut(value) for key, value in stored.items()}
     found["settings"] = RunSettings.from_dict(_cut(settings), files)
-    for name in ("started_at", "ended_at"):
-        _INSTANT.validate_python(found.get(name))
+    _TIMES.validate_python({name: found.get(name) for name in ("started_at", "ended_at")})
     return found

@@ -239,7 +239,10 @@ class Option:
 
 
 class _Joined(argparse._AppendAction):
-    """A repeatable option whose value is one text, joined with "; ": Locust's web UI cannot show a list."""
+    """A repeatable option whose value is one text, joined with "; ": Locust's web UI cannot show a list.
+
+    A subclass of argparse's own class, because ConfigArgParse reads lists in a configuration file only for that one.
+    """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Add a value; the first one replaces the default."""

@@ -118,7 +118,10 @@ class Retention:
             self._due = self._due or kept.end + self._keep_s
 
     def due(self, now: float) -> list[list[Kept]]:
-        """Return groups of neighbouring windows; each group is to be merged now, into the row of its first window."""
+        """Return groups of neighbouring windows. Each is to be merged now, into the row of its first window.
+
+        A group counts as one window from now on. If it was not merged after all, a later merge may include its rows.
+        """
         if not self._due or now < self._due:
             return []
         self._due = now + max(_EVERY * self._keep_s, 10 * COARSE_S)

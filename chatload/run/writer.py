@@ -71,13 +71,12 @@ class RunWriter(AbstractContextManager["RunWriter"]):
             database.execute("PRAGMA journal_mode = WAL")
             # Every transaction is synced to the disk: it survives a crash of the machine.
             database.execute("PRAGMA synchronous = FULL")
-        writer = cls(path, database, settings.keep_windows)
-        with writer._transaction():
+        with _transaction(path, database):
             for statement in (*TABLES, f"PRAGMA user_version = {SCHEMA_VERSION}"):
                 database.execute(statement)
             for key, value in facts.items():
-                writer._put(key, value)
-        return writer
+                _put(database, key, value)
+        return cls(path, database, settings.keep_windows)
 
     def keep(self, rows: Iterable[Sequence[Any]], books: Mapping[str, str], timelines: Iterable[Timeline] = ()) -> None:
         """Store what is new since the last call, in one transaction: books and sessions agree even after a kill.
@@ -87,14 +86,14 @@ class RunWriter(AbstractContextManager["RunWriter"]):
         """
         now = time.time()
         ends = [(timeline.severity_s, json.dumps(asdict(timeline))) for timeline in timelines]
-        with self._transaction() as database:
+        with _transaction(self.path, self._database) as database:
             database.executemany(_INSERT, rows)
             database.executemany(_UPSERT_BOOKS, [(worker, of_it, now) for worker, of_it in books.items()])
             database.executemany("INSERT INTO timelines VALUES (?, ?)", ends)
 
     def add_windows(self, windows: Iterable[Window]) -> None:
         """Store windows that are over and, in the same transaction, merge old windows if that is due."""
-        with self._transaction() as database:
+        with _transaction(self.path, self._database) as database:
             new = [
                 Kept(database.execute(_INSERT_WINDOW, (None, *_cells(window))).lastrowid or 0, window.start, window.end)
                 for window in windows
@@ -106,9 +105,9 @@ class RunWriter(AbstractContextManager["RunWriter"]):
 
     def incident(self, kind: str, what: str, at: float | None = None) -> None:
         """Store what happened to the run itself. kind: an IncidentKind. at: Unix seconds; now by default."""
-        row = (time.time() if at is None else at, kind, what)
-        with self._transaction() as database:
-            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", row)
+        values = (time.time() if at is None else at, kind, what)
+        with _transaction(self.path, self._database) as database:
+            database.execute("INSERT INTO incidents VALUES (?, ?, ?)", values)
 
     def make_room(self) -> None:
         """Free the disk space of the log if possible, so that a last incident can be written to a full disk."""
@@ -117,8 +116,8 @@ class RunWriter(AbstractContextManager["RunWriter"]):
 
     def finish(self, ended_at: float | None = None) -> None:
         """Store that the run ended and everything was written. ended_at: Unix seconds; now by default."""
-        with self._transaction():
-            self._put("ended_at", time.time() if ended_at is None else ended_at)
+        with _transaction(self.path, self._database) as database:
+            _put(database, "ended_at", time.time() if ended_at is None else ended_at)
 
     def close(self) -> None:
         """Close the file. A run that is not finished stays readable, as an unfinished run."""
@@ -133,20 +132,24 @@ class RunWriter(AbstractContextManager["RunWriter"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, key: str, value: Any) -> None:
-        self._database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _told(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
-                    self._database.execute("ROLLBACK")
-                raise
+@contextmanager
+def _transaction(path: Path, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Store everything that is written meanwhile, or nothing. Raises ChatloadError if it cannot be written."""
+    with _told(path):
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
+                database.execute("ROLLBACK")
+            raise
+
+
+def _put(database: sqlite3.Connection, key: str, value: Any) -> None:
+    """Store a fact about the whole run, or replace it."""
+    database.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value)))
 
 
 #: One session as a row of the run file: its values in the order of COLUMNS.
@@ -198,6 +201,7 @@ def _refused(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
+    """Raise ChatloadError for an error of SQLite."""
     try:
         yield
     except sqlite3.Error as error:

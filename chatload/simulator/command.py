@@ -27,14 +27,15 @@ class _SettingOption(click.Option):
 
     def __init__(self, key: str, setting: Field[Any]) -> None:
         self.group = setting.metadata["group"]
-        kind, shown = type_of(key)
-        more: dict[str, Any] = {"type": kind, "metavar": shown.metavar}
+        python_type, kind = type_of(key)
         name = f"--{key}"
+        more: dict[str, Any] = {"type": python_type, "metavar": kind.metavar}
         shown_default: bool | str = setting.default is not None
-        if kind is bool:
-            name, more, shown_default = f"--{key}/--no-{key}", {}, "on" if setting.default else "off"
-        elif shown.choices:
-            more = {"type": click.Choice(shown.choices)}
+        if python_type is bool:
+            name, more = f"--{key}/--no-{key}", {}
+            shown_default = "on" if setting.default else "off"
+        elif kind.choices:
+            more = {"type": click.Choice(kind.choices)}
         elif isinstance(setting.default, tuple):
             more["type"] = (float, float)
         more |= {"default": setting.default, "show_default": shown_default, "help": setting.metadata["help"]}

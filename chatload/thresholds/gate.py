@@ -14,7 +14,7 @@ from chatload.thresholds.judgement import Judgement, hopeless, judge, overall
 from chatload.thresholds.metrics import Facts, Threshold, parse, parse_abort
 from chatload.vocabulary import RunResult, ThresholdResult
 
-#: What must not happen to sessions without any threshold about it -> other metrics that cover it too.
+#: A rate that a gate has to be about -> other subjects: a threshold about one of them covers this rate too.
 _FATES: Mapping[str, frozenset[str]] = {
     "unserved": frozenset({"refused", "gave_up", "completed"}),
     "dropped": frozenset({"dropped_late", "dropped_early", "dropped_unproven", "blame", "completed"}),

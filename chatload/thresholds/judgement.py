@@ -304,13 +304,17 @@ def log_evidence(k: int, n: int, limit: float) -> float:
 def _exceeded(threshold: Threshold, facts: Facts) -> str | None:
     """Return why a count or an extreme is lost. Counts and maxima only rise, minima only fall: this is final."""
     metric = threshold.metric
-    counted = Reading(metric.share(facts).counted) if metric.kind == "count" else None
-    reading = counted or _reading(metric, metric.samples(facts.books).maximum, facts)
-    # If only a bound is known and it exceeds the limit, the true value does too.
-    if reading is None or not threshold.is_lost(reading.seconds):
-        return None
-    seen = f"{reading.seconds:g}" if metric.kind == "count" else f"{reading.seconds:.4g} s"
-    return f"{threshold} is lost: {metric.name} is {seen}"
+    if metric.kind == "count":
+        value: float = metric.share(facts).counted
+        seen = f"{value:g}"
+    else:
+        reading = _reading(metric, metric.samples(facts.books).maximum, facts)
+        if reading is None:
+            return None
+        # If only a bound is known and it exceeds the limit, the true value does too.
+        value = reading.seconds
+        seen = f"{value:.4g} s"
+    return f"{threshold} is lost: {metric.name} is {seen}" if threshold.is_lost(value) else None
 
 
 def _against(threshold: Threshold, facts: Facts) -> tuple[int, int, float]:

@@ -349,25 +349,26 @@ def connect(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
 def _connect_to_first(endpoint: Endpoint, timeout_s: float) -> ClientConnection:
     addresses = endpoint.addresses()
     problem: OSError = OSError("no address")
-    for family, kind, proto, _, address in addresses:
-        deadline = time.monotonic() + timeout_s / len(addresses)
-        with ExitStack() as unless_connected:
-            try:
-                sock = _PlainSocket(family, kind, proto)
-                unless_connected.callback(sock.close)
-                _connect(sock, address, deadline)
-                connection = ClientConnection(sock, _Tls(endpoint) if endpoint.tls else None)
-                unless_connected.callback(connection.close)
-                if endpoint.tls:
-                    connection.handshake(deadline)
-                unless_connected.pop_all()
-                return connection
-            except OSError as error:
-                problem = error
     try:
+        for family, kind, proto, _, address in addresses:
+            deadline = time.monotonic() + timeout_s / len(addresses)
+            with ExitStack() as unless_connected:
+                try:
+                    sock = _PlainSocket(family, kind, proto)
+                    unless_connected.callback(sock.close)
+                    _connect(sock, address, deadline)
+                    connection = ClientConnection(sock, _Tls(endpoint) if endpoint.tls else None)
+                    unless_connected.callback(connection.close)
+                    if endpoint.tls:
+                        connection.handshake(deadline)
+                    unless_connected.pop_all()
+                    return connection
+                except OSError as error:
+                    problem = error
         raise problem
     finally:
-        del problem  # breaks the reference cycle with this frame: garbage collection is off during a run
+        # Breaks the reference cycle with this frame, after a success too: garbage collection is off during a run.
+        del problem
 
 
 def _connect(sock: Any, address: Any, deadline: float) -> None:

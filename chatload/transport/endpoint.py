@@ -38,7 +38,7 @@ class Endpoint:
     url: http or https, may contain user and password; raises UsageError if it is not one of a host.
     verify: whether the server's certificate is verified. ca_file: PEM file of certificate authorities to trust instead
         of the system's. client_cert: PEM file with the client's certificate and key.
-    admits: returns whether an address may be connected to (see `require_agreed`).
+    admits: returns whether an address may be connected to (see `require_agreed`). Default: loopback and private ones.
     """
 
     def __init__(

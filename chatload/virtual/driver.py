@@ -117,7 +117,7 @@ class VirtualSwarm:
             self.at(self.now + (0.0 if chat.record.chat_id else PAUSE_AFTER_REFUSAL_S), self.next_chat)
 
     def _next_arrival(self) -> None:
-        due = self._starts_at + next(self._arrivals or iter(()), inf)
+        due = inf if self._arrivals is None else self._starts_at + next(self._arrivals, inf)
         if due < self.stop_at:
             self.at(self.stalls.awake(due), self._arrive, due)
 
@@ -143,7 +143,8 @@ class _Driven:
     """One open session."""
 
     __slots__ = (
-        "connected_at", "held", "resent", "send", "sent", "session", "steps", "swarm", "there_s", "waiting",
+        "connected_at", "held", "held_number", "resent", "send", "sent", "session", "steps", "swarm", "there_s",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, swarm: VirtualSwarm, session: ChatEngine) -> None:
@@ -152,7 +153,8 @@ class _Driven:
         self.waiting = 0
         self.sent = self.there_s = 0.0
         self.send: Send | None = None
-        self.held: tuple[int, HeldRequest | None] = _UNHEARD, None
+        self.held: HeldRequest | None = None
+        self.held_number = _UNHEARD
         self.resent = False
         self.connected_at = swarm.now
         self._advance(None)
@@ -233,7 +235,7 @@ class _Driven:
         """
         swarm, hold = self.swarm, answer.held
         if hold is not None:
-            self.held = number, hold
+            self.held, self.held_number = hold, number
             hold.wake = lambda: swarm.at(swarm.now, self._resume, number, hold)
             swarm.at(max(swarm.now, swarm.service.hold_due(hold)), self._resume, number, hold)
         elif answer.silence is not NoAnswer.LOST and not swarm.network.suffers("loss", swarm.random):
@@ -254,8 +256,8 @@ class _Driven:
     def _give_up(self, number: int) -> None:
         if number == self.waiting and self.send is not None:
             self._receive(number, WireResult(self.sent, 0.0, failure="timeout", detail=Detail.WAITING))
-            (held, hold), swarm = self.held, self.swarm
-            if hold is not None and held == number and not swarm.network.suffers("loss", swarm.random):
+            hold, swarm = self.held, self.swarm
+            if hold is not None and self.held_number == number and not swarm.network.suffers("loss", swarm.random):
                 swarm.at(swarm.now + swarm.network.latency(swarm.random), self._abandon, hold)
 
     def _receive(self, number: int, what: ServiceAnswer | WireResult) -> None:

@@ -46,6 +46,7 @@ class Row:
         locustfile: the text of the run's locustfile; locustfiles/chat.py where empty.
         four_codes, four_words: the same of `chatload report RUN` with the thresholds `FOUR`; `codes` and `words`
             where empty.
+        never: what neither output may contain.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Row:
     locustfile: str = ""
     four_codes: frozenset[int] = frozenset()
     four_words: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 #: Options of every run: enough chats and refreshes that a good server passes both gates.

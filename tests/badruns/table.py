@@ -104,8 +104,9 @@ SLOW: dict[str, Any] = {"codes": FAILED, "words": ("GetMessages.latency.p99 < 3 
 OVERLOADED: dict[str, Any] = {"codes": FAILED | INVALID, "words": ("timeout", MAY)}
 LOST: dict[str, Any] = {"codes": FAILED, "words": ("failed.rate < 1% fail", UNSUCCESSFUL),
                         "four_codes": UNDECIDED, "four_words": UNCOVERED}  # fmt: skip
-#: A server that takes long to come back leaves a silence in which margin.p1 fails.
-RESTARTED = {**LOST, "four_codes": FAILED | UNDECIDED}
+#: If the server takes long to come back, margin.p1 fails too. No drop may be claimed.
+RESTARTED = {**LOST, "four_codes": EITHER,
+             "never": ("dropped.rate < 1% fail", "dropped.rate < 5% fail", "dropped_late.rate < 5% fail")}  # fmt: skip
 #: Refreshes came too late; whether the chats ended for that, such a clock does not show.
 SILENT_TOO_LONG: dict[str, Any] = {"codes": FAILED, "words": (MAY, "margin.p1 > 0 s fail"),
                                    "four_words": (MAY, "margin.p1 > 500 ms fail")}  # fmt: skip

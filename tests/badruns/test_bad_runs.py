@@ -45,21 +45,23 @@ def ended(world: World, request: pytest.FixtureRequest) -> Iterator[dict[str, Fu
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_row(ended: dict[str, Future[Said]], row: Row) -> None:
-    check(ended[row.name].result(), row.codes, row.words)
+    check(ended[row.name].result(), row.codes, row.words, row.never)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_row_judged_again(world: World, ended: dict[str, Future[Said]], row: Row) -> None:
     wait(ended.values())  # some servers are in this process, and a report would keep them from answering in time
-    check(judge_again(world, row), row.four_codes or row.codes, row.four_words or row.words)
+    check(judge_again(world, row), row.four_codes or row.codes, row.four_words or row.words, row.never)
 
 
-def check(said: Said, codes: frozenset[int], words: tuple[str, ...]) -> None:
-    """The exit code is one of these, and all the words were said."""
+def check(said: Said, codes: frozenset[int], words: tuple[str, ...], never: tuple[str, ...]) -> None:
+    """The exit code is one of these, all the words were said, and none of `never`."""
     assert said.code in codes, said
     for each in words:
         assert each in said.said, said
+    for each in never:
+        assert each not in said.said, said
     assert "Traceback" not in said.said, said
 
 

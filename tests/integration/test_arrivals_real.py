@@ -102,13 +102,16 @@ def test_sources_in_two_workers_share_the_rate_and_are_poisson_at_the_server(tmp
     check(run, summary, ledger)
     assert summary["generator"]["processes"] == 2
     judge(summary)
-    began = summary["arrivals"]["start_lateness_s"]["p99"]
-    if began > 0.25 / 30:
-        pytest.skip(f"this machine was too busy: of 100 chats one began {began:.3f} s late, between gaps of 33 ms")
     instants = instants_of(ledger)
     middle = instants[instants > instants[0] + 1.5]  # by then all sources are there
     assert len(middle) > 30 and p_of_number(len(middle), 30 * (instants[-1] - instants[0] - 1.5)) > P
-    assert p_of_gaps(middle, 30) > P
+    began, limit = summary["arrivals"]["start_lateness_s"], 0.25 / 30
+    # A busy machine delays some chats. If half of them are late, the source itself is.
+    assert began["p50"] < limit, began
+    p = p_of_gaps(middle, 30)
+    if p <= P and began["p99"] > limit:
+        pytest.skip(f"this machine was too busy: of 100 chats one began {began['p99']:.3f} s late, p = {p:.1g}")
+    assert p > P
 
 
 def stalled_run(tmp_path, rate, stall, seconds):

@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from chatload.run.histogram import Histogram
 from tests.integration.processes import ROOT, assert_balanced, locust, simulator, summary_of
 from tests.schemas import read_schema
 
@@ -41,6 +42,41 @@ def test_a_small_limit_is_found_to_the_unit(tmp_path):
     assert run.returncode == 0
     assert "The server's limit is 37 sessions" in run.stdout
     assert found["steps"][-1]["purpose"] == "confirm"
+
+
+def test_a_load_does_not_pass_because_its_latency_shares_a_bucket_with_the_limit(tmp_path):
+    """A step is judged by the difference of two histograms, of whose extremes only the buckets are known.
+
+    The simulator answers each GetMessages after `slow_s` at least, so that no median is below the limit, however busy
+    the machine is. If the middle of the bucket were taken for the longest latency of the step, the limit would be above
+    it: 1 session would pass, the server refuses the second, and "The server's limit is 1 session" would exit with 0.
+    """
+    limit_s, slow_s = 1.186, 1.188
+    one = Histogram()
+    one.add(slow_s)
+    [(low, high, _)] = one.bins()
+    assert (low + high) / 2 < limit_s < slow_s < high - 0.009  # room for the time that a request itself takes
+    script = tmp_path / "script.toml"
+    script.write_text("messages = 0\n")
+    slow = f'[[fault]]\nkind = "slow"\noperations = ["GetMessages"]\ndelay_s = {slow_s}\n'
+    server = ("--flex-disconnect-timeout", "6", "--limit-for-sessions", "1")
+    with simulator(*server, faults=slow, tmp_path=tmp_path) as host:
+        run, found = search(
+            host, tmp_path / "run", "--flex-disconnect-timeout", "6", "--refresh-interval", "1.5", "--script", script,
+            "--chat-length", "600", "--start-sessions", "1", "--step-hold", "12", "--step-bound", "20",
+            "--threshold", f"GetMessages.latency.p50 < {1000 * limit_s:g}ms; refused.count == 0",
+        )  # fmt: skip
+    reasons = summary_of(tmp_path / "run")["invalid_reasons"]
+    if found["kind"] == "generator":
+        reasons.append(found["why"])
+    if reasons:
+        pytest.skip(f"the generator was at fault: {reasons[0]}")
+    assert (found["kind"], found["held"], found["not_held"], found["claim"]) == ("knee", 0, 1, False), run.stdout
+    assert run.returncode == 4
+    assert "No claim about the server: not even 1 could be held; no load was held" in " ".join(run.stdout.split())
+    judged = found["steps"][-1]["judgements"][0]
+    assert judged["result"] == "fail" and judged["lower"] > limit_s
+    assert f"{judged['samples']} of {judged['samples']} requests at or above 1.186 s" in judged["why"]
 
 
 def test_what_cannot_be_meant_is_refused_in_one_line_before_the_run(tmp_path):

@@ -554,6 +554,28 @@ def test_a_call_that_fails_leaves_nothing_for_the_collector(opener: Opener, pem:
     assert left < 10
 
 
+@pytest.mark.skipif("requests" in KINDS, reason="what requests leaves is its own")
+def test_a_connection_to_the_second_address_leaves_nothing_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(answering(OK)) as server, socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # nothing listens there
+        endpoint = Endpoint(server.url)
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", unused.getsockname()), *endpoint.addresses()]
+        monkeypatch.setattr(endpoint, "addresses", lambda: addresses)
+        open_transport = make_factory("lean", endpoint)
+        gc.disable()
+        try:
+            for _ in range(2):  # the first round collects what is made once
+                for _ in range(20):
+                    chat = open_transport()
+                    assert chat.call(REFRESH, 5.0).failure is None
+                    chat.close()
+                time.sleep(0.3)
+                left = gc.collect()
+        finally:
+            gc.enable()
+    assert left < 10
+
+
 def test_all_chats_share_one_context() -> None:
     endpoint = Endpoint("https://localhost")
     assert endpoint.context is endpoint.context

@@ -80,6 +80,12 @@ def test_a_client_reads_the_same_out_of_both(names, payload):
     assert (reply.next_position, reply.file_id) == (3, "f1")
 
 
+def test_a_member_of_the_server_that_has_our_name_is_replaced():
+    events = [{"from": "web", **event} for event in THEIRS["transcript"]["events"]]
+    reply = parse_body(WEBAPI, orjson.dumps({**THEIRS, "transcript": {"events": events}}))
+    assert (reply.outcome, reply.events) == (Outcome.FINE, EVENTS)
+
+
 @pytest.mark.parametrize(
     "payload",
     [

@@ -103,6 +103,16 @@ def test_json_encoding_and_fixed_values(tmp_path):
     assert request.body == b'{"operationName":"Disconnect","head":{"v":2,"to":"s"},"userId":"u"}'
 
 
+def test_a_field_cannot_be_within_a_fixed_value_that_is_no_table():
+    text = GMS.replace('encoding = "form"', 'encoding = "json"').replace(
+        'disconnect"\nparameters = { user_id = "userId"',
+        'disconnect"\nfixed = { head = 2 }\nparameters = { user_id = ["head", "userId"]',
+    )
+    with pytest.raises(FileError, match="Disconnect.parameters.user_id: expected a name of its own; head userId is"):
+        parse_dialect(text, "d.toml")
+    parse_dialect(text.replace("head = 2", "head = { v = 2 }"), "d.toml")
+
+
 def test_a_slash_goes_to_the_end_of_a_path_that_names_an_operation_and_of_no_other():
     gms = load_dialect("gms-v2")
     for _ in range(2):

@@ -179,6 +179,13 @@ def test_wrong_usage(arguments, capsys):
     assert left.value.code == 2 and len(err.splitlines()) == 1 and "secret" not in err
 
 
+def test_steal_is_a_share_of_the_sample_also_on_one_core(monkeypatch):
+    before = machine.psutil.cpu_times()
+    after = before._replace(idle=before.idle + 0.489, steal=before.steal + 0.011)
+    monkeypatch.setattr(machine.psutil, "cpu_times", iter((before, after)).__next__)
+    assert read_machine(sample_s=0.01).steal == pytest.approx(0.022)
+
+
 def test_facts_of_this_machine_are_read():
     facts = read_machine(sample_s=0.01)
     assert facts.files_soft and facts.cores >= 0.1 and facts.versions["locust"] and facts.disk_free

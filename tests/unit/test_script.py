@@ -168,6 +168,7 @@ def test_a_distribution_in_a_file(tmp_path: Path, text: str, distribution: Distr
         ("think = -0.1", "think: expected a number or a table"),
         ("think = nan", "think: expected a number or a table"),
         ('think = "3"', "think: expected a number or a table"),
+        ('think = { shape = ["fixed"], value = 1 }', "think: expected a number or a table"),
         ('think = { shape = "uniform", low = 3, high = 2.9 }', "think: expected low not above high"),
         (
             'think = { shape = "uniform", low = 3 }',

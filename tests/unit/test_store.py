@@ -184,6 +184,25 @@ def test_a_damaged_run_is_wrong_usage(tmp_path: Path) -> None:
         list(reader.sessions())
 
 
+def test_what_is_unreadable_is_named(tmp_path: Path) -> None:
+    with RunWriter.create(tmp_path, RunSettings()) as writer:
+        add_sessions(writer, [FULL])
+        put_books(writer, "w1", Books())
+    with sqlite3.connect(tmp_path / "run.sqlite") as database:
+        database.execute("UPDATE sessions SET contacts = 'many'")
+        database.execute("UPDATE books SET data = replace(data, '\"started\": 0', '\"started\": -1')")
+    with RunReader.open(tmp_path) as reader:
+        with pytest.raises(UsageError, match=r"\(contacts: Input should be a valid integer\)"):
+            list(reader.sessions())
+        with pytest.raises(UsageError, match=r"\(data.started: Input should be greater than or equal to 0\)"):
+            reader.books()
+    with sqlite3.connect(tmp_path / "run.sqlite") as database:
+        database.execute("UPDATE run SET value = '\"noon\"' WHERE key = 'started_at'")
+    database.close()
+    with pytest.raises(UsageError, match=r"\(started_at: Input should be a valid number\)"):
+        RunReader.open(tmp_path)
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_text("old")

@@ -85,10 +85,10 @@ def test_figures_of_an_arm():
 
 def test_savings_against_the_widgets_three_seconds():
     made = judged(sessions("0.5", **GOOD), duration_s=100.0)
-    assert made.saving["requests_per_s_per_chat"] == pytest.approx(1 / 3 - 0.2)
-    assert made.saving["share_of_polls"] == pytest.approx(0.4)
-    assert made.saving["chats_open"] == pytest.approx(60.0)
-    assert made.saving["requests_per_s"] == pytest.approx(8.0)
+    assert made.saving.requests_per_s_per_chat == pytest.approx(1 / 3 - 0.2)
+    assert made.saving.share_of_polls == pytest.approx(0.4)
+    assert made.saving.chats_open == pytest.approx(60.0)
+    assert made.saving.requests_per_s == pytest.approx(8.0)
 
 
 def test_a_chat_cut_off_counts_if_its_goodbye_was_confirmed():
@@ -99,7 +99,7 @@ def test_a_chat_cut_off_counts_if_its_goodbye_was_confirmed():
 
 def test_without_a_duration_no_load_is_told():
     made = judged(sessions("0.5", **GOOD))
-    assert made.chats_open == 0.0 and made.saving["requests_per_s"] == 0.0
+    assert made.chats_open == 0.0 and made.saving.requests_per_s == 0.0
 
 
 def test_nothing_is_saved_by_an_arm_of_which_nothing_was_measured():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from chatload.chat.contacts import ContactLog
 from chatload.chat.engine import ChatEngine
 from chatload.chat.policy import make_policy
 from chatload.chat.script import CustomerScript, Distribution
@@ -38,8 +39,8 @@ class Schedule:
     starts_at: float = 0.0
     habits: tuple[str, ...] = ()
 
-    def run(self, chats: int, sent: dict[str, list[float]] | None = None) -> VirtualRun:
-        """Run it. sent: receives when the last requests of each chat left, by chat id."""
+    def run(self, chats: int, logs: dict[str, ContactLog] | None = None) -> VirtualRun:
+        """Run it. logs: receives, by chat id, the contacts on which the verdict of each accepted chat is based."""
         settings = SessionSettings(
             make_policy(*self.policy), self.request_timeout_s, self.script, 60.0, self.server.long_poll_s, self.persona
         )
@@ -55,12 +56,12 @@ class Schedule:
             stop_at=self.stop_at,
             starts_at=self.starts_at,
         )
-        if sent is not None:
+        if logs is not None:
 
             def ended(chat: ChatEngine) -> None:
                 swarm.records.append(chat.record)
-                requests = chat.recent.contacts()
-                sent[chat.record.chat_id] = [one.sent for one in requests if one.sent is not None]
+                if chat.contacts is not None:
+                    logs[chat.record.chat_id] = chat.contacts
 
             swarm.on_ended = ended
         return swarm.run()

@@ -50,8 +50,8 @@ class CapacityLoad(LoadController):
     def begin(self, plan: RunPlan) -> RunPlan:
         """Begin a search; return the plan without thresholds. Raises UsageError."""
         rules = rules_of(plan)
-        self._search, self._began, self._history = CapacitySearch(rules), time.monotonic(), []
-        self._load = 0
+        self._search, self._began = CapacitySearch(rules), time.monotonic()
+        self._history, self._load = [], 0
         super().begin(plan)
         return replace(plan, gate=replace(plan.gate, thresholds=()), run=replace(plan.run, thresholds=()))
 
@@ -90,8 +90,9 @@ class CapacityLoad(LoadController):
         if wanted is None or (options.run_time and now >= options.run_time):
             search.stop()
             return None
-        more, self._load = wanted - self._load, wanted
+        more = wanted - self._load
         if more:
+            self._load = wanted
             # New chats are spread over a refresh interval. Locust warns above 100 per second.
             self._rate = max(1.0, more / search.rules.window_s) if more > 0 else 100.0
         return wanted, self._rate

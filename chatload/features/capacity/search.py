@@ -267,8 +267,9 @@ class Step:
             return None
         if results <= {"pass"}:
             # A late generator can make a server look slow, never fast: such a load is held, if the requests were sent.
-            lateness, allowed = look.books.since(settled.books).lateness, LATE_LIMIT * rules.interval_s
+            lateness = look.books.since(settled.books).lateness
             late = lateness.total_us / 1e6 / max(lateness.count, 1)
+            allowed = LATE_LIMIT * rules.interval_s
             if late <= allowed:
                 return self._over(look, "held", None)
             why = f"its own refreshes left {late:.3g} s late on average (at most {allowed:.3g} s are allowed)"
@@ -499,7 +500,8 @@ class CapacitySearch:
         elif record.outcome == "held":
             if self._own_latency:
                 # At the first load held the server has little to do: the limit of the latency follows from it.
-                self._own_latency, p95_s = False, record.figures["latency_p95_s"]
+                self._own_latency = False
+                p95_s = record.figures["latency_p95_s"]
                 if p95_s is not None:
                     limit_s = max(LATENCY_LEAST_S, LATENCY_FACTOR * p95_s)
                     self.thresholds = (*self.thresholds, parse(f"{LATENCY} < {round(1000 * limit_s)}ms"))

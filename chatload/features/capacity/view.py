@@ -73,7 +73,7 @@ def _milliseconds(at: float | None) -> float | None:
 
 
 def _samples(steps: Iterable[StepRecord]) -> dict[int, list[float]]:
-    """Windows of throughput by load, of steps whose load was there and whose generator was well."""
+    """Return by load the throughput of each window, of the steps that the generator did not disturb."""
     samples: dict[int, list[float]] = {}
     for step in steps:
         if step.outcome != "spoilt" and step.rates:
@@ -103,7 +103,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_capacity(run_dir: Path) -> dict[str, Any] | None:
-    """What a run's search found; None of a run that was no search. Raises FileError."""
+    """Return what the search of a run found; None if the run was no search. Raises FileError."""
     path = run_dir / CAPACITY_FILE
     if not path.exists():
         return None
@@ -171,7 +171,8 @@ def answer(facts: Mapping[str, Any]) -> str:
 
 def sentences(facts: Mapping[str, Any]) -> list[str]:
     """What must be said with the answer."""
-    said, trouble, usl = [], facts["trouble"], facts["usl"]
+    said = []
+    trouble, usl = facts["trouble"], facts["usl"]
     if trouble is not None:
         what = trouble["metric"] or "the generator"
         said.append(f"first sign of trouble: {what}, {words.duration(trouble['at_s'])} into the run: {trouble['why']}")

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from chatload import exit_codes
-from chatload.errors import ChatloadError, UsageError
+from chatload.errors import UsageError
 from chatload.features.compare.compute import WORSE, RunFigures, Tolerance, bounds, compare_runs, measure
 from chatload.features.compare.view import comparison_document
-from chatload.features.report.summary import refuse_untested, summarize
+from chatload.features.report.summary import refuse_unusable, summarize
 from chatload.render.output import deliver, share_type
 from chatload.run.reader import RunReader
 
@@ -74,7 +74,7 @@ def compare(
     sessions, unsuccessful requests, GetMessages latency p99, refresh lateness p99, margin p1. "worse"
     and "better" need a change beyond the tolerance that is larger than the noise between runs, by
     exact tests and by a bootstrap. Of 100 comparisons of equal things, at most 5 say better or worse.
-    All other metrics are shown without a result; with fewer runs, all of them.
+    All other metrics are shown without a result. With fewer runs, no metric is judged.
 
     Make the runs alternately (base, new, base, new). Otherwise a change during the day looks like a
     difference between BASE and NEW.
@@ -88,10 +88,6 @@ def compare(
       chatload compare v1-* -- v2-* --tolerance 10% --markdown compare.md
     """
     base, new = ([_read(name, allow_invalid) for name in side] for side in runs)
-    for run in (*base, *new):
-        if run.problems and not allow_invalid:
-            message = f"{run.run}: the run is invalid or does not balance: {run.problems[0]}"
-            raise ChatloadError(message, "leave it out, or say --allow-invalid")
     comparison = compare_runs(base, new, Tolerance(tolerance, rate_tolerance))
     defining = [str(difference) for difference in comparison.differences if difference.defines_load]
     if defining and not allow_different:
@@ -106,9 +102,8 @@ def _read(name: str, allow_invalid: bool) -> RunFigures:
         summary = summarize(reader)
         books, settings = reader.books(), reader.settings
         told = json.dumps([settings.to_dict(), reader.facts, books.to_dict()], sort_keys=True)
-    problems = (*summary["invalid_reasons"], *summary["books"]["imbalances"])
-    if not allow_invalid and not problems:
-        refuse_untested(summary, name, "leave it out, or say --allow-invalid")
+    if not allow_invalid:
+        refuse_unusable(summary, name, "leave it out, or say --allow-invalid")
     return RunFigures(
         run=name,
         figures=measure(books, settings.flex_disconnect_timeout, summary["sessions"]["cut_off_confirmed"]),
@@ -118,5 +113,5 @@ def _read(name: str, allow_invalid: bool) -> RunFigures:
         sessions=summary["sessions"]["started"],
         identity=hashlib.sha256(told.encode()).hexdigest(),
         bounds=bounds(books),
-        problems=problems,
+        problems=(*summary["invalid_reasons"], *summary["books"]["imbalances"]),
     )

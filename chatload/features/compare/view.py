@@ -123,7 +123,8 @@ def _change(row: ComparisonRow, by: float | None, unit: bool = True) -> str:
     kind, percent = row.metric.kind, abs(100 * by)
     suffix = {FigureKind.MARGIN: " s", FigureKind.RATE: " pt"}.get(kind, " %")
     decimals = 2 if not kind.is_ratio or percent < 10 else 1 if percent < 100 else 0
-    digits = f"{abs(by) if kind is FigureKind.MARGIN else percent:.{decimals}f}"
+    amount = abs(by) if kind is FigureKind.MARGIN else percent
+    digits = f"{amount:.{decimals}f}"
     sign = "+" if by > 0 else MINUS
     return (sign if float(digits) else "") + digits + (suffix if unit else "")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from chatload import exit_codes
 from chatload.run.schema import RUN_FILE
 from chatload.run.writer import refuse_unwritable, replacing
 from chatload.simulator.command import Simulator
@@ -57,7 +58,7 @@ def demo(run_dir: Path | None, no_faults: bool, gate: str | None, thresholds: tu
         code = subprocess.run(locust, check=False).returncode
         if not (run_dir / RUN_FILE).exists():
             # Locust refused the run (for example: a threshold that is wrong) and has said why.
-            sys.exit(code)
+            sys.exit(code or exit_codes.INVALID)
         ledger = run_dir / "ledger.ndjson"
         with replacing(ledger, "wb") as stream:
             stream.write(server.ledger())

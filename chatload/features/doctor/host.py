@@ -255,16 +255,16 @@ class _ChatConnection:
         return WireResult(begun, time.monotonic(), http_status=answer.status, body=body)
 
 
-def _hold_chat(facts: HostFacts, line: _ChatConnection, dialect: Dialect, service: str) -> None:
+def _hold_chat(facts: HostFacts, connection: _ChatConnection, dialect: Dialect, service: str) -> None:
     encoder = Encoder(dialect, service)
     begun = time.monotonic()
-    result = line.call(encoder.encode("RequestChat", _INTRODUCTION))
+    result = connection.call(encoder.encode("RequestChat", _INTRODUCTION))
     facts.chat_s = result.received_at - begun
     reply = read(dialect.response, result)
     facts.outcome, facts.detail = reply.outcome.value, reply.detail
     # The server's clock minus ours, by a Date header (RFC 9110 6.6.1), which has whole seconds.
     try:
-        facts.clock_gap_s = parsedate_to_datetime(line.date).timestamp() - time.time()
+        facts.clock_gap_s = parsedate_to_datetime(connection.date).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         facts.clock_gap_s = None
     if not reply.chat_id:
@@ -273,5 +273,5 @@ def _hold_chat(facts: HostFacts, line: _ChatConnection, dialect: Dialect, servic
         "chat_id": reply.chat_id, "user_id": reply.user_id or "", "secure_key": reply.secure_key or "",
         "alias": reply.alias or "", "position": str(reply.next_position or 0),
     }  # fmt: skip
-    goodbye = read(dialect.response, line.call(encoder.encode("Disconnect", keys)))
+    goodbye = read(dialect.response, connection.call(encoder.encode("Disconnect", keys)))
     facts.goodbye = goodbye.outcome.value

@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import ceil
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import psutil
 
@@ -234,6 +234,18 @@ def _size(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
+def _steal(before: Any, after: Any) -> float | None:
+    """Return the share of the CPU's time that was stolen between two readings of psutil.cpu_times().
+
+    psutil.cpu_times_percent() is wrong for less than 1 s of CPU time: it divides by 1 s at least.
+    """
+    if not hasattr(after, "steal"):
+        return None
+    # `guest` and `guest_nice` are part of `user` and `nice`.
+    spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields if "guest" not in name}
+    return spent["steal"] / max(sum(spent.values()), 1e-9)
+
+
 def _parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
 
@@ -241,11 +253,11 @@ def _parts(text: str) -> tuple[int, ...]:
 def read_machine(run_dir: str | Path = "reports", sample_s: float = SAMPLE_S) -> MachineFacts:
     """Return all facts of this machine; takes sample_s seconds. run_dir: where runs will be written."""
     soft, hard = file_limits()
-    _or_none(psutil.cpu_times_percent)  # the next call returns the shares since this one
+    before = _or_none(psutil.cpu_times)
     wall, mono = time.time(), time.monotonic()
     time.sleep(sample_s)
     moved, elapsed = time.time() - wall, time.monotonic() - mono
-    steal: float | None = getattr(_or_none(psutil.cpu_times_percent), "steal", None)
+    steal = _steal(before, _or_none(psutil.cpu_times))
     low, high = local_ports()
     folder = Path(run_dir).absolute()
     existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
@@ -259,7 +271,7 @@ def read_machine(run_dir: str | Path = "reports", sample_s: float = SAMPLE_S) ->
         tw_reuse=_number("/proc/sys/net/ipv4/tcp_tw_reuse"),
         cores=_cores(),
         load=_or_none(lambda: os.getloadavg()[0]),
-        steal=None if steal is None else steal / 100,
+        steal=steal,
         pressure=_pressure(),
         clock_resolution_s=time.get_clock_info("monotonic").resolution,
         clock_synchronised=_synchronised(),

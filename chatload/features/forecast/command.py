@@ -136,7 +136,7 @@ def forecast(run: Path, as_json: bool, output: Path | None, processes: int | Non
 def _report(
     reader: RunReader, name: str, replayer: Replayer, asked: dict[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The published JSON (forecast.schema.json)."""
+    """Return the published JSON (forecast.schema.json). Raises UsageError."""
     growth = asked["latency_growth"]
     if not 0.1 <= growth <= 100:
         raise UsageError(f"--latency-growth {growth:g} is outside 0.1 to 100", "give 2 for twice as long")
@@ -201,17 +201,17 @@ def _assumed(conditions: Conditions, growth: float) -> Iterator[str]:
     for start, _, reaches in conditions.incidents:
         if reaches:
             yield (
-                f"but {100 * reaches:.0f} % of those in the incident from {start:.1f} s on did, by when they were "
-                "given up: found by replaying, so that it drops as many as it did"
+                f"but {100 * reaches:.0f} % of those in the incident from {start:.1f} s on did, at the latest when "
+                "they were given up: found by replaying, so that the incident drops as many chats as in the run"
             )
     if conditions.incidents:
         spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end, _ in conditions.incidents)
         yield f"incidents come again every {duration(conditions.length_s)} as they came in the run: {spans}"
-    yield "outside incidents requests fail by chance, each for itself, as often as they did in the run"
+    yield "outside incidents, requests fail by chance, independently of each other, as often as in the run"
     if conditions.join_s is not None and conditions.answer_s is not None:
         yield (
             f"agents join after about {conditions.join_s:.2g} s and answer after about {conditions.answer_s:.2g} s: "
-            "found by replaying, so that customers send and hear as many messages as they did"
+            "found by replaying, so that customers send and receive as many messages as in the run"
         )
     yield "the generator's own lateness is left out, and the time it takes to connect"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heappop, heappush
 from math import log10, sqrt
 from typing import Any
@@ -39,7 +40,9 @@ from chatload.vocabulary import PERHAPS_LATE, Outcome, Verdict
 FITTING_REQUESTS = 60_000
 #: Replays that search how soon agents join and answer, and when incidents end.
 ROUNDS = 6
+#: Ages of chats at which the chance of an end may change, at most.
 _BINS = 12
+#: A small run is replayed this many times at most for each fit.
 _AGAIN = 12
 #: Durations of broken connections that are kept.
 _BROKEN = 200
@@ -93,7 +96,7 @@ class FittedRun:
     drops: tuple[int, ...] = ()
 
     def share(self, requests: int) -> tuple[float, ...]:
-        """The starts of every n-th customer, so that at most about this many requests are sent."""
+        """Return the starts of every n-th customer, so that at most about this many requests are sent."""
         step = max(1, -(-self.measured.requests // requests))
         return self.starts[::step]
 
@@ -122,21 +125,16 @@ def fit(
     books = reader.books()
     cells = read_cells(windows, began, settings.request_timeout_s, _unsent(sessions, books.outcomes))
     incidents, calm = find_incidents(cells, settings.timeout_s)
-    usual = odds_of(calm or cells)
-
-    def stretches() -> tuple[Stretch, ...]:
-        return stretches_of(calm, usual, incidents)
-
-    # What the server answers to a dropped chat is learned from late chats.
-    told_late = [record.learned_by for record in sessions if record.verdict in PERHAPS_LATE]
-    open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
-    ends = Counter(record.verdict for record in accepted)
+    # The search changes the incidents. Each call uses them as they are then.
+    stretches = partial(stretches_of, calm, odds_of(calm or cells), incidents)
     # The first goodbye of a chat that was cut off shows when the customers were stopped.
     cut_off = (record.ended_at for record in sessions if record.verdict == Verdict.CUT_OFF and record.goodbye_confirmed)
+    open_s = max(sum(record.ended_at - record.started_at for record in accepted), 1e-9)
+    ends = Counter(record.verdict for record in accepted)
     conditions = Conditions(
         stretches=stretches(),
         length_s=min(cut_off, default=ended) - began,
-        dropped_answer="2" if told_late.count(Outcome.UNRECOVERABLE.value) > len(told_late) / 2 else "0/true",
+        dropped_answer=_dropped_answer(sessions),
         connection_s=_broken_s(reader),
         sessions=max(window.open for window in windows),
         leaving=_hazard(accepted, Verdict.ENDED_BY_AGENT),
@@ -159,17 +157,13 @@ def fit(
         margins_s=_margins(books, settings.timeout_s, p50=0.5, p1=0.99),
         incidents=len(incidents),
     )
-    lingers_s = settings.timeout_s + settings.policy.interval_s
-    # The sessions dropped in each incident, as replays count them (see `chatload.features.forecast.replay`).
-    dropped_at = [record.ended_at - began for record in sessions if may_be_dropped(record)]
-    spans = [(incident.start, incident.latest + lingers_s) for incident in incidents]
-    drops = tuple(sum(start <= at < end for at in dropped_at) for start, end in spans)
+    drops = _drops(sessions, began, incidents, settings.timeout_s + settings.policy.interval_s)
     fitted = FittedRun(settings, conditions, _starts(sessions, began), measured, drops)
     return _calibrated(fitted, incidents, stretches, replayer, told)
 
 
 def settings_of(reader: RunReader, script: str | None = None) -> SessionSettings:
-    """The run's settings, as its sessions had them; raises UsageError."""
+    """Return the settings that the run's sessions had. Raises UsageError."""
     run = reader.settings
     if what := not_replayed(run):
         raise UsageError(f"{reader.path}: a run with {what} cannot be forecast: it is not modelled", "give one without")
@@ -204,9 +198,30 @@ def _starts(sessions: Sequence[SessionRecord], began: float) -> tuple[float, ...
     return tuple(starts)
 
 
+def _drops(
+    sessions: Iterable[SessionRecord], began: float, incidents: Iterable[FailureIncident], lingers_s: float
+) -> tuple[int, ...]:
+    """Return how many sessions were dropped in each incident, or at most `lingers_s` after it, as replays count them.
+
+    See `chatload.features.forecast.replay.replay`.
+    """
+    dropped_at = [record.ended_at - began for record in sessions if may_be_dropped(record)]
+    spans = [(incident.start, incident.latest + lingers_s) for incident in incidents]
+    return tuple(sum(start <= at < end for at in dropped_at) for start, end in spans)
+
+
+def _dropped_answer(sessions: Iterable[SessionRecord]) -> str:
+    """Return what the server answers to a dropped chat: "0/true" or "2". It is learned from late chats."""
+    told = [record.learned_by for record in sessions if record.verdict in PERHAPS_LATE]
+    return "2" if told.count(Outcome.UNRECOVERABLE.value) > len(told) / 2 else "0/true"
+
+
 def _hazard(accepted: Sequence[SessionRecord], verdict: Verdict) -> tuple[tuple[float, float], ...]:
-    """The chance per second of such an end by age (W. Nelson, "Theory and applications of hazard plotting for
-    censored failure data", Technometrics 14 (1972)): events over the time spent at that age by all."""
+    """Return the chance per second of an end with this verdict, by age of the chat: (from age, chance).
+
+    It is the number of such ends at an age, divided by the time that all chats were open at that age. Source:
+    W. Nelson, "Theory and applications of hazard plotting for censored failure data", Technometrics 14 (1972).
+    """
     ages, events = [], []
     for record in accepted:
         age = record.ended_at - record.started_at

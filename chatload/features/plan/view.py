@@ -179,10 +179,13 @@ def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
 
 def _influences(report: PlanReport) -> Iterator[tuple[str, ...]]:
     for item in report.influences:
-        at, more = item.one_more_at, ""
-        if at is not None:
-            by = _change(item.one_more_change)
-            more = f"{at:.6g} %" if item.name == "percentile" else f"{_value(item.name, at)} ({by})"
+        at = item.one_more_at
+        if at is None:
+            more = ""
+        elif item.name == "percentile":
+            more = f"{at:.6g} %"
+        else:
+            more = f"{_value(item.name, at)} ({_change(item.one_more_change)})"
         yield _label(item.name), _value(item.name, item.value), _change(item.down), _change(item.up), more
 
 

@@ -126,7 +126,7 @@ def make_settings(
 
 @dataclass(frozen=True, slots=True)
 class KnownCheck:
-    """Whether the server still knew an ended chat when asked. end: the silence that ended with it."""
+    """Whether the server still knew an ended chat when asked. end: the silence within which the chat ended."""
 
     end: ObservedSilence
     asked: TimeSpan
@@ -139,7 +139,8 @@ class ProbeEvidence:
     refining: two chats have been dropped, so that the timeout is known roughly. hurried: the time for refining is over.
     known, left_known: whether dropped and disconnected chats were still known. outlived, lapsed: for chats that were
     kept alive by one operation only, the least time without another contact of those found alive, and the most time
-    since the operation of those found ended. chats: opened so far. retried: RequestChats sent again.
+    since the operation of those found ended. taken: operations that were meant to fail and did not. chats: opened so
+    far. retried: RequestChats sent again.
 
     Computed from the silences: the bounds of timeout and sweep; good: whether they are precise enough;
     longest_survived_s: the longest silence that two chats survived; overlaps: whether some chats survived a silence
@@ -196,8 +197,8 @@ class ProbeEvidence:
     def pause_s(self, last_s: float | None) -> float:
         """Return the time from the last other contact to the next operation that may keep the chat alive (seconds).
 
-        last_s: that to the last such operation. While the timeout is not known, the intervals grow, so that each is a
-        part of any timeout exceeded so far.
+        last_s: that time for the previous operation; None for the first. While the timeout is not known, the intervals
+        grow, so that each is a part of any timeout exceeded so far.
         """
         if self.refining and self.bounds.lower_s > self.bounds.upper_s / 2:
             return (last_s or 0.0) + _STEP * self.bounds.lower_s

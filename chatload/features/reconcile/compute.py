@@ -11,9 +11,9 @@ from chatload.chat.record import SessionRecord
 from chatload.features.reconcile.ledger import LedgerRow
 from chatload.vocabulary import Verdict
 
-#: The two endings of a session that the ledger cannot be asked about.
+#: Endings of a session that the ledger does not have, and of one that the run has no chat id of.
 MISSING, UNMATCHED = "unknown", "no_chat_id"
-#: Endings of a session by the ledger.
+#: Ending by the ledger -> what the ledger says with it.
 _SAYS = {
     "disconnected": "the client's Disconnect ended it",
     "agent": "the agent ended it",
@@ -26,6 +26,7 @@ _SAYS = {
     "alive": "it is still alive",
     MISSING: "no session with this id",
 }
+#: All endings, in the order of reports.
 ENDINGS = (*_SAYS, UNMATCHED)
 
 #: The endings that contradict a verdict; a verdict that is not here is contradicted by dropped_late alone.
@@ -167,7 +168,7 @@ def _contradictions(record: SessionRecord, ending: str, ended_at: float | None, 
     if record.goodbye_confirmed and record.verdict in (Verdict.CUT_OFF, Verdict.GAVE_UP):
         goodbye = " with its goodbye confirmed"
     contradicted_by = _CONTRADICTED_BY.get(record.verdict, frozenset({"dropped_late"})) | {MISSING}
-    # Whether the ledger ends an open chat before our Disconnect left; True if unknown.
+    # By the ledger, the chat had ended before our Disconnect left. Assumed so if one of the instants is unknown.
     before_goodbye = ended_at is None or record.goodbye_at is None or ended_at < record.goodbye_at
     if record.verdict == Verdict.COMPLETED and not (record.goodbye_confirmed and before_goodbye):
         # The customer had left, or the client cannot know that the chat had ended just before: no claim is made.

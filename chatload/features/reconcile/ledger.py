@@ -31,7 +31,7 @@ FIELDS = ("chat_id", "started_at", "ended_at", "end_reason", "late_contact_at", 
 _TIMEOUT_S, _TOTAL_S = 30.0, 600.0
 #: Maximum length of a line and of a ledger (characters): about 16 million sessions.
 _MOST_LINE, _MOST = 2**20, 4 * 2**30
-#: In place of a cell that a line does not have.
+#: Stands for a cell that a line does not have.
 _ABSENT = object()
 
 
@@ -40,7 +40,7 @@ class LedgerRow:
     """One session as the server saw it. Instants: Unix seconds; max_gap_s: its widest gap, seconds.
 
     end_reason: one of END_REASONS, None of a session still alive. late_contact_at: when the server first heard of a
-    session it had already expired. late_contact_known: the ledger has that column at all.
+    session it had already expired, None if it never did. late_contact_known: whether the ledger has that column.
     """
 
     chat_id: str
@@ -63,8 +63,9 @@ class Columns:
         for ours in self.names:
             if ours not in FIELDS:
                 raise UsageError(f"a ledger has no column {ours!r}", f"expected one of {', '.join(FIELDS)}")
+        known = (*END_REASONS, "alive")
         for ours in self.reasons.values():
-            if ours not in (known := (*END_REASONS, "alive")):
+            if ours not in known:
                 raise UsageError(f"no end reason {ours!r}", f"expected one of {', '.join(known)}")
 
 

@@ -44,7 +44,8 @@ _SAMPLES = 20
 
 
 class Cell(NamedTuple):
-    """A part of the run. at: its middle (seconds into the steady part). memory: bytes by process ("": of all)."""
+    """A part of the run. at: its middle (seconds into the steady part). memory: bytes by process, or of all processes
+    together under the name "" if no more is known."""
 
     at: float
     books: Books
@@ -104,11 +105,17 @@ class Soak:
 
 
 def _quantile(samples: Callable[[Books], CensoredHistogram | None], q: float) -> Callable[[Cell], float | None]:
+    """Return the function that gives the q-quantile (seconds) of a cell's samples; None if there are too few."""
+
     def value(cell: Cell) -> float | None:
         found = samples(cell.books)
         return found.figure(q) if found is not None and found.count >= _SAMPLES else None
 
     return value
+
+
+def _latency(operation: str, q: float) -> Callable[[Cell], float | None]:
+    return _quantile(lambda books: books.latency.get(operation), q)
 
 
 def _dropped(cell: Cell) -> float | None:
@@ -129,8 +136,7 @@ def _memory(process: str) -> Callable[[Cell], float | None]:
 def metrics(timeout_s: float | None, processes: Collection[str]) -> list[DriftMetric]:
     """Return the metrics of a run with this flex-disconnect-timeout (seconds) and these processes."""
     timeout = timeout_s or 0.0
-    refresh, widest_gap = (lambda books: books.latency.get("GetMessages")), _quantile(lambda books: books.gap, 0.99)
-    opening = _quantile(lambda books: books.latency.get("RequestChat"), 0.95)
+    widest_gap = _quantile(lambda books: books.gap, 0.99)
     lateness = _quantile(lambda books: CensoredHistogram(books.lateness), 0.99)
 
     def margin(cell: Cell) -> float | None:
@@ -139,9 +145,9 @@ def metrics(timeout_s: float | None, processes: Collection[str]) -> list[DriftMe
 
     named = {f"memory.{process}" if len(processes) > 1 else "memory": process for process in sorted(processes)}
     return [
-        DriftMetric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _quantile(refresh, 0.5)),
-        DriftMetric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _quantile(refresh, 0.95)),
-        DriftMetric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, opening),
+        DriftMetric("GetMessages.latency.p50", "s", 1, 0.05, 0.0002, _latency("GetMessages", 0.5)),
+        DriftMetric("GetMessages.latency.p95", "s", 1, 0.05, 0.0005, _latency("GetMessages", 0.95)),
+        DriftMetric("RequestChat.latency.p95", "s", 1, 0.10, 0.001, _latency("RequestChat", 0.95)),
         DriftMetric("dropped.rate", "%", 1, 0.10, 0.001, _dropped, rate=True),
         DriftMetric("unserved.rate", "%", 1, 0.10, 0.001, _unserved, rate=True),
         DriftMetric("margin.p1", "s", -1, 0.02, 0.01 * timeout, margin),
@@ -156,9 +162,10 @@ def find_drift(
     """Return what drifts in a run. steady: its steady part (see `steady_part`). ended: whether the run has ended."""
     if steady is None:
         return Soak(why_not="it was never under a steady load for 10 minutes")
-    start, end = steady[0] + _WARM_UP * (steady[1] - steady[0]), steady[1]
+    began, end = steady
+    start = began + _WARM_UP * (end - began)
     cells = _cells(windows, start, end)
-    alarm = _spend(end - steady[0], ended)
+    alarm = _spend(end - began, ended)
     family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
     of_all = sum(metric.share for metric in family)
     drifts = []

@@ -1,6 +1,6 @@
 """The charts of report.html: rows made from the facts of a run, and how they are drawn.
 
-The windows of a run are merged into a limited number of columns, so few are in memory at a time.
+The windows of a run are merged into a limited number of columns while they are read, so that few are in memory.
 """
 
 from __future__ import annotations
@@ -259,8 +259,8 @@ def time_charts(over_time: Series, bursts: Sequence[tuple[float, float]]) -> Ite
     area = {"type": "area", "aria": False, "interpolate": "step-after", "opacity": 0.85}
     colour = charts.colour("what", _STATE_COLOURS)
     spec = charts.layer(states, area, x=time, y=charts.y("n", "sessions"), color=colour)
-    most = words.plural(int(over_time.most("open")), "session")
-    said = f"Sessions open by state; at most {most} at the end of a column.{shaded}"
+    open_sessions = words.plural(int(over_time.most("open")), "session")
+    said = f"Sessions open by state; at most {open_sessions} at the end of a column.{shaded}"
     yield _timed("Sessions open", spec, said, over_time, bands)
     colours = {"all requests": "var(--c6)", "GetMessages": "var(--good)"}
     requests = over_time.rows({"all requests": "requests", "GetMessages": "refreshes"})
@@ -298,6 +298,7 @@ def generator_charts(over_time: Series) -> Iterator[Chart]:
 
 
 def _timed(heading: str, spec: Spec, said: str, over_time: Series, bands: Rows, height: int = 200) -> Chart:
+    """Return a chart over time, with bursts shaded behind it and a tip with the figures of each column."""
     tips = [{"t": row["t"], "t2": row["t2"], "tip": _tip(row, over_time.unit)} for row in over_time.columns]
     span = {"x": over_time.axis, "x2": {"field": "t2"}}
     shade = charts.layer(bands, {"type": "rect", "aria": False, "color": "var(--bad)", "opacity": 0.18}, **span)
@@ -326,7 +327,7 @@ def _tip(row: Mapping[str, Any], unit: str) -> str:
 
 
 def _even_bins(histogram: Histogram, timeout_s: float | None) -> list[dict[str, Any]]:
-    """Bars of equal width (seconds); the timeout is an edge of two, and the last has all above three timeouts."""
+    """Bars of equal width (seconds). The timeout is the edge between two; the last has all above three timeouts."""
     longest = histogram.maximum or 0.0
     width = timeout_s / _BARS if timeout_s else max(longest, 1e-6) / _BARS
     counts: dict[int, int] = {}

@@ -77,9 +77,11 @@ def _threshold_cases(summary: Mapping[str, Any]) -> Iterable[Case]:
     if not summary["thresholds"]:
         yield Case(group, "no threshold was set", "skipped", "not judged: no threshold was set")
     for threshold in summary["thresholds"]:
-        why, state = threshold.get("why") or "", "" if threshold["result"] == "pass" else "failure"
-        if threshold["result"] == "inconclusive":
-            why, state = f"inconclusive: {why}", "skipped" if summary.get("allow_inconclusive") else "failure"
+        result, why = threshold["result"], threshold.get("why") or ""
+        state = "" if result == "pass" else "failure"
+        if result == "inconclusive":
+            why = f"inconclusive: {why}"
+            state = "skipped" if summary.get("allow_inconclusive") else "failure"
         # Shares are fractions of 1, durations seconds.
         names = ("value", "lower", "upper", "samples", "needed")
         details = "\n".join(f"{name}: {threshold[name]}" for name in names if threshold.get(name) is not None)

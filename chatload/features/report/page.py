@@ -10,7 +10,7 @@ from typing import Any
 
 from chatload.errors import printable
 from chatload.features.report import drift_view, figures
-from chatload.features.report.view import summary_document
+from chatload.features.report.view import PageBlocks, summary_document
 from chatload.features.report.worst_sessions import choose, drawing
 from chatload.render import document as doc
 from chatload.render import words
@@ -47,21 +47,22 @@ def write_report(reader: RunReader, summary: Mapping[str, Any]) -> Path:
 
 
 def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document:
-    books, started = reader.books(), reader.started_at or 0.0
+    books = reader.books()
+    started = reader.started_at or 0.0
     over_time = figures.series(reader.windows(), started, max(reader.ended_at or started, started))
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
     rows = drift_view.drift_table(drift)
-    more: dict[str, tuple[doc.Block, ...]] = {
-        "verdicts": tuple(figures.verdict_chart(summary)),
-        "outcomes": (_outcomes(summary),),
-        "drops": (*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
-        "refresh": tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
-        "latency": (_latencies(books), *figures.heat_charts(over_time, books)),
-        "time": tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
-        "drift": () if rows is None else (rows, *drift_view.drift_charts(drift, started)),
-        "generator": (*figures.generator_charts(over_time), *_processes(reader)),
-        "settings": tuple(_settings(reader, summary)),
-    }
+    more = PageBlocks(
+        verdicts=tuple(figures.verdict_chart(summary)),
+        outcomes=(_outcomes(summary),),
+        drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
+        refresh=tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),
+        latency=(_latencies(books), *figures.heat_charts(over_time, books)),
+        time=tuple(_over_time(over_time, [(b["start"] - started, b["end"] - started) for b in bursts])),
+        drift=() if rows is None else (rows, *drift_view.drift_charts(drift, started)),
+        generator=(*figures.generator_charts(over_time), *_processes(reader)),
+        settings=tuple(_settings(reader, summary)),
+    )
     made = f"Made by chatload {summary['chatload_version']} on {words.instant(datetime.now(UTC).timestamp())}"
     return summary_document(
         summary,

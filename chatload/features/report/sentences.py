@@ -61,7 +61,7 @@ def answer(summary: Mapping[str, Any]) -> str:
     if possibly:
         return f"no drop is proven in {of}, but {words.number(possibly)} may have been dropped"
     bound = words.under(dropped)
-    sure = f": {bound} with {100 * dropped['confidence']:g} % confidence" if bound else ""
+    sure = f": {bound} with {words.confidence(dropped['confidence'])} confidence" if bound else ""
     return f"none of {of} was dropped{sure}"
 
 

@@ -27,7 +27,7 @@ _MOST_OF = 0.8
 #: Silences are alike if the longest is at most this part longer than the shortest. A silence is known if its upper
 #: bound is at most this part above the lower one.
 _ALIKE = 0.2
-#: Survived silences are attributed to chance up to this number, as a part of the fatal ones.
+#: Up to this many survived silences count as chance (as a part of the number of fatal ones).
 _OUTLIVED = 0.05
 
 

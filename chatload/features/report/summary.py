@@ -45,7 +45,8 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     """
     gate = gate_of(reader.settings) if gate is None else gate
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
-    timeout_s, finished = reader.settings.flex_disconnect_timeout, reader.ended_at is not None
+    timeout_s = reader.settings.flex_disconnect_timeout
+    finished = reader.ended_at is not None
     incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
     facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
     judgements = gate.judge(facts)

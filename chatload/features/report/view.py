@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +46,34 @@ def write_outputs(run: str | Path, gate: Gate | None = None) -> dict[str, Any]:
     return summary
 
 
-def summary_document(
-    summary: Mapping[str, Any], more: Mapping[str, Sequence[doc.Block]] | None = None, **page: Any
-) -> doc.Document:
-    """Return a run's summary as a document.
+@dataclass(frozen=True)
+class PageBlocks:
+    """What only the page shows, by section. outcomes, latency: in place of the shorter tables of a text."""
 
-    more: blocks for the page, by the anchor of their section; those of "outcomes" and "latency" are in place of a
-    text's shorter tables. page: further fields of `Document`.
-    """
-    more, (result, why) = more or {}, sentences.result_and_why(summary)
+    verdicts: Sequence[doc.Block] = ()
+    outcomes: Sequence[doc.Block] = ()
+    drops: Sequence[doc.Block] = ()
+    refresh: Sequence[doc.Block] = ()
+    latency: Sequence[doc.Block] = ()
+    time: Sequence[doc.Block] = ()
+    drift: Sequence[doc.Block] = ()
+    generator: Sequence[doc.Block] = ()
+    settings: Sequence[doc.Block] = ()
+
+
+def summary_document(summary: Mapping[str, Any], more: PageBlocks = PageBlocks(), **page: Any) -> doc.Document:
+    """Return a run's summary as a document. page: further fields of `Document`."""
+    result, why = sentences.result_and_why(summary)
     sections = {
         "thresholds": ("Thresholds", _thresholds(summary)),
-        "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.get("verdicts", ()))),
-        "outcomes": ("Requests by statusCode and chatEnded", more.get("outcomes") or (_requests(summary),)),
-        "drops": ("Why sessions were dropped", (*_drops(summary), *more.get("drops", ()))),
-        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.get("refresh", ()))),
-        "latency": ("Latency", more.get("latency") or (_durations(summary),)),
-        "time": ("Over time", (*more.get("time", ()), *_drift(summary, more.get("drift", ())))),
-        "generator": ("Generator health", tuple(_generator(summary, more.get("generator", ())))),
-        "settings": ("Settings, and how to repeat the run", more.get("settings", ())),
+        "verdicts": ("What became of the sessions", (*_verdicts(summary), *more.verdicts)),
+        "outcomes": ("Requests by statusCode and chatEnded", more.outcomes or (_requests(summary),)),
+        "drops": ("Why sessions were dropped", (*_drops(summary), *more.drops)),
+        "refresh": ("Refresh health", (doc.Sentence(sentences.margin(summary)), *more.refresh)),
+        "latency": ("Latency", more.latency or (_durations(summary),)),
+        "time": ("Over time", (*more.time, *_drift(summary, more.drift))),
+        "generator": ("Generator health", tuple(_generator(summary, more.generator))),
+        "settings": ("Settings, and how to repeat the run", more.settings),
     }
     return doc.Document(
         answer=doc.Sentence(why),
@@ -93,6 +103,7 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
 
 
 def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
+    """Return the judgement of each threshold with its reason, those that failed first."""
     order = list(_THRESHOLDS)
     ordered = sorted(summary["thresholds"], key=lambda threshold: order.index(ThresholdResult(threshold["result"])))
     if not ordered:
@@ -107,7 +118,12 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
     rows = []
     for threshold in ordered:
         result, low, high = threshold["result"], _value(threshold, "lower"), _value(threshold, "upper")
-        between = f"{low} … {high}" if low and high else f"≥ {low}" if low else f"≤ {high}" if high else ""
+        if low and high:
+            between = f"{low} … {high}"
+        elif low:
+            between = f"≥ {low}"
+        else:
+            between = f"≤ {high}" if high else ""
         cells: list[doc.TableCell | str] = [
             doc.TableCell(doc.Code(threshold["expression"])),
             doc.TableCell(result, _THRESHOLDS[ThresholdResult(result)], strong=True),
@@ -142,8 +158,21 @@ def _value(threshold: Mapping[str, Any], key: str) -> str:
 def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     sessions, rates = summary["sessions"], summary["rates"]
     by_verdict = sessions["by_verdict"]
-    rows, total = [], sum(by_verdict.values())
-    for verdict, count in by_verdict.items() if total else ():
+    if any(by_verdict.values()):
+        yield _verdict_table(by_verdict, rates)
+    else:
+        yield doc.Sentence("no session ended")
+    if by_verdict[Verdict.CUT_OFF]:
+        confirmed = words.number(sessions["cut_off_confirmed"])
+        yield doc.Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
+    if summary["books"]["balanced"]:
+        yield doc.Sentence(f"books balance: {sentences.books_line(summary['books'])}", Tone.GOOD)
+
+
+def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> doc.Table:
+    rows = []
+    total = sum(by_verdict.values())
+    for verdict, count in by_verdict.items():
         kind = Tone(tone(verdict)) if count else Tone.SOFT
         cells = (words.number(count), words.percent(count / total), words.bounds(rates[verdict]))
         name = doc.TableCell(verdict, kind)
@@ -154,12 +183,7 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         "the verdict"
     )
     shown = [*doc.columns(("verdict", "sessions", "share", "bounds")), doc.TableColumn("meaning", "w", page_only=True)]
-    yield doc.Table("Verdicts", shown, rows, caption) if rows else doc.Sentence("no session ended")
-    if by_verdict[Verdict.CUT_OFF]:
-        confirmed = words.number(sessions["cut_off_confirmed"])
-        yield doc.Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
-    if summary["books"]["balanced"]:
-        yield doc.Sentence(f"books balance: {sentences.books_line(summary['books'])}", Tone.GOOD)
+    return doc.Table("Verdicts", shown, rows, caption)
 
 
 def _requests(summary: Mapping[str, Any]) -> doc.Block:

@@ -25,7 +25,6 @@ _LANE, _LETTER = 22, 6.4
 _LABELS = {"wide": 116, "narrow": 92}
 #: Colour and shape of a request, by its kind.
 _KINDS = {"answered": ("var(--good)", "circle"), "failed": ("var(--bad)", "cross"), "found": ("var(--ink)", "diamond")}
-_PARTS = {part.value: part for part in SilencePart}
 _PART_COLOURS: dict[str, str] = {
     SilencePart.PLANNED: "var(--c6)", SilencePart.GENERATOR: "var(--c2)", SilencePart.SERVER: "var(--c4)",
     SilencePart.RETRIES: "var(--c5)", SilencePart.NETWORK: "var(--bad)",
@@ -48,7 +47,8 @@ def choose(timelines: Iterable[Timeline]) -> list[Timeline]:
 
 def drawing(number: int, timeline: Timeline) -> Section:
     """Return one session drawn. Instants count from the moment its last sure contact was answered."""
-    said, shown, title = story(timeline), steps(timeline), headline(timeline)
+    shown = steps(timeline)
+    said, title = story(timeline), headline(timeline)
     since = words.instant(timeline.sure_received)
 
     def picture(frame: Frame) -> Spec:
@@ -146,17 +146,17 @@ def late(timeline: Timeline, told: StoryStep) -> str:
 def story(timeline: Timeline) -> str:
     """Return how the session ended, in a few sentences."""
     shown = steps(timeline)
-    told, shares = found(shown), spent(timeline)
+    told = found(shown)
+    shares = spent(timeline)
     since = shown[next(i for i, step in enumerate(shown) if step.sure) + 1 :]
     failed = [step for step in since if step.kind == "failed"]
     said = [_failures(timeline, failed)]
     if told is not None:
         said.append(f"{told.operation} at {told.left:+.2f} s found the chat ended: {late(timeline, told)}.")
         if shares and told.left > 0:
-            parts = (
-                f"{_PARTS[cause].meaning if cause in _PARTS else cause} took {words.seconds(s)}" for cause, s in shares
-            )
-            said.append(f"Of these {words.seconds(told.left)} {', '.join(parts)}.")
+            meanings = {part.value: part.meaning for part in SilencePart}
+            parts = ", ".join(f"{meanings.get(cause, cause)} took {words.seconds(s)}" for cause, s in shares)
+            said.append(f"Of these {words.seconds(told.left)} {parts}.")
     elif since:
         said.append(f"The last word was {since[-1].says}, {since[-1].over:+.2f} s.")
     if timeline.verdict == "dropped_unproven" and failed:
@@ -286,16 +286,19 @@ def _requests(canvas: _Canvas) -> Iterator[Spec]:
 
 
 def _went(canvas: _Canvas) -> Iterator[Spec]:
+    """The parts of the silence one after the other."""
+    if canvas.told is None:
+        return
+    labels = {part.value: part.label for part in SilencePart}
     at, texts = 0.0, []
-    for cause, seconds in spent(canvas.timeline) if canvas.told else ():
-        label = _PARTS[cause].label if cause in _PARTS else cause
-        colour, tip = _PART_COLOURS.get(cause, "var(--c6)"), f"{label}: {words.seconds(seconds)}"
-        yield _rect(at, at + seconds, canvas, colour, 0.35, f"{_WENT}#", tip)
+    for cause, seconds in spent(canvas.timeline):
+        label = labels.get(cause, cause)
+        tip = f"{label}: {words.seconds(seconds)}"
+        yield _rect(at, at + seconds, canvas, _PART_COLOURS.get(cause, "var(--c6)"), 0.35, f"{_WENT}#", tip)
         says = canvas.within(at, at + seconds, (f"{label} {words.seconds(seconds)}", label))
         texts.append({"says": says, "at": at + seconds / 2, "align": "center", "dx": 0, "lane": f"{_WENT}#"})
         at += seconds
-    if texts:
-        yield from _texts(texts, canvas)
+    yield from _texts(texts, canvas)
 
 
 def _rect(

@@ -1,4 +1,4 @@
-"""`chatload tune`: runs a sweep of refresh intervals, or reads one, and says which interval to choose."""
+"""`chatload tune`: runs a sweep of refresh intervals, or reads one, and recommends an interval."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def tune(run: Path | None, target: str, confidence: float, faults: Path | None, 
     if run is None:
         run = _sweep(given, limit, confidence / 100)
     elif any(value for value in given.values()):
-        raise UsageError("--run only reads a sweep, so nothing of a new one can be given", "leave out one of them")
+        raise UsageError("--run reads an existing sweep: options of a new one do not apply", "leave out one of them")
     report = read(run, limit, confidence / 100, faults)
     _write(report, run, as_json)
     return _EXIT[report.tuning.result]

@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from chatload.chat.policy import WIDGET_INTERVAL_S
 from chatload.chat.record import SessionRecord
@@ -103,6 +103,20 @@ class Arm:
     blames: dict[str, int]
 
 
+class Saving(NamedTuple):
+    """What an interval saves compared with the vendor's widget, which polls every 3 s.
+
+    requests_per_s_per_chat: below 0 if it needs more. share_of_polls: part of the widget's polls. chats_open: mean of
+    the sweep. requests_per_s: of all these chats.
+    """
+
+    widget_interval_s: float
+    requests_per_s_per_chat: float
+    share_of_polls: float
+    chats_open: float
+    requests_per_s: float
+
+
 @dataclass(frozen=True)
 class Tuning:
     """The result of a sweep. chats_open: mean number of open chats. problems: why the sweep is invalid."""
@@ -142,22 +156,14 @@ class Tuning:
         return None if stop is None or stop.needed is None else stop.needed * len(self.arms)
 
     @property
-    def saving(self) -> dict[str, float] | None:
-        """What the recommended interval saves compared with the vendor's widget, which polls every 3 s, as in the JSON.
-
-        Requests per second of one chat (below 0: more requests) and of all chats of the sweep, and the part of the
-        widget's polls. None if nothing is recommended or was measured.
-        """
-        best, widget = self.recommended, 1 / WIDGET_INTERVAL_S
+    def saving(self) -> Saving | None:
+        """What the recommended interval saves; None if nothing is recommended or was measured."""
+        best = self.recommended
         if best is None or best.polls_per_s is None:
             return None
-        return {
-            "widget_interval_s": WIDGET_INTERVAL_S,
-            "requests_per_s_per_chat": widget - best.polls_per_s,
-            "share_of_polls": 1 - best.polls_per_s / widget,
-            "chats_open": self.chats_open,
-            "requests_per_s": (widget - best.polls_per_s) * self.chats_open,
-        }
+        widget = 1 / WIDGET_INTERVAL_S
+        per_chat = widget - best.polls_per_s
+        return Saving(WIDGET_INTERVAL_S, per_chat, per_chat / widget, self.chats_open, per_chat * self.chats_open)
 
 
 def tally(records: Iterable[SessionRecord]) -> dict[float, Tally]:

@@ -1,4 +1,4 @@
-"""What a sweep of refresh intervals says, as a document and as JSON."""
+"""The result of a sweep of refresh intervals, as a document and as JSON."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TuneReport:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-safe form, as in tune.schema.json."""
         tuning = self.tuning
-        best, stop = tuning.recommended, tuning.stopped_by
+        best, stop, saving = tuning.recommended, tuning.stopped_by, tuning.saving
         return {
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
@@ -63,7 +63,7 @@ class TuneReport:
             "target": tuning.target,
             "confidence": tuning.confidence,
             "recommended": None if best is None else {"fraction": best.fraction, "interval_s": best.interval_s},
-            "saving": tuning.saving,
+            "saving": None if saving is None else saving._asdict(),
             "stopped_by": None if stop is None else stop.fraction,
             "sessions_needed": tuning.needed,
             "arms": [_arm(arm, tuning) for arm in tuning.arms],
@@ -129,7 +129,7 @@ def _counted(arm: Arm) -> tuple[str, ...]:
 
 
 def answer(tuning: Tuning) -> str:
-    """The one sentence that matters."""
+    """Return the result in one sentence."""
     best, stop = tuning.recommended, tuning.stopped_by
     target, sure = words.percent(tuning.target), f"{100 * tuning.confidence:g} % confidence"
     if best is not None:
@@ -149,10 +149,10 @@ def answer(tuning: Tuning) -> str:
 
 
 def stopped(tuning: Tuning) -> str:
-    """Why no longer interval is recommended."""
+    """Return why no longer interval is recommended."""
     stop = tuning.stopped_by
     if stop is None:
-        return "every interval of the sweep passed: a longer one may do too"
+        return "every interval of the sweep passed: a longer one may pass too"
     sessions = words.plural(stop.sessions, "session")
     seen = f"at {interval(stop)} ({stop.fraction:g} x timeout), {dropped(stop)} of {sessions}"
     causes = ", ".join(f"{words.number(n)} {name}" for name, n in blamed(stop))
@@ -171,11 +171,11 @@ def stopped(tuning: Tuning) -> str:
 
 
 def saved(tuning: Tuning) -> str:
-    """What the recommended interval saves; empty where none is recommended."""
+    """Return what the recommended interval saves; empty if none is recommended."""
     saving, timeout_s = tuning.saving, tuning.timeout_s
     if saving is None:
         return ""
-    per_chat, than = saving["requests_per_s_per_chat"], f"the widget's {WIDGET_INTERVAL_S:g} s"
+    per_chat, than = saving.requests_per_s_per_chat, f"the widget's {WIDGET_INTERVAL_S:g} s"
     if timeout_s <= WIDGET_INTERVAL_S:
         return (
             f"{abs(per_chat):.3f} requests/s {'less' if per_chat > 0 else 'more'} a chat than {than}, "
@@ -184,9 +184,9 @@ def saved(tuning: Tuning) -> str:
     if per_chat <= 0:
         return f"{-per_chat:.3f} requests/s more a chat than {than}: nothing is saved"
     return (
-        f"it saves {per_chat:.3f} requests/s a chat against {than} ({100 * saving['share_of_polls']:.0f} % of the "
-        f"polls): {_CHATS * per_chat:.0f} at {words.number(_CHATS)} chats, {saving['requests_per_s']:.1f} at the "
-        f"sweep's {tuning.chats_open:.0f}"
+        f"it saves {per_chat:.3f} requests/s a chat against {than} ({100 * saving.share_of_polls:.0f} % of the polls): "
+        f"{_CHATS * per_chat:.0f} at {words.number(_CHATS)} chats, {saving.requests_per_s:.1f} at the sweep's "
+        f"{saving.chats_open:.0f}"
     )
 
 
@@ -196,13 +196,13 @@ def interval(arm: Arm) -> str:
 
 
 def dropped(arm: Arm) -> str:
-    """How many were dropped: a range where some drops are unproven or the generator's."""
+    """Return how many were dropped: a range if some drops are unproven, or may be due to the generator."""
     least, most = words.number(arm.least), words.number(arm.most)
     return most if arm.least == arm.most else f"{least} to {most}"
 
 
 def word(arm: Arm, tuning: Tuning) -> str:
-    """What came of the arm; arms after the one that ended the sequence are not tested."""
+    """Return the result of an arm; arms after the one that ended the sequence are not tested."""
     stop = tuning.stopped_by
     return _NOT_TESTED if stop is not None and arm.fraction > stop.fraction else _WORDS[arm.word]
 

@@ -202,9 +202,10 @@ class KnownHeaders:
         start = line.end()
         end = data.find(b"\r\n\r\n", start)
         block = data[start:end]
-        alone = len(data) == end + 4 + int(length) and block.count(b"\n") + 1 == len(headers)
+        body_bytes = len(exchange.body)
+        alone = len(data) == end + 4 + body_bytes and block.count(b"\n") + 1 == len(headers)
         if alone and len(block) <= _MOST_BYTES:
-            self._known[block] = headers, int(length)
+            self._known[block] = headers, body_bytes
 
 
 # -- connections -----------------------------------------------------------------------------------

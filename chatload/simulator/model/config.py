@@ -3,7 +3,7 @@
 The command's options and the keys of a settings file are made from these fields, so that each setting is declared
 once. A name that ends in `_s` is in seconds and loses that ending on the command line.
 Sources, as in the protocol notes: [opt] Genesys' option reference, [gms] the GMS Chat API,
-[client] the vendor's browser client; what names none is a choice.
+[client] the vendor's browser client. A setting without a source was chosen for tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True)
 class SettingKind:
-    """Metadata of a type: what the help shows for a value, the message about a wrong one, the valid words if few."""
+    """Metadata of a setting's type.
+
+    metavar: what the help shows for a value. expected: the message about a wrong value. choices: the only valid words;
+    empty: not a choice.
+    """
 
     metavar: str
     expected: str
@@ -289,8 +293,9 @@ def changed(config: SimulatorConfig, group: str) -> bool:
 def type_of(key: str) -> tuple[Any, SettingKind]:
     """Return the Python type of the setting `key` (if it may be None, that of its other values), and its kind."""
     hint = _HINTS[SETTINGS[key].name]
-    kind, *_, metadata = get_args(get_args(hint)[0] if type(None) in get_args(hint) else hint)
-    return kind, metadata
+    annotated = get_args(hint)[0] if type(None) in get_args(hint) else hint
+    python_type, *_, kind = get_args(annotated)
+    return python_type, kind
 
 
 def wrong(key: str, value: Any) -> str | None:

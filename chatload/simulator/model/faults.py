@@ -20,9 +20,10 @@ from chatload.simulator.model.config import Chance, Seconds, SettingKind, one_of
 
 
 class FaultKind(NamedTuple):
-    """processed: whether the request reaches the chat server (is processed) where `reaches` is not given.
+    """What the faults of one kind have in common.
 
-    answer: what the client gets; None: the answer to the request. fixed: `reaches` cannot be chosen.
+    processed: whether the request reaches the chat server, unless the fault has `reaches`. fixed: `reaches` cannot be
+    chosen. answer: what the client gets; None: the usual answer to its request.
     """
 
     processed: bool

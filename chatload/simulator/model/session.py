@@ -143,7 +143,7 @@ class SimulatedChat:
                 at, _, act, who = heappop(agenda)
                 if who is None or who in self.others:
                     act(self, at, who or SYSTEM)
-            elif due == idle and self._alerts > bool(self.config.idle_alert2_s):
+            elif due == idle and self._alerts >= (2 if self.config.idle_alert2_s else 1):
                 self.close_idle(idle)
             elif due == idle:
                 self._alerts += 1
@@ -216,7 +216,7 @@ class SimulatedChat:
     # -- keys --------------------------------------------------------------------------------------
 
     def key_valid_until(self, shown: str | None) -> float | None:
-        """Return how long a secureKey is valid; None if it never was."""
+        """Return the instant until which a secureKey is valid; None if it never was valid."""
         return NEVER if shown == self._key else dict(self._old_keys).get(shown or "")
 
     def give_key(self, now: float) -> str:
