@@ -1,7 +1,5 @@
 """The `chatload` command: reports on runs, and finds the other commands."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib import import_module

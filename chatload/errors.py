@@ -6,8 +6,6 @@ ChatloadError
     └── FileError        a file of the user's is unreadable or says something unexpected
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

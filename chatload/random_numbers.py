@@ -1,7 +1,5 @@
 """A pseudorandom number generator with a small state: each chat has its own."""
 
-from __future__ import annotations
-
 from hashlib import blake2b
 from math import cos, log, pi, sqrt
 

@@ -4,8 +4,6 @@ The values are a contract: run files, summary.json, thresholds and metrics endpo
 nothing of chatload, so every other module may import it.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Final, Self
 

@@ -9,8 +9,6 @@ the release lies in [s, r] too, and after the timestamps of its events. If it wa
 it arrived: then it is a contact for all that time.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from chatload.chat.effects import Exchange

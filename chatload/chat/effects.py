@@ -1,7 +1,5 @@
 """What the engine asks of a driver, and what it gets back. Instants: seconds on the driver's monotonic clock."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ lists where it differs from the status table. One difference remains: a browser 
 message while a poll is unanswered; here the message waits for the answer to the poll.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 

@@ -5,8 +5,6 @@ offset between the clocks. A clock that contradicts itself proves nothing: it wa
 the events.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import gcd

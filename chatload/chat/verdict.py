@@ -4,8 +4,6 @@ The evidence is taken in this order: the server's own word (reason and error cod
 silence, and the server's clock. If two readings are possible, the weaker claim is made.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 Only counts, lengths and times of a recording are kept. No text, name, key or address of it is in the result.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 from base64 import b64decode

@@ -1,7 +1,5 @@
 """Encodes requests as bytes. Each operation of a dialect is prepared once, then filled in for each request."""
 
-from __future__ import annotations
-
 import secrets
 from base64 import b64encode
 from collections.abc import Iterable, Mapping

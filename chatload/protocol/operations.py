@@ -1,7 +1,5 @@
 """The operations of a chat service and the fields of each, under our names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 KEYS = ("user_id", "secure_key", "alias")

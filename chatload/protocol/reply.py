@@ -1,7 +1,5 @@
 """Replies of the chat service, read strictly: every answer gets an outcome; no answer raises an error."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Values that must not be shown, such as API keys, and the login in a URL."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes, urlsplit

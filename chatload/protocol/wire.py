@@ -1,7 +1,5 @@
 """Requests and results of HTTP calls: the interface between a dialect and a transport."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal

@@ -1,7 +1,5 @@
 """Charts: Vega-Lite specifications, and how they are drawn as SVG. Colours are the page's CSS variables."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Writes a document as one HTML page: no network, light and dark, for a wide window, a phone and paper."""
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
 from hashlib import sha256

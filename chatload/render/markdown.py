@@ -1,7 +1,5 @@
 """Writes a document as Markdown for a pull-request comment or a CI job summary (GitHub, GitLab)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """What commands have in common: they deliver a document, files and JSON, and take a share as an option."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

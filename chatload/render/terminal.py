@@ -1,7 +1,5 @@
 """Writes a document for a terminal or a CI log: lines of at most 80 to 100 columns."""
 
-from __future__ import annotations
-
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Numbers, shares and durations as every report writes them, and small pieces of sentences."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime

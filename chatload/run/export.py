@@ -1,7 +1,5 @@
 """Exports a run's sessions, windows and requests as flat tables (CSV, JSON lines, Parquet), row by row."""
 
-from __future__ import annotations
-
 import csv
 import itertools
 import json

@@ -11,8 +11,6 @@ A file may come from an untrusted source. So each value is validated before it i
 writes is refused, and a text that is too long is cut.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,6 @@
 """The run over time, in windows: what was added to the books in each. Old windows are merged, so that even a run of
 weeks keeps a limited number of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import frexp

@@ -19,8 +19,6 @@ The null hypothesis is a constant rate. A run in which one third has three times
 it, and bursts may be reported.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

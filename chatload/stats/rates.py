@@ -6,8 +6,6 @@ T. T. Cai and A. DasGupta, "Interval Estimation for a Binomial Proportion", Stat
 (2001)). They hold for k hits in n *independent* samples, whatever the true rate.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Callable

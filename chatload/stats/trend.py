@@ -22,8 +22,6 @@ the stretches are searched again. With few blocks there are few permutations: a 
 twenty blocks, and a change that lasts less than about five blocks, cannot be distinguished from chance.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ server. So only the loads above saturation determine sigma and kappa; without su
 peak is named only if the run measured loads above it, at which the throughput certainly fell.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

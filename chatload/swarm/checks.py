@@ -1,7 +1,5 @@
 """Checks before a run: ceilings on sessions and requests, limits of this machine, user classes, and the service."""
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Coordinates a run, in the master or in the only process: records it, watches it, ends it."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import deque

@@ -3,8 +3,6 @@
 A stall is time in which the process did not run its event loop. The server is never blamed for it.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Installs chatload in a Locust process: workarounds, options, and what happens at Locust's events."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

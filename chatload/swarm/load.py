@@ -3,8 +3,6 @@
 Locust decides how many users there are (--users, --run-time, a load shape). A load controller decides the rest.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -3,8 +3,6 @@
 The options themselves are declared in `chatload.run.settings`. Imports no Locust: importing that patches the process.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

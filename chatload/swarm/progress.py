@@ -1,7 +1,5 @@
 """The progress of a headless run: a bar with the time left on a terminal, plain lines in a log."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

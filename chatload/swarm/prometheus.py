@@ -4,8 +4,6 @@ Names follow https://prometheus.io/docs/practices/naming/ (base units, `_total` 
 process starts the counters at 0 again, which Prometheus handles as a counter reset.
 """
 
-from __future__ import annotations
-
 import os
 from argparse import Namespace
 from collections import Counter, deque

@@ -6,8 +6,6 @@ it sent "quit". Therefore a worker sends its final report when its users have en
 all of them (`test_stopping`), and the outputs are written last.
 """
 
-from __future__ import annotations
-
 import time
 from contextlib import AbstractContextManager
 from typing import Any, Protocol

@@ -3,8 +3,6 @@
 A figure that summary.json has too is computed by the same function. At the end of a run both are equal.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Locust's web UI: chatload's tab, its figures as JSON and CSV, and the check of a start."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress

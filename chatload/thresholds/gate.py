@@ -1,7 +1,5 @@
 """The gate: the thresholds of a run, its result, and when it is hopeless to go on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -26,8 +26,6 @@ If only ended sessions were counted, every run would look bad early on, because 
 k, so this choice only makes it smaller. Sessions are assumed to be independent.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Iterable

@@ -24,8 +24,6 @@ Durations that are known only to be longer than a bound (requests without an ans
 count as surely above every value up to the bound, and as possibly above every other value.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 import operator

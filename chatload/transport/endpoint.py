@@ -1,7 +1,5 @@
 """Where chats connect to: URL, addresses and TLS, and the constant texts for errors of a connection."""
 
-from __future__ import annotations
-
 import errno
 import os
 import ssl

@@ -1,7 +1,5 @@
 """HTTP/1.1 messages as bytes, without I/O: requests are serialized, answers parsed, cookies kept."""
 
-from __future__ import annotations
-
 import logging
 import re
 import zlib

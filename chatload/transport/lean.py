@@ -4,8 +4,6 @@ It follows no redirects, asks for no compression, uses no proxies, and sends a r
 WireRequest.repeatable: what it reports is what happened on the wire.
 """
 
-from __future__ import annotations
-
 import time
 import weakref
 from collections import deque

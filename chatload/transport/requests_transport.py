@@ -7,8 +7,6 @@ dropped and the connection is kept. The total deadline needs gevent's monkey-pat
 single wait is limited.
 """
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Iterator
 from contextvars import ContextVar

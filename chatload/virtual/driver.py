@@ -4,8 +4,6 @@ No real time passes and nothing is sent: the clock is a heap of scheduled calls.
 run. Public as a testing tool: `VirtualSwarm(settings, service, users=10, chats=100).run()`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -4,8 +4,6 @@ A locustfile derives a class from CapacityShape; defining it installs the search
 thresholds for each step, not for the run as a whole, which overloads the server on purpose.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a capacity search found: capacity.json, in keys that scripts rely on, and the document made of it."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

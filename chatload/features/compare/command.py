@@ -1,7 +1,5 @@
 """`chatload compare`: reads the runs, refuses what cannot be compared, and says how they differ."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

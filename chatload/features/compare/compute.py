@@ -17,8 +17,6 @@ pools them takes ordinary differences between runs for a change. So each run giv
 The tests assume that without a difference any order of the runs is as likely as any other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum

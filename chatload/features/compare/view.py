@@ -1,7 +1,5 @@
 """A comparison of runs as a document."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from chatload.features.compare.compute import (

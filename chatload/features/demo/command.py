@@ -1,7 +1,5 @@
 """`chatload demo`: a chat server with faults, real Locust users on it, and the check against its ledger."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`chatload doctor`: checks whether this machine and the way to the host are ready for a run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

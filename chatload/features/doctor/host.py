@@ -1,8 +1,6 @@
 """Examines the way to a host step by step, and checks what was found: name, connection, TLS, and one chat
 (RequestChat, then Disconnect)."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import ssl

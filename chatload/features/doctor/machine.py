@@ -3,8 +3,6 @@
 Each limit names its source.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform
@@ -242,7 +240,8 @@ def _steal(before: Any, after: Any) -> float | None:
     if not hasattr(after, "steal"):
         return None
     # `guest` and `guest_nice` are part of `user` and `nice`.
-    spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields if "guest" not in name}
+    names = [name for name in after._fields if "guest" not in name]
+    spent: dict[str, float] = {name: getattr(after, name) - getattr(before, name) for name in names}
     return spent["steal"] / max(sum(spent.values()), 1e-9)
 
 

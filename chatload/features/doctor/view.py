@@ -1,7 +1,5 @@
 """The result of a check, and all results as a document and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

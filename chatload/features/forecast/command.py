@@ -1,7 +1,5 @@
 """`chatload forecast`: fits a run, shows how well the fit reproduces it, then forecasts other loads."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -6,8 +6,6 @@ window. Its beginning follows from the successes that its first window still had
 Its end is found by replaying the run (see `chatload.features.forecast.fit`).
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

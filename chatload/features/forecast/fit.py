@@ -5,8 +5,6 @@ and where within a window an incident ends, are found by replaying the run until
 measured. `reproduce` says how good the fit is, `predict` what to expect, both as in forecast.schema.json.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A forecast as a document. Takes the published JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

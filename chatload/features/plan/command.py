@@ -1,7 +1,5 @@
 """`chatload plan`: how many servers the expected demand needs, by measured or given capacities."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields

@@ -19,8 +19,6 @@ The plan also has the vendor's rule for the threads that refresh chats: refreshP
 thread.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Callable

@@ -2,8 +2,6 @@
 shows it. What a run held need not be the limit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields

@@ -14,8 +14,6 @@ examination those that have been silent for longer than the timeout T. Nothing i
 Both use the reading of the intervals that is least favourable to the claim, and each bound rests on two chats: one
 chat that ended for another reason does not make it false."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Every chat is opened and refreshed once, because a server may drop a chat earlie
 asks for the whole transcript each time: a server does not hold such a request, and the transcript has its timestamps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeVar
 

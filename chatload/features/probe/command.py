@@ -1,7 +1,5 @@
 """`chatload probe`: measures how long a server lets a chat be silent."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Settings of a probe, what its chats have shown, and when each chat sends next."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Runs a probe in real time: one greenlet for each request under way, real sockets."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections import defaultdict

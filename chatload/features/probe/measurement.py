@@ -1,7 +1,5 @@
 """The result of a probe: figures with their bounds, warnings, and the document that says them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """One probe, sans-IO: `take` the requests to send now, `receive` their results, until it is `over`."""
 
-from __future__ import annotations
-
 from random import Random
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A run's verdicts against the server's ledger, session by session."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The server's own record of its sessions: a simulator's ledger, or an export of a real server."""
 
-from __future__ import annotations
-
 import csv
 import http.client
 import io

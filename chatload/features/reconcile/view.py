@@ -1,7 +1,5 @@
 """A run's verdicts against the server's ledger, as a document."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from chatload.features.reconcile.compute import ENDINGS, MISSING, UNMATCHED, Reconciliation

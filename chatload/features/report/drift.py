@@ -15,8 +15,6 @@ A change is claimed only if it is large enough to matter: over the steady part a
 level, and at least `DriftMetric.floor`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, log2

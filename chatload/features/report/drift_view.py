@@ -1,7 +1,5 @@
 """What drifts in a long run: sentences, a table and charts for reports, and `chatload drift`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median

@@ -3,8 +3,6 @@
 The windows of a run are merged into a limited number of columns while they are read, so that few are in memory.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -7,8 +7,6 @@ junit-10.xsd). The standard library is enough for five elements. junitparser doe
 cannot contain either.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """report.html: the summary of a run with its charts, its worst sessions and its settings."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime

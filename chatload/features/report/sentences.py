@@ -1,7 +1,5 @@
 """Sentences about a run's summary, used by its reports, by errors and by the log."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -11,8 +11,6 @@ timestamp of the end shows the silence. The claim is conservative. It is made on
 - the configured timeout is different.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

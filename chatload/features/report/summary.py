@@ -1,7 +1,5 @@
 """summary.json: what became of a run, in keys that scripts rely on (see summary.schema.json)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict

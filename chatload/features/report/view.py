@@ -1,7 +1,5 @@
 """A run's summary as a document, for a terminal and summary.md; `page` adds the charts and tables of report.html."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

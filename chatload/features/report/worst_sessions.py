@@ -1,7 +1,5 @@
 """The worst sessions, each in words and drawn: requests, silence, deadline, and what the silence was spent on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """`chatload tune`: runs a sweep of refresh intervals, or reads one, and recommends an interval."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

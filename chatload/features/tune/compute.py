@@ -13,8 +13,6 @@ caused counts against it too, but is no proof against it: if an arm's result dep
 invalid.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Runs sweeps: as a headless Locust process, and the same sweep in virtual time, against the simulator's model."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

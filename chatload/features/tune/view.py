@@ -1,7 +1,5 @@
 """The result of a sweep of refresh intervals, as a document and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The simulator described in OpenAPI 3.1, made from the dialect it speaks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

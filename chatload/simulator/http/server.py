@@ -1,7 +1,5 @@
 """The HTTP server around the model: what a request asks of it, its answer as bytes, and serving until it is stopped."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno

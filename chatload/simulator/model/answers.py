@@ -1,7 +1,5 @@
 """What goes back for a request: an answer, a held request, or nothing; and the habits of a server in its answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum

@@ -6,8 +6,6 @@ Sources, as in the protocol notes: [opt] Genesys' option reference, [gms] the GM
 [client] the vendor's browser client. A setting without a source was chosen for tests.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, get_args, get_type_hints

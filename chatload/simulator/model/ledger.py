@@ -1,7 +1,5 @@
 """The server's own account of every session."""
 
-from __future__ import annotations
-
 from struct import Struct
 from typing import Any
 

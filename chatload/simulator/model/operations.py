@@ -1,7 +1,5 @@
 """What each operation does to a chat that goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The pure model of the chat service: sessions, faults, ledger. The caller passes the time; there is no clock."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush, heapreplace

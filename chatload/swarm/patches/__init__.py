@@ -5,8 +5,6 @@ tests/unit/patches_side.py shows each fault without its workaround: a test that 
 is no longer needed. Versions: Locust 2.47.0, gevent 26.9.0.
 """
 
-from __future__ import annotations
-
 
 def install() -> None:
     """Replace the parts of Locust that have no extension point. May be called again."""

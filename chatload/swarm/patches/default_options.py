@@ -5,8 +5,6 @@ in each spawn message: 65 ms in which no chat is refreshed, and 5 MB of referenc
 per second. Locust 2.47.0, runners.py, message "spawn". No upstream issue found.
 """
 
-from __future__ import annotations
-
 import functools
 
 from locust import argument_parser

@@ -7,8 +7,6 @@ Chats create no reference cycles, so reference counting frees all their memory. 
 collected once there are many, without a visit to the objects that are there for the whole run.
 """
 
-from __future__ import annotations
-
 import gc
 
 #: This many more container objects than before, without more chats, are taken for garbage.

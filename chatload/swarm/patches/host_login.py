@@ -4,8 +4,6 @@ Fault: Locust shows `environment.host` as it is in its web UI, in its --html rep
 Locust 2.47.0, env.py and web.py. No upstream issue found.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from weakref import WeakKeyDictionary
 

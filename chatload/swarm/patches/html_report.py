@@ -5,8 +5,6 @@ while it is rendered. If it cannot be written, the outputs that follow it are no
 main.py, `save_html_report`. No upstream issue found; related: https://github.com/locustio/locust/issues/1936
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -9,8 +9,6 @@ issue found for either.
 A worker checks by the monotonic clock (`WorkerRole`).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from locust import runners

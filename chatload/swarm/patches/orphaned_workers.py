@@ -8,8 +8,6 @@ still runs. No upstream issue found.
 `WorkerRole` ends the workers that have connected.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -6,8 +6,6 @@ refresh. Locust 2.47.0, stats.py and runners.py. No upstream issue found.
 If another listener is registered, every request fires the event as Locust does.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter, defaultdict
 from typing import Any

@@ -16,8 +16,6 @@ the exit kills the process. https://github.com/gevent/gevent/issues/1815
 Therefore the handlers are Python's own. They run in any greenlet, so they only schedule a callback.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

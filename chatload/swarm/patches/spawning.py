@@ -9,8 +9,6 @@ Faults, all of Locust 2.47.0:
   (user/task.py, `get_next_task`). https://github.com/locustio/locust/issues/2849 (closed as stale)
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -5,8 +5,6 @@ seconds, and a row of chart data every five seconds (16 MB per day on the master
 https://github.com/locustio/locust/issues/1790, https://github.com/locustio/locust/issues/2045 (both closed as stale)
 """
 
-from __future__ import annotations
-
 from locust.stats import RequestStats
 
 #: Seconds of per-second counts that are kept: Locust reads the last 12.

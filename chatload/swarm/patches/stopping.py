@@ -9,8 +9,6 @@ https://github.com/locustio/locust/issues/2332):
   no chat can disconnect.
 """
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -5,8 +5,6 @@ With 20 000 users this blocks the event loop for 20 to 30 ms each time. Locust 2
 found.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 from locust.runners import Runner

@@ -7,8 +7,6 @@ Faults, Locust 2.47.0, web.py, `swarm`; no upstream issues found:
 - As soon as the users have stopped, the page polls no more, although the chats have not disconnected yet.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
