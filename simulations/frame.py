@@ -9,7 +9,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
 
 @dataclass(frozen=True)
 class SimulatedTable:
-    """What a simulation measured. header: names of columns. rows: cells as text. trials: of each row. seed: the first."""
+    """What a simulation measured. header, rows: cells as text. trials: of each row. seed: of the first trial."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
