@@ -96,7 +96,7 @@ class RunReader(AbstractContextManager["RunReader"]):
         if not path.is_file():
             missing = f"no {schema.RUN_FILE} in it" if Path(run).is_dir() else "there is no such file"
             raise UsageError(f"{run}: not a run ({missing})", "name the folder that --run-dir named")
-        with _told(path):
+        with _unreadable_as_usage_error(path):
             database = _connect(path)
             try:
                 schema.guard(database)
@@ -210,9 +210,9 @@ class RunReader(AbstractContextManager["RunReader"]):
     def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
         """Yield the rows of a query as values of a type that pydantic validates."""
         validate = TypeAdapter(kind).validate_python
-        with _told(self.path):
+        with _unreadable_as_usage_error(self.path):
             cursor = self._database.execute(sql, values)
-        with _told(self.path, [column for column, *_ in cursor.description]):
+        with _unreadable_as_usage_error(self.path, [column for column, *_ in cursor.description]):
             while rows := cursor.fetchmany(_ROWS_AT_ONCE):
                 yield from map(validate, rows)
 
@@ -235,7 +235,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _told(path: Path, columns: Sequence[str] = ()) -> Iterator[None]:
+def _unreadable_as_usage_error(path: Path, columns: Sequence[str] = ()) -> Iterator[None]:
     """Raise UsageError for what makes a run unreadable. columns: the names of the columns of the rows that are read."""
     try:
         yield

@@ -66,7 +66,7 @@ class RunWriter(AbstractContextManager["RunWriter"]):
             "seed": settings.chat_seed,
             "started_at": time.time() if started_at is None else started_at,
         }
-        with _told(path):
+        with _sqlite_as_chatload_error(path):
             database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             database.execute("PRAGMA journal_mode = WAL")
             # Every transaction is synced to the disk: it survives a crash of the machine.
@@ -121,7 +121,7 @@ class RunWriter(AbstractContextManager["RunWriter"]):
 
     def close(self) -> None:
         """Close the file. A run that is not finished stays readable, as an unfinished run."""
-        with _told(self.path):
+        with _sqlite_as_chatload_error(self.path):
             # Without a log, a closed run is one file that can be read in a read-only folder too. While the run is being
             # read the log cannot be removed. It stays, and no data is lost.
             with suppress(sqlite3.OperationalError):
@@ -136,7 +136,7 @@ class RunWriter(AbstractContextManager["RunWriter"]):
 @contextmanager
 def _transaction(path: Path, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Store everything that is written meanwhile, or nothing. Raises ChatloadError if it cannot be written."""
-    with _told(path):
+    with _sqlite_as_chatload_error(path):
         database.execute("BEGIN IMMEDIATE")
         try:
             yield database
@@ -200,7 +200,7 @@ def _refused(run_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _sqlite_as_chatload_error(path: Path) -> Iterator[None]:
     """Raise ChatloadError for an error of SQLite."""
     try:
         yield
