@@ -98,8 +98,17 @@ def main() -> None:
     "--allow-inconclusive", is_flag=True,
     help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
 )  # fmt: skip
+@click.option(
+    "--judge", "part", metavar="PART",
+    help="Judge percentiles of latency and response time on this part: all, steady, or FROM-TO such as 2m-10m.",
+)  # fmt: skip
 def report(
-    run: Path, thresholds: tuple[str, ...], named: str | None, confidence: float | None, allow_inconclusive: bool
+    run: Path,
+    thresholds: tuple[str, ...],
+    named: str | None,
+    confidence: float | None,
+    allow_inconclusive: bool,
+    part: str | None,
 ) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
@@ -118,10 +127,12 @@ def report(
     from chatload.features.report.view import summary_document, write_outputs
     from chatload.render.terminal import render
     from chatload.run.reader import RunReader
+    from chatload.run.settings import option_of
     from chatload.thresholds.gate import regate
 
+    part = option_of("judge").value(part)
     with RunReader.open(run) as reader:
-        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "")
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", part)
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:

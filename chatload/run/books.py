@@ -33,7 +33,7 @@ MOST_TEXT = 4096
 _POLL, _FINE = "GetMessages", Outcome.FINE.value
 #: How many numbers of usual refreshes are buffered. Nearly all requests are usual refreshes; counting this many takes
 #: about a millisecond.
-_BUFFERED = 3 * 4000
+_BUFFERED = 4 * 4000
 
 
 class Range(NamedTuple):
@@ -123,6 +123,8 @@ class Books:
     exhausted: requests that never left: this machine had no local port or file descriptor for them.
     states: open sessions by state (opening, held, retrying, leaving), now.
     latency: by operation, of every request that ended (seconds); without an answer it is longer than we waited.
+    response_time: by operation, from the instant for which a request was scheduled to its answer (seconds); also of
+        each poll that was due while an earlier one was waited for and was never sent, until that one's answer.
     lateness: of every refresh (seconds).
     gap: the upper bound of the gap that each refresh closed, and the last silence of each chat that was dropped or may
         have been (seconds).
@@ -145,6 +147,7 @@ class Books:
     exhausted: Count = 0
     states: _States = field(default_factory=Counter)
     latency: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
+    response_time: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
     lateness: StoredHistogram = field(default_factory=Histogram)
     gap: StoredCensored = field(default_factory=CensoredHistogram)
     arrivals: Count = 0
@@ -199,48 +202,66 @@ class Books:
     def request_begun(self, operation: str) -> None:
         self.sent[operation] += 1
 
-    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float) -> None:
+    def refresh_answered(self, latency_s: float, lateness_s: float, gap_s: float, response_s: float) -> None:
         if self._answered_polls is None:
             self._answered_polls = self.outcomes[_POLL]
-            for histogram in (self.latency[_POLL].observed, self.lateness, self.gap.observed):
+            polls = (self.latency[_POLL].observed, self.response_time[_POLL].observed)
+            for histogram in (*polls, self.lateness, self.gap.observed):
                 histogram.feed = self._count_refreshes
         self._answered_polls[_FINE] += 1
         refreshes = self._refreshes
-        refreshes += (latency_s, lateness_s, gap_s)
+        refreshes += (latency_s, lateness_s, gap_s, response_s)
         if len(refreshes) >= _BUFFERED:
             self._count_refreshes()
 
     def _count_refreshes(self) -> None:
         """Count the buffered refreshes in their histograms, which call this before each read."""
         if self._refreshes:
-            latencies, latenesses, gaps = np.array(self._refreshes).reshape(-1, 3).T
+            latencies, latenesses, gaps, response_times = np.array(self._refreshes).reshape(-1, 4).T
             self._refreshes = []
             self.latency[_POLL].observed.extend(latencies)
             self.lateness.extend(latenesses)
             self.gap.observed.extend(gaps)
+            self.response_time[_POLL].observed.extend(response_times)
+
+    def polls_skipped(self, response_s: float, interval_s: float, answered: bool) -> None:
+        # Without them, a server that stands still would have few slow polls: the slower it is, the fewer are sent.
+        # Source: G. Tene, "How NOT to Measure Latency", 2013 (coordinated omission), and the correction by an expected
+        # interval in his HdrHistogram. That one leaves the last skipped instant out, because its clients send then.
+        waited = np.arange(response_s - interval_s, 0.0, -interval_s)
+        response_time = self.response_time[_POLL]
+        (response_time.observed if answered else response_time.censored).extend(waited)
 
     def request_ended(
-        self, operation: str, exchange: Exchange, lateness_s: float | None = None, gap_s: float | None = None
+        self,
+        operation: str,
+        exchange: Exchange,
+        lateness_s: float | None = None,
+        gap_s: float | None = None,
+        due: float | None = None,
     ) -> None:
         self.outcomes[operation][exchange.reply.outcome._value_] += 1
         self.resent += exchange.resent
-        latency = self.latency[operation]
-        if exchange.sent_at is None:
-            self.exhausted += exchange.reply.detail == Detail.EXHAUSTED
-            latency.add_longer_than(exchange.received_at - exchange.begun_at)
-        elif exchange.answered:
+        latency, response_time = self.latency[operation], self.response_time[operation]
+        response_s = exchange.received_at - (exchange.begun_at if due is None else due)
+        if exchange.sent_at is not None and exchange.answered:
             latency.add(exchange.received_at - exchange.sent_at)
+            response_time.add(response_s)
         else:
-            latency.add_longer_than(exchange.received_at - exchange.sent_at)
+            begun = exchange.begun_at if exchange.sent_at is None else exchange.sent_at
+            self.exhausted += exchange.sent_at is None and exchange.reply.detail == Detail.EXHAUSTED
+            latency.add_longer_than(exchange.received_at - begun)
+            response_time.add_longer_than(response_s)
         if lateness_s is not None:
             self.lateness.add(lateness_s)
         if gap_s is not None:
             self.gap.add(gap_s)
 
-    def request_cut(self, operation: str) -> None:
+    def request_cut(self, operation: str, waited_s: float = 0.0) -> None:
         self.outcomes[operation][Outcome.CONNECTION.value] += 1
         # When its first byte left is not known here: its latency is longer than 0.
         self.latency[operation].add_longer_than(0.0)
+        self.response_time[operation].add_longer_than(waited_s)
 
     def key_replaced(self) -> None:
         self.rotations += 1

@@ -59,7 +59,7 @@ def bound_text(share: float, up: bool) -> str:
 
 
 def sessions_needed(
-    k: int, n: int, limit: float, confidence: float = CONFIDENCE, at_most: int | None = None
+    k: float, n: int, limit: float, confidence: float = CONFIDENCE, at_most: float | None = None
 ) -> int | None:
     """Return the total number of samples that decides whether a rate is below or above `limit`.
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from chatload.chat.personas import REQUEST_TIMEOUT_S
 from chatload.errors import UsageError
-from chatload.run.settings import GATES, RunSettings
+from chatload.run.settings import GATES, STEADY, RunSettings
 from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.judgement import Judgement, hopeless, judge, overall
 from chatload.thresholds.metrics import Facts, Threshold, parse, parse_abort
+from chatload.thresholds.over_time import OverTime
 from chatload.vocabulary import RunResult, ThresholdResult
 
 #: A rate that a gate has to be about -> other subjects: a threshold about one of them covers this rate too.
@@ -25,17 +26,22 @@ class Gate:
     """What a run must fulfil.
 
     thresholds: judged once, at the end. abort_on: checked all the time; a run ends early once one of them is lost.
-    confidence: of each judgement, 0 to 1. allow_inconclusive: inconclusive thresholds do not fail the run.
+    confidence: of each judgement, 0 to 1. allow_inconclusive: inconclusive thresholds do not fail the run. part: of the
+    run, as --judge names it.
     """
 
     thresholds: tuple[Threshold, ...] = ()
     abort_on: tuple[Threshold, ...] = ()
     confidence: float = CONFIDENCE
     allow_inconclusive: bool = False
+    part: str = STEADY
 
-    def judge(self, facts: Facts) -> list[Judgement]:
-        """Return a judgement for each threshold, in order; then those of `_not_covered`."""
-        own = [judge(threshold, facts, self.confidence) for threshold in self.thresholds]
+    def judge(self, facts: Facts, over_time: OverTime | None = None) -> list[Judgement]:
+        """Return a judgement for each threshold, in order; then those of `_not_covered`.
+
+        over_time: what the windows of the run say about the thresholds; None: there are none.
+        """
+        own = [judge(threshold, facts, self.confidence, over_time) for threshold in self.thresholds]
         return own + self._not_covered(facts) if own else own
 
     def _not_covered(self, facts: Facts) -> list[Judgement]:
@@ -85,6 +91,7 @@ class Gate:
             "abort_on": tuple(str(threshold) for threshold in self.abort_on),
             "confidence": self.confidence,
             "allow_inconclusive": self.allow_inconclusive,
+            "judge": self.part,
         }
 
 
@@ -114,6 +121,7 @@ def make_gate(
     *,
     named: str = "",
     long_poll_s: float = 0.0,
+    part: str = STEADY,
 ) -> Gate:
     """Return the gate that options describe (see Gate); raises UsageError for a wrong value.
 
@@ -125,13 +133,15 @@ def make_gate(
     if named and named not in GATES:
         raise UsageError(f"--gate {named} is not a gate", f"there is {', '.join(GATES)}")
     own = tuple(parse(text) for text in thresholds)
-    metrics = {threshold.metric.name for threshold in own}
+    # A threshold `in every` does not take the place of one about the whole run.
+    metrics = {threshold.metric.name for threshold in own if threshold.every_s is None}
     standard = map(parse, standard_thresholds(long_poll_s) if named else ())
     return Gate(
         (*(threshold for threshold in standard if threshold.metric.name not in metrics), *own),
         tuple(parse_abort(text) for text in abort_on),
         percent / 100,
         allow_inconclusive,
+        part,
     )
 
 
@@ -144,11 +154,17 @@ def gate_of(run: RunSettings, named: str = "") -> Gate:
         run.allow_inconclusive,
         named=named,
         long_poll_s=run.long_poll or 0.0,
+        part=run.judge,
     )
 
 
 def regate(
-    run: RunSettings, thresholds: tuple[str, ...], percent: float | None, allow_inconclusive: bool, named: str = ""
+    run: RunSettings,
+    thresholds: tuple[str, ...],
+    percent: float | None,
+    allow_inconclusive: bool,
+    named: str = "",
+    part: str | None = None,
 ) -> Gate:
     """Return the gate in the settings of a run, with the given values in place of its own (see `make_gate`)."""
     gate_of(run)  # its own values have to be right too, because a run file may come from anybody
@@ -157,5 +173,6 @@ def regate(
         thresholds=thresholds if thresholds or named else run.thresholds,
         confidence=run.confidence if percent is None else percent / 100,
         allow_inconclusive=allow_inconclusive or run.allow_inconclusive,
+        judge=run.judge if part is None else part,
     )
     return gate_of(given, named)

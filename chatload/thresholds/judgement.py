@@ -6,8 +6,13 @@ samples are at or above 2 s, for every distribution (W. J. Conover, "Practical N
 3.2). Of a count that is known only within a range (unproven sessions; the histogram bucket of the limit) the end of the
 range that is less favourable to the claim is used.
 
-The bounds assume that samples are independent. If bursts of drops are found, sessions are not independent, and the
-judgement says so. Requests of one session, or of one bad minute, are seldom fully independent.
+The bounds of rates assume that samples are independent. If bursts of drops are found, sessions are not independent, and
+the judgement says so. Percentiles are judged with the effective sample size of their requests, if the windows of the
+run are known (`chatload.thresholds.over_time`).
+
+A threshold `in every` asks about each cell of time by itself. All requests of the cell were measured, so its percentile
+or rate is a fact and has no confidence. It holds if it holds in each cell. A cell with so few samples that one alone
+would break the limit says nothing, and leaves the threshold inconclusive.
 
 `hopeless` is a test that may be repeated any number of times during the run.
 Method: the one-sided mixture likelihood ratio. After k hits in n samples, with a prior uniform on (L, 1],
@@ -28,15 +33,16 @@ k, so this choice only makes it smaller. Sessions are assumed to be independent.
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from scipy.special import betaincc, betaln
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
-from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, Threshold
+from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, Threshold, length_text
+from chatload.thresholds.over_time import CellCounts, OverTime, limit_of_samples
 from chatload.vocabulary import ThresholdResult
 
 
@@ -47,7 +53,8 @@ class Judgement:
     value: what was observed (a fraction, seconds or a count). beyond: `value` is only a bound: the true duration is
     longer, or the margin less, because answers never came. lower, upper: its one-sided bounds, each at the required
     confidence; for a count the range that it may be in. samples: number of samples. needed: total number of samples
-    that would decide it; None if it is decided or no number would. why: one sentence.
+    that would decide it; None if it is decided or no number would. why: one sentence. worth: the effective number of
+    samples; None if it is not known, or samples count as independent.
     """
 
     threshold: Threshold
@@ -59,6 +66,7 @@ class Judgement:
     samples: int = 0
     needed: int | None = None
     why: str = ""
+    worth: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON. unit: "%": limit, value, bounds are fractions; "s": seconds; "": count."""
@@ -80,11 +88,21 @@ class Question(NamedTuple):
     wants_low: bool
 
 
-def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) -> Judgement:
-    """Return the judgement of a threshold by the facts of a run. Without samples it never passes."""
+def judge(
+    threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE, over_time: OverTime | None = None
+) -> Judgement:
+    """Return the judgement of a threshold by the facts of a run. Without samples it never passes.
+
+    over_time: what the windows of the run say about it. Without it, requests count as independent, and a threshold `in
+    every` is not decided.
+    """
     metric = threshold.metric
     if metric.subject == "margin" and facts.timeout_s is None:
         return _open(threshold, "the run had no flex-disconnect-timeout, so no margin")
+    if threshold.every_s is not None:
+        return _judge_cells(threshold, facts, [] if over_time is None else over_time.cells.get(threshold, []))
+    if over_time is not None and metric.q is not None:
+        return _judge_in_part(threshold, facts, confidence, over_time)
     if metric.kind == "duration":
         samples = metric.samples(facts.books)
         if not samples.count:
@@ -135,12 +153,8 @@ def question(threshold: Threshold, facts: Facts) -> Question:
         return Question(metric.share(facts), threshold.limit, threshold.wants_low)
     assert metric.q is not None
     samples = metric.samples(facts.books)
-    at, limit, wants_low = threshold.limit, round(1 - metric.q, 9), threshold.wants_low
-    if metric.subject == "margin":
-        assert facts.timeout_s is not None
-        # Less margin is more gap: margin.p1 > 5 s is gap.p99 < timeout - 5 s.
-        at, limit, wants_low = facts.timeout_s - at, metric.q, not wants_low
-    surely, at_most = samples.count_above(at)
+    limit, wants_low = _allowed(threshold)
+    surely, at_most = samples.count_above(limit_of_samples(threshold, facts.timeout_s))
     return Question(Share(surely, surely, at_most, samples.count), limit, wants_low)
 
 
@@ -201,37 +215,139 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgem
     return Judgement(threshold, result, share.counted / share.n, False, low, high, share.n, needed, why)
 
 
-def _judge_percentile(threshold: Threshold, facts: Facts, samples: CensoredHistogram, confidence: float) -> Judgement:
+def _judge_in_part(threshold: Threshold, facts: Facts, confidence: float, over_time: OverTime) -> Judgement:
+    """Return the judgement of a percentile on its part of the run."""
+    metric, part = threshold.metric, over_time.part_of(threshold.metric)
+    whole, counts = metric.samples(facts.books), over_time.counts.get(threshold)
+    if not whole.count:
+        return _open(threshold, f"no {_of(metric)} was measured")
+    samples = whole if part is None else metric.samples(over_time.books)
+    if not samples.count:
+        return _open(threshold, f"no {_of(metric)} was measured in the part of the run that is judged")
+    judged = facts if part is None else replace(facts, books=over_time.books)
+    effect = None if counts is None else counts.design_effect(confidence, part)
+    judgement = _judge_percentile(threshold, judged, samples, confidence, effect, over_time=True)
+    if part is None or part.given or judgement.result != ThresholdResult.PASS:
+        return judgement
+    # A bad run must not pass because its bad time is left out. A user who names the part has decided so.
+    seen = _reading(metric, whole.quantile(metric.sample_q), facts)
+    if seen is not None and threshold.holds(seen.seconds):
+        return judgement
+    why = (
+        f"{judgement.why}; in the whole run it does not hold, so this is no pass: --judge FROM-TO leaves the start out"
+    )
+    return replace(judgement, result=ThresholdResult.INCONCLUSIVE, why=why)
+
+
+def _judge_cells(threshold: Threshold, facts: Facts, cells: Sequence[CellCounts]) -> Judgement:
+    """Return the judgement of a threshold `in every`, from its cells in order of time."""
+    metric = threshold.metric
+    assert threshold.every_s is not None
+    length = length_text(threshold.every_s)
+    if not cells:
+        return _open(threshold, f"the run has no windows of {length} with a {_of(metric)}")
+    limit, wants_low = _allowed(threshold)
+    # Fewer samples than this: one of them alone would be more than the share that is allowed.
+    edge = min(limit, 1 - limit)
+    least = math.ceil(round(1 / edge, 9)) if edge > 0 else 1
+    counted = [cell for cell in cells if cell.share.n >= least]
+    few = len(cells) - len(counted)
+    lacking = f"{few} of {_plural(len(cells), 'window')} of {length} have fewer than {_plural(least, _of(metric))}"
+    if not counted:
+        return _open(threshold, lacking)
+    ranges = [(cell.share.least / cell.share.n, cell.share.most / cell.share.n) for cell in counted]
+    if wants_low:
+        place = max(range(len(ranges)), key=ranges.__getitem__)
+        lost, held = any(low > limit for low, _ in ranges), all(high < limit for _, high in ranges)
+    else:
+        place = min(range(len(ranges)), key=lambda i: ranges[i][::-1])
+        lost, held = any(high < limit for _, high in ranges), all(low > limit for low, _ in ranges)
+    worst, result = counted[place], ThresholdResult.INCONCLUSIVE
+    if lost:
+        result = ThresholdResult.FAIL
+    elif held and not few:
+        result = ThresholdResult.PASS
+    share, reading = worst.share, _reading(metric, worst.value, facts)
+    count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
+    that = f" {_beyond(threshold)}" if metric.kind == "duration" else ""
+    why = (
+        f"the worst of {_plural(len(counted), 'window')} of {length} began {worst.at_s:.0f} s into the run: "
+        f"{count} of {_plural(share.n, metric.noun)}{that} ({percent(round(share.counted / share.n, 4))})"
+    )
+    value, beyond = (share.counted / share.n, False) if reading is None else reading
+    samples = sum(cell.share.n for cell in cells)
+    return Judgement(threshold, result, value, beyond, samples=samples, why=f"{why}; {lacking}" if few else why)
+
+
+def _allowed(threshold: Threshold) -> tuple[float, bool]:
+    """Return the limit of the share that a rate or percentile is a question about, and whether it must be below it."""
+    metric = threshold.metric
+    if metric.q is None:
+        return threshold.limit, threshold.wants_low
+    if metric.subject == "margin":
+        # Less margin is more gap: margin.p1 > 5 s is gap.p99 < timeout - 5 s.
+        return metric.q, not threshold.wants_low
+    return round(1 - metric.q, 9), threshold.wants_low
+
+
+def _beyond(threshold: Threshold) -> str:
+    at = _seconds(threshold.limit)
+    return f"with {at} or less left" if threshold.metric.subject == "margin" else f"at or above {at}"
+
+
+def _judge_percentile(
+    threshold: Threshold,
+    facts: Facts,
+    samples: CensoredHistogram,
+    confidence: float,
+    design_effect: float | None = None,
+    over_time: bool = False,
+) -> Judgement:
+    """Return the judgement of a percentile.
+
+    design_effect: of its samples; None: they count as independent. over_time: their dependence was to be measured.
+    """
     metric, asked = threshold.metric, question(threshold, facts)
     share, margin = asked.share, metric.subject == "margin"
-    result, needed, reason = _settle(asked, confidence, "their share", metric.noun)
-    assert metric.q is not None
-    q = 1 - metric.q if margin else metric.q
+    worth = None if design_effect is None else max(1, int(share.n / design_effect))
+    result, needed, reason = _settle(asked, confidence, "their share", metric.noun, worth)
+    q = metric.sample_q
     reading = _reading(metric, samples.quantile(q), facts)
     assert reading is not None
-    low, high = _quantile_bounds(samples, q, confidence)
+    low, high = _quantile_bounds(samples, q, confidence, worth)
     if margin:
         assert facts.timeout_s is not None
         timeout_s = facts.timeout_s
         high, low = (None if bound is None else timeout_s - bound for bound in (low, high))
     count = str(share.least) if share.least == share.most else f"{share.least} to {share.most}"
-    at = _seconds(threshold.limit)
-    that = f"with {at} or less left" if margin else f"at or above {at}"
     # Of some samples only a bound is known.
-    which = "without an answer" if metric.subject == "latency" else "the last silence of a chat"
+    which = "without an answer" if metric.is_speed else "the last silence of a chat"
     censored = f" ({samples.censored.count} {which})" if samples.censored.count else ""
-    why = f"{count} of {_plural(share.n, metric.noun)} {that}{censored}; {reason}"
-    return Judgement(threshold, result, reading.seconds, reading.over, low, high, share.n, needed, why)
+    why = f"{count} of {_plural(share.n, metric.noun)} {_beyond(threshold)}{censored}"
+    if worth is not None:
+        why += f", worth {worth} independent ones"
+    elif over_time:
+        reason += "; this assumes independent requests: the time judged is too short to show how they depend"
+    why = f"{why}; {reason}"
+    return Judgement(threshold, result, reading.seconds, reading.over, low, high, share.n, needed, why, worth)
 
 
-def _bounds(share: Share, confidence: float) -> tuple[float, float]:
-    return lower(share.least, share.n, confidence), upper(share.most, share.n, confidence)
+def _bounds(share: Share, confidence: float, worth: int | None = None) -> tuple[float, float]:
+    """Return the one-sided bounds of a share. worth: the effective number of its samples; None: all of them."""
+    n = share.n if worth is None else worth
+    least, most = (min(count * n / share.n, n) for count in (share.least, share.most))
+    return lower(least, n, confidence), upper(most, n, confidence)
 
 
-def _settle(asked: Question, confidence: float, what: str, noun: str) -> tuple[ThresholdResult, int | None, str]:
-    """Return the result, the number of samples that would decide it if it is inconclusive, and the reason."""
+def _settle(
+    asked: Question, confidence: float, what: str, noun: str, worth: int | None = None
+) -> tuple[ThresholdResult, int | None, str]:
+    """Return the result, the number of samples that would decide it if it is inconclusive, and the reason.
+
+    worth: see `_bounds`.
+    """
     share, limit, wants_low = asked
-    low, high = _bounds(share, confidence)
+    low, high = _bounds(share, confidence, worth)
     sure, at = f"with {percent(confidence)} confidence", percent(limit)
     at_least, at_most = bound_text(low, up=False), bound_text(high, up=True)
     below, above = ThresholdResult.PASS, ThresholdResult.FAIL
@@ -247,7 +363,10 @@ def _settle(asked: Question, confidence: float, what: str, noun: str) -> tuple[T
         known = f"{what} is above {at_least} {sure}, not above {at}"
     else:
         known = f"{what} is above {at_least} and below {at_most}, each {sure}, and {at} lies between"
-    needed = sessions_needed(share.least, share.n, limit, confidence, share.most)
+    n = share.n if worth is None else worth
+    needed = sessions_needed(share.least * n / share.n, n, limit, confidence, min(share.most * n / share.n, n))
+    if needed is not None and worth is not None:
+        needed = math.ceil(needed * share.n / worth)
     if needed is None:
         settles = f"not even a billion {_plurals(noun)} like these"
     else:
@@ -255,15 +374,19 @@ def _settle(asked: Question, confidence: float, what: str, noun: str) -> tuple[T
     return ThresholdResult.INCONCLUSIVE, needed, f"{known}: {settles} would settle it"
 
 
-def _quantile_bounds(samples: CensoredHistogram, q: float, confidence: float) -> tuple[float | None, float | None]:
+def _quantile_bounds(
+    samples: CensoredHistogram, q: float, confidence: float, worth: int | None = None
+) -> tuple[float | None, float | None]:
     """Return one-sided bounds (seconds) of the q-quantile, by order statistics; None if there are too few samples.
 
-    With at most k samples at or above a value, and upper(k) below 1 - q, the quantile is below that value.
+    With at most k samples at or above a value, and upper(k) below 1 - q, the quantile is below that value. worth: see
+    `_bounds`.
     """
     n, tail = samples.count, 1 - q
+    of = n if worth is None else worth
     # How many of the greatest samples may lie at or above the quantile, and how many must.
-    allowed = bisect_left(range(n + 1), True, key=lambda k: upper(k, n, confidence) >= tail)
-    too_few = bisect_left(range(n + 1), True, key=lambda k: lower(k, n, confidence) > tail)
+    allowed = bisect_left(range(n + 1), True, key=lambda k: upper(min(k * of / n, of), of, confidence) >= tail)
+    too_few = bisect_left(range(n + 1), True, key=lambda k: lower(min(k * of / n, of), of, confidence) > tail)
     least = samples.bracket(n - too_few)[0] if too_few <= n else None
     most = samples.bracket(n - allowed)[1] if allowed else math.inf
     return least, None if most == math.inf else most

@@ -1,4 +1,6 @@
-"""Thresholds as users write them, METRIC OP VALUE[UNIT], and the values of their metrics in the facts of a run.
+"""Thresholds as users write them, and the values of their metrics in the facts of a run.
+
+A threshold is METRIC OP VALUE[UNIT], or METRIC OP VALUE[UNIT] in every LENGTH.
 
 Set-identified counts. A session is `dropped_unproven` because its end has more than one reading: it may have been
 dropped late or early, but also ended by us, by the agent or by the server in another way. A chat that `gave_up` may
@@ -37,6 +39,7 @@ from chatload.errors import UsageError
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
+from chatload.run.windows import COARSE_S
 from chatload.stats.bursts import Incidence
 from chatload.vocabulary import (
     DROPPED,
@@ -104,6 +107,18 @@ class Metric:
         return self.subject in ("sessions", *_SESSIONS)
 
     @property
+    def sample_q(self) -> float:
+        """The quantile (0..1) of its samples, 1 for an extreme. Those of a margin are gaps: less margin is more gap."""
+        if self.q is None:
+            return 1.0
+        return 1 - self.q if self.subject == "margin" else self.q
+
+    @property
+    def is_speed(self) -> bool:
+        """Whether it is about how fast the server answers."""
+        return self.subject in _SPEEDS
+
+    @property
     def noun(self) -> str:
         """What one sample is, in the singular."""
         if self.of_sessions:
@@ -130,12 +145,12 @@ class Metric:
 
     def samples(self, books: Books) -> CensoredHistogram:
         """Return the samples of a duration (seconds); for margin those of gap."""
-        if self.subject != "latency":
+        if not self.is_speed:
             return CensoredHistogram(books.lateness) if self.subject == "lateness" else books.gap
         merged = CensoredHistogram()
-        for operation, latency in books.latency.items():
+        for operation, samples in (books.latency if self.subject == "latency" else books.response_time).items():
             if self.operation in ("", operation):
-                merged.merge(latency)
+                merged.merge(samples)
         return merged
 
 
@@ -167,6 +182,10 @@ _DURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         "from a request's first byte to its answer's last; without an answer, longer than we waited",
         ("p50", "p90", "p95", "p99", "p99_9", "max"),
     ),
+    "response_time": (
+        "from the instant for which a request was scheduled to its answer; polls that were skipped meanwhile count too",
+        ("p50", "p90", "p95", "p99", "p99_9", "max"),
+    ),
     "lateness": ("by which the generator itself sent a refresh too late", ("p50", "p99", "p99_9", "max")),
     "gap": (
         "between two contacts, at most (the upper bound); of a dropped chat its last silence, longer than the timeout",
@@ -177,6 +196,8 @@ _DURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("p1", "p50", "min"),
     ),
 }
+#: Durations of requests, which may be restricted to an operation.
+_SPEEDS = ("latency", "response_time")
 _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
 
 
@@ -208,7 +229,7 @@ def metric_named(name: str) -> Metric:
     if subject in _REQUESTS or (subject in _SESSIONS and not operation):
         if statistic in ("rate", "count"):
             return Metric(name, "rate" if statistic == "rate" else "count", subject, operation)
-    elif subject == "latency" or (subject in _DURATIONS and not operation):
+    elif subject in _SPEEDS or (subject in _DURATIONS and not operation):
         q = _quantile(statistic)
         if q is not None or statistic == _DURATIONS[subject][1][-1]:
             return Metric(name, "duration", subject, operation, q)
@@ -225,7 +246,7 @@ def _quantile(statistic: str) -> float | None:
 
 def _nearest(name: str) -> str:
     names = [doc.name for doc in METRICS]
-    requests = [known for known in names if known.rpartition(".")[0] in {*_REQUESTS, "latency"}]
+    requests = [known for known in names if known.rpartition(".")[0] in {*_REQUESTS, *_SPEEDS}]
     names += [f"{operation}.{known}" for operation in OPERATION_FIELDS for known in requests]
     folded = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), folded, 1, 0.0)
@@ -272,6 +293,11 @@ _TAKES = {
     "duration": "us, ms, s or min, as in 250ms",
     "count": "a whole number without a unit",
 }
+#: What may follow a threshold, and the units of its length (seconds). A window of a run lasts up to LEAST_EVERY_S.
+_IN_EVERY = re.compile(r"(.*?)\s+in\s+every\s+(.*?)\s*", re.DOTALL)
+_LENGTH = re.compile(r"(\d+\.?\d*|\.\d+)\s*(s|m|min|h)")
+_LENGTHS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+LEAST_EVERY_S = COARSE_S
 _SHAPE = re.compile(r"\s*([^\s<>=!~]*)\s*([<>=!~]+)\s*(.*?)\s*", re.DOTALL)
 _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 
@@ -280,13 +306,15 @@ _VALUE = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DO
 class Threshold:
     """One requirement on a run; `parse` reads what `str()` writes.
 
-    number, unit: as written. limit: the same as a fraction, in seconds, or as a count.
+    number, unit: as written. limit: the same as a fraction, in seconds, or as a count. every_s: it must hold in every
+    part of the run that is this long (seconds); None: in the run as a whole.
     """
 
     metric: Metric
     op: str
     number: float
     unit: str = ""
+    every_s: float | None = None
     limit: float = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -294,7 +322,8 @@ class Threshold:
         object.__setattr__(self, "limit", self.number * ours / units)
 
     def __str__(self) -> str:
-        return f"{self.metric.name} {self.op} {self.amount}"
+        every = "" if self.every_s is None else f" in every {length_text(self.every_s)}"
+        return f"{self.metric.name} {self.op} {self.amount}{every}"
 
     @property
     def amount(self) -> str:
@@ -320,7 +349,8 @@ def parse(text: str) -> Threshold:
     """Return the threshold in a text; raises UsageError, which says what is wrong and what is expected."""
     if len(text) > _LONGEST:
         raise _wrong(f"{text[:20]}…", "too long", f"write it like {EXAMPLE}")
-    found = _SHAPE.fullmatch(text)
+    windowed = _IN_EVERY.fullmatch(text)
+    found = _SHAPE.fullmatch(windowed[1] if windowed else text)
     if not found or not found[1]:
         raise _wrong(text, "no METRIC OP VALUE", f"write it like {EXAMPLE}")
     name, op, rest = found.groups()
@@ -330,7 +360,8 @@ def parse(text: str) -> Threshold:
         known = op in _OPERATORS
         what = f"{op!r} does not fit {name}, which is a {metric.kind}" if known else f"unknown operator {op!r}"
         raise _wrong(text, what, f"expected one of {' '.join(fitting)}")
-    threshold = Threshold(metric, op, *_amount(text, metric, rest))
+    every_s = _every(text, metric, windowed[2]) if windowed else None
+    threshold = Threshold(metric, op, *_amount(text, metric, rest), every_s)
     _possible(text, threshold)
     return threshold
 
@@ -339,6 +370,8 @@ def parse_abort(text: str) -> Threshold:
     """Return a threshold for --abort-on; raises UsageError also if it cannot be lost before the end of the run."""
     threshold = parse(text)
     metric = threshold.metric
+    if threshold.every_s is not None:
+        raise _wrong(text, "`in every` is judged at the end of the run", "leave it to --threshold")
     if metric.subject == "cut_off":
         raise _wrong(text, "sessions are cut off only when the run ends", "leave it to --threshold")
     if metric.kind == "count" and threshold.op in (">", ">="):
@@ -366,6 +399,27 @@ def _amount(text: str, metric: Metric, rest: str) -> tuple[float, str]:
     if unit and _UNITS[unit][0] != metric.kind:
         raise _wrong(text, f"unit {unit!r} does not fit {metric.name}, which is a {metric.kind}", expected)
     return number, unit
+
+
+def _every(text: str, metric: Metric, length: str) -> float:
+    """Return the length (seconds) behind `in every`."""
+    if metric.of_sessions:
+        raise _wrong(text, "`in every` is for requests and their durations, not for sessions", "leave `in every` out")
+    if metric.kind == "count" or (metric.kind == "duration" and metric.q is None):
+        raise _wrong(text, f"{metric.name} is the same in every part and in the whole run", "leave `in every` out")
+    found = _LENGTH.fullmatch(length)
+    if not found:
+        raise _wrong(text, f"{length!r} is not a length of time", "expected for example 30s, 1m or 1h")
+    every_s = float(found[1]) * _LENGTHS[found[2]]
+    if not LEAST_EVERY_S <= every_s < math.inf:
+        raise _wrong(text, f"{length!r} is shorter than the windows of a run", f"expected {LEAST_EVERY_S:g}s or more")
+    return every_s
+
+
+def length_text(seconds: float) -> str:
+    """Return a length of time as `in every` has it: in the largest unit of which it is a whole number."""
+    unit = next((unit for unit in ("h", "m") if seconds % _LENGTHS[unit] == 0), "s")
+    return f"{seconds / _LENGTHS[unit]:.10g}{unit}"
 
 
 def _possible(text: str, threshold: Threshold) -> None:

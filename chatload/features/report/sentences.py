@@ -103,6 +103,26 @@ def ended_early(summary: Mapping[str, Any]) -> str:
     return f"{what} after {words.duration(after)} of {words.duration(planned)}"
 
 
+def judged_part(summary: Mapping[str, Any]) -> str:
+    """Return on which part of the run speed was judged; empty for the whole run."""
+    part, started = summary["judged"], summary["started_at"]
+    if part is None or started is None:
+        return ""
+    first, last = (words.duration(part[name] - started) for name in ("start", "end"))
+    which = "as --judge says" if part["given"] else "its steady part; --judge all judges the whole run"
+    return f"percentiles of latency and response time are judged from {first} to {last} of the run, {which}"
+
+
+def skipped(summary: Mapping[str, Any]) -> str:
+    """Return how many polls were skipped; empty where none was."""
+    polls = summary["requests"]["by_operation"].get("GetMessages")
+    count = polls["response_time_s"]["skipped"] if polls else 0
+    if not count:
+        return ""
+    were = f"{words.plural(count, 'poll')} {'was' if count == 1 else 'were'} skipped"
+    return f"{were}, because an earlier one was waited for: the response time has each from its scheduled instant"
+
+
 def heading(summary: Mapping[str, Any]) -> tuple[Inline, ...]:
     """Return the run by name, host, time, length and timeout."""
     name, settings = str(summary["name"]), summary["settings"]

@@ -13,11 +13,13 @@ from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
-from chatload.run.reader import Incident, RunReader, run_end
+from chatload.run.reader import Incident, RunEnd, RunReader, run_end
+from chatload.run.steady import judged_part
 from chatload.stats.bursts import find_incidence
 from chatload.stats.rates import CONFIDENCE, lower, upper
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.thresholds.metrics import Facts, metric_named
+from chatload.thresholds.over_time import read_windows
 from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
 
 #: `schema_version` of every summary this code makes.
@@ -47,7 +49,12 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     finished = reader.ended_at is not None
     incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
     facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
-    judgements = gate.judge(facts)
+    end = run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)
+    loads = list(reader.loads())
+    part = judged_part(gate.part, loads, reader.started_at, _end_began_at(reader, end))
+    span = (loads[0][0], loads[-1][1]) if loads else (0.0, 0.0)
+    over_time = read_windows(gate.thresholds, reader.windows, part, facts, span)
+    judgements = gate.judge(facts, over_time)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
     reasons += [incident.what for incident in incidents if incident.kind == IncidentKind.WORKER_UNFIT]
@@ -59,7 +66,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     elif aborted:
         result = RunResult.FAILED
     silence = find_common_silence(reader.end_silences(), timeout_s, books.gap.observed, reader.count_outlived)
-    steady = steady_part(reader.loads())
+    steady = steady_part(loads)
     drift = find_drift(reader.windows() if steady else (), steady, timeout_s, finished)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -70,7 +77,8 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
         "aborted": aborted,
-        "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)._asdict(),
+        "judged": None if part is None else part._asdict(),
+        "end": end._asdict(),
         "valid": not reasons,
         "invalid_reasons": reasons,
         "books": {"balanced": not imbalances, "imbalances": imbalances, **totals(books)},
@@ -90,6 +98,14 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
     }
+
+
+def _end_began_at(reader: RunReader, end: RunEnd) -> float | None:
+    """Return when the run began to end (Unix seconds): its goodbyes come after that. None: not known."""
+    lengths = [length for length in (end.after_s, end.planned_s) if length is not None]
+    if reader.started_at is None or end.after_s is None:
+        return None
+    return reader.started_at + min(lengths)
 
 
 def totals(books: Books) -> dict[str, int]:
@@ -205,11 +221,12 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
     for operation in sorted(books.sent.keys() | books.outcomes.keys()):
         outcomes = books.outcomes.get(operation, Counter())
         latency = books.latency.get(operation, CensoredHistogram())
-        tail = _readings({name: latency.quantile(q) for name, q in _QUANTILES.items()})
+        response_time = books.response_time.get(operation, CensoredHistogram())
         by_operation[operation] = {
             "sent": books.sent[operation],
             "by_outcome": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
-            "latency_s": {**tail, "unanswered": latency.censored.count},
+            "latency_s": _speeds(latency),
+            "response_time_s": {**_speeds(response_time), "skipped": max(0, response_time.count - latency.count)},
         }
     gaps = {name: books.gap.quantile(_QUANTILES[name]) for name in ("p50", "p99", "max")}
     margins = {
@@ -240,6 +257,11 @@ def measured(books: Books, timeout_s: float | None, processes: int) -> dict[str,
             "processes": processes,
         },
     }
+
+
+def _speeds(samples: CensoredHistogram) -> dict[str, Any]:
+    tail = _readings({name: samples.quantile(q) for name, q in _QUANTILES.items()})
+    return {**tail, "unanswered": samples.censored.count}
 
 
 def _tail(histogram: Histogram) -> dict[str, float | None]:

@@ -133,8 +133,10 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
     caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
     passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
     held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
+    part = sentences.judged_part(summary)
     return (
         doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
+        *([doc.Sentence(part)] if part else []),
         doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
     )
 
@@ -201,7 +203,11 @@ def _requests(summary: Mapping[str, Any]) -> doc.Block:
 
 def _durations(summary: Mapping[str, Any]) -> doc.Block:
     keys = ("p50", "p99", "p99_9", "max")
-    tails = {f"{name} latency": row["latency_s"] for name, row in summary["requests"]["by_operation"].items()}
+    by_operation = summary["requests"]["by_operation"]
+    tails = {f"{name} latency": row["latency_s"] for name, row in by_operation.items()}
+    # Only polls can be skipped. The response time of other requests is on the page.
+    if polls := by_operation.get("GetMessages"):
+        tails["GetMessages response time"] = polls["response_time_s"]
     tails["refresh lateness (ours)"] = summary["refresh"]["lateness_s"]
     tails["gap between contacts"] = summary["refresh"]["gap_s"]
     rows = [
@@ -211,7 +217,8 @@ def _durations(summary: Mapping[str, Any]) -> doc.Block:
     ]
     if not rows:
         return doc.Sentence("nothing was measured")
-    return doc.table("Durations", ("", *(key.replace("_", ".") for key in keys)), rows)
+    headings = ("", *(key.replace("_", ".") for key in keys))
+    return doc.table("Durations", headings, rows, caption=sentences.skipped(summary))
 
 
 def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
@@ -268,16 +275,19 @@ def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Itera
 _EXAMPLES = """\
   dropped_late.rate < 0.1%          GetMessages.latency.p99 < 300ms
   margin.p1 > 5s                    lateness.p99_9 <= 10ms
-  failed.count == 0                 GetMessages.timeout.rate < 0.5%"""
+  failed.count == 0                 GetMessages.timeout.rate < 0.5%
+  GetMessages.response_time.p95 < 300ms in every 1m"""
 _UNITS = (
     "Rates take % or a fraction; durations take us, ms, s or min. Any percentile can be used: p50, p99, p99_9 "
     "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate."
 )
 _JUDGEMENT = (
-    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence. A threshold "
-    "passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, and is "
-    "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
-    "claim. Counts, min and max are compared as observed."
+    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence. Requests of the "
+    "same time are alike, so a percentile is judged by the number of independent requests that its requests are worth. "
+    "A threshold passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, "
+    "and is inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against "
+    "every claim. Counts, min and max are compared as observed. So are rates and percentiles with `in every 1m` behind "
+    "the value: they must hold in every minute."
 )
 
 
