@@ -109,7 +109,7 @@ def judged_part(summary: Mapping[str, Any]) -> str:
     if part is None or started is None:
         return ""
     first, last = (words.duration(part[name] - started) for name in ("start", "end"))
-    which = "as --judge says" if part["given"] else "its steady part; --judge all judges the whole run"
+    which = "as --judge says" if part["given"] else "its steady part (--judge all: the whole run)"
     return f"percentiles of latency and response time are judged from {first} to {last} of the run, {which}"
 
 

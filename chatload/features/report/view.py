@@ -133,10 +133,10 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
     caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
     passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
     held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
-    part = sentences.judged_part(summary)
+    if part := sentences.judged_part(summary):
+        held += f"; {part}"
     return (
         doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
-        *([doc.Sentence(part)] if part else []),
         doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
     )
 
