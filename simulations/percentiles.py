@@ -1,11 +1,12 @@
 """Percentile thresholds on requests that depend on each other: how often their judgement is wrong.
 
-The logarithm of a request's latency is level + noise, both normal. All requests of a second have the same level, which
-follows a stationary AR(1) process and has 90 % of the variance. Independent requests have noise only. The windows are
-those of a run file: 1 s, and 10 s after the first five minutes.
+Three processes. *independent*: the logarithm of a latency is normal. *AR(1)*: the requests of a second share a level,
+which follows a stationary AR(1) process and has 90 % of the variance of the logarithm. *incidents*: they begin at
+random, have exponential lengths, and all requests in them are slow; the others are independent and fast. The windows
+are those of a run file: 1 s, and 10 s after the first five minutes.
 """
 
-from math import exp, log, sqrt
+from math import exp, log, log1p, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -25,20 +26,45 @@ _MEDIAN_S, _LIMIT_S = 0.1, 0.3
 _OF_LEVEL = 0.9
 #: Requests of each run.
 REQUESTS = 100_000
-#: Percentiles, correlation times (seconds; 0: independent requests) and lengths of the runs (seconds).
-QUANTILES, TAUS_S, LENGTHS_S = (0.95, 0.99), (0, 1, 20, 60), (1000, 10_000)
+#: Percentiles, and lengths of the runs (seconds).
+QUANTILES, LENGTHS_S = (0.95, 0.99), (1000, 10_000)
+#: Steps of a second in which an incident may begin or end.
+_STEPS = 10
+
+
+class Process(NamedTuple):
+    """How requests depend on each other. time_s: correlation time, or mean length of an incident (seconds)."""
+
+    name: str
+    time_s: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.time_s} s" if self.time_s else self.name
+
+
+INDEPENDENT = Process("independent")
+PROCESSES = (
+    INDEPENDENT,
+    *(Process("AR(1)", tau_s) for tau_s in (1, 20, 60)),
+    *(Process("incidents", s) for s in (2, 20)),
+)
 
 
 class Kind(NamedTuple):
-    """A kind of run. q: the percentile, 0 to 1. tau_s: correlation time. length_s: of the run.
+    """A kind of run. q: the percentile, 0 to 1. length_s: of the run.
 
     times: of what the threshold allows, the true share of requests at or above its limit.
     """
 
     q: float
-    tau_s: int
+    process: Process
     length_s: int
     times: float = 1.0
+
+    @property
+    def slow(self) -> float:
+        """The true share of requests at or above the limit."""
+        return (1 - self.q) * self.times
 
 
 class Shares(NamedTuple):
@@ -54,33 +80,53 @@ class Shares(NamedTuple):
 
 def simulate(kind: Kind, seed: tuple[int, ...]) -> tuple[Judgement, Judgement]:
     """Return the judgement of a simulated run, and the one in which its requests count as independent."""
-    random = np.random.default_rng(seed)
-    each = REQUESTS // kind.length_s
-    # With this standard deviation of the logarithm, the wanted share is at or above the limit.
-    spread = log(_LIMIT_S / _MEDIAN_S) / float(-ndtri((1 - kind.q) * kind.times))
-    of_level = _OF_LEVEL if kind.tau_s else 0.0
-    level = _level(kind, random) * sqrt(of_level)
-    noise = random.standard_normal((kind.length_s, each)) * sqrt(1 - of_level)
-    latencies = _MEDIAN_S * np.exp(spread * (level[:, None] + noise))
+    latencies = _latencies(kind, np.random.default_rng(seed))
     threshold, books = parse(f"GetMessages.latency.p{round(100 * kind.q)} < {_LIMIT_S:g}s"), Books()
     books.latency["GetMessages"].observed.extend(latencies.ravel())
     counts = [(latencies >= at).sum(axis=1) for at in (_LIMIT_S, float(np.quantile(latencies, kind.q)))]
     starts = np.append(np.arange(FINE_FOR_S), np.arange(FINE_FOR_S, kind.length_s, COARSE_S)).astype(int)
     lengths = np.diff(np.append(starts, kind.length_s))
     by_window = [np.add.reduceat(count, starts).astype(np.float64) for count in counts]
-    windows = WindowCounts(starts + lengths / 2, *by_window, samples=lengths * float(each))
+    windows = WindowCounts(starts + lengths / 2, *by_window, samples=lengths * float(latencies.shape[1]))
     over_time = OverTime(counts={threshold: windows})
     return judge(threshold, Facts(books), over_time=over_time), judge(threshold, Facts(books))
 
 
+def _latencies(kind: Kind, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return the latencies (seconds) of each second, as rows."""
+    noise = random.standard_normal((kind.length_s, REQUESTS // kind.length_s))
+    if kind.process.name == "incidents":
+        in_incident = random.random(noise.shape) < _slow_time(kind, random)[:, None]
+        return np.where(in_incident, 2 * _LIMIT_S, _MEDIAN_S * np.exp(0.2 * noise))
+    # With this standard deviation of the logarithm, the wanted share is at or above the limit.
+    spread = log(_LIMIT_S / _MEDIAN_S) / float(-ndtri(kind.slow))
+    of_level = _OF_LEVEL if kind.process.time_s else 0.0
+    level = _level(kind, random)[:, None] * sqrt(of_level) + noise * sqrt(1 - of_level)
+    return np.asarray(_MEDIAN_S * np.exp(spread * level))
+
+
 def _level(kind: Kind, random: np.random.Generator) -> NDArray[np.float64]:
-    """Return the level of each second: standard normal, correlated by exp(-lag / tau_s)."""
+    """Return the level of each second: standard normal, correlated by exp(-lag / time_s)."""
     steps: NDArray[np.float64] = random.standard_normal(kind.length_s)
-    if kind.tau_s:
-        stays = exp(-1 / kind.tau_s)
+    if kind.process.time_s:
+        stays = exp(-1 / kind.process.time_s)
         steps[1:] *= sqrt(1 - stays**2)
         steps = lfilter([1.0], [1.0, -stays], steps)
     return steps
+
+
+def _slow_time(kind: Kind, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return the part of each second that is in an incident."""
+    mean_s, before_s = kind.process.time_s, 10 * kind.process.time_s
+    # The number of incidents at an instant is Poisson, with the mean rate * mean_s (M/G/infinity).
+    rate = -log1p(-kind.slow) / mean_s
+    count = random.poisson(rate * (kind.length_s + before_s))
+    begins = random.uniform(-before_s, kind.length_s, count)
+    ends = begins + random.exponential(mean_s, count)
+    slow = np.zeros(kind.length_s * _STEPS, dtype=np.bool_)
+    for begin, end in zip(np.rint(begins * _STEPS).astype(int), np.rint(ends * _STEPS).astype(int), strict=True):
+        slow[max(begin, 0) : max(end, 0)] = True
+    return slow.reshape(-1, _STEPS).mean(axis=1)
 
 
 def shares(kind: Kind, trials: int, seed: int) -> Shares:
@@ -100,13 +146,13 @@ def table(trials: int, seed: int) -> SimulatedTable:
     rows = []
     for q in QUANTILES:
         for length_s in LENGTHS_S:
-            for tau_s in TAUS_S:
-                kind = Kind(q, tau_s, length_s)
+            for process in PROCESSES:
+                kind = Kind(q, process, length_s)
                 at = shares(kind, trials, seed)
                 twice, half = (shares(kind._replace(times=times), trials, seed) for times in (2.0, 0.5))
                 rows.append(
                     (
-                        *(f"p{100 * q:g}", f"{length_s} s", f"AR(1), {tau_s} s" if tau_s else "independent"),
+                        *(f"p{100 * q:g}", f"{length_s} s", str(process)),
                         *(f"{at.worth:.0f}", share(at.passed, trials), share(at.failed, trials)),
                         *(share(twice.failed, trials), share(half.passed, trials)),
                         f"{100 * at.naive_passed / trials:.0f} %, {100 * at.naive_failed / trials:.0f} %",

@@ -10,11 +10,14 @@ the run), it is the mean of NU squares:
     S_j = sqrt(2) * sum of e_i cos(pi j t_i),    variance = (S_1^2 + ... + S_NU^2) / NU
 
 Dependence that lasts less than about the length of the run / NU is seen, however it looks, and no length of blocks has
-to be chosen. The design effect is this variance by that of independent samples. An estimate from NU squares is itself
-uncertain. So the effective sample size is multiplied by the squared ratio of the normal quantile and Student's with NU
-degrees of freedom, and exact binomial bounds are computed from it, as E. L. Korn and B. I. Graubard do for clustered
-surveys ("Confidence intervals for proportions with small expected number of positive counts estimated from survey
-data", Survey Methodology 24, 1998).
+to be chosen. The design effect is this variance by that of independent samples.
+
+An estimate from NU squares is itself uncertain. It is more uncertain if the hits came in few incidents; their number
+is about that of the hits by the design effect. So the design effect is multiplied by the squared ratio of Student's
+quantile and the normal one, with as many degrees of freedom as there are incidents, NU at most. (It is not if the
+samples vary as little as independent ones.) Exact binomial bounds are then computed from the samples by the design
+effect, as E. L. Korn and B. I. Graubard do for clustered surveys ("Confidence intervals for proportions with small
+expected number of positive counts estimated from survey data", Survey Methodology 24, 1998).
 """
 
 import numpy as np
@@ -38,21 +41,24 @@ def design_effect(times: _Array, hits: _Array, samples: _Array, confidence: floa
         confidence: of the one-sided bounds that are computed with it, between 0 and 1.
 
     Returns:
-        None if there are fewer than LEAST_WINDOWS windows: then it is not known. Student's factor alone if there are
-        no hits, or nothing else, because such windows show no dependence.
+        None if there are fewer than LEAST_WINDOWS windows: then it is not known. 1 if there are no hits, or nothing
+        else, because such windows show no dependence.
     """
     if len(times) < LEAST_WINDOWS:
         return None
-    confidence = max(confidence, _LEAST_CONFIDENCE)
-    uncertain = float(stdtrit(NU, confidence) / ndtri(confidence)) ** 2
     count = float(samples.sum())
     share = float(hits.sum()) / count if count else 0.0
     if not 0 < share < 1:
-        return uncertain
+        return 1.0
     # Each window is one step of the waves' time, from 0 to 1; its length does not matter for the variance of a sum.
     first, last = float(times[0]), float(times[-1])
     parts = (times - first) / (last - first)
     waves = np.cos(np.pi * np.outer(np.arange(1, NU + 1), parts))
     sums = np.sqrt(2) * (waves @ (hits - share * samples))
-    variance = float(np.mean(sums**2))
-    return uncertain * max(variance / (count * share * (1 - share)), 1.0)
+    effect = float(np.mean(sums**2)) / (count * share * (1 - share))
+    if effect <= 1:
+        return 1.0
+    incidents = count * min(share, 1 - share) / effect
+    confidence = max(confidence, _LEAST_CONFIDENCE)
+    student = float(stdtrit(min(max(incidents, 1.0), NU), confidence))
+    return effect * (student / float(ndtri(confidence))) ** 2

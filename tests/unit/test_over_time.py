@@ -48,7 +48,7 @@ def run(slow_at, seconds=600, per_s=100):
 
 def test_slow_requests_that_come_one_by_one_are_many_samples():
     found = judged(P99, run(lambda i: int(i % 4 == 0)))  # 0.25 %
-    assert found.result == "pass" and 40_000 < found.worth < 60_000
+    assert found.result == "pass" and found.worth > 40_000
     assert re.search(r"150 of 60000 requests at or above 300 ms, worth \d+ independent ones; their share", found.why)
 
 
