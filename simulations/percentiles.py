@@ -18,7 +18,7 @@ from chatload.run.books import Books
 from chatload.run.windows import COARSE_S, FINE_FOR_S
 from chatload.thresholds.judgement import Judgement, judge
 from chatload.thresholds.metrics import Facts, parse
-from chatload.thresholds.over_time import OverTime, WindowCounts
+from chatload.thresholds.over_time import OverTime, PercentileWindows
 from chatload.vocabulary import ThresholdResult
 from simulations.frame import SimulatedTable, share
 
@@ -87,7 +87,7 @@ def simulate(kind: Kind, seed: tuple[int, ...]) -> tuple[Judgement, Judgement]:
     starts = np.append(np.arange(FINE_FOR_S), np.arange(FINE_FOR_S, kind.length_s, COARSE_S)).astype(int)
     lengths = np.diff(np.append(starts, kind.length_s))
     by_window = [np.add.reduceat(count, starts).astype(np.float64) for count in counts]
-    windows = WindowCounts(starts + lengths / 2, *by_window, samples=lengths * float(latencies.shape[1]))
+    windows = PercentileWindows(starts + lengths / 2, *by_window, samples=lengths * float(latencies.shape[1]))
     over_time = OverTime(counts={threshold: windows})
     return judge(threshold, Facts(books), over_time=over_time), judge(threshold, Facts(books))
 

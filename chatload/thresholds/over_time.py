@@ -41,7 +41,7 @@ class CellCounts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowCounts:
+class PercentileWindows:
     """The samples of a percentile by window. times: middles (Unix seconds). at_limit: samples at or above the limit.
     at_percentile: samples above the percentile that was observed. samples: all."""
 
@@ -69,7 +69,7 @@ class OverTime:
 
     part: JudgedPart | None = None
     books: Books = field(default_factory=Books)
-    counts: Mapping[Threshold, WindowCounts] = field(default_factory=dict)
+    counts: Mapping[Threshold, PercentileWindows] = field(default_factory=dict)
     cells: Mapping[Threshold, Sequence[CellCounts]] = field(default_factory=dict)
 
     def part_of(self, metric: Metric) -> JudgedPart | None:
@@ -130,7 +130,7 @@ def read_windows(
     counts = {}
     for threshold, row in zip(percentiles, rows, strict=True):
         columns = np.array(row, dtype=np.float64).reshape(-1, 3).T
-        counts[threshold] = WindowCounts(np.array(times), *columns)
+        counts[threshold] = PercentileWindows(np.array(times), *columns)
     return OverTime(part, part_books, counts, {each.threshold: each.counts(facts.timeout_s) for each in cells})
 
 

@@ -10,8 +10,10 @@ from scipy.stats import norm, t
 
 from chatload.stats.effective_size import LEAST_WINDOWS, NU, design_effect
 
-#: What the uncertainty of the estimate alone costs, at 95 % confidence.
-STUDENT = (t.ppf(0.95, NU) / norm.ppf(0.95)) ** 2
+
+def student(degrees=NU, confidence=0.95):
+    """What the uncertainty of the estimate costs."""
+    return (t.ppf(confidence, degrees) / norm.ppf(confidence)) ** 2
 
 
 def effect(hits, samples, confidence=0.95):
@@ -23,10 +25,12 @@ def test_by_hand_all_hits_in_the_first_of_forty_windows():
     # cosines are 1 or -1, so S_j = sqrt(2) (100 - 2.5 * sum of cos(pi j i / 39)), whose sum over i is 0 (j odd) or 1.
     sums = [sqrt(2) * (100 - 2.5 * (1 if j % 2 == 0 else 0)) for j in range(1, NU + 1)]
     variance = sum(s**2 for s in sums) / NU
+    effect_of = variance / (4000 * 0.025 * 0.975)
+    # About half an incident, and so one degree of freedom.
     found = effect([100] + [0] * 39, [100] * 40)
-    assert found == pytest.approx(STUDENT * variance / (4000 * 0.025 * 0.975))
-    # 4000 samples are worth fewer than 20 independent ones: one incident.
-    assert 4000 / found < 20
+    assert found == pytest.approx(student(100 / effect_of + 0.5) * effect_of)
+    # 4000 samples are worth fewer than 20 independent ones.
+    assert effect_of > 4000 / 20
 
 
 def test_samples_that_vary_less_than_independent_ones_are_worth_no_more():
@@ -39,9 +43,10 @@ def test_no_hits_and_nothing_else_show_no_dependence():
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.999])
 def test_the_uncertainty_of_the_estimate_is_students(confidence):
-    hits = [100] + [0] * 39
+    # 620 hits by their design effect of 47 are about 13 incidents.
+    hits = ([30] * 4 + [1] * 4) * 5
     ratio = effect(hits, [100] * 40, confidence) / effect(hits, [100] * 40, 0.95)
-    assert ratio == pytest.approx((t.ppf(confidence, NU) / norm.ppf(confidence)) ** 2 / STUDENT)
+    assert ratio == pytest.approx(student(NU, confidence) / student(NU))
 
 
 def test_too_few_windows_are_no_ground():
@@ -60,7 +65,7 @@ def test_it_finds_the_design_effect_of_a_known_process(tau_s):
         level[i] = stays * level[i - 1] + sqrt(1 - stays**2) * level[i]
     hits = random.binomial(each, np.clip(0.3 + 0.03 * level, 0, 1))
     found = [effect(run, [each] * seconds) for run in hits.T]
-    found = [one / STUDENT if one > 1 else one for one in found]
+    found = [one / student() if one > 1 else one for one in found]
     within = 0.3 * 0.7 / each
     true = (within + 0.03**2 * (1 + stays) / (1 - stays)) / within
     assert np.mean(found) == pytest.approx(true, rel=0.2)
