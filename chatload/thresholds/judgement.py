@@ -324,9 +324,9 @@ def _judge_percentile(
     which = "without an answer" if metric.is_speed else "the last silence of a chat"
     censored = f" ({samples.censored.count} {which})" if samples.censored.count else ""
     why = f"{count} of {_plural(share.n, metric.noun)} {_beyond(threshold)}{censored}"
-    if worth is not None:
+    if worth is not None and worth < share.n:
         why += f", worth {worth} independent ones"
-    elif over_time:
+    elif worth is None and over_time:
         reason += "; this assumes independent requests: the time judged is too short to show how they depend"
     why = f"{why}; {reason}"
     return Judgement(threshold, result, reading.seconds, reading.over, low, high, share.n, needed, why, worth)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
+from chatload.cli import main
 from chatload.errors import UsageError
+from chatload.features.report import sentences
+from chatload.features.report.view import write_outputs
 from chatload.run.books import Books
+from chatload.run.settings import RunSettings
 from chatload.run.steady import JudgedPart
 from chatload.run.windows import Window
+from chatload.run.writer import RunWriter
+from chatload.thresholds.gate import make_gate
 from chatload.thresholds.judgement import judge
 from chatload.thresholds.metrics import Facts, parse, parse_abort
 from chatload.thresholds.over_time import read_windows
+from tests.run_files import put_books
 
 FAST, SLOW = 0.05, 1.0
 P99 = "GetMessages.latency.p99 < 300ms"
@@ -217,3 +227,47 @@ def test_what_in_every_cannot_mean_is_refused(text, said):
 def test_a_run_is_not_aborted_by_a_minute():
     with pytest.raises(UsageError, match="judged at the end of the run; leave it to --threshold"):
         parse_abort(EVERY)
+
+
+# -- a whole run -----------------------------------------------------------------------------------
+
+
+def ramped(folder):
+    """A run of ten minutes that is slow (3 % of its requests) in the minute of its ramp, and then never."""
+    books, settings = Books(), RunSettings(name="mine", flex_disconnect_timeout=45.0, run_time=600.0)
+    with RunWriter.create(folder, settings, 0.0) as writer:
+        for i in range(620):
+            made = window(float(i), 97 if i < 60 else 100, 3 if i < 60 else 0)
+            # Goodbyes begin after 600 s.
+            writer.add_windows([replace(made, open=round(100 * min(1.0, i / 60)) if i < 600 else 5)])
+            books.merge(made.books)
+        books.outcomes.clear()
+        put_books(writer, "w1", books)
+        writer.finish(620.0)
+
+
+def test_a_report_says_what_was_judged_and_what_it_is_worth(tmp_path):
+    ramped(tmp_path / "run")
+    made = write_outputs(tmp_path / "run", make_gate([P99]))
+    threshold = made["thresholds"][0]
+    assert made["judged"] == {"start": pytest.approx(60, abs=6), "end": 600.0, "given": False}
+    assert (threshold["result"], threshold["samples"], threshold["worth"]) == ("pass", 54_000, 54_000)
+    said = r"percentiles .* are judged from .+ to 10 min 0 s of the run, its steady part \(--judge all: the whole run\)"
+    assert re.fullmatch(said, sentences.judged_part(made))
+    whole = write_outputs(tmp_path / "run", make_gate([P99], part="all"))
+    assert whole["judged"] is None and sentences.judged_part(whole) == ""
+    assert (whole["thresholds"][0]["result"], whole["thresholds"][0]["samples"]) == ("pass", 62_000)
+    assert whole["thresholds"][0]["worth"] < 10_000  # one slow minute
+
+
+def test_the_part_is_an_option_of_the_report(tmp_path):
+    ramped(tmp_path / "run")
+    given = ("report", str(tmp_path / "run"), "--threshold", "GetMessages.latency.p98 < 300ms", "--judge")
+    parts = {}
+    for part in ("all", "0-1m", "2m-10m"):
+        CliRunner().invoke(main, [*given, part])
+        parts[part] = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [made["thresholds"][0]["result"] for made in parts.values()] == ["inconclusive", "fail", "pass"]
+    assert parts["2m-10m"]["judged"] == {"start": 120.0, "end": 600.0, "given": True}
+    refused = CliRunner().invoke(main, [*given, "5m"])
+    assert refused.exit_code == 2 or isinstance(refused.exception, UsageError)
