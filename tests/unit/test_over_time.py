@@ -256,8 +256,9 @@ def test_a_report_says_what_was_judged_and_what_it_is_worth(tmp_path):
     assert re.fullmatch(said, sentences.judged_part(made))
     whole = write_outputs(tmp_path / "run", make_gate([P99], part="all"))
     assert whole["judged"] is None and sentences.judged_part(whole) == ""
-    assert (whole["thresholds"][0]["result"], whole["thresholds"][0]["samples"]) == ("pass", 62_000)
-    assert whole["thresholds"][0]["worth"] < 10_000  # one slow minute
+    # One slow minute, 0.3 % of all requests: how often such minutes come is not known.
+    assert (whole["thresholds"][0]["result"], whole["thresholds"][0]["samples"]) == ("inconclusive", 62_000)
+    assert whole["thresholds"][0]["worth"] < 10_000
 
 
 def test_the_part_is_an_option_of_the_report(tmp_path):
