@@ -43,9 +43,8 @@ def test_a_hazard_of_twice_the_limit_is_found(measured: dict[float, dict[str, Ta
 
 
 def test_only_the_rate_by_age_allows_for_a_rising_hazard() -> None:
-    rising = measure(1.5, TRIALS, 1, RISING, multiples=(1,))
-    assert rising["dropped.by_age(8m)"].results[1, "pass"] <= MOST_WRONG
-    assert rising["dropped.per_chat_hour"].results[1, "pass"] > MOST_WRONG
+    assert measure(4.0, TRIALS, 1, RISING, multiples=(1,))["dropped.by_age(8m)"].results[1, "pass"] <= MOST_WRONG
+    assert measure(1.0, TRIALS, 1, RISING, multiples=(1,))["dropped.per_chat_hour"].results[1, "pass"] > MOST_WRONG
 
 
 def test_the_table_has_a_row_for_each_run_and_metric() -> None:

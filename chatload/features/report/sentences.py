@@ -65,7 +65,7 @@ def answer(summary: Mapping[str, Any]) -> str:
     bounds = []
     # The bound of a censored rate per session would be too low.
     if dropped["high"] is not None and not exposure["censored"]:
-        bounds.append(f"{words.under(dropped)} of sessions")
+        bounds.append(words.under(dropped))
     if hourly["high"] is not None:
         bounds.append(f"under {per_unit_text(hourly['high'], up=True)} per chat-hour")
     each = ", each" if len(bounds) > 1 else ""
