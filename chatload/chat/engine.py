@@ -410,10 +410,16 @@ class ChatEngine:
         if record.gap_upper_s is None and contacts is not None and contacts.widest is not None:
             record.gap_lower_s, record.gap_upper_s = contacts.widest
         if contacts is not None and record.accepted_at is not None:
-            last = contacts.sent if record.goodbye_at is None else max(contacts.sent, record.goodbye_at)
-            record.alive_s = max(0.0, last - record.accepted_at)
+            record.alive_s = max(0.0, self._surely_open_until(contacts) - record.accepted_at)
         self.enter("")
         self.observer.session_ended(record, self.settings.timeout_s)
+
+    def _surely_open_until(self, contacts: ContactLog) -> float:
+        """Return the last instant at which the chat was surely open: from its first Disconnect on it is not."""
+        goodbye = self.goodbye_sent_at
+        if goodbye is None:
+            return contacts.sent
+        return goodbye if self.record.goodbye_at is not None else min(contacts.sent, goodbye)
 
     # -- requests and answers --------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class SessionRecord:
     group: the arm of a sweep that the session belongs to; "" if there is none.
     accepted_at: when the answer to RequestChat came (seconds since the Unix epoch); None if the chat was not accepted.
     alive_s: the time from accepted_at for which the chat was surely open (seconds): until the last request left that
-        the server surely took. None if the chat was not accepted.
+        the server surely took, but not beyond its first Disconnect. None if the chat was not accepted.
     """
 
     chat_id: str = ""

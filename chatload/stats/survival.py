@@ -91,7 +91,7 @@ class Survival:
         if still:
             n = multiple * still
             high = _quantile(mean + math.log1p(-1 / (n + 1)), spread + math.log1p(1 / (n * (n + 2))), confidence)
-        return FailedBefore(still, failures, -math.expm1(log_share) if still else None, low, high)
+        return FailedBefore(still, failures, 0.0 - math.expm1(log_share) if still else None, low, high)
 
 
 def _quantile(log_mean: float, log_spread: float, probability: float) -> float:
