@@ -79,7 +79,7 @@ def _judge_by_age(threshold: Threshold, facts: Facts, confidence: float) -> Judg
     worst, best = Survival(*lifetimes.worst()), Survival(*lifetimes.best())
     most, least = worst.failed_before(age_s, confidence), best.failed_before(age_s, confidence)
     drops = str(least.failures) if least.failures == most.failures else f"{least.failures} to {most.failures}"
-    seen = f"{drops} of {len(worst)} accepted chats dropped before {age_s:g} s, {most.at_risk} observed for longer"
+    seen = f"{drops} of {len(worst)} accepted chats dropped before {age_s:g} s, {most.at_risk} observed up to this age"
     result, said = _compared(threshold, least.low, most.high, confidence, f"the probability before {age_s:g} s")
     needed = None
     if result is ThresholdResult.INCONCLUSIVE:

@@ -202,7 +202,7 @@ def test_a_drop_counts_where_it_is_less_favourable() -> None:
     # Its last contact was before the age and its end was learned after it: it may have come before or after.
     found = by_age("dropped.by_age(8m) < 1%", (10, 470.0, 490.0, "dropped_late"), (90, 600.0, 600.0, "completed"))
     assert (found.result, found.lower) == ("inconclusive", 0.0)
-    assert found.why.startswith("0 to 10 of 100 accepted chats dropped before 480 s, 90 observed for longer")
+    assert found.why.startswith("0 to 10 of 100 accepted chats dropped before 480 s, 90 observed up to this age")
     unproven = by_age("dropped.by_age(8m) < 1%", (10, 70.0, 90.0, "gave_up"), (90, 600.0, 600.0, "completed"))
     assert (unproven.result, unproven.lower, unproven.value) == ("inconclusive", 0.0, pytest.approx(0.1))
 
