@@ -67,8 +67,10 @@ def test_the_exposure_of_windows_adds_up_to_that_of_the_run() -> None:
     assert Books.from_dict(windows[-1].to_dict()).exposure_s == -1.5
 
 
-def test_a_completed_chat_was_open_until_its_goodbye_left() -> None:
-    record = hold(opened(took=0.5), *[Answer()] * 6, says(ENDED)).record
+@pytest.mark.parametrize("answered", [5, 6, 7])
+def test_a_completed_chat_was_open_until_its_first_goodbye_left(answered: int) -> None:
+    # Five refreshes, Disconnect, and then the question whether the chat has ended: one of them is told so.
+    record = hold(opened(took=0.5), *[Answer()] * answered, says(ENDED)).record
     assert (record.verdict, record.accepted_at) == ("completed", T + 0.5)
     assert record.alive_s == pytest.approx(10.0)
 
