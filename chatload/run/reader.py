@@ -16,6 +16,7 @@ from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
 from chatload.run import schema
 from chatload.run.books import Books
+from chatload.run.lifetimes import Lifetimes
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
@@ -164,6 +165,14 @@ class RunReader(AbstractContextManager["RunReader"]):
         """Return when the end of each dropped session was learned (Unix seconds), in order of time."""
         sql = "SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
         return [at for (at,) in self._read(tuple[schema.Instant], sql)]
+
+    def lifetimes(self) -> Lifetimes:
+        """Return how long the accepted sessions lived."""
+        sql = (
+            "SELECT alive_s, ended_at - accepted_at AS ended_s, verdict FROM sessions "
+            "WHERE alive_s IS NOT NULL AND accepted_at IS NOT NULL"
+        )
+        return Lifetimes.of(self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql))
 
     def count_sessions(self) -> int:
         return self._count("TRUE")

@@ -1,9 +1,13 @@
 """Rates with exact confidence bounds, and the number of samples that would decide a question about a rate.
 
-Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
+Rates per sample. Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
 case of the binomial", Biometrika 26 (1934). The bounds are quantiles of Beta distributions (L. D. Brown,
 T. T. Cai and A. DasGupta, "Interval Estimation for a Binomial Proportion", Statistical Science 16
 (2001)). They hold for k hits in n *independent* samples, whatever the true rate.
+
+Rates per unit of exposure, for example per hour. Source: F. Garwood, "Fiducial limits for the Poisson distribution",
+Biometrika 28 (1936). The bounds are quantiles of Gamma distributions. They hold for *independent* events at a constant
+rate, in an exposure that does not depend on them.
 """
 
 import math
@@ -53,9 +57,16 @@ def bound_text(share: float, up: bool) -> str:
     """
     number = 100 * share
     if 0 < number < 100:
-        unit = 10.0 ** (math.floor(math.log10(min(number, 100 - number))) - 2)
-        number = (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
+        number = _rounded(number, min(number, 100 - number), up)
     return f"{min(number, 100):.10g} %"
+
+
+def _rounded(number: float, of: float, up: bool) -> float:
+    """Return a number rounded up or down to the unit of the third significant digit of `of`."""
+    if of <= 0:
+        return number
+    unit = 10.0 ** (math.floor(math.log10(of)) - 2)
+    return (math.ceil if up else math.floor)(round(number / unit, 6)) * unit
 
 
 def sessions_needed(
@@ -88,20 +99,49 @@ def sessions_needed(
 
 
 def per_unit(events: int, exposure: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the two-sided exact Poisson interval of events per unit of exposure (for example per hour).
+    """Return the two-sided interval of events per unit of exposure: each side errs with (1 - confidence) / 2."""
+    one_sided = (1 + confidence) / 2
+    return per_unit_lower(events, exposure, one_sided), per_unit_upper(events, exposure, one_sided)
 
-    Source: F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936).
+
+def per_unit_lower(events: float, exposure: float, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided lower bound of events per unit of exposure. Raises ValueError if there is no exposure."""
+    _check_exposure(events, exposure)
+    return float(gammaincinv(events, 1 - confidence)) / exposure if events else 0.0
+
+
+def per_unit_upper(events: float, exposure: float, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided upper bound of events per unit of exposure. Raises ValueError if there is no exposure."""
+    _check_exposure(events, exposure)
+    return float(gammaincinv(events + 1, confidence)) / exposure
+
+
+def per_unit_text(rate: float, up: bool) -> str:
+    """Return a bound of a rate per unit of exposure as text: three significant digits, rounded as by `bound_text`."""
+    return f"{_rounded(rate, rate, up):.10g}"
+
+
+def multiple_needed(settles: Callable[[float], bool], n: int) -> int | None:
+    """Return the total number of samples that decides a question, if further samples are like the n so far.
+
+    Args:
+        settles: whether so many times the evidence of the n samples decides it; from some multiple on, always.
+        n: samples so far, at least 1.
+
+    Returns:
+        None if no number up to MOST_SAMPLES decides it.
     """
-    if events < 0 or exposure <= 0:
-        raise ValueError(f"{events} events in {exposure}")
-    tail = (1 - confidence) / 2
-    low = float(gammaincinv(events, tail)) if events else 0.0
-    return low / exposure, float(gammaincinv(events + 1, 1 - tail)) / exposure
+    return _smallest(n, lambda m: settles(m / n)) if n else None
 
 
 def _check(k: float, n: int, confidence: float) -> None:
     if not 0 <= k <= n or not 0 < confidence < 1:
         raise ValueError(f"{k} of {n} with confidence {confidence}")
+
+
+def _check_exposure(events: float, exposure: float) -> None:
+    if events < 0 or exposure <= 0:
+        raise ValueError(f"{events} events in {exposure}")
 
 
 def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:

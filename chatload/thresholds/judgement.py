@@ -36,6 +36,7 @@ from scipy.special import betaincc, betaln
 
 from chatload.run.histogram import CensoredHistogram, Reading
 from chatload.stats.rates import CONFIDENCE, bound_text, lower, sessions_needed, upper
+from chatload.thresholds.exposure import hopeless_hourly, judge_by_exposure
 from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, Threshold
 from chatload.vocabulary import ThresholdResult
 
@@ -61,12 +62,15 @@ class Judgement:
     why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON. unit: "%": limit, value, bounds are fractions; "s": seconds; "": count."""
+        """Return plain values, fit for JSON.
+
+        unit: "%": limit, value and bounds are fractions; "/h": per chat-hour; "s": seconds; "": a count.
+        """
         metric = self.threshold.metric
         return {
             "expression": str(self.threshold),
             "metric": metric.name,
-            "unit": {"rate": "%", "duration": "s"}.get(metric.kind, ""),
+            "unit": {"rate": "%", "hourly rate": "/h", "duration": "s"}.get(metric.kind, ""),
             "limit": self.threshold.limit,
             **{name: value for name, value in vars(self).items() if name != "threshold"},
         }
@@ -92,6 +96,8 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
         if metric.q is None:
             return _judge_extreme(threshold, facts, samples)
         return _judge_percentile(threshold, facts, samples, confidence)
+    if metric.kind == "hourly rate" or metric.age_s is not None:
+        return Judgement(threshold, **judge_by_exposure(threshold, facts, confidence)._asdict())
     share = metric.share(facts)
     if metric.kind == "count":
         return _judge_count(threshold, share)
@@ -111,6 +117,8 @@ def hopeless(threshold: Threshold, facts: Facts, alpha: float = 0.05) -> str | N
         return None
     if metric.kind == "count" or (metric.kind == "duration" and metric.q is None):
         return _exceeded(threshold, facts)
+    if metric.kind == "hourly rate":
+        return hopeless_hourly(threshold, facts, alpha)
     against, n, limit = _against(threshold, facts)
     if not 0 < limit < 1 or log_evidence(against, n, limit) < -math.log(alpha):
         return None
@@ -196,7 +204,7 @@ def _judge_rate(threshold: Threshold, facts: Facts, confidence: float) -> Judgem
     share = asked.share
     result, needed, reason = _settle(asked, confidence, "the rate", noun)
     why = f"{share.counted} of {_plural(share.n, noun)}{_unproven(share)}; {reason}"
-    why += _dependence(threshold.metric, facts)
+    why += _dependence(threshold.metric, facts) + _censoring(threshold.metric, facts)
     low, high = _bounds(share, confidence)
     return Judgement(threshold, result, share.counted / share.n, False, low, high, share.n, needed, why)
 
@@ -286,6 +294,16 @@ def _dependence(metric: Metric, facts: Facts) -> str:
     return (
         f"; this assumes independent sessions, which these were not: {_plural(incidence.events, 'drop')} "
         f"came in {incidents}{often}"
+    )
+
+
+def _censoring(metric: Metric, facts: Facts) -> str:
+    """Return the warning that chats were cut off before the event could happen; "" if there is none."""
+    if not metric.per_chat_hour or not facts.is_censored:
+        return ""
+    return (
+        f"; {percent(round(facts.cut_off_share, 3))} of the chats were still open at the end, so the rate of "
+        f"whole chats is higher: {metric.per_chat_hour} allows for that"
     )
 
 

@@ -16,6 +16,9 @@ known, and a claim must hold for the whole range:
 | refused                              | that verdict         | none: the chat never began        | all ended |
 | unserved                             | never accepted       | never accepted when it was cut off | all ended |
 
+A rate per chat-hour has the same range of events, over the exposure of all accepted sessions. `dropped.by_age(8m)` is
+the probability that a chat is dropped before it is 8 minutes old; sessions that ended in another way are censored.
+
 all ended: sessions with a verdict. accepted, known: see `chatload.run.books`, which counts them. Rates of the
 accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
 A chat that was alive at its confirmed goodbye is evidence; a chat of unknown state is not.
@@ -37,6 +40,8 @@ from chatload.errors import UsageError
 from chatload.protocol.operations import OPERATION_FIELDS
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
+from chatload.run.lifetimes import Lifetimes
+from chatload.run.settings import DURATION
 from chatload.stats.bursts import Incidence
 from chatload.vocabulary import (
     DROPPED,
@@ -50,11 +55,17 @@ from chatload.vocabulary import (
     Verdict,
 )
 
-Kind = Literal["rate", "count", "duration"]
+#: A rate is a share of samples or a probability; an hourly rate is a number of events per chat-hour.
+Kind = Literal["rate", "hourly rate", "count", "duration"]
 #: The operators of a threshold; == is for counts only.
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
 }  # fmt: skip
+
+
+#: If more than this share of the accepted sessions was cut off, rates per session are called censored. With steady
+#: arrivals that is a run shorter than about 10 chat lengths; its rates per session are 5 % too low at least.
+CENSORED_ABOVE = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,17 +74,35 @@ class Facts:
 
     timeout_s: its flex-disconnect-timeout (seconds); None if it had none. cut_off_confirmed: number of sessions that
     were cut off and whose goodbye was confirmed. incidence: the drops grouped into bursts; None if not computed.
+    lifetimes: of the accepted sessions; None if not read, as in a run that goes on.
     """
 
     books: Books
     timeout_s: float | None = None
     cut_off_confirmed: int = 0
     incidence: Incidence | None = None
+    lifetimes: Lifetimes | None = None
 
     @property
     def known(self) -> int:
         """Accepted sessions whose fate is known."""
         return self.books.fates.known(self.cut_off_confirmed)
+
+    @property
+    def cut_off_share(self) -> float:
+        """The share of the accepted sessions that the end of the run cut off."""
+        fates = self.books.fates
+        return fates.accepted_with(Verdict.CUT_OFF) / fates.accepted if fates.accepted else 0.0
+
+    @property
+    def is_censored(self) -> bool:
+        """Whether rates per session are too low for whole chats, because many chats were cut off."""
+        return self.cut_off_share > CENSORED_ABOVE
+
+    @property
+    def chat_hours(self) -> float:
+        """The exposure of the accepted sessions (hours)."""
+        return max(0.0, self.books.exposure_s) / 3600
 
 
 class Share(NamedTuple):
@@ -90,6 +119,7 @@ class Metric:
     """One metric: `subject` and, of requests, their `operation` ("" is every one).
 
     q: the quantile (0..1) of a duration; None for its extreme: the least margin, or the longest of others.
+    age_s: of a probability by age, this age (seconds); otherwise None.
     """
 
     name: str
@@ -97,11 +127,17 @@ class Metric:
     subject: str
     operation: str = ""
     q: float | None = None
+    age_s: float | None = None
 
     @property
     def of_sessions(self) -> bool:
         """Whether its samples are sessions."""
         return self.subject in ("sessions", *_SESSIONS)
+
+    @property
+    def per_chat_hour(self) -> str:
+        """The name of the hourly rate of the same events; "" if there is none."""
+        return f"{self.subject}.{_PER_HOUR}" if self.subject in _SESSIONS.keys() - _NOT_PER_HOUR else ""
 
     @property
     def noun(self) -> str:
@@ -115,7 +151,7 @@ class Metric:
         books = facts.books
         if self.of_sessions:
             share = _session_share(self.subject, facts)
-            if self.kind == "rate" or self.subject not in PERHAPS_UNSERVED:
+            if self.kind != "count" or self.subject not in PERHAPS_UNSERVED:
                 return share
             # A count also has the sessions with that verdict that were never accepted.
             return Share(*(n + books.unserved[self.subject] for n in share))
@@ -157,6 +193,9 @@ _SESSIONS: dict[str, str] = {
     UNSERVED: "started but never accepted: refused, or no answer to RequestChat, of all sessions",
     **{f"blame.{blame.value}": f"dropped late, {blame.meaning}" for blame in Blame},
 }
+_PER_HOUR, _BY_AGE = "per_chat_hour", re.compile(rf"{DROPPED}\.by_age\((.*)\)")
+#: What has no rate per chat-hour: it does not happen to a chat that was accepted, or it is an end as planned.
+_NOT_PER_HOUR = frozenset({*OF_ALL, Verdict.CUT_OFF, Verdict.COMPLETED, Verdict.ENDED_BY_AGENT})
 _REQUESTS: dict[str, str] = {
     **{outcome.value: f"requests with the outcome {outcome}: {outcome.meaning}" for outcome in Outcome},
     _UNSUCCESSFUL: "requests whose outcome is neither 0/false nor 0/true",
@@ -185,6 +224,10 @@ def _docs() -> Iterator[MetricDoc]:
     for subject, meaning in _SESSIONS.items():
         yield MetricDoc(f"{subject}.rate", "rate", meaning)
         yield MetricDoc(f"{subject}.count", "count", meaning)
+    for subject, meaning in _SESSIONS.items():
+        if subject not in _NOT_PER_HOUR:
+            yield MetricDoc(f"{subject}.{_PER_HOUR}", "hourly rate", f"per chat-hour: {meaning}")
+    yield MetricDoc(f"{DROPPED}.by_age(8m)", "rate", "probability that a chat is dropped before this age")
     for subject, meaning in _REQUESTS.items():
         yield MetricDoc(f"{subject}.rate", "rate", f"share of {meaning}")
         yield MetricDoc(f"{subject}.count", "count", f"number of {meaning}")
@@ -200,6 +243,8 @@ METRICS = tuple(_docs())
 
 def metric_named(name: str) -> Metric:
     """Return the metric with this name; raises UsageError, which names the most similar metric."""
+    if found := _BY_AGE.fullmatch(name):
+        return Metric(name, "rate", DROPPED, age_s=_age(name, found[1]))
     head, _, tail = name.partition(".")
     operation, rest = (head, tail) if head in OPERATION_FIELDS else ("", name)
     subject, _, statistic = rest.rpartition(".")
@@ -208,11 +253,20 @@ def metric_named(name: str) -> Metric:
     if subject in _REQUESTS or (subject in _SESSIONS and not operation):
         if statistic in ("rate", "count"):
             return Metric(name, "rate" if statistic == "rate" else "count", subject, operation)
+        if statistic == _PER_HOUR and subject in _SESSIONS and subject not in _NOT_PER_HOUR:
+            return Metric(name, "hourly rate", subject)
     elif subject == "latency" or (subject in _DURATIONS and not operation):
         q = _quantile(statistic)
         if q is not None or statistic == _DURATIONS[subject][1][-1]:
             return Metric(name, "duration", subject, operation, q)
     raise UsageError(f"threshold: unknown metric {name!r}", f"did you mean {_nearest(name)}?")
+
+
+def _age(name: str, text: str) -> float:
+    try:
+        return round(float(DURATION.parse(text.strip())), 3)
+    except ValueError:
+        raise UsageError(f"threshold: {name}: {text!r} is not an age", f"expected {DURATION.expected}") from None
 
 
 def _quantile(statistic: str) -> float | None:
@@ -269,6 +323,7 @@ _UNITS: dict[str, tuple[Kind, int, int]] = {
 }
 _TAKES = {
     "rate": "% or a bare fraction, as in 0.1% or 0.001",
+    "hourly rate": "a number of events per hour without a unit, as in 0.2",
     "duration": "us, ms, s or min, as in 250ms",
     "count": "a whole number without a unit",
 }
@@ -328,7 +383,7 @@ def parse(text: str) -> Threshold:
     fitting = [fit for fit in _OPERATORS if fit != "==" or metric.kind == "count"]
     if op not in fitting:
         known = op in _OPERATORS
-        what = f"{op!r} does not fit {name}, which is a {metric.kind}" if known else f"unknown operator {op!r}"
+        what = f"{op!r} does not fit {name}, which is {_a(metric.kind)}" if known else f"unknown operator {op!r}"
         raise _wrong(text, what, f"expected one of {' '.join(fitting)}")
     threshold = Threshold(metric, op, *_amount(text, metric, rest))
     _possible(text, threshold)
@@ -341,11 +396,19 @@ def parse_abort(text: str) -> Threshold:
     metric = threshold.metric
     if metric.subject == "cut_off":
         raise _wrong(text, "sessions are cut off only when the run ends", "leave it to --threshold")
+    if metric.age_s is not None:
+        raise _wrong(text, "the ages of chats are read when the run has ended", "leave it to --threshold")
+    if metric.kind == "hourly rate" and not threshold.wants_low:
+        raise _wrong(text, "a rate may still rise to it until the run ends", "leave it to --threshold")
     if metric.kind == "count" and threshold.op in (">", ">="):
         raise _wrong(text, "a count only grows, and may still reach it", "leave it to --threshold")
     if metric.kind == "duration" and metric.q is None and threshold.wants_low != (metric.subject != "margin"):
         raise _wrong(text, f"{metric.name} may still get there until the run ends", "leave it to --threshold")
     return threshold
+
+
+def _a(kind: Kind) -> str:
+    return f"an {kind}" if kind == "hourly rate" else f"a {kind}"
 
 
 def _wrong(text: str, what: str, hint: str) -> UsageError:
@@ -364,7 +427,7 @@ def _amount(text: str, metric: Metric, rest: str) -> tuple[float, str]:
     if metric.kind == "duration" and not unit:
         raise _wrong(text, f"{metric.name} is a duration, and its value has no unit", expected)
     if unit and _UNITS[unit][0] != metric.kind:
-        raise _wrong(text, f"unit {unit!r} does not fit {metric.name}, which is a {metric.kind}", expected)
+        raise _wrong(text, f"unit {unit!r} does not fit {metric.name}, which is {_a(metric.kind)}", expected)
     return number, unit
 
 
@@ -372,17 +435,24 @@ def _possible(text: str, threshold: Threshold) -> None:
     """Refuse a threshold that no run can pass, or that no run can fail."""
     metric, limit, op = threshold.metric, threshold.limit, threshold.op
     expected = f"expected {_TAKES[metric.kind]}"
+    counted = metric.name.rpartition(".")[0] if metric.age_s is None else metric.subject
     instead_of_0 = {
-        "rate": f"write {metric.name.removesuffix('rate')}count == 0, or a rate above 0",
+        "rate": f"write {counted}.count == 0, or a rate above 0",
+        "hourly rate": f"write {counted}.count == 0, or a rate above 0",
         "duration": "write a limit above 0",
         "count": "write == 0",
     }[metric.kind]
     if math.copysign(1, threshold.number) < 0:
-        raise _wrong(text, f"a {metric.kind} is never negative", expected)
+        raise _wrong(text, f"{_a(metric.kind)} is never negative", expected)
     if metric.kind == "count" and not limit.is_integer():
         raise _wrong(text, "a count is a whole number", expected)
     if limit == 0 and op == "<":
-        raise _wrong(text, f"a {metric.kind} is never below 0, so no run passes", instead_of_0)
+        raise _wrong(text, f"{_a(metric.kind)} is never below 0, so no run passes", instead_of_0)
+    if metric.kind == "hourly rate" and limit == 0:
+        if op == "<=":
+            raise _wrong(text, "no number of chat-hours can show that", instead_of_0)
+        if op == ">=":
+            raise _wrong(text, "that is always so", f"write it like {EXAMPLE}")
     if metric.kind == "rate":
         if limit > 1:
             raise _wrong(text, "a rate is never above 100 %", expected)

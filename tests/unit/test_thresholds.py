@@ -247,7 +247,7 @@ def test_extremes_are_compared() -> None:
 
 @given(st.sampled_from(METRICS), st.sampled_from(["<", "<=", ">", ">="]))
 def test_nothing_passes_without_samples(doc: Any, op: str) -> None:
-    value = {"rate": "50%", "duration": "1s", "count": "7"}[doc.kind]
+    value = {"rate": "50%", "hourly rate": "0.5", "duration": "1s", "count": "7"}[doc.kind]
     for empty in (Facts(Books()), Facts(Books(), 45.0), facts()):
         judgement = judged(f"{doc.name} {op} {value}", empty)
         assert judgement.result == "inconclusive" or (doc.name, judgement.result) == ("sessions.count", "fail")

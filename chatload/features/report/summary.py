@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from chatload import __version__, exit_codes
 from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
@@ -13,9 +15,11 @@ from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
+from chatload.run.lifetimes import Lifetimes
 from chatload.run.reader import Incident, RunReader, run_end
 from chatload.stats.bursts import find_incidence
-from chatload.stats.rates import CONFIDENCE, lower, upper
+from chatload.stats.rates import CONFIDENCE, lower, per_unit_lower, per_unit_upper, upper
+from chatload.stats.survival import Survival
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.thresholds.metrics import Facts, metric_named
 from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
@@ -26,6 +30,9 @@ SCHEMA_VERSION = 1
 LATE_SHARE = 0.01
 #: Number of reasons that are kept for sessions that were not accepted.
 _REASONS = 10
+#: The most ages at which drops by age are given, and the steps between them (seconds).
+_AGES = 20
+_AGE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
 _EXIT_CODES: Mapping[str, int] = {
     RunResult.PASSED: exit_codes.PASSED,
@@ -46,7 +53,8 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     timeout_s = reader.settings.flex_disconnect_timeout
     finished = reader.ended_at is not None
     incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
-    facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
+    lifetimes = reader.lifetimes()
+    facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence, lifetimes)
     judgements = gate.judge(facts)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
@@ -82,6 +90,8 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             **endings(facts),
         },
         "rates": rates(facts, gate.confidence),
+        "exposure": exposure(facts, gate.confidence),
+        "dropped_by_age": dropped_by_age(lifetimes, gate.confidence),
         "bursts": incidence.to_dict(),
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
@@ -137,6 +147,59 @@ def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, A
         "high": upper(min(share.most, n), n, confidence) if n else None,
         "confidence": confidence,
     }
+
+
+def exposure(facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """Return how long accepted chats were open, and the drops per chat-hour.
+
+    least, most: drops that are proven, and that are possible. rate: of the most, per hour. low, high: one-sided exact
+    bounds, each at `confidence`, low of the least, high of the most; None without exposure. They hold for independent
+    drops. cut_off_share: of the accepted sessions, those cut off by the end of the run. censored: they are so many that
+    rates per session are too low for whole chats.
+    """
+    hours, dropped = facts.chat_hours, facts.books.fates.dropped
+    return {
+        "chat_hours": hours,
+        "cut_off_share": facts.cut_off_share,
+        "censored": facts.is_censored,
+        "dropped_per_chat_hour": {
+            "least": dropped.least,
+            "most": dropped.most,
+            "rate": dropped.most / hours if hours else None,
+            "low": per_unit_lower(dropped.least, hours, confidence) if hours else None,
+            "high": per_unit_upper(dropped.most, hours, confidence) if hours else None,
+            "confidence": confidence,
+        },
+    }
+
+
+def dropped_by_age(lifetimes: Lifetimes, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+    """Return the probability that a chat is dropped before an age, for at most _AGES ages.
+
+    The ages are equally spaced, up to the greatest that a tenth of the chats reached.
+    """
+    worst, best = Survival(*lifetimes.worst()), Survival(*lifetimes.best())
+    points = []
+    for age_s in _ages(float(np.quantile(lifetimes.alive_s, 0.9, method="lower"))) if len(worst) else ():
+        most, least = worst.failed_before(age_s, confidence), best.failed_before(age_s, confidence)
+        points.append(
+            {
+                "age_s": age_s,
+                "at_risk": most.at_risk,
+                "least": least.failures,
+                "most": most.failures,
+                "rate": most.estimate,
+                "low": least.low,
+                "high": most.high,
+            }
+        )
+    return points
+
+
+def _ages(longest_s: float) -> list[float]:
+    """Return multiples of a round step up to `longest_s`, at most _AGES of them."""
+    step = next((step for step in _AGE_STEPS_S if longest_s / step < _AGES + 1), longest_s / _AGES)
+    return [round(step * (i + 1), 3) for i in range(int(longest_s / step + 1e-9))]
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:

@@ -15,7 +15,7 @@ from chatload.render.document import Tone
 from chatload.render.markdown import markdown
 from chatload.render.output import write_json, write_text
 from chatload.run.reader import RunReader
-from chatload.stats.rates import bound_text
+from chatload.stats.rates import bound_text, per_unit_text
 from chatload.thresholds.gate import Gate
 from chatload.thresholds.metrics import METRICS
 from chatload.vocabulary import STATUS_TABLE, Blame, RunResult, ThresholdResult, Verdict, tone
@@ -93,6 +93,8 @@ def _lead(summary: Mapping[str, Any], why: str) -> Iterator[doc.Block]:
         yield doc.Callout("ended early", summary["aborted"])
     if early := sentences.ended_early(summary):
         yield doc.Sentence(f"{early}: what the run shows is judged all the same", Tone.WARN, strong=True)
+    if censored := sentences.censored(summary):
+        yield doc.Sentence(censored, Tone.WARN)
     if why != (answer := sentences.answer(summary)) and not answer.endswith(why):
         yield doc.Sentence(answer, strong=True)
     yield doc.Sentence(sentences.heading(summary), Tone.SOFT)
@@ -146,6 +148,8 @@ def _value(threshold: Mapping[str, Any], key: str) -> str:
         return ""
     if threshold.get("unit") == "%":
         return words.percent(value) if key == "value" else bound_text(value, up=key == "upper")
+    if threshold.get("unit") == "/h":
+        return words.hourly(value) if key == "value" else per_unit_text(value, up=key == "upper")
     if threshold.get("unit") != "s":
         return words.number(value) if isinstance(value, int) else f"{value:g}"
     beyond = key == "value" and threshold.get("beyond")
@@ -163,6 +167,9 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
     if by_verdict[Verdict.CUT_OFF]:
         confirmed = words.number(sessions["cut_off_confirmed"])
         yield doc.Sentence(f"{confirmed} of the cut_off with goodbye confirmed")
+    for said in (sentences.exposure(summary), sentences.dropped_by_age(summary)):
+        if said:
+            yield doc.Sentence(said)
     if summary["books"]["balanced"]:
         yield doc.Sentence(f"books balance: {sentences.books_line(summary['books'])}", Tone.GOOD)
 
@@ -268,13 +275,16 @@ def _generator(summary: Mapping[str, Any], charts: Sequence[doc.Block]) -> Itera
 _EXAMPLES = """\
   dropped_late.rate < 0.1%          GetMessages.latency.p99 < 300ms
   margin.p1 > 5s                    lateness.p99_9 <= 10ms
-  failed.count == 0                 GetMessages.timeout.rate < 0.5%"""
+  failed.count == 0                 GetMessages.timeout.rate < 0.5%
+  dropped.per_chat_hour < 0.2       dropped.by_age(8m) < 0.1%"""
 _UNITS = (
-    "Rates take % or a fraction; durations take us, ms, s or min. Any percentile can be used: p50, p99, p99_9 "
+    "Rates take % or a fraction; rates per chat-hour take a number; durations take us, ms, s or min. Any age can be "
+    "used in by_age: 90s, 8m, 1h. Any percentile can be used: p50, p99, p99_9 "
     "(99.9 %). An operation before a metric of requests restricts it to that operation: GetMessages.timeout.rate."
 )
 _JUDGEMENT = (
-    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence. A threshold "
+    "Rates and percentiles are judged by exact one-sided bounds (Clopper-Pearson) with --confidence, rates per "
+    "chat-hour by those of Garwood, probabilities by age by the beta product confidence procedure. A threshold "
     "passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, and is "
     "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
     "claim. Counts, min and max are compared as observed."
@@ -284,12 +294,14 @@ _JUDGEMENT = (
 def thresholds_document() -> doc.Document:
     """Return every metric of thresholds with its meaning, grouped by kind."""
     rates = [(m.name, m.meaning) for m in METRICS if m.kind == "rate" or m.name == "sessions.count"]
+    hourly = [(m.name, m.meaning) for m in METRICS if m.kind == "hourly rate"]
     durations = [(m.name, m.meaning) for m in METRICS if m.kind == "duration"]
     return doc.Document(
         answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
         lead=(doc.Verbatim(_EXAMPLES), doc.Sentence(_UNITS), doc.Sentence(_JUDGEMENT)),
         sections=[
             doc.Section("Rates, and counts: the same with .count", (doc.Terms(rates),)),
+            doc.Section("Rates per chat-hour of accepted chats", (doc.Terms(hourly),)),
             doc.Section("Durations", (doc.Terms(durations),)),
         ],
     )
