@@ -40,7 +40,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, logsumexp
+from scipy.special import betaincinv
 
 from chatload.stats import rates
 from chatload.stats.rates import CONFIDENCE
@@ -134,7 +134,7 @@ class RateEvidence:
     def log(self, expected: float, current: float = 0.0) -> float:
         """Return the natural logarithm of the evidence. expected: A. current: size of the group not yet complete."""
         logs = self._closed + np.log1p(_STAKES * current) - _STAKES * expected
-        return float(logsumexp(logs + _LOG_WEIGHTS))
+        return _log_of_sum(logs + _LOG_WEIGHTS)
 
 
 def log_evidence_above(sizes: Iterable[float], expected: float) -> float:
@@ -162,4 +162,10 @@ def log_evidence_below(sizes: Sequence[float], expected: float, largest: float =
     factors = 1 - np.outer(np.asarray(sizes, dtype=np.float64), stakes)
     with np.errstate(divide="ignore"):
         logs = np.log(np.maximum(factors, 0.0)).sum(axis=0) + stakes * expected
-    return float(logsumexp(logs)) - math.log(len(_SHARES))
+    return _log_of_sum(logs) - math.log(len(_SHARES))
+
+
+def _log_of_sum(logs: NDArray[np.float64]) -> float:
+    """Return the natural logarithm of the sum of numbers, given their logarithms."""
+    most = float(logs.max())
+    return most + math.log(float(np.exp(logs - most).sum())) if most > -math.inf else most

@@ -134,4 +134,7 @@ def _smallest_run(size: Callable[[int], int], is_likely: Callable[[int, int], bo
 
 def _first(holds: Callable[[int], bool]) -> int:
     """Return the first whole number from 0 on for which it holds; MOST_SAMPLES + 1 if there is none below."""
-    return bisect_left(range(MOST_SAMPLES + 1), True, key=holds)
+    low, high = 0, 1
+    while high <= MOST_SAMPLES and not holds(high):
+        low, high = high + 1, 2 * high
+    return low + bisect_left(range(low, min(high, MOST_SAMPLES) + 1), True, key=holds)
