@@ -54,8 +54,8 @@ def combine(
     Exit codes: 0 all of them pass, 1 one fails, 2 wrong usage, 3 a run is invalid, 4 one is undecided.
 
     \b
-    Examples: chatload combine reports/monday reports/tuesday --threshold 'dropped.rate < 0.5%'
-              chatload combine reports/nightly-* --gate standard --incident-size 20
+    Examples: chatload combine reports/monday reports/tuesday --gate standard
+              chatload combine reports/nightly-* --incident-size 20
     """
     names = [str(run.resolve()) for run in runs]
     if len(set(names)) < len(names):

@@ -111,7 +111,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         *doc.columns(("threshold", "result", "value"), "llr"),
         doc.TableColumn("bounds", optional=True),
         doc.TableColumn("samples", optional=True),
-        doc.TableColumn("would settle it", page_only=True),
+        doc.TableColumn("would settle it (80 % / 90 %)", page_only=True),
     ]
     rows = []
     for threshold in ordered:
@@ -131,10 +131,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
             _needed(threshold),
         ]
         rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
-    caption = (
-        f"bounds: one-sided, each with {words.confidence(summary['confidence'])} confidence. would settle it: the size "
-        "of a run that does, with a probability of 80 % / 90 %"
-    )
+    caption = f"bounds: one-sided, each with {words.confidence(summary['confidence'])} confidence"
     passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
     held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
     return (
