@@ -19,19 +19,25 @@ LIMIT = 0.005
 SESSIONS = 2000
 _LENGTH_S = 3600.0
 _THRESHOLD = parse(f"dropped.rate < {LIMIT}")
-#: Size of the clusters, and within how many seconds the drops of one come.
-CLUSTERS = ((1, 0.0), (5, 1.0), (20, 1.0), (100, 1.0), (20, 45.0))
+#: Mean size of the clusters; within how many seconds the drops of one come; whether the sizes vary (geometric).
+CLUSTERS = (
+    (1, 0.0, False), (5, 1.0, False), (20, 1.0, False), (100, 1.0, False), (20, 45.0, False), (20, 1.0, True),
+)  # fmt: skip
 #: Multiples of the limit: at the limit, twice and half of it.
 _RATES = (1.0, 2.0, 0.5)
 
 
-def a_run(rate: float, size: int, spread_s: float, sessions: int, draw: np.random.Generator) -> Facts:
+def a_run(
+    rate: float, size: int, spread_s: float, sessions: int, draw: np.random.Generator, varied: bool = False
+) -> Facts:
     """Return the facts of a simulated run.
 
-    rate: of drops per session. size: drops of an incident, which come within `spread_s` seconds.
+    rate: of drops per session. size: drops of an incident, which come within `spread_s` seconds. varied: size is the mean
+    of a geometric distribution.
     """
     incidents = draw.poisson(rate * sessions / size)
-    begun = np.repeat(draw.uniform(0, _LENGTH_S - spread_s, incidents), size)
+    sizes = draw.geometric(1 / size, incidents) if varied else np.full(incidents, size)
+    begun = np.repeat(draw.uniform(0, _LENGTH_S - spread_s, incidents), sizes)
     instants = np.sort(begun + draw.uniform(0, spread_s, len(begun)))[:sessions]
     ended = draw.uniform(0, _LENGTH_S, sessions - len(instants))
     books = _books(len(instants), len(ended))
@@ -50,26 +56,33 @@ def _books(dropped: int, completed: int) -> Books:
 
 
 def results(
-    rate: float, size: int, spread_s: float, assumed: int, sessions: int, trials: int, seed: int
+    rate: float,
+    size: int,
+    spread_s: float,
+    assumed: int,
+    sessions: int,
+    trials: int,
+    seed: int,
+    varied: bool = False,
 ) -> list[ThresholdResult]:
     """Return the results of `trials` simulated runs. assumed: the incident size of the gate."""
     draw = np.random.default_rng(seed)
-    runs = (a_run(rate, size, spread_s, sessions, draw) for _ in range(trials))
+    runs = (a_run(rate, size, spread_s, sessions, draw, varied) for _ in range(trials))
     return [judge(_THRESHOLD, facts, incident_size=assumed).result for facts in runs]
 
 
 def table(trials: int, seed: int) -> SimulatedTable:
     """Return the table: a row for each cluster size, incident size that was assumed, and number of sessions."""
     rows = []
-    for size, spread_s in CLUSTERS:
-        for assumed in dict.fromkeys((1, size)):
+    for size, spread_s, varied in CLUSTERS:
+        for assumed in dict.fromkeys((1, 3 * size if varied else size)):
             for sessions in (SESSIONS, 20 * SESSIONS):
                 at, twice, half = (
-                    results(rate * LIMIT, size, spread_s, assumed, sessions, trials, seed) for rate in _RATES
+                    results(rate * LIMIT, size, spread_s, assumed, sessions, trials, seed, varied) for rate in _RATES
                 )
                 rows.append(
                     (
-                        f"{size}" + (f" within {spread_s:g} s" if size > 1 else ""),
+                        f"{size}{' on average' * varied}" + (f" within {spread_s:g} s" if size > 1 else ""),
                         str(assumed),
                         f"{sessions}",
                         share(at.count(ThresholdResult.PASS), trials),

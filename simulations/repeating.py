@@ -67,8 +67,8 @@ def aborted(rate: float, size: int, spread_s: float, draw: np.random.Generator) 
     drops = np.sort(begun + draw.uniform(0, spread_s, len(begun)))
     looks = np.arange(every_s, _RUN_S + every_s, every_s)
     dropped = np.searchsorted(drops, looks, side="right")
-    # Without a drop, only more sessions have begun since the last look, which is evidence for the threshold: such a look
-    # cannot end the run. It is left out unless a block begins.
+    # Without a drop, only more sessions have begun since the last look, which is evidence for the threshold: such a
+    # look cannot end the run. It is left out unless a block begins.
     changed = np.diff(dropped, prepend=-1) + np.diff(looks // TIMEOUT_S, prepend=-1) > 0
     for at, known in zip(looks[changed], dropped[changed], strict=True):
         books = Books()

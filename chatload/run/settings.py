@@ -497,9 +497,9 @@ class RunSettings:
     incident_size: int = _option(
         1, "--incident-size", COUNT,
         "The largest number of sessions that one incident takes, as you know it from other runs or from production. A "
-        "threshold on a rate of sessions passes only if it holds for incidents of this size. Default: 1, or the "
-        "largest incident of the run.",
-        "20", metavar="N",
+        "threshold on a rate of sessions passes only if it holds for incidents of this size. An incident of the run "
+        "that is larger counts in its place.",
+        "1", metavar="N",
     )  # fmt: skip
     allow_inconclusive: bool = _option(
         False, "--allow-inconclusive", FLAG,
