@@ -14,6 +14,7 @@ from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, p
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
+    "combine": "chatload.features.combine.command:combine",
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
     "drift": "chatload.features.report.drift_view:drift",
@@ -98,8 +99,17 @@ def main() -> None:
     "--allow-inconclusive", is_flag=True,
     help="An inconclusive threshold does not fail the run. A run that tested nothing still does not pass.",
 )  # fmt: skip
+@click.option(
+    "--incident-size", type=click.IntRange(1), metavar="N",
+    help="The largest number of sessions that one incident takes. Default: the run's, or 1.",
+)  # fmt: skip
 def report(
-    run: Path, thresholds: tuple[str, ...], named: str | None, confidence: float | None, allow_inconclusive: bool
+    run: Path,
+    thresholds: tuple[str, ...],
+    named: str | None,
+    confidence: float | None,
+    allow_inconclusive: bool,
+    incident_size: int | None,
 ) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
@@ -121,7 +131,7 @@ def report(
     from chatload.thresholds.gate import regate
 
     with RunReader.open(run) as reader:
-        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "")
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", incident_size)
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:

@@ -70,7 +70,7 @@ def _facts(
         {Verdict.DROPPED_LATE: drops, Verdict.CUT_OFF: cut, Verdict.COMPLETED: CHATS - drops - cut},
     )
     lifetimes = Lifetimes(alive, ended, dropped, np.zeros(CHATS, dtype=np.bool_))
-    return Facts(books, 45.0, cut, None, lifetimes)
+    return Facts(books, 45.0, cut, lifetimes=lifetimes)
 
 
 def measure(

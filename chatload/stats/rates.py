@@ -1,4 +1,4 @@
-"""Rates with exact confidence bounds, and the number of samples that would decide a question about a rate.
+"""Rates with exact confidence bounds, and the size of a run that would probably decide a question about a rate.
 
 Rates per sample. Source: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
 case of the binomial", Biometrika 26 (1934). The bounds are quantiles of Beta distributions (L. D. Brown,
@@ -14,12 +14,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 
-from scipy.special import betaincinv, gammaincinv
+from scipy.special import bdtr, bdtrc, betaincinv, gammaincinv
 
 #: The default confidence of a claim.
 CONFIDENCE = 0.95
 #: A question that needs more samples than this counts as undecidable.
 MOST_SAMPLES = 10**9
+#: The probabilities with which a run of the named sizes settles an open question.
+POWERS = (0.8, 0.9)
 
 
 def lower(k: float, n: int, confidence: float = CONFIDENCE) -> float:
@@ -70,11 +72,17 @@ def _rounded(number: float, of: float, up: bool) -> float:
 
 
 def sessions_needed(
-    k: int, n: int, limit: float, confidence: float = CONFIDENCE, at_most: int | None = None
+    k: float,
+    n: float,
+    limit: float,
+    confidence: float = CONFIDENCE,
+    at_most: float | None = None,
+    power: float = POWERS[0],
 ) -> int | None:
-    """Return the total number of samples that decides whether a rate is below or above `limit`.
+    """Return the size of a run that decides whether a rate is below or above `limit`, with a probability of `power`.
 
-    It is assumed that the share of hits stays as in the n samples so far.
+    It is assumed that the true rate is the seen one. Without a hit this is 0, and the number decides it surely if there
+    is still none. Exact, from the binomial distribution of the hits in such a run.
 
     Args:
         k: sure hits in n samples.
@@ -83,6 +91,7 @@ def sessions_needed(
         confidence: one-sided, between 0 and 1.
         at_most: sure and possible hits; k by default. The rate must be proven below the limit with `at_most` hits, or
             above it with k hits.
+        power: between 0 and 1.
 
     Returns:
         None if no number decides it: the limit lies between the two shares, or more than MOST_SAMPLES are needed.
@@ -92,9 +101,17 @@ def sessions_needed(
     _check(at_most, n, confidence)
     low, high = (k / n, at_most / n) if n else (0.0, 0.0)
     if high < limit:
-        return _smallest(n, lambda m: upper(high * m, m, confidence) < limit)
+        # With at most `hits` in m samples, the rate is below the limit if so few come with less than 1 - confidence.
+        return _smallest_run(
+            lambda hits: hits + _first(lambda more: bdtr(hits, hits + more, limit) < 1 - confidence),
+            lambda hits, m: bdtr(hits, m, high) >= power,
+        )
     if low > limit:
-        return _smallest(n, lambda m: lower(low * m, m, confidence) > limit)
+        # With at least `hits` + 1 in m samples it is above: m is the last number for which this is so rare.
+        return _smallest_run(
+            lambda hits: hits + _first(lambda more: bdtrc(hits, hits + more, limit) >= 1 - confidence) - 1,
+            lambda hits, m: m > hits and bdtrc(hits, m, low) >= power,
+        )
     return None
 
 
@@ -131,10 +148,13 @@ def multiple_needed(settles: Callable[[float], bool], n: int) -> int | None:
     Returns:
         None if no number up to MOST_SAMPLES decides it.
     """
-    return _smallest(n, lambda m: settles(m / n)) if n else None
+    if not n:
+        return None
+    found = n + bisect_left(range(n, MOST_SAMPLES + 1), True, key=lambda m: settles(m / n))
+    return found if found <= MOST_SAMPLES else None
 
 
-def _check(k: float, n: int, confidence: float) -> None:
+def _check(k: float, n: float, confidence: float) -> None:
     if not 0 <= k <= n or not 0 < confidence < 1:
         raise ValueError(f"{k} of {n} with confidence {confidence}")
 
@@ -144,7 +164,20 @@ def _check_exposure(events: float, exposure: float) -> None:
         raise ValueError(f"{events} events in {exposure}")
 
 
-def _smallest(start: int, settles: Callable[[int], bool]) -> int | None:
-    """Return the smallest m >= start that decides it; None above MOST_SAMPLES."""
-    found = start + bisect_left(range(start, MOST_SAMPLES + 1), True, key=settles)
+def _smallest_run(size: Callable[[int], int], is_likely: Callable[[int, int], bool]) -> int | None:
+    """Return the size of the smallest run that is likely to settle it, over the hits that it may have."""
+
+    def is_enough(hits: int) -> bool:
+        m = size(hits)
+        return m > MOST_SAMPLES or is_likely(hits, m)
+
+    found = size(_first(is_enough))
     return found if found <= MOST_SAMPLES else None
+
+
+def _first(holds: Callable[[int], bool]) -> int:
+    """Return the first whole number from 0 on for which it holds; MOST_SAMPLES + 1 if there is none below."""
+    low, high = 0, 1
+    while high <= MOST_SAMPLES and not holds(high):
+        low, high = high + 1, 2 * high
+    return low + bisect_left(range(low, min(high, MOST_SAMPLES) + 1), True, key=holds)

@@ -6,23 +6,9 @@ drop is the same at each age of a chat. The probability by age does not assume t
 needs chats that reach the age.
 
 Of events that are known only within a range, the end of the range that is less favourable to the claim is used.
-
-`log_hourly_evidence` is a test that may be repeated any number of times during the run. After k events in an exposure
-of T hours, with an exponential prior of mean L above L, and with x = L T,
-
-    M = [ integral from L of r^k exp(-r T) exp(1 - r/L) dr / L ] / [ L^k exp(-L T) ]
-      = exp(1 + x) k! Q(k + 1, x + 1) / (x + 1)^(k + 1)
-
-where Q is the regularised upper incomplete Gamma function. For each r > L the factor (r/L)^k exp(-(r - L) T) is a
-nonnegative supermartingale if events come at a rate of at most L per hour of exposure, whatever decides how many chats
-are open (P. Brémaud, "Point Processes and Queues", 1981, chapter VI: likelihood ratios of counting processes). So is M,
-which starts at 1, and by Ville's inequality it ever reaches 1/alpha with a probability of at most alpha.
 """
 
-import math
 from typing import NamedTuple
-
-from scipy.special import gammaincc, gammaln
 
 from chatload.run.lifetimes import chat_hours_text
 from chatload.stats.rates import bound_text, multiple_needed, per_unit_lower, per_unit_text, per_unit_upper
@@ -113,29 +99,3 @@ def _compared(
         ThresholdResult.INCONCLUSIVE,
         f"{what} is {between} {sure}, and {at} lies {'between' if low else 'below that'}",
     )
-
-
-def hopeless_hourly(threshold: Threshold, facts: Facts, alpha: float) -> str | None:
-    """Return why a threshold on an hourly rate is lost; None while it may still hold.
-
-    If it holds, it is called lost with a probability of at most alpha in the whole run, however often it is tested.
-    """
-    events, hours = threshold.metric.share(facts).least, facts.chat_hours
-    if log_hourly_evidence(events, threshold.limit * hours) < -math.log(alpha):
-        return None
-    return (
-        f"{threshold} is lost: {events} in {chat_hours_text(hours)} speak against it; if it holds, this many do so in "
-        f"at most {100 * alpha:.10g} % of runs"
-    )
-
-
-def log_hourly_evidence(events: int, expected: float) -> float:
-    """Return the natural logarithm of M: the evidence that events are more frequent than a limit.
-
-    expected: how many there would be in this exposure at the limit.
-    """
-    above = float(gammaincc(events + 1, expected + 1))
-    if above <= 0:
-        # It underflows only if there are so few events that the evidence is for the threshold.
-        return -math.inf
-    return 1 + expected + float(gammaln(events + 1)) + math.log(above) - (events + 1) * math.log1p(expected)

@@ -23,6 +23,11 @@ all ended: sessions with a verdict. accepted, known: see `chatload.run.books`, w
 accepted or known count accepted sessions only; a count (gave_up.count, cut_off.count) has all with that verdict.
 A chat that was alive at its confirmed goodbye is evidence; a chat of unknown state is not.
 
+Incidents are bursts of drops, and drops that came alone (`chatload.stats.bursts`). `incidents.per_hour` is a rate of
+time with an exact interval. `incident.share` is an observed fact: the drops of the largest burst as a share of the
+chats that were open then (`Facts.worst_open`), or of the sessions whose fate is known if this is not known. A drop that
+came alone is no burst, so in a run of few chats it is not a large share.
+
 Durations that are known only to be longer than a bound (requests without an answer; the last silence of a dropped chat)
 count as surely above every value up to the bound, and as possibly above every other value.
 """
@@ -55,7 +60,8 @@ from chatload.vocabulary import (
     Verdict,
 )
 
-#: A rate is a share of samples or a probability; an hourly rate is a number of events per chat-hour.
+#: A rate is a share of samples or a probability. An hourly rate is a number of events per chat-hour, or of incidents
+#: per hour.
 Kind = Literal["rate", "hourly rate", "count", "duration"]
 #: The operators of a threshold; == is for counts only.
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -74,13 +80,17 @@ class Facts:
 
     timeout_s: its flex-disconnect-timeout (seconds); None if it had none. cut_off_confirmed: number of sessions that
     were cut off and whose goodbye was confirmed. incidence: the drops grouped into bursts; None if not computed.
-    lifetimes: of the accepted sessions; None if not read, as in a run that goes on.
+    blocks: the sessions that ended in each of some blocks of equal time; empty if not known. worst_open: chats that
+    were open when the largest burst of drops came; None if not known. lifetimes: of the accepted sessions; None if not
+    read, as in a run that goes on.
     """
 
     books: Books
     timeout_s: float | None = None
     cut_off_confirmed: int = 0
     incidence: Incidence | None = None
+    blocks: tuple[Books, ...] = ()
+    worst_open: int | None = None
     lifetimes: Lifetimes | None = None
 
     @property
@@ -140,10 +150,17 @@ class Metric:
         return f"{self.subject}.{_PER_HOUR}" if self.subject in _SESSIONS.keys() - _NOT_PER_HOUR else ""
 
     @property
+    def of_incidents(self) -> bool:
+        """Whether it is about incidents."""
+        return self.subject in (INCIDENTS, INCIDENT)
+
+    @property
     def noun(self) -> str:
         """What one sample is, in the singular."""
         if self.of_sessions:
             return "session"
+        if self.of_incidents:
+            return "incident"
         return "refresh" if self.subject in ("lateness", "gap", "margin") else "request"
 
     def share(self, facts: Facts) -> Share:
@@ -184,6 +201,8 @@ class MetricDoc(NamedTuple):
 
 
 _UNSUCCESSFUL = "unsuccessful"
+#: The subjects of metrics of incidents.
+INCIDENTS, INCIDENT = "incidents", "incident"
 #: Rates of these are shares of all sessions that ended, not of the accepted ones.
 OF_ALL = (Verdict.REFUSED.value, UNSERVED)
 _OF = {Verdict.REFUSED: ", of all sessions", Verdict.CUT_OFF: ", of all accepted sessions"}
@@ -216,6 +235,13 @@ _DURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("p1", "p50", "min"),
     ),
 }
+_INCIDENTS = (
+    MetricDoc("incidents.per_hour", "hourly rate", "incidents an hour: bursts of drops, and drops that came alone"),
+    MetricDoc(
+        "incident.share", "rate",
+        "drops of the largest burst, as a share of the chats that were open then; as observed",
+    ),
+)  # fmt: skip
 _PERCENTILE = re.compile(r"p(\d{1,2})(?:_(\d{1,6}))?")
 
 
@@ -234,6 +260,7 @@ def _docs() -> Iterator[MetricDoc]:
     for subject, (meaning, statistics) in _DURATIONS.items():
         for statistic in statistics:
             yield MetricDoc(f"{subject}.{statistic}", "duration", f"time {meaning}")
+    yield from _INCIDENTS
 
 
 #: Every metric that is listed. In place of p50 any percentile is allowed (p99_9 is 99.9 %), and metrics of requests may
@@ -250,6 +277,8 @@ def metric_named(name: str) -> Metric:
     subject, _, statistic = rest.rpartition(".")
     if name == "sessions.count":
         return Metric(name, "count", subject)
+    if incident := next((doc for doc in _INCIDENTS if doc.name == name), None):
+        return Metric(name, incident.kind, subject)
     if subject in _REQUESTS or (subject in _SESSIONS and not operation):
         if statistic in ("rate", "count"):
             return Metric(name, "rate" if statistic == "rate" else "count", subject, operation)
@@ -396,6 +425,8 @@ def parse_abort(text: str) -> Threshold:
     metric = threshold.metric
     if metric.subject == "cut_off":
         raise _wrong(text, "sessions are cut off only when the run ends", "leave it to --threshold")
+    if metric.of_incidents:
+        raise _wrong(text, "incidents are found when the run has ended", "leave it to --threshold")
     if metric.age_s is not None:
         raise _wrong(text, "the ages of chats are read when the run has ended", "leave it to --threshold")
     if metric.kind == "hourly rate" and not threshold.wants_low:
@@ -437,8 +468,10 @@ def _possible(text: str, threshold: Threshold) -> None:
     expected = f"expected {_TAKES[metric.kind]}"
     counted = metric.name.rpartition(".")[0] if metric.age_s is None else metric.subject
     instead_of_0 = {
-        "rate": f"write {counted}.count == 0, or a rate above 0",
-        "hourly rate": f"write {counted}.count == 0, or a rate above 0",
+        "rate": "write a share above 0" if metric.of_incidents else f"write {counted}.count == 0, or a rate above 0",
+        "hourly rate": "write a number above 0"
+        if metric.of_incidents
+        else f"write {counted}.count == 0, or a rate above 0",
         "duration": "write a limit above 0",
         "count": "write == 0",
     }[metric.kind]
@@ -450,13 +483,14 @@ def _possible(text: str, threshold: Threshold) -> None:
         raise _wrong(text, f"{_a(metric.kind)} is never below 0, so no run passes", instead_of_0)
     if metric.kind == "hourly rate" and limit == 0:
         if op == "<=":
-            raise _wrong(text, "no number of chat-hours can show that", instead_of_0)
+            length = "length of a run" if metric.of_incidents else "number of chat-hours"
+            raise _wrong(text, f"no {length} can show that", instead_of_0)
         if op == ">=":
             raise _wrong(text, "that is always so", f"write it like {EXAMPLE}")
     if metric.kind == "rate":
         if limit > 1:
             raise _wrong(text, "a rate is never above 100 %", expected)
-        if (limit, op) in ((0, "<="), (1, ">="), (1, ">")):
+        if (limit, op) in ((0, "<="), (1, ">="), (1, ">")) and not metric.of_incidents:
             hint = "write less than 100%" if limit else instead_of_0
             raise _wrong(text, "no number of samples can show that", hint)
         if (limit, op) in ((0, ">="), (1, "<=")):

@@ -1,19 +1,16 @@
 """Chat-hours: how they are counted, and how events per chat-hour and drops by age are judged."""
 
-import math
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
-from scipy.integrate import quad
 
 from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.lifetimes import Lifetimes, chat_hours_text
-from chatload.thresholds.exposure import log_hourly_evidence
-from chatload.thresholds.judgement import Judgement, hopeless, judge
+from chatload.thresholds.abort import AbortMonitor
+from chatload.thresholds.judgement import Judgement, judge
 from chatload.thresholds.metrics import Facts, metric_named, parse, parse_abort
 from tests.unit.placed_chat import CONNECTION, ENDED, LOST, Answer, T, hold, opened, says
 
@@ -97,7 +94,7 @@ def test_requests_without_an_answer_prove_no_exposure() -> None:
 
 def facts(hours: float, lifetimes: Lifetimes | None = None, confirmed: int = 0, **verdicts: int) -> Facts:
     books = Books(started=sum(verdicts.values()), verdicts=Counter(verdicts), exposure_s=3600.0 * hours)
-    return Facts(books, 45.0, confirmed, None, lifetimes)
+    return Facts(books, 45.0, confirmed, lifetimes=lifetimes)
 
 
 def judged(text: str, given: Facts, **options: Any) -> Judgement:
@@ -265,36 +262,19 @@ def test_what_is_not_known_during_a_run_cannot_end_it() -> None:
 # -- ending a run that is lost -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("events", "expected"), [(0, 0.0), (0, 2.0), (3, 0.5), (7, 7.0), (20, 4.0)])
-def test_the_hourly_evidence_is_the_integral(events: int, expected: float) -> None:
-    # With the limit 1 per hour the exposure is `expected` hours.
-    ratio, _ = quad(lambda r: r**events * math.exp(-(r - 1) * expected - (r - 1)), 1, np.inf)
-    assert math.exp(log_hourly_evidence(events, expected)) == pytest.approx(ratio, rel=1e-6)
-
-
-def test_much_hourly_evidence_neither_way_breaks_it() -> None:
-    assert log_hourly_evidence(0, 1e6) < 0
-    assert log_hourly_evidence(10**6, 10.0) > 1e6
-
-
-def first_lost(rate: float, draw: np.random.Generator, most: int) -> bool:
-    """Whether a run is ever given up that is looked at after each of `most` events; the limit is 1 per hour."""
-    hours = np.cumsum(draw.exponential(1 / rate, most))
-    return any(log_hourly_evidence(k, at) >= -math.log(0.05) for k, at in enumerate(hours.tolist(), 1))
-
-
-def test_a_run_at_its_hourly_limit_is_seldom_given_up_and_a_bad_one_mostly_is() -> None:
-    draw = np.random.default_rng(3)
-    assert sum(first_lost(1.0, draw, 100) for _ in range(1000)) <= 50
-    assert sum(first_lost(3.0, draw, 100) for _ in range(100)) >= 99
-
-
 def test_a_run_is_given_up_by_its_exposure_and_not_by_its_sessions() -> None:
     threshold = parse_abort("dropped.per_chat_hour < 0.2")
-    why = hopeless(threshold, facts(4.0, completed=10, dropped_late=10))
-    assert why is not None and why.startswith(
-        "dropped.per_chat_hour < 0.2 is lost: 10 in 4 chat-hours speak against it; if it holds, this many do so in at "
-    )
-    assert hopeless(threshold, facts(100.0, completed=10, dropped_late=10)) is None
-    assert hopeless(threshold, facts(4.0, completed=10, dropped_unproven=10)) is None
-    assert hopeless(threshold, facts(0.0)) is None
+
+    def why(hours: float, verdict: str = "dropped_late") -> str:
+        """A drop in each of ten blocks of 45 s."""
+        monitor = AbortMonitor([threshold], 0.05, 45.0)
+        told = ""
+        for n in range(1, 11):
+            so_far = facts(hours * n / 10, completed=n, **{verdict: n})
+            told = told or monitor.why_lost(so_far, 45.0 * n)
+        return told
+
+    lost = why(4.0)
+    assert lost.startswith("dropped.per_chat_hour < 0.2 is lost: ") and " chat-hours speak against it" in lost
+    assert why(100.0) == "" == why(4.0, "dropped_unproven")
+    assert AbortMonitor([threshold], 0.05, 45.0).why_lost(facts(0.0), 1.0) == ""

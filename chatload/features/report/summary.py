@@ -18,8 +18,10 @@ from chatload.run.histogram import CensoredHistogram, Histogram, Reading
 from chatload.run.lifetimes import Lifetimes
 from chatload.run.reader import Incident, RunReader, run_end
 from chatload.stats.bursts import find_incidence
-from chatload.stats.rates import CONFIDENCE, lower, per_unit_lower, per_unit_upper, upper
+from chatload.stats.clusters import design_effect
+from chatload.stats.rates import CONFIDENCE, per_unit_lower, per_unit_upper
 from chatload.stats.survival import Survival
+from chatload.thresholds import dependence
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.thresholds.metrics import Facts, metric_named
 from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
@@ -52,9 +54,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
     timeout_s = reader.settings.flex_disconnect_timeout
     finished = reader.ended_at is not None
-    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
-    lifetimes = reader.lifetimes()
-    facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence, lifetimes)
+    facts = facts_of(reader, books)
     judgements = gate.judge(facts)
     reasons = invalid_reasons(books)
     reasons += [f"it was stopped: {incident.what}" for incident in incidents if incident.kind == IncidentKind.CEILING]
@@ -77,6 +77,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
+        "incident_size": gate.incident_size,
         "aborted": aborted,
         "end": run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)._asdict(),
         "valid": not reasons,
@@ -89,16 +90,45 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "common_silence": None if silence is None else asdict(silence),
             **endings(facts),
         },
-        "rates": rates(facts, gate.confidence),
+        "rates": rates(facts, gate.confidence, gate.incident_size),
         "exposure": exposure(facts, gate.confidence),
-        "dropped_by_age": dropped_by_age(lifetimes, gate.confidence),
-        "bursts": incidence.to_dict(),
+        "dropped_by_age": dropped_by_age(facts.lifetimes, gate.confidence),
+        "bursts": incidents_of(facts),
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings.to_dict(),
         "started_at": reader.started_at,
         "ended_at": reader.ended_at,
         "incidents": [incident._asdict() for incident in incidents],
+    }
+
+
+def facts_of(reader: RunReader, books: Books) -> Facts:
+    """Return what a run is judged by. books: of all its processes."""
+    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
+    worst = incidence.worst
+    return Facts(
+        books,
+        reader.settings.flex_disconnect_timeout,
+        reader.count_cut_off_confirmed(),
+        incidence,
+        reader.blocks(dependence.BLOCKS),
+        None if worst is None else dependence.open_then(reader.loads(), worst.start, worst.end),
+        reader.lifetimes(),
+    )
+
+
+def incidents_of(facts: Facts) -> dict[str, Any]:
+    """Return how the drops came, and how many independent sessions those of the run are worth."""
+    assert facts.incidence is not None
+    dropped = metric_named("dropped.rate")
+    worth = dependence.worth(dropped.share(facts), dependence.design_of(dropped, facts))
+    sizes = facts.incidence.sizes()
+    return {
+        **facts.incidence.to_dict(),
+        "design_effect": design_effect(sizes) if sizes else None,
+        "sessions_worth": worth,
+        "open_then": facts.worst_open,
     }
 
 
@@ -124,27 +154,31 @@ def endings(facts: Facts) -> dict[str, Any]:
     }
 
 
-def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
+def rates(facts: Facts, confidence: float, incident_size: int = 1) -> dict[str, dict[str, Any]]:
     """Return how often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
-    return {name: rate(name, facts, confidence) for name in (*(v.value for v in Verdict), DROPPED, UNSERVED)}
+    names = (*(verdict.value for verdict in Verdict), DROPPED, UNSERVED)
+    return {name: rate(name, facts, confidence, incident_size) for name in names}
 
 
-def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+def rate(name: str, facts: Facts, confidence: float = CONFIDENCE, incident_size: int = 1) -> dict[str, Any]:
     """Return how often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate uses it.
 
     least: sessions for which it is proven. most: sessions for which it is possible. of: the sessions that it is a
     share of. low, high: one-sided exact bounds of the share, each at `confidence`: low of the least, high of the most.
-    They hold for independent sessions.
+    They have the design effect of the run's incidents, and hold if no incident takes more than incident_size sessions,
+    or than the largest one of the run.
     """
-    share = metric_named(f"{name}.rate").share(facts)
+    metric = metric_named(f"{name}.rate")
+    share, design = metric.share(facts), dependence.design_of(metric, facts, incident_size)
     n = share.n
+    low, high = dependence.bounds(share, design, confidence, dependence.is_wanted(metric)) if n else (None, None)
     return {
         "least": share.least,
         "most": share.most,
         "of": n,
         "rate": share.counted / n if n else None,
-        "low": lower(min(share.least, n), n, confidence) if n else None,
-        "high": upper(min(share.most, n), n, confidence) if n else None,
+        "low": low,
+        "high": high,
         "confidence": confidence,
     }
 
@@ -173,11 +207,13 @@ def exposure(facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
     }
 
 
-def dropped_by_age(lifetimes: Lifetimes, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+def dropped_by_age(lifetimes: Lifetimes | None, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
     """Return the probability that a chat is dropped before an age, for at most _AGES ages.
 
     The ages are equally spaced, up to the greatest that a tenth of the chats reached.
     """
+    if lifetimes is None:
+        return []
     worst, best = Survival(*lifetimes.worst()), Survival(*lifetimes.best())
     points = []
     for age_s in _ages(float(np.quantile(lifetimes.alive_s, 0.9, method="lower"))) if len(worst) else ():

@@ -113,7 +113,7 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
         *doc.columns(("threshold", "result", "value"), "llr"),
         doc.TableColumn("bounds", optional=True),
         doc.TableColumn("samples", optional=True),
-        doc.TableColumn("would settle it", page_only=True),
+        doc.TableColumn("would settle it (80 % / 90 %)", page_only=True),
     ]
     rows = []
     for threshold in ordered:
@@ -129,16 +129,23 @@ def _thresholds(summary: Mapping[str, Any]) -> tuple[doc.Block, ...]:
             doc.TableCell(result, _THRESHOLDS[ThresholdResult(result)], strong=True),
             _value(threshold, "value"),
             between,
-            *("" if n is None else words.number(n) for n in (threshold.get("samples"), threshold.get("needed"))),
+            "" if threshold.get("samples") is None else words.number(threshold["samples"]),
+            _needed(threshold),
         ]
         rows.append(doc.TableRow(cells, note=threshold.get("why") or ""))
-    caption = f"bounds: one-sided and exact, each with {words.confidence(summary['confidence'])} confidence"
+    caption = f"bounds: one-sided, each with {words.confidence(summary['confidence'])} confidence"
     passed = words.number(sum(threshold["result"] == "pass" for threshold in ordered))
     held = f"{passed} of {words.plural(len(ordered), 'threshold')} hold"
     return (
         doc.Sentence("no session was accepted" if summary["result"] == RunResult.NOTHING_TESTED else held),
         doc.Table("Thresholds", shown, rows, caption, noun="threshold", file="junit.xml"),
     )
+
+
+def _needed(threshold: Mapping[str, Any]) -> str:
+    """Return how many samples would settle it, with a probability of 80 % and of 90 %; once where both are equal."""
+    both = [threshold[key] for key in ("needed", "needed_90") if threshold.get(key) is not None]
+    return " / ".join(words.number(n) for n in dict.fromkeys(both))
 
 
 def _value(threshold: Mapping[str, Any], key: str) -> str:
@@ -247,8 +254,9 @@ def _drops(summary: Mapping[str, Any]) -> Iterator[doc.Block]:
         came = f"{words.plural(drops, 'drop')} (late, early and unproven) came in {words.plural(incidents, 'incident')}"
         if drops > incidents:
             parts = f"{words.plural(count, 'burst')} and {words.number(incidents - count)} alone"
-            narrow = "Drops are not independent, so bounds that assume independent sessions are too narrow"
-            yield doc.Sentence(f"{came}: {parts}. {narrow}", Tone.WARN)
+            known, worth = summary["rates"]["dropped"]["of"], bursts["sessions_worth"]
+            independent = f"The {words.plural(known, 'session')} are worth {words.number(worth)} independent ones"
+            yield doc.Sentence(f"{came}: {parts}. {independent}", Tone.WARN)
         else:
             yield doc.Sentence(f"{came}; none of them in a burst")
 
@@ -287,14 +295,18 @@ _JUDGEMENT = (
     "chat-hour by those of Garwood, probabilities by age by the beta product confidence procedure. A threshold "
     "passes if the whole interval is on its right side, fails if the whole interval is on its wrong side, and is "
     "inconclusive otherwise, with the number of sessions that would settle it. Unproven drops count against every "
-    "claim. Counts, min and max are compared as observed."
+    "claim. Counts, min, max and incident.share are compared as observed. Sessions are not independent if an incident "
+    "takes many of them: rates of sessions have a design effect from the run's incidents and blocks of time, and a "
+    "threshold that passes says for which size of incidents. --incident-size demands a size."
 )
 
 
 def thresholds_document() -> doc.Document:
     """Return every metric of thresholds with its meaning, grouped by kind."""
-    rates = [(m.name, m.meaning) for m in METRICS if m.kind == "rate" or m.name == "sessions.count"]
-    hourly = [(m.name, m.meaning) for m in METRICS if m.kind == "hourly rate"]
+    incidents = [(m.name, m.meaning) for m in METRICS if m.name.startswith("incident")]
+    others = [m for m in METRICS if not m.name.startswith("incident")]
+    rates = [(m.name, m.meaning) for m in others if m.kind == "rate" or m.name == "sessions.count"]
+    hourly = [(m.name, m.meaning) for m in others if m.kind == "hourly rate"]
     durations = [(m.name, m.meaning) for m in METRICS if m.kind == "duration"]
     return doc.Document(
         answer=doc.Sentence("A threshold is METRIC OP VALUE[UNIT]. OP is one of < <= > >=, or == for counts."),
@@ -303,5 +315,6 @@ def thresholds_document() -> doc.Document:
             doc.Section("Rates, and counts: the same with .count", (doc.Terms(rates),)),
             doc.Section("Rates per chat-hour of accepted chats", (doc.Terms(hourly),)),
             doc.Section("Durations", (doc.Terms(durations),)),
+            doc.Section("Incidents", (doc.Terms(incidents),)),
         ],
     )
