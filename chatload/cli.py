@@ -14,6 +14,7 @@ from chatload.errors import MOST_TEXT, ChatloadError, UsageError, drop_output, p
 
 #: Commands that live in modules of their own, imported only when they are asked for.
 _LAZY = {
+    "combine": "chatload.features.combine.command:combine",
     "compare": "chatload.features.compare.command:compare",
     "doctor": "chatload.features.doctor.command:doctor",
     "drift": "chatload.features.report.drift_view:drift",
@@ -102,6 +103,10 @@ def main() -> None:
     "--judge", "part", metavar="PART",
     help="Judge percentiles of latency and response time on this part: all, steady, or FROM-TO such as 2m-10m.",
 )  # fmt: skip
+@click.option(
+    "--incident-size", type=click.IntRange(1), metavar="N",
+    help="The largest number of sessions that one incident takes. Default: the run's, or 1.",
+)  # fmt: skip
 def report(
     run: Path,
     thresholds: tuple[str, ...],
@@ -109,6 +114,7 @@ def report(
     confidence: float | None,
     allow_inconclusive: bool,
     part: str | None,
+    incident_size: int | None,
 ) -> int:
     """Build RUN's report.html, summary.md, junit.xml and summary.json, and print the summary.
 
@@ -132,7 +138,7 @@ def report(
 
     part = option_of("judge").value(part)
     with RunReader.open(run) as reader:
-        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", part)
+        gate = regate(reader.settings, thresholds, confidence, allow_inconclusive, named or "", incident_size, part)
         if sys.stderr.isatty() and reader.count_sessions() > _MANY:
             click.echo(f"reading {reader.count_sessions()} sessions and drawing the report ...", err=True)
         try:

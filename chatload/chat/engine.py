@@ -35,6 +35,7 @@ _RETRIABLE = frozenset({Outcome.UNSUCCESSFUL, Outcome.VIOLATION})
 class ChatObserver(Protocol):
     """Receives what happens in the chats of a process, to count it. Durations in seconds.
 
+    session_accepted: the chat was accepted, and is at risk from now on. at: seconds on the driver's clock.
     refresh_answered: a usual refresh has ended: GetMessages answered 0/false. response_s: from the instant for which it
         was scheduled.
     polls_skipped: polls were due every interval_s while a poll that ended response_s after its scheduled instant was
@@ -49,6 +50,7 @@ class ChatObserver(Protocol):
     """
 
     def session_started(self) -> None: ...
+    def session_accepted(self, at: float) -> None: ...
     def session_ended(self, record: SessionRecord, timeout_s: float) -> None: ...
     def state_changed(self, before: str, after: str) -> None: ...
     def request_begun(self, operation: str) -> None: ...
@@ -252,7 +254,8 @@ class ChatEngine:
             exchange = yield from self.request("RequestChat", fields, due)
             reply = exchange.reply
             if reply.outcome is _FINE and reply.chat_id and exchange.sent_at is not None:
-                self.record.chat_id = reply.chat_id
+                self.record.chat_id, self.record.accepted_at = reply.chat_id, exchange.received_at
+                self.observer.session_accepted(exchange.received_at)
                 self.contacts = ContactLog(exchange.sent_at, exchange.received_at, exchange.stalled_s)
                 self.clock.contact_sent = exchange.sent_at
                 self._opening = exchange
@@ -422,8 +425,17 @@ class ChatEngine:
         record.verdict, record.why, record.ended_at = verdict.value, why, now
         if record.gap_upper_s is None and contacts is not None and contacts.widest is not None:
             record.gap_lower_s, record.gap_upper_s = contacts.widest
+        if contacts is not None and record.accepted_at is not None:
+            record.alive_s = max(0.0, self._surely_open_until(contacts) - record.accepted_at)
         self.enter("")
         self.observer.session_ended(record, self.settings.timeout_s)
+
+    def _surely_open_until(self, contacts: ContactLog) -> float:
+        """Return the last instant at which the chat was surely open: from its first Disconnect on it is not."""
+        goodbye = self.goodbye_sent_at
+        if goodbye is None:
+            return contacts.sent
+        return goodbye if self.record.goodbye_at is not None else min(contacts.sent, goodbye)
 
     # -- requests and answers --------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ unserved: the session started, and ended without a chat id.
 dropped, surely: dropped late or early, of the accepted sessions.
 dropped, possibly: also those whose end has more than one reading, and those that gave up: their last requests failed,
     and what became of the chat is not known.
+exposure: the time for which accepted sessions were surely open, and so at risk of being dropped.
 known: the accepted sessions, except those that were cut off by the end of the run without a confirmed goodbye. Their
     fate is not known: they are censored.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -94,6 +96,7 @@ _Name = Annotated[str, Field(strict=True, max_length=MOST_TEXT)]
 _Counts = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, Count]).validate_python)]
 _States = Annotated[Counter[str], BeforeValidator(TypeAdapter(dict[_Name, StrictInt]).validate_python)]
 _Seconds = Annotated[float, Field(strict=True, ge=0)]
+_SignedSeconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _CountsByOperation = defaultdict[_Name, Annotated[_Counts, Field(default_factory=Counter)]]
 _CensoredByOperation = defaultdict[_Name, StoredCensored]
 
@@ -121,6 +124,9 @@ class Books:
     offline: how often a `widget` told its customer that the chat server is offline.
     resent: requests sent once more by the rule of WireRequest.repeatable.
     exhausted: requests that never left: this machine had no local port or file descriptor for them.
+    exposure_s: the time for which accepted sessions were open (seconds). Of a session that ended it is only the time
+        for which it was surely open (SessionRecord.alive_s). This may be less than was counted before its end, so the
+        exposure of a window may be negative.
     states: open sessions by state (opening, held, retrying, leaving), now.
     latency: by operation, of every request that ended (seconds); without an answer it is longer than we waited.
     response_time: by operation, from the instant for which a request was scheduled to its answer (seconds); also of
@@ -145,6 +151,7 @@ class Books:
     offline: Count = 0
     resent: Count = 0
     exhausted: Count = 0
+    exposure_s: _SignedSeconds = 0.0
     states: _States = field(default_factory=Counter)
     latency: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
     response_time: _CensoredByOperation = field(default_factory=lambda: defaultdict(CensoredHistogram))
@@ -162,13 +169,30 @@ class Books:
     def __post_init__(self) -> None:
         self._refreshes: list[float] = []
         self._answered_polls: Counter[str] | None = None
+        #: Open accepted sessions; the sum of the instants from which on their exposure is not counted yet; and the
+        #: instant (driver's clock) up to which it was counted last.
+        self._exposed, self._exposed_since, self._exposed_until = 0, 0.0, -inf
 
     # -- what the engine reports (see ChatObserver) ----------------------------------------------
 
     def session_started(self) -> None:
         self.started += 1
 
+    def session_accepted(self, at: float) -> None:
+        self._exposed += 1
+        self._exposed_since += max(at, self._exposed_until)
+
+    def count_exposure(self, now: float) -> None:
+        """Count the exposure of the open sessions up to `now` (driver's clock)."""
+        self.exposure_s += self._exposed * now - self._exposed_since
+        self._exposed_since, self._exposed_until = self._exposed * now, now
+
     def session_ended(self, record: SessionRecord, timeout_s: float = 0.0) -> None:
+        if record.accepted_at is not None and record.alive_s is not None:
+            counted = max(record.accepted_at, self._exposed_until)
+            self._exposed -= 1
+            self._exposed_since -= counted
+            self.exposure_s += record.alive_s - (counted - record.accepted_at)
         self.verdicts[record.verdict] += 1
         if is_unserved(record):
             self.unserved[record.verdict] += 1

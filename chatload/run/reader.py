@@ -16,11 +16,14 @@ from chatload.chat.record import COLUMNS, SessionRecord, Timeline
 from chatload.errors import UsageError
 from chatload.run import schema
 from chatload.run.books import Books
+from chatload.run.lifetimes import Lifetimes
 from chatload.run.settings import RunSettings
 from chatload.run.windows import Window
 from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
+_SPAN = "SELECT min(ended_at), max(ended_at) FROM sessions WHERE verdict != 'cut_off'"
+_BLOCK_ROW = tuple[schema.Whole, schema.Text, schema.Text, bool, schema.Whole]
 # In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
 _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 
@@ -165,6 +168,14 @@ class RunReader(AbstractContextManager["RunReader"]):
         sql = "SELECT ended_at FROM sessions WHERE verdict LIKE 'dropped%' ORDER BY ended_at"
         return [at for (at,) in self._read(tuple[schema.Instant], sql)]
 
+    def lifetimes(self) -> Lifetimes:
+        """Return how long the accepted sessions lived."""
+        sql = (
+            "SELECT alive_s, ended_at - accepted_at AS ended_s, verdict FROM sessions "
+            "WHERE alive_s IS NOT NULL AND accepted_at IS NOT NULL"
+        )
+        return Lifetimes.of(self._read(tuple[schema.Instant, schema.Instant, schema.Text], sql))
+
     def count_sessions(self) -> int:
         return self._count("TRUE")
 
@@ -172,6 +183,32 @@ class RunReader(AbstractContextManager["RunReader"]):
         """Return the number of session rows for each verdict that occurs."""
         sql = "SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"
         return dict(self._read(tuple[schema.Text, int], sql))
+
+    def blocks(self, count: int) -> tuple[Books, ...]:
+        """Return verdicts and blames of the sessions that ended in each of `count` blocks of equal time, as books.
+
+        Sessions that the end of the run cut off are left out, because their number says nothing about that time. Empty
+        for a run that has no length.
+        """
+        span = next(self._read(tuple[schema.Instant | None, schema.Instant | None], _SPAN))
+        start, end = self.started_at if self.started_at is not None else span[0], span[1]
+        if start is None or end is None or end <= start:
+            return ()
+        sql = (
+            "SELECT CAST(max(0, min(?, ? * (ended_at - ?) / ?)) AS INTEGER) AS block, verdict, blame, "
+            "chat_id = '' OR verdict = 'refused' AS unserved, count(*) FROM sessions WHERE verdict != 'cut_off' "
+            "GROUP BY block, verdict, blame, unserved"
+        )
+        blocks = tuple(Books() for _ in range(count))
+        rows = self._read(_BLOCK_ROW, sql, count - 1, count, start, end - start)
+        for block, verdict, blame, unserved, sessions in rows:
+            books = blocks[block]
+            books.verdicts[verdict] += sessions
+            if unserved:
+                books.unserved[verdict] += sessions
+            if blame:
+                books.blames[blame] += sessions
+        return blocks
 
     def not_accepted(self, most: int) -> list[NotAccepted]:
         """Return why sessions were not accepted: at most `most` reasons, the most frequent first.

@@ -511,6 +511,13 @@ class RunSettings:
     confidence: float = _option(
         0.95, "--confidence", CONFIDENCE, "Confidence that thresholds demand, in percent.", "95", metavar="PERCENT"
     )
+    incident_size: int = _option(
+        1, "--incident-size", COUNT,
+        "The largest number of sessions that one incident takes, as you know it from other runs or from production. A "
+        "threshold on a rate of sessions passes only if it holds for incidents of this size. An incident of the run "
+        "that is larger counts in its place.",
+        "1", metavar="N",
+    )  # fmt: skip
     allow_inconclusive: bool = _option(
         False, "--allow-inconclusive", FLAG,
         "A threshold that too few sessions leave undecided does not fail the run. A run in which no session was "

@@ -89,7 +89,8 @@ class _Bar:
             log.setStream(_Above(stream, self._progress))
 
     def show(self, parts: Sequence[str], elapsed_s: float, left_s: float | None) -> None:
-        whole = elapsed_s + (left_s or 0.0)
+        # As in the text: "0:00 left" is a full bar.
+        whole = elapsed_s + (left_s if left_s is not None and round(left_s) else 0.0)
         text = fit(parts, self._console.width - self._taken)
         self._progress.update(self._task, completed=elapsed_s / whole if whole else 0.0, description=text)
         self._progress.refresh()

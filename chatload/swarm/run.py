@@ -30,6 +30,7 @@ from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.html_report import LocustHtml
 from chatload.swarm.patches.master_heartbeat import accept_any_spawn_timestamp
 from chatload.swarm.patches.orphaned_workers import has_lost_parent
+from chatload.swarm.patches.refused_start import end_start
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.signals import Signals
 from chatload.swarm.patches.statistics_growth import drop_old_statistics
@@ -345,6 +346,8 @@ class Run:
             self.plan = None
             log.error("chatload: %s", error)
             self.role.refuse(error)
+            if self.role.coordinator is not None:
+                end_start()
             return
         if self.role.holds_chats:
             self._collection.begin()

@@ -27,7 +27,15 @@ from locust.stats import RequestStats
 from chatload.errors import UsageError
 from chatload.protocol.reply import Reply
 from chatload.protocol.wire import WireResult
-from chatload.swarm.patches import default_options, host_login, master_heartbeat, stopping, user_counts, web_start
+from chatload.swarm.patches import (
+    default_options,
+    host_login,
+    master_heartbeat,
+    refused_start,
+    stopping,
+    user_counts,
+    web_start,
+)
 from chatload.swarm.patches.garbage_collection import GarbageCollection
 from chatload.swarm.patches.request_statistics import LocustStatistics
 from chatload.swarm.patches.spawning import limit_users, wait_without_tasks, yield_if_due
@@ -243,6 +251,23 @@ def stopping_master(listener):
 def test_a_stopping_master_still_redistributes_users():
     assert stopping_master(lambda runner: None) != [None]
     assert stopping_master(stopping.stop_rebalancing) == [None]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_listener_cannot_refuse_a_start(ends):
+    environment = Environment(user_classes=[idle_user()])
+    runner = environment.create_local_runner()
+
+    def test_start(**_):
+        if ends:
+            refused_start.end_start()
+        raise ValueError("refused")
+
+    environment.events.test_start.add_listener(test_start)
+    gevent.spawn(runner.start, 2, 2).join()
+    users = runner.user_count
+    runner.quit()
+    assert users == (0 if ends else 2)
 
 
 def test_a_stop_looks_at_the_stack(monkeypatch):

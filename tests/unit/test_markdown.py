@@ -158,11 +158,13 @@ def test_thresholds_that_failed_come_first_and_keep_their_expression():
     ]
 
 
-def test_bursts_say_that_the_intervals_are_too_narrow():
-    assert "2 drops (late, early and unproven) came in 1 incident: 1 burst and 0 alone. Drops are not" in markdown(
-        summary()
-    )
-    assert "are not independent" not in markdown(summary(bursts={"drops": 2, "incidents": 2, "bursts": []}))
+def test_bursts_say_what_the_sessions_are_worth():
+    assert (
+        "2 drops (late, early and unproven) came in 1 incident: 1 burst and 0 alone. "
+        "The 39 sessions are worth 20 independent ones"
+    ) in markdown(summary())
+    alone = {"drops": 2, "incidents": 2, "bursts": [], "sessions_worth": 39}
+    assert "independent" not in markdown(summary(bursts=alone))
 
 
 def test_words_from_outside_stay_words():

@@ -109,6 +109,17 @@ def test_what_is_logged_comes_above_the_bar_and_not_on_its_line(monkeypatch):
     assert handler.stream is stream
 
 
+@pytest.mark.parametrize("elapsed, full", [(598.0, False), (599.6, True)])
+def test_the_bar_is_full_when_the_text_says_that_no_time_is_left(elapsed, full, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    line = ProgressLine(stream, 0, 600)
+    line.show(snapshot(elapsed))
+    line.close()
+    assert stream.lines()[0].startswith("━" * 10 + " ") is full
+    assert ("0:00 left" in stream.lines()[0]) is full
+
+
 @pytest.mark.parametrize("kind", [io.StringIO, Terminal])
 def test_a_line_that_nobody_reads_any_more_is_no_reason_to_stop(kind, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")

@@ -203,5 +203,5 @@ def test_the_command_repeats_the_run():
         "locust -f locustfiles/chat.py --headless --host http://h:1 -u 5 -r 1 -t 600s "
         "--flex-disconnect-timeout 15 --persona strict --refresh-policy fixed --service default --dialect gms-v2 "
         "--transport lean --threshold 'a.rate < 1%' --abort-on 'b.rate < 2%' --confidence 99 "
-        "--allow-inconclusive --judge steady --keep-windows 86400"
+        "--incident-size 1 --allow-inconclusive --judge steady --keep-windows 86400"
     )

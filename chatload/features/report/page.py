@@ -51,7 +51,7 @@ def page_document(reader: RunReader, summary: Mapping[str, Any]) -> doc.Document
     bursts, drift = summary["bursts"]["bursts"], summary["drift"]
     rows = drift_view.drift_table(drift)
     more = PageBlocks(
-        verdicts=tuple(figures.verdict_chart(summary)),
+        verdicts=(*figures.verdict_chart(summary), *figures.age_chart(summary)),
         outcomes=(_outcomes(summary),),
         drops=(*_bursts(bursts, summary["started_at"]), *_worst_sessions(reader)),
         refresh=tuple(figures.refresh_charts(books, reader.settings.flex_disconnect_timeout)),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from chatload import __version__, exit_codes
 from chatload.errors import ChatloadError, NothingTestedError
 from chatload.features.report import sentences
@@ -13,10 +15,14 @@ from chatload.features.report.silence import find_common_silence
 from chatload.render import words
 from chatload.run.books import LATE_START_S, Books
 from chatload.run.histogram import CensoredHistogram, Histogram, Reading
+from chatload.run.lifetimes import Lifetimes
 from chatload.run.reader import Incident, RunEnd, RunReader, run_end
 from chatload.run.steady import judged_part
 from chatload.stats.bursts import find_incidence
-from chatload.stats.rates import CONFIDENCE, lower, upper
+from chatload.stats.clusters import design_effect
+from chatload.stats.rates import CONFIDENCE, per_unit_lower, per_unit_upper
+from chatload.stats.survival import Survival
+from chatload.thresholds import dependence
 from chatload.thresholds.gate import Gate, gate_of
 from chatload.thresholds.metrics import Facts, metric_named
 from chatload.thresholds.over_time import read_windows
@@ -28,6 +34,9 @@ SCHEMA_VERSION = 1
 LATE_SHARE = 0.01
 #: Number of reasons that are kept for sessions that were not accepted.
 _REASONS = 10
+#: The most ages at which drops by age are given, and the steps between them (seconds).
+_AGES = 20
+_AGE_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
 _EXIT_CODES: Mapping[str, int] = {
     RunResult.PASSED: exit_codes.PASSED,
@@ -47,8 +56,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
     books, by_worker, incidents = reader.books(), reader.books_by_worker(), reader.incidents()
     timeout_s = reader.settings.flex_disconnect_timeout
     finished = reader.ended_at is not None
-    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
-    facts = Facts(books, timeout_s, reader.count_cut_off_confirmed(), incidence)
+    facts = facts_of(reader, books)
     end = run_end(incidents, reader.started_at, reader.ended_at, reader.settings.run_time)
     loads = list(reader.loads())
     part = judged_part(gate.part, loads, reader.started_at, _end_began_at(reader, end))
@@ -76,6 +84,7 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
         "thresholds": [judgement.to_dict() for judgement in judgements],
         "confidence": gate.confidence,
         "allow_inconclusive": gate.allow_inconclusive,
+        "incident_size": gate.incident_size,
         "aborted": aborted,
         "judged": None if part is None else part._asdict(),
         "end": end._asdict(),
@@ -89,8 +98,10 @@ def summarize(reader: RunReader, gate: Gate | None = None) -> dict[str, Any]:
             "common_silence": None if silence is None else asdict(silence),
             **endings(facts),
         },
-        "rates": rates(facts, gate.confidence),
-        "bursts": incidence.to_dict(),
+        "rates": rates(facts, gate.confidence, gate.incident_size),
+        "exposure": exposure(facts, gate.confidence),
+        "dropped_by_age": dropped_by_age(facts.lifetimes, gate.confidence),
+        "bursts": incidents_of(facts),
         "drift": asdict(drift),
         **measured(books, timeout_s, len(by_worker)),
         "settings": reader.settings.to_dict(),
@@ -106,6 +117,35 @@ def _end_began_at(reader: RunReader, end: RunEnd) -> float | None:
     if reader.started_at is None or end.after_s is None:
         return None
     return reader.started_at + min(lengths)
+
+
+def facts_of(reader: RunReader, books: Books) -> Facts:
+    """Return what a run is judged by. books: of all its processes."""
+    incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
+    worst = incidence.worst
+    return Facts(
+        books,
+        reader.settings.flex_disconnect_timeout,
+        reader.count_cut_off_confirmed(),
+        incidence,
+        reader.blocks(dependence.BLOCKS),
+        None if worst is None else dependence.open_then(reader.loads(), worst.start, worst.end),
+        reader.lifetimes(),
+    )
+
+
+def incidents_of(facts: Facts) -> dict[str, Any]:
+    """Return how the drops came, and how many independent sessions those of the run are worth."""
+    assert facts.incidence is not None
+    dropped = metric_named("dropped.rate")
+    worth = dependence.worth(dropped.share(facts), dependence.design_of(dropped, facts))
+    sizes = facts.incidence.sizes()
+    return {
+        **facts.incidence.to_dict(),
+        "design_effect": design_effect(sizes) if sizes else None,
+        "sessions_worth": worth,
+        "open_then": facts.worst_open,
+    }
 
 
 def totals(books: Books) -> dict[str, int]:
@@ -130,29 +170,88 @@ def endings(facts: Facts) -> dict[str, Any]:
     }
 
 
-def rates(facts: Facts, confidence: float) -> dict[str, dict[str, Any]]:
+def rates(facts: Facts, confidence: float, incident_size: int = 1) -> dict[str, dict[str, Any]]:
     """Return how often sessions come to each verdict, are dropped, or are never accepted (see `rate`)."""
-    return {name: rate(name, facts, confidence) for name in (*(v.value for v in Verdict), DROPPED, UNSERVED)}
+    names = (*(verdict.value for verdict in Verdict), DROPPED, UNSERVED)
+    return {name: rate(name, facts, confidence, incident_size) for name in names}
 
 
-def rate(name: str, facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+def rate(name: str, facts: Facts, confidence: float = CONFIDENCE, incident_size: int = 1) -> dict[str, Any]:
     """Return how often sessions come to a verdict, or are "dropped" or "unserved", as a threshold on its rate uses it.
 
     least: sessions for which it is proven. most: sessions for which it is possible. of: the sessions that it is a
     share of. low, high: one-sided exact bounds of the share, each at `confidence`: low of the least, high of the most.
-    They hold for independent sessions.
+    They have the design effect of the run's incidents, and hold if no incident takes more than incident_size sessions,
+    or than the largest one of the run.
     """
-    share = metric_named(f"{name}.rate").share(facts)
+    metric = metric_named(f"{name}.rate")
+    share, design = metric.share(facts), dependence.design_of(metric, facts, incident_size)
     n = share.n
+    low, high = dependence.bounds(share, design, confidence, dependence.is_wanted(metric)) if n else (None, None)
     return {
         "least": share.least,
         "most": share.most,
         "of": n,
         "rate": share.counted / n if n else None,
-        "low": lower(min(share.least, n), n, confidence) if n else None,
-        "high": upper(min(share.most, n), n, confidence) if n else None,
+        "low": low,
+        "high": high,
         "confidence": confidence,
     }
+
+
+def exposure(facts: Facts, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """Return how long accepted chats were open, and the drops per chat-hour.
+
+    least, most: drops that are proven, and that are possible. rate: of the most, per hour. low, high: one-sided exact
+    bounds, each at `confidence`, low of the least, high of the most; None without exposure. They hold for independent
+    drops. cut_off_share: of the accepted sessions, those cut off by the end of the run. censored: they are so many that
+    rates per session are too low for whole chats.
+    """
+    hours, dropped = facts.chat_hours, facts.books.fates.dropped
+    return {
+        "chat_hours": hours,
+        "cut_off_share": facts.cut_off_share,
+        "censored": facts.is_censored,
+        "dropped_per_chat_hour": {
+            "least": dropped.least,
+            "most": dropped.most,
+            "rate": dropped.most / hours if hours else None,
+            "low": per_unit_lower(dropped.least, hours, confidence) if hours else None,
+            "high": per_unit_upper(dropped.most, hours, confidence) if hours else None,
+            "confidence": confidence,
+        },
+    }
+
+
+def dropped_by_age(lifetimes: Lifetimes | None, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+    """Return the probability that a chat is dropped before an age, for at most _AGES ages.
+
+    The ages are equally spaced, up to the greatest that a tenth of the chats reached.
+    """
+    if lifetimes is None:
+        return []
+    worst, best = Survival(*lifetimes.worst()), Survival(*lifetimes.best())
+    points = []
+    for age_s in _ages(float(np.quantile(lifetimes.alive_s, 0.9, method="lower"))) if len(worst) else ():
+        most, least = worst.failed_before(age_s, confidence), best.failed_before(age_s, confidence)
+        points.append(
+            {
+                "age_s": age_s,
+                "at_risk": most.at_risk,
+                "least": least.failures,
+                "most": most.failures,
+                "rate": most.estimate,
+                "low": least.low,
+                "high": most.high,
+            }
+        )
+    return points
+
+
+def _ages(longest_s: float) -> list[float]:
+    """Return multiples of a round step up to `longest_s`, at most _AGES of them."""
+    step = next((step for step in _AGE_STEPS_S if longest_s / step < _AGES + 1), longest_s / _AGES)
+    return [round(step * (i + 1), 3) for i in range(int(longest_s / step + 1e-9))]
 
 
 def exit_code(summary: Mapping[str, Any]) -> int:

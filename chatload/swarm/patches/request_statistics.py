@@ -37,7 +37,7 @@ class LocustStatistics:
         self._listeners: list[Any] = self._event._handlers
         self._locusts_own = [each for each in self._listeners if each.__module__ == "locust.runners"]
         self._times_ms: defaultdict[str, list[float]] = defaultdict(list)
-        self._bytes: Counter[str] = Counter()
+        self._bytes: defaultdict[str, int] = defaultdict(int)
 
     def request(self, operation: str, result: WireResult, reply: Reply) -> None:
         sent = result.received_at if result.sent_at is None else result.sent_at
