@@ -166,16 +166,6 @@ def judged_part(summary: Mapping[str, Any]) -> str:
     return f"percentiles of latency and response time are judged from {first} to {last} of the run, {which}"
 
 
-def skipped(summary: Mapping[str, Any]) -> str:
-    """Return how many polls were skipped; empty where none was."""
-    polls = summary["requests"]["by_operation"].get("GetMessages")
-    count = polls["response_time_s"]["skipped"] if polls else 0
-    if not count:
-        return ""
-    were = f"{words.plural(count, 'poll')} {'was' if count == 1 else 'were'} skipped"
-    return f"{were}, because an earlier one was waited for: the response time has each from its scheduled instant"
-
-
 def heading(summary: Mapping[str, Any]) -> tuple[Inline, ...]:
     """Return the run by name, host, time, length and timeout."""
     name, settings = str(summary["name"]), summary["settings"]
