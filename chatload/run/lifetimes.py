@@ -29,14 +29,15 @@ class Lifetimes:
     @classmethod
     def of(cls, sessions: Iterable[tuple[float, float, str]]) -> Self:
         """Return the lifetimes of sessions: alive_s, ended_s, verdict."""
-        ages: list[tuple[float, float]] = []
-        fates: list[tuple[bool, bool]] = []
-        for alive_s, ended_s, verdict in sessions:
-            ages.append((alive_s, max(alive_s, ended_s)))
-            fates.append((verdict in DROPPED_SURELY, verdict in DROPPED_PERHAPS))
-        alive, ended = np.rint(np.array(ages, dtype=np.float64).reshape(-1, 2).T * _PER_SECOND) / _PER_SECOND
-        surely, perhaps = np.array(fates, dtype=np.bool_).reshape(-1, 2).T
-        return cls(alive, ended, surely, perhaps)
+        made = np.fromiter(
+            (
+                (alive_s, max(alive_s, ended_s), verdict in DROPPED_SURELY, verdict in DROPPED_PERHAPS)
+                for alive_s, ended_s, verdict in sessions
+            ),
+            dtype=[("alive_s", "f8"), ("ended_s", "f8"), ("surely", "?"), ("perhaps", "?")],
+        )
+        alive, ended = (np.rint(made[name] * _PER_SECOND) / _PER_SECOND for name in ("alive_s", "ended_s"))
+        return cls(alive, ended, made["surely"], made["perhaps"])
 
     def worst(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return ages and drops by the reading with the most drops, each as early as possible."""

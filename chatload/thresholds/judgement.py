@@ -302,7 +302,7 @@ def _censoring(metric: Metric, facts: Facts) -> str:
     if not metric.per_chat_hour or not facts.is_censored:
         return ""
     return (
-        f"; {percent(round(facts.cut_off_share, 3))} of the chats were cut off by the end of the run, so the rate of "
+        f"; {percent(round(facts.cut_off_share, 3))} of the chats were still open at the end, so the rate of "
         f"whole chats is higher: {metric.per_chat_hour} allows for that"
     )
 

@@ -157,11 +157,11 @@ def test_no_exposure_shows_nothing() -> None:
 def test_a_session_rate_of_chats_that_were_cut_off_says_so() -> None:
     short = facts(10, confirmed=60, completed=40, cut_off=60)
     assert judged("dropped.rate < 9%", short).why.endswith(
-        "; 60 % of the chats were cut off by the end of the run, so the rate of whole chats is higher: "
+        "; 60 % of the chats were still open at the end, so the rate of whole chats is higher: "
         "dropped.per_chat_hour allows for that"
     )
-    assert "cut off by" not in judged("refused.rate < 9%", short).why
-    assert "cut off by" not in judged("dropped.rate < 9%", facts(10, confirmed=4, completed=36, cut_off=4)).why
+    assert "still open" not in judged("refused.rate < 9%", short).why
+    assert "still open" not in judged("dropped.rate < 9%", facts(10, confirmed=4, completed=36, cut_off=4)).why
 
 
 def test_exposures_are_written_with_three_digits() -> None:
