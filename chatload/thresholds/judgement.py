@@ -97,7 +97,8 @@ def judge(threshold: Threshold, facts: Facts, confidence: float = CONFIDENCE) ->
             return _judge_extreme(threshold, facts, samples)
         return _judge_percentile(threshold, facts, samples, confidence)
     if metric.kind == "hourly rate" or metric.age_s is not None:
-        return Judgement(threshold, **judge_by_exposure(threshold, facts, confidence)._asdict())
+        judged = judge_by_exposure(threshold, facts, confidence)
+        return Judgement(threshold, **judged._replace(why=judged.why + _dependence(metric, facts))._asdict())
     share = metric.share(facts)
     if metric.kind == "count":
         return _judge_count(threshold, share)

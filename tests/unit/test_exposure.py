@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.lifetimes import Lifetimes, chat_hours_text
+from chatload.stats.bursts import find_incidence
 from chatload.thresholds.exposure import log_hourly_evidence
 from chatload.thresholds.judgement import Judgement, hopeless, judge
 from chatload.thresholds.metrics import Facts, metric_named, parse, parse_abort
@@ -147,6 +149,13 @@ def test_an_hourly_judgement_says_what_it_rests_on() -> None:
         "2 to 3 in 5 chat-hours; the rate per chat-hour is above 0.071 and below 1.56, each with 95 % confidence, and "
         "0.2 lies between: 20.3 chat-hours like these would settle it"
     )
+
+
+def test_drops_that_came_in_bursts_are_told_of_with_each_rate() -> None:
+    bursts = find_incidence([100.0 + 0.01 * i for i in range(20)], 0.0, 3600.0)
+    given = replace(facts(4.0, lived((80, 480.0, 480.0, "completed")), completed=80), incidence=bursts)
+    for text in ("dropped.per_chat_hour < 2", "dropped.by_age(8m) < 9%"):
+        assert "; this assumes independent sessions, which these were not: 20 drops" in judged(text, given).why
 
 
 def test_no_exposure_shows_nothing() -> None:
