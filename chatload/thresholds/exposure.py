@@ -84,7 +84,7 @@ def _judge_by_age(threshold: Threshold, facts: Facts, confidence: float) -> Judg
     needed = None
     if result is ThresholdResult.INCONCLUSIVE:
         if not most.at_risk:
-            said += f": no chat was observed to this age (the oldest to {worst.oldest:g} s)"
+            said += f": no chat was observed to this age (the oldest to {worst.oldest:g} s): a longer run is needed"
         else:
             if most.estimate is not None and most.estimate < limit:
                 needed = multiple_needed(lambda m: worst.failed_before(age_s, confidence, m).high < limit, len(worst))

@@ -221,7 +221,7 @@ def test_a_drop_counts_where_it_is_less_favourable() -> None:
 def test_an_age_that_no_chat_reached_is_not_judged() -> None:
     found = by_age("dropped.by_age(8m) < 1%", (5000, 300.0, 300.0, "completed"))
     assert (found.result, found.upper, found.needed, found.value) == ("inconclusive", 1.0, None, None)
-    assert found.why.endswith("no chat was observed to this age (the oldest to 300 s)")
+    assert found.why.endswith("no chat was observed to this age (the oldest to 300 s): a longer run is needed")
     assert judged("dropped.by_age(8m) < 1%", facts(1.0, completed=1)).why == "the ages of the chats are not known here"
     assert by_age("dropped.by_age(8m) < 1%").result == "inconclusive"
 
