@@ -169,7 +169,11 @@ def test_a_session_rate_of_chats_that_were_cut_off_says_so() -> None:
         "; 60 % of the chats were still open at the end, so the rate of whole chats is higher: "
         "dropped.per_chat_hour allows for that"
     )
+    assert judged("failed.per_chat_hour < 9", short).why.endswith(
+        "; this assumes that a chat is in equal danger at each age, and 60 % of the chats were still open at the end"
+    )
     assert "still open" not in judged("refused.rate < 9%", short).why
+    assert "still open" not in judged("dropped.per_chat_hour < 9", facts(10, confirmed=4, completed=36, cut_off=4)).why
     assert "still open" not in judged("dropped.rate < 9%", facts(10, confirmed=4, completed=36, cut_off=4)).why
 
 
