@@ -54,6 +54,9 @@ def _judge_hourly(threshold: Threshold, facts: Facts, confidence: float) -> Judg
             needed = multiple_needed(lambda m: per_unit_lower(share.least * m, hours * m, confidence) > limit, accepted)
         enough = None if needed is None else chat_hours_text(hours * needed / accepted)
         said += f": {'no time' if enough is None else enough} like these would settle it"
+    if facts.is_censored:
+        cut = f"{100 * facts.cut_off_share:.3g} % of the chats were still open at the end"
+        said += f"; this assumes that a chat is in equal danger at each age, and {cut}"
     return JudgedRate(result, share.counted / hours, low, high, accepted, needed, f"{seen}; {said}")
 
 
@@ -70,7 +73,7 @@ def _judge_by_age(threshold: Threshold, facts: Facts, confidence: float) -> Judg
     needed = None
     if result is ThresholdResult.INCONCLUSIVE:
         if not most.at_risk:
-            said += f": no chat was observed to this age (the oldest to {worst.oldest:g} s)"
+            said += f": no chat was observed to this age (the oldest to {worst.oldest:g} s): a longer run is needed"
         else:
             if most.estimate is not None and most.estimate < limit:
                 needed = multiple_needed(lambda m: worst.failed_before(age_s, confidence, m).high < limit, len(worst))

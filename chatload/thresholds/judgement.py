@@ -126,7 +126,8 @@ def judge(
             return _judge_extreme(threshold, facts, samples)
         return _judge_percentile(threshold, facts, samples, confidence)
     if metric.kind == "hourly rate" or metric.age_s is not None:
-        return Judgement(threshold, **judge_by_exposure(threshold, facts, confidence)._asdict())
+        judged = judge_by_exposure(threshold, facts, confidence)
+        return Judgement(threshold, **judged._replace(why=judged.why + _bursts(metric, facts))._asdict())
     share = metric.share(facts)
     if metric.kind == "count":
         return _judge_count(threshold, share)
@@ -467,6 +468,15 @@ def _unproven(share: Share) -> str:
     if share.most > share.counted:
         return f" (and {share.most - share.counted} that may be)"
     return f" ({share.counted - share.least} of them unproven)" if share.counted > share.least else ""
+
+
+def _bursts(metric: Metric, facts: Facts) -> str:
+    """Return the warning that sessions were not independent, for rates without a design effect; "" if there is none."""
+    incidence = facts.incidence
+    if incidence is None or not incidence.bursts or not dependence.about_drops(metric):
+        return ""
+    came = f"{_plural(incidence.events, 'drop')} came in {_plural(incidence.incidents, 'incident')}"
+    return f"; this assumes independent sessions, which these were not: {came}"
 
 
 def _censoring(metric: Metric, facts: Facts) -> str:

@@ -1,6 +1,7 @@
 """Chat-hours: how they are counted, and how events per chat-hour and drops by age are judged."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from chatload.chat.record import SessionRecord
 from chatload.errors import UsageError
 from chatload.run.books import Books
 from chatload.run.lifetimes import Lifetimes, chat_hours_text
+from chatload.stats.bursts import find_incidence
 from chatload.thresholds.abort import AbortMonitor
 from chatload.thresholds.judgement import Judgement, judge
 from chatload.thresholds.metrics import Facts, metric_named, parse, parse_abort
@@ -146,6 +148,13 @@ def test_an_hourly_judgement_says_what_it_rests_on() -> None:
     )
 
 
+def test_drops_that_came_in_bursts_are_told_of_with_each_rate() -> None:
+    bursts = find_incidence([100.0 + 0.01 * i for i in range(20)], 0.0, 3600.0)
+    given = replace(facts(4.0, lived((80, 480.0, 480.0, "completed")), completed=80), incidence=bursts)
+    for text in ("dropped.per_chat_hour < 2", "dropped.by_age(8m) < 9%"):
+        assert "; this assumes independent sessions, which these were not: 20 drops" in judged(text, given).why
+
+
 def test_no_exposure_shows_nothing() -> None:
     found = judged("dropped.per_chat_hour < 0.2", facts(0.0, refused=9))
     assert (found.result, found.value, found.why) == ("inconclusive", None, "no chat was open for any time")
@@ -157,7 +166,11 @@ def test_a_session_rate_of_chats_that_were_cut_off_says_so() -> None:
         "; 60 % of the chats were still open at the end, so the rate of whole chats is higher: "
         "dropped.per_chat_hour allows for that"
     )
+    assert judged("failed.per_chat_hour < 9", short).why.endswith(
+        "; this assumes that a chat is in equal danger at each age, and 60 % of the chats were still open at the end"
+    )
     assert "still open" not in judged("refused.rate < 9%", short).why
+    assert "still open" not in judged("dropped.per_chat_hour < 9", facts(10, confirmed=4, completed=36, cut_off=4)).why
     assert "still open" not in judged("dropped.rate < 9%", facts(10, confirmed=4, completed=36, cut_off=4)).why
 
 
@@ -209,7 +222,7 @@ def test_a_drop_counts_where_it_is_less_favourable() -> None:
 def test_an_age_that_no_chat_reached_is_not_judged() -> None:
     found = by_age("dropped.by_age(8m) < 1%", (5000, 300.0, 300.0, "completed"))
     assert (found.result, found.upper, found.needed, found.value) == ("inconclusive", 1.0, None, None)
-    assert found.why.endswith("no chat was observed to this age (the oldest to 300 s)")
+    assert found.why.endswith("no chat was observed to this age (the oldest to 300 s): a longer run is needed")
     assert judged("dropped.by_age(8m) < 1%", facts(1.0, completed=1)).why == "the ages of the chats are not known here"
     assert by_age("dropped.by_age(8m) < 1%").result == "inconclusive"
 

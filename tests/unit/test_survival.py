@@ -77,6 +77,25 @@ def test_the_approximation_of_the_product_is_near_the_product() -> None:
     assert found.high == pytest.approx(1 - np.quantile(lower_share, 0.05), abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("samples", "failing", "length"), [(20, 0.3, 2.0), (40, 0.1, 1.3), (50, 0.5, 1.5), (1000, 0.003, 1.05)]
+)
+def test_small_samples_and_heavy_censoring_are_seldom_bounded_wrongly(
+    samples: int, failing: float, length: float
+) -> None:
+    """Samples begin evenly over `length` times the age asked for, and are watched until its end."""
+    draw, too_high, too_low = np.random.default_rng(5), 0, 0
+    for _ in range(1000):
+        fails_at = draw.exponential(-1 / np.log1p(-failing), samples)
+        watched = np.minimum(1.0, length * draw.random(samples))
+        found = Survival(np.minimum(fails_at, watched), fails_at < watched).failed_before(1.0)
+        too_high += found.low > failing
+        too_low += found.high < failing
+    # 77: the 0.9999 quantile of Binomial(1000, 0.05).
+    assert too_high <= 77
+    assert too_low <= 77
+
+
 @given(st.lists(st.tuples(st.integers(1, 20).map(float), st.booleans()), max_size=30), st.integers(0, 22))
 def test_the_bounds_surround_the_estimate_and_more_of_the_same_narrows_them(
     samples: list[tuple[float, bool]], age: int
