@@ -32,8 +32,8 @@ def a_run(
 ) -> Facts:
     """Return the facts of a simulated run.
 
-    rate: of drops per session. size: drops of an incident, which come within `spread_s` seconds. varied: size is the mean
-    of a geometric distribution.
+    rate: of drops per session. size: drops of an incident, which come within `spread_s` seconds. varied: size is the
+    mean of a geometric distribution.
     """
     incidents = draw.poisson(rate * sessions / size)
     sizes = draw.geometric(1 / size, incidents) if varied else np.full(incidents, size)
