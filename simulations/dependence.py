@@ -11,7 +11,7 @@ from chatload.run.books import Books
 from chatload.stats.bursts import find_incidence
 from chatload.thresholds.dependence import BLOCKS
 from chatload.thresholds.judgement import judge
-from chatload.thresholds.metrics import Facts, parse
+from chatload.thresholds.metrics import Facts, TimeBlock, parse
 from chatload.vocabulary import ThresholdResult, Verdict
 from simulations.frame import SimulatedTable, share
 
@@ -43,7 +43,7 @@ def a_run(
     books = _books(len(instants), len(ended))
     edges = np.linspace(0, _LENGTH_S, BLOCKS + 1)
     by_block = zip(np.histogram(instants, edges)[0], np.histogram(ended, edges)[0], strict=True)
-    blocks = tuple(_books(int(dropped), int(completed)) for dropped, completed in by_block)
+    blocks = tuple(TimeBlock(Books(), _books(int(dropped), int(completed)), 1.0) for dropped, completed in by_block)
     return Facts(books, 45.0, 0, find_incidence(instants.tolist(), 0.0, _LENGTH_S), blocks)
 
 

@@ -13,7 +13,7 @@ from simulations.frame import SimulatedTable, share
 LIMIT = 0.005
 SESSIONS = 2000
 #: True rates as multiples of the limit.
-_RATES = (0.1, 0.3, 0.5, 2.0, 3.0)
+_RATES = (0.3, 0.5, 0.7, 1.5, 2.0)
 
 
 def settled(k: int, n: int) -> bool:

@@ -22,7 +22,6 @@ from chatload.run.windows import Window
 from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
-_SPAN = "SELECT min(ended_at), max(ended_at) FROM sessions WHERE verdict != 'cut_off'"
 _BLOCK_ROW = tuple[schema.Whole, schema.Text, schema.Text, bool, schema.Whole]
 # In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
 _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
@@ -184,24 +183,21 @@ class RunReader(AbstractContextManager["RunReader"]):
         sql = "SELECT verdict, count(*) FROM sessions GROUP BY verdict ORDER BY verdict"
         return dict(self._read(tuple[schema.Text, int], sql))
 
-    def blocks(self, count: int) -> tuple[Books, ...]:
-        """Return verdicts and blames of the sessions that ended in each of `count` blocks of equal time, as books.
+    def fates_by_block(self, column: str, start: float, end: float, count: int) -> tuple[Books, ...]:
+        """Return verdicts and blames of the sessions of each of `count` blocks of equal time, as books.
 
-        Sessions that the end of the run cut off are left out, because their number says nothing about that time. Empty
-        for a run that has no length.
+        column: the instant by which a session belongs to a block: "started_at" or "ended_at". start, end: of all blocks
+        (Unix seconds). Sessions that the end of the run cut off are left out.
         """
-        span = next(self._read(tuple[schema.Instant | None, schema.Instant | None], _SPAN))
-        start, end = self.started_at if self.started_at is not None else span[0], span[1]
-        if start is None or end is None or end <= start:
-            return ()
         sql = (
-            "SELECT CAST(max(0, min(?, ? * (ended_at - ?) / ?)) AS INTEGER) AS block, verdict, blame, "
+            f"SELECT CAST(max(0, min(?, ? * ([{column}] - ?) / ?)) AS INTEGER) AS block, verdict, blame, "
             "chat_id = '' OR verdict = 'refused' AS unserved, count(*) FROM sessions WHERE verdict != 'cut_off' "
             "GROUP BY block, verdict, blame, unserved"
         )
         blocks = tuple(Books() for _ in range(count))
-        rows = self._read(_BLOCK_ROW, sql, count - 1, count, start, end - start)
-        for block, verdict, blame, unserved, sessions in rows:
+        for block, verdict, blame, unserved, sessions in self._read(
+            _BLOCK_ROW, sql, count - 1, count, start, end - start
+        ):
             books = blocks[block]
             books.verdicts[verdict] += sessions
             if unserved:

@@ -10,8 +10,8 @@ distribution", Statistics in Medicine 16 (1997)). This is the correction for few
 bound is the rule of three times w: nothing in the data shows how large a cluster may be, so w is an assumption. With
 clusters of one event, both bounds are those of Clopper and Pearson.
 
-Design effect by blocks. Of B blocks of time with n_b trials and x_b events, the variance of the ratio x / n, divided by
-that of independent trials:
+Design effect by blocks. Of B blocks of time with n_b trials (or the part of n that is expected there, by exposure) and
+x_b events, the variance of the ratio x / n, divided by that of independent trials:
 
     D = B / (B - 1) * sum (x_b - p n_b)^2 / (n p (1 - p)),  p = x / n
 
@@ -70,7 +70,7 @@ def design_effect(sizes: Iterable[float]) -> float:
     return max(1.0, squares / total) if total else 1.0
 
 
-def design_effect_of_blocks(blocks: Sequence[tuple[int, int]]) -> float:
+def design_effect_of_blocks(blocks: Sequence[tuple[float, int]]) -> float:
     """Return the design effect of a rate by blocks of time, 1 or more. blocks: trials and events of each.
 
     Blocks without trials are left out. With fewer than two blocks, or if none or all trials are events, it is 1.

@@ -5,22 +5,31 @@ sessions is the larger of two estimates (`chatload.stats.clusters` has the formu
 knowledge of clusters; and for drops by incidents (`chatload.stats.bursts`), which also finds short clusters in few
 drops.
 
+In a block of time, as many drops and failures are expected as its part of the time that sessions were open; of those
+that were never accepted, as its part of the sessions that began. Other ends come at the age at which a chat is over,
+not at any time, so they have no estimate by blocks.
+
 How many sessions a future incident takes cannot be learned from a run without one. So an upper bound names an
 assumption, the incident size: the largest number of sessions that one incident takes. It is 1 unless the user says more
 (`--incident-size`), and never less than the largest incident that the run had.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from chatload.run.books import Books
 from chatload.stats import clusters
 from chatload.stats.clusters import Design, design_effect, design_effect_of_blocks
 from chatload.stats.rates import CONFIDENCE
-from chatload.thresholds.metrics import Facts, Metric, Share
+from chatload.thresholds.metrics import OF_ALL, Facts, Metric, Share, TimeBlock
 from chatload.vocabulary import DROPPED, DROPPED_SURELY, GOOD_ENDINGS, Verdict
 
 #: Into how many blocks of equal time a run is divided for the design effect.
 BLOCKS = 20
 _DROPS = frozenset({DROPPED, *DROPPED_SURELY, Verdict.DROPPED_UNPROVEN})
+#: Ends of accepted sessions that may come at any age.
+_AT_ANY_AGE = _DROPS | {Verdict.FAILED, Verdict.GAVE_UP}
 
 
 def is_wanted(metric: Metric) -> bool:
@@ -43,7 +52,7 @@ def design_of(metric: Metric, facts: Facts, incident_size: int = 1) -> Design:
     """
     if not comes_in_clusters(metric):
         return clusters.INDEPENDENT
-    effect = design_effect_of_blocks([(share.n, _events(metric, share, False)) for share in _by_block(metric, facts)])
+    effect = design_effect_of_blocks(_expected_by_block(metric, facts))
     largest = float(incident_size)
     if about_drops(metric) and facts.incidence is not None:
         sizes = facts.incidence.sizes()
@@ -84,7 +93,7 @@ def groups(metric: Metric, facts: Facts, surely: bool) -> list[float]:
     incidence = facts.incidence
     if metric.subject in _DROPS and incidence is not None and incidence.events == events:
         return [float(size) for size in incidence.sizes()]
-    by_block = [_events(metric, share, surely) for share in _by_block(metric, facts)]
+    by_block = [_events(metric, share, surely) for share in _shares(metric, facts)]
     if sum(by_block) != events:
         by_block = [events]
     return [float(size) for size in by_block if size]
@@ -111,6 +120,31 @@ def open_then(loads: Iterable[tuple[float, float, int]], start: float, end: floa
     return before
 
 
-def _by_block(metric: Metric, facts: Facts) -> Iterator[Share]:
-    """Yield the share of each block of time."""
-    return (metric.share(Facts(books, facts.timeout_s)) for books in facts.blocks)
+def time_blocks(
+    begun: Sequence[Books], ended: Sequence[Books], loads: Iterable[tuple[float, float, int]], start: float, end: float
+) -> tuple[TimeBlock, ...]:
+    """Return the blocks of a run. begun, ended: by block. loads: see `open_then`. start, end: of all blocks."""
+    edges = np.linspace(start, end, len(begun) + 1)
+    open_s = np.zeros(len(begun))
+    for since, until, still_open in loads:
+        open_s += still_open * np.clip(np.minimum(until, edges[1:]) - np.maximum(since, edges[:-1]), 0.0, None)
+    return tuple(map(TimeBlock, begun, ended, open_s.tolist()))
+
+
+def _shares(metric: Metric, facts: Facts) -> list[Share]:
+    """Return the share of each block of time."""
+    books = (block.begun if metric.subject in OF_ALL else block.ended for block in facts.blocks)
+    return [metric.share(Facts(each, facts.timeout_s)) for each in books]
+
+
+def _expected_by_block(metric: Metric, facts: Facts) -> list[tuple[float, int]]:
+    """Return the sessions that are expected in each block of time, and how many of them are events; [] if not known."""
+    shares = _shares(metric, facts)
+    n = sum(share.n for share in shares)
+    if metric.subject in OF_ALL:
+        return [(share.n, _events(metric, share, False)) for share in shares]
+    open_s = sum(block.open_s for block in facts.blocks)
+    if not open_s or not (metric.subject in _AT_ANY_AGE or metric.subject.startswith("blame.")):
+        return []
+    exposed = (n * block.open_s / open_s for block in facts.blocks)
+    return [(trials, _events(metric, share, False)) for trials, share in zip(exposed, shares, strict=True)]

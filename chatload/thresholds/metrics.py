@@ -77,22 +77,34 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 CENSORED_ABOVE = 0.1
 
 
+class TimeBlock(NamedTuple):
+    """A block of a run's time.
+
+    begun, ended: verdicts and blames of the sessions that began in it, and that ended in it.
+    open_s: time that sessions were open in it (seconds, summed over sessions).
+    """
+
+    begun: Books
+    ended: Books
+    open_s: float
+
+
 @dataclass(frozen=True)
 class Facts:
     """The facts of a run, so far or at its end.
 
     timeout_s: its flex-disconnect-timeout (seconds); None if it had none. cut_off_confirmed: number of sessions that
     were cut off and whose goodbye was confirmed. incidence: the drops grouped into bursts; None if not computed.
-    blocks: the sessions that ended in each of some blocks of equal time; empty if not known. worst_open: chats that
-    were open when the largest burst of drops came; None if not known. lifetimes: of the accepted sessions; None if not
-    read, as in a run that goes on.
+    blocks: of equal time, what happened in each; empty if not known. worst_open: chats that were open when the largest
+    burst of drops came; None if not known. lifetimes: of the accepted sessions; None if not read, as in a run that goes
+    on.
     """
 
     books: Books
     timeout_s: float | None = None
     cut_off_confirmed: int = 0
     incidence: Incidence | None = None
-    blocks: tuple[Books, ...] = ()
+    blocks: tuple[TimeBlock, ...] = ()
     worst_open: int | None = None
     lifetimes: Lifetimes | None = None
 

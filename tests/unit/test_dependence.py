@@ -21,10 +21,10 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.stats.bursts import find_incidence
-from chatload.thresholds.dependence import open_then
+from chatload.thresholds.dependence import open_then, time_blocks
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.judgement import judge
-from chatload.thresholds.metrics import Facts, parse, parse_abort
+from chatload.thresholds.metrics import Facts, TimeBlock, parse, parse_abort
 from tests.run_files import add_sessions, put_books
 
 HOUR = 3600.0
@@ -87,13 +87,31 @@ def test_one_outage_does_not_prove_a_high_rate() -> None:
 
 
 def test_an_uneven_course_is_found_by_blocks_of_time_for_any_rate_of_sessions() -> None:
-    blocks = (books(completed=80, failed=20), *[books(completed=100)] * 19)
-    facts = Facts(books(completed=1980, failed=20), 45.0, blocks=blocks)
+    def blocks(*ended: Books, begun: Books = books()) -> tuple[TimeBlock, ...]:
+        return tuple(TimeBlock(begun, each, 60.0) for each in ended)
+
+    burst = blocks(books(completed=80, failed=20), *[books(completed=100)] * 19)
+    facts = Facts(books(completed=1980, failed=20), 45.0, blocks=burst)
     result, why = said("failed.rate < 1.6%", facts)
     assert result == "inconclusive" and "they came unevenly over time: the 2000 sessions are worth 99" in why
-    even = Facts(facts.books, 45.0, blocks=tuple([books(completed=99, failed=1)] * 20))
+    even = Facts(facts.books, 45.0, blocks=blocks(*[books(completed=99, failed=1)] * 20))
     assert said("failed.rate < 1.6%", even)[0] == "pass"
     assert judge(parse("failed.rate < 1.6%"), even).worth == 2000
+    # Chats that fail end before those that complete: where they are open as long, this is no dependence.
+    early = blocks(*[books(failed=1)] * 19, books(completed=1980, failed=1))
+    assert judge(parse("failed.rate < 1.6%"), Facts(facts.books, 45.0, blocks=early)).worth == 2000
+    # Chats that are refused count where they began.
+    refused = tuple(TimeBlock(books(completed=90, refused=10 * (i == 3)), books(completed=90), 60.0) for i in range(20))
+    together = Facts(books(completed=1800, refused=10), 45.0, blocks=refused)
+    assert (judge(parse("unserved.rate < 1%"), together).worth or 0) < 250
+
+
+def test_the_time_that_sessions_were_open_in_a_block() -> None:
+    loads = [(0.0, 10.0, 4), (10.0, 20.0, 8)]
+    blocks = time_blocks([Books()] * 4, [Books()] * 4, loads, 0.0, 20.0)
+    assert [block.open_s for block in blocks] == [20.0, 20.0, 40.0, 40.0]
+    across = time_blocks([Books()] * 2, [Books()] * 2, [(4.0, 12.0, 1)], 0.0, 20.0)
+    assert [block.open_s for block in across] == [6.0, 2.0]
 
 
 def test_what_would_settle_it_is_probable() -> None:
@@ -183,7 +201,7 @@ def write_run(folder: Path, made: list[SessionRecord], settings: RunSettings = R
 def test_a_report_says_what_the_sessions_are_worth(tmp_path: Path) -> None:
     write_run(tmp_path, records(360, 40))
     with RunReader.open(tmp_path) as reader:
-        blocks = reader.blocks(20)
+        blocks = reader.fates_by_block("ended_at", 0.0, 100.0, 20)
         summary = summarize(reader, make_gate([], named="standard"))
     assert sum(block.verdicts["completed"] for block in blocks) == 360
     assert [block.verdicts["dropped_late"] for block in blocks if block.verdicts["dropped_late"]] == [40]

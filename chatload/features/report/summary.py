@@ -24,7 +24,7 @@ from chatload.stats.rates import CONFIDENCE, per_unit_lower, per_unit_upper
 from chatload.stats.survival import Survival
 from chatload.thresholds import dependence
 from chatload.thresholds.gate import Gate, gate_of
-from chatload.thresholds.metrics import Facts, metric_named
+from chatload.thresholds.metrics import Facts, TimeBlock, metric_named
 from chatload.thresholds.over_time import read_windows
 from chatload.vocabulary import DROPPED, FACTS_MISSING, UNSERVED, Blame, IncidentKind, Outcome, RunResult, Verdict
 
@@ -122,14 +122,21 @@ def _end_began_at(reader: RunReader, end: RunEnd) -> float | None:
 def facts_of(reader: RunReader, books: Books) -> Facts:
     """Return what a run is judged by. books: of all its processes."""
     incidence = find_incidence(reader.drop_instants(), reader.started_at, reader.ended_at)
-    worst = incidence.worst
+    worst, loads = incidence.worst, list(reader.loads())
+    blocks: tuple[TimeBlock, ...] = ()
+    if loads and loads[-1][1] > loads[0][0]:
+        start, end = loads[0][0], loads[-1][1]
+        begun, ended = (
+            reader.fates_by_block(column, start, end, dependence.BLOCKS) for column in ("started_at", "ended_at")
+        )
+        blocks = dependence.time_blocks(begun, ended, loads, start, end)
     return Facts(
         books,
         reader.settings.flex_disconnect_timeout,
         reader.count_cut_off_confirmed(),
         incidence,
-        reader.blocks(dependence.BLOCKS),
-        None if worst is None else dependence.open_then(reader.loads(), worst.start, worst.end),
+        blocks,
+        None if worst is None else dependence.open_then(loads, worst.start, worst.end),
         reader.lifetimes(),
     )
 
