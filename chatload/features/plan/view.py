@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from chatload import __version__
 from chatload.errors import UsageError
+from chatload.features.plan.agents import WaitingFigures
+from chatload.features.plan.certificate import Certificate, SweepInterval
 from chatload.features.plan.compute import (
     INCONCLUSIVE,
     MISSED,
@@ -14,20 +18,30 @@ from chatload.features.plan.compute import (
     STEP,
     Influence,
     ServerPlan,
-    above,
+    loads_of,
     make_plan,
     servers_needed,
-    whole_level,
 )
-from chatload.features.plan.inputs import LABELS, Constraint, Demand, Measured, Origin, Preset, option
+from chatload.features.plan.doubt import Doubt
+from chatload.features.plan.inputs import (
+    LABELS,
+    Constraint,
+    DayProfile,
+    Demand,
+    Measured,
+    Origin,
+    Preset,
+    option,
+)
+from chatload.features.plan.queueing import built_up, mean_open, whole_level
 from chatload.render import charts
-from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
-from chatload.render.words import MINUS, number, plural, seconds, with_minus
+from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Table, Tone, table
+from chatload.render.words import MINUS, confidence, number, percent, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 1
-_SHARES = ("peak_hour_share", "growth", "target_drop_rate")
+_SHARES = ("peak_hour_share", "rate_cv", "growth", "target_drop_rate")
 _STEPS = ("−10 %", "+10 %")
 _INFLUENCE_CAPTION = (
     "Change of the load in servers when one input is 10 % lower or higher (of the percentile: the share of time above "
@@ -36,30 +50,56 @@ _INFLUENCE_CAPTION = (
 _TONES = {SHOWN: Tone.GOOD, MISSED: Tone.BAD, INCONCLUSIVE: Tone.WARN, NOT_MEASURED: Tone.WARN}
 #: Points of a curve, and the largest growth drawn (factor on the chats per hour).
 _POINTS, _GROWTH = 120, 2.0
-#: The peakedness used to show the effect of bunched arrivals on a plan for Poisson arrivals.
-_WHAT_IF = 2.0
+#: Other poll intervals that are shown, as parts of the plan's.
+_INTERVALS = (0.5, 2.0, 4.0)
+#: What is used to show the effect of inputs that were not given: the peakedness, the coefficient of variation of the
+#: day's rate, and the length (seconds) and the height (share of the rate) of a peak within the hour.
+_WHAT_IF, _WHAT_IF_CV, _WHAT_IF_PEAK_S, _WHAT_IF_PEAK = 2.0, 0.05, 900.0, 0.4
 #: A note is added if an hour that begins without chats reaches less than this part of the mean.
 _LONG_ENOUGH = 0.95
 
 #: What no plan of this kind can know.
 UNKNOWN = (
     "whether the expected chats come: they are an input",
-    "how long chats wait for an agent: waiting is part of the handling time, and too few agents make it longer",
+    "how many agents work, and how long customers wait before they give up: both are inputs, or are left out",
     "what happens above the capacity: if it is what a run held, more was never tried",
     "whether n servers carry n times as much as one: a shared database or load balancer may prevent it",
     "other work of the servers, and peaks of a few seconds: rates are means over the peak hour",
 )
 
 
+class IntervalRow(NamedTuple):
+    """What a poll interval (seconds) needs: requests/s, servers for them, and servers for all constraints.
+
+    what: why the interval is in the table, as a text to add to it.
+    """
+
+    interval_s: float
+    what: str
+    requests_per_s: float
+    by_requests: int
+    needed: int
+
+
 @dataclass(frozen=True)
 class PlanReport:
-    """A plan with what is reported with it. sources: where each input comes from, by its name."""
+    """A plan with what is reported with it. sources: where each input comes from, by its name.
+
+    doubt: how sure it is that servers are enough; None without the certificate of a capacity search.
+    """
 
     plan: ServerPlan
     influences: Sequence[Influence]
     sources: Mapping[str, str]
     measured: Measured | None = None
     preset: Preset | None = None
+    sweep: SweepInterval | None = None
+    doubt: Doubt | None = None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the capacity search of the run certifies; None if the run was no such search, or there is no run."""
+        return self.measured.certificate if self.measured else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the published JSON (plan.schema.json)."""
@@ -68,9 +108,14 @@ class PlanReport:
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
             "answer": answer(plan),
-            "demand": {**asdict(demand), "arrivals_per_hour": demand.arrivals_per_hour},
+            "demand": {
+                **asdict(demand), "arrivals_per_hour": demand.arrivals_per_hour,
+                "arrival_profile": demand.arrival_profile.name if demand.arrival_profile else None,
+            },
             "capacity": {constraint: figure._asdict() for constraint, figure in plan.capacity.items()},
-            "peak": asdict(plan.peak),
+            "peak": {
+                **asdict(plan.peak), "waiting": plan.peak.waiting._asdict() if plan.peak.waiting else None,
+            },
             "loads": plan.loads,
             "constraints": [
                 {
@@ -85,6 +130,9 @@ class PlanReport:
                 "needed_if_assigned_at_random": plan.at_random,
             },
             "headroom": plan.headroom,
+            "certificate": self.certificate.model_dump() if self.certificate else None,
+            "doubt": _doubt_json(self.doubt) if self.doubt else None,
+            "refresh_intervals": [row._asdict() for row in interval_rows(self)],
             "drops": asdict(plan.drops),
             "refresh_pool_size": {"total": plan.pool_size, "per_server": plan.pool_size_per_server},
             "sources": dict(self.sources),
@@ -109,21 +157,55 @@ def plan_document(report: PlanReport) -> Document:
         for row in plan.rows
     ]  # fmt: skip
     carry = table("What servers carry", constraints, loads, sides="lrrrrrl")
+    intervals = table(
+        "What the refresh interval changes",
+        ("poll interval", "requests/s", "servers for requests/s", "servers in all"),
+        [
+            (
+                seconds(row.interval_s) + row.what, _figure(row.requests_per_s), number(row.by_requests),
+                number(row.needed),
+            )
+            for row in interval_rows(report)
+        ],
+    )  # fmt: skip
     influence = ("input", "value", *_STEPS, "one more server at")
     depends = table("What the plan depends on", influence, list(_influences(report)), caption=_INFLUENCE_CAPTION)
     values = [(name, getattr(plan.demand, name), source) for name, source in report.sources.items()]
     given = [(_label(name), _value(name, value), source) for name, value, source in values if value is not None]
     inputs = table("Inputs", ("input", "value", "from"), given, sides="lrl")
     sections = (
-        Section(peak.name, (peak, _chats_chart(plan))),
-        Section(carry.name, (carry, _growth_chart(plan))),
+        Section(peak.name, (peak, *_day_chart(plan), _chats_chart(plan))),
+        Section(carry.name, (carry, *_chances(report), _growth_chart(plan))),
+        *([Section(intervals.name, (intervals,))] if intervals.rows else []),
         Section(depends.name, (depends, _influence_chart(report))),
         Section(inputs.name, (inputs,), minor=True),
         Section("What must be known with it", (Bullets(list(notes(report))),)),
         Section("What this plan cannot know", (Bullets(UNKNOWN),)),
     )
-    lead = (Sentence(_binding(plan)), Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
+    lead = [Sentence(_binding(plan))]
+    lead += [Sentence(text) for text in (_sure(report), _busiest(plan), _waiting(plan)) if text]
+    lead.append(Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
     return Document(answer=Sentence(answer(plan)), lead=lead, sections=sections)
+
+
+def interval_rows(report: PlanReport) -> list[IntervalRow]:
+    """Return what other poll intervals would need; none if the requests/s of a server are not known."""
+    plan, demand = report.plan, report.plan.demand
+    if Constraint.REQUESTS not in plan.capacity:
+        return []
+    names = {demand.poll_interval_s: ", the plan's"}
+    if report.sweep is not None:
+        names.setdefault(report.sweep.interval_s, ", of the sweep")
+    for factor in _INTERVALS:
+        # One refresh that fails drops a chat whose interval is over half the timeout.
+        if factor * demand.poll_interval_s <= demand.flex_disconnect_timeout_s / 2:
+            names.setdefault(factor * demand.poll_interval_s, "")
+    rows = []
+    for interval_s in sorted(names):
+        other = make_plan(replace(demand, poll_interval_s=interval_s), plan.capacity)
+        row = next(row for row in other.rows if row.constraint is Constraint.REQUESTS)
+        rows.append(IntervalRow(interval_s, names[interval_s], row.needed, row.servers, other.needed))
+    return rows
 
 
 def answer(plan: ServerPlan) -> str:
@@ -145,6 +227,60 @@ def _binding(plan: ServerPlan) -> str:
     return f"{LABELS[row.constraint]} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
 
 
+def _sure(report: PlanReport) -> str:
+    """Return how sure it is that the servers are enough, and where the doubt comes from; empty if it is not known."""
+    doubt, plan = report.doubt, report.plan
+    if doubt is None:
+        return ""
+    numbers = dict.fromkeys((plan.needed, plan.servers))
+    chances = " and ".join(f"{plural(n, 'server')} with {percent(doubt.chances[n])}" for n in numbers)
+    steps = (
+        f", {_share(doubt.by_steps)} from servers that do not hold the same load every time" if doubt.by_steps else ""
+    )
+    rate = f", {_share(doubt.by_rate)} from the day's rate" if plan.demand.rate_cv else ""
+    return (
+        f"chance that the servers are enough at an instant of the peak: {chances}; of the doubt, "
+        f"{_share(doubt.by_capacity)} comes from the measured capacity{steps}{rate}, and {_share(doubt.by_chance)} "
+        "from chance within a day"
+    )
+
+
+def _chances(report: PlanReport) -> Iterator[Table]:
+    """Yield the chance by the number of servers, if it is known."""
+    if report.doubt is not None:
+        rows = [(number(n), percent(chance)) for n, chance in report.doubt.chances.items()]
+        caption = (
+            "The chance that the servers can carry the chats open at an instant of the peak, by the interval of the "
+            "capacity and the distribution of the demand."
+        )
+        yield table("How sure it is that the servers are enough", ("servers", "chance"), rows, "rr", caption)
+
+
+def _doubt_json(doubt: Doubt) -> dict[str, Any]:
+    chances = [{"servers": n, "chance": chance} for n, chance in doubt.chances.items()]
+    return {**asdict(doubt), "chances": chances}
+
+
+def _busiest(plan: ServerPlan) -> str:
+    """Return when the peak of the profile is; empty without one, or if chats may wait."""
+    profile, at_s = plan.demand.arrival_profile, plan.peak.at_s
+    if profile is None or at_s is None or plan.demand.agents is not None:
+        return ""
+    return f"most chats are open at {profile.clock(at_s)}: {_figure(plan.peak.mean_chats)} on average"
+
+
+def _waiting(plan: ServerPlan) -> str:
+    """Return what customers feel; empty if there are as many agents as chats."""
+    found: WaitingFigures | None = plan.peak.waiting
+    if found is None or plan.demand.agents is None:
+        return ""
+    leave = f", {percent(found.give_up_share)} of the customers give up" if plan.demand.patience_s else ""
+    return (
+        f"with {_figure(plan.demand.agents)} agents at the peak, {percent(found.wait_share)} of the chats wait, for "
+        f"{seconds(found.mean_wait_s)} on average over all chats{leave}"
+    )
+
+
 def _drops(plan: ServerPlan) -> str:
     claim = plan.drops
     bound = ""
@@ -163,14 +299,14 @@ def _drops(plan: ServerPlan) -> str:
 
 def _peak(plan: ServerPlan) -> Iterator[tuple[str, str, str]]:
     peak, demand = plan.peak, plan.demand
-    of_chats, of_arrivals = peak.mean_chats / peak.chats, peak.mean_arrivals / peak.arrivals
-    yield "chats that arrive in the hour", _figure(peak.mean_arrivals), number(peak.arrivals)
+    means = loads_of(demand, peak.mean_chats, peak.mean_arrivals)
+    hour = "in an hour at the highest rate" if demand.arrival_profile else "in the hour"
+    yield f"chats that arrive {hour}", _figure(peak.mean_arrivals), number(peak.arrivals)
     yield "chats open at once", _figure(peak.mean_chats), number(peak.chats)
     for constraint in (Constraint.REQUESTS, Constraint.STARTS, Constraint.MESSAGES):
-        load = plan.loads[constraint]
-        if load is not None:
-            part = of_arrivals if constraint is Constraint.STARTS else of_chats
-            yield LABELS[constraint], _figure(load * part), _figure(load)
+        mean, load = means[constraint], plan.loads[constraint]
+        if mean is not None and load is not None:
+            yield LABELS[constraint], _figure(mean), _figure(load)
     each = 1 / demand.poll_interval_s + demand.other_requests_per_chat / demand.handling_time_s
     yield "requests/s of one chat", _figure(each), _figure(each)
 
@@ -203,34 +339,84 @@ def notes(report: PlanReport) -> Iterator[str]:
 
 def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
     demand, peak = plan.demand, plan.peak
-    yield (
-        f"planned for {demand.percentile:g} %: more chats are open for {seconds(3600 * demand.tail)} of the peak "
-        "hour. The number open is Poisson for every distribution of handling time (M/G/infinity), so only "
-        "its mean counts"
-    )
-    if demand.peakedness > 1:
-        poisson = whole_level(peak.mean_chats, demand.tail)
+    yield from _about_percentile(demand)
+    if demand.agents is not None:
+        yield (
+            "arrivals are Poisson, and handling times and patience are exponential (Erlang A and C). Chats that wait "
+            "for an agent poll like the others, so they count as open"
+        )
+    elif demand.peakedness > 1:
+        poisson = whole_level(demand.offered, demand.tail, rate_cv=demand.rate_cv)
         yield (
             f"arrivals in bunches: peakedness {demand.peakedness:g} by Hayward's approximation (bunches of very "
             f"different sizes can be some percent above it); Poisson would be {plural(poisson, 'chat')}"
         )
     else:
         yield f"arrivals are Poisson if many customers decide independently; {_bunched(plan)}"
-    if peak.built_up < _LONG_ENOUGH:
+    yield from _about_rate(plan)
+    if peak.built_up < _LONG_ENOUGH and demand.arrival_profile is None:
         yield (
             f"chats are long compared with the hour: an hour that begins without chats reaches "
             f"{_percent(peak.built_up)} of the mean; the plan is for a rate that lasts longer"
         )
 
 
+def _about_percentile(demand: Demand) -> Iterator[str]:
+    when = "the peak hour"
+    if demand.arrival_profile is not None:
+        when = "an hour of which each instant is like the busiest one"
+    days = ""
+    if demand.rate_cv:
+        days = f". That is the mean over all days, whose rates vary by {_share(demand.rate_cv)} (standard deviation)"
+    yield f"planned for {demand.percentile:g} %: more chats are open for {seconds(3600 * demand.tail)} of {when}{days}"
+    if demand.agents is None:
+        yield (
+            "for a given rate the number open is Poisson for every distribution of handling time (M/G/infinity), so "
+            "only its mean counts"
+        )
+
+
+def _about_rate(plan: ServerPlan) -> Iterator[str]:
+    """Yield what is assumed of the rate, and the effect of what was not given."""
+    demand = plan.demand
+    if not demand.rate_cv:
+        varied = _with(plan, replace(demand, rate_cv=_WHAT_IF_CV), f"a standard deviation of {_share(_WHAT_IF_CV)}")
+        yield f"every day is taken to have the same rate; if days vary, give --rate-cv{varied}"
+    profile = demand.arrival_profile
+    if profile is not None:
+        yield (
+            f"before the profile begins, its first rate is assumed to have lasted; its rows are up to "
+            f"{seconds(profile.longest_row_s)} apart, and peaks that are shorter are not in it"
+        )
+        if demand.agents is not None:
+            yield "with --agents the highest rate of the profile is taken as lasting: an upper bound of the chats open"
+        return
+    lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
+    higher = 1 + _WHAT_IF_PEAK * (1 if demand.agents else built_up(_WHAT_IF_PEAK_S, *lengths))
+    text = "the rate is taken as constant in the peak hour; if it has peaks, give --arrival-profile"
+    what = f"{100 * _WHAT_IF_PEAK:g} % more arrivals for {_WHAT_IF_PEAK_S / 60:g} minutes"
+    try:
+        yield f"{text}{_with(plan, demand.grown(higher), what)}"
+    except UsageError:
+        yield text
+
+
 def _bunched(plan: ServerPlan) -> str:
     text = "mailings, outages and opening hours bring bunches: measure the variance-to-mean ratio of chats open"
     try:
-        bunched = make_plan(replace(plan.demand, peakedness=_WHAT_IF), plan.capacity)
+        bunched = replace(plan.demand, peakedness=_WHAT_IF)
     except UsageError:
         return f"{text}, and give --peakedness"
-    chats, servers = plural(bunched.peak.chats, "chat"), plural(bunched.needed, "server")
-    return f"{text}; with a ratio of {_WHAT_IF:g}, {chats} would need {servers}"
+    return f"{text}{_with(plan, bunched, f'a ratio of {_WHAT_IF:g}')}"
+
+
+def _with(plan: ServerPlan, demand: Demand, what: str) -> str:
+    """Return what another demand would need, as the end of a sentence; empty if that cannot be planned."""
+    try:
+        other = make_plan(demand, plan.capacity)
+    except UsageError:
+        return ""
+    return f"; with {what}, {plural(other.peak.chats, 'chat')} would need {plural(other.needed, 'server')}"
 
 
 def _about_capacity(report: PlanReport) -> Iterator[str]:
@@ -243,6 +429,15 @@ def _about_capacity(report: PlanReport) -> Iterator[str]:
         yield (
             f"{LABELS[plan.binding.constraint]} decide only because the run tried no more of them; a run with the "
             "plan's chat length and poll interval may show that fewer servers do"
+        )
+    certificate = report.certificate
+    if certificate is not None:
+        servers = report.measured.servers if report.measured else 1
+        share = "" if servers == 1 else f" of {servers} servers"
+        yield (
+            f"the plan uses the lower end of the capacity{share} that the search found, {_figure(certificate.lower)} "
+            f"to {_figure(certificate.upper)} chats with {confidence(certificate.confidence)} confidence; all servers "
+            "are taken to have the same capacity"
         )
     for constraint, load in plan.loads.items():
         if constraint not in plan.capacity and load is not None:
@@ -299,6 +494,8 @@ def _value(name: str, found: Any) -> str:
         return str(found)
     if name in _SHARES:
         return _share(found)
+    if isinstance(found, DayProfile):
+        return found.name
     if name == "percentile":
         return f"{found:g} %"
     return f"{_figure(found)} s" if name.endswith("_s") else _figure(found)
@@ -327,15 +524,35 @@ def _change(by: float | None) -> str:
     return "0" if digits == "0.0" else f"{'+' if by > 0 else MINUS}{digits} %"
 
 
+def _day_chart(plan: ServerPlan) -> Iterator[Chart]:
+    """Yield the chart of the day, if the plan is for a profile and chats need not wait."""
+    demand = plan.demand
+    profile, at_s = demand.arrival_profile, plan.peak.at_s
+    if profile is None or at_s is None or demand.agents is not None:
+        return
+    instants = np.union1d(np.linspace(0.0, profile.rate.length_s, 2 * _POINTS), [at_s])
+    lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
+    means = mean_open(profile.rate, instants, *lengths) * (1 + demand.growth)
+    start = profile.rate.first_row_s
+    points = [{"x": (start + t) / 3600, "y": mean} for t, mean in zip(instants.tolist(), means.tolist(), strict=True)]
+    shows = (
+        f"mean number of open chats over the day: most at {profile.clock(at_s)}, {_figure(plan.peak.mean_chats)}; "
+        f"{number(plan.peak.chats)} are planned for"
+    )
+    line = charts.line(points, charts.x("x", "hour of the profile"), charts.y("y", "chats open at once, mean"))
+    marks = charts.level_line(plan.peak.chats, "planned for")
+    yield Chart("Open chats over the day", {"layer": [line, *marks]}, shows)
+
+
 def _chats_chart(plan: ServerPlan) -> Chart:
     demand, mean = plan.demand, plan.peak.mean_chats
     low = max(2 * mean - plan.peak.chats, 0.0)
     high = plan.peak.chats + 0.1 * (plan.peak.chats - low)
     levels = sorted({round(low + (high - low) * i / _POINTS) for i in range(_POINTS + 1)})
-    points = [{"x": n, "y": 100 * above(n, mean, demand.peakedness)} for n in levels]
+    points = [{"x": n, "y": 100 * demand.chats_above(n)} for n in levels]
     shows = (
-        f"share of the hour with more chats open: 100 % at {number(round(low))}, about half at the mean of "
-        f"{_figure(mean)}, {100 * demand.tail:.3g} % at {number(plan.peak.chats)}"
+        f"share of the hour with more chats open: {points[0]['y']:.3g} % at {number(levels[0])}, about half "
+        f"at the mean of {_figure(mean)}, {100 * demand.tail:.3g} % at {number(plan.peak.chats)}"
     )
     line = charts.line(points, charts.x("x", "chats open at once"), charts.y("y", "more are open, % of the hour"))
     marks = [*charts.mark_line(mean, "mean"), *charts.mark_line(plan.peak.chats, "planned for")]
@@ -343,14 +560,18 @@ def _chats_chart(plan: ServerPlan) -> Chart:
 
 
 def _growth_chart(plan: ServerPlan) -> Chart:
-    demand, arrivals = plan.demand, plan.peak.mean_arrivals
-    factors = [1 + (_GROWTH - 1) * i / _POINTS for i in range(_POINTS + 1)]
-    demands = [replace(demand, growth=(1 + demand.growth) * factor - 1) for factor in factors]
-    servers = [servers_needed(more, plan.capacity) for more in demands]
-    points = [{"x": arrivals * factor, "y": n} for factor, n in zip(factors, servers, strict=True)]
+    arrivals = plan.peak.mean_arrivals
+    points = []
+    for i in range(_POINTS + 1):
+        factor = 1 + (_GROWTH - 1) * i / _POINTS
+        try:
+            points.append({"x": arrivals * factor, "y": servers_needed(plan.demand.grown(factor), plan.capacity)})
+        except UsageError:  # More chats than the agents can end.
+            break
+    most = points[-1]
     shows = (
         f"servers that carry the peak, spare ones not counted: {number(plan.needed)} for "
-        f"{_figure(arrivals)} chats an hour, {number(servers[-1])} for {_figure(arrivals * _GROWTH)}"
+        f"{_figure(arrivals)} chats an hour, {number(round(most['y']))} for {_figure(most['x'])}"
     )
     up = charts.y("y", "servers needed", scale={"zero": True})
     up["axis"]["tickMinStep"] = 1

@@ -1,0 +1,166 @@
+"""Chats that wait for one of a limited number of agents: a waiting chat refreshes too, so it is open like the others.
+
+Erlang C (M/M/n): A. K. Erlang (1917); nobody gives up. Erlang A (M/M/n+M): C. Palm, "Research on telephone traffic
+carried by full availability groups", Tele (1957); a customer who waits gives up after an exponential time, the
+patience. Both as in O. Garnett, A. Mandelbaum and M. Reiman, "Designing a call center with impatient customers",
+Manufacturing and Service Operations Management 4 (2002).
+
+The number of chats in the system is a birth-death process with births at the rate `lambda`, and deaths at the rate
+min(k, n) mu + max(k - n, 0) theta with k chats. With a = lambda / mu, b = n mu / theta and eta = lambda / theta its
+distribution has a closed form in incomplete gamma functions P (lower) and Q (upper):
+
+    P(N <= k)  = (1 - D) Q(k + 1, a) / Q(n, a)      for k < n
+    P(N > k)   = D P(b + k - n + 1, eta) / P(b, eta)    for k >= n - 1
+    D = P(N >= n) = A / (1 / B - 1 + A)             an arriving chat has to wait
+    B = Erlang's loss formula,  A = sum over j >= 0 of eta^j / ((b + 1) ... (b + j))
+
+Without patience (Erlang C) A = 1 / (1 - rho), and P(N > k) = D rho^(k - n + 1), with rho = a / n < 1.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, gammaln
+
+from chatload.features.plan.queueing import Floats
+
+#: Points of the distribution of the day's rate, and the share that is cut off at each of its ends.
+_POINTS, _CUT = 400, 1e-12
+
+
+class WaitingFigures(NamedTuple):
+    """What customers feel at the mean rate: shares as fractions, mean wait of all chats in seconds.
+
+    busy: mean share of the agents that are in a chat.
+    """
+
+    wait_share: float
+    mean_wait_s: float
+    give_up_share: float
+    busy: float
+
+
+class AgentQueue:
+    """The number of chats open at once: waiting, or with an agent.
+
+    Args:
+        offered: arrivals per second times the mean time with an agent in seconds (erlangs), above 0.
+        agents: from 1. It may be a fraction, for the influence of a small change.
+        patience: mean patience / mean time with an agent; None if nobody gives up.
+        rate_cv: standard deviation / mean of the day's rate. All shares are then those of all days together.
+    """
+
+    def __init__(self, offered: float, agents: float, patience: float | None = None, rate_cv: float = 0.0) -> None:
+        self.agents = agents
+        factors, self._weights = _days(rate_cv)
+        self._offered = offered * factors
+        self._patience = patience
+        self._full = self._share_full()
+
+    @property
+    def hopeless(self) -> float:
+        """The share of days on which the queue grows without limit: nobody gives up, and more chats come than end."""
+        return 0.0 if self._patience is not None else float(self._weights @ (self._offered >= self.agents))
+
+    @property
+    def wait_share(self) -> float:
+        """The share of time in which all agents are in a chat, so that an arriving chat waits."""
+        return float(self._weights @ self._full)
+
+    @property
+    def mean(self) -> float:
+        """The mean number of open chats; infinite if some days are hopeless."""
+        return float(self._weights @ (self._busy() + self._waiting()))
+
+    def above(self, level: float) -> float:
+        """Return the share of time in which more than `level` chats are open; exact for whole numbers."""
+        if level < self.agents - 1:
+            share = 1 - (1 - self._full) * self._below_full(level + 1)
+        else:
+            share = self._full * self._beyond(level + 1 - self.agents)
+        return float(self._weights @ share)
+
+    def figures(self, handling_time_s: float) -> WaitingFigures:
+        """Return what customers feel. handling_time_s: mean time with an agent."""
+        busy, waiting = (float(self._weights @ part) for part in (self._busy(), self._waiting()))
+        offered = float(self._weights @ self._offered)
+        give_up = 0.0 if self._patience is None else max(1 - busy / offered, 0.0)
+        return WaitingFigures(self.wait_share, waiting / offered * handling_time_s, give_up, busy / self.agents)
+
+    def _share_full(self) -> Floats:
+        """Return D for each day: the share of time with all agents in a chat."""
+        a, n = self._offered, self.agents
+        within = gammaincc(n + 1, a)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            # Where the Poisson share up to n underflows, the load is far above n, and B is 1 - n / a.
+            loss = np.where(within > 0, np.exp(n * np.log(a) - a - gammaln(n + 1)) / within, 1 - n / a)
+            beyond = self._queue_sum()
+            full: Floats = np.where(np.isinf(beyond), 1.0, beyond / (1 / loss - 1 + beyond))
+        return full
+
+    def _queue_sum(self) -> Floats:
+        """Return A for each day: the sum of all states with a full house, in units of the first of them."""
+        a, n = self._offered, self.agents
+        if self._patience is None:
+            with np.errstate(divide="ignore"):
+                return np.where(a < n, 1 / np.maximum(1 - a / n, 0.0), np.inf)
+        b, eta = n * self._patience, a * self._patience
+        part = gammainc(b, eta)
+        with np.errstate(divide="ignore", over="ignore"):
+            logarithm = gammaln(b + 1) + eta - b * np.log(eta) + np.log(part)
+            return np.where(part > 0, np.exp(logarithm), 1 / (1 - np.minimum(eta / (b + 1), 0.999)))
+
+    def _beyond(self, waiting: float) -> Floats:
+        """Return, for each day, P(at least `waiting` chats wait) / P(all agents are in a chat)."""
+        a, n = self._offered, self.agents
+        if self._patience is None:
+            return np.minimum(a / n, 1.0) ** waiting
+        b, eta = n * self._patience, a * self._patience
+        part = gammainc(b, eta)
+        # Where P underflows, the agents are hardly ever all busy; a geometric queue is an upper bound of the true one.
+        bound = np.minimum(eta / (b + 1), 1.0) ** waiting
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(part > 0, gammainc(b + waiting, eta) / part, bound)
+
+    def _below_full(self, k: float) -> Floats:
+        """Return, for each day, P(fewer than k chats) / P(fewer than `agents` chats); k at most `agents`."""
+        all_below = gammaincc(self.agents, self._offered)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(all_below > 0, gammaincc(k, self._offered) / all_below, 0.0)
+
+    def _busy(self) -> Floats:
+        """Return the mean number of agents in a chat, for each day."""
+        below = (1 - self._full) * self._below_full(self.agents - 1)
+        return self.agents * self._full + self._offered * below
+
+    def _waiting(self) -> Floats:
+        """Return the mean number of chats that wait, for each day."""
+        if self._patience is not None:
+            # In a steady state, chats arrive as fast as they end or are given up.
+            return np.maximum(self._offered - self._busy(), 0.0) * self._patience
+        rho = self._offered / self.agents
+        with np.errstate(divide="ignore"):
+            return np.where(rho < 1, self._full * rho / np.maximum(1 - rho, 0.0), np.inf)
+
+
+@lru_cache(maxsize=256)
+def agent_queue(offered: float, agents: float, patience: float | None, rate_cv: float) -> AgentQueue:
+    """Return the queue (see `AgentQueue`); the same inputs are computed once."""
+    return AgentQueue(offered, agents, patience, rate_cv)
+
+
+def _days(rate_cv: float) -> tuple[Floats, Floats]:
+    """Return factors on the day's rate, and the share of days of each: a gamma distribution of mean 1.
+
+    The points are even on a logarithmic scale, where the density and its slope vanish at both ends, so that the
+    trapezoidal rule is exact to many digits.
+    """
+    if not rate_cv:
+        return np.ones(1), np.ones(1)
+    shape = rate_cv**-2
+    low, high = (math.log(end / shape) for end in (gammaincinv(shape, _CUT), gammainccinv(shape, _CUT)))
+    logarithms = np.linspace(low, high, _POINTS)
+    density = np.exp(shape * (logarithms - np.expm1(logarithms)))
+    return np.exp(logarithms), density / density.sum()
