@@ -57,7 +57,7 @@ class PlanCase:
         """Return the number of open chats that the plan is for."""
         inputs = dict(self.inputs)
         if "arrival_profile" not in inputs:
-            inputs["chats_per_hour"] = self.hour.chats
+            inputs.setdefault("chats_per_hour", self.hour.chats)
         demand = Demand(handling_time_s=HANDLING_S, poll_interval_s=3.0, **inputs)
         return make_plan(demand, {Constraint.SESSIONS: ServerFigure(1000.0)}).peak.chats
 
@@ -69,11 +69,13 @@ def _cases() -> list[PlanCase]:
     queue = PeakHour(chats=600.0, agents=95, patience_s=1800.0)
     profile = DayProfile("profile.csv", RateProfile(peak.pieces()))
     hourly = "chats per hour"
+    on_top = {"chats_per_hour": 3200.0}
     cv, its_profile = {"rate_cv": 0.05}, {"arrival_profile": profile}
     return [
         PlanCase("constant rate", PeakHour(), hourly),
         PlanCase("day's rate with a deviation of 5 %", busy, hourly),
         PlanCase("day's rate with a deviation of 5 %", busy, "`--rate-cv 5%`", cv),
+        PlanCase("15 minutes with +40 %, on top of the 3200", PeakHour(chats=3520.0, peak=0.4), hourly, on_top),
         PlanCase("15 minutes with +40 %", peak, hourly),
         PlanCase("15 minutes with +40 %", peak, "`--arrival-profile`", its_profile),
         PlanCase("both", both, hourly),

@@ -41,7 +41,7 @@ def make_run(folder: Path, dropped: int = 0, finish: bool = True, refused: int =
     verdicts = ["dropped_late"] * dropped + ["completed"] * (200 - dropped) + ["refused"] * refused
     books = Books()
     books.started, books.verdicts = len(verdicts), Counter(verdicts)
-    books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=200 - refused)
+    books.sent = Counter(GetMessages=4000, RequestChat=200 + refused, SendMessage=400, Disconnect=max(200 - refused, 0))
     books.outcomes = {name: Counter({"0/false": n}) for name, n in books.sent.items()}
     with RunWriter.create(folder, RunSettings(name="r", flex_disconnect_timeout=20.0), 1000.0) as writer:
         add_sessions(

@@ -138,8 +138,10 @@ def write(folder: Path, name: str, **content: Any) -> Path:
     return folder
 
 
-WHOLE = {"lower": 40, "upper": 50, "confidence": 0.9, "curve": [[40, 0.99]], "lapses": 0.1, "drops_per_chat_hour_upper": 0.02,
-         "requests_per_s": 13.5}  # fmt: skip
+WHOLE = {
+    "lower": 40, "upper": 50, "confidence": 0.9, "curve": [[40, 0.99]], "lapses": 0.1,
+    "drops_per_chat_hour_upper": 0.02, "requests_per_s": 13.5,
+}  # fmt: skip
 
 
 def test_the_certificate_of_a_search_is_read(tmp_path: Path):

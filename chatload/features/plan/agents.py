@@ -57,6 +57,9 @@ class AgentQueue:
         factors, self._weights = _days(rate_cv)
         self._offered = offered * factors
         self._patience = patience
+        # What each share is divided by: the Poisson share below a full house, and that of the states from it on.
+        self._all_below = gammaincc(agents, self._offered)
+        self._all_beyond = gammainc(agents * (patience or 0.0), self._offered * (patience or 0.0))
         self._full = self._share_full()
 
     @property
@@ -106,8 +109,7 @@ class AgentQueue:
         if self._patience is None:
             with np.errstate(divide="ignore"):
                 return np.where(a < n, 1 / np.maximum(1 - a / n, 0.0), np.inf)
-        b, eta = n * self._patience, a * self._patience
-        part = gammainc(b, eta)
+        b, eta, part = n * self._patience, a * self._patience, self._all_beyond
         with np.errstate(divide="ignore", over="ignore"):
             logarithm = gammaln(b + 1) + eta - b * np.log(eta) + np.log(part)
             return np.where(part > 0, np.exp(logarithm), 1 / (1 - np.minimum(eta / (b + 1), 0.999)))
@@ -117,8 +119,7 @@ class AgentQueue:
         a, n = self._offered, self.agents
         if self._patience is None:
             return np.minimum(a / n, 1.0) ** waiting
-        b, eta = n * self._patience, a * self._patience
-        part = gammainc(b, eta)
+        b, eta, part = n * self._patience, a * self._patience, self._all_beyond
         # Where P underflows, the agents are hardly ever all busy; a geometric queue is an upper bound of the true one.
         bound = np.minimum(eta / (b + 1), 1.0) ** waiting
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -126,9 +127,8 @@ class AgentQueue:
 
     def _below_full(self, k: float) -> Floats:
         """Return, for each day, P(fewer than k chats) / P(fewer than `agents` chats); k at most `agents`."""
-        all_below = gammaincc(self.agents, self._offered)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(all_below > 0, gammaincc(k, self._offered) / all_below, 0.0)
+            return np.where(self._all_below > 0, gammaincc(k, self._offered) / self._all_below, 0.0)
 
     def _busy(self) -> Floats:
         """Return the mean number of agents in a chat, for each day."""

@@ -321,7 +321,7 @@ def influences(plan: ServerPlan) -> list[Influence]:
     """Return every input that is a quantity, the most influential first."""
     names = [name for name in _CHANGED if getattr(plan.demand, name)]
     found = [_influence(plan, name) for name in (*names, "percentile", *(row.constraint for row in plan.rows))]
-    return sorted(found, key=lambda item: (-item.strength, abs(item.one_more_change or FARTHEST)))
+    return sorted(found, key=lambda item: (-round(item.strength, 6), round(abs(item.one_more_change or FARTHEST), 6)))
 
 
 def _value(name: str, demand: Demand, capacity: Capacity) -> float:
