@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from chatload.errors import UsageError
 from chatload.features.plan.agents import AgentQueue
 from chatload.features.plan.compute import loads_of, make_plan
-from chatload.features.plan.inputs import Constraint, Demand, ServerFigure
+from chatload.features.plan.inputs import Constraint, DayProfile, Demand, ServerFigure
 from chatload.features.plan.queueing import above
+from chatload.run.arrivals import Piece, RateProfile
 
 
 def added_up(offered: float, agents: int, patience: float | None, most: int = 20_000) -> np.ndarray:
@@ -30,8 +31,9 @@ def test_two_agents_and_one_erlang_by_hand():
     # p = 1/3, 1/3, 1/6, 1/12, ...: P(2 or more) = 1/3, each further chat half as often. Waiting: 1/3 x 1/2 / (1/2).
     queue = AgentQueue(1.0, 2)
     assert [queue.above(k) for k in (0, 1, 2, 3)] == pytest.approx([2 / 3, 1 / 3, 1 / 6, 1 / 12])
-    assert (queue.wait_share, queue.mean) == pytest.approx((1 / 3, 4 / 3))
-    assert queue.figures(600.0).mean_wait_s == pytest.approx(200)
+    assert queue.mean == pytest.approx(4 / 3)
+    figures = queue.figures(600.0)
+    assert (figures.wait_share, figures.mean_wait_s, figures.busy) == pytest.approx((1 / 3, 200, 1 / 2))
 
 
 def test_one_agent_and_customers_with_half_a_chat_of_patience_by_hand():
@@ -97,6 +99,10 @@ def test_days_with_other_rates_are_drawn_and_averaged():
     for level in (90, 105, 125):
         drawn = [AgentQueue(100.0 * factor, 105, 0.5).above(level) for factor in factors]
         assert queue.above(level) == pytest.approx(np.mean(drawn), abs=4.5 * np.std(drawn) / 4000**0.5)
+    # A chat waits with the chance of its own day, and more chats come on busy days. A gamma distribution of shape 100,
+    # weighted by its own value, is one of shape 101 and mean 1.01.
+    waits = above(104, 101.0, rate_cv=101**-0.5)
+    assert AgentQueue(100.0, 105, 1.0, 0.1).figures(600.0).wait_share == pytest.approx(waits, rel=1e-6)
     # As many agents as chats: the closed form of the same mixture.
     assert AgentQueue(60.0, 60, 1.0, 0.05).above(85) == pytest.approx(above(85, 60, rate_cv=0.05), rel=1e-6)
 
@@ -127,6 +133,17 @@ def test_chats_that_wait_poll_and_write_nothing():
     assert loads[Constraint.SESSIONS] == 100
     assert loads[Constraint.REQUESTS] == pytest.approx(100 / 3 + 62 / 600 * 2)
     assert loads[Constraint.MESSAGES] == pytest.approx(62 * 12 / 600)
+    # Those who give up after 300 s send two other requests at most.
+    loads = loads_of(replace(HAND, patience_s=300), 100, 360)
+    assert loads[Constraint.REQUESTS] == pytest.approx(100 / 3 + 62 / 600 * 2 + 38 / 300 * 2)
+
+
+def test_a_profile_is_taken_at_its_highest_rate():
+    short = DayProfile("day.csv", RateProfile([Piece(0, 900, 0.1, 0.1), Piece(900, 1000, 0.1, 0.2)]))
+    queued = replace(HAND, chats_per_hour=None, arrival_profile=short, agents=130)
+    assert queued.offered == pytest.approx(120) and queued.arrivals_per_hour == pytest.approx(720)
+    assert replace(queued, agents=None).offered < 70
+    assert make_plan(queued, SERVER).peak.at_s is None
 
 
 @pytest.mark.parametrize(

@@ -246,11 +246,20 @@ def test_a_profile_is_planned_for_its_busiest_instant(capsys: pytest.CaptureFixt
 def test_the_console_says_when_the_peak_is_and_that_chats_wait(capsys: pytest.CaptureFixture[str]):
     assert plan(*DAY) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "most chats are open at 11:0" in out and "rows are up to 10800 s apart" in out
+    assert "most chats are open at 11:0" in out and "rows are up to 3 h 0 min apart" in out
     assert plan(*DAY, "--agents", 170, "--patience", 180) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "with 170 agents at the peak, " in out and "of the customers give up" in out
     assert "the highest rate of the profile is taken as lasting" in out and "most chats are open at" not in out
+
+
+def test_the_clock_is_that_of_the_file_and_a_short_peak_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # 360 an hour, and 504 from 9:00 to 9:15: at 9:15 60 x (1 + 0.4 x (1 - e^-1.5)) = 78.6 are open on average.
+    day = tmp_path / "day.csv"
+    day.write_text("time,chats\n08:00,360\n09:00,126\n09:15,270\n10:00,0\n")
+    assert plan("--arrival-profile", day, *DAY[2:]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "most chats are open at 9:15: 78.6 on average" in out
 
 
 def certify(run: Path, **changes: Any) -> Path:
@@ -275,7 +284,7 @@ def test_a_capacity_search_gives_its_interval_and_its_bound_of_drops(
     assert plan(*arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "chance that the servers are enough at an instant of the peak: 3 servers with" in out
-    assert "of the doubt, " in out and "40 to 50 chats with 90 % confidence" in out
+    assert "the doubt comes to " in out and "40 to 50 chats with 90 % confidence" in out
 
 
 def test_a_search_that_most_sessions_were_refused_in_is_used(tmp_path: Path):

@@ -229,6 +229,15 @@ def test_the_busiest_instant_is_not_above_the_highest_rate_and_not_below_any_ins
     assert found.mean >= everywhere.max() * (1 - 1e-4)
 
 
+def test_the_busiest_instant_is_found_to_a_few_seconds():
+    # The rate falls as it rose. The mean is largest where rate(t) = m(t) / 600 (its slope is 0 there).
+    profile = RateProfile([Piece(0, 36_000, 0, 1), Piece(36_000, 72_000, 1, 0)])
+    found = queueing.busiest_instant(profile, 600.0, "exponential")
+    # After the top the rate is 1 - t / 36 000, and m / 600 is 1 - (t - 600 + 1200 e^(-t/600)) / 36 000: t = 600 ln 2.
+    assert found.at_s == pytest.approx(36_000 + 600 * math.log(2), abs=4)
+    assert found.mean == pytest.approx(600 * (1 - 600 * math.log(2) / 36_000), rel=1e-6)
+
+
 # -- a rate that differs from day to day ----------------------------------------------------------
 
 

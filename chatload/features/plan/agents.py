@@ -31,7 +31,7 @@ _POINTS, _CUT = 400, 1e-12
 
 
 class WaitingFigures(NamedTuple):
-    """What customers feel at the mean rate: shares as fractions, mean wait of all chats in seconds.
+    """What customers feel at the peak, over all days. Shares of chats as fractions; mean wait of all chats in seconds.
 
     busy: mean share of the agents that are in a chat.
     """
@@ -68,11 +68,6 @@ class AgentQueue:
         return 0.0 if self._patience is not None else float(self._weights @ (self._offered >= self.agents))
 
     @property
-    def wait_share(self) -> float:
-        """The share of time in which all agents are in a chat, so that an arriving chat waits."""
-        return float(self._weights @ self._full)
-
-    @property
     def mean(self) -> float:
         """The mean number of open chats; infinite if some days are hopeless."""
         return float(self._weights @ (self._busy() + self._waiting()))
@@ -90,7 +85,9 @@ class AgentQueue:
         busy, waiting = (float(self._weights @ part) for part in (self._busy(), self._waiting()))
         offered = float(self._weights @ self._offered)
         give_up = 0.0 if self._patience is None else max(1 - busy / offered, 0.0)
-        return WaitingFigures(self.wait_share, waiting / offered * handling_time_s, give_up, busy / self.agents)
+        # Poisson arrivals see averages over time (R. W. Wolff, Operations Research 30 (1982)). Busy days have more.
+        wait_share = float(self._weights @ (self._offered * self._full)) / offered
+        return WaitingFigures(wait_share, waiting / offered * handling_time_s, give_up, busy / self.agents)
 
     def _share_full(self) -> Floats:
         """Return D for each day: the share of time with all agents in a chat."""

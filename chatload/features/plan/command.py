@@ -141,7 +141,7 @@ def plan(source: Path | None, markdown: Path | None, html: Path | None, as_json:
         --preset genesys-sizing --messages-per-chat 12
       chatload plan --chats-per-day 20000 --peak-hour-share 15% \\
         --run reports/mine --html plan.html
-      chatload plan --arrival-profile weekday.csv --rate-cv 5% --agents 120 \
+      chatload plan --arrival-profile weekday.csv --rate-cv 5% --agents 120 \\
         --patience 180 --handling-time 600 --run reports/capacity
     """
     typed = {name: value for name, value in given.items() if value is not None}

@@ -46,8 +46,8 @@ class Peak:
     """The peak hour: means, and the planned values (at least 1), which are exceeded in the share `Demand.tail` only.
 
     built_up: the part of the mean that is reached after one hour that begins without open chats. at_s: when most chats
-    are open, in seconds since the profile of arrivals began; None without a profile. waiting: what customers feel at
-    the peak; None if there are as many agents as chats.
+    are open, in seconds since the profile of arrivals began; None without a profile, or with agents. waiting: what
+    customers feel at the peak; None if there are as many agents as chats.
     """
 
     mean_chats: float
@@ -154,7 +154,7 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
 def _peak(demand: Demand, chats: int, arrivals: int) -> Peak:
     lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
     at_s = None
-    if demand.arrival_profile is not None:
+    if demand.arrival_profile is not None and demand.agents is None:
         at_s = busiest_instant(demand.arrival_profile.rate, *lengths).at_s
     queue = demand.queue
     return Peak(

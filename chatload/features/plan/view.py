@@ -35,8 +35,8 @@ from chatload.features.plan.inputs import (
 )
 from chatload.features.plan.queueing import built_up, mean_open, whole_level
 from chatload.render import charts
-from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Table, Tone, table
-from chatload.render.words import MINUS, confidence, number, percent, plural, seconds, with_minus
+from chatload.render.document import Bullets, Chart, Document, Section, Sentence, Tone, table
+from chatload.render.words import MINUS, confidence, duration, number, percent, plural, seconds, with_minus
 from chatload.stats.rates import bound_text
 
 #: `schema_version` of the JSON this code makes.
@@ -175,7 +175,8 @@ def plan_document(report: PlanReport) -> Document:
     inputs = table("Inputs", ("input", "value", "from"), given, sides="lrl")
     sections = (
         Section(peak.name, (peak, *_day_chart(plan), _chats_chart(plan))),
-        Section(carry.name, (carry, *_chances(report), _growth_chart(plan))),
+        Section(carry.name, (carry, _growth_chart(plan))),
+        *_chances(report),
         *([Section(intervals.name, (intervals,))] if intervals.rows else []),
         Section(depends.name, (depends, _influence_chart(report))),
         Section(inputs.name, (inputs,), minor=True),
@@ -183,7 +184,7 @@ def plan_document(report: PlanReport) -> Document:
         Section("What this plan cannot know", (Bullets(UNKNOWN),)),
     )
     lead = [Sentence(_binding(plan))]
-    lead += [Sentence(text) for text in (_sure(report), _busiest(plan), _waiting(plan)) if text]
+    lead += [Sentence(text) for text in (*_sure(report), _busiest(plan), _waiting(plan)) if text]
     lead.append(Sentence(_drops(plan), _TONES.get(plan.drops.result, Tone.PLAIN)))
     return Document(answer=Sentence(answer(plan)), lead=lead, sections=sections)
 
@@ -227,33 +228,37 @@ def _binding(plan: ServerPlan) -> str:
     return f"{LABELS[row.constraint]} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
 
 
-def _sure(report: PlanReport) -> str:
-    """Return how sure it is that the servers are enough, and where the doubt comes from; empty if it is not known."""
+def _sure(report: PlanReport) -> Iterator[str]:
+    """Yield how sure it is that the servers are enough, and where the doubt comes from, if it is known."""
     doubt, plan = report.doubt, report.plan
     if doubt is None:
-        return ""
+        return
     numbers = dict.fromkeys((plan.needed, plan.servers))
-    chances = " and ".join(f"{plural(n, 'server')} with {percent(doubt.chances[n])}" for n in numbers)
-    steps = (
-        f", {_share(doubt.by_steps)} from servers that do not hold the same load every time" if doubt.by_steps else ""
-    )
-    rate = f", {_share(doubt.by_rate)} from the day's rate" if plan.demand.rate_cv else ""
-    return (
-        f"chance that the servers are enough at an instant of the peak: {chances}; of the doubt, "
-        f"{_share(doubt.by_capacity)} comes from the measured capacity{steps}{rate}, and {_share(doubt.by_chance)} "
-        "from chance within a day"
-    )
+    chances = " and ".join(f"{plural(n, 'server')} with {_chance(doubt.chances[n])}" for n in numbers)
+    yield f"chance that the servers are enough at an instant of the peak: {chances}"
+    parts = [f"{_share(doubt.by_capacity)} from the measured capacity"]
+    if doubt.by_steps:
+        parts.append(f"{_share(doubt.by_steps)} from servers that do not hold the same load every time")
+    if plan.demand.rate_cv:
+        parts.append(f"{_share(doubt.by_rate)} from the day's rate")
+    yield f"the doubt comes to {', '.join(parts)}, and to {_share(doubt.by_chance)} from chance within a day"
 
 
-def _chances(report: PlanReport) -> Iterator[Table]:
+def _chances(report: PlanReport) -> Iterator[Section]:
     """Yield the chance by the number of servers, if it is known."""
     if report.doubt is not None:
-        rows = [(number(n), percent(chance)) for n, chance in report.doubt.chances.items()]
-        caption = (
-            "The chance that the servers can carry the chats open at an instant of the peak, by the interval of the "
-            "capacity and the distribution of the demand."
+        rows = [(number(n), _chance(chance)) for n, chance in report.doubt.chances.items()]
+        text = (
+            "the chance that all servers hold their part of the chats open at an instant of the peak, by the "
+            "certificate of the capacity search and the distribution of the demand"
         )
-        yield table("How sure it is that the servers are enough", ("servers", "chance"), rows, "rr", caption)
+        heading = "How sure it is that the servers are enough"
+        yield Section(heading, (table(heading, ("servers", "chance"), rows, "rr"), Sentence(text)))
+
+
+def _chance(share: float) -> str:
+    """Return a chance in percent, rounded down."""
+    return "over 99.99 %" if share > 0.9999 else bound_text(share, up=False)
 
 
 def _doubt_json(doubt: Doubt) -> dict[str, Any]:
@@ -264,7 +269,7 @@ def _doubt_json(doubt: Doubt) -> dict[str, Any]:
 def _busiest(plan: ServerPlan) -> str:
     """Return when the peak of the profile is; empty without one, or if chats may wait."""
     profile, at_s = plan.demand.arrival_profile, plan.peak.at_s
-    if profile is None or at_s is None or plan.demand.agents is not None:
+    if profile is None or at_s is None:
         return ""
     return f"most chats are open at {profile.clock(at_s)}: {_figure(plan.peak.mean_chats)} on average"
 
@@ -274,10 +279,10 @@ def _waiting(plan: ServerPlan) -> str:
     found: WaitingFigures | None = plan.peak.waiting
     if found is None or plan.demand.agents is None:
         return ""
-    leave = f", {percent(found.give_up_share)} of the customers give up" if plan.demand.patience_s else ""
+    leave = f", and {percent(found.give_up_share)} of the customers give up" if plan.demand.patience_s else ""
     return (
-        f"with {_figure(plan.demand.agents)} agents at the peak, {percent(found.wait_share)} of the chats wait, for "
-        f"{seconds(found.mean_wait_s)} on average over all chats{leave}"
+        f"with {_figure(plan.demand.agents)} agents at the peak, {percent(found.wait_share)} of the chats wait "
+        f"({seconds(found.mean_wait_s)} on average over all chats){leave}"
     )
 
 
@@ -362,13 +367,12 @@ def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
 
 
 def _about_percentile(demand: Demand) -> Iterator[str]:
-    when = "the peak hour"
+    open_for = f"for {seconds(3600 * demand.tail)} of the peak hour"
     if demand.arrival_profile is not None:
-        when = "an hour of which each instant is like the busiest one"
-    days = ""
-    if demand.rate_cv:
-        days = f". That is the mean over all days, whose rates vary by {_share(demand.rate_cv)} (standard deviation)"
-    yield f"planned for {demand.percentile:g} %: more chats are open for {seconds(3600 * demand.tail)} of {when}{days}"
+        when = "busiest instant" if demand.agents is None else "highest rate"
+        open_for = f"at the {when} with a chance of {100 * demand.tail:.3g} %"
+    days = f", over days whose rates vary by {_share(demand.rate_cv)} (standard deviation)" if demand.rate_cv else ""
+    yield f"planned for {demand.percentile:g} %: more chats are open {open_for}{days}"
     if demand.agents is None:
         yield (
             "for a given rate the number open is Poisson for every distribution of handling time (M/G/infinity), so "
@@ -386,7 +390,7 @@ def _about_rate(plan: ServerPlan) -> Iterator[str]:
     if profile is not None:
         yield (
             f"before the profile begins, its first rate is assumed to have lasted; its rows are up to "
-            f"{seconds(profile.longest_row_s)} apart, and peaks that are shorter are not in it"
+            f"{duration(profile.longest_row_s)} apart, and peaks that are shorter are not in it"
         )
         if demand.agents is not None:
             yield "with --agents the highest rate of the profile is taken as lasting: an upper bound of the chats open"
@@ -528,7 +532,7 @@ def _day_chart(plan: ServerPlan) -> Iterator[Chart]:
     """Yield the chart of the day, if the plan is for a profile and chats need not wait."""
     demand = plan.demand
     profile, at_s = demand.arrival_profile, plan.peak.at_s
-    if profile is None or at_s is None or demand.agents is not None:
+    if profile is None or at_s is None:
         return
     instants = np.union1d(np.linspace(0.0, profile.rate.length_s, 2 * _POINTS), [at_s])
     lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
@@ -539,7 +543,8 @@ def _day_chart(plan: ServerPlan) -> Iterator[Chart]:
         f"mean number of open chats over the day: most at {profile.clock(at_s)}, {_figure(plan.peak.mean_chats)}; "
         f"{number(plan.peak.chats)} are planned for"
     )
-    line = charts.line(points, charts.x("x", "hour of the profile"), charts.y("y", "chats open at once, mean"))
+    up = charts.y("y", "chats open at once, mean", scale={"domain": [0, 1.15 * plan.peak.chats]})
+    line = charts.line(points, charts.x("x", "hour of the profile"), up)
     marks = charts.level_line(plan.peak.chats, "planned for")
     yield Chart("Open chats over the day", {"layer": [line, *marks]}, shows)
 
