@@ -262,6 +262,20 @@ def test_the_clock_is_that_of_the_file_and_a_short_peak_is_seen(tmp_path: Path, 
     assert "most chats are open at 9:15: 78.6 on average" in out
 
 
+def test_agents_that_can_just_end_all_chats(capsys: pytest.CaptureFixture[str]):
+    # 60 erlangs and 62 agents: on busier days, or with 40 % more chats for a while, the queue would never end.
+    few = ["--chats-per-hour", 360, "--handling-time", 600, "--poll-interval", 3, "--agents", 62]
+    assert plan(*few, "--sessions-per-server", 1000) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "one more server is needed if chats per hour grow by" in out
+    assert "if days vary, give --rate-cv" in out and "a standard deviation of" not in out
+    assert "if it has peaks, give --arrival-profile" in out and "% more arrivals" not in out
+    # With 75 agents the days decide: if chats grow, the busiest are too many for the agents before a server is full.
+    assert plan(*few[:-1], 75, "--rate-cv", "5%", "--sessions-per-server", 1e6) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the agents can no longer end all chats, whatever the servers carry, if chats per hour grow by" in out
+
+
 def certify(run: Path, **changes: Any) -> Path:
     capacity = {"lower": 40, "upper": 50, "confidence": 0.9, "curve": [], "drops_per_chat_hour_upper": 0.02}
     (run / "capacity.json").write_text(json.dumps({"capacity": {**capacity, "requests_per_s": 13.5, **changes}}))
@@ -310,6 +324,9 @@ def test_what_other_intervals_need_is_shown(tmp_path: Path, capsys: pytest.Captu
     assert [row["interval_s"] for row in made["refresh_intervals"]] == [9, 18]
     assert plan(*arguments, "--tune", sweep, "--poll-interval", 3) == 0
     assert "18.00 s, of the sweep" in capsys.readouterr().out
+    shorter = ["--poll-interval", 3, "--flex-disconnect-timeout", 15]
+    assert plan(*arguments, "--tune", sweep, *shorter) == 0
+    assert "of the sweep" not in capsys.readouterr().out
 
 
 def test_a_profile_and_agents_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

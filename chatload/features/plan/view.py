@@ -55,6 +55,8 @@ _INTERVALS = (0.5, 2.0, 4.0)
 #: What is used to show the effect of inputs that were not given: the peakedness, the coefficient of variation of the
 #: day's rate, and the length (seconds) and the height (share of the rate) of a peak within the hour.
 _WHAT_IF, _WHAT_IF_CV, _WHAT_IF_PEAK_S, _WHAT_IF_PEAK = 2.0, 0.05, 900.0, 0.4
+#: A factor on the chats per hour is exceeded by this part of it, to see what happens above it.
+_JUST_MORE = 1e-6
 #: A note is added if an hour that begins without chats reaches less than this part of the mean.
 _LONG_ENOUGH = 0.95
 
@@ -203,7 +205,10 @@ def interval_rows(report: PlanReport) -> list[IntervalRow]:
             names.setdefault(factor * demand.poll_interval_s, "")
     rows = []
     for interval_s in sorted(names):
-        other = make_plan(replace(demand, poll_interval_s=interval_s), plan.capacity)
+        try:
+            other = make_plan(replace(demand, poll_interval_s=interval_s), plan.capacity)
+        except UsageError:  # Not below the timeout.
+            continue
         row = next(row for row in other.rows if row.constraint is Constraint.REQUESTS)
         rows.append(IntervalRow(interval_s, names[interval_s], row.needed, row.servers, other.needed))
     return rows
@@ -224,8 +229,13 @@ def _binding(plan: ServerPlan) -> str:
     headroom = f"{_percent(row.margin(plan.needed))} headroom with {plural(plan.needed, 'server')}"
     if plan.demand.spare:
         headroom += f", {_percent(row.margin(plan.servers))} with all {number(plan.servers)}"
+    try:
+        plan.demand.grown(plan.headroom * (1 + _JUST_MORE))
+        then = "one more server is needed"
+    except UsageError:
+        then = "the agents can no longer end all chats, whatever the servers carry,"
     more = _percent(max(plan.headroom - 1, 0.0))
-    return f"{LABELS[row.constraint]} decide: {headroom}; one more server is needed if chats per hour grow by {more}"
+    return f"{LABELS[row.constraint]} decide: {headroom}; {then} if chats per hour grow by {more}"
 
 
 def _sure(report: PlanReport) -> Iterator[str]:
@@ -357,7 +367,11 @@ def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
             f"different sizes can be some percent above it); Poisson would be {plural(poisson, 'chat')}"
         )
     else:
-        yield f"arrivals are Poisson if many customers decide independently; {_bunched(plan)}"
+        bunched = _with(plan, f"a ratio of {_WHAT_IF:g}", peakedness=_WHAT_IF)
+        yield (
+            "arrivals are Poisson if many customers decide independently; mailings, outages and opening hours bring "
+            f"bunches: measure the variance-to-mean ratio of chats open, and give --peakedness{bunched}"
+        )
     yield from _about_rate(plan)
     if peak.built_up < _LONG_ENOUGH and demand.arrival_profile is None:
         yield (
@@ -384,7 +398,7 @@ def _about_rate(plan: ServerPlan) -> Iterator[str]:
     """Yield what is assumed of the rate, and the effect of what was not given."""
     demand = plan.demand
     if not demand.rate_cv:
-        varied = _with(plan, replace(demand, rate_cv=_WHAT_IF_CV), f"a standard deviation of {_share(_WHAT_IF_CV)}")
+        varied = _with(plan, f"a standard deviation of {_share(_WHAT_IF_CV)}", rate_cv=_WHAT_IF_CV)
         yield f"every day is taken to have the same rate; if days vary, give --rate-cv{varied}"
     profile = demand.arrival_profile
     if profile is not None:
@@ -399,25 +413,13 @@ def _about_rate(plan: ServerPlan) -> Iterator[str]:
     higher = 1 + _WHAT_IF_PEAK * (1 if demand.agents else built_up(_WHAT_IF_PEAK_S, *lengths))
     text = "the rate is taken as constant in the peak hour; if it has peaks, give --arrival-profile"
     what = f"{100 * _WHAT_IF_PEAK:g} % more arrivals for {_WHAT_IF_PEAK_S / 60:g} minutes"
+    yield f"{text}{_with(plan, what, growth=(1 + demand.growth) * higher - 1)}"
+
+
+def _with(plan: ServerPlan, what: str, **changes: float) -> str:
+    """Return what a changed demand would need, as the end of a sentence; empty if that cannot be planned."""
     try:
-        yield f"{text}{_with(plan, demand.grown(higher), what)}"
-    except UsageError:
-        yield text
-
-
-def _bunched(plan: ServerPlan) -> str:
-    text = "mailings, outages and opening hours bring bunches: measure the variance-to-mean ratio of chats open"
-    try:
-        bunched = replace(plan.demand, peakedness=_WHAT_IF)
-    except UsageError:
-        return f"{text}, and give --peakedness"
-    return f"{text}{_with(plan, bunched, f'a ratio of {_WHAT_IF:g}')}"
-
-
-def _with(plan: ServerPlan, demand: Demand, what: str) -> str:
-    """Return what another demand would need, as the end of a sentence; empty if that cannot be planned."""
-    try:
-        other = make_plan(demand, plan.capacity)
+        other = make_plan(replace(plan.demand, **changes), plan.capacity)  # type: ignore[arg-type]
     except UsageError:
         return ""
     return f"; with {what}, {plural(other.peak.chats, 'chat')} would need {plural(other.needed, 'server')}"
