@@ -31,9 +31,9 @@ _POINTS, _CUT = 400, 1e-12
 
 
 class WaitingFigures(NamedTuple):
-    """What customers feel at the peak, over all days. Shares of chats as fractions; mean wait of all chats in seconds.
+    """What customers feel at the peak of a day with the expected rate.
 
-    busy: mean share of the agents that are in a chat.
+    wait_share, give_up_share: of the chats. mean_wait_s: of all chats. busy: mean share of the agents in a chat.
     """
 
     wait_share: float
@@ -49,7 +49,9 @@ class AgentQueue:
         offered: arrivals per second times the mean time with an agent in seconds (erlangs), above 0.
         agents: from 1. It may be a fraction, for the influence of a small change.
         patience: mean patience / mean time with an agent; None if nobody gives up.
-        rate_cv: standard deviation / mean of the day's rate. All shares are then those of all days together.
+        rate_cv: standard deviation / mean of the day's rate. `above` and `hopeless` are shares of all days together.
+            `mean` and `figures` are those of a day with the expected rate: over all days a mean is infinite if nobody
+            gives up, because on some days nearly as many chats come as the agents can end.
     """
 
     def __init__(self, offered: float, agents: float, patience: float | None = None, rate_cv: float = 0.0) -> None:
@@ -69,8 +71,8 @@ class AgentQueue:
 
     @property
     def mean(self) -> float:
-        """The mean number of open chats; infinite if some days are hopeless."""
-        return float(self._weights @ (self._busy() + self._waiting()))
+        """The mean number of open chats."""
+        return float(self._busy()[0] + self._waiting()[0])
 
     def above(self, level: float) -> float:
         """Return the share of time in which more than `level` chats are open; exact for whole numbers."""
@@ -82,11 +84,11 @@ class AgentQueue:
 
     def figures(self, handling_time_s: float) -> WaitingFigures:
         """Return what customers feel. handling_time_s: mean time with an agent."""
-        busy, waiting = (float(self._weights @ part) for part in (self._busy(), self._waiting()))
-        offered = float(self._weights @ self._offered)
+        offered, busy, waiting = (float(of_day[0]) for of_day in (self._offered, self._busy(), self._waiting()))
         give_up = 0.0 if self._patience is None else max(1 - busy / offered, 0.0)
-        # Poisson arrivals see averages over time (R. W. Wolff, Operations Research 30 (1982)). Busy days have more.
-        wait_share = float(self._weights @ (self._offered * self._full)) / offered
+        # An arriving chat finds the mean over time: R. W. Wolff, "Poisson arrivals see time averages", Operations
+        # Research 30 (1982).
+        wait_share = float(self._full[0])
         return WaitingFigures(wait_share, waiting / offered * handling_time_s, give_up, busy / self.agents)
 
     def _share_full(self) -> Floats:
@@ -151,8 +153,8 @@ def agent_queue(offered: float, agents: float, patience: float | None, rate_cv: 
 def _days(rate_cv: float) -> tuple[Floats, Floats]:
     """Return factors on the day's rate, and the share of days of each: a gamma distribution of mean 1.
 
-    The points are even on a logarithmic scale, where the density and its slope vanish at both ends, so that the
-    trapezoidal rule is exact to many digits.
+    The first factor is 1, the expected rate; it has no share if days differ. The others are even on a logarithmic
+    scale, where the density and its slope vanish at both ends, so that the trapezoidal rule is exact to many digits.
     """
     if not rate_cv:
         return np.ones(1), np.ones(1)
@@ -160,4 +162,4 @@ def _days(rate_cv: float) -> tuple[Floats, Floats]:
     low, high = (math.log(end / shape) for end in (gammaincinv(shape, _CUT), gammainccinv(shape, _CUT)))
     logarithms = np.linspace(low, high, _POINTS)
     density = np.exp(shape * (logarithms - np.expm1(logarithms)))
-    return np.exp(logarithms), density / density.sum()
+    return np.concatenate([[1.0], np.exp(logarithms)]), np.concatenate([[0.0], density / density.sum()])
