@@ -24,13 +24,27 @@ QUEUE_DAYS = 20
 
 @dataclass(frozen=True)
 class PeakHour:
-    """An hour as it is. chats: expected in the hour. peak: how much higher the rate is for its middle 15 minutes."""
+    """An hour as it is.
+
+    chats: expected in the hour. rate_cv: deviation of the day's rate, which is gamma distributed or lognormal. peak:
+    how much higher the rate is for the middle 15 minutes.
+    """
 
     chats: float = 3200.0
     rate_cv: float = 0.0
+    lognormal: bool = False
     peak: float = 0.0
     agents: int | None = None
     patience_s: float = 0.0
+
+    def draw_factor(self, random: np.random.Generator) -> float:
+        """Return a day's rate divided by the expected one."""
+        if not self.rate_cv:
+            return 1.0
+        if self.lognormal:
+            variance = np.log1p(self.rate_cv**2)
+            return float(np.exp(random.normal(-variance / 2, variance**0.5)))
+        return random.gamma(self.rate_cv**-2, self.rate_cv**2)
 
     def pieces(self) -> list[Piece]:
         """Return the rate per second, from the start of the warm-up."""
@@ -67,6 +81,8 @@ def _cases() -> list[PlanCase]:
     peak = PeakHour(peak=0.4)
     both = PeakHour(rate_cv=0.05, peak=0.4)
     queue = PeakHour(chats=600.0, agents=95, patience_s=1800.0)
+    busy_queue = PeakHour(chats=600.0, peak=0.4, agents=95, patience_s=1800.0)
+    patient = {"agents": 95, "patience_s": 1800.0}
     profile = DayProfile("profile.csv", RateProfile(peak.pieces()))
     hourly = "chats per hour"
     on_top = {"chats_per_hour": 3200.0}
@@ -75,17 +91,20 @@ def _cases() -> list[PlanCase]:
         PlanCase("constant rate", PeakHour(), hourly),
         PlanCase("day's rate with a deviation of 5 %", busy, hourly),
         PlanCase("day's rate with a deviation of 5 %", busy, "`--rate-cv 5%`", cv),
+        PlanCase("the same, lognormal", PeakHour(rate_cv=0.05, lognormal=True), "`--rate-cv 5%`", cv),
+        PlanCase("the same, with a deviation of 7 %", PeakHour(rate_cv=0.07), "`--rate-cv 5%`", cv),
         PlanCase("15 minutes with +40 %, on top of the 3200", PeakHour(chats=3520.0, peak=0.4), hourly, on_top),
         PlanCase("15 minutes with +40 %", peak, hourly),
         PlanCase("15 minutes with +40 %", peak, "`--arrival-profile`", its_profile),
         PlanCase("both", both, hourly),
         PlanCase("both", both, "`--arrival-profile --rate-cv 5%`", {**cv, **its_profile}),
         PlanCase("95 agents for 100 chats, patience 30 min", queue, hourly),
+        PlanCase("95 agents for 100 chats, patience 30 min", queue, "`--agents 95 --patience 1800`", patient),
         PlanCase(
-            "95 agents for 100 chats, patience 30 min",
-            queue,
-            "`--agents 95 --patience 1800`",
-            {"agents": 95, "patience_s": 1800.0},
+            "the same, 15 minutes with +40 %",
+            busy_queue,
+            "`--arrival-profile --agents 95 --patience 1800`",
+            {**patient, "arrival_profile": DayProfile("profile.csv", RateProfile(busy_queue.pieces()))},
         ),
     ]
 
@@ -99,7 +118,7 @@ def open_chats(hour: PeakHour, days: int, seed: int) -> np.ndarray:
     steps = int(HOUR_S / STEP_S) + 1
     found = np.empty((days, steps), dtype=int)
     for day in range(days):
-        factor = random.gamma(hour.rate_cv**-2, hour.rate_cv**2) if hour.rate_cv else 1.0
+        factor = hour.draw_factor(random)
         arrivals = [
             random.uniform(piece.start, piece.end, random.poisson(factor * piece.first * (piece.end - piece.start)))
             for piece in hour.pieces()

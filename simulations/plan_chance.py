@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from chatload.features.plan.certificate import Certificate
+from chatload.features.plan.certificate import CapacityCertificate
 from chatload.features.plan.compute import make_plan
 from chatload.features.plan.doubt import doubt_of
 from chatload.features.plan.inputs import Constraint, Demand, Origin, ServerFigure
@@ -32,7 +32,7 @@ def said_and_true(trials: int, seed: int) -> list[tuple[float, bool]]:
         width = FOUND * float(ndtri(0.95))
         loads = np.geomspace(0.6 * middle, 1.6 * middle, 40)
         chances = ndtr(-np.log(loads / middle) / math.hypot(FOUND, STEPS))
-        certificate = Certificate(
+        certificate = CapacityCertificate(
             lower=middle * math.exp(-width),
             upper=middle * math.exp(width),
             confidence=0.9,

@@ -13,7 +13,7 @@ import pytest
 from scipy.special import ndtr, pdtr
 
 from chatload.errors import FileError, NothingTestedError
-from chatload.features.plan.certificate import Certificate, SweepInterval, read_certificate, read_sweep
+from chatload.features.plan.certificate import CapacityCertificate, SweepInterval, read_certificate, read_sweep
 from chatload.features.plan.compute import ServerPlan, make_plan
 from chatload.features.plan.doubt import Doubt, doubt_of
 from chatload.features.plan.inputs import Constraint, Demand, Origin, ServerFigure
@@ -21,14 +21,14 @@ from chatload.features.plan.inputs import Constraint, Demand, Origin, ServerFigu
 HAND = Demand(handling_time_s=600, poll_interval_s=3, chats_per_hour=360, spare=0)
 
 
-def plan_of(demand: Demand, certificate: Certificate, servers: int = 1) -> ServerPlan:
+def plan_of(demand: Demand, certificate: CapacityCertificate, servers: int = 1) -> ServerPlan:
     capacity = {Constraint.SESSIONS: ServerFigure(certificate.lower / servers, Origin.CERTIFIED)}
     if certificate.requests_per_s is not None:
         capacity[Constraint.REQUESTS] = ServerFigure(certificate.requests_per_s / servers, Origin.CERTIFIED)
     return make_plan(demand, capacity)
 
 
-def doubt(demand: Demand, certificate: Certificate, servers: int = 1) -> Doubt:
+def doubt(demand: Demand, certificate: CapacityCertificate, servers: int = 1) -> Doubt:
     found = doubt_of(plan_of(demand, certificate, servers), certificate, servers)
     assert found is not None
     return found
@@ -36,7 +36,7 @@ def doubt(demand: Demand, certificate: Certificate, servers: int = 1) -> Doubt:
 
 def test_a_capacity_that_is_known_leaves_the_doubt_to_demand():
     # 85 of Poisson(60) need 3 servers of 40. 2 carry 80: P(at most 80) = 0.9948; 3 carry 120.
-    found = doubt(HAND, Certificate(lower=40, upper=40, confidence=0.9))
+    found = doubt(HAND, CapacityCertificate(lower=40, upper=40, confidence=0.9))
     assert list(found.chances) == [2, 3, 4]
     assert found.chances[2] == pytest.approx(pdtr(80, 60), abs=1e-6)
     assert found.chances[3] == pytest.approx(1, abs=1e-6)
@@ -47,14 +47,14 @@ def test_a_demand_that_is_nearly_known_leaves_the_doubt_to_capacity_by_hand():
     # A million chats on average: 1 003 096 planned for. Capacity 400 000 to 640 000 at 90 %: its middle is 505 964, and
     # its logarithm deviates by ln(1.6) / (2 x 1.645) = 0.1429. 2 servers: ln(2 x 505 964 / 1e6) / 0.1429 = 0.083.
     many = replace(HAND, chats_per_hour=6e6)
-    found = doubt(many, Certificate(lower=400_000, upper=640_000, confidence=0.9))
+    found = doubt(many, CapacityCertificate(lower=400_000, upper=640_000, confidence=0.9))
     assert found.chances[2] == pytest.approx(float(ndtr(math.log(1.011929) / 0.14287)), abs=1e-3)
     assert found.chances[3] > 0.99 and found.by_capacity > 0.999
 
 
 def test_shares_of_the_doubt_by_hand():
     # Variances of logarithms: capacity 0.1429^2 = 0.02041; day's rate 0.1^2 = 0.01; chance 1 / 600 = 0.00167.
-    certificate = Certificate(lower=400, upper=640, confidence=0.9)
+    certificate = CapacityCertificate(lower=400, upper=640, confidence=0.9)
     found = doubt(replace(HAND, chats_per_hour=3600, rate_cv=0.1), certificate)
     assert found.by_capacity == pytest.approx(0.636, abs=0.01)
     assert found.by_rate == pytest.approx(0.312, abs=0.01)
@@ -65,7 +65,7 @@ def test_shares_of_the_doubt_by_hand():
 @pytest.mark.parametrize("agents", [None, 105])
 def test_the_chance_against_drawn_demands_and_capacities(agents: int | None):
     demand = replace(HAND, chats_per_hour=600, rate_cv=0.1, agents=agents, patience_s=600.0 if agents else None)
-    certificate = Certificate(lower=35, upper=60, confidence=0.8)
+    certificate = CapacityCertificate(lower=35, upper=60, confidence=0.8)
     found = doubt(demand, certificate)
     random = np.random.default_rng(2)
     # Patience like a chat: the number open is Poisson with agents too.
@@ -82,7 +82,7 @@ def normal_curve(deviation: float) -> tuple[tuple[float, float], ...]:
     return tuple((float(load), float(ndtr(math.log(46 / load) / deviation))) for load in loads)
 
 
-VARYING = Certificate(lower=46**2 / 60, upper=60, confidence=0.8, curve=normal_curve(0.25))
+VARYING = CapacityCertificate(lower=46**2 / 60, upper=60, confidence=0.8, curve=normal_curve(0.25))
 
 
 def test_the_curve_is_wider_than_the_interval_by_what_a_server_varies_by_hand():
@@ -95,7 +95,7 @@ def test_the_curve_is_wider_than_the_interval_by_what_a_server_varies_by_hand():
     assert lapses.step_deviation == pytest.approx(VARYING.step_deviation, abs=1e-6)
     assert VARYING.model_copy(update={"curve": normal_curve(0.1)}).step_deviation == 0
     assert VARYING.model_copy(update={"curve": ()}).step_deviation == 0
-    limit = Certificate(lower=46, upper=46, confidence=0.9, curve=((46, 1.0), (47, 0.0)))
+    limit = CapacityCertificate(lower=46, upper=46, confidence=0.9, curve=((46, 1.0), (47, 0.0)))
     assert limit.step_deviation == 0 and limit.chance_to_hold(np.array([46.0, 46.5])).tolist() == [1, 0]
 
 
@@ -112,7 +112,7 @@ def test_all_servers_must_hold_and_each_varies_by_itself():
 
 def test_chats_that_send_more_requests_than_those_of_the_search_need_more():
     # The search: 40 chats, 10 requests/s. The plan's chats send 1/3 + 2/600 = 0.3367 each, 1.347 times as many.
-    certificate = Certificate(lower=40, upper=40, confidence=0.9, requests_per_s=10)
+    certificate = CapacityCertificate(lower=40, upper=40, confidence=0.9, requests_per_s=10)
     found = doubt(HAND, certificate)
     assert plan_of(HAND, certificate).needed == 3
     assert found.chances[2] == pytest.approx(pdtr(80 * 0.25 // 0.33667, 60), abs=1e-6)
@@ -122,12 +122,12 @@ def test_chats_that_send_more_requests_than_those_of_the_search_need_more():
 
 
 def test_a_certificate_of_two_servers_is_shared_by_them():
-    one, two = (Certificate(lower=n, upper=1.5 * n, confidence=0.9) for n in (40, 80))
+    one, two = (CapacityCertificate(lower=n, upper=1.5 * n, confidence=0.9) for n in (40, 80))
     assert doubt(HAND, one).chances == pytest.approx(doubt(HAND, two, 2).chances)
 
 
 def test_nothing_is_said_where_another_figure_decides():
-    certificate = Certificate(lower=40, upper=50, confidence=0.9)
+    certificate = CapacityCertificate(lower=40, upper=50, confidence=0.9)
     capacity = {Constraint.SESSIONS: ServerFigure(40, Origin.CERTIFIED), Constraint.REQUESTS: ServerFigure(1)}
     assert doubt_of(make_plan(HAND, capacity), certificate) is None
 
@@ -146,7 +146,7 @@ WHOLE = {
 
 def test_the_certificate_of_a_search_is_read(tmp_path: Path):
     run = write(tmp_path / "run", "capacity.json", schema_version=1, capacity=WHOLE)
-    expected = Certificate(
+    expected = CapacityCertificate(
         lower=40,
         upper=50,
         confidence=0.9,

@@ -49,9 +49,9 @@ class AgentQueue:
         offered: arrivals per second times the mean time with an agent in seconds (erlangs), above 0.
         agents: from 1. It may be a fraction, for the influence of a small change.
         patience: mean patience / mean time with an agent; None if nobody gives up.
-        rate_cv: standard deviation / mean of the day's rate. `above` and `hopeless` are shares of all days together.
-            `mean` and `figures` are those of a day with the expected rate: over all days a mean is infinite if nobody
-            gives up, because on some days nearly as many chats come as the agents can end.
+        rate_cv: standard deviation / mean of the day's rate. `above` and `unstable_share` are shares of all days
+            together. `mean` and `figures` are those of a day with the expected rate: over all days a mean is infinite
+            if nobody gives up, because on some days nearly as many chats come as the agents can end.
     """
 
     def __init__(self, offered: float, agents: float, patience: float | None = None, rate_cv: float = 0.0) -> None:
@@ -59,13 +59,13 @@ class AgentQueue:
         factors, self._weights = _days(rate_cv)
         self._offered = offered * factors
         self._patience = patience
-        # What each share is divided by: the Poisson share below a full house, and that of the states from it on.
+        # What each share is divided by: the Poisson share of fewer chats than agents, and that of the other states.
         self._all_below = gammaincc(agents, self._offered)
         self._all_beyond = gammainc(agents * (patience or 0.0), self._offered * (patience or 0.0))
         self._full = self._share_full()
 
     @property
-    def hopeless(self) -> float:
+    def unstable_share(self) -> float:
         """The share of days on which the queue grows without limit: nobody gives up, and more chats come than end."""
         return 0.0 if self._patience is not None else float(self._weights @ (self._offered >= self.agents))
 
@@ -103,7 +103,7 @@ class AgentQueue:
         return full
 
     def _queue_sum(self) -> Floats:
-        """Return A for each day: the sum of all states with a full house, in units of the first of them."""
+        """Return A for each day: the sum of all states with all agents in a chat, in units of the first of them."""
         a, n = self._offered, self.agents
         if self._patience is None:
             with np.errstate(divide="ignore"):

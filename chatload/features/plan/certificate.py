@@ -21,7 +21,7 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class Certificate(BaseModel, frozen=True):
+class CapacityCertificate(BaseModel, frozen=True):
     """What a capacity search certifies: the object `capacity` of capacity.json.
 
     lower, upper: interval of the capacity (chats open at once); each end errs with probability (1 - confidence) / 2.
@@ -36,11 +36,11 @@ class Certificate(BaseModel, frozen=True):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     curve: tuple[tuple[_Positive, _Share], ...] = ()
     lapses: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    drops_per_chat_hour_upper: _Positive | None = None
+    drops_per_chat_hour_upper: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     requests_per_s: _Positive | None = None
 
     @model_validator(mode="after")
-    def _check_order(self) -> "Certificate":
+    def _check_order(self) -> "CapacityCertificate":
         if self.lower > self.upper:
             raise ValueError("lower is above upper")
         return self
@@ -91,7 +91,7 @@ class SweepInterval(BaseModel, frozen=True):
 
 
 class _CapacityFile(BaseModel):
-    capacity: Certificate | None = None
+    capacity: CapacityCertificate | None = None
 
 
 class _Recommended(BaseModel):
@@ -104,7 +104,7 @@ class _SweepFile(BaseModel):
     recommended: _Recommended | None
 
 
-def read_certificate(run: str | Path) -> Certificate | None:
+def read_certificate(run: str | Path) -> CapacityCertificate | None:
     """Return the certificate beside a run; None if the run was no capacity search or certified nothing.
 
     Raises FileError if capacity.json is not what a search writes.

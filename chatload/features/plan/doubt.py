@@ -1,9 +1,9 @@
 """How sure it is that a number of servers is enough, and where the doubt comes from.
 
 The number of chats open at the peak and the load that a server holds are both random: the first by the model of the
-demand, the second by the certificate of a capacity search (`Certificate.chance_to_hold`). n servers are enough for D
-open chats if each of them holds r(D) / n, where r(D) is D, or more if these chats need more requests per second than D
-chats of the search. So
+demand, the second by the certificate of a capacity search (`CapacityCertificate.chance_to_hold`). n servers are enough
+for D open chats if each of them holds r(D) / n, where r(D) is D, or more if these chats need more requests per second
+than D chats of the search. So
 
     P(n servers are enough) = sum over D of P(D) P(each server holds r(D) / n)
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chatload.features.plan.certificate import Certificate
+from chatload.features.plan.certificate import CapacityCertificate
 from chatload.features.plan.compute import ServerPlan, loads_of
 from chatload.features.plan.inputs import Constraint, Demand, Origin
 from chatload.features.plan.queueing import Floats, exceeded_at
@@ -43,7 +43,7 @@ class Doubt:
     by_chance: float
 
 
-def doubt_of(plan: ServerPlan, certificate: Certificate, run_servers: int = 1) -> Doubt | None:
+def doubt_of(plan: ServerPlan, certificate: CapacityCertificate, run_servers: int = 1) -> Doubt | None:
     """Return the chances for one server less than the plan needs, up to one more than it has.
 
     Args:
@@ -70,7 +70,7 @@ def doubt_of(plan: ServerPlan, certificate: Certificate, run_servers: int = 1) -
     return Doubt(chances, *(parts / parts.sum()).tolist())
 
 
-def _worth(demand: Demand, certificate: Certificate, chats: Floats) -> Floats:
+def _worth(demand: Demand, certificate: CapacityCertificate, chats: Floats) -> Floats:
     """Return open chats in chats of the capacity search: more of them if the plan's chats send more requests."""
     if certificate.requests_per_s is None:
         return chats

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chatload.errors import UsageError
 from chatload.features.plan.agents import AgentQueue, agent_queue
-from chatload.features.plan.certificate import Certificate
+from chatload.features.plan.certificate import CapacityCertificate
 from chatload.features.plan.queueing import above, busiest_instant
 from chatload.run.arrivals import RateProfile, load_profile
 from chatload.run.books import is_unserved, may_be_dropped
@@ -208,8 +208,8 @@ class Demand:
         if self.peakedness != 1:
             raise UsageError("--agents contradicts --peakedness", "Erlang's formulas hold for Poisson arrivals")
         queue = self.queue
-        if queue is not None and queue.hopeless > self.tail / 2:
-            days = f"on {100 * queue.hopeless:.3g} % of days " if self.rate_cv else ""
+        if queue is not None and queue.unstable_share > self.tail / 2:
+            days = f"on {100 * queue.unstable_share:.3g} % of days " if self.rate_cv else ""
             message = (
                 f"--agents {self.agents:g}: {days}more chats come than the agents can end, and the queue never ends"
             )
@@ -365,7 +365,7 @@ class Measured:
     refused: int
     bursts: int
     demand: Mapping[str, float]
-    certificate: Certificate | None = None
+    certificate: CapacityCertificate | None = None
 
     def capacity(self) -> dict[Constraint, ServerFigure]:
         """Return what one server held, or holds by the certificate: an equal part."""
@@ -378,7 +378,9 @@ class Measured:
         return {name: figure._replace(value=figure.value / self.servers) for name, figure in figures.items()}
 
 
-def measure_run(reader: RunReader, name: str, servers: int = 1, certificate: Certificate | None = None) -> Measured:
+def measure_run(
+    reader: RunReader, name: str, servers: int = 1, certificate: CapacityCertificate | None = None
+) -> Measured:
     """Read a run. servers: number of servers that shared its load. certificate: what its capacity search certifies.
 
     Raises UsageError if it held nothing. A load counts as held if it lasted for at least one flex-disconnect-timeout,

@@ -9,7 +9,7 @@ import numpy as np
 from chatload import __version__
 from chatload.errors import UsageError
 from chatload.features.plan.agents import WaitingFigures
-from chatload.features.plan.certificate import Certificate, SweepInterval
+from chatload.features.plan.certificate import CapacityCertificate, SweepInterval
 from chatload.features.plan.compute import (
     INCONCLUSIVE,
     MISSED,
@@ -99,7 +99,7 @@ class PlanReport:
     doubt: Doubt | None = None
 
     @property
-    def certificate(self) -> Certificate | None:
+    def certificate(self) -> CapacityCertificate | None:
         """What the capacity search of the run certifies; None if the run was no such search, or there is no run."""
         return self.measured.certificate if self.measured else None
 
