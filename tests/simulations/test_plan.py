@@ -33,6 +33,13 @@ def test_a_queue_in_order_of_arrival_has_as_many_chats_as_planned():
     assert exceeded(counts, round(0.85 * known.planned())).of_hour > 0.01
 
 
+def test_a_queue_at_a_short_peak_has_about_as_many_chats_as_planned():
+    (known,) = (case for case in CASES if case.hour.agents and case.hour.peak)
+    counts = open_chats(known.hour, DAYS // 10, 4)
+    assert exceeded(counts, known.planned()).at_busiest < 0.05
+    assert exceeded(counts, round(0.75 * known.planned())).at_busiest > 0.05
+
+
 def test_a_row_for_every_case():
     made = table(10, 1)
     assert len(made.rows) == len(CASES) and all(len(row) == len(made.header) for row in made.rows)

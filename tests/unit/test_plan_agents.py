@@ -1,4 +1,4 @@
-"""Chats that wait for agents: by hand, by published figures, and by adding up the states of the process."""
+"""Chats that wait for agents: by hand, and by adding up the states of the process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import solve_banded
 
 from chatload.errors import UsageError
-from chatload.features.plan.agents import AgentQueue
+from chatload.features.plan.agents import AgentQueue, fluid_peak, profile_queue
 from chatload.features.plan.compute import loads_of, make_plan
 from chatload.features.plan.inputs import Constraint, DayProfile, Demand, ServerFigure
 from chatload.features.plan.queueing import above
@@ -55,13 +56,17 @@ def test_patience_like_a_chat_is_a_queue_without_waiting(agents: int):
     assert queue.mean == pytest.approx(60)
 
 
-def test_published_figures_of_a_call_centre():
-    # 48 calls a minute of one minute, 50 agents; patience 2 minutes. Without it customers wait 20.8 s on average, with
-    # it 3.7 s, and 3.1 % give up; agents are busy for 96 and 93 % (Garnett, Mandelbaum and Reiman 2002).
+def test_fifty_agents_with_and_without_patience():
+    # 48 calls a minute of one minute; patience 2 minutes. Waiting times by Little's law from the states.
     patient, impatient = AgentQueue(48.0, 50).figures(60.0), AgentQueue(48.0, 50, 2.0).figures(60.0)
-    assert patient.mean_wait_s == pytest.approx(20.8, abs=0.05) and patient.busy == pytest.approx(0.96)
-    assert impatient.mean_wait_s == pytest.approx(3.7, abs=0.05) and impatient.busy == pytest.approx(0.93, abs=0.005)
+    waiting = np.maximum(np.arange(20_000) - 50, 0)
+    for figures, patience, wait_s in ((patient, None, 20.8), (impatient, 2.0, 3.7)):
+        states = added_up(48.0, 50, patience)
+        assert figures.mean_wait_s == pytest.approx(states @ waiting / 48 * 60, rel=1e-6)
+        assert figures.mean_wait_s == pytest.approx(wait_s, abs=0.05)
+        assert figures.wait_share == pytest.approx(states[50:].sum(), rel=1e-6)
     assert impatient.give_up_share == pytest.approx(0.031, abs=0.0005) and patient.give_up_share == 0
+    assert (patient.busy, impatient.busy) == pytest.approx((0.96, 0.93), abs=0.0005)
 
 
 @given(offered=st.floats(0.1, 400), agents=st.integers(1, 300), patience=st.floats(0.05, 20))
@@ -137,12 +142,101 @@ def test_chats_that_wait_poll_and_write_nothing():
     assert loads[Constraint.REQUESTS] == pytest.approx(100 / 3 + 62 / 600 * 2 + 38 / 300 * 2)
 
 
-def test_a_profile_is_taken_at_its_highest_rate():
+def test_a_profile_is_taken_at_its_highest_rate_if_nobody_gives_up():
     short = DayProfile("day.csv", RateProfile([Piece(0, 900, 0.1, 0.1), Piece(900, 1000, 0.1, 0.2)]))
     queued = replace(HAND, chats_per_hour=None, arrival_profile=short, agents=130)
     assert queued.offered == pytest.approx(120) and queued.arrivals_per_hour == pytest.approx(720)
     assert replace(queued, agents=None).offered < 70
     assert make_plan(queued, SERVER).peak.at_s is None
+
+
+# -- the fluid model ------------------------------------------------------------------------------
+
+
+def bump(rate: float, more: float, length_s: float) -> RateProfile:
+    """A rate that is higher by the share `more` for a while."""
+    high, end = rate * (1 + more), 1800 + length_s
+    return RateProfile([Piece(0, 1800, rate, rate), Piece(1800, end, high, high), Piece(end, end + 1800, rate, rate)])
+
+
+def test_the_fluid_model_by_hand():
+    # 60 erlangs, for 15 minutes 84, agents for everybody: 60 + 24 (1 - e^-1.5) = 78.6.
+    found = fluid_peak(bump(0.1, 0.4, 900), 1.0, 1000, 600.0, 300.0)
+    assert found == pytest.approx((2700, 78.645, 78.645), abs=1e-3)
+    # 60 agents: all that is more waits, and leaves after 5 minutes: 24 x 300 / 600 = 12 in the end, 12 (1 - e^-3) at
+    # the end of the 15 minutes. As many wait at a constant load of 60 + 24 (1 - e^-3) erlangs.
+    found = fluid_peak(bump(0.1, 0.4, 900), 1.0, 60, 600.0, 300.0)
+    assert found == pytest.approx((2700, 71.4026, 82.8051), abs=1e-3)
+    # Twice the rates, and 120 agents, are twice of everything.
+    assert fluid_peak(bump(0.1, 0.4, 900), 2.0, 120, 600.0, 300.0)[1:] == pytest.approx((142.805, 165.610), abs=1e-2)
+
+
+@pytest.mark.parametrize(("agents", "patience_s"), [(70, 300.0), (62, 1800.0), (65, 60.0)])
+def test_the_fluid_model_against_small_steps(agents: int, patience_s: float):
+    pieces = [Piece(0, 3600, 0.05, 0.15), Piece(3600, 5400, 0.13, 0.09), Piece(5400, 9000, 0.1, 0.02)]
+    chats, most, at, step = 30.0, 0.0, 0.0, 0.5
+    for piece in pieces:
+        for i in range(round((piece.end - piece.start) / step)):
+            rate = piece.first + piece.slope * (i + 0.5) * step
+            chats += step * (rate - min(chats, agents) / 600 - max(chats - agents, 0) / patience_s)
+            if chats > most:
+                most, at = chats, piece.start + (i + 1) * step
+    found = fluid_peak(RateProfile(pieces), 1.0, agents, 600.0, patience_s)
+    assert found.chats == pytest.approx(most, rel=2e-3) and found.at_s == pytest.approx(at, abs=240)
+
+
+def exact_level(profile: RateProfile, agents: int, patience_s: float, tail: float = 0.001, step: float = 15.0) -> int:
+    """The level that is exceeded with the share `tail` at the worst instant, by Kolmogorov's forward equations.
+
+    Handling times are 600 s on average. The equations are solved by the trapezoidal rule (Crank and Nicolson).
+    """
+    states = np.arange(4 * agents + 100)
+    deaths = np.minimum(states, agents) / 600 + np.maximum(states - agents, 0) / patience_s
+    logarithms = np.concatenate([[0.0], np.cumsum(math.log(profile.pieces[0].first) - np.log(deaths[1:]))])
+    shares = np.exp(logarithms - logarithms.max())
+    shares /= shares.sum()
+    worst = 0
+    for piece in profile.pieces:
+        births = np.full(len(states), piece.first)
+        births[-1] = 0
+        matrix = np.zeros((3, len(states)))
+        matrix[0, 1:], matrix[1], matrix[2, :-1] = deaths[1:], -(births + deaths), births[:-1]
+        for _ in range(round((piece.end - piece.start) / step)):
+            change = matrix[1] * shares
+            change[1:] += matrix[2, :-1] * shares[:-1]
+            change[:-1] += matrix[0, 1:] * shares[1:]
+            implicit = -step / 2 * matrix
+            implicit[1] += 1
+            shares = solve_banded((1, 1), implicit, shares + step / 2 * change)
+            worst = max(worst, int(np.argmax(1 - np.cumsum(shares) <= tail)))
+    return worst
+
+
+@pytest.mark.parametrize("load", [20.0, 100.0])
+@pytest.mark.parametrize("agents", [0.9, 1.0, 1.25])
+@pytest.mark.parametrize("patience_s", [60.0, 600.0, 1800.0])
+@pytest.mark.parametrize(("more", "length_s"), [(0.4, 900.0), (0.4, 3600.0), (1.0, 900.0)])
+def test_the_plan_of_a_profile_is_close_to_the_exact_level(
+    load: float, agents: float, patience_s: float, more: float, length_s: float
+):
+    profile, n = bump(load / 600, more, length_s), round(agents * load)
+    exact = exact_level(profile, n, patience_s)
+    planned = replace(
+        HAND, chats_per_hour=None, arrival_profile=DayProfile("day.csv", profile), agents=n, patience_s=patience_s
+    )
+    chats = make_plan(planned, SERVER).peak.chats
+    assert min(0.985 * exact, exact - 1) <= chats <= max(1.1 * exact, exact + 1)
+
+
+def test_days_of_a_profile_differ():
+    profile = bump(0.1, 0.4, 900)
+    random = np.random.default_rng(6)
+    factors = random.gamma(400, 1 / 400, 1500)
+    queue = profile_queue(profile, 1.0, 66, 600.0, 300.0, 0.05)
+    for level in (66, 75, 85):
+        drawn = [profile_queue(profile, factor, 66, 600.0, 300.0, 0.0).above(level) for factor in factors]
+        assert queue.above(level) == pytest.approx(np.mean(drawn), abs=4.5 * np.std(drawn) / 1500**0.5 + 1e-4)
+    assert queue.mean == pytest.approx(profile_queue(profile, 1.0, 66, 600.0, 300.0, 0.0).mean)
 
 
 @pytest.mark.parametrize(

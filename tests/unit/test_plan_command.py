@@ -250,6 +250,9 @@ def test_the_console_says_when_the_peak_is_and_that_chats_wait(capsys: pytest.Ca
     assert plan(*DAY, "--agents", 170, "--patience", 180) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "with 170 agents at the peak, " in out and "of the customers give up" in out
+    assert "approximated by a fluid model" in out and "most chats are open at 11:" in out
+    assert plan(*DAY, "--agents", 200) == 0
+    out = " ".join(capsys.readouterr().out.split())
     assert "the highest rate of the profile is taken as lasting" in out and "most chats are open at" not in out
 
 

@@ -15,9 +15,17 @@ distribution has a closed form in incomplete gamma functions P (lower) and Q (up
     B = Erlang's loss formula,  A = sum over j >= 0 of eta^j / ((b + 1) ... (b + j))
 
 Without patience (Erlang C) A = 1 / (1 - rho), and P(N > k) = D rho^(k - n + 1), with rho = a / n < 1.
+
+If the rate changes over the day and customers give up, the number of chats follows the rate with a delay. Its mean is
+approximated by the fluid model dN/dt = rate(t) - min(N, n) mu - max(N - n, 0) theta (A. Mandelbaum, W. A. Massey and M.
+Reiman, "Strong approximations for Markovian service networks", Queueing Systems 30 (1998)). Its distribution at the
+peak is taken to be that of the constant rate at which the fluid model has the same N. With few chats this is the
+modified offered load of W. A. Massey and W. Whitt, "An analysis of the modified offered-load approximation for the
+nonstationary Erlang loss model", Annals of Applied Probability 4 (1994).
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,9 +33,15 @@ import numpy as np
 from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, gammaln
 
 from chatload.features.plan.queueing import Floats
+from chatload.run.arrivals import RateProfile
 
 #: Points of the distribution of the day's rate, and the share that is cut off at each of its ends.
 _POINTS, _CUT = 400, 1e-12
+#: Of these, the points at which the fluid model is computed; between them it is interpolated.
+_FEW_DAYS = 17
+#: The longest step of the fluid model (seconds), the fewest steps of a row, and how short (seconds) the step becomes in
+#: which all agents become busy.
+_FLUID_STEP_S, _FLUID_STEPS, _FLUID_LEAST_S = 240.0, 8, 1.0
 
 
 class WaitingFigures(NamedTuple):
@@ -52,12 +66,20 @@ class AgentQueue:
         rate_cv: standard deviation / mean of the day's rate. `above` and `unstable_share` are shares of all days
             together. `mean` and `figures` are those of a day with the expected rate: over all days a mean is infinite
             if nobody gives up, because on some days nearly as many chats come as the agents can end.
+        offered_on: offered load of days by their rate divided by the expected one; by default proportional.
     """
 
-    def __init__(self, offered: float, agents: float, patience: float | None = None, rate_cv: float = 0.0) -> None:
+    def __init__(
+        self,
+        offered: float,
+        agents: float,
+        patience: float | None = None,
+        rate_cv: float = 0.0,
+        offered_on: Callable[[Floats], Floats] | None = None,
+    ) -> None:
         self.agents = agents
         factors, self._weights = _days(rate_cv)
-        self._offered = offered * factors
+        self._offered = offered * factors if offered_on is None else offered_on(factors)
         self._patience = patience
         # What each share is divided by: the Poisson share of fewer chats than agents, and that of the other states.
         self._all_below = gammaincc(agents, self._offered)
@@ -148,6 +170,71 @@ class AgentQueue:
 def agent_queue(offered: float, agents: float, patience: float | None, rate_cv: float) -> AgentQueue:
     """Return the queue (see `AgentQueue`); the same inputs are computed once."""
     return AgentQueue(offered, agents, patience, rate_cv)
+
+
+class FluidPeak(NamedTuple):
+    """When most chats are open by the fluid model, in seconds since the profile began, and how many.
+
+    offered: the constant load, in erlangs, at which as many chats are open.
+    """
+
+    at_s: float
+    chats: float
+    offered: float
+
+
+@lru_cache(maxsize=4096)
+def fluid_peak(
+    profile: RateProfile, factor: float, agents: float, handling_time_s: float, patience_s: float
+) -> FluidPeak:
+    """Return the peak of the fluid model. factor: on the rates of the profile, whose first one has lasted before it."""
+    start = factor * profile.pieces[0].first * handling_time_s
+    chats = min(start, agents) + max(start - agents, 0.0) * patience_s / handling_time_s
+    most, at_s = chats, 0.0
+    for piece in profile.pieces:
+        steps = max(math.ceil((piece.end - piece.start) / _FLUID_STEP_S), _FLUID_STEPS)
+        length, slope = (piece.end - piece.start) / steps, factor * piece.slope
+        for step in range(steps):
+            rate = factor * piece.first + slope * step * length
+            chats = _flow(chats, rate, slope, length, agents, handling_time_s, patience_s)
+            if chats > most:
+                most, at_s = chats, piece.start + (step + 1) * length
+    waiting = max(most - agents, 0.0)
+    return FluidPeak(at_s, most, min(most, agents) + waiting * handling_time_s / patience_s)
+
+
+def _flow(
+    chats: float, rate: float, slope: float, length_s: float, agents: float, handling_time_s: float, patience_s: float
+) -> float:
+    """Return the chats of the fluid model after `length_s` seconds, in which the rate grows by `slope` per second."""
+    # Below `agents` chats leave at the rate chats / handling time, above it at chats / patience + constant.
+    queued = chats >= agents
+    time_s, constant = (
+        (patience_s, agents / handling_time_s - agents / patience_s) if queued else (handling_time_s, 0.0)
+    )
+    delay = slope * time_s
+    level = (rate - constant - delay) * time_s
+    after = level + delay * length_s + (chats - level) * math.exp(-length_s / time_s)
+    if (after >= agents) != queued and length_s > _FLUID_LEAST_S:
+        half = length_s / 2
+        between = _flow(chats, rate, slope, half, agents, handling_time_s, patience_s)
+        return _flow(between, rate + slope * half, slope, half, agents, handling_time_s, patience_s)
+    return after
+
+
+@lru_cache(maxsize=256)
+def profile_queue(
+    profile: RateProfile, factor: float, agents: float, handling_time_s: float, patience_s: float, rate_cv: float
+) -> AgentQueue:
+    """Return the queue at the peak of a profile. factor: on its rates."""
+
+    def offered_on(factors: Floats) -> Floats:
+        few = np.unique(np.concatenate([[1.0], np.geomspace(factors.min(), factors.max(), _FEW_DAYS)]))
+        loads = [fluid_peak(profile, factor * day, agents, handling_time_s, patience_s).offered for day in few.tolist()]
+        return np.interp(factors, few, loads)
+
+    offered = fluid_peak(profile, factor, agents, handling_time_s, patience_s).offered
+    return AgentQueue(offered, agents, patience_s / handling_time_s, rate_cv, offered_on)
 
 
 def _days(rate_cv: float) -> tuple[Floats, Floats]:

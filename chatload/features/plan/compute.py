@@ -16,7 +16,6 @@ from chatload.features.plan.inputs import Capacity, Constraint, DayProfile, Dema
 from chatload.features.plan.queueing import (
     above,
     built_up,
-    busiest_instant,
     dispersion,
     exceeded_at,
     least,
@@ -46,8 +45,8 @@ class Peak:
     """The peak hour: means, and the planned values (at least 1), which are exceeded in the share `Demand.tail` only.
 
     built_up: the part of the mean that is reached after one hour that begins without open chats. at_s: when most chats
-    are open, in seconds since the profile of arrivals began; None without a profile, or with agents. waiting: what
-    customers feel at the peak; None if there are as many agents as chats.
+    are open, in seconds since the profile of arrivals began; None without a profile, or if its highest rate is taken as
+    lasting. waiting: what customers feel at the peak; None if there are as many agents as chats.
     """
 
     mean_chats: float
@@ -153,17 +152,14 @@ def make_plan(demand: Demand, capacity: Capacity, drops: Drops | None = None) ->
 
 def _peak(demand: Demand, chats: int, arrivals: int) -> Peak:
     lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
-    at_s = None
-    if demand.arrival_profile is not None and demand.agents is None:
-        at_s = busiest_instant(demand.arrival_profile.rate, *lengths).at_s
-    queue = demand.queue
+    queue, busiest = demand.queue, demand.busiest
     return Peak(
         mean_chats=demand.mean_chats,
         chats=chats,
         mean_arrivals=demand.arrivals_per_hour,
         arrivals=arrivals,
         built_up=built_up(3600, *lengths),
-        at_s=at_s,
+        at_s=None if busiest is None else busiest.at_s,
         waiting=None if queue is None else queue.figures(demand.handling_time_s),
     )
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chatload.errors import UsageError
-from chatload.features.plan.agents import AgentQueue, agent_queue
+from chatload.features.plan.agents import AgentQueue, agent_queue, fluid_peak, profile_queue
 from chatload.features.plan.certificate import CapacityCertificate
-from chatload.features.plan.queueing import above, busiest_instant
+from chatload.features.plan.queueing import BusiestInstant, above, busiest_instant
 from chatload.run.arrivals import RateProfile, load_profile
 from chatload.run.books import is_unserved, may_be_dropped
 from chatload.run.reader import RunReader
@@ -226,25 +226,41 @@ class Demand:
         return before * (1 + self.growth)
 
     @property
-    def offered(self) -> float:
-        """The mean number of chats that would be open at the peak if no chat had to wait.
+    def busiest(self) -> BusiestInstant | None:
+        """When most chats are open on a day with the expected rate, and the load of this instant in erlangs.
 
-        It is by Little's law; of a profile, the largest mean over the day. With agents, a profile's highest rate is
-        taken as lasting. The number of chats in a birth-death process grows with the rate, so that is an upper bound.
+        None without a profile, or if its highest rate is taken as lasting: with agents, but without patience. The
+        number of chats in a birth-death process grows with the rate, so that is an upper bound.
         """
         profile = self.arrival_profile
-        if profile is None or self.agents is not None:
-            return self.arrivals_per_hour * self.handling_time_s / 3600
-        lengths = (self.handling_time_s, self.handling_distribution, self.handling_cv)
-        return busiest_instant(profile.rate, *lengths).mean * (1 + self.growth)
+        if profile is None:
+            return None
+        factor, length = 1 + self.growth, self.handling_time_s
+        if self.agents is None:
+            at_s, mean = busiest_instant(profile.rate, length, self.handling_distribution, self.handling_cv)
+            return BusiestInstant(at_s, mean * factor)
+        if self.patience_s is None:
+            return None
+        peak = fluid_peak(profile.rate, factor, self.agents, length, self.patience_s)
+        return BusiestInstant(peak.at_s, peak.offered)
+
+    @property
+    def offered(self) -> float:
+        """The load of the peak in erlangs: the mean number of chats that would be open if it lasted and none waited."""
+        busiest = self.busiest
+        return self.arrivals_per_hour * self.handling_time_s / 3600 if busiest is None else busiest.mean
 
     @property
     def queue(self) -> AgentQueue | None:
         """The chats that wait and those with an agent; None if there are as many agents as chats."""
         if self.agents is None:
             return None
-        patience = None if self.patience_s is None else self.patience_s / self.handling_time_s
-        return agent_queue(self.offered, self.agents, patience, self.rate_cv)
+        if self.patience_s is None:
+            return agent_queue(self.offered, self.agents, None, self.rate_cv)
+        if self.arrival_profile is None:
+            return agent_queue(self.offered, self.agents, self.patience_s / self.handling_time_s, self.rate_cv)
+        agents = (self.agents, self.handling_time_s, self.patience_s)
+        return profile_queue(self.arrival_profile.rate, 1 + self.growth, *agents, self.rate_cv)
 
     @property
     def mean_chats(self) -> float:

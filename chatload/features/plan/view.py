@@ -383,7 +383,7 @@ def _about_arrivals(plan: ServerPlan) -> Iterator[str]:
 def _about_percentile(demand: Demand) -> Iterator[str]:
     open_for = f"for {seconds(3600 * demand.tail)} of the peak hour"
     if demand.arrival_profile is not None:
-        when = "busiest instant" if demand.agents is None else "highest rate"
+        when = "highest rate" if demand.busiest is None else "busiest instant"
         open_for = f"at the {when} with a chance of {100 * demand.tail:.3g} %"
     days = f", over days whose rates vary by {_share(demand.rate_cv)} (standard deviation)" if demand.rate_cv else ""
     yield f"planned for {demand.percentile:g} %: more chats are open {open_for}{days}"
@@ -406,8 +406,10 @@ def _about_rate(plan: ServerPlan) -> Iterator[str]:
             f"before the profile begins, its first rate is assumed to have lasted; its rows are up to "
             f"{duration(profile.longest_row_s)} apart, and peaks that are shorter are not in it"
         )
-        if demand.agents is not None:
-            yield "with --agents the highest rate of the profile is taken as lasting: an upper bound of the chats open"
+        if demand.agents is not None and demand.patience_s is None:
+            yield "without --patience the highest rate of the profile is taken as lasting: an upper bound of open chats"
+        elif demand.agents is not None:
+            yield "the chats open at the peak are approximated by a fluid model of the day and Erlang A"
         return
     lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
     higher = 1 + _WHAT_IF_PEAK * (1 if demand.agents else built_up(_WHAT_IF_PEAK_S, *lengths))
@@ -534,7 +536,7 @@ def _day_chart(plan: ServerPlan) -> Iterator[Chart]:
     """Yield the chart of the day, if the plan is for a profile and chats need not wait."""
     demand = plan.demand
     profile, at_s = demand.arrival_profile, plan.peak.at_s
-    if profile is None or at_s is None:
+    if profile is None or at_s is None or demand.agents is not None:
         return
     instants = np.union1d(np.linspace(0.0, profile.rate.length_s, 2 * _POINTS), [at_s])
     lengths = (demand.handling_time_s, demand.handling_distribution, demand.handling_cv)
