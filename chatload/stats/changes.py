@@ -1,0 +1,138 @@
+"""Change points: where the level of a series of independent values changes, by exact rank tests.
+
+Method: circular binary segmentation (A. B. Olshen, E. S. Venkatraman, R. Lucito and M. Wigler, "Circular binary
+segmentation for the analysis of array-based DNA copy number data", Biostatistics 5(4), 2004). Each stretch of the
+series is compared with the rest of it: the stretches that begin or end with the series (one change), and those within
+it (a change there and back). If the stretch that differs most does so significantly, the series is cut at its ends, and
+each part is searched in the same way.
+
+Test: H. B. Mann and D. R. Whitney, "On a test of whether one of two random variables is stochastically larger than the
+other", Annals of Mathematical Statistics 18(1), 1947. U is the number of pairs, one value in the stretch and one in the
+rest, in which the first is greater. Its distribution without a change is exact, the same for every distribution of the
+values, and needs no random numbers. Equal values, and values known only as intervals that overlap, count as pairs that
+speak against a change. So the test also holds for series with many equal values.
+
+The level is divided by the number of stretches compared (Bonferroni): one half of it among those with one change, the
+other half among those with two. A part of the series has a share of the level as large as the part itself. So the
+probability that a series without a change has one is at most the level, if the values are independent.
+"""
+
+from functools import lru_cache
+from itertools import pairwise
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: The least number of values in a stretch.
+LEAST = 3
+#: A series may have at most this many values: the tables of the test grow with the third power.
+MOST = 400
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+
+def find_changes(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
+    """Return the index of the first value after each change of the level of a series.
+
+    Args:
+        low, high: bounds of each value, in order of time; equal where a value is known. At most MOST.
+        level: the greatest probability that a change is found in a series without changes, between 0 and 1.
+
+    Raises:
+        ValueError: there are more than MOST values.
+    """
+    n = len(low)
+    if n > MOST:
+        raise ValueError(f"{n} values are more than {MOST}")
+    cuts: list[int] = []
+    parts = [(0, n)] if n else []
+    while parts:
+        start, end = parts.pop()
+        found = _search(low[start:end], high[start:end], level * (end - start) / n)
+        if found:
+            inner = [start + cut for cut in found]
+            cuts += inner
+            parts += pairwise([start, *inner, end])
+    return tuple(sorted(cuts))
+
+
+def can_be_found(n: int, after: int, level: float) -> bool:
+    """Return whether a change can be significant in a series of n values, of which the last `after` may be changed.
+
+    The change that is easiest to find is one after which each value is greater than all those before.
+    """
+    return any(_corrected(1 / comb(n, k), n, 1) <= level for k in range(LEAST, min(after, n - LEAST) + 1))
+
+
+def _corrected(p: _Floats | float, n: int, changes: int) -> _Floats | float:
+    """Return p values of one side as p values of both sides and of all stretches with so many changes (1 or 2)."""
+    cuts = n - 2 * LEAST + 1
+    inside = _inside(n)
+    halves = 2 if inside else 1
+    return 2 * p * halves * (cuts if changes == 1 else inside)
+
+
+def _inside(n: int) -> int:
+    """Return the number of stretches within a series of n values: at least LEAST values long, as far from its ends."""
+    return comb(max(n - 3 * LEAST + 2, 0), 2)
+
+
+def _search(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
+    """Return the ends of the stretch that differs most from the rest of the series; () if none does."""
+    n = len(low)
+    if n < 2 * LEAST:
+        return ()
+    # greater[i, j]: value j is certainly greater than value i.
+    greater = low[None, :] > high[:, None]
+    places = np.arange(LEAST, n - LEAST + 1)
+    begins, ends = (places[at] for at in np.triu_indices(len(places), LEAST))
+    best, found = level, ()
+    for changes, a, b in ((1, places, np.full_like(places, n)), (2, begins, ends)):
+        if not len(a):
+            continue
+        pairs = np.maximum(_pairs(greater, a, b), _pairs(greater.T, a, b))
+        p = np.asarray(_corrected(rank_tail(n, b - a, pairs), n, changes))
+        i = int(np.argmin(p))
+        if p[i] <= best:
+            best, found = float(p[i]), (int(a[i]), int(b[i]))[:changes]
+    return found
+
+
+def _pairs(greater: NDArray[np.bool_], a: _Ints, b: _Ints) -> _Ints:
+    """Return the number of true pairs [i, j] with j from a to b - 1 and i outside, for each a and b."""
+    sums = np.pad(greater.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    inner = sums[b, b] - sums[a, b] - sums[b, a] + sums[a, a]
+    counted: _Ints = sums[-1, b] - sums[-1, a] - inner
+    return counted
+
+
+def rank_tail(n: int, sizes: _Ints, pairs: _Ints) -> _Floats:
+    """Return P(U >= pairs) without a change, for stretches of these sizes (less than n) in a series of n values."""
+    starts, table = _tables(n)
+    tail: _Floats = table[starts[np.minimum(sizes, n - sizes)] + pairs]
+    return tail
+
+
+@lru_cache(maxsize=64)
+def _tables(n: int) -> tuple[_Ints, _Floats]:
+    """Return P(U >= u) for samples of m and n - m values, m from 0 to n / 2, u from 0 to m (n - m): all in one array,
+    and where in it each m begins.
+
+    The number of orders with U = u is the coefficient of q^u of the Gaussian binomial coefficient, the product of
+    (1 - q^(n-m+i)) / (1 - q^i) over i from 1 to m (G. E. Andrews, "The Theory of Partitions", 1976, ch. 3).
+    """
+    tails, orders = [np.ones(1)], np.ones(1)
+    for m in range(1, n // 2 + 1):
+        power = n - m + 1
+        orders = np.pad(orders, (0, power)) - np.pad(orders, (power, 0))
+        # Division by 1 - q^m: running sums of every m-th coefficient. What is beyond the degree is 0.
+        rows = -(-len(orders) // m)
+        orders = np.pad(orders, (0, rows * m - len(orders))).reshape(rows, m).cumsum(axis=0).ravel()[: m * (n - m) + 1]
+        # The coefficients are symmetric. The lower half has the smaller rounding errors.
+        half = len(orders) // 2
+        orders[len(orders) - half :] = orders[:half][::-1]
+        tails.append(np.minimum(orders.cumsum() / comb(n, m), 1.0)[::-1])
+    lengths = [len(tail) for tail in tails]
+    return np.cumsum([0, *lengths[:-1]]), np.concatenate(tails)
