@@ -15,30 +15,42 @@ speak against a change. So the test also holds for series with many equal values
 The level is divided by the number of stretches compared (Bonferroni): one half of it among those with one change, the
 other half among those with two. A part of the series has a share of the level as large as the part itself. So the
 probability that a series without a change has one is at most the level, if the values are independent.
+
+If neighbouring values correlate by r, as in an AR(1) process, the variance of the mean of a stretch is larger by the
+factor (1 + r) / (1 - r) (K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test for autocorrelated data",
+Journal of Hydrology 204, 1998, correct a rank test in the same way). The p value is taken as that of a normal deviate,
+and this deviate is divided by the root of the factor. r is estimated from the ranks, and corrected for its bias (M. G.
+Kendall, "Note on bias in the estimation of autocorrelation", Biometrika 41, 1954). One short series gives a poor
+estimate. A caller that has several series of the same runs should use their mean.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import binom, ndtr, ndtri
 
 #: The least number of values in a stretch.
 LEAST = 3
 #: A series may have at most this many values: the tables of the test grow with the third power.
 MOST = 400
+#: The sum of squares of ranks that are all equal is smaller than this. The least divisor in the correction of a bias.
+_NOTHING, _LEAST_DIVISOR = 1e-9, 0.3
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
 
-def find_changes(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
+def find_changes(low: _Floats, high: _Floats, level: float, correlation: float = 0.0) -> tuple[int, ...]:
     """Return the index of the first value after each change of the level of a series.
 
     Args:
         low, high: bounds of each value, in order of time; equal where a value is known. At most MOST.
         level: the greatest probability that a change is found in a series without changes, between 0 and 1.
+        correlation: of neighbouring values, 0 to less than 1.
 
     Raises:
         ValueError: there are more than MOST values.
@@ -50,7 +62,7 @@ def find_changes(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
     parts = [(0, n)] if n else []
     while parts:
         start, end = parts.pop()
-        found = _search(low[start:end], high[start:end], level * (end - start) / n)
+        found = _search(low[start:end], high[start:end], level * (end - start) / n, correlation)
         if found:
             inner = [start + cut for cut in found]
             cuts += inner
@@ -58,20 +70,43 @@ def find_changes(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
     return tuple(sorted(cuts))
 
 
-def can_be_found(n: int, after: int, level: float) -> bool:
+def can_be_found(n: int, after: int, level: float, correlation: float = 0.0) -> bool:
     """Return whether a change can be significant in a series of n values, of which the last `after` may be changed.
 
-    The change that is easiest to find is one after which each value is greater than all those before.
+    The change that is easiest to find is one after which each value is greater than all those before. level,
+    correlation: as in `find_changes`.
     """
-    return any(_corrected(1 / comb(n, k), n, 1) <= level for k in range(LEAST, min(after, n - LEAST) + 1))
+    sizes = np.arange(LEAST, min(after, n - LEAST) + 1)
+    return bool(np.any(_corrected(1 / binom(n, sizes), n, 1, correlation) <= level))
 
 
-def _corrected(p: _Floats | float, n: int, changes: int) -> _Floats | float:
-    """Return p values of one side as p values of both sides and of all stretches with so many changes (1 or 2)."""
-    cuts = n - 2 * LEAST + 1
+def neighbour_correlation(values: _Floats, cuts: Sequence[int]) -> float | None:
+    """Return the correlation of neighbouring values of a series with changes at `cuts`; None if all are equal.
+
+    Of the ranks of the values, less their mean between two changes. Where L levels were taken out of n values, an
+    estimate of r is too small by L (1 + 3 r) / n (Kendall 1954, for L = 1). The result may be below 0 or above 1.
+    """
+    n, levels = len(values), len(cuts) + 1
+    _, places, counted = np.unique(values, return_inverse=True, return_counts=True)
+    # Equal values share their mean rank.
+    ranks = (np.cumsum(counted) - (counted - 1) / 2)[places]
+    left = np.concatenate([part - part.mean() for part in np.split(ranks, cuts)])
+    total = float(left @ left)
+    if total < _NOTHING:
+        return None
+    return (float(left[1:] @ left[:-1]) / total + levels / n) / max(1 - 3 * levels / n, _LEAST_DIVISOR)
+
+
+def _corrected(p: _Floats, n: int, changes: int, correlation: float) -> _Floats:
+    """Return p values of one side and one stretch, corrected for correlation, both sides and the number of stretches.
+
+    changes: of each stretch, 1 or 2.
+    """
+    if correlation > 0:
+        p = ndtr(ndtri(np.minimum(p, 0.5)) * np.sqrt((1 - correlation) / (1 + correlation)))
     inside = _inside(n)
-    halves = 2 if inside else 1
-    return 2 * p * halves * (cuts if changes == 1 else inside)
+    stretches = n - 2 * LEAST + 1 if changes == 1 else inside
+    return p * 2 * stretches * (2 if inside else 1)
 
 
 def _inside(n: int) -> int:
@@ -79,7 +114,7 @@ def _inside(n: int) -> int:
     return comb(max(n - 3 * LEAST + 2, 0), 2)
 
 
-def _search(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
+def _search(low: _Floats, high: _Floats, level: float, correlation: float) -> tuple[int, ...]:
     """Return the ends of the stretch that differs most from the rest of the series; () if none does."""
     n = len(low)
     if n < 2 * LEAST:
@@ -88,12 +123,13 @@ def _search(low: _Floats, high: _Floats, level: float) -> tuple[int, ...]:
     greater = low[None, :] > high[:, None]
     places = np.arange(LEAST, n - LEAST + 1)
     begins, ends = (places[at] for at in np.triu_indices(len(places), LEAST))
-    best, found = level, ()
+    best = level
+    found: tuple[int, ...] = ()
     for changes, a, b in ((1, places, np.full_like(places, n)), (2, begins, ends)):
         if not len(a):
             continue
         pairs = np.maximum(_pairs(greater, a, b), _pairs(greater.T, a, b))
-        p = np.asarray(_corrected(rank_tail(n, b - a, pairs), n, changes))
+        p = _corrected(rank_tail(n, b - a, pairs), n, changes, correlation)
         i = int(np.argmin(p))
         if p[i] <= best:
             best, found = float(p[i]), (int(a[i]), int(b[i]))[:changes]

@@ -23,8 +23,8 @@ def test_four_then_four_by_hand():
     assert found(values, 6 / 70) == (4,)
     assert found(values, 6 / 70 - 1e-9) == ()
     # One pair in the wrong order: U = 15 or 16 in 2 of the 70 ways.
-    assert found([1, 3, 2, 5, 8, 6, 7, 4], 12 / 70) == (4,)
-    assert found([1, 3, 2, 5, 8, 6, 7, 4], 12 / 70 - 1e-9) == ()
+    assert found([1, 5, 2, 3, 8, 6, 7, 4], 12 / 70) == (4,)
+    assert found([1, 5, 2, 3, 8, 6, 7, 4], 12 / 70 - 1e-9) == ()
 
 
 def test_a_series_of_less_than_two_stretches_has_no_change():
@@ -47,10 +47,10 @@ def test_a_critical_value_of_the_published_tables():
 
 
 @pytest.mark.parametrize("level", [0.1, 0.3, 0.6])
-def test_of_all_orders_of_seven_values_no_more_than_the_level_have_a_change(level):
-    orders = list(permutations(range(7)))
+def test_of_all_orders_of_six_values_no_more_than_the_level_have_a_change(level):
+    orders = list(permutations(range(6)))
     share = sum(bool(found(order, level)) for order in orders) / len(orders)
-    assert 0 < share <= level or (share == 0 and level < 4 / comb(7, 3))
+    assert 0 < share <= level or (share == 0 and level < 2 / comb(6, 3))
 
 
 def test_large_tables_agree_with_whole_numbers():
@@ -116,8 +116,8 @@ def test_scale_direction_and_ends(values, level):
 
 @pytest.mark.parametrize("level", [0.05, 0.05 / 8])
 def test_what_can_be_found_is_found(level):
-    for n in range(6, 40):
-        for after in range(n):
+    for n in (6, 7, 8, 9, 10, 12, 15, 30):
+        for after in range(0, n, 2):
             clear = [found([0] * (n - k) + [1] * k, level) for k in range(LEAST, after + 1)]
             assert any(clear) == can_be_found(n, after, level), (n, after)
 

@@ -46,7 +46,7 @@ def only(history):
 
 def test_a_step_up_in_latency_is_worse_and_a_step_down_better():
     up = make_history(nights(P99, steps(0.05, 0.08)), [P99])
-    assert (only(up).result, [change.index for change in only(up).changes]) == (SinceResult.WORSE, [10])
+    assert (only(up).result, [change.first for change in only(up).changes]) == (SinceResult.WORSE, [10])
     assert only(up).then == pytest.approx(0.05, rel=0.02) and only(up).now == pytest.approx(0.08, rel=0.02)
     assert up.worse and up.is_decided and up.needed == 0
     down = make_history(nights(P99, steps(0.08, 0.05)), [P99])
@@ -60,7 +60,7 @@ def test_less_margin_is_worse():
 
 def test_a_repaired_change_is_shown_and_not_worse():
     row = only(make_history(nights(P99, steps(0.05, 0.08, 0.05)), [P99]))
-    assert [change.index for change in row.changes] == [10, 20] and row.result is SinceResult.STEADY
+    assert [change.first for change in row.changes] == [10, 20] and row.result is SinceResult.STEADY
 
 
 def test_a_change_counts_only_since_the_run_that_is_named():
@@ -100,7 +100,7 @@ def test_small_changes_do_not_matter(metric, before, after, least, matters):
 
 def test_a_small_change_beside_a_large_one_goes_and_the_large_one_stays():
     row = only(make_history(nights(P99, [0.050] * 12 + [0.052] * 12 + [0.080] * 12), [P99]))
-    assert [(c.index, c.before, c.after) for c in row.changes] == [(24, pytest.approx(0.051), 0.080)]
+    assert [(c.first, c.before, c.after) for c in row.changes] == [(24, pytest.approx(0.051), 0.080)]
 
 
 def test_runs_of_other_load_and_unusable_runs_are_left_out_with_the_reason():
@@ -161,13 +161,13 @@ def test_a_metric_that_few_runs_measured_is_judged_by_these():
     runs = nights(P99, steps(0.05, 0.08))
     runs[2] = replace(runs[2], figures={})
     row = only(make_history(runs, [P99]))
-    assert row.figures[2] is None and [change.index for change in row.changes] == [10]
+    assert row.figures[2] is None and [change.first for change in row.changes] == [10]
     assert make_history(runs, [P99, MARGIN]).metrics[0].metric is P99  # nobody measured a margin
 
 
 def test_bounds_claim_nothing_that_they_do_not_show():
     over = [Figure(3.0, beyond=True)] * 10
-    assert only(make_history(nights(P99, [*over, *[4.0] * 10]), [P99])).result is SinceResult.STEADY
+    assert only(make_history(nights(P99, [*over, *[4.0] * 10]), [P99])).changes == ()
     assert only(make_history(nights(P99, [*[1.0] * 10, *over]), [P99])).result is SinceResult.WORSE
     under = [Figure(-2.0, beyond=True)] * 10
     assert only(make_history(nights(MARGIN, [*[10.0] * 10, *under]), [MARGIN])).result is SinceResult.WORSE

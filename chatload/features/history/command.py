@@ -43,6 +43,10 @@ _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
     "--rate-tolerance", type=share_type(0, 1), default="0.1%", show_default=True, metavar="SHARE",
     help="The least change of a rate that matters, to which --tolerance of the lower rate is added.",
 )  # fmt: skip
+@click.option(
+    "--confidence", type=click.FloatRange(50, 100, max_open=True), default=95, show_default=True, metavar="PERCENT",
+    help="Of 100 histories without a change, at least so many show none.",
+)  # fmt: skip
 @click.option("--page", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page too.")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE",
@@ -55,6 +59,7 @@ def history(
     since: str,
     tolerance: float,
     rate_tolerance: float,
+    confidence: float,
     page: Path | None,
     csv_file: Path | None,
     as_json: bool,
@@ -63,8 +68,7 @@ def history(
 
     All runs with the load of RUN (by default: of the last run) are put in order of time. Other runs, and
     runs that are invalid or tested nothing, are listed and left out. Changes of the level of each metric
-    are found by exact rank tests: of 100 histories without a change, at most 5 show one, in all metrics
-    together. This holds for runs that are independent of each other.
+    are found by exact rank tests. Runs that follow each other may be alike; then more runs are needed.
 
     A metric is worse if its level changed after RUN, and its last level is worse than the level at RUN. To
     accept a change, name a later RUN.
@@ -85,9 +89,9 @@ def history(
         why = f": {(runs[-1].unusable if runs else unread[-1].why)}" if runs or unread else ""
         raise NothingTestedError(f"{runs_dir}: there is no run to learn from{why}", "name the folder above the runs")
     name = _named(since, runs_dir, runs) if since else ""
-    made = make_history(
-        runs, [threshold.metric for threshold in asked], name, LeastChange(tolerance, rate_tolerance), unread
-    )
+    least = LeastChange(tolerance, rate_tolerance)
+    examined = [threshold.metric for threshold in asked]
+    made = make_history(runs, examined, name, least, unread, round(confidence / 100, 9))
     if csv_file is not None:
         _write_csv(made, csv_file)
     deliver(history_document(made), made.to_dict() if as_json else None, html_file=page)
@@ -130,7 +134,7 @@ def _read(path: Path, name: str, asked: Sequence[Threshold]) -> tuple[PastRun, A
         for judged in summary["thresholds"][: len(asked)]
         if judged["value"] is not None
     }
-    identity = (started_at, reader.ended_at, settings.chat_seed)
+    identity = (started_at, reader.ended_at, settings)
     return PastRun(name, started_at, settings, summary["sessions"]["started"], figures, unusable), identity
 
 
@@ -146,7 +150,7 @@ def _named(since: str, runs_dir: Path, runs: Sequence[PastRun]) -> str:
 
 
 def _write_csv(made: History, path: Path) -> None:
-    """Write a row for each run and a column for each metric that every run measured: Otava needs a number in each cell."""
+    """Write a row for each run and a column for each metric that every run measured: Otava needs a number in each."""
     whole = [row for row in made.metrics if all(row.figures)]
     with replacing(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")

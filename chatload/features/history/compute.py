@@ -2,31 +2,37 @@
 
 The unit of evidence is the run, as in `chatload.features.compare`: each run gives one figure per metric, and
 `chatload.stats.changes` searches these figures. The level of the search is divided by the number of metrics, so that a
-history without changes has one, in any of its metrics, with a probability of at most ALPHA.
+history without changes has one, in any of its metrics, with a probability of at most 1 - confidence. Runs that follow
+each other may be alike (the state of the machine, other load). Their correlation is estimated as the mean over all
+metrics, because one metric of a few runs gives a poor estimate. It weakens the evidence for each change.
 
 The level of a metric is the median of its figures between two changes. A change that is too small to matter is left out
 (see `LeastChange`). A metric is worse since a run if its level changed after that run, and its last level is worse than
 the level at that run. So a change that was repaired does not count.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, NamedTuple
+from math import sqrt
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chatload import __version__
 from chatload.run.settings import RunSettings, settings_differences
-from chatload.stats.changes import MOST, can_be_found, find_changes
+from chatload.stats.changes import MOST, can_be_found, find_changes, neighbour_correlation
+from chatload.stats.rates import CONFIDENCE
 from chatload.thresholds.metrics import Metric
 from chatload.vocabulary import GOOD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 1
-#: The greatest probability that a history without changes has one, in all its metrics together.
-ALPHA = 0.05
+#: The correlation of runs is increased by this many standard errors: of one metric it is often estimated too small. The
+#: value was chosen by simulation (docs/statistics.md). A greater correlation than the second number is not assumed.
+_ERRORS, _MOST_CORRELATION = 0.5, 0.9
 #: Changes of a duration below the first never matter, those of the generator's own lateness not below the second (s).
 _LEAST_S, _LEAST_LATENESS_S = 0.0001, 0.01
 
@@ -49,8 +55,8 @@ class LeftOut(NamedTuple):
 class PastRun:
     """One run as a history sees it.
 
-    run: where it is, below the folder of all runs. started_at: Unix seconds. figures: by the name of the metric, without
-    those that were not measured. unusable: why nothing can be concluded from the run; "" if something can.
+    run: where it is, below the folder of all runs. started_at: Unix seconds. figures: by the name of the metric; those
+    that were not measured are missing. unusable: why nothing can be concluded from the run; "" if something can.
     """
 
     run: str
@@ -72,6 +78,53 @@ class LeastChange(NamedTuple):
     rate: float = 0.001
 
 
+#: Whether the change from one level to another is large enough to matter.
+Matters = Callable[[float, float], bool]
+
+
+@dataclass(frozen=True)
+class MetricSeries:
+    """One metric in the runs of a history.
+
+    figures: one for each run, in order of time; None where the run did not measure it. at: the indices of the others.
+    values, low, high: of these, the figure and its bounds.
+    """
+
+    metric: Metric
+    figures: tuple[Figure | None, ...]
+    at: tuple[int, ...]
+    values: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, metric: Metric, runs: Sequence[PastRun]) -> Self:
+        figures = tuple(run.figures.get(metric.name) for run in runs)
+        known = [figure for figure in figures if figure is not None]
+        values = np.array([figure.value for figure in known], dtype=float)
+        beyond = np.array([figure.beyond for figure in known], dtype=bool)
+        # A margin is at most its bound, a duration at least.
+        is_margin = metric.subject == "margin"
+        low = np.where(beyond, -np.inf, values) if is_margin else values
+        high = values if is_margin else np.where(beyond, np.inf, values)
+        at = tuple(i for i, figure in enumerate(figures) if figure is not None)
+        return cls(metric, figures, at, values, low, high)
+
+
+@dataclass(frozen=True)
+class ChangeSearch:
+    """How the metrics of a history are searched for changes. level, correlation: as in `find_changes`."""
+
+    level: float
+    correlation: float = 0.0
+
+    def changes(self, one: MetricSeries) -> tuple[int, ...]:
+        return find_changes(one.low, one.high, self.level, self.correlation)
+
+    def can_find(self, n: int, after: int) -> bool:
+        return can_be_found(n, after, self.level, self.correlation)
+
+
 class SinceResult(StrEnum):
     """What became of a metric since a run."""
 
@@ -83,9 +136,9 @@ class SinceResult(StrEnum):
 
 
 class LevelChange(NamedTuple):
-    """A change of a metric's level. index: of the first run after it. before, after: levels, in the metric's unit."""
+    """A change of a metric's level. first: index of the first run after it. before, after: levels in its unit."""
 
-    index: int
+    first: int
     before: float
     after: float
 
@@ -111,8 +164,9 @@ class History:
     """The runs of one settings class.
 
     runs: in order of time. left_out: runs that are not among them. since: index of the run since which it is judged.
-    needed: number of further runs after which every change can be found; 0 if it can be now. untested: the runs that
-    came after the last of `runs`, and from which nothing can be concluded.
+    confidence: that a history without changes shows none. correlation: of runs that follow each other, as assumed.
+    needed: number of further runs after which a change in any metric can be found; 0 if it can be now. untested: the
+    runs that came after the last of `runs`, and from which nothing can be concluded.
     """
 
     runs: tuple[PastRun, ...]
@@ -120,6 +174,8 @@ class History:
     since: int
     metrics: tuple[MetricHistory, ...]
     least: LeastChange
+    confidence: float
+    correlation: float
     needed: int
     untested: tuple[str, ...]
 
@@ -138,7 +194,8 @@ class History:
             "schema_version": SCHEMA_VERSION,
             "chatload_version": __version__,
             "result": SinceResult.WORSE if self.worse else SinceResult.STEADY if self.is_decided else "inconclusive",
-            "alpha": ALPHA,
+            "confidence": self.confidence,
+            "correlation": self.correlation,
             "least_change": self.least._asdict(),
             "since": self.runs[self.since].run,
             "runs": [{"run": run.run, "started_at": run.started_at, "sessions": run.sessions} for run in self.runs],
@@ -157,7 +214,7 @@ def _row_to_dict(row: MetricHistory, runs: Sequence[PastRun]) -> dict[str, Any]:
         "level_now": row.now,
         "figures": [None if figure is None else figure._asdict() for figure in row.figures],
         "changes": [
-            {"run": runs[change.index].run, "before": change.before, "after": change.after} for change in row.changes
+            {"run": runs[change.first].run, "before": change.before, "after": change.after} for change in row.changes
         ],
     }
 
@@ -175,6 +232,7 @@ def make_history(
     since: str = "",
     least: LeastChange = LeastChange(),
     left_out: Sequence[LeftOut] = (),
+    confidence: float = CONFIDENCE,
 ) -> History:
     """Return the history of the runs whose settings make the same load as those of one run.
 
@@ -182,7 +240,9 @@ def make_history(
         runs: in any order; at least one is usable.
         metrics: to examine; those that no run measured are left out.
         since: the run since which it is judged, whose load decides; by default the first run with the load of the last.
+        least: the smallest change that matters.
         left_out: runs that could not be read.
+        confidence: 1 minus the greatest probability that a history without changes has one, in all metrics together.
     """
     ordered = sorted(runs, key=lambda run: (run.started_at, run.run))
     usable = [run for run in ordered if not run.unusable]
@@ -191,20 +251,36 @@ def make_history(
     of_class = [run for run in ordered if not others[run.run]]
     kept = [run for run in of_class if not run.unusable]
     dropped, kept = kept[:-MOST], kept[-MOST:]
-    names = [run.run for run in kept]
-    start = names.index(since) if since in names else 0
+    start = next((i for i, run in enumerate(kept) if run.run == since), 0)
     out = [
         *left_out,
         *(LeftOut(run.run, others[run.run] or run.unusable) for run in ordered if others[run.run] or run.unusable),
         *(LeftOut(run.run, f"only the last {MOST} runs are examined") for run in dropped),
     ]
-    series = {metric: tuple(run.figures.get(metric.name) for run in kept) for metric in metrics}
-    series = {metric: figures for metric, figures in series.items() if any(figures)}
-    level = ALPHA / max(len(series), 1)
-    rows = tuple(_metric_history(metric, figures, kept, start, level, least) for metric, figures in series.items())
+    timeout_s = model.settings.flex_disconnect_timeout or 0.0
+    series = [MetricSeries.of(metric, kept) for metric in metrics]
+    series = [one for one in series if one.at]
+    search = make_search(series, 1 - confidence)
+    rows = tuple(_metric_history(one, start, search, _least_of(one.metric, timeout_s, least)) for one in series)
     untested = tuple(run.run for run in of_class if run.unusable and run.started_at > kept[-1].started_at)
-    needed = max((_needed(row.figures, start, level) for row in rows), default=0)
-    return History(tuple(kept), tuple(out), start, rows, least, needed, untested)
+    needed = max((_needed(one, start, search) for one in series), default=0)
+    return History(tuple(kept), tuple(out), start, rows, least, confidence, search.correlation, needed, untested)
+
+
+def make_search(series: Sequence[MetricSeries], alpha: float) -> ChangeSearch:
+    """Return how these metrics of the same runs are searched.
+
+    alpha: the greatest probability that a change is found in any of them if there is none.
+    """
+    level = alpha / max(len(series), 1)
+    # A change that is not taken out would look like correlation, so this search is less strict than the other.
+    found = [(one, neighbour_correlation(one.values, find_changes(one.low, one.high, alpha))) for one in series]
+    known = [(len(one.at), correlation) for one, correlation in found if correlation is not None]
+    if not known:
+        return ChangeSearch(level)
+    mean = float(np.mean([correlation for _, correlation in known]))
+    correlation = mean + _ERRORS / sqrt(sum(n for n, _ in known))
+    return ChangeSearch(level, min(max(correlation, 0.0), _MOST_CORRELATION))
 
 
 def _different_load(model: RunSettings, other: RunSettings) -> str:
@@ -213,58 +289,41 @@ def _different_load(model: RunSettings, other: RunSettings) -> str:
     return "; ".join(f"{item.name} {', '.join(item.new)} (not {', '.join(item.base)})" for item in found)
 
 
-def _metric_history(
-    metric: Metric,
-    figures: Sequence[Figure | None],
-    runs: Sequence[PastRun],
-    since: int,
-    level: float,
-    least: LeastChange,
-) -> MetricHistory:
-    measured = [(i, figure) for i, figure in enumerate(figures) if figure is not None]
-    at, known = [i for i, _ in measured], [figure for _, figure in measured]
-    values = np.array([figure.value for figure in known])
-    # A margin is at most its bound, a duration at least.
-    beyond = np.array([figure.beyond for figure in known])
-    low = np.where(beyond & (metric.subject == "margin"), -np.inf, values)
-    high = np.where(beyond & (metric.subject != "margin"), np.inf, values)
-    timeout_s = runs[-1].settings.flex_disconnect_timeout or 0.0
-    cuts = list(find_changes(low, high, level))
-    levels = _levels(values, cuts)
+def _metric_history(one: MetricSeries, since: int, search: ChangeSearch, matters: Matters) -> MetricHistory:
+    cuts = list(search.changes(one))
+    levels = _levels(one, cuts)
     # The smallest change that does not matter goes first: without it, its neighbours have another size.
-    while small := [i for i, (a, b) in enumerate(pairwise(levels)) if not _matters(metric, a, b, timeout_s, least)]:
+    while small := [i for i, (a, b) in enumerate(pairwise(levels)) if not matters(a, b)]:
         cuts.pop(min(small, key=lambda i: abs(levels[i + 1] - levels[i])))
-        levels = _levels(values, cuts)
-    changes = tuple(
-        LevelChange(at[cut], before, after) for cut, (before, after) in zip(cuts, pairwise(levels), strict=True)
-    )
-    then, now = levels[sum(change.index <= since for change in changes)], levels[-1]
+        levels = _levels(one, cuts)
+    changes = tuple(LevelChange(one.at[cut], *around) for cut, around in zip(cuts, pairwise(levels), strict=True))
+    then, now = levels[sum(change.first <= since for change in changes)], levels[-1]
     result = SinceResult.STEADY
-    if then != now and _matters(metric, then, now, timeout_s, least):
-        good = lower_is_better(metric)
+    if then != now and matters(then, now):
+        good = lower_is_better(one.metric)
         result = SinceResult.CHANGED
         if good is not None:
             result = SinceResult.WORSE if (now > then) == good else SinceResult.BETTER
-    elif not can_be_found(len(known), sum(i > since for i in at), level):
+    elif _needed(one, since, search):
         result = SinceResult.TOO_FEW
-    return MetricHistory(metric, tuple(figures), changes, then, now, result)
+    return MetricHistory(one.metric, one.figures, changes, then, now, result)
 
 
-def _levels(values: np.ndarray[Any, np.dtype[np.float64]], cuts: Sequence[int]) -> list[float]:
-    return [float(np.median(part)) for part in np.split(values, cuts)]
+def _levels(one: MetricSeries, cuts: Sequence[int]) -> list[float]:
+    return [float(np.median(part)) for part in np.split(one.values, cuts)]
 
 
-def _matters(metric: Metric, before: float, after: float, timeout_s: float, least: LeastChange) -> bool:
-    change, lower = abs(after - before), min(before, after)
+def _least_of(metric: Metric, timeout_s: float, least: LeastChange) -> Matters:
+    """Return whether the change from one level of a metric to another is large enough to matter, as a function."""
     if metric.kind == "rate":
-        return change >= least.rate + least.relative * lower
+        return lambda before, after: abs(after - before) >= least.rate + least.relative * min(before, after)
     if metric.subject == "margin":
-        return change >= max(least.relative * timeout_s, _LEAST_S)
+        return lambda before, after: abs(after - before) >= max(least.relative * timeout_s, _LEAST_S)
     floor = _LEAST_LATENESS_S if metric.subject == "lateness" else _LEAST_S
-    return change >= max(least.relative * lower, floor)
+    return lambda before, after: abs(after - before) >= max(least.relative * min(before, after), floor)
 
 
-def _needed(figures: Sequence[Figure | None], since: int, level: float) -> int:
-    """Return the number of further runs after which a change since a run can be found."""
-    n, after = sum(figure is not None for figure in figures), sum(figure is not None for figure in figures[since + 1 :])
-    return next((more for more in range(MOST) if can_be_found(n + more, after + more, level)), MOST)
+def _needed(one: MetricSeries, since: int, search: ChangeSearch) -> int:
+    """Return the number of further runs after which a change after the run `since` can be found; 0: it can be now."""
+    n, after = len(one.at), sum(i > since for i in one.at)
+    return next((more for more in range(MOST) if search.can_find(n + more, after + more)), MOST)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
-from chatload.features.history.compute import ALPHA, Figure, History, LevelChange, MetricHistory, SinceResult
+from chatload.features.history.compute import Figure, History, LevelChange, MetricHistory, SinceResult
 from chatload.render import charts, words
 from chatload.render import document as doc
 from chatload.render.document import Badge, Tone
@@ -15,6 +16,8 @@ _TONES = {SinceResult.WORSE: Tone.BAD, SinceResult.BETTER: Tone.GOOD, SinceResul
 _BARS = "▁▂▃▄▅▆▇█"
 #: The number of bars of a timeline in a terminal.
 _WIDTH = 20
+#: A smaller correlation of runs is not mentioned.
+_ALIKE = 0.1
 _COLOURS = {"run": "var(--good)", "only a bound": "var(--warn)"}
 
 
@@ -31,8 +34,7 @@ def history_document(history: History) -> doc.Document:
         items = [f"{left.run}: {left.why}" for left in history.left_out]
         sections.insert(-1, doc.Section("Runs left out", (doc.Bullets(items),)))
     tone = Tone.BAD if history.worse else Tone.PLAIN if history.is_decided else Tone.WARN
-    word = SinceResult.WORSE.value if history.worse else "no change for the worse"
-    badge = Badge(word if history.worse or history.is_decided else "inconclusive", tone)
+    badge = Badge("worse" if history.worse else "not worse" if history.is_decided else "inconclusive", tone)
     untested = [
         doc.Callout("left out", f"{run} came last, and nothing can be concluded from it") for run in history.untested
     ]
@@ -83,12 +85,12 @@ def _sparkline(figures: Sequence[Figure | None]) -> str:
 
 
 def _changes(history: History, rows: Sequence[MetricHistory]) -> doc.Table:
-    """Return each change with the first run after it, and the settings in which that run differs from the one before."""
+    """Return each change, the first run after it, and the settings in which that run differs from the one before."""
     lines = []
     for row in rows:
         for change in row.changes:
-            run = history.runs[change.index]
-            differ = settings_differences([history.runs[change.index - 1].settings], [run.settings])
+            run = history.runs[change.first]
+            differ = settings_differences([history.runs[change.first - 1].settings], [run.settings])
             note = "; ".join(f"{item.name} {item.base[0]}, then {item.new[0]}" for item in differ)
             before, after = (_value(row.metric, level) for level in (change.before, change.after))
             cells = [row.metric.name, run.run, words.instant(run.started_at, "%Y-%m-%d"), before, after]
@@ -107,14 +109,19 @@ def _changes(history: History, rows: Sequence[MetricHistory]) -> doc.Table:
 def _remarks(history: History) -> Iterator[str]:
     least = history.least
     yield (
-        f"Of 100 histories without a change, at most {100 * ALPHA:.0f} show one, in all metrics together. This holds if "
-        "the runs are independent. If runs that follow each other are alike for other reasons (the state of the machine, "
-        "other load), changes are found that the service did not cause."
+        f"Of 100 histories without a change, at most {100 * (1 - history.confidence):.3g} show one, in all metrics "
+        "together. A history that is made again every night has that chance anew with each run."
     )
+    if history.correlation >= _ALIKE:
+        factor = (1 + history.correlation) / (1 - history.correlation)
+        yield (
+            f"Runs that follow each other may correlate by up to {history.correlation:.2f}: {len(history.runs)} runs "
+            f"are worth {max(round(len(history.runs) / factor), 1)} independent ones."
+        )
     yield (
-        f"A change matters if it is at least {_percent(least.relative)} of a duration, {_percent(least.relative)} of the "
-        f"timeout for a margin, or {_percent(least.rate)} plus {_percent(least.relative)} of the lower rate for a rate. "
-        "Smaller changes are not shown."
+        f"A change matters if it is at least {_percent(least.relative)} of a duration, {_percent(least.relative)} of "
+        f"the timeout for a margin, or {_percent(least.rate)} plus {_percent(least.relative)} of the lower rate for a "
+        "rate. Smaller changes are not shown."
     )
     if len(history.runs) > _WIDTH:
         yield f"A bar of a timeline is the median of up to {-(-len(history.runs) // _WIDTH)} runs."
@@ -152,7 +159,8 @@ def _chart(row: MetricHistory, history: History) -> doc.Chart:
     metric, scale, unit = row.metric, 1.0, ""
     if metric.kind in ("rate", "duration"):
         scale, unit = (100.0, "%") if metric.kind == "rate" else (1000.0, "ms")
-    points, cells = [], []
+    points: list[dict[str, Any]] = []
+    cells = []
     for number, (run, figure) in enumerate(zip(history.runs, row.figures, strict=True), 1):
         if figure is None:
             continue
@@ -164,7 +172,7 @@ def _chart(row: MetricHistory, history: History) -> doc.Chart:
     across = charts.x("run", "run, the oldest first", scale={"domain": [0.5, len(history.runs) + 0.5]})
     up = charts.y("n", unit or "number", scale={"zero": False})
     dots = charts.points(points, across, up, {point["what"]: _COLOURS[point["what"]] for point in points})
-    edges = [0, *(change.index for change in row.changes), len(history.runs)]
+    edges = [0, *(change.first for change in row.changes), len(history.runs)]
     levels = [row.changes[0].before, *(change.after for change in row.changes)] if row.changes else [row.now]
     ends = [
         {"run": at, "n": level * scale, "line": i}
@@ -186,4 +194,4 @@ def _chart(row: MetricHistory, history: History) -> doc.Chart:
 
 
 def _told(metric: Metric, change: LevelChange, history: History) -> str:
-    return f"{_size(metric, change.before, change.after)} from {history.runs[change.index].run} on"
+    return f"{_size(metric, change.before, change.after)} from {history.runs[change.first].run} on"
