@@ -50,9 +50,9 @@ def alike(phi: float) -> Noise:
 
 
 class Case(NamedTuple):
-    """metrics: their number. before: number of runs before the step."""
+    """examined: number of metrics that are searched, of METRICS. before: number of runs before the step."""
 
-    metrics: int
+    examined: int
     name: str
     noise: Noise
     before: int
@@ -67,6 +67,7 @@ CASES = (
     Case(METRICS, "neighbours correlate by 0.3", alike(0.3), 20),
     Case(METRICS, "neighbours correlate by 0.5", alike(0.5), 20),
     Case(METRICS, "neighbours correlate by 0.7", alike(0.7), 20),
+    Case(4, "neighbours correlate by 0.7", alike(0.7), 20),
     Case(1, "independent", normal, 20),
     Case(1, "neighbours correlate by 0.3", alike(0.3), 20),
     Case(1, "neighbours correlate by 0.5", alike(0.5), 20),
@@ -74,21 +75,12 @@ CASES = (
 )
 
 
-def changes(figures: Figures, confidence: float) -> Iterator[tuple[int, ...]]:
-    """Yield the changes of each metric (rows) in a history of runs (columns)."""
+def changes(figures: Figures, examined: int, confidence: float = CONFIDENCE) -> Iterator[tuple[int, ...]]:
+    """Yield the changes of the first `examined` metrics (rows) in a history of runs (columns)."""
     at = tuple(range(figures.shape[1]))
     series = [MetricSeries(_METRIC, (), at, row, row, row) for row in figures]
-    search = make_search(series, 1 - confidence)
-    return map(search.changes, series)
-
-
-def any_change(figures: Figures, confidence: float = CONFIDENCE) -> bool:
-    return any(changes(figures, confidence))
-
-
-def is_found(figures: Figures, at: int) -> bool:
-    """Return whether the first metric has a change near this run."""
-    return any(abs(cut - at) <= _NEAR for cut in next(iter(changes(figures, CONFIDENCE))))
+    search = make_search(series[:examined], series[examined:], 1 - confidence)
+    return map(search.changes, series[:examined])
 
 
 def table(trials: int, seed: int) -> SimulatedTable:
@@ -106,13 +98,14 @@ def table(trials: int, seed: int) -> SimulatedTable:
         false = 0
         found = dict.fromkeys(_AFTER, 0)
         for _ in range(trials):
-            figures = case.noise(random, case.before + _AFTER[-1])[: case.metrics]
-            false += any_change(figures)
+            figures = case.noise(random, case.before + _AFTER[-1])
+            false += any(changes(figures, case.examined))
             figures[0, case.before :] += STEP * random.choice([-1, 1])
             for after in _AFTER:
-                found[after] += is_found(figures[:, : case.before + after], case.before)
+                cuts = next(iter(changes(figures[:, : case.before + after], case.examined)))
+                found[after] += any(abs(cut - case.before) <= _NEAR for cut in cuts)
         shares = (share(hits, trials) for hits in (false, *found.values()))
-        rows.append((str(case.metrics), case.name, str(case.before), *shares))
+        rows.append((str(case.examined), case.name, str(case.before), *shares))
     return SimulatedTable(header, rows, trials, seed)
 
 
@@ -125,5 +118,5 @@ def nightly(trials: int, seed: int, confidence: float) -> float:
     hits = 0
     for _ in range(trials):
         figures = normal(random, 20 + NIGHTS)
-        hits += any(any_change(figures[:, : 20 + night], confidence) for night in range(1, NIGHTS + 1))
+        hits += any(any(changes(figures[:, : 20 + night], METRICS, confidence)) for night in range(1, NIGHTS + 1))
     return hits / trials

@@ -12,9 +12,10 @@ rest, in which the first is greater. Its distribution without a change is exact,
 values, and needs no random numbers. Equal values, and values known only as intervals that overlap, count as pairs that
 speak against a change. So the test also holds for series with many equal values.
 
-The level is divided by the number of stretches compared (Bonferroni): one half of it among those with one change, the
-other half among those with two. A part of the series has a share of the level as large as the part itself. So the
-probability that a series without a change has one is at most the level, if the values are independent.
+The level is divided by the number of stretches compared (Bonferroni): four fifths of it among those with one change,
+the rest among those with two, which are many and less usual. A part of the series has a share of the level as large as
+the part itself. So the probability that a series without a change has one is at most the level, if the values are
+independent.
 
 If neighbouring values correlate by r, as in an AR(1) process, the variance of the mean of a stretch is larger by the
 factor (1 + r) / (1 - r) (K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test for autocorrelated data",
@@ -37,6 +38,8 @@ from scipy.special import binom, ndtr, ndtri
 LEAST = 3
 #: A series may have at most this many values: the tables of the test grow with the third power.
 MOST = 400
+#: The part of the level for stretches with one change.
+_FOR_ONE = 0.8
 #: The sum of squares of ranks that are all equal is smaller than this. The least divisor in the correction of a bias.
 _NOTHING, _LEAST_DIVISOR = 1e-9, 0.3
 
@@ -81,13 +84,15 @@ def can_be_found(n: int, after: int, level: float, correlation: float = 0.0) -> 
 
 
 def neighbour_correlation(values: _Floats, cuts: Sequence[int]) -> float | None:
-    """Return the correlation of neighbouring values of a series with changes at `cuts`; None if all are equal.
+    """Return the correlation of neighbouring values of a series with changes at `cuts`; None if no two differ.
 
     Of the ranks of the values, less their mean between two changes. Where L levels were taken out of n values, an
     estimate of r is too small by L (1 + 3 r) / n (Kendall 1954, for L = 1). The result may be below 0 or above 1.
     """
     n, levels = len(values), len(cuts) + 1
-    _, places, counted = np.unique(values, return_inverse=True, return_counts=True)
+    different, places, counted = np.unique(values, return_inverse=True, return_counts=True)
+    if len(different) < 2:
+        return None
     # Equal values share their mean rank.
     ranks = (np.cumsum(counted) - (counted - 1) / 2)[places]
     left = np.concatenate([part - part.mean() for part in np.split(ranks, cuts)])
@@ -105,8 +110,9 @@ def _corrected(p: _Floats, n: int, changes: int, correlation: float) -> _Floats:
     if correlation > 0:
         p = ndtr(ndtri(np.minimum(p, 0.5)) * np.sqrt((1 - correlation) / (1 + correlation)))
     inside = _inside(n)
-    stretches = n - 2 * LEAST + 1 if changes == 1 else inside
-    return p * 2 * stretches * (2 if inside else 1)
+    if changes == 1:
+        return p * 2 * (n - 2 * LEAST + 1) / (_FOR_ONE if inside else 1)
+    return p * 2 * inside / (1 - _FOR_ONE)
 
 
 def _inside(n: int) -> int:

@@ -10,7 +10,7 @@ TRIALS, MOST_FALSE, LEAST_FOUND = 40, 10, 27
 def shares(trials, seed):
     made = table(trials, seed)
     return {
-        (case.metrics, case.name, case.before): [round(float(cell.split()[0]) / 100 * trials) for cell in row[3:]]
+        (case.examined, case.name, case.before): [round(float(cell.split()[0]) / 100 * trials) for cell in row[3:]]
         for case, row in zip(CASES, made.rows, strict=True)
     }
 

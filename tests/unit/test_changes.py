@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.stats.changes import LEAST, MOST, can_be_found, find_changes, rank_tail
+from chatload.stats.changes import LEAST, MOST, can_be_found, find_changes, neighbour_correlation, rank_tail
 
 
 def found(values, level=0.05):
@@ -125,3 +125,31 @@ def test_what_can_be_found_is_found(level):
 def test_a_longer_series_is_refused():
     with pytest.raises(ValueError, match="401 values"):
         found([0.0] * (MOST + 1))
+
+
+def test_correlation_of_neighbours_by_hand():
+    # Ranks less their mean: -2, 0, 2, 1, -1. Products of neighbours: 0, 0, 2, -1; sum 1; squares: 10.
+    # (1 / 10 + 1 / 5) / (1 - 3 / 5)
+    assert neighbour_correlation(np.array([1.0, 3.0, 9.0, 5.0, 2.0]), ()) == pytest.approx(0.75)
+    assert neighbour_correlation(np.array([4.0, 4.0, 4.0]), ()) is None
+    assert neighbour_correlation(np.array([]), ()) is None
+
+
+@pytest.mark.parametrize("true", [0.0, 0.3, 0.6])
+def test_the_correlation_is_right_on_average_also_across_a_change(true):
+    random = np.random.default_rng(6)
+    estimates = []
+    for _ in range(300):
+        values = random.normal(size=40)
+        for i in range(1, 40):
+            values[i] = true * values[i - 1] + (1 - true**2) ** 0.5 * values[i]
+        values[20:] += 10
+        estimates.append(neighbour_correlation(values, [20]))
+    assert np.mean(estimates) == pytest.approx(true, abs=0.06)
+
+
+def test_correlation_weakens_the_evidence():
+    values = np.array([0.0] * 15 + [1.0] * 8)
+    assert find_changes(values, values, 0.05, 0.1) == (15,)
+    assert find_changes(values, values, 0.05, 0.6) == ()
+    assert can_be_found(23, 8, 0.05, 0.1) and not can_be_found(23, 8, 0.05, 0.6)

@@ -81,17 +81,17 @@ def history(
       chatload history reports/nightly --page history.html
       chatload history reports/nightly --since 2026-11-01 --csv runs.csv
     """
+    standard = [parse(text) for text in standard_thresholds()]
     metrics = [metric_named(name) for name in dict.fromkeys(names)]
     asked = [parse(f"{metric.name} {_ANY_LIMIT.get(metric.kind, '== 0')}") for metric in metrics]
-    asked = asked or [parse(text) for text in standard_thresholds()]
-    runs, unread = _read_all(runs_dir, asked)
+    others = [threshold.metric for threshold in standard]
+    runs, unread = _read_all(runs_dir, [*asked, *standard])
     if not any(not run.unusable for run in runs):
         why = f": {(runs[-1].unusable if runs else unread[-1].why)}" if runs or unread else ""
         raise NothingTestedError(f"{runs_dir}: there is no run to learn from{why}", "name the folder above the runs")
     name = _named(since, runs_dir, runs) if since else ""
     least = LeastChange(tolerance, rate_tolerance)
-    examined = [threshold.metric for threshold in asked]
-    made = make_history(runs, examined, name, least, unread, round(confidence / 100, 9))
+    made = make_history(runs, metrics or others, name, least, unread, round(confidence / 100, 9), others)
     if csv_file is not None:
         _write_csv(made, csv_file)
     deliver(history_document(made), made.to_dict() if as_json else None, html_file=page)

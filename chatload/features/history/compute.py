@@ -3,7 +3,7 @@
 The unit of evidence is the run, as in `chatload.features.compare`: each run gives one figure per metric, and
 `chatload.stats.changes` searches these figures. The level of the search is divided by the number of metrics, so that a
 history without changes has one, in any of its metrics, with a probability of at most 1 - confidence. Runs that follow
-each other may be alike (the state of the machine, other load). Their correlation is estimated as the mean over all
+each other may be alike (the state of the machine, other load). Their correlation is estimated as the mean over many
 metrics, because one metric of a few runs gives a poor estimate. It weakens the evidence for each change.
 
 The level of a metric is the median of its figures between two changes. A change that is too small to matter is left out
@@ -30,8 +30,8 @@ from chatload.vocabulary import GOOD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL
 
 #: `schema_version` of the JSON this code makes.
 SCHEMA_VERSION = 1
-#: The correlation of runs is increased by this many standard errors: of one metric it is often estimated too small. The
-#: value was chosen by simulation (docs/statistics.md). A greater correlation than the second number is not assumed.
+#: The estimated correlation of runs is increased by this many standard errors, chosen by simulation. A greater one than
+#: the second number is not assumed.
 _ERRORS, _MOST_CORRELATION = 0.5, 0.9
 #: Changes of a duration below the first never matter, those of the generator's own lateness not below the second (s).
 _LEAST_S, _LEAST_LATENESS_S = 0.0001, 0.01
@@ -233,6 +233,7 @@ def make_history(
     least: LeastChange = LeastChange(),
     left_out: Sequence[LeftOut] = (),
     confidence: float = CONFIDENCE,
+    others: Sequence[Metric] = (),
 ) -> History:
     """Return the history of the runs whose settings make the same load as those of one run.
 
@@ -243,39 +244,51 @@ def make_history(
         least: the smallest change that matters.
         left_out: runs that could not be read.
         confidence: 1 minus the greatest probability that a history without changes has one, in all metrics together.
+        others: further metrics, from which the correlation of the runs is estimated too.
     """
     ordered = sorted(runs, key=lambda run: (run.started_at, run.run))
     usable = [run for run in ordered if not run.unusable]
     model = next((run for run in usable if run.run == since), usable[-1])
-    others = {run.run: _different_load(model.settings, run.settings) for run in ordered}
-    of_class = [run for run in ordered if not others[run.run]]
+    different = {run.run: _different_load(model.settings, run.settings) for run in ordered}
+    of_class = [run for run in ordered if not different[run.run]]
     kept = [run for run in of_class if not run.unusable]
     dropped, kept = kept[:-MOST], kept[-MOST:]
     start = next((i for i, run in enumerate(kept) if run.run == since), 0)
     out = [
         *left_out,
-        *(LeftOut(run.run, others[run.run] or run.unusable) for run in ordered if others[run.run] or run.unusable),
+        *(
+            LeftOut(run.run, different[run.run] or run.unusable)
+            for run in ordered
+            if different[run.run] or run.unusable
+        ),
         *(LeftOut(run.run, f"only the last {MOST} runs are examined") for run in dropped),
     ]
     timeout_s = model.settings.flex_disconnect_timeout or 0.0
     series = [MetricSeries.of(metric, kept) for metric in metrics]
     series = [one for one in series if one.at]
-    search = make_search(series, 1 - confidence)
+    witnesses = [MetricSeries.of(metric, kept) for metric in others if metric not in metrics]
+    search = make_search(series, witnesses, 1 - confidence)
     rows = tuple(_metric_history(one, start, search, _least_of(one.metric, timeout_s, least)) for one in series)
     untested = tuple(run.run for run in of_class if run.unusable and run.started_at > kept[-1].started_at)
     needed = max((_needed(one, start, search) for one in series), default=0)
     return History(tuple(kept), tuple(out), start, rows, least, confidence, search.correlation, needed, untested)
 
 
-def make_search(series: Sequence[MetricSeries], alpha: float) -> ChangeSearch:
-    """Return how these metrics of the same runs are searched.
+def make_search(series: Sequence[MetricSeries], others: Sequence[MetricSeries], alpha: float) -> ChangeSearch:
+    """Return how some metrics are searched.
 
-    alpha: the greatest probability that a change is found in any of them if there is none.
+    Args:
+        series: of these metrics.
+        others: of other metrics of the same runs. The correlation of the runs is estimated from all.
+        alpha: the greatest probability that a change is found in any metric of `series` if there is none.
     """
     level = alpha / max(len(series), 1)
-    # A change that is not taken out would look like correlation, so this search is less strict than the other.
-    found = [(one, neighbour_correlation(one.values, find_changes(one.low, one.high, alpha))) for one in series]
-    known = [(len(one.at), correlation) for one, correlation in found if correlation is not None]
+    known = []
+    for one in (*series, *others):
+        # A change that is not taken out would look like correlation, so this search is less strict than the other.
+        correlation = neighbour_correlation(one.values, find_changes(one.low, one.high, alpha))
+        if correlation is not None:
+            known.append((len(one.at), correlation))
     if not known:
         return ChangeSearch(level)
     mean = float(np.mean([correlation for _, correlation in known]))
