@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from chatload.features.history.compute import (
     make_history,
 )
 from chatload.run.settings import RunSettings
+from chatload.stats.changes import can_be_found
 from chatload.thresholds.metrics import metric_named
 
 P99 = metric_named("GetMessages.latency.p99")
@@ -189,3 +192,17 @@ def test_the_good_direction_of_a_metric(name, lower):
 def test_what_is_neither_good_nor_bad_changes():
     metric = metric_named("sessions.count")
     assert only(make_history(nights(metric, [100.0] * 10 + [200.0] * 10), [metric])).result is SinceResult.CHANGED
+
+
+def test_the_runs_needed_are_those_of_the_page():
+    text = (Path(__file__).parents[2] / "docs" / "history.md").read_text()
+    rows = re.findall(r"^\| (\d) \(.*\) \| (\d\d) % \| (.*) \|$", text, re.M)
+    assert len(rows) == 3
+    for metrics, confidence, cells in rows:
+        level = (1 - int(confidence) / 100) / int(metrics)
+        for before, after in zip((10, 20, 40, 100), map(int, cells.split(" | ")), strict=True):
+            assert can_be_found(before + after, after, level)
+            assert not can_be_found(before + after - 1, after - 1, level)
+    fewest = re.search(r"at least (\d+) are needed", (Path(__file__).parents[2] / "docs" / "ci.md").read_text())
+    n = int(fewest[1])
+    assert can_be_found(n, n, 0.01 / 8) and not can_be_found(n - 1, n - 1, 0.01 / 8)

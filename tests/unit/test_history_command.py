@@ -18,9 +18,11 @@ from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
+from tests.integration.processes import ROOT
 from tests.run_files import add_sessions, put_books
 from tests.schemas import read_schema
 from tests.unit.compare_cases import Service, make_books
+from tests.unit.hostile import make as make_hostile
 
 SERVICE = Service(sessions=400, requests=400)
 SLOWER = replace(SERVICE, tail=1.6)
@@ -176,3 +178,34 @@ def test_the_page_has_a_chart_for_each_metric_and_shows_names_as_they_are(nights
     assert f">{P99}</h3>" in html and "&lt;script&gt;alert(1)&lt;" in html and "<script>alert" not in html
     assert html.count('role="img" aria-label="') == 2 * 7
     assert not re.search(r"<script|<link|@import|\b(src|href)=", html)
+
+
+def test_the_line_of_the_nightly_recipe(nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = re.findall(r"chatload history (nightly .*) \|\|", (ROOT / "docs" / "ci.md").read_text())
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(nights, tmp_path / "nightly")
+    assert history(*line.replace("$SINCE", "--since 2026-01-02").split()) == 1
+    assert (tmp_path / "history.html").exists()
+
+
+def test_a_run_of_hostile_words_is_read_as_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_hostile(tmp_path / "a\x1b[2J\u202e")
+    assert history(tmp_path, "--page", tmp_path / "h.html") in (0, 4)
+    out, err = capsys.readouterr()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", out + err)
+
+
+def test_standard_metrics_estimate_the_correlation_of_one(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history(nights, "--json", "--metric", P99)
+    one = json.loads(capsys.readouterr().out)
+    history(nights, "--json")
+    assert one["correlation"] == pytest.approx(json.loads(capsys.readouterr().out)["correlation"], abs=0.01)
+
+
+def test_more_confidence_needs_more_evidence(nights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history(nights, "--json", "--since", "2026-01-26", "--confidence", "99")
+    strict = json.loads(capsys.readouterr().out)
+    history(nights, "--json", "--since", "2026-01-26", "--confidence", "80")
+    assert strict["confidence"] == 0.99
+    assert strict["runs_needed"] > json.loads(capsys.readouterr().out)["runs_needed"]
+    assert history(nights, "--confidence", "100") == 2

@@ -22,10 +22,12 @@ _COLOURS = {"run": "var(--good)", "only a bound": "var(--warn)"}
 
 
 def history_document(history: History) -> doc.Document:
-    changed = [row for row in history.metrics if row.changes]
+    # What is worse comes first, then what changed.
+    ordered = sorted(history.metrics, key=lambda row: (row.result is not SinceResult.WORSE, not row.changes))
+    changed = [row for row in ordered if row.changes]
     sections = [
-        doc.Section("Metrics", (_metrics(history),)),
-        doc.Section("One mark per run", [_chart(row, history) for row in history.metrics]),
+        doc.Section("Metrics", (_metrics(history, ordered),)),
+        doc.Section("One mark per run", [_chart(row, history) for row in ordered]),
         doc.Section("How to read this", [doc.Sentence(remark, Tone.SOFT) for remark in _remarks(history)]),
     ]
     if changed:
@@ -54,7 +56,7 @@ def _answer(history: History) -> str:
     return f"too few runs after {since} to find a change: {seen}. {more} with this load are needed"
 
 
-def _metrics(history: History) -> doc.Table:
+def _metrics(history: History, ordered: Sequence[MetricHistory]) -> doc.Table:
     since = history.runs[history.since].run
     columns = [
         doc.TableColumn("metric", "l"),
@@ -64,7 +66,7 @@ def _metrics(history: History) -> doc.Table:
         doc.TableColumn("result", "l"),
     ]
     rows = []
-    for row in history.metrics:
+    for row in ordered:
         tone = _TONES.get(row.result, Tone.PLAIN)
         result = doc.TableCell(row.result.value, tone, row.result is SinceResult.WORSE)
         levels = [_value(row.metric, level) for level in (row.then, row.now)]
