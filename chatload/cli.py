@@ -19,6 +19,7 @@ _LAZY = {
     "doctor": "chatload.features.doctor.command:doctor",
     "drift": "chatload.features.report.drift_view:drift",
     "forecast": "chatload.features.forecast.command:forecast",
+    "history": "chatload.features.history.command:history",
     "plan": "chatload.features.plan.command:plan",
     "probe": "chatload.features.probe.command:probe",
     "simulator": "chatload.simulator.command:simulator",
@@ -76,6 +77,7 @@ def main() -> None:
       chatload reconcile RUN --ledger URL_OR_FILE    whether the server agrees
       chatload export RUN sessions > sessions.csv    one row a session
       chatload compare BASE... -- NEW...             better or worse than before
+      chatload history RUNS_DIR                      what changed over many runs
       chatload plan --chats-per-hour N --run RUN     how many servers that needs
       chatload forecast RUN --sessions 100000        what to expect at other loads
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from chatload.vocabulary import ENDING_INCIDENTS, EndedBy
 
 _ROWS_AT_ONCE = 1000
 _BLOCK_ROW = tuple[schema.Whole, schema.Text, schema.Text, bool, schema.Whole]
+#: An adapter takes about a millisecond to make, and a history reads hundreds of runs.
+_adapter = cache(TypeAdapter)
 # In brackets: if there is no such column, SQLite reads a name in double quotes as a text.
 _SESSION = ", ".join(f"[{name}]" for name in COLUMNS)
 
@@ -242,7 +245,7 @@ class RunReader(AbstractContextManager["RunReader"]):
 
     def _read(self, kind: Any, sql: str, *values: Any) -> Iterator[Any]:
         """Yield the rows of a query as values of a type that pydantic validates."""
-        validate = TypeAdapter(kind).validate_python
+        validate = _adapter(kind).validate_python
         with _told(self.path):
             cursor = self._database.execute(sql, values)
         with _told(self.path, [column for column, *_ in cursor.description]):
