@@ -13,8 +13,8 @@ goodness of fit", Perception & Psychophysics 63 (2001)).
 The three are estimated together, by Bayes' rule on a grid: flat priors of ln threshold and ln spread, LAPSES for lapse.
 The next dose is the one after whose trial the least uncertainty of the threshold is expected: the expected entropy of
 its distribution, with spread and lapse integrated out, is least (L. L. Kontsevich and C. W. Tyler, "Bayesian adaptive
-estimation of psychometric slope and threshold", Vision Research 39 (1999); N. Prins, "The psi-marginal adaptive method",
-Journal of Vision 13 (2013)).
+estimation of psychometric slope and threshold", Vision Research 39 (1999); N. Prins, "The psi-marginal adaptive
+method", Journal of Vision 13 (2013)).
 """
 
 import math

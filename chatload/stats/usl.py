@@ -13,9 +13,9 @@ server. So only saturated loads are fitted.
 The law is linear in N / X = a + b (N - 1) + d N (N - 1), with a = 1 / lambda, b = sigma / lambda, d = kappa / lambda.
 It is fitted by least squares of relative errors. What disturbs the server during a load is shared by all its windows,
 so each load is one observation, and the intervals have as many degrees of freedom as there are loads more than
-parameters. sigma = b / a, kappa = d / a and N*^2 = (a - b) / d are ratios of linear combinations, whose exact interval is
-Fieller's (E. C. Fieller, "Some problems in interval estimation", J. Royal Statistical Society B 16 (1954)). It has no
-upper end if the denominator is not proven above 0. A peak is named only if the whole interval lies below the highest
+parameters. sigma = b / a, kappa = d / a and N*^2 = (a - b) / d are ratios of linear combinations, whose exact interval
+is Fieller's (E. C. Fieller, "Some problems in interval estimation", J. Royal Statistical Society B 16 (1954)). It has
+no upper end if the denominator is not proven above 0. A peak is named only if the whole interval lies below the highest
 load measured.
 """
 
@@ -41,21 +41,23 @@ Floats = NDArray[np.float64]
 Parameters = tuple[float, float, float]
 #: Both ends; the upper one is infinite if the data prove none.
 Interval = tuple[float, float]
+#: Rows of a curve: load, fit, lower and upper end.
+Band = tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True)
 class Usl:
     """A fit. Each interval has 95 % confidence.
 
-    points: load, and mean requests per second measured, of the saturated loads. curve: load, fitted requests per second,
-    lower and upper end of the band. peak: the load with the greatest throughput; None if it is not named, for the
+    points: load, and mean requests per second measured, of the saturated loads. curve: load, fitted requests per
+    second, lower and upper end of the band. peak: the load with the greatest throughput; None if it is not named, for the
     reason `why`. peak_interval: of the fit, named or not; None if the fit has no peak.
     """
 
     parameters: Parameters
     intervals: tuple[Interval, ...]
     points: tuple[tuple[int, float], ...]
-    curve: tuple[tuple[float, float, float, float], ...]
+    curve: Band
     peak: float | None
     peak_interval: Interval | None
     why: str
@@ -143,9 +145,7 @@ def _ratio(above: Floats, below: Floats, solved: Floats, covariance: Floats, t: 
     return low, max(0.0, (middle + root) / leading) if leading > 0 and y > 0 else math.inf
 
 
-def _curve(
-    loads: Floats, solved: Floats, covariance: Floats, t: float
-) -> tuple[tuple[float, float, float, float], ...]:
+def _curve(loads: Floats, solved: Floats, covariance: Floats, t: float) -> Band:
     grid = np.linspace(loads[0], 1.1 * loads[-1], _GRID)
     terms = _terms(grid)
     values = terms @ solved

@@ -150,8 +150,8 @@ def capacity_document(facts: Mapping[str, Any]) -> doc.Document:
     claim = facts["claim"]
     thresholds = [doc.Code(threshold) for threshold in facts["thresholds"]]
     condition = (
-        "A load is held in a step if the step's own measurements meet them: latencies and shares from the moment it has "
-        "settled, counts and drops from its start."
+        "A load is held in a step if the step's own measurements meet them: latencies and shares from the moment it "
+        "has settled, counts and drops from its start."
     )
     return doc.Document(
         answer=doc.Sentence(answer(facts)),
@@ -181,7 +181,10 @@ def answer(facts: Mapping[str, Any]) -> str:
         )
     sure = words.confidence(capacity["confidence"])
     metric = facts["trouble"]["metric"] if facts["trouble"] else "the thresholds"
-    return f"The server's capacity is {_sessions(capacity)}, with {sure} confidence: above it, most steps do not hold {metric}"
+    return (
+        f"The server's capacity is {_sessions(capacity)}, with {sure} confidence: "
+        f"above it, most steps do not hold {metric}"
+    )
 
 
 def _sessions(capacity: Mapping[str, Any]) -> str:
@@ -193,7 +196,7 @@ def _sessions(capacity: Mapping[str, Any]) -> str:
 
 def sentences(facts: Mapping[str, Any]) -> list[str]:
     """What must be said with the answer."""
-    said = []
+    said: list[str] = []
     trouble, usl, capacity = facts["trouble"], facts["usl"], facts["capacity"]
     if capacity is not None:
         said += _about_capacity(facts, capacity)
@@ -214,20 +217,21 @@ def _about_capacity(facts: Mapping[str, Any], capacity: Mapping[str, Any]) -> It
     else:
         drops = words.plural(capacity["drops"], "drop")
         yield (
-            f"{confirmed}: {drops} in {capacity['chat_hours']:.3g} chat-hours, so at most {bound:.2g} drops per chat-hour "
-            f"({words.confidence(facts['confidence'])} confidence, if drops are independent)"
+            f"{confirmed}: {drops} in {capacity['chat_hours']:.3g} chat-hours, so at most {bound:.2g} drops per "
+            f"chat-hour ({words.confidence(facts['confidence'])} confidence, if drops are independent)"
         )
     low = [step for step in facts["steps"] if step["load"] < lower and step["outcome"] in ("held", "not held")]
     lost = sum(step["outcome"] == "not held" for step in low)
     if facts["kind"] == "knee" and lost:
         yield (
-            f"{lost} of {words.plural(len(low), 'step')} below {words.plural(lower, 'session')} were not held either: the "
-            "capacity is that of the server while no such disturbance occurs"
+            f"{lost} of {words.plural(len(low), 'step')} below {words.plural(lower, 'session')} were not held either: "
+            "the capacity is that of the server while no such disturbance occurs"
         )
     wanted, width = facts["rules"]["resolution"], capacity["upper"] - capacity["lower"]
     if facts["kind"] == "knee" and width > max(1, wanted * lower):
         yield (
-            f"the interval is {100 * width / lower:.2g} % wide, not {100 * wanted:g} % as wanted: a longer search narrows it"
+            f"the interval is {100 * width / lower:.2g} % wide, not {100 * wanted:g} % as wanted: a longer search "
+            "narrows it"
         )
 
 
@@ -338,8 +342,8 @@ def _chance(facts: Mapping[str, Any]) -> doc.Chart:
         *(charts.mark_line(capacity["upper"], "at most", "var(--soft)", 18) if capacity["upper"] > low else []),
     ]
     said = (
-        f"Dots: the share of steps held at each load; a larger dot is more steps. Line: the fitted chance that a step of "
-        f"{words.duration(facts['rules']['hold_s'])} is held."
+        "Dots: the share of steps held at each load; a larger dot is more steps. Line: the fitted chance that a step "
+        f"of {words.duration(facts['rules']['hold_s'])} is held."
     )
     return doc.Chart("Chance to hold against load", {"layer": layers}, said)
 
@@ -386,6 +390,7 @@ def _throughput(usl: Mapping[str, Any]) -> doc.Chart:
         layers += charts.mark_line(usl["peak"], "peak", "var(--bad)")
     said = (
         f"Dots: measured, at saturated loads only. Line and band: the Universal Scalability Law, with 95 % confidence. "
-        f"{usl_words(usl)}. Sessions refresh by a clock, so that throughput below saturation says nothing of the server."
+        f"{usl_words(usl)}. Sessions refresh by a clock, so that throughput below saturation says nothing of the "
+        "server."
     )
     return doc.Chart("Throughput against load", {"layer": layers}, said)
