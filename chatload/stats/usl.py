@@ -50,8 +50,8 @@ class Usl:
     """A fit. Each interval has 95 % confidence.
 
     points: load, and mean requests per second measured, of the saturated loads. curve: load, fitted requests per
-    second, lower and upper end of the band. peak: the load with the greatest throughput; None if it is not named, for the
-    reason `why`. peak_interval: of the fit, named or not; None if the fit has no peak.
+    second, lower and upper end of the band. peak: the load with the greatest throughput; None if it is not named,
+    for the reason `why`. peak_interval: of the fit, named or not; None if the fit has no peak.
     """
 
     parameters: Parameters

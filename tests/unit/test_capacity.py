@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatload.features.capacity.search import MOST_STEPS, REPEATS, Look, StepRecord, Trouble, _Recovery
+from chatload.features.capacity.search import CONFIRMATIONS, MOST_STEPS, REPEATS, _Recovery
+from chatload.features.capacity.step import Look, StepRecord, Trouble
 from chatload.features.capacity.view import step_facts
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram

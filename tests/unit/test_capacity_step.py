@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatload.features.capacity.search import Look, Step, StepRecord, StepRules, lateness_limit
+from chatload.features.capacity.step import Look, Step, StepRecord, StepRules, lateness_limit
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.thresholds.metrics import Threshold, parse
