@@ -187,7 +187,7 @@ def test_a_load_that_cannot_be_begun_is_the_generators_and_one_that_is_not_answe
 
 @pytest.mark.parametrize(
     ("hold_s", "timeout_s", "purpose", "lasts_s"),
-    [(2.0, 4.0, "double", 2), (7.0, 4.0, "double", 7), (2.0, 4.0, "confirm", 5), (7.0, 4.0, "confirm", 7)],
+    [(2.0, 4.0, "double", 2), (7.0, 4.0, "double", 7), (2.0, 4.0, "confirm", 13), (14.0, 4.0, "confirm", 14)],
 )
 def test_a_step_is_held_as_long_as_it_says_and_a_confirmation_until_a_drop_would_show(
     hold_s: float, timeout_s: float, purpose: str, lasts_s: int
