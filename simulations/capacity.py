@@ -54,7 +54,7 @@ class NoisyServer:
 
 
 class SearchWorld:
-    """One search against one server, with a look about every second."""
+    """One search against one server, with a look about every two seconds."""
 
     def __init__(self, server: NoisyServer, rules: StepRules, seed: int) -> None:
         self.server, self.rules, self.search = server, rules, CapacitySearch(rules)
@@ -73,13 +73,13 @@ class SearchWorld:
             if wanted is None:
                 assert self.search.result is not None
                 return self.search.result
-            self.second(wanted)
+            self.pass_time(wanted)
         raise AssertionError("the search does not end")
 
-    def second(self, wanted: int) -> None:
-        """A second goes by."""
+    def pass_time(self, wanted: int) -> None:
+        """Two seconds go by."""
         random, server, books = self.random, self.server, self.books
-        length = random.uniform(0.95, 1.1)
+        length = random.uniform(1.9, 2.1)
         if server.memory_s:
             kept = math.exp(-length / server.memory_s)
             self.noise = kept * self.noise + math.sqrt(1 - kept**2) * random.normal()
@@ -89,7 +89,7 @@ class SearchWorld:
             books.verdicts[Verdict.CUT_OFF] += self.open - wanted
             books.outcomes["Disconnect"][Outcome.ENDED] += self.open - wanted
             self.open = wanted
-        more = math.ceil((wanted - self.open) * 0.7)
+        more = math.ceil((wanted - self.open) * 0.9)
         books.started += more
         books.outcomes["RequestChat"][Outcome.FINE] += more
         self.open += more

@@ -10,7 +10,7 @@ the share that succeed whatever the dose, fixed at GUESS. Without `lapse` in the
 would move the threshold far down (F. A. Wichmann and N. J. Hill, "The psychometric function: I. Fitting, sampling, and
 goodness of fit", Perception & Psychophysics 63 (2001)).
 
-The three are estimated together, by Bayes' rule on a grid: flat priors of ln threshold and ln spread, LAPSES for lapse.
+The three are estimated together, by Bayes' rule on a grid: flat priors of ln threshold and spread, LAPSES for lapse.
 The next dose is the one after whose trial the least uncertainty of the threshold is expected: the expected entropy of
 its distribution, with spread and lapse integrated out, is least (L. L. Kontsevich and C. W. Tyler, "Bayesian adaptive
 estimation of psychometric slope and threshold", Vision Research 39 (1999); N. Prins, "The psi-marginal adaptive
@@ -26,10 +26,10 @@ from scipy.special import expit, ndtri, xlogy
 
 #: The share of trials that succeed whatever the dose.
 GUESS = 0.01
-#: Spreads of the grid.
+#: Spreads of the grid. Their ratios are equal, so a flat prior weighs each by itself.
 _SPREADS = np.geomspace(0.006, 0.2, 8)
 #: Lapses of the grid, and their prior: most series have few.
-LAPSES = {0.0: 0.25, 0.03: 0.2, 0.08: 0.2, 0.15: 0.15, 0.25: 0.12, 0.4: 0.08}
+LAPSES = {0.002: 0.25, 0.03: 0.2, 0.08: 0.2, 0.15: 0.15, 0.25: 0.12, 0.4: 0.08}
 #: Distance of the grid's thresholds, as a ratio.
 _STEP = 0.01
 #: Number of doses that are compared for the next trial, and the quantiles of the threshold that they extend over.
@@ -51,7 +51,8 @@ class ResponseCurve:
         self._thresholds = np.linspace(math.log(least), math.log(most), points)
         prior = np.array(list(LAPSES.values()))
         shape = (points, _SPREADS.size, prior.size)
-        self._log_posterior: Floats = np.broadcast_to(np.log(prior / prior.sum()), shape).copy()
+        weights = np.outer(_SPREADS / _SPREADS.sum(), prior / prior.sum())
+        self._log_posterior: Floats = np.broadcast_to(np.log(weights), shape).copy()
         self._reach = 1 - GUESS - np.array(list(LAPSES))
 
     def add(self, dose: float, success: bool) -> None:

@@ -70,10 +70,9 @@ def test_drops_are_the_servers_knee_and_bracketed_by_the_resolution() -> None:
 
 def test_drops_that_come_at_every_load_alike_are_no_knee() -> None:
     """Without the check, a search for no drop ends where the first one happens to come."""
-    searches = [SearchWorld(NO_KNEE, NO_DROP, seed) for seed in range(6)]
-    results = [search.run() for search in searches]
+    results = [SearchWorld(NO_KNEE, NO_DROP, seed).run() for seed in range(3)]
     assert {result.kind for result in results} <= {"undecided", "generator"}
-    assert any("it drops chats at low loads as often" in result.why for result in results)
+    assert any(result.why.startswith("it is not shown that it drops more chats") for result in results)
 
 
 def test_drops_too_rare_to_be_proven_leave_a_load_held() -> None:
@@ -163,7 +162,25 @@ def test_an_answer_that_is_not_held_again_is_no_claim_or_lowered() -> None:
     world.second = tiring  # type: ignore[method-assign]
     result = world.run()
     assert not result.is_claim or result.held <= 120
-    assert ("confirm", "not held") in [(step.purpose, step.outcome) for step in world.search.steps]
+    assert max(step.load for step in world.search.steps[:12] if step.is_held) > 150
+
+
+def test_a_load_that_is_not_confirmed_is_lowered() -> None:
+    """The last hold is longer than the steps, and sees what they do not: here, drops that come after 10 s."""
+    world = World(Server(breaks=200), RULES)
+    second, since = world.second, 0.0
+
+    def late(wanted: int) -> None:
+        nonlocal since
+        since = since if world.open > 150 else world.now
+        world.server = Server(breaks=150 if world.now - since > 10 else 200)
+        second(wanted)
+
+    world.second = late  # type: ignore[method-assign]
+    result = world.run()
+    confirmations = [step for step in world.search.steps if step.purpose == "confirm"]
+    assert not confirmations[0].is_held
+    assert not result.is_claim or result.held < confirmations[0].load
 
 
 def test_a_refusal_that_does_not_come_again_is_no_limit() -> None:

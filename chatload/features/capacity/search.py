@@ -55,7 +55,7 @@ RECOVER_TO = 0.5
 #: to be confirmed.
 REPEATS, CONFIRMATIONS = 3, 3
 #: Maximum number of steps of a search.
-MOST_STEPS = 80
+MOST_STEPS = 100
 #: The least number of steps that decide between loads near a knee.
 LEAST_TRIALS = 8
 #: No load is tried above this many times the highest load held.
@@ -305,6 +305,10 @@ class CapacitySearch:
             if not lower:
                 self._end("knee", f"not even {min(s.load for s in self.steps if s.is_trial)} could be held")
                 return None
+            if not drops_depend_on_load(self.steps, lower, rules.confidence):
+                why = "it is not shown that it drops more chats per chat-hour at high loads than at low loads"
+                self._end("undecided", why)
+                return None
             if len(self.steps) > MOST_STEPS + CONFIRMATIONS or (last.purpose == CONFIRM and self._is_late(look)):
                 self._end("undecided", f"{last.load} sessions were not held again")
                 return None
@@ -332,10 +336,6 @@ class CapacitySearch:
         if kind == "limit":
             capacity = certify_limit(self.steps, confirmed, rules.confidence)
         else:
-            if not drops_depend_on_load(self.steps, confirmed.load, rules.confidence):
-                why = "it drops chats at low loads as often per chat-hour as at high loads, so that this is no knee"
-                self._end("undecided", why)
-                return
             capacity = certify_knee(self.steps, confirmed, self._curve, rules.confidence)
         self._end(kind, held=confirmed.load, capacity=capacity)
 
