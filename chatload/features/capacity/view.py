@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from chatload import __version__, exit_codes
 from chatload.errors import FileError
+from chatload.features.capacity.certificate import Certificate
 from chatload.features.capacity.search import CapacitySearch
 from chatload.features.capacity.step import DROPS, StepRecord, Trouble
 from chatload.render import charts, words
@@ -37,6 +38,7 @@ def search_facts(search: CapacitySearch, course: Sequence[tuple[float, int, int]
         "schema_version": SCHEMA_VERSION,
         "chatload_version": __version__,
         **asdict(result),
+        "capacity": _capacity(result.capacity),
         "claim": result.is_claim,
         "trouble": _trouble(result.trouble),
         "thresholds": thresholds if rules.drop_limit is None else [*thresholds, DROPS],
@@ -64,6 +66,10 @@ def step_facts(step: StepRecord) -> dict[str, Any]:
         "judgements": [judgement.to_dict() for judgement in step.judgements],
         **{name: _finite(value) for name, value in step.figures.items()},
     }  # fmt: skip
+
+
+def _capacity(capacity: Certificate | None) -> dict[str, Any] | None:
+    return None if capacity is None else {**asdict(capacity), "curve": [list(point) for point in capacity.curve]}
 
 
 def _trouble(trouble: Trouble | None) -> dict[str, Any] | None:
