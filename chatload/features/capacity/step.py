@@ -209,7 +209,7 @@ class Step:
         self.load, self.purpose = load, purpose
         self._rules, self._thresholds = rules, thresholds
         self._record = StepRecord(load, purpose, look.at)
-        self._begun = self._last = look
+        self._begun = self._last = self._watched = look
         self._rising_until = look.at + rules.bound_s + 2 * rules.window_s
         self._window: Look | None = None
         self._median: float | None = None
@@ -332,8 +332,12 @@ class Step:
             self._signs.setdefault(DROPS, look.at)
 
     def _note_signs(self, look: Look) -> None:
-        """Note since when each threshold has been broken without interruption."""
-        facts = facts_of(look, self._last, self._rules.timeout_s)
+        """Note since which window each threshold has been broken without interruption."""
+        # Judging is most of the work of a look, and a window has all sessions.
+        if look.at - self._watched.at < 0.9 * self._rules.window_s:
+            return
+        facts = facts_of(look, self._watched, self._rules.timeout_s)
+        self._watched = look
         for threshold in self._thresholds:
             name, value = str(threshold), judge(threshold, facts).value
             if value is None:
