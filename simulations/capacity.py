@@ -54,7 +54,7 @@ class NoisyServer:
 
 
 class SearchWorld:
-    """One search against one server, with a look about every three seconds."""
+    """One search against one server, with a look about every 3.4 s."""
 
     def __init__(self, server: NoisyServer, rules: StepRules, seed: int) -> None:
         self.server, self.rules, self.search = server, rules, CapacitySearch(rules)
@@ -77,9 +77,9 @@ class SearchWorld:
         raise AssertionError("the search does not end")
 
     def pass_time(self, wanted: int) -> None:
-        """Three seconds go by."""
+        """A few seconds go by."""
         random, server, books = self.random, self.server, self.books
-        length = random.uniform(2.9, 3.1)
+        length = random.uniform(3.35, 3.5)
         if server.memory_s:
             kept = math.exp(-length / server.memory_s)
             self.noise = kept * self.noise + math.sqrt(1 - kept**2) * random.normal()

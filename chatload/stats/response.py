@@ -34,6 +34,7 @@ LAPSES = {0.002: 0.25, 0.03: 0.2, 0.08: 0.2, 0.15: 0.15, 0.25: 0.12, 0.4: 0.08}
 _STEP = 0.01
 #: Number of doses that are compared for the next trial, and the quantiles of the threshold that they extend over.
 _CANDIDATES, _OUTERMOST = 31, 0.005
+_UNLIKELY = 1e-6
 
 Floats = NDArray[np.float64]
 
@@ -54,23 +55,22 @@ class ResponseCurve:
         weights = np.outer(_SPREADS / _SPREADS.sum(), prior / prior.sum())
         self._log_posterior: Floats = np.broadcast_to(np.log(weights), shape).copy()
         self._reach = 1 - GUESS - np.array(list(LAPSES))
+        self._posterior = _normalised(self._log_posterior)
 
     def add(self, dose: float, success: bool) -> None:
         """Add a trial."""
         chance = GUESS + self._reach * self._rising(dose)[:, :, np.newaxis]
         self._log_posterior += np.log(chance if success else 1 - chance)
+        self._posterior = _normalised(self._log_posterior)
 
-    def _rising(self, dose: float) -> Floats:
-        """Return the logistic part of the chance at a dose, by threshold and spread."""
-        return np.asarray(expit((self._thresholds[:, np.newaxis] - math.log(dose)) / _SPREADS), dtype=np.float64)
-
-    def _posterior(self) -> Floats:
-        weights = np.exp(self._log_posterior - self._log_posterior.max())
-        return np.asarray(weights / weights.sum(), dtype=np.float64)
+    def _rising(self, dose: float, likely: slice = slice(None)) -> Floats:
+        """Return the logistic part of the chance at a dose, by threshold (a part of them) and spread."""
+        above = self._thresholds[likely, np.newaxis] - math.log(dose)
+        return np.asarray(expit(above / _SPREADS), dtype=np.float64)
 
     def quantiles(self, *shares: float) -> list[float]:
         """Return quantiles of the threshold (doses)."""
-        below = np.cumsum(self._posterior().sum(axis=(1, 2)))
+        below = np.cumsum(self._posterior.sum(axis=(1, 2)))
         found: list[float] = np.exp(np.interp(shares, below, self._thresholds)).tolist()
         return found
 
@@ -81,27 +81,35 @@ class ResponseCurve:
 
     def chances(self, doses: Sequence[float]) -> list[float]:
         """Return the mean chance of success at each dose, lapses included."""
-        of_spread = self._posterior() @ self._reach
+        of_spread = self._posterior @ self._reach
         return [GUESS + float(np.sum(of_spread * self._rising(dose))) for dose in doses]
 
     @property
     def lapse(self) -> float:
         """The mean share of trials that fail whatever the dose."""
-        return float(self._posterior().sum(axis=(0, 1)) @ np.array(list(LAPSES)))
+        return float(self._posterior.sum(axis=(0, 1)) @ np.array(list(LAPSES)))
 
     def next_dose(self, least: int, most: int) -> int:
         """Return the whole dose from `least` to `most` at which a trial says most about the threshold."""
-        posterior = self._posterior()
-        whole, of_spread = posterior.sum(axis=(1, 2)), posterior @ self._reach
+        whole = self._posterior.sum(axis=(1, 2))
+        # Thresholds outside this part have no weight to speak of.
+        first, last = np.flatnonzero(whole > _UNLIKELY * whole.max())[[0, -1]]
+        likely = slice(first, last + 1)
+        whole, of_spread = whole[likely], self._posterior[likely] @ self._reach
         low, high = self.quantiles(_OUTERMOST, 1 - _OUTERMOST)
         wide = np.geomspace(low / 1.1, high * 1.1, _CANDIDATES)
         doses: list[int] = sorted({min(max(round(dose), least), most) for dose in wide.tolist()})
 
         def expected(dose: int) -> float:
-            success = GUESS * whole + np.sum(of_spread * self._rising(dose), axis=1)
+            success = GUESS * whole + np.sum(of_spread * self._rising(dose, likely), axis=1)
             return _entropy(success) + _entropy(whole - success)
 
         return min(doses, key=expected)
+
+
+def _normalised(log_weights: Floats) -> Floats:
+    weights = np.exp(log_weights - log_weights.max())
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def _entropy(weights: Floats) -> float:

@@ -388,3 +388,10 @@ def test_a_recovery_rests_as_long_as_it_is_to_and_until_chats_that_are_left_behi
         made.books.outcomes["Disconnect"] = Counter({"0/true": confirmed})
         over = [made.look(100.0 + second) for second in range(1, 9)]
         assert over.index(True) + 1 == first
+
+
+def test_a_server_that_is_too_slow_for_one_session_is_said_to_be_after_two_tries() -> None:
+    rules = replace(RULES, start=1, hold_s=10.0, thresholds=(parse("GetMessages.latency.p50 < 1ms"),))
+    result, search = find(Server(), rules)
+    assert (result.kind, result.held, result.failed, result.is_claim) == ("knee", 0, 1, False)
+    assert result.why == "not even 1 could be held" and len(search.steps) <= 5

@@ -299,6 +299,9 @@ class CapacitySearch:
         if low > rules.ceiling:
             self._end("generator", f"it was not allowed to open more than {rules.ceiling} sessions")
             return None
+        if sum(step.load == 1 and step.outcome == "not held" for step in self.steps) >= 2 and not self.held:
+            self._end("knee", "not even 1 could be held")
+            return None
         lower, upper = math.floor(low), math.ceil(high)
         is_narrow = self._trials >= LEAST_TRIALS and upper - lower <= max(1, int(rules.resolution * lower))
         if is_narrow or len(self.steps) >= MOST_STEPS or self._is_late(look):
