@@ -15,8 +15,8 @@ It is fitted by least squares of relative errors. What disturbs the server durin
 so each load is one observation, and the intervals have as many degrees of freedom as there are loads more than
 parameters. sigma = b / a, kappa = d / a and N*^2 = (a - b) / d are ratios of linear combinations, whose exact interval
 is Fieller's (E. C. Fieller, "Some problems in interval estimation", J. Royal Statistical Society B 16 (1954)). It has
-no upper end if the denominator is not proven above 0. A peak is named only if the whole interval lies below the highest
-load measured.
+no upper end if the denominator is not proven above 0. A peak is named only if its whole interval lies between the
+lowest and the highest load that were fitted.
 """
 
 import math
@@ -120,7 +120,7 @@ def fit(samples: Mapping[int, Sequence[float]], per_session: float | None) -> Us
     parameters = (scale, max(0.0, solved[1] / solved[0]), max(0.0, solved[2] / solved[0]))
     squared = _ratio(a - b, d, solved, covariance, t)
     peaks = None if solved[2] <= 0 else (math.sqrt(squared[0]), math.sqrt(squared[1]))
-    why = _unnamed(loads[-1], peaks)
+    why = _unnamed(loads[0], loads[-1], peaks)
     peak = math.sqrt(max(0.0, solved[0] - solved[1]) / solved[2]) if not why else None
     points = tuple(zip(measured, rates.tolist(), strict=True))
     return Usl(parameters, intervals, points, _curve(loads, solved, covariance, t), peak, peaks, why)
@@ -155,14 +155,14 @@ def _curve(loads: Floats, solved: Floats, covariance: Floats, t: float) -> Band:
     return tuple((load, *row) for load, row in zip(grid.tolist(), rates.tolist(), strict=True))
 
 
-def _unnamed(last: float, peaks: Interval | None) -> str:
-    """Return why no peak is named; "" if it is. last: the highest load measured."""
+def _unnamed(first: float, last: float, peaks: Interval | None) -> str:
+    """Return why no peak is named; "" if it is. first, last: the lowest and highest load fitted."""
     if peaks is None:
         return "no peak named: the measured throughput does not fall"
-    if peaks[1] < last:
+    if first <= peaks[0] and peaks[1] < last:
         return ""
     low, high = (f"{end:.0f}" if math.isfinite(end) else "any load" for end in peaks)
     return (
-        f"no peak named: the fit has it anywhere from {low} to {high} sessions, and the highest load measured was "
-        f"{last:.0f}"
+        f"no peak named: the fit has it anywhere from {low} to {high} sessions, and the saturated loads go from "
+        f"{first:.0f} to {last:.0f}"
     )

@@ -7,9 +7,7 @@ from simulations.capacity import NO_DROP, NO_KNEE, ROWS, RULES, searches
 TRIALS = 12
 
 
-@pytest.mark.parametrize(
-    "name", ["no noise", "cv 0.3 from step to step", "cv 0.6 from step to step", "one stall of 2 s a minute"]
-)
+@pytest.mark.parametrize("name", ["no noise", "cv 0.6 from step to step", "one stall of 2 s a minute"])
 def test_the_interval_covers_the_knee(name):
     """At 90 %, fewer than 6 of 12 have a chance of 5e-5. A bracket of two steps covers it in 28 % at cv 0.6."""
     found = searches(ROWS[name], RULES, TRIALS, 7)
@@ -19,5 +17,5 @@ def test_the_interval_covers_the_knee(name):
 
 
 def test_drops_at_every_load_alike_are_no_knee():
-    """At 5 %, more than 4 of 12 have a chance of 2e-4 / 2. Without the check nearly all are claims."""
-    assert sum(one.claimed for one in searches(NO_KNEE, NO_DROP, TRIALS, 7)) <= 4
+    """At 5 %, more than 3 of 6 have a chance below 1e-4. If each step decided by its own, all were claims."""
+    assert sum(one.claimed for one in searches(NO_KNEE, NO_DROP, 6, 7)) <= 3

@@ -124,3 +124,14 @@ def test_the_ratio_of_a_numerator_that_may_be_zero_begins_at_zero() -> None:
     x, y, _ = np.eye(3)
     low, high = _ratio(x, y, np.array([1.0, 2.0, 0.0]), np.diag([1.0, 0.25, 0.0]), 2.0)
     assert low == 0.0 and 0.5 < high < math.inf
+
+
+def test_a_peak_that_may_lie_below_the_saturated_loads_is_not_named() -> None:
+    """Throughput falls over all of them: where it began to is not measured."""
+    falling = {
+        load: [4000.0 / load * (1 + d)]
+        for load, d in zip((70, 80, 90, 100, 110), (0.01, -0.01, 0.01, -0.01, 0.0), strict=True)
+    }
+    usl = fit(falling, 1.0)
+    assert usl is not None and usl.peak is None
+    assert usl.why.endswith("sessions, and the saturated loads go from 70 to 110")
