@@ -287,12 +287,12 @@ def _troubles(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[doc.Inline, 
 
 
 def _charts(facts: Mapping[str, Any]) -> Iterator[doc.Chart]:
+    if facts["capacity"] is not None:
+        yield _chance(facts)
     if facts["steps"]:
         yield _over_time(facts)
         yield _latency(facts)
         yield _losses(facts)
-    if facts["capacity"] is not None:
-        yield _chance(facts)
     if facts["usl"] is not None:
         yield _throughput(facts["usl"])
 
