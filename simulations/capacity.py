@@ -29,6 +29,8 @@ RULES = StepRules(start=10, ceiling=1000, interval_s=3.0, timeout_s=45.0, hold_s
 #: Of an exponential distribution, 95 % are below so many means.
 _P95 = math.log(20)
 _LIMIT_S, _BASE_S, _POWER = 0.1, 0.004, 6
+#: By how much the logarithm of the mean latency grows with that of the load, at the knee.
+_SLOPE = _POWER * (1 - _BASE_S * _P95 / _LIMIT_S)
 #: A search that is not over then has an error (seconds).
 _LONGEST_S = 100_000.0
 
@@ -153,7 +155,7 @@ def row(name: str, trials: int, seed: int) -> tuple[str, ...]:
     """Return the row of one of ROWS."""
     found = searches(ROWS[name], RULES, trials, seed)
     claims = [one for one in found if one.claimed]
-    said_s = search_s(RULES, ROWS[name].sigma / _POWER)
+    said_s = search_s(RULES, ROWS[name].sigma / _SLOPE)
     return (
         name,
         share(len(claims), trials),
