@@ -479,8 +479,8 @@ class RunSettings:
     )  # fmt: skip
     step_hold: float | None = _option(
         None, "--step-hold", DURATION,
-        "How long a step is held once it has settled; up to four times that where a threshold is undecided. Default: "
-        "the larger of 10s and three refresh intervals.",
+        "How long a step is held once it has settled; up to four times that if a threshold has too few samples. "
+        "Default: the larger of 10s and three refresh intervals.",
         metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     step_bound: float | None = _option(
@@ -488,11 +488,17 @@ class RunSettings:
         "How long a step may take to rise, and then to settle. Default: six times --step-hold.",
         metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
+    confirm_hold: float | None = _option(
+        None, "--confirm-hold", DURATION,
+        "How long the lower end of the capacity is held at the end, at least one timeout and one refresh interval. The "
+        "bound on drops comes from this time. Default: three timeouts and one refresh interval.",
+        metavar="DURATION", group=OptionGroup.CAPACITY, changes_load=True,
+    )  # fmt: skip
     resolution: float | None = _option(
         None, "--resolution", PERCENT,
-        "How near the highest load held and the lowest not held must come to each other; a limit that refuses chats is "
-        "always found to the unit.",
-        "5", metavar="PERCENT", group=OptionGroup.CAPACITY, changes_load=True,
+        "How wide the interval of the capacity may be, in percent of it; a limit that refuses chats is always found to "
+        "the unit.",
+        "10", metavar="PERCENT", group=OptionGroup.CAPACITY, changes_load=True,
     )  # fmt: skip
     step_thresholds: tuple[str, ...] = _fact((), EXPRESSIONS, changes_load=True)
 

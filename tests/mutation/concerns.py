@@ -55,7 +55,7 @@ BESIDE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("protocol/*",), _PROTOCOL),
     (("protocol/toml_file",), _TOML),
     (("run/*",), _STORE),
-    (("features/capacity/*", "stats/usl"), ("unit/test_capacity", "unit/test_capacity_report")),
+    (("features/capacity/*", "stats/usl", "stats/response"), ("unit/test_capacity", "unit/test_capacity_report")),
     (("features/plan/*",), ("unit/test_plan", "unit/test_plan_command", "unit/test_plan_queueing")),
     (("features/compare/compute", "run/settings"), ("unit/test_compare_command",)),
     (("thresholds/*", "stats/rates", "stats/clusters", "features/combine/*"), _JUDGING),
