@@ -12,7 +12,7 @@ import pytest
 
 from chatload import cli
 from chatload.chat.record import SessionRecord
-from chatload.features.report.drift import FALSE_ALARM, LEAST_S, Cell, _spend, find_drift, metrics, steady_part
+from chatload.features.report.drift import FALSE_ALARM, LEAST_S, Cell, error_budget, find_drift, metrics, steady_part
 from chatload.features.report.drift_view import sentences
 from chatload.features.report.page import page_document
 from chatload.features.report.summary import summarize
@@ -284,13 +284,13 @@ def test_without_a_steady_load_nothing_is_said(rows):
     assert "never under a steady load" in find_drift([], None, 45.0, True).why_not
 
 
-def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
-    during = [_spend(LEAST_S * 2**doubling, False) for doubling in range(60)]
+def test_all_looks_at_a_run_togethererror_budget_what_one_at_its_end_may():
+    during = [error_budget(LEAST_S * 2**doubling, False) for doubling in range(60)]
     assert sum(during) < FALSE_ALARM / 2 and during == sorted(during, reverse=True)
     # The k-th doubling has 1 / (k (k + 1)) of it: so many of them together 1 - 1 / 61.
     assert sum(during) == pytest.approx(FALSE_ALARM / 2 * 60 / 61)
-    assert [_spend(length_s, False) for length_s in (0, LEAST_S, 1.9 * LEAST_S)] == [during[0]] * 3
-    assert sum(during) + _spend(1e9, True) <= FALSE_ALARM
+    assert [error_budget(length_s, False) for length_s in (0, LEAST_S, 1.9 * LEAST_S)] == [during[0]] * 3
+    assert sum(during) + error_budget(1e9, True) <= FALSE_ALARM
 
 
 @pytest.fixture

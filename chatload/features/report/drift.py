@@ -3,9 +3,9 @@
 Method. The steady part of the run is the time in which its full load was present, without the first tenth (warm-up). It
 is cut into BLOCKS blocks of equal time, each into CELLS cells. The value of a metric in a cell comes from the merged
 histograms and counts of its windows. The value of a block is the median of its cells; for a rate it is the rate of all
-chats of the block, because rare events are missing from most cells. `chatload.stats.trend` finds slopes and jumps in
-the blocks. The chance of a false alarm, FALSE_ALARM, is divided among all metrics (the memory of all processes
-together counts as one), and again between slopes and jumps.
+chats of the block, because rare events are missing from most cells. `chatload.stats.trend` tests whether the blocks
+change at all, and says whether the change is a slope, jumps, or both. The chance of a false alarm, FALSE_ALARM, is
+divided among all metrics (the memory of all processes together counts as one).
 
 A run that goes on is checked many times, and each check could raise a false alarm. So all checks before the end share
 one half of FALSE_ALARM: the k-th doubling of the run's length gets 1/(k(k+1)) of this half, and all of them together
@@ -163,18 +163,16 @@ def find_drift(
     began, end = steady
     start = began + _WARM_UP * (end - began)
     cells = _cells(windows, start, end)
-    alarm = _spend(end - began, ended)
+    alarm = error_budget(end - began, ended)
     family = metrics(timeout_s, {process for cell in cells if cell is not None for process in cell.memory})
     of_all = sum(metric.share for metric in family)
     drifts = []
     for metric in family:
         times, values = _blocks(cells, metric)
         if len(values) >= LEAST_BLOCKS:
-            level = alarm * metric.share / (2 * of_all)
-            strict = find_trend(times, values, 1 - level, level)
-            shown = find_trend(times, values, CONFIDENCE, level)
+            trend = find_trend(times, values, CONFIDENCE, alarm * metric.share / of_all)
             blocks = [[start + at, value] for at, value in zip(times.tolist(), values.tolist(), strict=True)]
-            drifts.append(_claimed(metric, strict, shown, blocks, (end - start) / 3600))
+            drifts.append(_claimed(metric, trend, blocks, (end - start) / 3600))
     return Soak(start, end, metrics=drifts) if drifts else Soak(why_not="too little happened in it")
 
 
@@ -194,8 +192,11 @@ def steady_part(loads: Iterable[tuple[float, float, int]]) -> tuple[float, float
     return (start, end) if median > 0 and end - start >= LEAST_S else None
 
 
-def _spend(length_s: float, ended: bool) -> float:
-    """Return the chance of a false alarm that this check may use."""
+def error_budget(length_s: float, ended: bool) -> float:
+    """Return the chance of a false alarm that a check of all metrics may use.
+
+    length_s: of the steady part so far (seconds). ended: whether the run has ended.
+    """
     if ended:
         return FALSE_ALARM / 2
     look = 1 + int(log2(max(length_s / LEAST_S, 1.0)))
@@ -239,22 +240,22 @@ def _blocks(cells: list[Cell | None], metric: DriftMetric) -> tuple[np.ndarray[A
     return np.array(times), np.array(values)
 
 
-def _claimed(metric: DriftMetric, strict: Trend, shown: Trend, blocks: list[list[float]], hours: float) -> Drift:
+def _claimed(metric: DriftMetric, trend: Trend, blocks: list[list[float]], hours: float) -> Drift:
     """Return a metric's drift over so many hours, claimed if it is significant and large enough to matter."""
-    least = max(metric.matters * abs(shown.level), metric.floor)
-    slope, low, high = (3600 * value for value in (shown.slope, shown.low, shown.high))
+    least = max(metric.matters * abs(trend.level), metric.floor)
+    slope, low, high = (3600 * value for value in (trend.slope, trend.low, trend.high))
     jumps = [
         [(blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size]
-        for jump in strict.jumps
+        for jump in trend.jumps
         if abs(jump.size) >= least
     ]
-    drifts = strict.sure and abs(slope) * hours >= least
+    drifts = trend.drifts and abs(slope) * hours >= least
     gone: list[float | None] | None = None
     if metric.name == "margin.p1" and drifts and slope < 0:
         left = blocks[-1][1]
         gone = [max(left / -low, 0.0), max(left / -slope, 0.0), max(left / -high, 0.0) if high < 0 else None]
     return Drift(
-        metric=metric.name, unit=metric.unit, level=shown.level, slope=slope,
+        metric=metric.name, unit=metric.unit, level=trend.level, slope=slope,
         low=low if isfinite(low) else None, high=high if isfinite(high) else None,
         drifts=drifts, worse=slope * metric.worse > 0, jumps=jumps, blocks=blocks, gone_in_h=gone,
     )  # fmt: skip

@@ -1,0 +1,131 @@
+"""How often `chatload drift` claims a change that is not there, and how often it finds one that is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from chatload.features.report.drift import BLOCKS, CELLS, CONFIDENCE, LEAST_S, error_budget, metrics
+from chatload.stats.trend import Trend, find_trend
+from simulations.frame import SimulatedTable, share
+
+_Array = NDArray[np.float64]
+
+#: Values of the noise in a cell; time constants of the noise, in blocks; and how many looks at a run there are before its
+#: end, the first after LEAST_S, each later one at twice the time.
+_FINE, _NOISES, _LOOKS = 20, (0.0, 1 / 10, 1 / 3), 6
+_HEADER = ("case", "independent", "1/10 of a block", "1/3 of a block")
+#: The number of metrics of a run with one process.
+_FAMILY = len(metrics(45.0, ["local"]))
+_TIMES = np.arange(float(BLOCKS))
+
+
+def noise(random: np.random.Generator, tau: float, shape: tuple[int, int]) -> _Array:
+    """Return series (rows) of an Ornstein-Uhlenbeck process with variance 1. tau: its time constant in values."""
+    drawn = random.standard_normal(shape)
+    if not tau:
+        return drawn
+    kept = float(np.exp(-1 / tau))
+    drawn[:, 1:] *= np.sqrt(1 - kept**2)
+    made: _Array = lfilter([1.0], [1.0, -kept], drawn, axis=1)
+    return made
+
+
+def blocks(cells: _Array) -> _Array:
+    """Return block values of series of cell values: the median of each CELLS of them."""
+    made: _Array = np.median(cells.reshape(len(cells), -1, CELLS), axis=2)
+    return made
+
+
+def block_noise(random: np.random.Generator, tau: float, trials: int) -> _Array:
+    """Return block values of noise without change, with standard deviation 1. tau: in blocks."""
+    fine = noise(random, tau * CELLS * _FINE, (trials, BLOCKS * CELLS * _FINE))
+    made = blocks(fine.reshape(trials, BLOCKS * CELLS, _FINE).mean(axis=2))
+    return made / made.std()
+
+
+def looks(random: np.random.Generator, tau: float) -> Iterator[_Array]:
+    """Yield the block values of all metrics at each look at a run without change, the last of them at its end. tau: in
+    blocks of the first look."""
+    fine = noise(random, tau * CELLS, (_FAMILY, BLOCKS * CELLS * 2 ** (_LOOKS - 1)))
+    for look in range(_LOOKS):
+        seen = fine[:, : BLOCKS * CELLS * 2**look]
+        yield blocks(seen.reshape(_FAMILY, BLOCKS * CELLS, -1).mean(axis=2))
+
+
+def changes(trend: Trend) -> bool:
+    return trend.drifts or bool(trend.jumps)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that is put into noise. name: of the row. added: to the blocks. slope: whether a slope is the change;
+    jumps: the first blocks after its jumps."""
+
+    name: str
+    added: _Array
+    slope: bool = False
+    jumps: tuple[int, ...] = ()
+
+    def is_right(self, trend: Trend) -> bool:
+        """Return whether the kind was found, and each jump at most a block from its place."""
+        found = [jump.index for jump in trend.jumps]
+        near = len(found) == len(self.jumps) and all(abs(a - b) <= 1 for a, b in zip(found, self.jumps, strict=True))
+        return near and trend.drifts == self.slope
+
+
+def _step(size: float, first: int, where: str) -> Change:
+    return Change(f"step of {size:g} deviations {where}", size * (first <= _TIMES), jumps=(first,))
+
+
+def _slope(total: float) -> Change:
+    return Change(f"slope of {total:g} deviations over the run", total * _TIMES / (BLOCKS - 1), slope=True)
+
+
+CHANGES = [
+    *(_step(size, first, where) for size in (2, 3, 4) for first, where in ((5, "early"), (10, "middle"), (15, "late"))),
+    *map(_slope, (3, 4, 6, 8)),
+    Change("step of 4 deviations there, and back after 7 blocks", 4.0 * ((_TIMES >= 6) & (_TIMES < 13)), jumps=(6, 13)),
+    Change("slope of 12 deviations, reset by a step", 12 * _TIMES / 19 - 8 * (_TIMES >= 11), slope=True, jumps=(11,)),
+]
+
+
+def _false_alarms(trials: int, seed: int, ended_only: bool) -> Iterator[str]:
+    """Yield for each noise how often anything is claimed of a run without change: at its end, or at any look."""
+    length_s = LEAST_S * 2 ** (_LOOKS - 1)
+    end = error_budget(length_s, True) / _FAMILY
+    for tau in _NOISES:
+        random, wrong = np.random.default_rng(seed), 0
+        for _ in range(trials):
+            if ended_only:
+                seen = [(end, block_noise(random, tau, _FAMILY))]
+            else:
+                budgets = [error_budget(LEAST_S * 2**look, False) / _FAMILY for look in range(_LOOKS)]
+                every = list(looks(random, tau))
+                seen = [*zip(budgets, every, strict=True), (end, every[-1])]
+            wrong += any(
+                changes(find_trend(_TIMES, series, CONFIDENCE, level)) for level, rows in seen for series in rows
+            )
+        yield share(wrong, trials)
+
+
+def _found(change: Change, trials: int, seed: int) -> Iterator[str]:
+    """Yield for each noise how often a change is found, and how often its kind and place are right."""
+    level = error_budget(LEAST_S, True) / _FAMILY
+    for tau in _NOISES:
+        random = np.random.default_rng(seed)
+        series = change.added + block_noise(random, tau, trials)
+        trends = [find_trend(_TIMES, row, CONFIDENCE, level) for row in series]
+        found, right = sum(map(changes, trends)), sum(map(change.is_right, trends))
+        yield f"{share(found, trials)}, right {share(right, trials)}"
+
+
+def table(trials: int, seed: int) -> SimulatedTable:
+    rows = [
+        (f"no change: any claim of {_FAMILY} metrics at the end (at most 2.5 %)", *_false_alarms(trials, seed, True)),
+        ("no change: any claim at the end or at six looks before (at most 5 %)", *_false_alarms(trials, seed, False)),
+        *((change.name, *_found(change, trials, seed)) for change in CHANGES),
+    ]
+    return SimulatedTable(_HEADER, rows, trials, seed)
