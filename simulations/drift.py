@@ -13,10 +13,10 @@ from simulations.frame import SimulatedTable, share
 
 _Array = NDArray[np.float64]
 
-#: Values of the noise in a cell; time constants of the noise, in blocks; and how many looks at a run there are before its
+#: Values of the noise in a cell; time constants of the noise, in blocks; and the number of looks at a run before its
 #: end, the first after LEAST_S, each later one at twice the time.
-_FINE, _NOISES, _LOOKS = 20, (0.0, 1 / 10, 1 / 3), 6
-_HEADER = ("case", "independent", "1/10 of a block", "1/3 of a block")
+_FINE, _NOISES, _LOOKS = 20, (0.0, 1 / 10, 1 / 3, 1.0), 6
+_HEADER = ("case", "independent", "1/10 of a block", "1/3 of a block", "1 block: not covered")
 #: The number of metrics of a run with one process.
 _FAMILY = len(metrics(45.0, ["local"]))
 _TIMES = np.arange(float(BLOCKS))
@@ -70,10 +70,14 @@ class Change:
     jumps: tuple[int, ...] = ()
 
     def is_right(self, trend: Trend) -> bool:
-        """Return whether the kind was found, and each jump at most a block from its place."""
+        """Return whether the kind was found and is certain, and each jump is at most a block from its place."""
         found = [jump.index for jump in trend.jumps]
         near = len(found) == len(self.jumps) and all(abs(a - b) <= 1 for a, b in zip(found, self.jumps, strict=True))
-        return near and trend.drifts == self.slope
+        return near and trend.drifts == self.slope and not trend.either
+
+    def is_wrong(self, trend: Trend) -> bool:
+        """Return whether another kind was found, without doubt."""
+        return not trend.either and (trend.drifts, len(trend.jumps)) not in ((self.slope, len(self.jumps)), (False, 0))
 
 
 def _step(size: float, first: int, where: str) -> Change:
@@ -112,14 +116,14 @@ def _false_alarms(trials: int, seed: int, ended_only: bool) -> Iterator[str]:
 
 
 def _found(change: Change, trials: int, seed: int) -> Iterator[str]:
-    """Yield for each noise how often a change is found, and how often its kind and place are right."""
+    """Yield for each noise how often a change is found, how often its kind and place are right, and its kind wrong."""
     level = error_budget(LEAST_S, True) / _FAMILY
     for tau in _NOISES:
         random = np.random.default_rng(seed)
         series = change.added + block_noise(random, tau, trials)
         trends = [find_trend(_TIMES, row, CONFIDENCE, level) for row in series]
-        found, right = sum(map(changes, trends)), sum(map(change.is_right, trends))
-        yield f"{share(found, trials)}, right {share(right, trials)}"
+        found, right, wrong = (sum(map(is_so, trends)) for is_so in (changes, change.is_right, change.is_wrong))
+        yield f"{share(found, trials)}, right {100 * right / trials:.0f} %, wrong {100 * wrong / trials:.0f} %"
 
 
 def table(trials: int, seed: int) -> SimulatedTable:

@@ -5,23 +5,26 @@ a running system are correlated. It is assumed that the correlation between two 
 time constant of DEPENDENCE blocks at most. All sums of squares are taken after the correlation of the blocks that
 follows from it was removed (generalised least squares; A. C. Aitken, 1935).
 
-One test decides whether the series changes at all. Its alternatives are the shapes that a change may have: a slope, a
-step at each place, and two changes: a slope that bends, a slope with a step (a leak that a restart resets), a step there
-and back (a failover that is undone). Each shape has its F test. Each of the three kinds gets a third of the level, which
-its shapes share equally (Bonferroni). The best shape is compared with the best shapes of simulated series without
-change, because the shapes resemble each other and Bonferroni's bound alone would be too cautious. This is the supremum
-of F tests over all places of D. W. K. Andrews, "Tests for parameter instability and structural change with unknown
-change point" (1993), with more kinds of shapes.
+One test decides whether the series changes at all. Its alternatives are the four kinds of shapes that a change may
+have: a slope; a step; a slope that bends or is reset by a step (a leak and a restart); a step there and back (a
+failover that is undone). Each shape has its F test. Each kind gets a quarter of the level, which its shapes, one for
+each place, share equally (Bonferroni). The shapes resemble each other, so this bound alone would be too cautious: the
+best shape is compared with the best shapes of simulated series without change. This is the supremum of F tests over all
+places of D. W. K. Andrews, "Tests for parameter instability and structural change with unknown change point" (1993),
+with more kinds of shapes.
 
 If the series changes, its shapes are found one after the other: the best single shape if it is significant, else the
 best two, then more beside those found (J. Bai and P. Perron, "Estimating and testing linear models with multiple
-structural changes", 1998). A shape that is not significant beside the later ones is removed again.
+structural changes", 1998). The place of a step was searched for, a slope has none. So a single step is certain only
+if its p value, multiplied by the number of places, is below that of a slope (straight or bent), and a single slope only
+if its p value is below that of every step. Between the two the change is one of them, and it is not known which.
 
 The slope is Theil's and Sen's, the median of the slopes of all pairs of blocks between the same two jumps, and its
-interval is Sen's (P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", 1968). The S of the parts
-are added, as for the seasons of R. M. Hirsch and J. R. Slack (1984). Correlation widens the interval: the variance of S
-is multiplied by the correction of K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test for autocorrelated
-data" (1998), computed from the ranks of the residuals and at least 1. One block in ten may have any error.
+interval is Sen's (P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", 1968). The S of the
+parts are added, as for the seasons of R. M. Hirsch and J. R. Slack (1984). Correlation widens the interval: the
+variance of S is multiplied by the correction of K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test for
+autocorrelated data" (1998), computed from the ranks of the residuals and at least 1. One block in ten may have any
+error.
 """
 
 from dataclasses import dataclass
@@ -36,18 +39,20 @@ from scipy.special import betainc
 #: The longest time constant of the correlation that the test allows for, in blocks.
 DEPENDENCE = 1 / 3
 #: The least number of blocks between two jumps, and the greatest number of shapes in a series.
-_LEAST, _MOST_SHAPES = 3, 8
-#: Series without change that are simulated, at a time and at most; and the number of them that may look as changed as
-#: the limit. For a smaller level than _PASS / _MOST_SIMULATED, Bonferroni's bound is used.
+_LEAST, _MOST_SHAPES = 4, 8
+#: Series without change are simulated so many at a time and at most, and the third number of them reaches the limit.
+#: For a level below _PASS / _MOST_SIMULATED, Bonferroni's bound is used.
 _AT_ONCE, _MOST_SIMULATED, _PASS = 2000, 60_000, 60
 #: Residuals are clipped at this many times the median absolute residual.
 _FAR = 5.0
-#: Sums of squares below this part of the whole are rounding errors.
-_NOTHING = 1e-18
+#: A sum of squares below this part of the whole is a rounding error.
+_NOTHING = 1e-24
 #: The number of fitted parameters before neighbours are compared: level, slope and curvature.
 _FITTED = 3
 #: Indices of the shapes. The step before block k is _STEPS + k - _LEAST.
 _SLOPE, _BEND, _STEPS = 0, 1, 2
+#: The kinds of shapes, which share the level: a slope, a step, a slope that changes, a step there and back.
+_KINDS = 4
 
 _Array = NDArray[np.float64]
 _Indices = NDArray[np.int64]
@@ -64,40 +69,34 @@ class Jump:
 @dataclass(frozen=True)
 class Trend:
     """slope: per unit of time, with the interval low..high. drifts: the slope is part of the change that was found.
-    jumps: those that were found, in order of time. level: of the line at the first block."""
+    jumps: those that were found, in order of time. either: the change is the slope or the jump, not both, and it is not
+    known which. level: of the line at the first block."""
 
     slope: float
     low: float
     high: float
     drifts: bool
     jumps: tuple[Jump, ...]
+    either: bool
     level: float
 
 
-def find_trend(
-    times: _Array,
-    values: _Array,
-    confidence: float,
-    level: float,
-    scores: _Array | None = None,
-    noise: float = 0.0,
-) -> Trend:
+def find_trend(times: _Array, values: _Array, confidence: float, level: float) -> Trend:
     """Return the trend of a series of blocks.
 
     Args:
         times, values: of the blocks, in order of time.
         confidence: of the slope's interval, between 0 and 1.
         level: the greatest probability that a slope or a jump is found in a series without change.
-        scores: the values on a scale on which their noise is about normal, for the test. Default: values.
-        noise: the least standard deviation of a score that is possible. More may be seen.
 
     Raises:
-        ValueError: there are fewer than 2 * 3 blocks.
+        ValueError: there are fewer than 2 * 4 blocks.
     """
     if len(values) < 2 * _LEAST:
         raise ValueError(f"{len(values)} blocks are too few")
-    shapes = _find_shapes(times, values if scores is None else scores, level, noise)
-    cuts = _cuts(shapes)
+    shapes, either = _find_shapes(times, values, level)
+    # If it is not known whether the change is the jump, the slope is that of the series without it.
+    cuts = [] if either else _cuts(shapes)
     # Theil and Sen's slope over the pairs within stretches, and its interval.
     slopes, variance = _pairs(times, values, cuts)
     slope = float(np.median(slopes))
@@ -107,124 +106,146 @@ def find_trend(
     first, last = int(np.floor((count - reach) / 2)) - 1, int(np.ceil((count + reach) / 2))
     low = float(slopes[first]) if first >= 0 else -inf
     high = float(slopes[last]) if last < count else inf
-    levels = [float(np.median(part)) for part in np.split(values - slope * times, cuts)]
-    jumps = tuple(Jump(cut, after - before) for cut, before, after in zip(cuts, levels, levels[1:], strict=False))
-    drifts = _SLOPE in shapes and (low > 0 or high < 0)
-    return Trend(slope, low, high, drifts, jumps, levels[0] + slope * float(times[0]))
+    jumps = _jumps(values if either else values - slope * times, _cuts(shapes))
+    drifts = either or (_SLOPE in shapes and (low > 0 or high < 0))
+    first_level = float(np.median((values - slope * times)[: cuts[0] if cuts else None]))
+    return Trend(slope, low, high, drifts, jumps, either, first_level + slope * float(times[0]))
 
 
 # -- which shapes a series has ---------------------------------------------------------------------
 
 
-def _find_shapes(times: _Array, scores: _Array, level: float, noise: float) -> list[int]:
-    """Return the shapes that are significant."""
-    n = len(scores)
+def _find_shapes(times: _Array, values: _Array, level: float) -> tuple[list[int], bool]:
+    """Return the shapes that are significant; and whether they are one step that may as well be a slope."""
+    limit = _limit(len(values), level)
     known: list[int] = []
-    limit = _limit(n, level)
-    white = _whitener(n)
+    either = False
     while len(known) < _MOST_SHAPES:
-        y = (white @ _clipped(times, scores, _cuts(known), noise))[None, :]
         search = _Search(times, known)
-        single, double = search.adjusted(y, noise)
-        # Smaller models first.
-        if single.size and single.min() <= limit:
-            known.append(int(search.singles[int(np.argmin(single))]))
-        elif double.size and double.min() <= limit:
-            known.extend(int(shape) for shape in search.doubles[int(np.argmin(double))])
+        series = _whitener(len(values)) @ _clipped(times, values, _cuts(known))
+        single, double = (found[0] for found in search.p_values(series[None, :]))
+        one, two = single * search.single_factors, double * search.double_factors
+        if one.size and one.min() <= limit:
+            shape = int(search.singles[np.argmin(one)])
+            if not known:
+                shape, either = _slope_or_step(search, single, double)
+            known.append(shape)
+        elif two.size and two.min() <= limit:
+            known += search.doubles[np.argmin(two)].tolist()
         else:
             break
-    return known
+    return known, either and len(known) == 1
+
+
+def _slope_or_step(search: "_Search", single: _Array, double: _Array) -> tuple[int, bool]:
+    """Return whether a single change is a slope or a step, as a shape; and whether the other is as likely.
+
+    single, double: p values of all shapes. The slope may bend, so that a curve is not taken for a step.
+    """
+    line, step, places = min(single[0], double[0]), 1 + int(np.argmin(single[1:])), len(single) - 1
+    if line < single[step]:
+        return _SLOPE, False
+    return int(search.singles[step]), bool(line <= places * single[step])
 
 
 def _cuts(shapes: list[int]) -> list[int]:
-    """Return the first blocks after each of the steps."""
+    """Return the first block after each of the steps."""
     return sorted(shape - _STEPS + _LEAST for shape in shapes if shape >= _STEPS)
 
 
-def _clipped(times: _Array, scores: _Array, cuts: list[int], noise: float) -> _Array:
-    """Return the scores, those far from the line through their stretch drawn in, so that no block dominates."""
-    slope = float(np.median(_pairs(times, scores, cuts)[0]))
-    left = _residuals(times, scores, cuts, slope)
-    spread = max(float(np.median(np.abs(left))), noise)
-    return scores - left + np.clip(left, -_FAR * spread, _FAR * spread) if spread > 0 else scores
+def _clipped(times: _Array, values: _Array, cuts: list[int]) -> _Array:
+    """Return the values, those far from the line through their stretch moved nearer, so that no block dominates."""
+    left = _residuals(times, values, cuts, float(np.median(_pairs(times, values, cuts)[0])))
+    far = _FAR * float(np.median(np.abs(left)))
+    return values + np.clip(left, -far, far) - left if far > 0 else values
 
 
 @cache
 def _whitener(n: int) -> _Array:
     """Return the matrix that removes the correlation of n blocks.
 
-    Correlation of the means of two blocks k apart, if that between instants falls by exp(-1) in 1/a blocks:
-    (1 - exp(-a))^2 exp(-(k - 1) a) / (2 (a - 1 + exp(-a))), by integration over both blocks.
+    The correlation of the means of two blocks, k > 0 apart, is (1 - exp(-a))^2 exp(-(k - 1) a) / (2 (a - 1 + exp(-a)))
+    if that of two instants falls to exp(-1) in 1/a of a block: the integral over both blocks.
     """
     a, apart = 1 / DEPENDENCE, np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
     between = (1 - np.exp(-a)) ** 2 * np.exp(-(apart - 1) * a) / (2 * (a - 1 + np.exp(-a)))
-    made: _Array = np.linalg.inv(np.linalg.cholesky(np.where(apart == 0, 1.0, between)))
-    return made
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(np.where(apart == 0, 1.0, between))), dtype=np.float64)
 
 
 class _Search:
-    """The shapes that may be added to those known. singles: their indices; doubles: pairs of them, in rows."""
+    """The shapes that may be added to those that are known.
+
+    singles, doubles: their indices, and pairs of them (in rows). single_factors, double_factors: Bonferroni's factors
+    of their p values.
+    """
 
     def __init__(self, times: _Array, known: list[int]) -> None:
         n = len(times)
-        middle = times - times.mean()
-        starts = np.arange(_LEAST, n - _LEAST + 1)
-        every = np.vstack([middle, middle**2, np.arange(n)[None, :] >= starts[:, None]]).astype(np.float64)
-        shapes = every @ _whitener(n).T
-        self._basis = np.linalg.qr(np.vstack([_whitener(n) @ np.ones(n), shapes[known]]).T)[0]
-        left = shapes - (shapes @ self._basis) @ self._basis.T
-        size = np.linalg.norm(left, axis=1)
-        self._shapes = left / np.where(size > 0, size, 1.0)[:, None]
+        since, starts = times - times.mean(), np.arange(_LEAST, n - _LEAST + 1)
+        every = np.vstack([since, since**2, np.arange(n) >= starts[:, None]]) @ _whitener(n).T
+        self._basis = np.linalg.qr(np.vstack([_whitener(n).sum(axis=1), every[known]]).T)[0]
+        left = every - (every @ self._basis) @ self._basis.T
+        self._shapes: _Array = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), _NOTHING)
         cuts = _cuts(known)
-        steps = [
-            int(start) + _STEPS - _LEAST for start in starts if all(abs(start - cut) >= _LEAST for cut in cuts)
-        ]
-        # A bend is no shape of its own: only a slope bends.
-        free = [shape for shape in (_SLOPE, _BEND) if shape not in known and (shape == _SLOPE or _SLOPE in known)]
-        pairs = [(_SLOPE, _BEND)] if _SLOPE in free else []
-        pairs += [(_SLOPE, step) for step in steps] if _SLOPE in free else []
-        pairs += [(a, b) for a in steps for b in steps if b - a >= _LEAST]
-        self.singles: _Indices = np.array([*free, *steps], dtype=np.int64)
-        self.doubles: _Indices = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-        #: The factor of Bonferroni of each single shape.
-        self._factors = np.where(self.singles < _STEPS, 3.0 * max(len(free), 1), 3.0 * max(len(steps), 1))
+        steps = [k + _STEPS - _LEAST for k in starts.tolist() if all(abs(k - cut) >= _LEAST for cut in cuts)]
+        # A bend is no shape of its own: it belongs to a slope.
+        lines = [_SLOPE] if _SLOPE not in known else [_BEND] if _BEND not in known else []
+        resets = [(_SLOPE, shape) for shape in (_BEND, *steps)] if _SLOPE in lines else []
+        returns = [(a, b) for a in steps for b in steps if b - a >= _LEAST]
+        self.singles: _Indices = np.array([*lines, *steps], dtype=np.int64)
+        self.doubles: _Indices = np.array([*resets, *returns], dtype=np.int64).reshape(-1, 2)
+        self.single_factors, self.double_factors = (
+            _KINDS * np.repeat([len(one), len(other)], [len(one), len(other)])
+            for one, other in ((lines, steps), (resets, returns))
+        )
 
-    def adjusted(self, series: _Array, noise: float) -> tuple[_Array, _Array]:
-        """Return the adjusted p values of single shapes and of two, a row for each series (rows, whitened)."""
+    def p_values(self, series: _Array) -> tuple[_Array, _Array]:
+        """Return the p values of the single shapes and of the pairs, for each of the whitened series (rows)."""
         y = series - (series @ self._basis) @ self._basis.T
-        total = np.sum(y * y, axis=1, keepdims=True)
-        total = np.where(total > _NOTHING * np.sum(series * series, axis=1, keepdims=True), total, 0.0)
+        total, whole = (np.sum(part * part, axis=1, keepdims=True) for part in (y, series))
         along = y @ self._shapes.T
-        free = y.shape[1] - self._basis.shape[1] - 1
-        single = _p_values(along[:, self.singles] ** 2, total, 1, free, noise) * self._factors
+        free = y.shape[1] - self._basis.shape[1]
         i, j = self.doubles.T
-        like = np.einsum("ij,ij->i", self._shapes[i], self._shapes[j])
+        like = np.sum(self._shapes[i] * self._shapes[j], axis=1)
         both = (along[:, i] ** 2 + along[:, j] ** 2 - 2 * like * along[:, i] * along[:, j]) / (1 - like**2)
-        double = _p_values(both, total, 2, free - 1, noise) * (3.0 * len(self.doubles))
-        return single, double
+        return (
+            _p_values(along[:, self.singles] ** 2, total, _NOTHING * whole, 1, free - 1),
+            _p_values(both, total, _NOTHING * whole, 2, free - 2),
+        )
 
 
-def _p_values(explained: _Array, total: _Array, parameters: int, free: int, noise: float) -> _Array:
-    """Return the p value of the F test of 1 or 2 parameters, with so many degrees of freedom left. noise: the least
-    standard deviation of what is left."""
-    left = np.maximum(np.maximum(total - explained, _NOTHING * total), free * noise**2)
-    # 0 explained of 0 is no change.
-    share = np.where(left > 0, left / np.where(left > 0, left + explained, 1.0), 1.0)
-    return betainc(free / 2, parameters / 2, share)  # type: ignore[no-any-return]
+def _p_values(explained: _Array, total: _Array, rounding: _Array, parameters: int, free: int) -> _Array:
+    """Return p values of F tests.
+
+    Args:
+        explained, total: sums of squares, a row for each series.
+        rounding: a total of at most this is a rounding error, of which nothing can be explained.
+        parameters: those that explain. free: degrees of freedom of what they leave.
+    """
+    left = np.maximum(total - explained, rounding) / np.where(total > rounding, total, np.inf)
+    left = np.where(total > rounding, left, 1.0)
+    return betainc(free / 2, parameters / 2, left)  # type: ignore[no-any-return]
 
 
 @cache
 def _limit(n: int, level: float) -> float:
-    """Return the adjusted p value that a series of n blocks without change falls below with the probability `level`."""
+    """Return the limit that the least adjusted p value of n blocks without change reaches with this probability."""
     count = int(_PASS / level)
     if count > _MOST_SIMULATED:
         return level
     random, search = np.random.default_rng(n), _Search(np.arange(float(n)), [])
     least: list[float] = []
     for drawn in range(0, count, _AT_ONCE):
-        single, double = search.adjusted(random.standard_normal((min(_AT_ONCE, count - drawn), n)), 0.0)
-        least.extend(np.minimum(single.min(axis=1), double.min(axis=1)))
+        single, double = search.p_values(random.standard_normal((min(_AT_ONCE, count - drawn), n)))
+        least.extend(
+            np.minimum((single * search.single_factors).min(axis=1), (double * search.double_factors).min(axis=1))
+        )
     return max(float(np.partition(least, _PASS)[_PASS]), level)
+
+
+def _jumps(values: _Array, cuts: list[int]) -> tuple[Jump, ...]:
+    levels = [float(np.median(part)) for part in np.split(values, cuts)]
+    return tuple(Jump(cut, after - before) for cut, before, after in zip(cuts, levels, levels[1:], strict=False))
 
 
 # -- the size of the slope -------------------------------------------------------------------------

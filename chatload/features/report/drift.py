@@ -74,8 +74,9 @@ class Drift:
 
     level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with CONFIDENCE; None:
     not bounded. drifts: the slope is claimed. worse: it is a change for the worse. jumps: [Unix seconds, size] of jumps
-    that are claimed. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left at this rate: least,
-    estimate, most (None if the interval does not bound it); None for other metrics and if it is not claimed.
+    that are claimed. either: the change is the slope or the jump, it is not known which; the slope is that without the
+    jump. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left at this rate: least, estimate, most
+    (None if the interval does not bound it); None for other metrics and if no slope is certain.
     """
 
     metric: str
@@ -87,6 +88,7 @@ class Drift:
     drifts: bool
     worse: bool
     jumps: list[list[float]]
+    either: bool
     blocks: list[list[float]]
     gone_in_h: list[float | None] | None = None
 
@@ -249,13 +251,15 @@ def _claimed(metric: DriftMetric, trend: Trend, blocks: list[list[float]], hours
         for jump in trend.jumps
         if abs(jump.size) >= least
     ]
-    drifts = trend.drifts and abs(slope) * hours >= least
+    drifts = trend.drifts and (bool(jumps) if trend.either else abs(slope) * hours >= least)
+    either = trend.either and drifts
     gone: list[float | None] | None = None
-    if metric.name == "margin.p1" and drifts and slope < 0:
+    if metric.name == "margin.p1" and drifts and not either and slope < 0:
         left = blocks[-1][1]
         gone = [max(left / -low, 0.0), max(left / -slope, 0.0), max(left / -high, 0.0) if high < 0 else None]
     return Drift(
         metric=metric.name, unit=metric.unit, level=trend.level, slope=slope,
         low=low if isfinite(low) else None, high=high if isfinite(high) else None,
-        drifts=drifts, worse=slope * metric.worse > 0, jumps=jumps, blocks=blocks, gone_in_h=gone,
+        drifts=drifts, worse=slope * metric.worse > 0, jumps=jumps, either=either, blocks=blocks,
+        gone_in_h=gone,
     )  # fmt: skip
