@@ -15,11 +15,11 @@ _Array = NDArray[np.float64]
 
 #: Values of the noise in a cell; time constants of the noise, in blocks; and the number of looks at a run before its
 #: end, the first after LEAST_S, each later one at twice the time.
-_FINE, _NOISES, _LOOKS = 20, (0.0, 1 / 10, 1 / 3, 1.0), 6
+_FINE, NOISES, LOOKS = 20, (0.0, 1 / 10, 1 / 3, 1.0), 6
 _HEADER = ("case", "independent", "1/10 of a block", "1/3 of a block", "1 block: not covered")
 #: The number of metrics of a run with one process.
-_FAMILY = len(metrics(45.0, ["local"]))
-_TIMES = np.arange(float(BLOCKS))
+FAMILY = len(metrics(45.0, ["local"]))
+TIMES = np.arange(float(BLOCKS))
 
 
 def noise(random: np.random.Generator, tau: float, shape: tuple[int, int]) -> _Array:
@@ -49,10 +49,10 @@ def block_noise(random: np.random.Generator, tau: float, trials: int) -> _Array:
 def looks(random: np.random.Generator, tau: float) -> Iterator[_Array]:
     """Yield the block values of all metrics at each look at a run without change, the last of them at its end. tau: in
     blocks of the first look."""
-    fine = noise(random, tau * CELLS, (_FAMILY, BLOCKS * CELLS * 2 ** (_LOOKS - 1)))
-    for look in range(_LOOKS):
+    fine = noise(random, tau * CELLS, (FAMILY, BLOCKS * CELLS * 2 ** (LOOKS - 1)))
+    for look in range(LOOKS):
         seen = fine[:, : BLOCKS * CELLS * 2**look]
-        yield blocks(seen.reshape(_FAMILY, BLOCKS * CELLS, -1).mean(axis=2))
+        yield blocks(seen.reshape(FAMILY, BLOCKS * CELLS, -1).mean(axis=2))
 
 
 def changes(trend: Trend) -> bool:
@@ -81,55 +81,55 @@ class Change:
 
 
 def _step(size: float, first: int, where: str) -> Change:
-    return Change(f"step of {size:g} deviations {where}", size * (first <= _TIMES), jumps=(first,))
+    return Change(f"step of {size:g} deviations {where}", size * (first <= TIMES), jumps=(first,))
 
 
 def _slope(total: float) -> Change:
-    return Change(f"slope of {total:g} deviations over the run", total * _TIMES / (BLOCKS - 1), slope=True)
+    return Change(f"slope of {total:g} deviations over the run", total * TIMES / (BLOCKS - 1), slope=True)
 
 
 CHANGES = [
     *(_step(size, first, where) for size in (2, 3, 4) for first, where in ((5, "early"), (10, "middle"), (15, "late"))),
     *map(_slope, (3, 4, 6, 8)),
-    Change("step of 4 deviations there, and back after 7 blocks", 4.0 * ((_TIMES >= 6) & (_TIMES < 13)), jumps=(6, 13)),
-    Change("slope of 12 deviations, reset by a step", 12 * _TIMES / 19 - 8 * (_TIMES >= 11), slope=True, jumps=(11,)),
+    Change("step of 4 deviations there, and back after 7 blocks", 4.0 * ((TIMES >= 6) & (TIMES < 13)), jumps=(6, 13)),
+    Change("slope of 12 deviations, reset by a step", 12 * TIMES / 19 - 8 * (TIMES >= 11), slope=True, jumps=(11,)),
 ]
 
 
-def _false_alarms(trials: int, seed: int, ended_only: bool) -> Iterator[str]:
-    """Yield for each noise how often anything is claimed of a run without change: at its end, or at any look."""
-    length_s = LEAST_S * 2 ** (_LOOKS - 1)
-    end = error_budget(length_s, True) / _FAMILY
-    for tau in _NOISES:
-        random, wrong = np.random.default_rng(seed), 0
-        for _ in range(trials):
-            if ended_only:
-                seen = [(end, block_noise(random, tau, _FAMILY))]
-            else:
-                budgets = [error_budget(LEAST_S * 2**look, False) / _FAMILY for look in range(_LOOKS)]
-                every = list(looks(random, tau))
-                seen = [*zip(budgets, every, strict=True), (end, every[-1])]
-            wrong += any(
-                changes(find_trend(_TIMES, series, CONFIDENCE, level)) for level, rows in seen for series in rows
-            )
-        yield share(wrong, trials)
+def false_alarms(trials: int, seed: int, tau: float, ended_only: bool) -> int:
+    """Return of how many runs without change anything is claimed, at their end or at any look. tau: in blocks of the
+    look."""
+    end = error_budget(LEAST_S * 2 ** (LOOKS - 1), True) / FAMILY
+    before = [error_budget(LEAST_S * 2**look, False) / FAMILY for look in range(LOOKS)]
+    random, wrong = np.random.default_rng(seed), 0
+    for _ in range(trials):
+        if ended_only:
+            seen = [(end, block_noise(random, tau, FAMILY))]
+        else:
+            every = list(looks(random, tau))
+            seen = [*zip(before, every, strict=True), (end, every[-1])]
+        wrong += any(changes(find_trend(TIMES, row, CONFIDENCE, level)) for level, rows in seen for row in rows)
+    return wrong
 
 
 def _found(change: Change, trials: int, seed: int) -> Iterator[str]:
     """Yield for each noise how often a change is found, how often its kind and place are right, and its kind wrong."""
-    level = error_budget(LEAST_S, True) / _FAMILY
-    for tau in _NOISES:
+    level = error_budget(LEAST_S, True) / FAMILY
+    for tau in NOISES:
         random = np.random.default_rng(seed)
         series = change.added + block_noise(random, tau, trials)
-        trends = [find_trend(_TIMES, row, CONFIDENCE, level) for row in series]
+        trends = [find_trend(TIMES, row, CONFIDENCE, level) for row in series]
         found, right, wrong = (sum(map(is_so, trends)) for is_so in (changes, change.is_right, change.is_wrong))
         yield f"{share(found, trials)}, right {100 * right / trials:.0f} %, wrong {100 * wrong / trials:.0f} %"
 
 
 def table(trials: int, seed: int) -> SimulatedTable:
-    rows = [
-        (f"no change: any claim of {_FAMILY} metrics at the end (at most 2.5 %)", *_false_alarms(trials, seed, True)),
-        ("no change: any claim at the end or at six looks before (at most 5 %)", *_false_alarms(trials, seed, False)),
-        *((change.name, *_found(change, trials, seed)) for change in CHANGES),
+    quiet = [
+        (said, *(share(false_alarms(trials, seed, tau, ended_only), trials) for tau in NOISES))
+        for said, ended_only in (
+            (f"no change: any claim of {FAMILY} metrics at the end (at most 2.5 %)", True),
+            ("no change: any claim at the end or at six looks before (at most 5 %)", False),
+        )
     ]
+    rows = [*quiet, *((change.name, *_found(change, trials, seed)) for change in CHANGES)]
     return SimulatedTable(_HEADER, rows, trials, seed)

@@ -95,21 +95,15 @@ def find_trend(times: _Array, values: _Array, confidence: float, level: float) -
     if len(values) < 2 * _LEAST:
         raise ValueError(f"{len(values)} blocks are too few")
     shapes, either = _find_shapes(times, values, level)
-    # If it is not known whether the change is the jump, the slope is that of the series without it.
-    cuts = [] if either else _cuts(shapes)
-    # Theil and Sen's slope over the pairs within stretches, and its interval.
-    slopes, variance = _pairs(times, values, cuts)
-    slope = float(np.median(slopes))
-    variance *= _inflation(_residuals(times, values, cuts, slope))
-    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(variance)
-    count = len(slopes)
-    first, last = int(np.floor((count - reach) / 2)) - 1, int(np.ceil((count + reach) / 2))
-    low = float(slopes[first]) if first >= 0 else -inf
-    high = float(slopes[last]) if last < count else inf
-    jumps = _jumps(values if either else values - slope * times, _cuts(shapes))
+    cuts = _cuts(shapes)
+    slope, low, high = _slope(times, values, [] if either else cuts, confidence)
+    if either and low <= 0 <= high:
+        either = False
+        slope, low, high = _slope(times, values, cuts, confidence)
+    jumps = _jumps(values if either else values - slope * times, cuts)
     drifts = either or (_SLOPE in shapes and (low > 0 or high < 0))
-    first_level = float(np.median((values - slope * times)[: cuts[0] if cuts else None]))
-    return Trend(slope, low, high, drifts, jumps, either, first_level + slope * float(times[0]))
+    first = np.split(values - slope * times, [] if either else cuts)[0]
+    return Trend(slope, low, high, drifts, jumps, either, float(np.median(first)) + slope * float(times[0]))
 
 
 # -- which shapes a series has ---------------------------------------------------------------------
@@ -249,6 +243,17 @@ def _jumps(values: _Array, cuts: list[int]) -> tuple[Jump, ...]:
 
 
 # -- the size of the slope -------------------------------------------------------------------------
+
+
+def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) -> tuple[float, float, float]:
+    """Return Theil's and Sen's slope over the pairs within stretches, and Sen's interval."""
+    slopes, variance = _pairs(times, values, cuts)
+    slope = float(np.median(slopes))
+    variance *= _inflation(_residuals(times, values, cuts, slope))
+    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(variance)
+    count = len(slopes)
+    first, last = int(np.floor((count - reach) / 2)) - 1, int(np.ceil((count + reach) / 2))
+    return slope, float(slopes[first]) if first >= 0 else -inf, float(slopes[last]) if last < count else inf
 
 
 def _pairs(times: _Array, values: _Array, cuts: list[int]) -> tuple[_Array, float]:

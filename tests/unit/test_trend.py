@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata
+from scipy.stats import f, rankdata
 
 from chatload.stats.trend import find_trend
 
@@ -230,3 +230,63 @@ def test_too_few_blocks_are_refused():
 def test_a_bend_is_no_jump(bend):
     trend = find_trend(TIMES, bend * (TIMES - 8.0) ** 2 + np.resize(ZIGZAG, 20), 0.95, 0.05)
     assert trend.jumps == ()
+
+
+#: Noise without far values, and the correlation of blocks that the test allows for: the integral of exp(-3 |s - t|)
+#: over s in one block and t in another, by the midpoint rule.
+WAVES = np.sin(TIMES * 2.1) + 0.7 * np.cos(TIMES * 1.3)
+
+
+def correlation_of_blocks(n):
+    middles = (np.arange(400) + 0.5) / 400
+    kept = [float(np.mean(np.exp(-3 * np.abs(np.subtract.outer(middles + k, middles))))) for k in range(n)]
+    return np.array([[kept[abs(i - j)] / kept[0] for j in range(n)] for i in range(n)])
+
+
+def p_of_shape(values, shape):
+    """The F test of a shape beside a level, by generalised least squares: sums of squares are x' C^-1 x."""
+    inverse = np.linalg.inv(correlation_of_blocks(len(values)))
+
+    def left(columns):
+        x = np.column_stack(columns)
+        rest = values - x @ np.linalg.solve(x.T @ inverse @ x, x.T @ inverse @ values)
+        return rest @ inverse @ rest
+
+    level, free = np.ones(len(values)), len(values) - 2
+    return f.sf((left([level]) - left([level, shape])) / (left([level, shape]) / free), 1, free)
+
+
+@pytest.mark.parametrize(("shape", "places"), [(TIMES, 1), (1.0 * (TIMES >= 9), 13)])
+def test_a_shape_is_found_from_its_share_of_the_level_on(shape, places):
+    # A quarter of the level is for slopes, a quarter for the 13 places of a step. Levels this small are not simulated.
+    values = WAVES + shape * (1.1 if places == 1 else 12)
+    share = p_of_shape(values, shape) * 4 * places
+    assert 1e-16 < share < 1e-4
+    below, above = (find_trend(TIMES, values, 0.95, share * part) for part in (0.99, 1.01))
+    assert not below.drifts and not below.jumps
+    assert (above.drifts, [jump.index for jump in above.jumps]) == ((True, []) if places == 1 else (False, [9]))
+
+
+def test_a_change_that_may_be_a_slope_or_a_step_is_said_to_be_either():
+    # A step that takes six blocks.
+    ramp = 4.0 * np.clip((TIMES - 6) / 6, 0, 1)
+    trend = find_trend(TIMES, ramp + 0.8 * WAVES, 0.95, 0.01)
+    assert trend.either and trend.drifts and len(trend.jumps) == 1
+    # The slope is that of the whole series, the jump that of the series without a slope.
+    assert trend.slope == pytest.approx(np.median(slopes_of_pairs(ramp + 0.8 * WAVES)))
+    (jump,) = trend.jumps
+    before, after = np.split(ramp + 0.8 * WAVES, [jump.index])
+    assert jump.size == pytest.approx(np.median(after) - np.median(before))
+
+
+def test_a_clear_slope_and_a_clear_step_are_not_in_doubt():
+    assert not find_trend(TIMES, 0.5 * TIMES + 0.5 * WAVES, 0.95, 0.01).either
+    assert not find_trend(TIMES, 5.0 * (TIMES >= 8) + 0.5 * WAVES, 0.95, 0.01).either
+
+
+def test_rare_counts_are_no_change():
+    # Of three drops in 20 blocks the places are by chance, even if they are the last three.
+    counts = [np.bincount(np.random.default_rng(seed).integers(0, 20, 4), minlength=20) for seed in range(200)]
+    found = [find_trend(TIMES, values.astype(float), 0.95, 0.003) for values in counts]
+    # 0.3 % of 200 are 0.6; above 6 with a probability of 4e-6.
+    assert sum(trend.drifts or bool(trend.jumps) for trend in found) <= 6
