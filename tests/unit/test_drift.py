@@ -1,6 +1,7 @@
 """What is said of a long run's drift: from its windows to the command, the summary and the page."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -340,6 +341,29 @@ def test_a_failover_and_its_end_are_marked(run, capsys):
     assert drift_command(run(windows(latency=lambda h: 0.2 if 2.5 < h < 4.5 else 0.1))) == 0
     said = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
     assert re.search(r"p95 jumps by \+\S+ ms at about .*p95 jumps by -\S+ ms at about ", said) and "grows" not in said
+
+
+def test_a_change_that_fits_a_slope_and_a_jump_is_said_to_be_either(run, capsys):
+    # The gap grows within two hours, so that 20 s of margin are gone: neither a jump nor a line.
+    folder = run(windows(gap_s=lambda h: 10 + 10 * min(max((h - 2.4) / 2, 0), 1) + 2.5 * math.sin(9 * h)))
+    assert drift_command(folder) == 0
+    printed = capsys.readouterr().out
+    said = " ".join(printed.split("\n\n")[0].split())
+    assert re.fullmatch(
+        r"margin.p1 shrinks by \S+ s an hour \(95 % interval \S+ s to \S+ s\), or jumps by -\S+ s at about "
+        r"\S+ \S+ UTC; the blocks do not show which",
+        said,
+    )
+    assert "drifts or 1 jump" in " ".join(printed.split()) and all(len(line) <= 80 for line in printed.splitlines())
+    with RunReader.open(folder) as reader:
+        summary = summarize(reader)
+        page = html(page_document(reader, summary))
+    jsonschema.validate(summary, read_schema("report", "summary"))
+    row = next(row for row in summary["drift"]["metrics"] if row["metric"] == "margin.p1")
+    assert (row["either"], row["drifts"], len(row["jumps"])) == (True, True, 1)
+    # No time is extrapolated from a slope that is not certain.
+    assert row["gone_in_h"] is None
+    assert "margin.p1 drifts or jumps" in page
 
 
 def test_a_jump_is_marked_while_the_run_goes_on(run, capsys):

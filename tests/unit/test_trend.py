@@ -290,3 +290,9 @@ def test_rare_counts_are_no_change():
     found = [find_trend(TIMES, values.astype(float), 0.95, 0.003) for values in counts]
     # 0.3 % of 200 are 0.6; above 6 with a probability of 4e-6.
     assert sum(trend.drifts or bool(trend.jumps) for trend in found) <= 6
+
+
+def test_a_step_that_leaves_no_slope_is_a_step():
+    # Half of all pairs of blocks have the same value, so the slope is exactly 0.
+    trend = find_trend(TIMES, 1.0 * (TIMES >= 17), 0.95, 0.003)
+    assert not trend.either and not trend.drifts and trend.slope == 0 and len(trend.jumps) == 1
