@@ -34,7 +34,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
+from scipy.special import betainc, stdtrit
 
 #: The longest time constant of the correlation that the test allows for, in blocks.
 DEPENDENCE = 1 / 3
@@ -60,10 +60,13 @@ _Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Jump:
-    """The level changes between the blocks index - 1 and index, by `size` (the series' unit)."""
+    """The level changes between the blocks index - 1 and index, by `size` (the series' unit, with the interval
+    low..high)."""
 
     index: int
     size: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def find_trend(times: _Array, values: _Array, confidence: float, level: float) -
 
     Args:
         times, values: of the blocks, in order of time.
-        confidence: of the slope's interval, between 0 and 1.
+        confidence: of the intervals, between 0 and 1.
         level: the greatest probability that a slope or a jump is found in a series without change.
 
     Raises:
@@ -100,7 +103,7 @@ def find_trend(times: _Array, values: _Array, confidence: float, level: float) -
     if either and low <= 0 <= high:
         either = False
         slope, low, high = _slope(times, values, cuts, confidence)
-    jumps = _jumps(values if either else values - slope * times, cuts)
+    jumps = _jumps(times, values, shapes, confidence)
     drifts = either or (_SLOPE in shapes and (low > 0 or high < 0))
     first = np.split(values - slope * times, [] if either else cuts)[0]
     return Trend(slope, low, high, drifts, jumps, either, float(np.median(first)) + slope * float(times[0]))
@@ -237,12 +240,7 @@ def _limit(n: int, level: float) -> float:
     return max(float(np.partition(least, _PASS)[_PASS]), level)
 
 
-def _jumps(values: _Array, cuts: list[int]) -> tuple[Jump, ...]:
-    levels = [float(np.median(part)) for part in np.split(values, cuts)]
-    return tuple(Jump(cut, after - before) for cut, before, after in zip(cuts, levels, levels[1:], strict=False))
-
-
-# -- the size of the slope -------------------------------------------------------------------------
+# -- the size of slope and jumps ---------------------------------------------------------------------
 
 
 def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) -> tuple[float, float, float]:
@@ -254,6 +252,22 @@ def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) ->
     count = len(slopes)
     first, last = int(np.floor((count - reach) / 2)) - 1, int(np.ceil((count + reach) / 2))
     return slope, float(slopes[first]) if first >= 0 else -inf, float(slopes[last]) if last < count else inf
+
+
+def _jumps(times: _Array, values: _Array, shapes: list[int], confidence: float) -> tuple[Jump, ...]:
+    """Return the steps among the shapes in order of time, with the intervals of generalised least squares."""
+    n, cuts = len(values), _cuts(shapes)
+    since = times - times.mean()
+    lines = [since ** (1 + shape) for shape in (_SLOPE, _BEND) if shape in shapes]
+    steps = [1.0 * (np.arange(n) >= cut) for cut in cuts]
+    columns = _whitener(n) @ np.column_stack([np.ones(n), *lines, *steps])
+    inverse = np.linalg.pinv(columns)
+    series = _whitener(n) @ _clipped(times, values, cuts)
+    sizes, free = inverse @ series, n - columns.shape[1]
+    left = float(np.sum((series - columns @ sizes) ** 2))
+    reach = stdtrit(free, 0.5 + confidence / 2) * np.sqrt(left / free * np.sum(inverse**2, axis=1))
+    found = zip(cuts, sizes[-len(cuts) :], reach[-len(cuts) :], strict=True) if cuts else ()
+    return tuple(Jump(cut, float(size), float(size - far), float(size + far)) for cut, size, far in found)
 
 
 def _pairs(times: _Array, values: _Array, cuts: list[int]) -> tuple[_Array, float]:

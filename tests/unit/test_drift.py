@@ -351,7 +351,7 @@ def test_a_change_that_fits_a_slope_and_a_jump_is_said_to_be_either(run, capsys)
     said = " ".join(printed.split("\n\n")[0].split())
     assert re.fullmatch(
         r"margin.p1 shrinks by \S+ s an hour \(95 % interval \S+ s to \S+ s\), or jumps by -\S+ s at about "
-        r"\S+ \S+ UTC; the blocks do not show which",
+        r"\S+ \S+ UTC \(95 % interval -\S+ s to -\S+ s\); the blocks do not show which",
         said,
     )
     assert "drifts or 1 jump" in " ".join(printed.split()) and all(len(line) <= 80 for line in printed.splitlines())
@@ -383,12 +383,16 @@ def test_summary_and_page_have_it(run, capsys):
         page = html(page_document(reader, summary))
     jsonschema.validate(summary, read_schema("report", "summary"))
     row = summary["drift"]["metrics"][0]
-    ((at, size),) = row["jumps"]
+    ((at, size, low, high),) = row["jumps"]
     assert at - summary["started_at"] == pytest.approx(3 * HOUR, abs=0.2 * HOUR) and size == pytest.approx(
         0.1, abs=0.005
     )
+    assert low < size < high
     (said,) = [text for text in sentences(summary["drift"]) if "p50" in text]
-    assert re.fullmatch(r"GetMessages.latency.p50 jumps by \+\S+ ms at about \S+ \d\d:\d\d UTC", said)
+    assert re.fullmatch(
+        r"GetMessages.latency.p50 jumps by \+\S+ ms at about \S+ \d\d:\d\d UTC \(95 % interval \+\S+ ms to \+\S+ ms\)",
+        said,
+    )
     assert 'id="drift"' in page and "jumps by +" in page
     assert drift_command(folder, "--json") == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(summary["drift"]))

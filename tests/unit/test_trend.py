@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import f, rankdata
+from scipy.stats import f, rankdata, t
 
 from chatload.stats.trend import find_trend
 
@@ -276,7 +276,28 @@ def test_a_change_that_may_be_a_slope_or_a_step_is_said_to_be_either():
     assert trend.slope == pytest.approx(np.median(slopes_of_pairs(ramp + 0.8 * WAVES)))
     (jump,) = trend.jumps
     before, after = np.split(ramp + 0.8 * WAVES, [jump.index])
-    assert jump.size == pytest.approx(np.median(after) - np.median(before))
+    assert jump.size == pytest.approx(after.mean() - before.mean(), abs=0.3)
+
+
+def test_the_size_of_a_jump_has_the_interval_of_generalised_least_squares():
+    values = WAVES + 12.0 * (TIMES >= 9)
+    (jump,) = find_trend(TIMES, values, 0.9, 0.003).jumps
+    # By hand: b = (x' C^-1 x)^-1 x' C^-1 y, its variance (x' C^-1 x)^-1 r' C^-1 r / (n - 2).
+    inverse, x = np.linalg.inv(correlation_of_blocks(20)), np.column_stack([np.ones(20), TIMES >= 9]).astype(float)
+    spread = np.linalg.inv(x.T @ inverse @ x)
+    fit = spread @ x.T @ inverse @ values
+    left = values - x @ fit
+    reach = t.ppf(0.95, 18) * math.sqrt(spread[1, 1] * (left @ inverse @ left) / 18)
+    assert (jump.index, jump.size) == (9, pytest.approx(fit[1], abs=1e-4))
+    assert (jump.low, jump.high) == pytest.approx((fit[1] - reach, fit[1] + reach), abs=1e-4)
+
+
+def test_the_interval_of_a_jump_covers_its_true_size():
+    covered = 0
+    for seed in range(150):
+        values = np.random.default_rng(seed).standard_normal(20) + np.where(TIMES >= 8, 6.0, 0.0)
+        covered += any(jump.low <= 6.0 <= jump.high for jump in find_trend(TIMES, values, 0.95, 0.003).jumps)
+    assert covered >= 132  # 95 % of 150 are 142.5; below 132 with a probability below 1e-3 at 94 %
 
 
 def test_a_clear_slope_and_a_clear_step_are_not_in_doubt():

@@ -73,10 +73,11 @@ class Drift:
     """A metric's slow change; lists, as in JSON.
 
     level: its value at the start of the steady part. slope, low, high: per hour, in its unit, with CONFIDENCE; None:
-    not bounded. drifts: the slope is claimed. worse: it is a change for the worse. jumps: [Unix seconds, size] of jumps
-    that are claimed. either: the change is the slope or the jump, it is not known which; the slope is that without the
-    jump. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left at this rate: least, estimate, most
-    (None if the interval does not bound it); None for other metrics and if no slope is certain.
+    not bounded. drifts: the slope is claimed. worse: it is a change for the worse. jumps: [Unix seconds, size, low,
+    high] of jumps that are claimed, with CONFIDENCE. either: the change is the slope or the jump, it is not known
+    which; the slope is that without the jump. blocks: [Unix seconds, value]. gone_in_h: hours until no margin is left
+    at this rate: least, estimate, most (None if the interval does not bound it); None for other metrics and if no slope
+    is certain.
     """
 
     metric: str
@@ -247,7 +248,7 @@ def _claimed(metric: DriftMetric, trend: Trend, blocks: list[list[float]], hours
     least = max(metric.matters * abs(trend.level), metric.floor)
     slope, low, high = (3600 * value for value in (trend.slope, trend.low, trend.high))
     jumps = [
-        [(blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size]
+        [(blocks[jump.index - 1][0] + blocks[jump.index][0]) / 2, jump.size, jump.low, jump.high]
         for jump in trend.jumps
         if abs(jump.size) >= least
     ]

@@ -25,7 +25,7 @@ def drift(run: Path, as_json: bool) -> None:
 
     RUN may still be active. Each slope has a 95 % interval. A drift is claimed only if it is significant among all
     metrics and all checks together (a run without drift has a false alarm with a chance of 5 % at most), and if it
-    is large enough to matter. Jumps (a restart, a failover) are reported separately. Needs 10 minutes of steady load.
+    is large enough to matter. A jump (a restart, a failover) is no drift. Needs 10 minutes of steady load.
     Exits 4 if the run has ended and no session of it was accepted.
 
     \b
@@ -117,7 +117,7 @@ def _fitted(row: Mapping[str, Any], points: list[dict[str, float]], scale: float
     lines: dict[int, list[dict[str, float]]] = {}
     jumps = [] if row["either"] else row["jumps"]
     for point, (at, _) in zip(points, row["blocks"], strict=True):
-        lines.setdefault(sum(at > jump for jump, _ in jumps), []).append(point)
+        lines.setdefault(sum(at > jump[0] for jump in jumps), []).append(point)
     slope, fitted = row["slope"] * scale, []
     for line, own in lines.items():
         level = median(point["n"] - slope * point["t"] for point in own)
@@ -142,11 +142,12 @@ def _sentences(row: Mapping[str, Any]) -> Iterator[str]:
             said += f", or jumps by {_jump(row, *row['jumps'][0])}; the blocks do not show which"
         yield said
     if not row["either"]:
-        yield from (f"{row['metric']} jumps by {_jump(row, at, size)}" for at, size in row["jumps"])
+        yield from (f"{row['metric']} jumps by {_jump(row, *jump)}" for jump in row["jumps"])
 
 
-def _jump(row: Mapping[str, Any], at: float, size: float) -> str:
-    return f"{_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')}"
+def _jump(row: Mapping[str, Any], at: float, size: float, low: float, high: float) -> str:
+    between = f"95 % interval {_signed(row, low)} to {_signed(row, high)}"
+    return f"{_signed(row, size)} at about {words.instant(at, '%Y-%m-%d %H:%M UTC')} ({between})"
 
 
 def _valued(row: Mapping[str, Any], value: float | None) -> str:
