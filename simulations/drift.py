@@ -127,7 +127,7 @@ def table(trials: int, seed: int) -> SimulatedTable:
     quiet = [
         (said, *(share(false_alarms(trials, seed, tau, ended_only), trials) for tau in NOISES))
         for said, ended_only in (
-            (f"no change: any claim of {FAMILY} metrics at the end (at most 2.5 %)", True),
+            (f"no change: any claim of {FAMILY} metrics at the end (at most 3.5 %)", True),
             ("no change: any claim at the end or at six looks before (at most 5 %)", False),
         )
     ]

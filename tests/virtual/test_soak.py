@@ -22,7 +22,7 @@ def test_a_leak_of_the_server_is_found_with_its_slope():
 
 
 def test_without_a_leak_nothing_is_claimed_in_three_runs():
-    # Each accuses falsely with a chance of 2.5 % at most: all three quiet, or one of them in 7 % of seeds.
+    # Each has a false claim with a probability of 3.5 % at most: one of the three in 10 % of seeds.
     assert not any(claims(drift_of(soak(6, 8, leak(0.0), seed=seed))) for seed in (1, 2, 3))
 
 

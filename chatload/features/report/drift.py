@@ -7,9 +7,9 @@ chats of the block, because rare events are missing from most cells. `chatload.s
 change at all, and says whether the change is a slope, jumps, or both. The chance of a false alarm, FALSE_ALARM, is
 divided among all metrics (the memory of all processes together counts as one).
 
-A run that goes on is checked many times, and each check could raise a false alarm. So all checks before the end share
-one half of FALSE_ALARM: the k-th doubling of the run's length gets 1/(k(k+1)) of this half, and all of them together
-not more than the half. The check at the end gets the other half.
+A run that goes on is checked many times, and each check could raise a false alarm. So the check at the end gets
+the share AT_END of FALSE_ALARM, and all checks before share the rest: the k-th doubling of the run's length gets
+1/(k(k+1)) of the rest, and all of them together not more than the rest.
 
 A change is claimed only if it is large enough to matter: over the steady part at least `DriftMetric.matters` of the
 level, and at least `DriftMetric.floor`.
@@ -29,8 +29,8 @@ from chatload.stats.trend import Trend, find_trend
 
 #: Number of blocks of a steady part, of cells of a block, and of blocks that a claim needs at least.
 BLOCKS, CELLS, LEAST_BLOCKS = 20, 5, 10
-#: The chance that a drift is claimed of a run that has none.
-FALSE_ALARM = 0.05
+#: The chance that a drift is claimed of a run that has none, and the share of it that the check at the end has.
+FALSE_ALARM, AT_END = 0.05, 0.7
 #: Confidence of the intervals that are shown.
 CONFIDENCE = 0.95
 #: Minimum length of a steady part (seconds), and the part of it that is left out as warm-up.
@@ -201,9 +201,9 @@ def error_budget(length_s: float, ended: bool) -> float:
     length_s: of the steady part so far (seconds). ended: whether the run has ended.
     """
     if ended:
-        return FALSE_ALARM / 2
+        return AT_END * FALSE_ALARM
     look = 1 + int(log2(max(length_s / LEAST_S, 1.0)))
-    return FALSE_ALARM / 2 / (look * (look + 1))
+    return (1 - AT_END) * FALSE_ALARM / (look * (look + 1))
 
 
 def _cells(windows: Iterable[Window], start: float, end: float) -> list[Cell | None]:
