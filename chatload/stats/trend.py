@@ -121,6 +121,7 @@ def _find_shapes(times: _Array, values: _Array, level: float) -> tuple[list[int]
         search = _Search(times, known)
         series = _whitener(len(values)) @ _clipped(times, values, _cuts(known))
         single, double = (found[0] for found in search.p_values(series[None, :]))
+        # Of several models that are significant the smaller one is chosen.
         one, two = single * search.single_factors, double * search.double_factors
         if one.size and one.min() <= limit:
             shape = int(search.singles[np.argmin(one)])
@@ -240,7 +241,7 @@ def _limit(n: int, level: float) -> float:
     return max(float(np.partition(least, _PASS)[_PASS]), level)
 
 
-# -- the size of slope and jumps ---------------------------------------------------------------------
+# -- the size of slope and jumps -------------------------------------------------------------------
 
 
 def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) -> tuple[float, float, float]:
@@ -257,7 +258,7 @@ def _slope(times: _Array, values: _Array, cuts: list[int], confidence: float) ->
 def _jumps(times: _Array, values: _Array, shapes: list[int], confidence: float) -> tuple[Jump, ...]:
     """Return the steps among the shapes in order of time, with the intervals of generalised least squares."""
     n, cuts = len(values), _cuts(shapes)
-    since = times - times.mean()
+    since = (times - times.mean()) / np.ptp(times)
     lines = [since ** (1 + shape) for shape in (_SLOPE, _BEND) if shape in shapes]
     steps = [1.0 * (np.arange(n) >= cut) for cut in cuts]
     columns = _whitener(n) @ np.column_stack([np.ones(n), *lines, *steps])

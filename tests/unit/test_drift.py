@@ -285,7 +285,7 @@ def test_without_a_steady_load_nothing_is_said(rows):
     assert "never under a steady load" in find_drift([], None, 45.0, True).why_not
 
 
-def test_all_looks_at_a_run_togethererror_budget_what_one_at_its_end_may():
+def test_all_looks_at_a_run_together_spend_what_one_at_its_end_may():
     during = [error_budget(LEAST_S * 2**doubling, False) for doubling in range(60)]
     before_end = 0.3 * FALSE_ALARM
     assert sum(during) < before_end and during == sorted(during, reverse=True)
