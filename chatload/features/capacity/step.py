@@ -405,11 +405,12 @@ def _is_met(judgement: Judgement, facts: Facts) -> bool | None:
     metric = threshold.metric
     if not judgement.samples or metric.kind == "count" or (metric.kind == "duration" and metric.q is None):
         return None
-    share, limit, wants_low = question(threshold, facts)
+    asked = question(threshold, facts)
+    share, limit = asked.share, asked.limit
     allowed = limit * share.n
     if min(allowed, share.n - allowed) < LEAST_SAMPLES:
         return None
-    return share.most <= allowed if wants_low else share.least >= allowed
+    return share.most <= allowed if asked.wants_low else share.least >= allowed
 
 
 def _latency(books: Books, q: float) -> float | None:
