@@ -62,6 +62,7 @@ class Tally:
 
 CASES = (
     *(Case("pairs", runs=runs, drift=drift) for runs in (4, 5, 10) for drift in (0.0, 0.5, 0.9)),
+    *(Case("BBNNNBBN", "BBNNNBBN", drift=drift) for drift in (0.5, 0.9)),
     *(Case("blocked, --allow-blocked", "B" * 5 + "N" * 5, drift=drift) for drift in (0.0, 0.5, 0.9)),
     *(
         Case("alternating", "BNBBBNBBNBBBNB", noise=noise, new_noise=ratio)
@@ -151,7 +152,7 @@ def tally(case: Case, trials: int, seed: int) -> Tally:
 def table(trials: int, seed: int, cases: Sequence[Case] = CASES) -> SimulatedTable:
     """Return the rates of all cases."""
     header = (
-        "order", "runs", "noise of new", "drift", "false worse or better", "+50 % found",
+        "order", "runs", "noise", "drift", "false worse or better", "+50 % found",
         "found, predicted 80 %", "false equivalent", "equivalent",
     )  # fmt: skip
     rows = []
@@ -163,7 +164,7 @@ def table(trials: int, seed: int, cases: Sequence[Case] = CASES) -> SimulatedTab
             (
                 case.name,
                 f"{letters.count('B')} + {letters.count('N')}",
-                f"{100 * case.noise * case.new_noise:.0f} %",
+                f"{100 * case.noise:.0f} and {100 * case.noise * case.new_noise:.0f} %",
                 f"{case.drift:g}",
                 share(counted.false_alarms, trials),
                 share(counted.half_again_found, trials),

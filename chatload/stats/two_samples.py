@@ -151,7 +151,8 @@ def _choices(total: int, new: int) -> NDArray[np.bool_]:
 def _signs(pairs: int) -> Floats:
     """Return the ways to give `pairs` differences a sign: a row each, 1 or -1; all 1 first."""
     if 2**pairs <= _MOST_LABELLINGS:
-        return 1.0 - 2.0 * ((np.arange(2**pairs)[:, None] >> np.arange(pairs)) & 1)
+        exchanged = (np.arange(2**pairs)[:, None] >> np.arange(pairs)) & 1
+        return np.where(exchanged, -1.0, 1.0)
     signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], (_MOST_LABELLINGS, pairs))
     signs[0] = 1.0
     return signs

@@ -36,5 +36,8 @@ def test_blocked_runs_with_drift_are_called_different_too_often() -> None:
 
 def test_the_table_has_a_row_for_each_case() -> None:
     made = table(10, 1, [Case("pairs", runs=4), Case("mine", "BNBNBNBNB", new_noise=2.0)])
-    assert [row[:4] for row in made.rows] == [("pairs", "4 + 4", "15 %", "0"), ("mine", "5 + 4", "30 %", "0")]
+    assert [row[:4] for row in made.rows] == [
+        ("pairs", "4 + 4", "15 and 15 %", "0"),
+        ("mine", "5 + 4", "15 and 30 %", "0"),
+    ]
     assert len(made.header) == len(made.rows[0])
