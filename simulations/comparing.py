@@ -3,6 +3,8 @@
 Each run has six figures, as in `FAMILY`: three rates of 2000 sessions (2 %), two durations and a margin. Every figure
 has a lognormal factor for its run; factors of different metrics are independent. Where there is drift, the factors of
 successive runs are a first-order autoregression.
+
+Rare drops are simulated apart: the only noise of a run is the binomial one of its sessions.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from chatload.features.compare.compute import (
     BETTER,
+    DROPPED,
     EQUIVALENT,
     FAMILY,
     WORSE,
@@ -149,7 +152,52 @@ def tally(case: Case, trials: int, seed: int) -> Tally:
     return counted
 
 
-def table(trials: int, seed: int, cases: Sequence[Case] = CASES) -> SimulatedTable:
+@dataclass(frozen=True)
+class RareDrops:
+    """A row of the table about drops. rate: of BASE. sessions: of a run. runs: per side."""
+
+    rate: float
+    sessions: int
+    runs: int
+
+    @property
+    def found(self) -> float:
+        """The smallest rise that should be found in 80 % of all cases."""
+        noise = RunNoise(DROPPED, 0.0, 0.0, self.rate, self.sessions)
+        return Rules(Tolerance(), TIMEOUT_S, metrics=1).smallest_found(noise, planned(self.runs), USUAL) or 0.0
+
+
+RARE_DROPS = (RareDrops(0.0, 200, 5), RareDrops(0.001, 2000, 5), RareDrops(0.0, 2000, 8), RareDrops(0.001, 10000, 5))
+
+
+def tally_drops(case: RareDrops, trials: int, seed: int) -> Tally:
+    """Compare runs that differ in nothing, in the predicted rise of drops, or in a rise by exactly the tolerance."""
+    counted = Tally()
+    at_limit = Tolerance().rate + Tolerance().relative * case.rate
+    for trial in range(trials):
+        random = np.random.default_rng((seed, trial))
+        letters = schedule(case.runs, random)
+        counted.false_alarms += word_of_drops(case, letters, 0.0, random) in (WORSE, BETTER)
+        counted.predicted_found += word_of_drops(case, letters, case.found, random) == WORSE
+        counted.false_equivalences += word_of_drops(case, letters, at_limit, random) == EQUIVALENT
+        counted.equivalences += word_of_drops(case, letters, 0.0, random) == EQUIVALENT
+    return counted
+
+
+def word_of_drops(case: RareDrops, letters: str, rise: float, random: np.random.Generator) -> str | None:
+    """Return what is said of drops if the rate of NEW is higher by `rise`."""
+    split: tuple[list[RunFigures], list[RunFigures]] = [], []
+    for at, letter in enumerate(letters):
+        rate = case.rate + (rise if letter == "N" else 0.0)
+        figures = {DROPPED: float(random.binomial(case.sessions, rate)) / case.sessions}
+        run = RunFigures(f"run{at}", figures, TIMEOUT_S, started_at=float(at), trials={DROPPED: case.sessions})
+        split[letter == "N"].append(run)
+    return next(row.word for row in compare_runs(*split).rows if row.metric == DROPPED)
+
+
+def table(
+    trials: int, seed: int, cases: Sequence[Case] = CASES, drops: Sequence[RareDrops] = RARE_DROPS
+) -> SimulatedTable:
     """Return the rates of all cases."""
     header = (
         "order", "runs", "noise", "drift", "false worse or better", "+50 % found",
@@ -169,6 +217,21 @@ def table(trials: int, seed: int, cases: Sequence[Case] = CASES) -> SimulatedTab
                 share(counted.false_alarms, trials),
                 share(counted.half_again_found, trials),
                 f"{size}: {share(counted.predicted_found, trials)}",
+                share(counted.false_equivalences, trials),
+                share(counted.equivalences, trials),
+            )
+        )
+    for rare in drops:
+        counted = tally_drops(rare, trials, seed)
+        rows.append(
+            (
+                f"pairs; drops of {rare.sessions} sessions a run",
+                f"{rare.runs} + {rare.runs}",
+                f"binomial at {100 * rare.rate:g} %",
+                "0",
+                share(counted.false_alarms, trials),
+                "",
+                f"{100 * rare.found:+.2f} pt: {share(counted.predicted_found, trials)}",
                 share(counted.false_equivalences, trials),
                 share(counted.equivalences, trials),
             )
