@@ -41,6 +41,7 @@ class Case:
 
     letters: the order of the runs; empty: drawn by `schedule` for `runs` runs a side. noise: standard deviation of the
     logarithm of a BASE run's factor. new_noise: of a NEW run's, as a multiple. drift: correlation of successive runs.
+    trend: how much the logarithm grows from run to run, as a multiple of the noise.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Case:
     noise: float = 0.15
     new_noise: float = 1.0
     drift: float = 0.0
+    trend: float = 0.0
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Tally:
 CASES = (
     *(Case("pairs", runs=runs, drift=drift) for runs in (4, 5, 10) for drift in (0.0, 0.5, 0.9)),
     *(Case("BBNNNBBN", "BBNNNBBN", drift=drift) for drift in (0.5, 0.9)),
+    Case("pairs", runs=8, trend=0.3),
+    Case("BN eight times", "BN" * 8, trend=0.3),
     *(Case("blocked, --allow-blocked", "B" * 5 + "N" * 5, drift=drift) for drift in (0.0, 0.5, 0.9)),
     *(
         Case("alternating", "BNBBBNBBNBBBNB", noise=noise, new_noise=ratio)
@@ -85,6 +89,7 @@ def factors(case: Case, letters: str, random: np.random.Generator) -> NDArray[np
         steps[:, at] = case.drift * steps[:, at - 1] + np.sqrt(1 - case.drift**2) * steps[:, at]
     sd = np.where(np.array(list(letters)) == "N", case.noise * case.new_noise, case.noise)
     is_ratio = np.array([metric.kind.is_ratio for metric in FAMILY])[:, None]
+    steps += case.trend * np.arange(len(letters))
     return np.asarray(steps * sd - np.where(is_ratio, 0.0, sd**2 / 2))
 
 
@@ -213,7 +218,7 @@ def table(
                 case.name,
                 f"{letters.count('B')} + {letters.count('N')}",
                 f"{100 * case.noise:.0f} and {100 * case.noise * case.new_noise:.0f} %",
-                f"{case.drift:g}",
+                f"trend {case.trend:g}" if case.trend else f"{case.drift:g}",
                 share(counted.false_alarms, trials),
                 share(counted.half_again_found, trials),
                 f"{size}: {share(counted.predicted_found, trials)}",

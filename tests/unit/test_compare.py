@@ -402,7 +402,12 @@ def test_pairs_of_runs_share_their_drift() -> None:
     """The level doubles with every pair, and NEW is 20 % slower within each: only pairs show it."""
     level = [0.1 * 2.0**i for i in range(8)]
     ratio = [1.2, 1.21, 1.19, 1.2, 1.22, 1.18, 1.2, 1.21]
-    base, new = side("b", LATENCY, level), side("n", LATENCY, [a * b for a, b in zip(level, ratio, strict=True)])
+    base = side("b", LATENCY, level)
+    always_first = side("n", LATENCY, [a * b for a, b in zip(level, ratio, strict=True)])
+    # In every other pair NEW is first.
+    new = [
+        replace(run, started_at=(run.started_at or 0.0) - 0.002 * (i % 2)) for i, run in enumerate(always_first)
+    ]  # fmt: skip
     row = row_of(compare_runs(base, new), LATENCY)
     assert (row.word, row.p) == (WORSE, pytest.approx(2 / 2**8))
     logs = np.log(ratio)
@@ -412,6 +417,7 @@ def test_pairs_of_runs_share_their_drift() -> None:
     mixed = [replace(run, started_at=old.started_at) for run, old in zip(shuffled, new, strict=True)]
     assert row_of(compare_runs(base, mixed), LATENCY).word == UNDECIDED
     assert row_of(compare_runs(base[:7], new[:7]), LATENCY).word == UNDECIDED
+    assert row_of(compare_runs(base, always_first), LATENCY).word == UNDECIDED
 
 
 def test_runs_are_taken_in_the_order_of_time() -> None:

@@ -14,6 +14,8 @@ from chatload.stats.two_samples import Design, Paired, Separate, order_inflation
 MOST_INFLATION = 1.1
 #: Runs are compared pair by pair from this number of pairs on. Fewer pairs have too few degrees of freedom.
 ENOUGH_PAIRS = 8
+#: By how much the numbers of pairs with BASE first and with NEW first may differ.
+MOST_UNEVEN = 2
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,14 @@ class RunOrder:
 
     @property
     def is_paired(self) -> bool:
-        """The first two runs are one of each side, the next two as well, and so on; and there are enough pairs."""
+        """The first two runs are one of each side, the next two as well, and so on; and there are enough pairs.
+
+        BASE is first about as often as NEW. Otherwise a steady trend would be in the difference of every pair.
+        """
         pairs = [self.letters[at : at + 2] for at in range(0, len(self.letters), 2)]
-        return len(pairs) >= ENOUGH_PAIRS and set(pairs) <= {"BN", "NB"}
+        base_first, new_first = pairs.count("BN"), pairs.count("NB")
+        is_even = abs(base_first - new_first) <= MOST_UNEVEN
+        return len(pairs) == base_first + new_first >= ENOUGH_PAIRS and is_even
 
     def design(self, base: int, new: int) -> Design:
         """Return the design of a comparison of this many runs, each side in the order of time."""

@@ -307,6 +307,9 @@ def _trials(metric: ComparedMetric, runs: Sequence[RunFigures]) -> float:
 
 
 def schedule(runs: int, random: np.random.Generator) -> str:
-    """Return an order of `runs` runs a side, as in `RunOrder.letters`: pairs of one of each side, each pair in random
-    order."""
-    return "".join("BN" if first else "NB" for first in random.integers(2, size=runs))
+    """Return an order of `runs` runs a side, as in `RunOrder.letters`.
+
+    Pairs of one run of each side; as many with BASE first as with NEW first (but for one, if `runs` is odd), shuffled.
+    """
+    pairs = ["BN", "NB"] * (runs // 2) + [["BN", "NB"][random.integers(2)]] * (runs % 2)
+    return "".join(random.permutation(pairs))
