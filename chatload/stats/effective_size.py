@@ -14,8 +14,8 @@ to be chosen. The design effect is this variance by that of independent samples.
 
 An estimate from NU squares is itself uncertain, the more so if the hits came in few incidents. Their number is about
 that of the hits by the design effect. So the design effect is multiplied by the squared ratio of Student's quantile and
-the normal one, with NU degrees of freedom, or with the number of incidents + 1/2 (as in Jeffreys' interval of a Poisson
-count) if that is less. It is not multiplied if the samples vary as little as independent ones.
+the normal one, with as many degrees of freedom as there are incidents, from 1 to NU. It is not multiplied if the
+samples vary as little as independent ones.
 
 Exact binomial bounds are then computed from the samples by the design effect, as E. L. Korn and B. I. Graubard do for
 clustered surveys ("Confidence intervals for proportions with small expected number of positive counts estimated from
@@ -62,5 +62,5 @@ def design_effect(times: _Array, hits: _Array, samples: _Array, confidence: floa
         return 1.0
     incidents = count * min(share, 1 - share) / effect
     confidence = max(confidence, _LEAST_CONFIDENCE)
-    student = float(stdtrit(min(incidents + 0.5, NU), confidence))
+    student = float(stdtrit(min(max(incidents, 1.0), NU), confidence))
     return effect * (student / float(ndtri(confidence))) ** 2

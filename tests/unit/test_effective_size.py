@@ -28,7 +28,7 @@ def test_by_hand_all_hits_in_the_first_of_forty_windows():
     effect_of = variance / (4000 * 0.025 * 0.975)
     # About half an incident, and so one degree of freedom.
     found = effect([100] + [0] * 39, [100] * 40)
-    assert found == pytest.approx(student(100 / effect_of + 0.5) * effect_of)
+    assert found == pytest.approx(student(1) * effect_of)
     # 4000 samples are worth fewer than 20 independent ones.
     assert effect_of > 4000 / 20
 
