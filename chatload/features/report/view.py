@@ -184,8 +184,7 @@ def _verdict_table(by_verdict: Mapping[str, int], rates: Mapping[str, Any]) -> d
         rows.append(doc.TableRow((name, *cells, Verdict(verdict).meaning), Tone.PLAIN if count else kind))
     confidence = words.confidence(rates["dropped"]["confidence"])
     caption = (
-        f"bounds: one-sided, each with {confidence} confidence, of the share of the sessions that count for "
-        "the verdict"
+        f"bounds: one-sided, each with {confidence} confidence, of the share of the sessions that count for the verdict"
     )
     shown = [*doc.columns(("verdict", "sessions", "share", "bounds")), doc.TableColumn("meaning", "w", page_only=True)]
     return doc.Table("Verdicts", shown, rows, caption)
