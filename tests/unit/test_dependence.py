@@ -21,10 +21,11 @@ from chatload.run.reader import RunReader
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
 from chatload.stats.bursts import find_incidence
-from chatload.thresholds.dependence import open_then, time_blocks
+from chatload.stats.clusters import Design
+from chatload.thresholds.dependence import design_of, open_then, time_blocks
 from chatload.thresholds.gate import make_gate
 from chatload.thresholds.judgement import judge
-from chatload.thresholds.metrics import Facts, TimeBlock, parse, parse_abort
+from chatload.thresholds.metrics import Facts, TimeBlock, metric_named, parse, parse_abort
 from tests.run_files import add_sessions, put_books
 
 HOUR = 3600.0
@@ -80,6 +81,15 @@ def test_twelve_drops_in_two_incidents_are_two_observations() -> None:
     assert said("dropped.rate < 1%", run(1988, alone=12))[0] == "pass"
 
 
+def test_one_more_incident_may_be_as_large_as_the_largest_one_seen() -> None:
+    metric = metric_named("dropped.rate")
+    # (30^2 + 10 * 1^2) / 40
+    assert design_of(metric, run(2000, 30, alone=10)) == Design(22.75, 30)
+    assert design_of(metric, run(2000, 30, alone=10), incident_size=50) == Design(22.75, 50)
+    assert design_of(metric_named("failed.rate"), run(2000, 30), incident_size=5) == Design(1, 5)
+    assert design_of(metric_named("timeout.rate"), run(2000, 30), incident_size=5) == Design(1, 1)
+
+
 def test_one_outage_does_not_prove_a_high_rate() -> None:
     assert said("dropped.rate < 1%", run(960, 40))[0] == "inconclusive"
     assert said("dropped.rate < 1%", run(960, alone=40))[0] == "fail"
@@ -100,6 +110,10 @@ def test_an_uneven_course_is_found_by_blocks_of_time_for_any_rate_of_sessions() 
     # Chats that fail end before those that complete: where they are open as long, this is no dependence.
     early = blocks(*[books(failed=1)] * 19, books(completed=1980, failed=1))
     assert judge(parse("failed.rate < 1.6%"), Facts(facts.books, 45.0, blocks=early)).worth == 2000
+    # Where ten times as many chats are open, ten times as many fail.
+    few, many = (TimeBlock(books(), books(completed=494, failed=n), 60.0 * n) for n in (1, 10))
+    rising = Facts(books(completed=9890, failed=110), 45.0, blocks=(*[few] * 10, *[many] * 10))
+    assert judge(parse("failed.rate < 1.6%"), rising).worth == 10_000
     # Chats that are refused count where they began.
     refused = tuple(TimeBlock(books(completed=90, refused=10 * (i == 3)), books(completed=90), 60.0) for i in range(20))
     together = Facts(books(completed=1800, refused=10), 45.0, blocks=refused)
@@ -242,6 +256,9 @@ def test_an_incident_larger_than_assumed_is_no_evidence_for_a_low_rate() -> None
     gate = make_gate(["dropped.rate < 1%"], incident_size=5)
     (small,), (large,) = combine_runs(gate, [run(9000, 5)]), combine_runs(gate, [run(9000, 90)])
     assert small.result == "pass" and large.result == "inconclusive"
+    # 418 sessions without a drop are enough for incidents of one session, 20 times as many for 20.
+    few, many = (combine_runs(make_gate(["dropped.rate < 1%"], incident_size=20), [run(n)])[0] for n in (8300, 8400))
+    assert (few.result, many.result) == ("inconclusive", "pass")
 
 
 def test_the_command_judges_runs_together(tmp_path: Path) -> None:
