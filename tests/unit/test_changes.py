@@ -153,3 +153,11 @@ def test_correlation_weakens_the_evidence():
     assert find_changes(values, values, 0.05, 0.1) == (15,)
     assert find_changes(values, values, 0.05, 0.6) == ()
     assert can_be_found(23, 8, 0.05, 0.1) and not can_be_found(23, 8, 0.05, 0.6)
+
+
+def test_a_part_has_its_share_of_the_level():
+    # The last 9 of 29 values differ from the first 20. Among the 9, p = 2 x 4 places / 126 / 0.8 = 0.079.
+    part = [10, 11, 12, 13, 20, 21, 22, 23, 24]
+    assert found(part, 0.08) == (4,)
+    assert found([0] * 20 + part, 0.08) == (20,)
+    assert found([0] * 20 + part, 0.08 * 29 / 9) == (20, 24)

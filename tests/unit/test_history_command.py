@@ -18,6 +18,7 @@ from chatload import cli
 from chatload.chat.record import SessionRecord
 from chatload.run.settings import RunSettings
 from chatload.run.writer import RunWriter
+from chatload.thresholds.metrics import METRICS
 from tests.integration.processes import ROOT
 from tests.run_files import add_sessions, put_books
 from tests.schemas import read_schema
@@ -114,6 +115,13 @@ def test_one_metric_and_its_tolerance(nights: Path, capsys: pytest.CaptureFixtur
     assert history(nights, "--metric", "dropped.rate") == 0
     assert P99 not in capsys.readouterr().out
     assert history(nights, "--metric", P99, "--tolerance", "90%") == 0
+
+
+def test_every_metric_can_be_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "n0", SERVICE, 0)
+    assert history(tmp_path, *(word for doc in METRICS for word in ("--metric", doc.name)), "--json") == 4
+    examined = json.loads(capsys.readouterr().out)["metrics"]
+    assert {"sessions.count", "dropped.count", "unsuccessful.rate", "gap.max", "margin.min"} <= examined.keys()
 
 
 @pytest.mark.parametrize(

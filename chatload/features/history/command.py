@@ -21,7 +21,7 @@ from chatload.run.writer import replacing
 from chatload.thresholds.gate import Gate, standard_thresholds
 from chatload.thresholds.metrics import Threshold, metric_named, parse
 
-#: A limit for each kind of metric. The judgement is not used; it has the value that a threshold would be judged by.
+#: A limit that a threshold on a metric of this kind may have; "< 1" for others. Only the judgement's value is used.
 _ANY_LIMIT = {"rate": "< 50%", "duration": "< 1s"}
 
 
@@ -83,7 +83,7 @@ def history(
     """
     standard = [parse(text) for text in standard_thresholds()]
     metrics = [metric_named(name) for name in dict.fromkeys(names)]
-    asked = [parse(f"{metric.name} {_ANY_LIMIT.get(metric.kind, '== 0')}") for metric in metrics]
+    asked = [parse(f"{metric.name} {_ANY_LIMIT.get(metric.kind, '< 1')}") for metric in metrics]
     others = [threshold.metric for threshold in standard]
     runs, unread = _read_all(runs_dir, [*asked, *standard])
     if not any(not run.unusable for run in runs):
