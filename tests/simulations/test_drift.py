@@ -72,5 +72,5 @@ def bursts(random, shape):
 )
 def test_noise_that_is_not_normal_keeps_the_level_too(draw):
     rows = draw(np.random.default_rng(8), (500, len(drift.TIMES))).astype(float)
-    # 0.44 % of 500 are 2.2; above 10 with a probability of 3e-5.
+    # 0.44 % of 500 are 2.2; above 10 with a probability of 2e-5.
     assert sum(drift.changes(find_trend(drift.TIMES, row, CONFIDENCE, LEVEL)) for row in rows) <= 10
