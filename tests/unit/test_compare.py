@@ -27,7 +27,7 @@ from chatload.features.compare.compute import (
     compare_runs,
     measure,
 )
-from chatload.features.compare.view import value
+from chatload.features.compare.view import comparison_document, value
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, settings_differences
@@ -173,7 +173,14 @@ def test_a_metric_that_was_not_measured_in_every_run_is_not_judged() -> None:
     assert row_of(comparison, LATENCY).word is None
     assert row_of(comparison, LATENCY).new[2] is None
     assert "GetMessages latency p99: not measured in every run, so not judged" in comparison.notes
-    assert comparison.word == EQUIVALENT
+    assert [row.metric for row in comparison.unmeasured] == [LATENCY]
+    # All other metrics are equivalent, and this one may be worse.
+    assert comparison.word == UNDECIDED
+    answer = comparison_document(comparison, []).answer.text
+    assert str(answer).endswith("Still possible: GetMessages latency p99 by an unknown amount")
+    for runs in (base, new):
+        runs[:] = [replace(run, figures={m: v for m, v in run.figures.items() if m != LATENCY}) for run in runs]
+    assert compare_runs(base, new).word == EQUIVALENT
 
 
 def test_figures_of_books() -> None:

@@ -138,6 +138,9 @@ def test_a_rate_of_zero_still_has_the_noise_of_its_sessions() -> None:
     )
     assert few is not None and many is not None
     assert few > 5 * many > 5 * 0.001
+    # 0 of 4 x 107 on both sides is not enough for equivalence, as `compare` itself finds.
+    needed = rules.runs_for_equivalence(RunNoise(DROPPED, 0.0, 0.0, 0.0, 107), USUAL)
+    assert needed is not None and needed * 107 > 2500
     # Ten sessions cannot show a drop rate of a few percent: the least is a large part of them.
     assert (rules.smallest_found(RunNoise(DROPPED, 0.0, 0.0, 0.0, 10), RunCount(5, 5), USUAL) or 1) > 0.1
 

@@ -285,11 +285,21 @@ class Comparison:
         return [row for row in self.rows if row.word is not None]
 
     @property
+    def unmeasured(self) -> list[ComparisonRow]:
+        """The metrics that should be judged and were measured in some of the runs only."""
+        rows = [row for row in self.rows if row.metric.judged]
+        return [
+            row for row in rows if None in (figures := (*row.base, *row.new)) and any(f is not None for f in figures)
+        ]
+
+    @property
     def word(self) -> str | None:
         """The whole comparison in a word: worse if anything is, equivalent if all is. None if nothing is judged."""
         if self.blocked:
             return NOT_COMPARABLE
         found = {row.word for row in self.judged}
+        if found and self.unmeasured:
+            found.add(UNDECIDED)
         return next((word for word in (WORSE, BETTER, UNDECIDED, EQUIVALENT) if word in found), None)
 
     def to_dict(self) -> dict[str, Any]:

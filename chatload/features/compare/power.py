@@ -43,38 +43,6 @@ _STEPS = 40
 
 
 @dataclass(frozen=True)
-class RunNoise:
-    """How much a metric varies from run to run, on the scale of `compute.scaled`.
-
-    base_sd, new_sd: standard deviation of a run of each side; of pairs, that of their difference / sqrt(2). mean: of
-    the BASE runs. trials: sessions or requests of a run, if the metric is a rate of them; else 0.
-    """
-
-    metric: ComparedMetric
-    base_sd: float
-    new_sd: float
-    mean: float
-    trials: float = 0.0
-
-    def error(self, base: int, new: int, change: float) -> tuple[float, float, float]:
-        """Return the standard error of the mean of each side, and Welch's degrees of freedom.
-
-        base, new: numbers of runs. change: the mean of NEW minus the mean of BASE. A rate has at least the noise of a
-        binomial count, also if all runs measured the same.
-        """
-        parts = [
-            max(sd**2, rate * (1 - rate) / self.trials if self.trials else 0.0) / runs
-            for sd, runs, rate in ((self.base_sd, base, self.mean), (self.new_sd, new, self.mean + change))
-        ]
-        variance = sum(parts)
-        if variance <= 0:
-            return 0.0, 0.0, base + new - 2.0
-        df = variance**2 / (parts[0] ** 2 / (base - 1) + parts[1] ** 2 / (new - 1))
-        # With variances that are estimated from n values each, Welch's degrees of freedom are lower by about 1/n.
-        return sqrt(parts[0]), sqrt(parts[1]), df * (1 - 1 / min(base, new))
-
-
-@dataclass(frozen=True)
 class RunCount:
     """How many runs are compared. paired: pair by pair."""
 
@@ -95,6 +63,43 @@ def planned(runs: int) -> RunCount:
 
 
 @dataclass(frozen=True)
+class RunNoise:
+    """How much a metric varies from run to run, on the scale of `compute.scaled`.
+
+    base_sd, new_sd: standard deviation of a run of each side; of pairs, that of their difference / sqrt(2). mean: of
+    the BASE runs. trials: sessions or requests of a run, if the metric is a rate of them; else 0.
+    """
+
+    metric: ComparedMetric
+    base_sd: float
+    new_sd: float
+    mean: float
+    trials: float = 0.0
+
+    def error(self, count: RunCount, change: float) -> tuple[float, float]:
+        """Return the standard error of the mean of NEW minus the mean of BASE, and its degrees of freedom.
+
+        change: this difference. A rate has at least the noise of a binomial count, and an error as in `sampling_error`
+        also if all runs measured the same.
+        """
+        variance = least = divisor = 0.0
+        for sd, runs, rate in ((self.base_sd, count.base, self.mean), (self.new_sd, count.new, self.mean + change)):
+            part = sd**2 / runs
+            if sessions := self.trials * runs:
+                part = max(part, rate * (1 - rate) / sessions)
+                adjusted = (rate * sessions + 1) / (sessions + 2)
+                least += adjusted * (1 - adjusted) / (sessions + 2)
+            variance += part
+            divisor += part**2 / (runs - 1)
+        fewest = min(count.base, count.new)
+        df = variance**2 / divisor if divisor > 0 else count.base + count.new - 2.0
+        # With variances that are estimated from n values each, Welch's degrees of freedom are lower by about 1/n. They
+        # are never lower than those of one side.
+        df = max(df * (1 - 1 / fewest), fewest - 1.0)
+        return sqrt(max(variance, least)), fewest - 1.0 if count.paired else df
+
+
+@dataclass(frozen=True)
 class Rules:
     """What a comparison calls worse. timeout_s: of the sessions, for margins. metrics: how many are judged and vary."""
 
@@ -108,10 +113,8 @@ class Rules:
 
     def chance(self, noise: RunNoise, count: RunCount, change: float) -> float:
         """Return the chance that a regression of this size is called worse."""
-        base, new, df = noise.error(count.base, count.new, change)
-        df = count.base - 1.0 if count.paired else df
-        level = level_of_each(count.level, self.metrics)
-        return chance_to_find(change, sqrt(base**2 + new**2), df, self.least(noise), level)
+        error, df = noise.error(count, change)
+        return chance_to_find(change, error, df, self.least(noise), level_of_each(count.level, self.metrics))
 
     def smallest_found(self, noise: RunNoise, count: RunCount, share: float) -> float | None:
         """Return the smallest regression that is called worse in `share` of all cases (a change in the metric's unit).
@@ -136,9 +139,7 @@ class Rules:
     def runs_for_equivalence(self, noise: RunNoise, share: float) -> int | None:
         """Return the runs a side that call equal things equivalent in `share` of all cases."""
         for n in range(ENOUGH_RUNS, MOST_RUNS + 1):
-            base, new, df = noise.error(n, n, 0.0)
-            df = n - 1.0 if planned(n).paired else df
-            error = sqrt(base**2 + new**2)
+            error, df = noise.error(planned(n), 0.0)
             if chance_of_equivalence(error, df, self.least(noise), 2 * CONFIDENCE - 1) >= share:
                 return n
         return None

@@ -152,6 +152,7 @@ def _answer(comparison: Comparison) -> str:
         metrics = words.plural(len(judged), "metric")
         return f"equivalent: {metrics} within the tolerance at 95 % confidence, {base} runs against {new}"
     possible = [f"{row.metric.label} {_worst(row)}" for row in judged if not row.excludes_worse]
+    possible += [f"{row.metric.label} by an unknown amount" for row in comparison.unmeasured]
     if not possible:
         return "undecided: a change for the worse is excluded at 95 % confidence, one for the better is possible"
     return f"undecided: a change for the worse is neither shown nor excluded. Still possible: {', '.join(possible)}"
