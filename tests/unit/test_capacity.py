@@ -85,7 +85,7 @@ def test_drops_too_rare_to_be_proven_leave_a_load_held() -> None:
 
 def test_a_server_that_stalls_once_a_minute_keeps_its_knee() -> None:
     """A step with a stall is not held at any load. At low loads, such a step ended the search before."""
-    world = SearchWorld(NoisyServer(300.0, stall_s=2.0), simulated.RULES, 2)
+    world = SearchWorld(NoisyServer(300.0, stall_s=2.0), simulated.RULES, 5)
     capacity = world.run().capacity
     assert capacity is not None and capacity.lapses > 0.05
     assert 260 < capacity.lower < capacity.upper < 340

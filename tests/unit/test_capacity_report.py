@@ -160,6 +160,12 @@ def test_rules_that_cannot_be_meant_are_refused(option: str, value: str, message
         rules_of(planned(**{option: value}))  # type: ignore[arg-type]
 
 
+def test_a_confidence_that_makes_no_interval_is_refused() -> None:
+    plan = SimpleNamespace(**{**vars(planned()), "gate": make_gate([], percent=50.0)})
+    with pytest.raises(UsageError, match="--confidence 50 makes no interval of the capacity"):
+        rules_of(plan)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("sessions", "rate", "ceiling"), [(50, None, 50), (2000, None, 2000), (500, 30.0, 65)])
 def test_the_search_stays_below_the_runs_ceilings(sessions: int, rate: float | None, ceiling: int) -> None:
     # A chat polls each 4 s, and has two requests and its messages beside, in a minute.
