@@ -1,6 +1,6 @@
 """Two samples: an interval for the difference of their means, a test, the test's power, and the order of the values.
 
-A `Design` says how the samples were taken. `Separate`: independent samples. `Paired`: the i-th values of both samples
+A `SampleDesign` says how the samples were taken. `Separate`: independent samples. `Paired`: the i-th values of both samples
 belong together, so only their differences count.
 
 Interval. B. L. Welch, "The generalization of Student's problem when several different population variances are
@@ -68,7 +68,7 @@ class LabelledDifferences(NamedTuple):
     statistics: Floats
 
 
-class Design(Protocol):
+class SampleDesign(Protocol):
     """How two samples were taken."""
 
     def estimate(self, base: Floats, new: Floats, least_error: float = 0.0) -> MeanDifference:

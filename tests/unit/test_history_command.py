@@ -184,7 +184,7 @@ def test_the_page_has_a_chart_for_each_metric_and_shows_names_as_they_are(nights
     assert history(runs, "--page", page) == 1
     html = page.read_text()
     assert f">{P99}</h3>" in html and "&lt;script&gt;alert(1)&lt;" in html and "<script>alert" not in html
-    assert html.count('role="img" aria-label="') == 2 * 7
+    assert html.count('role="img" aria-label="') == 2 * 8
     assert not re.search(r"<script|<link|@import|\b(src|href)=", html)
 
 

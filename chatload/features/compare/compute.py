@@ -34,7 +34,7 @@ from chatload.features.compare.order import RunOrder, order_of
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, SettingDifference, settings_differences
-from chatload.stats.two_samples import Design, Floats, MeanDifference
+from chatload.stats.two_samples import SampleDesign, Floats, MeanDifference
 from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
 #: Minimum number of runs per side for a result: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.
@@ -381,7 +381,7 @@ def timeout_of(runs: Sequence[RunFigures]) -> float:
 
 
 def _row(
-    metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], design: Design | None
+    metric: ComparedMetric, base: Sequence[RunFigures], new: Sequence[RunFigures], design: SampleDesign | None
 ) -> ComparisonRow:
     seen, shown = (tuple(run.figures.get(metric) for run in side) for side in (base, new))
     before, after = (scaled(metric, np.array([v for v in side if v is not None])) for side in (seen, shown))
@@ -445,7 +445,9 @@ def sampling_error(metric: ComparedMetric, runs: Sequence[RunFigures]) -> float:
     return sqrt(rate * (1 - rate) / (n + 2))
 
 
-def _judge(rows: list[ComparisonRow], design: Design, tolerance: Tolerance, timeout_s: float) -> list[ComparisonRow]:
+def _judge(
+    rows: list[ComparisonRow], design: SampleDesign, tolerance: Tolerance, timeout_s: float
+) -> list[ComparisonRow]:
     """Return the rows with p values and words for the judged metrics that every run measured."""
     statistics: dict[ComparedMetric, Floats] = {}
     least: dict[ComparedMetric, float] = {}

@@ -8,7 +8,7 @@ no test of these runs can tell the two apart. If BASE and NEW alternate, both si
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatload.stats.two_samples import Design, Paired, Separate, order_inflation
+from chatload.stats.two_samples import SampleDesign, Paired, Separate, order_inflation
 
 #: In an order whose `order_inflation` is higher, equal things are called different too often.
 MOST_INFLATION = 1.1
@@ -46,7 +46,7 @@ class RunOrder:
         is_even = abs(base_first - new_first) <= MOST_UNEVEN
         return len(pairs) == base_first + new_first >= ENOUGH_PAIRS and is_even
 
-    def design(self, base: int, new: int) -> Design:
+    def design(self, base: int, new: int) -> SampleDesign:
         """Return the design of a comparison of this many runs, each side in the order of time."""
         return Paired(base) if self.is_paired else Separate(base, new)
 
