@@ -1,7 +1,7 @@
 """Two samples: an interval for the difference of their means, a test, the test's power, and the order of the values.
 
-A `SampleDesign` says how the samples were taken. `Separate`: independent samples. `Paired`: the i-th values of both samples
-belong together, so only their differences count.
+A `SampleDesign` says how the samples were taken. `Separate`: independent samples. `Paired`: the i-th values of both
+samples belong together, so only their differences count.
 
 Interval. B. L. Welch, "The generalization of Student's problem when several different population variances are
 involved", Biometrika 34 (1947), with Satterthwaite's degrees of freedom; for pairs, Student's t of the differences.

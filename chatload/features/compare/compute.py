@@ -34,7 +34,7 @@ from chatload.features.compare.order import RunOrder, order_of
 from chatload.run.books import Books
 from chatload.run.histogram import CensoredHistogram
 from chatload.run.settings import RunSettings, SettingDifference, settings_differences
-from chatload.stats.two_samples import SampleDesign, Floats, MeanDifference
+from chatload.stats.two_samples import Floats, MeanDifference, SampleDesign
 from chatload.vocabulary import BAD_ENDINGS, NEUTRAL_ENDINGS, SUCCESSFUL, Blame, Verdict
 
 #: Minimum number of runs per side for a result: 4 and 4 runs can be divided in 70 ways, 3 and 3 in only 20.

@@ -8,7 +8,7 @@ no test of these runs can tell the two apart. If BASE and NEW alternate, both si
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatload.stats.two_samples import SampleDesign, Paired, Separate, order_inflation
+from chatload.stats.two_samples import Paired, SampleDesign, Separate, order_inflation
 
 #: In an order whose `order_inflation` is higher, equal things are called different too often.
 MOST_INFLATION = 1.1
